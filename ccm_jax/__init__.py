@@ -1,0 +1,43 @@
+"""Calibration-Conditioned Merge: weights of neural PDE operators as a function of physical coordinates.
+
+Needs only jax and numpy. Models (``ccm_jax.models``), training (``ccm_jax.train``) and checkpoints
+(``ccm_jax.checkpoint``) need flax, optax and orbax, and are imported by name.
+"""
+
+from ccm_jax.chart import Chart, Gated, Polynomial, fit_chart
+from ccm_jax.coordinate import (
+    CoordinateMap,
+    Readout,
+    coordinate_from_map,
+    coordinate_from_metadata,
+    coordinate_from_prefix,
+    fit_coordinate_map,
+    paper_bank,
+    prefix_errors,
+    refine_readout,
+)
+from ccm_jax.merge import Split, merge_pytree, split_residuals
+from ccm_jax.rollout import make_rollout, repeat, rollout
+
+__all__ = [
+    "Chart",
+    "CoordinateMap",
+    "Gated",
+    "Polynomial",
+    "Readout",
+    "Split",
+    "coordinate_from_map",
+    "coordinate_from_metadata",
+    "coordinate_from_prefix",
+    "fit_chart",
+    "fit_coordinate_map",
+    "make_rollout",
+    "merge_pytree",
+    "paper_bank",
+    "prefix_errors",
+    "refine_readout",
+    "repeat",
+    "rollout",
+    "split_residuals",
+]
+__version__ = "0.1.0"

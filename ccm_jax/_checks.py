@@ -1,0 +1,63 @@
+"""Errors that name the function, the leaf, what was expected, what came, and the remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def is_traced(*values: Any) -> bool:
+    """Whether any leaf is known only by shape, so that its value cannot be checked."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def is_merged(leaf: Any) -> bool:
+    """Whether a leaf is real or complex (it merges) rather than integer, boolean or a key (it passes through)."""
+    dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+    return bool(jnp.issubdtype(dtype, jnp.inexact))
+
+
+def _describe(leaf: Any) -> str:
+    if leaf is None or not hasattr(leaf, "shape"):
+        leaf = np.asarray(leaf)
+    return f"{leaf.dtype}{list(leaf.shape)}"
+
+
+def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
+    """Raises ValueError unless all trees have the structure, shapes and dtypes of the first.
+
+    Leaves that do not merge (integers, booleans, keys) must also be equal, where their values are known.
+    """
+    (first, reference), *others = trees.items()
+    expected = dict(jax.tree_util.tree_flatten_with_path(reference)[0])
+    for name, tree in others:
+        got = dict(jax.tree_util.tree_flatten_with_path(tree)[0])
+        for path in [*expected, *got]:
+            where = f"leaf {jax.tree_util.keystr(path) or '(root)'}"
+            if path not in got:
+                raise ValueError(f"{function}: {where} of `{first}` is missing in `{name}`; {remedy}")
+            if path not in expected:
+                raise ValueError(f"{function}: {where} of `{name}` is missing in `{first}`; {remedy}")
+            a, b = _describe(expected[path]), _describe(got[path])
+            if a != b:
+                raise ValueError(f"{function}: {where} is {b} in `{name}`, {a} in `{first}`; {remedy}")
+            if not is_merged(expected[path]) and not is_traced(expected[path], got[path]):
+                if not _equal(expected[path], got[path]):
+                    raise ValueError(
+                        f"{function}: {where} is {a}, which does not merge, and differs between `{first}` and "
+                        f"`{name}`; make it equal, or leave it out of the trees."
+                    )
+        if jax.tree.structure(tree) != jax.tree.structure(reference):
+            raise ValueError(
+                f"{function}: `{name}` has other containers than `{first}` "
+                f"({jax.tree.structure(tree)} against {jax.tree.structure(reference)}); {remedy}"
+            )
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if jnp.issubdtype(getattr(a, "dtype", np.dtype(int)), jax.dtypes.prng_key):
+        a, b = jax.random.key_data(a), jax.random.key_data(b)
+    return bool(np.array_equal(np.asarray(a), np.asarray(b)))

@@ -1,0 +1,216 @@
+"""Charts: the weights of a model as a function of physical coordinates.
+
+    weights(c) = origin + sum_j features_j(c) * basis_j
+
+Everything that this package merges is a chart; the paper's line through two experts is the one with features
+``(1, c)``. A chart is pytree algebra: it knows no model and no framework.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax._checks import check_same_tree, is_merged, is_traced
+
+Array = jax.Array
+Params = Any
+
+
+class Features(Protocol):
+    """A hashable function ``coordinate [dim] -> [n_features]``; equal features never retrace."""
+
+    @property
+    def dim(self) -> int: ...
+
+    def __call__(self, coordinate: Array) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """All monomials up to a total degree, in order of degree: for one coordinate ``(1, c, c^2, ...)``.
+
+    Attributes:
+        degree: highest total degree.
+        dim: number of coordinates.
+        constant: whether ``1`` is a feature; without it, the chart passes through its origin at 0.
+
+    Example:
+        >>> Polynomial(degree=2, dim=2)(jnp.array([2.0, 3.0])).tolist()
+        [1.0, 2.0, 3.0, 4.0, 6.0, 9.0]
+    """
+
+    degree: int = 1
+    dim: int = 1
+    constant: bool = True
+
+    def __call__(self, coordinate: Array) -> Array:
+        return jnp.stack(
+            [
+                jnp.prod(jnp.stack([coordinate[i] for i in term])) if term else jnp.ones_like(coordinate[0])
+                for degree in range(0 if self.constant else 1, self.degree + 1)
+                for term in itertools.combinations_with_replacement(range(self.dim), degree)
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Gated:
+    """Other features with a gate on the constant one: the last coordinate scales the shared adaptation.
+
+    At coordinate 0 and gate 0 the chart is at its origin, the anchor, so that a readout can choose it.
+
+    Attributes:
+        inner: features with a constant, which must come first.
+    """
+
+    inner: Polynomial = Polynomial()
+
+    @property
+    def dim(self) -> int:
+        return self.inner.dim + 1
+
+    def __call__(self, coordinate: Array) -> Array:
+        phi = self.inner(coordinate[:-1])
+        return phi.at[0].multiply(coordinate[-1])
+
+
+FEATURES: dict[str, type] = {"Polynomial": Polynomial, "Gated": Gated}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """Weights as a function of coordinates; a pytree, so it can be jitted, vmapped, differentiated and saved.
+
+    Attributes:
+        origin: the anchor's weights.
+        basis: the tree of ``origin`` with ``[n_features, *leaf]`` leaves. Leaves that do not merge (integers,
+            booleans, keys) have an empty basis and always take the origin's value.
+        features: coordinate ``[dim] -> [n_features]``, static.
+        warp: a fitted map of the coordinates applied before the features (a pytree), or None.
+
+    Example:
+        >>> anchor, low, high = {"w": jnp.zeros(3)}, {"w": -jnp.ones(3)}, {"w": jnp.full(3, 2.0)}
+        >>> chart = fit_chart(anchor, [low, high], [-1.0, 1.0])
+        >>> chart(1.0)["w"].tolist()
+        [2.0, 2.0, 2.0]
+        >>> jax.vmap(chart)(jnp.array([[-1.0], [0.0]]))["w"].shape
+        (2, 3)
+    """
+
+    origin: Params
+    basis: Params
+    features: Features = field(metadata={"static": True})
+    warp: Callable[[Array], Array] | None = None
+
+    def __call__(self, coordinate: Array | float | Sequence[float]) -> Params:
+        """The weights at one coordinate ``[dim]`` (a scalar is allowed for ``dim = 1``)."""
+        c = as_coordinate("Chart", coordinate, self.features.dim)
+        phi = self.features(c if self.warp is None else self.warp(c))
+        return jax.tree.map(lambda leaf, basis: _combine(leaf, phi, basis), self.origin, self.basis)
+
+
+def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
+    """A coordinate as a floating array ``[dim]``, or a ValueError that says what came instead."""
+    c = jnp.asarray(coordinate)
+    c = c.astype(jnp.promote_types(c.dtype, jnp.float32)) if not jnp.issubdtype(c.dtype, jnp.floating) else c
+    c = c.reshape(1) if c.ndim == 0 else c
+    if c.shape != (dim,):
+        raise ValueError(
+            f"{function}: coordinate has shape {jnp.shape(coordinate)}, expected ({dim},); "
+            "for several coordinates at once use jax.vmap over a leading axis."
+        )
+    return c
+
+
+@jax.jit
+def _combine(origin: Array, phi: Array, basis: Array) -> Array:
+    """``origin + phi . basis`` in at least float32, in one pass, with the origin's dtype."""
+    if not is_merged(origin):
+        return origin
+    total = origin.astype(jnp.promote_types(origin.dtype, jnp.float32))
+    phi = phi.astype(total.real.dtype)
+    for j in range(basis.shape[0]):
+        total = total + phi[j] * basis[j].astype(total.dtype)
+    return total.astype(origin.dtype)
+
+
+def fit_chart(
+    anchor: Params,
+    experts: Sequence[Params],
+    coordinates: Any,
+    *,
+    features: Features | None = None,
+    ridge: float = 0.0,
+    warp: Callable[[Array], Array] | None = None,
+) -> Chart:
+    """Fits a chart through an anchor and its experts by least squares over the experts.
+
+    Minimises ``sum_i |expert_i - anchor - features(c_i) . basis|^2 + ridge |basis|^2`` for every weight; the
+    same small matrix serves all of them. Two experts at -1 and +1 with linear features give the paper's line:
+    the basis is its shared adaptation and its physical direction.
+
+    Args:
+        anchor: tree of weights; the chart's origin.
+        experts: ``n`` trees like ``anchor``, fine-tuned from it.
+        coordinates: ``[n, dim]``, the coordinate of each expert (``[n]`` for ``dim = 1``).
+        features: coordinate -> features; the default is ``Polynomial()``, the line.
+        ridge: weight of the penalty on the basis.
+        warp: a map applied to coordinates before the features.
+
+    Returns:
+        A :class:`Chart` with the leaf dtypes of ``anchor``.
+
+    Raises:
+        ValueError: if the trees do not match, or if the experts do not determine the features.
+    """
+    features = Polynomial() if features is None else features
+    remedy = "experts must be fine-tuned from this anchor."
+    trees = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
+    check_same_tree("fit_chart", trees, remedy)
+    solve = _least_squares(len(experts), coordinates, features, ridge, warp)
+    basis = jax.tree.map(lambda a, *e: _project(solve, a, e), anchor, *experts)
+    return Chart(anchor, basis, features, warp)
+
+
+def _least_squares(n: int, coordinates: Any, features: Features, ridge: float, warp: Any) -> Array:
+    """The matrix ``[n_features, n]`` that turns residuals of experts into the basis."""
+    c = jnp.asarray(coordinates, jnp.result_type(float))
+    c = c[:, None] if c.ndim == 1 else c
+    if c.shape != (n, features.dim):
+        raise ValueError(
+            f"fit_chart: coordinates have shape {jnp.shape(coordinates)}, expected ({n}, {features.dim}): "
+            f"one row for each of the {n} experts."
+        )
+    phi = jax.vmap(lambda row: features(row if warp is None else warp(row)))(c)
+    if is_traced(phi):
+        gram = phi.T @ phi + ridge * jnp.eye(phi.shape[1], dtype=phi.dtype)
+        return jnp.linalg.pinv(phi) if ridge == 0 else jnp.linalg.solve(gram, phi.T)
+    exact = np.asarray(phi, np.float64)
+    rank, needed = np.linalg.matrix_rank(exact), exact.shape[1]
+    if ridge == 0:
+        if rank < needed:
+            raise ValueError(
+                f"fit_chart: {n} experts at coordinates {np.asarray(c).tolist()} determine {rank} of the {needed} "
+                f"features of {features}; add experts at other coordinates, use fewer features, or set ridge > 0."
+            )
+        return jnp.asarray(np.linalg.pinv(exact), phi.dtype)
+    return jnp.asarray(np.linalg.solve(exact.T @ exact + ridge * np.eye(needed), exact.T), phi.dtype)
+
+
+@jax.jit
+def _project(solve: Array, anchor: Array, experts: tuple[Array, ...]) -> Array:
+    if not is_merged(anchor):
+        return jnp.zeros((solve.shape[0], 0))
+    wide = jnp.promote_types(anchor.dtype, jnp.float32)
+    residuals = [expert.astype(wide) - anchor.astype(wide) for expert in experts]
+    weights = solve.astype(residuals[0].real.dtype)
+    rows = [sum(w * r for w, r in zip(row, residuals, strict=True)) for row in weights]
+    return jnp.stack(rows).astype(anchor.dtype)

@@ -1,0 +1,74 @@
+"""Stepping a map forward: repeat it, record it, or let a model feed on its own frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+Params = Any
+Step = Callable[[Array], Array]
+Apply = Callable[[Params, Array], Array]
+RolloutFn = Callable[[Params, Array, int], Array]
+
+
+def repeat(step: Step, n: int) -> Step:
+    """The n-fold composition of ``step``, compiled once whatever ``n``: ``u_0 -> u_n``."""
+
+    def repeated(u: Array) -> Array:
+        return jax.lax.fori_loop(0, n, lambda _, state: step(state), u)
+
+    return repeated
+
+
+def rollout(step: Step, n: int, *, include_init: bool = False) -> Callable[[Array], Array]:
+    """Records ``n`` applications of ``step``.
+
+    Args:
+        step: state -> state.
+        n: number of steps.
+        include_init: whether the first frame is the initial state.
+
+    Returns:
+        A function ``u_0 -> [n, ...]`` (or ``[n + 1, ...]``), frames along a new leading axis.
+
+    Example:
+        >>> rollout(lambda u: 2 * u, 3)(jax.numpy.ones(())).tolist()
+        [2.0, 4.0, 8.0]
+    """
+
+    def rolled(u: Array) -> Array:
+        def body(state: Array, _: None) -> tuple[Array, Array]:
+            state = step(state)
+            return state, state
+
+        _, frames = jax.lax.scan(body, u, None, length=n)
+        return jnp.concatenate([u[None], frames]) if include_init else frames
+
+    return rolled
+
+
+def make_rollout(apply: Apply) -> RolloutFn:
+    """Turns a one-step model into an autoregressive rollout over a window of past frames.
+
+    Args:
+        apply: ``apply(params, window) -> frame`` with ``window [N, history, *space, C]`` and
+            ``frame [N, *space, C]``.
+
+    Returns:
+        ``rollout_fn(params, window, steps) -> frames [N, steps, *space, C]``. Every predicted frame enters the
+        window as its newest one; the true frames leave it one by one.
+    """
+
+    def rollout_fn(params: Params, window: Array, steps: int) -> Array:
+        def body(window: Array, _: None) -> tuple[Array, Array]:
+            frame = apply(params, window)
+            return jnp.concatenate([window[:, 1:], frame[:, None]], axis=1), frame
+
+        _, frames = jax.lax.scan(body, window, None, length=steps)
+        return jnp.moveaxis(frames, 0, 1)
+
+    return rollout_fn
