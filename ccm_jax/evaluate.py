@@ -1,0 +1,69 @@
+"""The future-only protocol: the prefix is for calibration, the error counts the frames after it.
+
+A trajectory is ``history`` frames that fill the model's window, K prefix frames, and the future. Every method,
+calibrated or not, restarts from the last ``history`` observed frames and is scored on the same future.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ccm_jax.chart import Chart
+from ccm_jax.metrics import relative_l2
+from ccm_jax.rollout import RolloutFn
+
+Array = jax.Array
+Params = Any
+
+
+def split_future(trajectories: Array, *, history: int, prefix: int) -> tuple[Array, Array, Array]:
+    """Cuts trajectories ``[N, T, ...]`` into observed frames, the window to restart from, and the future."""
+    observed = history + prefix
+    if trajectories.shape[1] <= observed:
+        raise ValueError(
+            f"split_future: trajectories have {trajectories.shape[1]} frames, expected more than the {history} of the "
+            f"window and {prefix} of the prefix together."
+        )
+    return trajectories[:, :observed], trajectories[:, prefix:observed], trajectories[:, observed:]
+
+
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix"))
+def future_error(
+    params: Params, rollout_fn: RolloutFn, trajectories: Array, *, history: int = 1, prefix: int = 4
+) -> Array:
+    """Relative L2 error of each future frame: ``[N, T - history - prefix]``."""
+    _, window, truth = split_future(trajectories, history=history, prefix=prefix)
+    return relative_l2(rollout_fn(params, window, truth.shape[1]), truth)
+
+
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix"))
+def future_error_sweep(
+    chart: Chart, rollout_fn: RolloutFn, trajectories: Array, candidates: Array, *, history: int = 1, prefix: int = 4
+) -> Array:
+    """The same for every candidate coordinate ``[n, d]``: ``[n, N, T_future]``."""
+    return jax.lax.map(
+        lambda c: future_error(chart(c), rollout_fn, trajectories, history=history, prefix=prefix), candidates
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix"))
+def future_error_each(
+    chart: Chart, rollout_fn: RolloutFn, trajectories: Array, coordinates: Array, *, history: int = 1, prefix: int = 4
+) -> Array:
+    """The same with a coordinate, and so weights, of its own for each trajectory: ``coordinates [N, d]``."""
+
+    def one(pair: tuple[Array, Array]) -> Array:
+        coordinate, trajectory = pair
+        return future_error(chart(coordinate), rollout_fn, trajectory[None], history=history, prefix=prefix)[0]
+
+    return jax.lax.map(one, (coordinates, trajectories))
+
+
+def as_error(values: Any) -> Array:
+    """Mean over all entries; infinite as soon as one is not finite, so that divergence never wins."""
+    mean = jnp.mean(jnp.asarray(values))
+    return jnp.where(jnp.isfinite(mean), mean, jnp.inf)

@@ -1,0 +1,76 @@
+"""Errors of trajectories, per frame. Arrays are ``[..., T, *space, C]`` with one or more batch axes before T.
+
+The headline is the relative L2 error, over all channels in physical units, per frame; then the mean over
+frames, then over trajectories. Errors that are not finite stay so: divergence is a value, never dropped.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+
+
+def _event_axes(x: Array) -> tuple[int, ...]:
+    """The axes of one frame in ``[N, T, *space, C]``."""
+    return tuple(range(2, x.ndim))
+
+
+def relative_l2(predicted: Array, true: Array) -> Array:
+    """``sqrt(sum (p - t)^2) / sqrt(sum t^2)`` of each frame: ``[N, T, *space, C] -> [N, T]``."""
+    axes = _event_axes(true)
+    return jnp.sqrt(jnp.sum((predicted - true) ** 2, axes) / jnp.sum(true**2, axes))
+
+
+def rmse(predicted: Array, true: Array) -> Array:
+    """Root mean square error of each frame and channel, averaged over channels: ``[N, T]``."""
+    space = _event_axes(true)[:-1]
+    return jnp.sqrt(jnp.mean((predicted - true) ** 2, space)).mean(-1)
+
+
+def nrmse(predicted: Array, true: Array) -> Array:
+    """PDEBench's nRMSE: the RMSE of each channel over the root mean square of the truth, ``[N, T]``."""
+    space = _event_axes(true)[:-1]
+    ratio = jnp.mean((predicted - true) ** 2, space) / jnp.mean(true**2, space)
+    return jnp.sqrt(ratio).mean(-1)
+
+
+def max_error(predicted: Array, true: Array) -> Array:
+    """Largest absolute error of each frame: ``[N, T]``."""
+    return jnp.max(jnp.abs(predicted - true), _event_axes(true))
+
+
+def fourier_error(predicted: Array, true: Array, *, low: int = 4, high: int = 12) -> Array:
+    """PDEBench's banded Fourier RMSE of two-dimensional fields, for low, middle and high wavenumbers.
+
+    The un-normalised transform of the error is summed over shells ``floor(|k|)`` of the first quadrant;
+    ``F_s = sqrt(mean_N E_s) / (H W)`` on a unit domain; bands are means over shells ``[0, low)``,
+    ``[low, high)`` and ``[high, min(H, W) / 2)``.
+
+    Args:
+        predicted: ``[N, T, H, W, C]``.
+        true: the same.
+        low: first shell of the middle band.
+        high: first shell of the high band.
+
+    Returns:
+        ``[3, T]``: bands by frames, averaged over channels.
+
+    Source: the definition in PDEBench (Takamoto et al., 2022), section on metrics.
+    """
+    h, w = true.shape[2:4]
+    half = min(h, w) // 2
+    error = jnp.abs(jnp.fft.fft2(predicted - true, axes=(2, 3)))[:, :, : h // 2, : w // 2] ** 2
+    shell = np.floor(np.hypot(*np.ogrid[: h // 2, : w // 2])).astype(int)
+    member = jnp.asarray(shell[None] == np.arange(half)[:, None, None], error.dtype)
+    energy = jnp.einsum("shw,nthwc->stnc", member, error)
+    spectrum = jnp.sqrt(energy.mean(axis=2)) / (h * w)  # [shells, T, C]
+    bands = (spectrum[:low], spectrum[low:high], spectrum[high:])
+    return jnp.stack([b.mean(axis=0) if len(b) else jnp.zeros_like(spectrum[0]) for b in bands]).mean(-1)
+
+
+def reduction(method: Array, anchor: Array) -> Array:
+    """``1 - mean(method) / mean(anchor)`` over regimes: the share of the anchor's error that a method removes."""
+    return 1 - jnp.mean(jnp.asarray(method)) / jnp.mean(jnp.asarray(anchor))

@@ -1,0 +1,42 @@
+"""Normalisation of states: fitted once on the anchor's data and shared by every expert."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ccm_jax.rollout import Apply
+
+Array = jax.Array
+
+
+class Normalization(NamedTuple):
+    """Mean and standard deviation of each channel, ``[C]``, in physical units."""
+
+    mean: Array
+    std: Array
+
+
+def fit_normalization(trajectories: Array) -> Normalization:
+    """Mean and standard deviation per channel of ``[..., C]``.
+
+    Raises:
+        ValueError: if a channel is constant.
+    """
+    x = jnp.asarray(trajectories).reshape(-1, trajectories.shape[-1])
+    mean, std = x.mean(axis=0), x.std(axis=0)
+    if not bool(jnp.all(std > 0)):
+        raise ValueError(f"fit_normalization: standard deviations are {std.tolist()}; drop channels that are constant.")
+    return Normalization(mean, std)
+
+
+def normalized(apply: Apply, normalization: Normalization) -> Apply:
+    """A model on normalised states as one on physical states; ``apply(params, window) -> frame``."""
+    mean, std = normalization
+
+    def physical(params: object, window: Array) -> Array:
+        return apply(params, (window - mean) / std) * std + mean
+
+    return physical

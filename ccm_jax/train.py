@@ -1,0 +1,119 @@
+"""Training as pure functions: a state goes in, a state comes out, and an epoch is one compiled scan."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ccm_jax.metrics import relative_l2
+from ccm_jax.rollout import Apply, make_rollout
+
+Array = jax.Array
+Params = Any
+Loss = Callable[[Params, Array], Array]
+
+
+class TrainState(NamedTuple):
+    """Everything that training needs to go on; ``step`` counts updates."""
+
+    params: Params
+    opt_state: optax.OptState
+    step: Array
+
+
+def init_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
+    """A fresh state around ``params``."""
+    return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+
+def make_optimizer(learning_rate: float, steps: int, *, warmup: float = 0.05) -> optax.GradientTransformation:
+    """Adam under a cosine from ``learning_rate`` to 0 over ``steps``, after a linear warm-up (a fraction of them)."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        learning_rate / 10, learning_rate, int(warmup * steps), max(steps, int(warmup * steps) + 1)
+    )
+    return optax.adam(schedule)
+
+
+def make_loss(apply: Apply, *, history: int = 1, unroll: int = 1) -> Loss:
+    """Mean relative L2 error of ``unroll`` autoregressive steps.
+
+    Returns:
+        ``loss(params, frames)`` with ``frames [N, history + unroll, *space, C]``; each step of an unrolled loss is
+        rematerialised, so its memory does not grow with the network's depth times ``unroll``.
+    """
+    rollout_fn = make_rollout(jax.checkpoint(apply) if unroll > 1 else apply)
+
+    def loss(params: Params, frames: Array) -> Array:
+        predicted = rollout_fn(params, frames[:, :history], unroll)
+        return jnp.mean(relative_l2(predicted, frames[:, history:]))
+
+    return loss
+
+
+def train_step(
+    state: TrainState, frames: Array, *, loss_fn: Loss, optimizer: optax.GradientTransformation
+) -> tuple[TrainState, Array]:
+    """One update; returns the new state and the loss before it."""
+    loss, gradient = jax.value_and_grad(loss_fn)(state.params, frames)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1), loss
+
+
+def batch_order(seed: int, first: int, steps: int, count: int, batch_size: int) -> np.ndarray:
+    """Which samples make up steps ``first .. first + steps``: ``[steps, batch_size]`` integers below ``count``.
+
+    Each epoch is a new permutation, drawn from ``(seed, epoch)`` alone: training that goes on from a
+    checkpoint, and two experts that are trained as a pair, see exactly the same order.
+
+    Raises:
+        ValueError: if a batch is larger than the data.
+    """
+    if batch_size > count:
+        raise ValueError(f"batch_order: batch_size {batch_size} exceeds the {count} samples; use a smaller batch.")
+    per_epoch = count // batch_size
+    epochs = range(first // per_epoch, (first + steps - 1) // per_epoch + 1)
+    orders = [np.random.default_rng([seed, epoch]).permutation(count)[: per_epoch * batch_size] for epoch in epochs]
+    rows = np.concatenate(orders).reshape(-1, batch_size)
+    start = first - epochs[0] * per_epoch
+    return rows[start : start + steps].astype(np.int32)
+
+
+@functools.partial(jax.jit, static_argnames=("loss_fn", "optimizer", "frames"), donate_argnames="state")
+def train_chunk(
+    state: TrainState,
+    trajectories: Array,
+    order: Array,
+    *,
+    loss_fn: Loss,
+    optimizer: optax.GradientTransformation,
+    frames: int = 2,
+) -> tuple[TrainState, Array]:
+    """Runs ``len(order)`` updates in one compiled scan; the state's memory is reused, so keep only the new one.
+
+    Args:
+        state: training state (donated).
+        trajectories: data on the device, ``[N, T, *space, C]``.
+        order: sample numbers ``[steps, batch_size]`` from :func:`batch_order`, where sample ``i`` starts at frame
+            ``i % (T - frames + 1)`` of trajectory ``i // (T - frames + 1)``.
+        loss_fn: ``(params, frames [batch, frames, ...]) -> scalar``.
+        optimizer: an optax transformation.
+        frames: frames per sample, history plus unrolled steps.
+
+    Returns:
+        The new state, and the loss of every step.
+    """
+    starts = trajectories.shape[1] - frames + 1
+    flat = trajectories.reshape(-1, *trajectories.shape[2:])
+
+    def body(state: TrainState, samples: Array) -> tuple[TrainState, Array]:
+        first = samples // starts * trajectories.shape[1] + samples % starts
+        batch = flat[first[:, None] + jnp.arange(frames)]
+        return train_step(state, batch, loss_fn=loss_fn, optimizer=optimizer)
+
+    return jax.lax.scan(body, state, order)
