@@ -18,6 +18,7 @@ from ccm_jax.coordinate import (
 )
 from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.rollout import make_rollout, repeat, rollout
+from ccm_jax.version import __version__
 
 __all__ = [
     "Chart",
@@ -39,5 +40,6 @@ __all__ = [
     "repeat",
     "rollout",
     "split_residuals",
+    "__version__",
 ]
-__version__ = "0.1.0"
+

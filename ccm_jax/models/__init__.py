@@ -1,0 +1,45 @@
+"""Models in Linen behind a plain pair of functions; nothing else of this package knows Flax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from ccm_jax.models.fno import FNO
+
+Array = jax.Array
+Params = Any
+
+MODELS: dict[str, type] = {"fno": FNO}
+
+
+class Model(NamedTuple):
+    """A model as two pure functions.
+
+    Attributes:
+        init: ``(key, window [N, history, *space, C]) -> params``, a tree of nested dictionaries.
+        apply: ``(params, window) -> frame [N, *space, C]``.
+    """
+
+    init: Callable[[Array, Array], Params]
+    apply: Callable[[Params, Array], Array]
+
+
+def make_model(name: str, **arguments: Any) -> Model:
+    """Builds a model by name, for instance ``make_model("fno", modes=(12, 12), width=32, out_channels=2)``.
+
+    Raises:
+        ValueError: for an unknown name, with those that exist, or an unknown argument.
+    """
+    if name not in MODELS:
+        raise ValueError(f"make_model: no model {name!r}; there are: {', '.join(MODELS)}.")
+    try:
+        module = MODELS[name](**arguments)
+    except TypeError as error:
+        raise ValueError(f"make_model: {name}: {error}.") from error
+    return Model(
+        init=lambda key, window: module.init(key, window)["params"],
+        apply=lambda params, window: module.apply({"params": params}, window),
+    )

@@ -1,0 +1,134 @@
+"""Checkpoints by Orbax, and only here: written to a new path, then moved, with metadata beside the weights.
+
+A checkpoint is a folder with the tree as Orbax writes it, and ``metadata.json``. It reads back on any number of
+devices: arrays come to the host first, and go wherever the caller puts them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from ccm_jax.chart import FEATURES, Chart
+
+Params = Any
+
+_TREE, _METADATA = "tree", "metadata.json"
+
+
+def save(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] | None = None) -> Path:
+    """Writes a tree of arrays and its metadata to a path that does not exist yet.
+
+    Everything goes to a sibling folder first, which is then moved: a kill leaves the old state or the new one.
+
+    Args:
+        path: the folder to make.
+        tree: any pytree of arrays (tuples and named tuples read back with ``like``).
+        metadata: JSON-able facts, e.g. config, seed, versions, normalisation.
+
+    Raises:
+        ValueError: if ``path`` exists.
+    """
+    path = Path(path).absolute()
+    if path.exists():
+        raise ValueError(f"checkpoint.save: {path} exists, and nothing is overwritten; choose a new path or remove it.")
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    ocp.save(partial / _TREE, tree)
+    (partial / _METADATA).write_text(json.dumps(metadata or {}, indent=1))
+    os.replace(partial, path)
+    return path
+
+
+def load(path: str | os.PathLike[str], like: Any = None) -> Any:
+    """Reads a tree back as numpy arrays.
+
+    Args:
+        path: a folder written by :func:`save`.
+        like: a tree with the structure, shapes and dtypes to expect (arrays or ``jax.ShapeDtypeStruct``); without it,
+            dictionaries come back as they were, tuples as lists and named tuples as dictionaries.
+
+    Raises:
+        ValueError: if ``path`` is not a finished checkpoint, or does not match ``like``.
+    """
+    path = Path(path).absolute()
+    if not (path / _METADATA).is_file() or not (path / _TREE).is_dir():
+        raise ValueError(
+            f"checkpoint.load: {path} is not a checkpoint (no {_METADATA} and {_TREE}/ in it): half-written, or made "
+            "by another program; give the folder that checkpoint.save wrote."
+        )
+    stored = _reading(path, lambda: ocp.metadata(path / _TREE).metadata)
+    if like is not None:
+        _check_like(path, like, stored)
+    host = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), stored if like is None else like)
+    return _reading(path, lambda: ocp.load(path / _TREE, host))
+
+
+def _reading(path: Path, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except Exception as error:  # Orbax and TensorStore raise many kinds; to the caller they mean the same
+        raise ValueError(
+            f"checkpoint.load: {path} cannot be read ({type(error).__name__}: {error}); it is damaged: restore it from "
+            "a copy or make it again."
+        ) from error
+
+
+def _check_like(path: Path, like: Any, stored: Any) -> None:
+    expected, got = ([(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)] for tree in (like, stored))
+    names = [jax.tree_util.keystr(where) for where, _ in jax.tree_util.tree_flatten_with_path(like)[0]]
+    if len(expected) != len(got):
+        raise ValueError(f"checkpoint.load: {path} holds {len(got)} leaves, expected {len(expected)}; another model?")
+    by_name = {jax.tree_util.keystr(where): leaf for where, leaf in jax.tree_util.tree_flatten_with_path(stored)[0]}
+    for name, want in zip(names, expected, strict=True):
+        leaf = by_name.get(name)  # containers that Orbax turns into others have other names; they load by structure
+        if leaf is not None and (leaf.shape, leaf.dtype) != want:
+            raise ValueError(
+                f"checkpoint.load: leaf {name} is {leaf.dtype}{list(leaf.shape)} in {path}, expected "
+                f"{want[1]}{list(want[0])}; it belongs to another model."
+            )
+
+
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The metadata that :func:`save` wrote beside the tree."""
+    return json.loads((Path(path) / _METADATA).read_text())
+
+
+def save_chart(path: str | os.PathLike[str], chart: Chart, metadata: dict[str, Any] | None = None) -> Path:
+    """Saves a chart without a warp: its weights as a checkpoint, its features by name and arguments."""
+    if chart.warp is not None:
+        raise ValueError("checkpoint.save_chart: the chart has a warp; save its leaves beside it, and give it to Chart.")
+    features = _features_to_dict(chart.features)
+    return save(path, {"origin": chart.origin, "basis": chart.basis}, {**(metadata or {}), "features": features})
+
+
+def load_chart(path: str | os.PathLike[str]) -> Chart:
+    """Reads back what :func:`save_chart` wrote."""
+    tree = load(path)
+    return Chart(tree["origin"], tree["basis"], _features_from_dict(load_metadata(path)["features"]))
+
+
+def _features_to_dict(features: Any) -> dict[str, Any]:
+    name = type(features).__name__
+    if FEATURES.get(name) is not type(features):
+        raise ValueError(f"checkpoint.save_chart: features {name} are not in ccm_jax.chart.FEATURES; add them there.")
+    values = {f.name: getattr(features, f.name) for f in dataclasses.fields(features)}
+    return {"name": name} | {
+        key: _features_to_dict(v) if dataclasses.is_dataclass(v) else v for key, v in values.items()
+    }
+
+
+def _features_from_dict(stored: dict[str, Any]) -> Any:
+    values = {key: _features_from_dict(v) if isinstance(v, dict) else v for key, v in stored.items() if key != "name"}
+    return FEATURES[stored["name"]](**values)

@@ -1,0 +1,92 @@
+"""Every field once, with its unit. A configuration starts here and changes what its experiment is about."""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict, config_dict
+
+
+def get_config() -> ConfigDict:
+    """The fields of every experiment, with the defaults of the laptop size."""
+    c = ConfigDict()
+    c.name = ""
+    c.size = ""  # "" for a laptop, "smoke" for a test of the machinery, "paper" for the paper's sizes
+    c.seed = 0  # everything random follows from it
+
+    c.system = ""  # a name in experiments.data.SYSTEMS
+    c.physics = ConfigDict()  # parameters of the solver that the axis does not change, in the solver's units
+
+    # The physical axis: which parameters it sets, or by which factor it scales them.
+    c.axis = ConfigDict()
+    c.axis.label = ""
+    c.axis.unit = ""
+    c.axis.parameters = ()  # names of solver parameters
+    c.axis.kind = "value"  # "value": the axis is the parameter; "factor": it multiplies c.physics
+    c.axis.low = 0.0  # where the low expert is fine-tuned, coordinate -1
+    c.axis.high = 0.0  # where the high expert is fine-tuned, coordinate +1
+    c.axis.scale = "linear"  # or "log": how the normalised coordinate is read off the value
+
+    # Values on the axis. Test regimes are never used for a choice; validation regimes are, and are others.
+    c.regimes = ConfigDict()
+    c.regimes.support = ()
+    c.regimes.validation = ()
+    c.regimes.test = ()
+
+    c.solver = ConfigDict()
+    c.solver.grid = 64  # cells per side of the simulation
+    c.solver.dt = 0.25  # time between stored frames
+    c.solver.substeps = 10  # steps of the solver between stored frames
+    c.solver.frames = 20  # stored frames after the initial one
+
+    c.initial = ConfigDict()
+    c.initial.kind = "smooth"  # or "white", PDEBench's start
+    c.initial.scale = 0.2  # correlation length of the smooth start, in units of length
+
+    # Trajectories, all different: per support regime, per endpoint, per validation and per test regime.
+    c.data = ConfigDict()
+    c.data.grid = 32  # cells per side of the stored frames
+    c.data.support = 64
+    c.data.endpoint = 128
+    c.data.validation = 16
+    c.data.test = 32
+
+    c.model = ConfigDict()
+    c.model.name = "fno"  # a name in ccm_jax.models.MODELS
+    c.model.history = 1  # frames in the model's window
+    c.model.args = ConfigDict()  # arguments of the model
+
+    # The anchor, on the mixture of the support regimes.
+    c.train = ConfigDict()
+    c.train.steps = 3000
+    c.train.learning_rate = 2e-3  # peak; cosine to zero
+    c.train.batch_size = 16
+    c.train.unroll = 1  # autoregressive steps in the loss
+    c.train.chunk = 100  # steps in one compiled scan; progress is shown between two
+    c.train.save_every = 500  # steps between checkpoints of a running stage
+
+    # Each endpoint expert, from the anchor. `anchor_more` gets the steps of both, on the mixture.
+    c.finetune = ConfigDict()
+    c.finetune.steps = 800
+    c.finetune.learning_rate = 1e-3
+    c.finetune.batch_size = 16
+    c.finetune.unroll = 1
+    c.finetune.chunk = 100
+    c.finetune.save_every = 500
+    c.finetune.paired = True  # both experts: same initial conditions, same batch order
+
+    c.calibration = ConfigDict()
+    c.calibration.low = -2.5  # the bank of candidate coordinates
+    c.calibration.high = 2.5
+    c.calibration.step = 0.25
+    c.calibration.frames = 4  # K: observed frames that are scored
+    c.calibration.clip = config_dict.placeholder(float)  # largest |coordinate| from metadata; none: no clip
+    c.calibration.pooled = False  # one coordinate per test trajectory, or one per regime
+    return c
+
+
+def smoke(c: ConfigDict) -> ConfigDict:
+    """The same path in seconds: it tests the machinery, and its errors mean nothing."""
+    c.solver.update(grid=32, substeps=4, frames=10)
+    c.data.update(grid=16, support=4, endpoint=8, validation=2, test=4)
+    c.train.update(steps=60, chunk=20, save_every=20)
+    c.finetune.update(steps=40, chunk=20, save_every=20)
+    return c

@@ -1,0 +1,197 @@
+"""Every method on the test regimes, by the future-only protocol."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from ccm_jax import Chart, Readout, coordinate_from_prefix, fit_chart, paper_bank, refine_readout
+from ccm_jax.coordinate import select
+from ccm_jax.coordinate_map import CoordinateMap
+from ccm_jax.evaluate import future_error, future_error_each, future_error_sweep, split_future
+from ccm_jax.geometry import residual_geometry
+from ccm_jax.rollout import RolloutFn
+from experiments import data
+from experiments.progress import bar
+
+Array = jax.Array
+Params = Any
+
+METHODS = (
+    "anchor",
+    "anchor_more",
+    "low",
+    "high",
+    "average",
+    "wrong_sign",
+    "ccm_coord",
+    "ccm_scale",
+    "ccm_prefix",
+    "ccm_prefix_paper",
+    "best",
+)
+
+
+class Family(NamedTuple):
+    """A family of weights and the model that they belong to.
+
+    Attributes:
+        anchor: the family anchor.
+        low: the expert at the low end.
+        high: the expert at the high end.
+        rollout_fn: the model in physical units, ``(params, window, steps) -> frames``.
+        history: frames in the window.
+    """
+
+    anchor: Params
+    low: Params
+    high: Params
+    rollout_fn: RolloutFn
+    history: int
+
+
+def bank_of(config: ConfigDict) -> np.ndarray:
+    """The candidate coordinates of a configuration, ``[n]``."""
+    c = config.calibration
+    return c.low + c.step * np.arange(round((c.high - c.low) / c.step) + 1)
+
+
+def chart_of(family: Family) -> Chart:
+    """The paper's line through the two experts."""
+    return fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0])
+
+
+def column(bank: np.ndarray) -> Array:
+    """A bank ``[n]`` as candidates ``[n, 1]``."""
+    return jnp.asarray(bank, jnp.float32)[:, None]
+
+
+def mean_error(errors: Any) -> float:
+    """Mean over frames and trajectories; infinite where it is not finite, so that divergence never wins."""
+    mean = float(np.mean(errors))
+    return mean if np.isfinite(mean) else float("inf")
+
+
+def best_coordinate(bank: np.ndarray, errors: Any) -> float:
+    """Where the error ``[n]`` along the bank is smallest, between candidates: the vertex of the parabola there."""
+    return float(refine_readout(select(column(bank), jnp.asarray(errors, jnp.float32))).coordinate[0])
+
+
+def clipped(config: ConfigDict, coordinate: float) -> float:
+    """The coordinate within the configuration's clip, if it has one."""
+    clip = config.calibration.clip
+    return coordinate if clip is None else float(np.clip(coordinate, -clip, clip))
+
+
+def evaluate(
+    config: ConfigDict, family: Family, anchor_more: Params, fitted: CoordinateMap, tests: np.ndarray
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Errors of every method on every test regime.
+
+    Args:
+        config: the experiment.
+        family: its weights.
+        anchor_more: the anchor trained on for as long as both experts.
+        fitted: the calibrated map, from validation regimes.
+        tests: test trajectories ``[R, N, T, H, W, C]``.
+
+    Returns:
+        The tables, JSON-able, and the arrays behind them: ``errors/<method> [R, N, T_future]``, ``sweep [R, n, N]``,
+        and ``frames/<who>``, the future of the first trajectory of each regime.
+    """
+    chart = chart_of(family)
+    rows, arrays = [], []
+    with bar("evaluation", len(tests)) as advance:
+        for value, x in zip(config.regimes.test, tests, strict=True):
+            row, more = evaluate_regime(config, family, chart, anchor_more, fitted, float(value), jnp.asarray(x))
+            rows.append(row)
+            arrays.append(more)
+            advance(1, f"at {value:g}")
+    layers = residual_geometry(family.anchor, family.low, family.high)
+    geometry = [{k: v if k == "name" else float(v) for k, v in layer._asdict().items()} for layer in layers]
+    tables = {"regimes": rows, "geometry": geometry, "bank": bank_of(config).tolist()}
+    return tables, {key: np.stack([a[key] for a in arrays]) for key in arrays[0]}
+
+
+def evaluate_regime(
+    config: ConfigDict,
+    family: Family,
+    chart: Chart,
+    anchor_more: Params,
+    fitted: CoordinateMap,
+    value: float,
+    x: Array,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """All methods on the trajectories ``x [N, T, H, W, C]`` of the regime at ``value``."""
+    bank, s, rollout_fn = bank_of(config), data.coordinate_of(config, value), family.rollout_fn
+    shape = {"history": family.history, "prefix": config.calibration.frames}
+    sweep = np.asarray(future_error_sweep(chart, rollout_fn, x, column(bank), **shape))
+
+    def fixed(params: Params) -> np.ndarray:
+        return np.asarray(future_error(params, rollout_fn, x, **shape))
+
+    def on_line(coordinate: float) -> np.ndarray:
+        hit = np.flatnonzero(np.isclose(bank, coordinate, atol=1e-6))
+        return sweep[hit[0]] if len(hit) else fixed(chart(coordinate))
+
+    def by_readout(readout: Readout) -> np.ndarray:
+        if config.calibration.pooled:
+            return on_line(float(readout.coordinate[0]))
+        return np.asarray(future_error_each(chart, rollout_fn, x, readout.coordinate, **shape))
+
+    prefix, paper = prefix_readouts(config, family, chart, x)
+    scale = clipped(config, float(fitted(s)))
+    hindsight = {float(c): errors for c, errors in zip(bank, sweep, strict=True)}
+    vertex = best_coordinate(bank, [mean_error(e) for e in sweep])
+    hindsight[vertex] = on_line(vertex)
+    best = min(hindsight, key=lambda c: mean_error(hindsight[c]))
+    errors = {
+        "anchor": fixed(family.anchor),
+        "anchor_more": fixed(anchor_more),
+        "low": on_line(-1.0),
+        "high": on_line(1.0),
+        "average": on_line(0.0),
+        "wrong_sign": on_line(-s),
+        "ccm_coord": on_line(clipped(config, s)),
+        "ccm_scale": on_line(scale),
+        "ccm_prefix": by_readout(prefix),
+        "ccm_prefix_paper": by_readout(paper),
+        "best": hindsight[best],
+    }
+    chosen = {"ccm_prefix": prefix, "ccm_prefix_paper": paper}
+    row = {
+        "value": value,
+        "coordinate": s,
+        "split": "ood" if abs(s) > 1 + 1e-9 else "id",
+        "errors": {name: mean_error(e) for name, e in errors.items()},
+        "chosen": {name: np.asarray(r.coordinate)[..., 0].tolist() for name, r in chosen.items()}
+        | {"ccm_scale": scale, "best": best},
+        "error_over_time": {name: np.mean(e, axis=0).tolist() for name, e in errors.items()},
+    }
+    first = prefix.coordinate if config.calibration.pooled else prefix.coordinate[0]
+    frames = future_frames(family, {"anchor": family.anchor, "ccm_prefix": chart(first)}, x[:1], shape)
+    arrays = {f"errors/{name}": e for name, e in errors.items()} | {"sweep": sweep.mean(axis=-1)} | frames
+    return row, arrays
+
+
+def prefix_readouts(config: ConfigDict, family: Family, chart: Chart, x: Array) -> tuple[Readout, Readout]:
+    """The readout that we recommend, and the paper's: its bank of 13, without refinement."""
+    c = config.calibration
+    observed, _, _ = split_future(x, history=family.history, prefix=c.frames)
+    how: dict[str, Any] = {"history": family.history, "frames": c.frames, "batch": "pooled" if c.pooled else "each"}
+    refine = refine_readout if c.pooled else jax.vmap(refine_readout)
+    readout = coordinate_from_prefix(chart, family.rollout_fn, observed, column(bank_of(config)), **how)
+    return refine(readout), coordinate_from_prefix(chart, family.rollout_fn, observed, paper_bank(), **how)
+
+
+def future_frames(
+    family: Family, weights: dict[str, Params], x: Array, shape: dict[str, int]
+) -> dict[str, np.ndarray]:
+    """The future of one trajectory ``x [1, T, ...]``, true and as each of the weights sees it."""
+    _, window, truth = split_future(x, **shape)
+    seen = {name: family.rollout_fn(params, window, truth.shape[1])[0] for name, params in weights.items()}
+    return {f"frames/{name}": np.asarray(frames) for name, frames in (seen | {"truth": truth[0]}).items()}

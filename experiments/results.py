@@ -1,0 +1,135 @@
+"""From stages to numbers: ``results.json``, ``results.csv`` and the table in the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from rich.table import Table
+
+from experiments.evaluation import METHODS
+from experiments.stages import Stages
+from experiments.store import provenance, read_json
+
+# What the paper reports for a configuration of the same axis (arXiv 2605.14546): out-of-support means.
+PUBLISHED: dict[str, dict[str, float]] = {
+    "rd_f2": {"anchor": 0.188, "average": 0.183, "ccm_coord": 0.086},
+}
+
+REDUCED = ("average", "ccm_coord", "ccm_scale", "ccm_prefix", "ccm_prefix_paper", "best")
+RESAMPLES = 2000
+
+
+def collect(config: ConfigDict, stages: Stages) -> dict[str, Any]:
+    """All numbers of a run, JSON-able; infinite errors stay infinite until they are written as null."""
+    tables = read_json(stages.evaluation.path / "evaluation.json")
+    arrays = np.load(stages.evaluation.path / "evaluation.npz")
+    calibration = read_json(stages.calibration.path / "calibration.json")
+    per_trajectory = {name: arrays[f"errors/{name}"].mean(axis=-1) for name in METHODS}
+    return {
+        "config": config.to_dict(),
+        "seed": config.seed,
+        "wall_seconds": {stage.name: round(stage.seconds, 2) for stage in stages},
+        "regimes": tables["regimes"],
+        "summary": summarise(tables["regimes"], per_trajectory),
+        "published": PUBLISHED.get(config.name),
+        "calibration": calibration,
+        "geometry": tables["geometry"],
+        "bank": tables["bank"],
+        "provenance": provenance(),
+    }
+
+
+def summarise(regimes: list[dict[str, Any]], per_trajectory: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The headline numbers.
+
+    Args:
+        regimes: rows of the evaluation.
+        per_trajectory: error of each method, ``[R, N]``.
+
+    Returns:
+        Out-of-support means, reductions against the better anchor with 95 % bootstrap intervals over trajectories,
+        the factor of the wrong sign, and the correlation of the best coordinate with the physical one.
+    """
+    ood = np.array([row["split"] == "ood" for row in regimes])
+    s = np.array([row["coordinate"] for row in regimes])
+    best = np.array([row["chosen"]["best"] for row in regimes])
+    summary: dict[str, Any] = {"ood_regimes": int(ood.sum()), "trajectories": int(per_trajectory["anchor"].shape[1])}
+    summary["best_correlation"] = float(np.corrcoef(s, best)[0, 1]) if len(s) > 1 else float("nan")
+    for split, chosen in (("ood", ood), ("id", ~ood)):
+        means = {name: _mean(errors[chosen]) for name, errors in per_trajectory.items()} if chosen.any() else {}
+        summary[f"{split}_error"] = means
+    if not ood.any():
+        return summary
+    means = summary["ood_error"]
+    reference = min(("anchor", "anchor_more"), key=lambda name: means[name])
+    summary["better_anchor"] = reference
+    summary["wrong_sign_factor"] = means["wrong_sign"] / means["ccm_coord"]
+    summary["average_gain"] = 1 - means["average"] / means[reference]
+    summary["reduction"] = {name: 1 - means[name] / means[reference] for name in REDUCED}
+    summary["reduction_interval"] = {
+        name: bootstrap_reduction(per_trajectory[name][ood], per_trajectory[reference][ood]) for name in REDUCED
+    }
+    return summary
+
+
+def bootstrap_reduction(method: np.ndarray, reference: np.ndarray) -> list[float]:
+    """95 % interval of ``1 - mean(method) / mean(reference)``, resampling trajectories in pairs: ``[R, N]`` each."""
+    rng = np.random.default_rng(0)
+    regimes, count = method.shape
+    draw = rng.integers(0, count, (RESAMPLES, regimes, count))
+    rows = np.arange(regimes)[None, :, None]
+    with np.errstate(invalid="ignore"):
+        reductions = 1 - method[rows, draw].mean(axis=(1, 2)) / reference[rows, draw].mean(axis=(1, 2))
+    return [float(q) for q in np.percentile(reductions, [2.5, 97.5])]
+
+
+def _mean(errors: np.ndarray) -> float:
+    mean = float(errors.mean())
+    return mean if np.isfinite(mean) else float("inf")
+
+
+def to_csv(results: dict[str, Any]) -> str:
+    """One line per regime and method."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["value", "coordinate", "split", "method", "relative_l2", "chosen_coordinate"])
+    for row in results["regimes"]:
+        for name, error in row["errors"].items():
+            chosen = row["chosen"].get(name)
+            chosen = float(np.mean(chosen)) if chosen is not None else ""
+            shown = "" if error is None or not np.isfinite(error) else repr(error)
+            writer.writerow([row["value"], row["coordinate"], row["split"], name, shown, chosen])
+    return text.getvalue()
+
+
+def terminal_table(results: dict[str, Any]) -> Table:
+    """The errors by regime, and the reductions, for the terminal."""
+    shown = ("anchor", "anchor_more", "average", "wrong_sign", "ccm_coord", "ccm_scale", "ccm_prefix", "best")
+    table = Table(title="relative L2 error after the prefix", title_justify="left")
+    for heading in ("value", "s", "", *(name.replace("_", " ") for name in shown), "best at"):
+        table.add_column(heading, justify="right")
+    for row in sorted(results["regimes"], key=lambda r: r["coordinate"]):
+        errors = [row["errors"][name] for name in shown]
+        cells = ["diverged" if e is None or not np.isfinite(e) else f"{e:.4f}" for e in errors]
+        head = [f"{row['value']:g}", f"{row['coordinate']:+.2f}", row["split"].upper()]
+        table.add_row(*head, *cells, f"{row['chosen']['best']:+.2f}")
+    return table
+
+
+def headline(results: dict[str, Any]) -> list[str]:
+    """What the run says, in sentences."""
+    summary = results["summary"]
+    if "reduction" not in summary:
+        return ["No test regime lies outside the support: there is no out-of-support error to reduce."]
+    lines = [f"Outside the support, against the better anchor ({summary['better_anchor'].replace('_', ' ')}):"]
+    names = {"ccm_coord": "CCM-Coord (metadata)", "ccm_scale": "CCM-Scale", "ccm_prefix": "CCM-Prefix"}
+    for name, label in names.items():
+        low, high = summary["reduction_interval"][name]
+        lines.append(f"  {label:<21} {summary['reduction'][name]:6.1%} less error   [{low:.1%}, {high:.1%}]")
+    lines.append(f"  wrong sign {summary['wrong_sign_factor']:.1f} x the error of the right one")
+    lines.append(f"  correlation of the best coordinate with the physical one {summary['best_correlation']:.4f}")
+    return lines

@@ -1,0 +1,255 @@
+"""The stages of an experiment: data, anchor, endpoint experts, calibration, evaluation.
+
+Each is a function from its inputs to a finished :class:`~experiments.store.Stage`; what it depends on is exactly
+the settings and inputs that it names, so an override redoes only what it touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from ccm_jax import checkpoint
+from ccm_jax.models import Model, make_model
+from ccm_jax.normalize import Normalization, fit_normalization, normalized
+from ccm_jax.rollout import make_rollout
+from experiments import data
+from experiments.calibration import calibrate, load_map
+from experiments.evaluation import Family, evaluate
+from experiments.progress import bar, finished
+from experiments.store import Stage, provenance, read_json, run_stage, write_json
+from experiments.training import fit
+
+Params = Any
+
+# Raise one when its code changes what it computes: kept stages of the old code are then not used.
+VERSIONS = {"data": 1, "train": 1, "calibration": 1, "evaluation": 1}
+
+# Batch orders of one seed. Both experts of a pair share theirs.
+ANCHOR, MORE, PAIR, LOW, HIGH = range(5)
+
+
+class Run(NamedTuple):
+    """An experiment and the folder of its stages."""
+
+    config: ConfigDict
+    root: Path
+
+
+class Stages(NamedTuple):
+    """The finished stages of an experiment."""
+
+    support: Stage
+    endpoint_data: Stage
+    validation: Stage
+    test: Stage
+    anchor: Stage
+    anchor_more: Stage
+    endpoints: Stage
+    calibration: Stage
+    evaluation: Stage
+
+
+def run_all(run: Run) -> Stages:
+    """Makes what is not there yet, in order."""
+    config = run.config
+    regimes, sizes, axis = config.regimes, config.data, config.axis
+    low, high = ("pair", "pair") if config.finetune.paired else ("low", "high")
+    support = simulated(run, "data_support", [(v, sizes.support, "support") for v in regimes.support])
+    ends = simulated(run, "data_endpoints", [(axis.low, sizes.endpoint, low), (axis.high, sizes.endpoint, high)])
+    validation = simulated(run, "data_validation", [(v, sizes.validation, "validation") for v in regimes.validation])
+    test = simulated(run, "data_test", [(v, sizes.test, "test") for v in regimes.test])
+    first = anchor(run, support)
+    more = anchor_more(run, support, first)
+    experts = endpoints(run, ends, first)
+    chosen = calibration(run, validation, first, experts)
+    judged = evaluation(run, test, first, more, experts, chosen)
+    return Stages(support, ends, validation, test, first, more, experts, chosen, judged)
+
+
+def settings_of(config: ConfigDict, *fields: str) -> dict[str, Any]:
+    """The named parts of a configuration, JSON-able."""
+    values = {name: config[name] for name in fields}
+    return {name: value.to_dict() if isinstance(value, ConfigDict) else value for name, value in values.items()}
+
+
+def simulated(run: Run, name: str, plan: Sequence[tuple[float, int, str]]) -> Stage:
+    """Regimes as a list of (value, count, purpose): ``trajectories.npy [regimes, N, T, H, W, C]``."""
+
+    def build(work: Path) -> None:
+        regimes = []
+        with bar(name, len(plan)) as advance:
+            for i, (value, count, purpose) in enumerate(plan):
+                # Samples of one purpose are numbered through its regimes; a pair has the same ones twice.
+                first = 0 if purpose == "pair" else i * count
+                regimes.append(data.simulate(run.config, value, count, purpose, first))
+                advance(1, "")
+        np.save(work / "trajectories.npy", np.stack(regimes))
+
+    settings = settings_of(run.config, "system", "physics", "axis", "solver", "initial", "seed")
+    settings |= {"grid": run.config.data.grid, "plan": [list(row) for row in plan]}
+    stage = run_stage(run.root, name, settings, (), build, version=VERSIONS["data"])
+    finished(stage, f"{len(plan)} regimes, {plan[0][1]} trajectories each")
+    return stage
+
+
+def load_trajectories(stage: Stage) -> np.ndarray:
+    """The arrays of a data stage, ``[regimes, N, T, H, W, C]``, mapped from disk."""
+    return np.load(stage.path / "trajectories.npy", mmap_mode="r")
+
+
+def model_of(config: ConfigDict) -> Model:
+    """The model of a configuration, on normalised states."""
+    channels = len(data.SYSTEMS[config.system].channels)
+    return make_model(config.model.name, out_channels=channels, **config.model.args.to_dict())
+
+
+def anchor(run: Run, support: Stage) -> Stage:
+    """The family anchor, trained on the mixture of the support regimes, with the normalisation of its data."""
+    config = run.config
+
+    def build(work: Path) -> dict[str, float]:
+        x = load_trajectories(support)
+        normalization = fit_normalization(x)
+        model = model_of(config)
+        window = jnp.zeros((1, config.model.history, *x.shape[-3:]))
+        start = model.init(jax.random.fold_in(jax.random.key(config.seed), 0), window)
+        apply = normalized(model.apply, normalization)
+        return _fit(run, "anchor", apply, start, x, ANCHOR, work, normalization)
+
+    stage = run_stage(
+        run.root, "anchor", settings_of(config, "model", "train", "seed"), (support,), build, version=VERSIONS["train"]
+    )
+    return _trained(stage, config.train.steps, "anchor")
+
+
+def anchor_more(run: Run, support: Stage, first: Stage) -> Stage:
+    """The anchor, trained on for as many steps as both experts together: what the same effort buys without them."""
+    steps = 2 * run.config.finetune.steps
+
+    def build(work: Path) -> dict[str, float]:
+        return _finetune(run, "anchor_more", first, load_trajectories(support), MORE, work, steps)
+
+    settings = settings_of(run.config, "finetune", "seed")
+    stage = run_stage(run.root, "anchor_more", settings, (support, first), build, version=VERSIONS["train"])
+    return _trained(stage, steps, "anchor_more")
+
+
+def endpoints(run: Run, ends: Stage, first: Stage) -> Stage:
+    """The two experts, fine-tuned from the anchor at either end of the axis."""
+    config = run.config
+    orders = (PAIR, PAIR) if config.finetune.paired else (LOW, HIGH)
+
+    def build(work: Path) -> dict[str, float]:
+        x = load_trajectories(ends)
+        facts = [
+            _finetune(run, name, first, x[i], orders[i], work, config.finetune.steps)
+            for i, name in enumerate(("low", "high"))
+        ]
+        return {key: sum(f[key] for f in facts) for key in facts[0]}
+
+    settings = settings_of(config, "finetune", "seed")
+    stage = run_stage(run.root, "endpoints", settings, (ends, first), build, version=VERSIONS["train"])
+    return _trained(stage, config.finetune.steps, "low", "high")
+
+
+def _finetune(run: Run, name: str, first: Stage, x: np.ndarray, order: int, work: Path, steps: int) -> dict[str, float]:
+    normalization = load_normalization(first)
+    apply = normalized(model_of(run.config).apply, normalization)
+    return _fit(run, name, apply, load_params(first, "anchor"), x, order, work, normalization, steps)
+
+
+def _fit(
+    run: Run,
+    name: str,
+    apply: Any,
+    start: Params,
+    x: np.ndarray,
+    order: int,
+    work: Path,
+    normalization: Normalization,
+    steps: int | None = None,
+) -> dict[str, float]:
+    config = run.config
+    settings = config.train if steps is None else config.finetune
+    metadata = {
+        "config": config.to_dict(),
+        "seed": config.seed,
+        "normalization": {key: value.tolist() for key, value in normalization._asdict().items()},
+        **provenance(),
+    }
+    return fit(
+        name,
+        apply,
+        start,
+        x,
+        settings,
+        history=config.model.history,
+        steps=steps or settings.steps,
+        seed=10 * config.seed + order,
+        work=work,
+        metadata=metadata,
+    )
+
+
+def _trained(stage: Stage, steps: int, *names: str) -> Stage:
+    losses = [np.load(stage.path / f"{name}-losses.npy")[-100:].mean() for name in names]
+    finished(stage, f"{steps} steps, loss {' and '.join(f'{loss:.4f}' for loss in losses)}")
+    return stage
+
+
+def load_params(stage: Stage, name: str) -> Params:
+    """Trained parameters of a stage, on the device."""
+    return jax.tree.map(jnp.asarray, checkpoint.load(stage.path / name))
+
+
+def load_normalization(first: Stage) -> Normalization:
+    """The normalisation stored with the anchor, which all experts share."""
+    stored = checkpoint.load_metadata(first.path / "anchor")["normalization"]
+    return Normalization(**{key: jnp.asarray(value) for key, value in stored.items()})
+
+
+def load_family(run: Run, first: Stage, experts: Stage) -> Family:
+    """Anchor, experts, and the model that they are weights of."""
+    apply = normalized(model_of(run.config).apply, load_normalization(first))
+    weights = (load_params(first, "anchor"), load_params(experts, "low"), load_params(experts, "high"))
+    return Family(*weights, make_rollout(apply), run.config.model.history)
+
+
+def calibration(run: Run, validation: Stage, first: Stage, experts: Stage) -> Stage:
+    """The map from metadata to coordinates, fitted on validation regimes: ``calibration.json``."""
+
+    def build(work: Path) -> None:
+        family = load_family(run, first, experts)
+        write_json(work / "calibration.json", calibrate(run.config, family, load_trajectories(validation)))
+
+    settings = settings_of(run.config, "calibration", "axis", "model")
+    inputs = (validation, first, experts)
+    stage = run_stage(run.root, "calibration", settings, inputs, build, version=VERSIONS["calibration"])
+    facts = read_json(stage.path / "calibration.json")
+    finished(stage, f"{facts['kind']} from {len(facts['coordinates'])} validation regimes")
+    return stage
+
+
+def evaluation(run: Run, test: Stage, first: Stage, more: Stage, experts: Stage, chosen: Stage) -> Stage:
+    """Every method on every test regime, future frames only: ``evaluation.json`` and ``evaluation.npz``."""
+
+    def build(work: Path) -> None:
+        family = load_family(run, first, experts)
+        fitted = load_map(read_json(chosen.path / "calibration.json"))
+        more_params = load_params(more, "anchor_more")
+        tables, arrays = evaluate(run.config, family, more_params, fitted, load_trajectories(test))
+        np.savez(work / "evaluation.npz", **arrays)
+        write_json(work / "evaluation.json", tables)
+
+    settings = settings_of(run.config, "calibration", "axis", "model")
+    inputs = (test, first, more, experts, chosen)
+    stage = run_stage(run.root, "evaluation", settings, inputs, build, version=VERSIONS["evaluation"])
+    finished(stage, f"{len(run.config.regimes.test)} test regimes")
+    return stage

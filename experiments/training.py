@@ -1,0 +1,106 @@
+"""Training that survives a kill: pure chunks of steps, and between some of them a checkpoint."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from ccm_jax import checkpoint
+from ccm_jax.rollout import Apply
+from ccm_jax.train import TrainState, batch_order, init_state, make_loss, make_optimizer, train_chunk
+from experiments.progress import bar
+
+Array = jax.Array
+Params = Any
+
+
+def fit(
+    name: str,
+    apply: Apply,
+    start: Params,
+    trajectories: np.ndarray,
+    settings: ConfigDict,
+    *,
+    history: int,
+    steps: int,
+    seed: int,
+    work: Path,
+    metadata: dict[str, Any],
+) -> dict[str, float]:
+    """Trains from ``start`` and leaves the weights and every loss in ``work / name``, going on where a kill left off.
+
+    Args:
+        name: of the result, and of its progress bar.
+        apply: ``(params, window) -> frame`` in physical units.
+        start: parameters to start from; they are copied.
+        trajectories: ``[..., T, H, W, C]``; leading axes are one set of trajectories.
+        settings: learning_rate, batch_size, unroll, chunk, save_every.
+        history: frames in the model's window.
+        steps: updates.
+        seed: of the batch order.
+        work: folder of the stage.
+        metadata: goes beside the weights.
+
+    Returns:
+        Facts for the record: the final loss, and ``seconds_before``, the time that killed runs had spent.
+
+    Raises:
+        ValueError: if the loss stops being finite, with the step and what to change.
+    """
+    if (work / name).exists():
+        return checkpoint.load_metadata(work / name)["facts"]
+    optimizer = make_optimizer(settings.learning_rate, steps)
+    loss_fn = make_loss(apply, history=history, unroll=settings.unroll)
+    frames = history + settings.unroll
+    x = jnp.asarray(trajectories.reshape(-1, *trajectories.shape[-4:]))
+    count = x.shape[0] * (x.shape[1] - frames + 1)
+
+    # A copy, because chunks reuse the memory of the state that they are given.
+    state = init_state(jax.tree.map(jnp.copy, start), optimizer)
+    state, losses, seconds_before = _restore(work / f"{name}-steps", state)
+    begin = time.perf_counter()
+    with bar(name, steps, len(losses)) as advance:
+        while len(losses) < steps:
+            first = len(losses)
+            order = batch_order(seed, first, min(settings.chunk, steps - first), count, settings.batch_size)
+            state, new = train_chunk(state, x, order, loss_fn=loss_fn, optimizer=optimizer, frames=frames)
+            losses = np.concatenate([losses, np.asarray(new)])
+            if not np.isfinite(losses).all():
+                raise ValueError(
+                    f"fit: the loss of {name} is not finite at step {int(np.argmin(np.isfinite(losses)))}; lower its "
+                    "learning_rate, and see that the data are what you expect."
+                )
+            advance(len(new), f"loss {new.mean():.4f}")
+            if len(losses) % settings.save_every == 0 and len(losses) < steps:
+                _save(work / f"{name}-steps", state, losses, seconds_before + time.perf_counter() - begin)
+    facts = {"final_loss": float(losses[-settings.chunk :].mean()), "seconds_before": seconds_before}
+    np.save(work / f"{name}-losses.npy", losses)
+    spent = facts | {"seconds_before": seconds_before + time.perf_counter() - begin}
+    checkpoint.save(work / name, state.params, metadata | {"facts": spent})
+    shutil.rmtree(work / f"{name}-steps", ignore_errors=True)
+    return facts
+
+
+def _save(folder: Path, state: TrainState, losses: np.ndarray, seconds: float) -> None:
+    """Writes a new checkpoint, then removes older ones: at any moment there is a whole one."""
+    older = list(folder.glob("*"))
+    checkpoint.save(folder / f"{len(losses):08d}", {"state": state, "losses": losses}, {"seconds": seconds})
+    for path in older:
+        shutil.rmtree(path)
+
+
+def _restore(folder: Path, fresh: TrainState) -> tuple[TrainState, np.ndarray, float]:
+    finished = sorted(path for path in folder.glob("*") if path.name.isdigit())
+    if not finished:
+        return fresh, np.zeros(0, np.float32), 0.0
+    losses = np.zeros(int(finished[-1].name), np.float32)
+    stored = checkpoint.load(finished[-1], like={"state": fresh, "losses": losses})
+    state = jax.tree.map(jnp.asarray, stored["state"])
+    return state, stored["losses"], checkpoint.load_metadata(finished[-1])["seconds"]
