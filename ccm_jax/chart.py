@@ -124,7 +124,7 @@ def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
     c = c.reshape(1) if c.ndim == 0 else c
     if c.shape != (dim,):
         raise ValueError(
-            f"{function}: coordinate has shape {jnp.shape(coordinate)}, expected ({dim},); "
+            f"{function}: coordinate has shape {np.shape(coordinate)}, expected ({dim},); "
             "for several coordinates at once use jax.vmap over a leading axis."
         )
     return c
@@ -186,7 +186,7 @@ def _least_squares(n: int, coordinates: Any, features: Features, ridge: float, w
     c = c[:, None] if c.ndim == 1 else c
     if c.shape != (n, features.dim):
         raise ValueError(
-            f"fit_chart: coordinates have shape {jnp.shape(coordinates)}, expected ({n}, {features.dim}): "
+            f"fit_chart: coordinates have shape {np.shape(coordinates)}, expected ({n}, {features.dim}): "
             f"one row for each of the {n} experts."
         )
     phi = jax.vmap(lambda row: features(row if warp is None else warp(row)))(c)

@@ -46,10 +46,11 @@ class CoordinateMap:
         t = (jnp.asarray(value, float) - self.low) / width
         allowed = (t >= -self.reach - 1e-6) & (t <= 1 + self.reach + 1e-6)
         if not is_traced(allowed) and not bool(jnp.all(allowed)):
+            outside = np.asarray(value)[~np.asarray(allowed)].flat[0]
             raise ValueError(
-                f"CoordinateMap: asked at {np.asarray(value).tolist()}, but it was fitted on "
-                f"[{float(self.low):g}, {float(self.high):g}] and reaches {self.reach:g} widths beyond; fit it on "
-                "regimes nearer to this one, or raise `reach`."
+                f"CoordinateMap: asked at {outside:g}, but it was fitted on [{float(self.low):g}, "
+                f"{float(self.high):g}] and reaches {self.reach:g} widths beyond; fit it on regimes nearer to this "
+                "one, or raise `reach`."
             )
         b, n = self.coefficients, self.coefficients.shape[0] - 1
         inside = jnp.clip(t, 0.0, 1.0)

@@ -32,12 +32,21 @@ def split_future(trajectories: Array, *, history: int, prefix: int) -> tuple[Arr
 
 
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix"))
+def future_frames(
+    params: Params, rollout_fn: RolloutFn, trajectories: Array, *, history: int = 1, prefix: int = 4
+) -> Array:
+    """The predicted future of trajectories ``[N, T, ...]``: ``[N, T - history - prefix, ...]``."""
+    _, window, truth = split_future(trajectories, history=history, prefix=prefix)
+    return rollout_fn(params, window, truth.shape[1])
+
+
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix"))
 def future_error(
     params: Params, rollout_fn: RolloutFn, trajectories: Array, *, history: int = 1, prefix: int = 4
 ) -> Array:
     """Relative L2 error of each future frame: ``[N, T - history - prefix]``."""
-    _, window, truth = split_future(trajectories, history=history, prefix=prefix)
-    return relative_l2(rollout_fn(params, window, truth.shape[1]), truth)
+    _, _, truth = split_future(trajectories, history=history, prefix=prefix)
+    return relative_l2(future_frames(params, rollout_fn, trajectories, history=history, prefix=prefix), truth)
 
 
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix"))

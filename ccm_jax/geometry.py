@@ -56,15 +56,20 @@ def tree_cosine(a: Params, b: Params) -> Array:
 def residual_geometry(anchor: Params, low: Params, high: Params) -> list[LayerGeometry]:
     """Norms and cosines of the residuals per leaf; the last entry, ``"(all)"``, is the whole tree."""
     check_same_tree("residual_geometry", {"anchor": anchor, "low": low, "high": high}, "give one family.")
+    paths = [jax.tree_util.keystr(path) for path, leaf in jax.tree_util.tree_flatten_with_path(anchor)[0] if is_merged(leaf)]
+    rows = _rows(*([leaf for leaf in jax.tree.leaves(tree) if is_merged(leaf)] for tree in (anchor, low, high)))
+    return [LayerGeometry(name, *row) for name, row in zip([*paths, "(all)"], rows, strict=True)]
+
+
+@jax.jit
+def _rows(anchor: list[Array], low: list[Array], high: list[Array]) -> list[tuple[Array, ...]]:
+    """The numbers of every leaf, then of all leaves together."""
     split = split_residuals(anchor, low, high)
-    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(anchor)[0]]
-    columns = [jax.tree.leaves(tree) for tree in (anchor, split.shared, split.direction)]
-    rows = [(name, *leaves) for name, *leaves in zip(paths, *columns, strict=True) if is_merged(leaves[0])]
-    rows.append(("(all)", *([row[j] for row in rows] for j in (1, 2, 3))))
-    result = []
-    for name, base, shared, direction in rows:
+    parts = list(zip(anchor, split.shared, split.direction, strict=True))
+    rows = []
+    for base, shared, direction in [*(([a], [s], [d]) for a, s, d in parts), (anchor, split.shared, split.direction)]:
         plus = jax.tree.map(jnp.add, shared, direction)
         minus = jax.tree.map(jnp.subtract, shared, direction)
-        norms = (tree_norm(t) for t in (base, minus, plus, shared, direction))
-        result.append(LayerGeometry(name, *norms, tree_cosine(minus, plus)))
-    return result
+        norms = tuple(tree_norm(tree) for tree in (base, minus, plus, shared, direction))
+        rows.append((*norms, tree_cosine(minus, plus)))
+    return rows

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ccm_jax._checks import check_same_tree, is_merged
 from ccm_jax.chart import fit_chart
@@ -84,9 +85,9 @@ def merge_pytree(
     """
     check_same_tree("merge_pytree", {"anchor": anchor, "low": low, "high": high}, _REMEDY)
     for name, value in (("coordinate", coordinate), ("shared_scale", shared_scale)):
-        if jnp.size(value) != 1:
+        if np.size(value) != 1:
             raise ValueError(
-                f"merge_pytree: {name} has shape {jnp.shape(value)}, expected a scalar; for several at once use "
+                f"merge_pytree: {name} has shape {np.shape(value)}, expected a scalar; for several at once use "
                 "jax.vmap, for several physical axes use fit_chart."
             )
     alpha = jnp.asarray(coordinate, float).reshape(())

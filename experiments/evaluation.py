@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from ccm_jax import Chart, Readout, coordinate_from_prefix, fit_chart, paper_bank, refine_readout
 from ccm_jax.coordinate import select
 from ccm_jax.coordinate_map import CoordinateMap
-from ccm_jax.evaluate import future_error, future_error_each, future_error_sweep, split_future
+from ccm_jax.evaluate import future_error, future_error_each, future_error_sweep, future_frames, split_future
 from ccm_jax.geometry import residual_geometry
 from ccm_jax.rollout import RolloutFn
 from experiments import data
@@ -173,9 +173,11 @@ def evaluate_regime(
         "error_over_time": {name: np.mean(e, axis=0).tolist() for name, e in errors.items()},
     }
     first = prefix.coordinate if config.calibration.pooled else prefix.coordinate[0]
-    frames = future_frames(family, {"anchor": family.anchor, "ccm_prefix": chart(first)}, x[:1], shape)
-    arrays = {f"errors/{name}": e for name, e in errors.items()} | {"sweep": sweep.mean(axis=-1)} | frames
-    return row, arrays
+    seen = {"anchor": family.anchor, "ccm_prefix": chart(first)}
+    frames = {name: future_frames(params, rollout_fn, x[:1], **shape)[0] for name, params in seen.items()}
+    frames["truth"] = split_future(x[:1], **shape)[2][0]
+    arrays = {f"errors/{name}": e for name, e in errors.items()} | {"sweep": sweep.mean(axis=-1)}
+    return row, arrays | {f"frames/{name}": np.asarray(field) for name, field in frames.items()}
 
 
 def prefix_readouts(config: ConfigDict, family: Family, chart: Chart, x: Array) -> tuple[Readout, Readout]:
@@ -186,12 +188,3 @@ def prefix_readouts(config: ConfigDict, family: Family, chart: Chart, x: Array) 
     refine = refine_readout if c.pooled else jax.vmap(refine_readout)
     readout = coordinate_from_prefix(chart, family.rollout_fn, observed, column(bank_of(config)), **how)
     return refine(readout), coordinate_from_prefix(chart, family.rollout_fn, observed, paper_bank(), **how)
-
-
-def future_frames(
-    family: Family, weights: dict[str, Params], x: Array, shape: dict[str, int]
-) -> dict[str, np.ndarray]:
-    """The future of one trajectory ``x [1, T, ...]``, true and as each of the weights sees it."""
-    _, window, truth = split_future(x, **shape)
-    seen = {name: family.rollout_fn(params, window, truth.shape[1])[0] for name, params in weights.items()}
-    return {f"frames/{name}": np.asarray(frames) for name, frames in (seen | {"truth": truth[0]}).items()}

@@ -108,15 +108,25 @@ def to_csv(results: dict[str, Any]) -> str:
 
 def terminal_table(results: dict[str, Any]) -> Table:
     """The errors by regime, and the reductions, for the terminal."""
-    shown = ("anchor", "anchor_more", "average", "wrong_sign", "ccm_coord", "ccm_scale", "ccm_prefix", "best")
-    table = Table(title="relative L2 error after the prefix", title_justify="left")
-    for heading in ("value", "s", "", *(name.replace("_", " ") for name in shown), "best at"):
-        table.add_column(heading, justify="right")
+    columns = {
+        "anchor": "anchor",
+        "anchor_more": "anchor+",
+        "average": "average",
+        "wrong_sign": "wrong",
+        "ccm_coord": "Coord",
+        "ccm_scale": "Scale",
+        "ccm_prefix": "Prefix",
+        "best": "best",
+    }
+    title = "relative L2 error after the prefix (* outside the support)"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for heading in ("value", "s", *columns.values(), "at"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in sorted(results["regimes"], key=lambda r: r["coordinate"]):
-        errors = [row["errors"][name] for name in shown]
-        cells = ["diverged" if e is None or not np.isfinite(e) else f"{e:.4f}" for e in errors]
-        head = [f"{row['value']:g}", f"{row['coordinate']:+.2f}", row["split"].upper()]
-        table.add_row(*head, *cells, f"{row['chosen']['best']:+.2f}")
+        errors = [row["errors"][name] for name in columns]
+        cells = ["inf" if e is None or not np.isfinite(e) else f"{e:.3f}" for e in errors]
+        s = f"{row['coordinate']:+.2f}{'*' if row['split'] == 'ood' else ' '}"
+        table.add_row(f"{row['value']:g}", s, *cells, f"{row['chosen']['best']:+.2f}")
     return table
 
 

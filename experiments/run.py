@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from experiments import configs
@@ -44,6 +44,7 @@ def main(argv: list[str]) -> None:
     if _CONFIG.value is None:
         raise app.UsageError(f"--config is needed; there are: {', '.join(configs.names())}")
     begin = time.perf_counter()
+    logging.set_verbosity(logging.WARNING)  # Orbax tells every file it touches
     # Imported late, so that --help and a wrong name answer at once.
     from experiments.checks import check_config
     from experiments.progress import console

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ccm_jax import Chart, Gated, Polynomial, fit_chart
+from ccm_jax.coordinate_map import CoordinateMap
+from tests.trees import families
+
+
+def planted(features: Any, seed: int = 0) -> Chart:
+    keys = jax.random.split(jax.random.key(seed), 3)
+    n = len(features(jnp.ones(features.dim)))
+    origin = {"w": jax.random.normal(keys[0], (3, 2)), "b": jax.random.normal(keys[1], (2,))}
+    basis = jax.tree.map(lambda leaf: jax.random.normal(keys[2], (n, *leaf.shape)), origin)
+    return Chart(origin, basis, features)
+
+
+@pytest.mark.parametrize(
+    ("features", "coordinates"),
+    [
+        (Polynomial(), [[-1.0], [1.0]]),
+        (Polynomial(degree=2), [[-1.0], [0.2], [1.0]]),
+        (Polynomial(degree=2, constant=False), [[-1.0], [1.0]]),
+        (Polynomial(dim=2), [[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]),
+        (Polynomial(degree=2, dim=2), [[x, y] for x, y in itertools.product((-1.0, 0.0, 1.0), repeat=2)]),
+        (Gated(Polynomial()), [[-1.0, 1.0], [1.0, 1.0]]),
+    ],
+)
+def test_any_chart_is_one_call_of_fit_chart(features: Any, coordinates: list[list[float]]) -> None:
+    truth = planted(features)
+    experts = [truth(c) for c in coordinates]
+    fitted = fit_chart(truth.origin, experts, coordinates, features=features)
+    chex.assert_trees_all_close(fitted.basis, truth.basis, atol=2e-5)
+    far = jnp.full(features.dim, 1.7)
+    chex.assert_trees_all_close(fitted(far), truth(far), atol=1e-4)
+
+
+def test_more_experts_than_features_are_fitted_by_least_squares() -> None:
+    rng = np.random.default_rng(0)
+    s = np.array([-1.0, -0.5, 0.1, 0.7, 1.0], np.float32)
+    weights = rng.normal(size=(5, 4)).astype(np.float32)
+    chart = fit_chart(np.zeros(4, np.float32), list(weights), s)
+    expected = np.linalg.lstsq(np.stack([np.ones(5), s], 1), weights, rcond=None)[0]
+    np.testing.assert_allclose(chart.basis, expected, atol=1e-5)
+
+
+def test_ridge_shrinks_and_lets_one_expert_do() -> None:
+    anchor, expert = jnp.zeros(3), jnp.ones(3)
+    with pytest.raises(ValueError, match="1 experts at coordinates .* determine 1 of the 2 features"):
+        fit_chart(anchor, [expert], [1.0])
+    small, large = (fit_chart(anchor, [expert], [1.0], ridge=r)(1.0)[0] for r in (1e-6, 10.0))
+    assert 0.99 < float(small) < 1.001 and 0 < float(large) < 0.2
+
+
+@given(families(dtypes=(np.float32, np.complex64)), st.floats(-2, 2, width=32), st.floats(0, 1, width=32))
+@settings(deadline=None, max_examples=20)
+def test_a_chart_with_linear_features_is_affine(trees: list[Any], c: float, t: float) -> None:
+    chart = fit_chart(trees[0], trees[1:], [-1.0, 1.0])
+    mixed = jax.tree.map(lambda x, y: t * x + (1 - t) * y, chart(c), chart(-1.0))
+    chex.assert_trees_all_close(chart(t * c - (1 - t)), mixed, atol=1e-4)
+
+
+def test_chart_works_under_jit_vmap_grad_and_jvp() -> None:
+    chart = planted(Polynomial(degree=2))
+    bank = jnp.linspace(-2.0, 2.0, 7)[:, None]
+    stacked = jax.jit(lambda chart, bank: jax.vmap(chart)(bank))(chart, bank)
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[2], stacked), chart(bank[2]), atol=1e-5)
+    _, tangent = jax.jvp(chart, (jnp.array([0.5]),), (jnp.array([1.0]),))
+    expected = jax.tree.map(lambda b: b[1] + 2 * 0.5 * b[2], chart.basis)
+    chex.assert_trees_all_close(tangent, expected, atol=1e-5)
+
+
+def test_fit_chart_can_be_differentiated_in_coordinates_and_traced() -> None:
+    anchor, low, high = jnp.zeros(2), -jnp.ones(2), jnp.ones(2)
+    slope = jax.jit(jax.grad(lambda end: fit_chart(anchor, [low, high], jnp.array([-1.0, 0.0]) + end * jnp.array([0.0, 1.0]))(0.5)[0]))(1.0)
+    # On the line through (-1, -1) and (e, 1), the value at 1/2 is 3 / (1 + e) - 1; its slope at e = 1 is -3/4.
+    np.testing.assert_allclose(slope, -0.75, rtol=1e-4)
+
+
+def test_equal_features_do_not_retrace() -> None:
+    traces = []
+
+    @jax.jit
+    def evaluate(chart: Chart, c: jax.Array) -> Any:
+        traces.append(1)
+        return chart(c)
+
+    for _ in range(2):
+        evaluate(planted(Polynomial(degree=2)), jnp.ones(1))
+    assert len(traces) == 1
+
+
+def test_a_warp_bends_the_coordinate_and_its_numbers_are_leaves() -> None:
+    warp = CoordinateMap.fit([-1.0, 1.0], [-2.0, 2.0])
+    origin = jnp.zeros(2)
+    chart = fit_chart(origin, [-jnp.ones(2), jnp.ones(2)], [-1.0, 1.0], warp=warp)
+    np.testing.assert_allclose(chart(0.5), fit_chart(origin, [-jnp.ones(2), jnp.ones(2)], [-1.0, 1.0])(0.5), atol=1e-6)
+    assert len(jax.tree.leaves(chart)) == 2 + 3
+
+
+@pytest.mark.parametrize("bad", [jnp.zeros(2), jnp.zeros((3, 1))])
+def test_a_misshapen_coordinate_is_refused(bad: jax.Array) -> None:
+    with pytest.raises(ValueError, match=r"Chart: coordinate has shape .*, expected \(1,\).*vmap"):
+        planted(Polynomial())(bad)
+
+
+def test_misshapen_coordinates_of_experts_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"coordinates have shape \(3,\), expected \(2, 1\)"):
+        fit_chart(jnp.zeros(2), [jnp.ones(2), jnp.ones(2)], [-1.0, 0.0, 1.0])
+    with pytest.raises(ValueError, match=r"fit_chart: leaf \(root\) is float32\[3\] in `experts\[1\]`"):
+        fit_chart(jnp.zeros(2), [jnp.ones(2), jnp.ones(3)], [-1.0, 1.0])

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ccm_jax import (
+    Chart,
+    Polynomial,
+    Readout,
+    coordinate_from_map,
+    coordinate_from_metadata,
+    coordinate_from_prefix,
+    fit_chart,
+    fit_coordinate_map,
+    make_rollout,
+    paper_bank,
+    prefix_errors,
+    refine_readout,
+)
+from ccm_jax.coordinate import select
+
+FIELD = 5
+
+
+def linear_family() -> Chart:
+    """A model whose one-step map is a matrix, and whose matrix lies on a line: the coordinate is planted exactly."""
+    keys = jax.random.split(jax.random.key(1), 2)
+    middle = 0.8 * jnp.eye(FIELD) + 0.05 * jax.random.normal(keys[0], (FIELD, FIELD))
+    direction = 0.1 * jax.random.normal(keys[1], (FIELD, FIELD))
+    return fit_chart({"m": 1.1 * middle}, [{"m": middle - direction}, {"m": middle + direction}], [-1.0, 1.0])
+
+
+def apply(params: Any, window: jax.Array) -> jax.Array:
+    return jnp.einsum("ij,nxjc->nxic", params["m"], window[:, -1])
+
+
+rollout_fn = make_rollout(apply)
+
+
+def observe(chart: Chart, coordinate: float, count: int, frames: int = 5) -> jax.Array:
+    start = jax.random.normal(jax.random.key(7), (count, 1, 1, FIELD, 1))
+    return jnp.concatenate([start, rollout_fn(chart(coordinate), start, frames - 1)], axis=1)
+
+
+@pytest.mark.parametrize("planted", [-1.25, 0.0, 0.75, 1.5])
+def test_a_planted_coordinate_is_found_from_the_prefix(planted: float) -> None:
+    chart = linear_family()
+    x = observe(chart, planted, 6)
+    one = coordinate_from_prefix(chart, rollout_fn, x[0])
+    assert one.coordinate.shape == (1,) and one.candidates.shape == (13, 1) and one.losses.shape == (13,)
+    np.testing.assert_allclose(one.coordinate, [planted], atol=1e-6)
+    each = coordinate_from_prefix(chart, rollout_fn, x, batch="each")
+    assert each.coordinate.shape == (6, 1) and each.losses.shape == (6, 13)
+    np.testing.assert_allclose(each.coordinate, planted, atol=1e-6)
+    pooled = coordinate_from_prefix(chart, rollout_fn, x, batch="pooled")
+    np.testing.assert_allclose(pooled.coordinate, [planted], atol=1e-6)
+    np.testing.assert_allclose(pooled.losses, each.losses.mean(axis=0), rtol=1e-5)
+
+
+def test_each_equals_one_by_one_and_chunks_change_nothing() -> None:
+    chart = linear_family()
+    x = observe(chart, 0.4, 3)
+    each = coordinate_from_prefix(chart, rollout_fn, x, batch="each", chunk=4)
+    for i in range(3):
+        one = coordinate_from_prefix(chart, rollout_fn, x[i], chunk=1)
+        np.testing.assert_allclose(each.losses[i], one.losses, rtol=1e-5)
+    mapped = jax.vmap(lambda prefix: coordinate_from_prefix(chart, rollout_fn, prefix))(x)
+    np.testing.assert_allclose(mapped.losses, each.losses, rtol=1e-5)
+
+
+def test_refinement_finds_a_coordinate_between_the_candidates() -> None:
+    chart = linear_family()
+    readout = coordinate_from_prefix(chart, rollout_fn, observe(chart, 0.4, 8), batch="pooled")
+    refined = refine_readout(readout)
+    assert abs(float(refined.coordinate[0]) - 0.4) < 0.06 < abs(float(readout.coordinate[0]) - 0.4)
+
+
+def test_refinement_is_exact_for_a_parabola_and_stays_put_at_the_rim() -> None:
+    bank = jnp.linspace(-1, 1, 5)[:, None]
+    refined = refine_readout(select(bank, (bank[:, 0] - 0.3) ** 2))
+    np.testing.assert_allclose(refined.coordinate, [0.3], atol=1e-6)
+    np.testing.assert_allclose(refine_readout(select(bank, bank[:, 0])).coordinate, [-1.0])
+    beside = jnp.array([1.0, jnp.inf, 0.0, 0.4, 1.0])
+    np.testing.assert_allclose(refine_readout(select(bank, beside)).coordinate, [0.0])
+
+
+def test_a_candidate_that_diverges_is_never_chosen() -> None:
+    bank = paper_bank()
+    losses = jnp.full(13, jnp.nan).at[4].set(3.0).at[5].set(-jnp.inf)
+    assert float(select(bank, losses).coordinate[0]) == float(bank[4, 0])
+    nothing = select(bank, jnp.full(13, jnp.nan))
+    assert np.isnan(nothing.coordinate[0]) and np.isinf(nothing.losses).all()
+
+    def explode(params: Any, window: jax.Array) -> jax.Array:  # overflows for positive coordinates
+        return jnp.where(params["m"][0, 0] > 0, jnp.inf, 1.0) * window[:, -1]
+
+    chart = Chart({"m": jnp.zeros((1, 1))}, {"m": jnp.array([[[0.0]], [[1.0]]])}, Polynomial())
+    readout = coordinate_from_prefix(chart, make_rollout(explode), jnp.ones((5, 1, FIELD, 1)))
+    assert float(readout.coordinate[0]) <= 0 and np.isinf(np.asarray(readout.losses)[7:]).all()
+
+
+def test_the_scored_frames_follow_the_window() -> None:
+    chart = linear_family()
+    x = observe(chart, 0.5, 2, frames=8)
+    errors = prefix_errors(chart, rollout_fn, x, jnp.array([[0.5]]), history=3, frames=4)
+    assert errors.shape == (1, 2, 4)
+    np.testing.assert_allclose(errors, 0.0, atol=1e-5)
+    with pytest.raises(ValueError, match=r"prefix has 8 frames .* expected at least 5 for the model's window and 4"):
+        coordinate_from_prefix(chart, rollout_fn, x, batch="each", history=5)
+
+
+def test_one_shape_compiles_once() -> None:
+    traces = []
+
+    def counted(params: Any, window: jax.Array) -> jax.Array:
+        traces.append(1)
+        return apply(params, window)
+
+    chart, fn = linear_family(), make_rollout(counted)
+    coordinate_from_prefix(chart, fn, observe(chart, 0.5, 3), batch="each")
+    seen = len(traces)
+    coordinate_from_prefix(chart, fn, observe(chart, -1.0, 3), batch="each")
+    assert len(traces) == seen
+
+
+@pytest.mark.parametrize("bad", ["short", "empty", "nan"])
+def test_a_bad_prefix_is_refused(bad: str) -> None:
+    chart = linear_family()
+    x = observe(chart, 0.5, 2)
+    prefix, message = {
+        "short": (x[0, :4], "prefix has 4 frames .* observe more frames"),
+        "empty": (x[0, :0], "prefix has 0 frames"),
+        "nan": (x[0].at[3].set(jnp.nan), "prefix holds NaN or infinite values, first in frame 3"),
+    }[bad]
+    with pytest.raises(ValueError, match=message):
+        coordinate_from_prefix(chart, rollout_fn, prefix)
+
+
+def test_bad_candidates_are_refused() -> None:
+    chart = linear_family()
+    with pytest.raises(ValueError, match=r"candidates have shape \(3, 2\), expected \[n, 1\]"):
+        coordinate_from_prefix(chart, rollout_fn, observe(chart, 0.5, 2)[0], jnp.zeros((3, 2)))
+    with pytest.raises(ValueError, match="batch is 'all'"):
+        coordinate_from_prefix(chart, rollout_fn, observe(chart, 0.5, 2), batch="all")  # type: ignore[arg-type]
+
+
+def test_metadata_linear_and_log_agree_at_the_endpoints() -> None:
+    for scale in ("linear", "log"):
+        for value, expected in ((1e-3, -1.0), (4e-3, 1.0)):
+            readout = coordinate_from_metadata(value, 1e-3, 4e-3, scale=scale)  # type: ignore[arg-type]
+            assert isinstance(readout, Readout) and readout.losses.shape == (0,)
+            np.testing.assert_allclose(readout.coordinate, [expected], atol=1e-6)
+    middle = coordinate_from_metadata(2e-3, 1e-3, 4e-3, scale="log").coordinate
+    np.testing.assert_allclose(middle, [0.0], atol=1e-6)
+
+
+def test_metadata_clip_is_the_paper_s_and_can_be_taken_off() -> None:
+    assert float(coordinate_from_metadata(5.0, 1.0, 2.0).coordinate[0]) == 1.5
+    assert float(coordinate_from_metadata(5.0, 1.0, 2.0, clip=None).coordinate[0]) == 7.0
+
+
+def test_metadata_can_be_traced() -> None:
+    values = jnp.array([1.0, 1.5, 2.0])
+    read = jax.jit(jax.vmap(lambda v: coordinate_from_metadata(v, 1.0, 2.0).coordinate))(values)
+    np.testing.assert_allclose(read[:, 0], [-1.0, 0.0, 1.0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"value": 1.0, "low": 2.0, "high": 1.0}, "low is 2.0 and high is 1.0, expected low < high"),
+        ({"value": 1.0, "low": 1.0, "high": 1.0}, "expected low < high"),
+        ({"value": -1.0, "low": 1.0, "high": 2.0, "scale": "log"}, "a log scale needs positive values"),
+        ({"value": float("nan"), "low": 1.0, "high": 2.0}, "expected a finite number"),
+        ({"value": 1.0, "low": 1.0, "high": 2.0, "scale": "cubic"}, "'linear' or 'log'"),
+    ],
+)
+def test_bad_metadata_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        coordinate_from_metadata(**arguments)
+
+
+def test_gamma_is_the_least_squares_slope_through_the_origin() -> None:
+    s, alpha = np.array([-1.25, -0.25, 0.75]), np.array([-1.6, -0.2, 0.8])
+    fitted = fit_coordinate_map(s, alpha)
+    np.testing.assert_allclose(float(fitted(1.0)), s @ alpha / (s @ s), rtol=1e-6)
+    np.testing.assert_allclose(float(fitted(0.0)), 0.0, atol=1e-6)
+    readout = coordinate_from_map(4.0, 1.0, 3.0, fitted, clip=None)
+    np.testing.assert_allclose(readout.coordinate, [2 * s @ alpha / (s @ s)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_a_monotone_map_recovers_a_polynomial(degree: int) -> None:
+    s = np.linspace(-1.25, 1.25, 9)
+    target = 0.1 + 1.2 * s - (0.15 * s**2 if degree > 1 else 0) + (0.1 * s**3 if degree > 2 else 0)
+    fitted = fit_coordinate_map(s, target, degree=degree, intercept=True)
+    np.testing.assert_allclose(jax.vmap(fitted)(jnp.asarray(s, jnp.float32)), target, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("degree", [2, 3])
+def test_a_map_never_falls_even_on_noise(degree: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    s = np.sort(rng.uniform(-1.2, 1.2, 8))
+    fitted = fit_coordinate_map(s, rng.normal(size=8), degree=degree, intercept=True, reach=4.0)
+    values = np.asarray(fitted(jnp.linspace(-3.0, 3.0, 101)))
+    assert np.all(np.diff(values) >= -1e-5)
+
+
+def test_a_map_asked_out_of_reach_says_so() -> None:
+    fitted = fit_coordinate_map([-1.0, 0.0, 1.0], [-1.0, 0.1, 1.5], degree=2, intercept=True, reach=0.5)
+    assert float(fitted(2.0)) > float(fitted(1.0))
+    with pytest.raises(ValueError, match=r"asked at 2.5, but it was fitted on \[-1, 1\] and reaches 0.5 widths"):
+        fitted(2.5)
+    assert np.isnan(jax.jit(lambda v: fitted(v))(2.5))
+
+
+@pytest.mark.parametrize(
+    ("s", "alpha", "how", "message"),
+    [
+        ([1.0], [1.0], {}, "1 distinct values for 1 coordinates"),
+        ([1.0, 1.0], [1.0, 2.0], {}, "1 distinct values"),
+        ([0.0, 1.0], [1.0, 2.0], {"degree": 2, "intercept": True}, "at least 3 distinct"),
+        ([0.0, 1.0], [1.0, float("nan")], {}, "not finite; drop the regimes"),
+        ([0.0, 1.0], [1.0, 2.0], {"degree": 2}, "expected degree 1, or 2 or 3 with intercept=True"),
+    ],
+)
+def test_a_map_that_cannot_be_fitted_is_refused(s: Any, alpha: Any, how: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_coordinate_map(s, alpha, **how)

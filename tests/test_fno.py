@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ccm_jax.models import make_model, spectral
+from ccm_jax.models.fno import FNO, SpectralConv
+
+
+def dense_fourier_conv(x: np.ndarray, weight: np.ndarray, modes: tuple[int, ...]) -> np.ndarray:
+    """The spectral convolution as its definition: a direct sum over kept modes and all points, in double precision."""
+    grid = x.shape[: len(modes)]
+    points = np.stack(np.meshgrid(*(np.arange(n) / n for n in grid), indexing="ij"), -1)
+    kept = [list(range(-m, m)) for m in modes[:-1]] + [list(range(modes[-1] + 1))]
+    out = np.zeros((*x.shape[:-1], weight.shape[-1]))
+    for where in itertools.product(*(range(len(k)) for k in kept)):
+        frequency = np.array([k[i] for k, i in zip(kept, where, strict=True)])
+        wave = np.exp(2j * np.pi * points @ frequency)
+        coefficient = np.tensordot(np.conj(wave), x, axes=len(modes)) / np.prod(grid)  # [N, C]
+        mixed = coefficient @ (weight[0][where] + 1j * weight[1][where])
+        last = frequency[-1]
+        mirrored = 1.0 if last == 0 or 2 * last == grid[-1] else 2.0
+        out += mirrored * (wave[..., None, None] * mixed).real
+    return out
+
+
+@pytest.mark.parametrize(
+    ("grid", "modes"),
+    [((16,), (5,)), ((8, 10), (3, 4)), ((9, 7), (4, 3)), ((8, 8), (4, 4)), ((6, 5, 8), (2, 2, 3))],
+)
+def test_fourier_convolution_is_the_direct_sum(grid: tuple[int, ...], modes: tuple[int, ...]) -> None:
+    layer = SpectralConv(modes)
+    x = jax.random.normal(jax.random.key(0), (*grid, 2, 3))
+    variables = layer.init(jax.random.key(1), x)
+    weight = np.asarray(variables["params"]["weight"], np.float64)
+    assert weight.shape == (2, *(2 * m for m in modes[:-1]), modes[-1] + 1, 3, 3)
+    expected = dense_fourier_conv(np.asarray(x, np.float64), weight, modes)
+    np.testing.assert_allclose(layer.apply(variables, x), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("grid", [(12, 10), (9, 11)])
+def test_fourier_convolution_is_the_fast_transform_cut_to_its_modes(grid: tuple[int, int]) -> None:
+    modes = (4, 4)
+    layer = SpectralConv(modes)
+    x = jax.random.normal(jax.random.key(0), (*grid, 2, 3))
+    variables = layer.init(jax.random.key(1), x)
+    w = np.asarray(variables["params"]["weight"], np.float64)
+    w = w[0] + 1j * w[1]
+    spectrum = np.fft.rfft2(np.asarray(x, np.float64), axes=(0, 1))
+    out = np.zeros_like(spectrum)
+    for row, f in enumerate(range(-4, 4)):
+        out[f, :5] = np.einsum("kni,kio->kno", spectrum[f, :5], w[row])
+    # The transform back in two steps: the column of the mean is no longer Hermitian, and its mirror image is not kept.
+    back = np.fft.irfft(np.fft.ifft(out, axis=0), n=grid[1], axis=1)
+    np.testing.assert_allclose(layer.apply(variables, x), back, atol=2e-5)
+
+
+def test_cosine_convolution_is_a_fourier_convolution_of_the_mirrored_field() -> None:
+    """Zero-flux walls are mirrors: on the doubled, even field, cosine weights are real, even Fourier weights."""
+    n, m = 8, 3
+    layer = SpectralConv((m,), cosine=True)
+    x = jax.random.normal(jax.random.key(0), (n, 1, 2))
+    variables = layer.init(jax.random.key(1), x)
+    w = np.asarray(variables["params"]["weight"], np.float64)
+    doubled = np.concatenate([x, x[::-1]], axis=0).astype(np.float64)
+    spectrum = np.fft.rfft(doubled, axis=0)
+    out = np.zeros_like(spectrum)
+    out[: 2 * m] = np.einsum("kni,kio->kno", spectrum[: 2 * m], w)
+    np.testing.assert_allclose(layer.apply(variables, x), np.fft.irfft(out, axis=0)[:n], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["fourier", "cosine"])
+def test_analysis_then_synthesis_keeps_resolved_fields(kind: str) -> None:
+    grid, modes = (11, 12), (4, 5)
+    if kind == "fourier":
+        re, im = (jax.random.normal(jax.random.key(s), (8, 6, 2)) for s in (0, 1))
+        x = spectral.fourier_synthesis(re, im, modes, grid)
+        again = spectral.fourier_synthesis(*spectral.fourier_analysis(x, modes), modes, grid)
+        # One pass through a real field removes what a real field cannot hold; the lone -m row loses half.
+        third = spectral.fourier_synthesis(*spectral.fourier_analysis(again, modes), modes, grid)
+        inner = [np.fft.fft2(np.asarray(f), axes=(0, 1))[[0, 1, 2, 3, -3, -2, -1], 1:5] for f in (x, again, third)]
+        np.testing.assert_allclose(inner[1], inner[0], atol=1e-3)
+        np.testing.assert_allclose(inner[2], inner[0], atol=1e-3)
+    else:
+        c = jax.random.normal(jax.random.key(0), (4, 5, 2))
+        x = spectral.cosine_synthesis(c, grid)
+        np.testing.assert_allclose(spectral.cosine_analysis(x, modes), c, atol=1e-5)
+
+
+@pytest.mark.parametrize(("boundary", "coarse", "fine"), [("periodic", 48, 72), ("zero-flux", 48, 72)])
+def test_the_same_parameters_act_at_another_resolution(boundary: str, coarse: int, fine: int) -> None:
+    model = make_model("fno", modes=(3, 3), width=8, depth=2, out_channels=1, boundary=boundary)
+
+    def field(n: int) -> jax.Array:
+        shift = 0.0 if boundary == "periodic" else 0.5
+        x = (np.arange(n) + shift) / n
+        base = 2 * np.pi if boundary == "periodic" else np.pi
+        u = np.cos(base * x)[:, None] * np.cos(2 * base * x) + 0.3
+        return jnp.asarray(u[None, None, :, :, None], jnp.float32)
+
+    params = model.init(jax.random.key(0), field(coarse))
+    low, high = model.apply(params, field(coarse))[0, ..., 0], model.apply(params, field(fine))[0, ..., 0]
+    if boundary == "periodic":
+        shared = np.asarray(high)[:: fine // 8, :: fine // 8], np.asarray(low)[:: coarse // 8, :: coarse // 8]
+    else:  # cell centres of 72 and 48 cells do not meet; means over eighths of the side do
+        shared = tuple(np.asarray(f).reshape(8, len(f) // 8, 8, len(f) // 8).mean((1, 3)) for f in (high, low))
+    # GELUs make frequencies that 48 points alias a little.
+    np.testing.assert_allclose(*shared, atol=0.005 * float(np.abs(low).max()))
+
+
+def test_history_grid_channels_and_dimensions() -> None:
+    for grid, modes in (((16,), (4,)), ((8, 12), (3, 3)), ((6, 6, 8), (2, 2, 2))):
+        for boundary in ("periodic", "padded", "zero-flux"):
+            model = make_model("fno", modes=modes, width=4, depth=2, out_channels=2, boundary=boundary)
+            window = jax.random.normal(jax.random.key(0), (3, 4, *grid, 2))
+            params = model.init(jax.random.key(1), window)
+            out = model.apply(params, window)
+            assert out.shape == (3, *grid, 2) and out.dtype == jnp.float32
+            assert params["lift"]["kernel"].shape[0] == 4 * 2 + len(grid)
+            leaves = jax.tree.leaves(jax.grad(lambda p, m=model, w=window: jnp.sum(m.apply(p, w) ** 2))(params))
+            assert all(float(jnp.abs(g).max()) > 0 for g in leaves)
+
+
+def test_batch_members_do_not_meet() -> None:
+    model = make_model("fno", modes=(3, 3), width=4, depth=2, out_channels=1)
+    window = jax.random.normal(jax.random.key(0), (3, 1, 8, 8, 1))
+    params = model.init(jax.random.key(1), window)
+    together = model.apply(params, window)
+    np.testing.assert_allclose(together[1:2], model.apply(params, window[1:2]), atol=1e-6)
+    mapped = jax.vmap(lambda w: model.apply(params, w[None])[0])(window)
+    np.testing.assert_allclose(mapped, together, atol=1e-6)
+
+
+def test_periodic_model_without_coordinates_commutes_with_translation() -> None:
+    model = make_model("fno", modes=(3, 3), width=4, depth=2, out_channels=1, grid_channels=False)
+    window = jax.random.normal(jax.random.key(0), (1, 1, 10, 10, 1))
+    params = model.init(jax.random.key(1), window)
+    moved = model.apply(params, jnp.roll(window, (3, 5), (2, 3)))
+    # The lone row -m has no mirror image, and breaks nothing here: each mode is multiplied, whatever the shift.
+    np.testing.assert_allclose(moved, jnp.roll(model.apply(params, window), (3, 5), (1, 2)), atol=1e-5)
+
+
+def test_zero_flux_model_without_coordinates_may_be_extended_by_mirrors() -> None:
+    model = make_model("fno", modes=(3, 3), width=4, depth=2, out_channels=1, boundary="zero-flux", grid_channels=False)
+    doubled = make_model("fno", modes=(6, 3), width=4, depth=2, out_channels=1, boundary="zero-flux", grid_channels=False)
+    x = jax.random.normal(jax.random.key(0), (1, 1, 8, 8, 1))
+    params = model.init(jax.random.key(1), x)
+
+    def spread(path: tuple[jax.tree_util.DictKey, ...], leaf: jax.Array) -> jax.Array:
+        if "spectral" not in path[0].key:
+            return leaf
+        return jnp.zeros((12, *leaf.shape[1:])).at[::2].set(leaf)  # mode j of a wall is mode 2 j of two of them
+
+    mirrored = jnp.concatenate([x, x[:, :, ::-1]], axis=2)
+    out = doubled.apply(jax.tree_util.tree_map_with_path(spread, params), mirrored)
+    np.testing.assert_allclose(out[:, :8], model.apply(params, x), atol=1e-5)
+
+
+def test_spectral_weights_are_real_pairs() -> None:
+    params = FNO(modes=(2, 2), width=4, depth=1).init(jax.random.key(0), jnp.zeros((1, 1, 8, 8, 1)))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+
+
+def test_bad_input_names_what_to_change() -> None:
+    with pytest.raises(ValueError, match="5 modes on axis 1 need at least 10 grid points, got 8; use fewer modes"):
+        FNO(modes=(4, 5)).init(jax.random.key(0), jnp.zeros((1, 1, 8, 8, 1)))
+    with pytest.raises(ValueError, match=r"window has shape \(1, 8, 8, 1\), expected \[N, history, \*space, C\]"):
+        FNO(modes=(2, 2)).init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    with pytest.raises(ValueError, match="boundary is 'wall', expected one of"):
+        FNO(modes=(2, 2), boundary="wall").init(jax.random.key(0), jnp.zeros((1, 1, 8, 8, 1)))
+    with pytest.raises(ValueError, match="no model 'fnoo'; there are: fno"):
+        make_model("fnoo")
+    with pytest.raises(ValueError, match="unexpected keyword argument 'widht'"):
+        make_model("fno", modes=(2, 2), widht=3)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ccm_jax import Gated, Polynomial, fit_chart, merge_pytree, split_residuals
+from tests.trees import families
+
+FLOATS = (np.float32, np.complex64)
+coordinates = st.floats(-3, 3, width=32)
+
+
+def close(a: Any, b: Any, tolerance: float = 2e-5) -> None:
+    chex.assert_trees_all_equal_shapes_and_dtypes(a, b)
+    chex.assert_trees_all_close(*(jax.tree.map(lambda x: np.asarray(x, np.complex128), t) for t in (a, b)), atol=tolerance)
+
+
+@given(families())
+@settings(deadline=None, max_examples=30)
+def test_endpoints_and_anchor_are_on_the_chart(trees: list[Any]) -> None:
+    anchor, low, high = trees
+    # bfloat16 keeps three digits; the sum is made in float32 and rounded once.
+    close(merge_pytree(anchor, low, high, -1.0), low, 2e-2)
+    close(merge_pytree(anchor, low, high, 1.0), high, 2e-2)
+    close(merge_pytree(anchor, low, high, 0.0, shared_scale=0.0), anchor, 0.0)
+
+
+@given(families(dtypes=FLOATS), coordinates, coordinates)
+@settings(deadline=None, max_examples=30)
+def test_the_line_is_the_chart_of_two_experts_and_its_split(trees: list[Any], alpha: float, sigma: float) -> None:
+    anchor, low, high = trees
+    merged = merge_pytree(anchor, low, high, alpha, shared_scale=sigma)
+    gated = fit_chart(anchor, [low, high], [[-1.0, 1.0], [1.0, 1.0]], features=Gated(Polynomial()))
+    close(gated([alpha, sigma]), merged)
+    shared, direction = split_residuals(anchor, low, high)
+    close(jax.tree.map(lambda a, s, d: a + sigma * s + alpha * d, anchor, shared, direction), merged)
+    close(fit_chart(anchor, [low, high], [-1.0, 1.0])(alpha), merge_pytree(anchor, low, high, alpha))
+
+
+@given(families(dtypes=FLOATS), coordinates)
+@settings(deadline=None, max_examples=20)
+def test_swapping_the_experts_flips_the_coordinate(trees: list[Any], alpha: float) -> None:
+    anchor, low, high = trees
+    close(merge_pytree(anchor, low, high, alpha), merge_pytree(anchor, high, low, -alpha))
+
+
+def test_full_shared_part_cancels_the_anchor() -> None:
+    low, high = {"w": jnp.array([1.0, 2.0])}, {"w": jnp.array([3.0, -2.0])}
+    a, b = ({"w": jnp.full(2, value)} for value in (0.0, 7.0))
+    close(merge_pytree(a, low, high, 1.7), merge_pytree(b, low, high, 1.7), 1e-5)
+
+
+def test_jit_vmap_and_grad_agree_with_plain_calls() -> None:
+    anchor, low, high = ({"w": jnp.array([x, 2 * x])} for x in (0.0, -1.0, 3.0))
+    bank = jnp.linspace(-2, 2, 5)
+    plain = jnp.stack([merge_pytree(anchor, low, high, c)["w"] for c in bank])
+    np.testing.assert_allclose(jax.vmap(lambda c: merge_pytree(anchor, low, high, c))(bank)["w"], plain, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(merge_pytree)(anchor, low, high, bank[3])["w"], plain[3], rtol=1e-6)
+    slope = jax.jacobian(lambda c: merge_pytree(anchor, low, high, c)["w"])(0.3)
+    np.testing.assert_allclose(slope, split_residuals(anchor, low, high).direction["w"], rtol=1e-6)
+
+
+def test_leaves_that_do_not_merge_pass_through() -> None:
+    def tree(x: float) -> dict[str, Any]:
+        return {"w": jnp.full(2, x), "step": jnp.array(3), "mask": jnp.array([True, False]), "key": jax.random.key(5)}
+
+    merged = merge_pytree(tree(0.0), tree(1.0), tree(2.0), 1.5)
+    assert int(merged["step"]) == 3 and merged["mask"].tolist() == [True, False]
+    assert jnp.array_equal(jax.random.key_data(merged["key"]), jax.random.key_data(jax.random.key(5)))
+    other = tree(2.0) | {"step": jnp.array(4)}
+    with pytest.raises(ValueError, match=r"leaf \['step'\] is int32\[\], which does not merge, and differs"):
+        merge_pytree(tree(0.0), tree(1.0), other, 1.0)
+    with pytest.raises(ValueError, match=r"\['key'\].*does not merge"):
+        merge_pytree(tree(0.0), tree(1.0), tree(2.0) | {"key": jax.random.key(6)}, 1.0)
+
+
+def test_numpy_leaves_and_empty_trees_merge() -> None:
+    merged = merge_pytree({"w": np.zeros(2)}, {"w": np.ones(2)}, {"w": np.full(2, 3.0)}, 0.0)
+    np.testing.assert_allclose(merged["w"], [2.0, 2.0])
+    assert merge_pytree({}, {}, {}, 1.0) == {}
+
+
+@pytest.mark.parametrize(
+    ("high", "message"),
+    [
+        ({"w": jnp.zeros((4, 2)), "b": jnp.zeros(2)}, r"leaf \['w'\] is float32\[4, 2\] in `high`, float32\[3, 2\] in"),
+        ({"w": jnp.zeros((3, 2), jnp.bfloat16), "b": jnp.zeros(2)}, r"leaf \['w'\] is bfloat16\[3, 2\] in `high`"),
+        ({"w": jnp.zeros((3, 2))}, r"leaf \['b'\] of `anchor` is missing in `high`"),
+        ({"w": jnp.zeros((3, 2)), "b": jnp.zeros(2), "c": jnp.zeros(1)}, r"leaf \['c'\] of `high` is missing in `anchor`"),
+    ],
+)  # fmt: skip
+def test_mismatched_trees_name_the_leaf_and_the_remedy(high: Any, message: str) -> None:
+    anchor = {"w": jnp.zeros((3, 2)), "b": jnp.zeros(2)}
+    with pytest.raises(ValueError, match=message) as error:
+        merge_pytree(anchor, anchor, high, 1.0)
+    assert "merge_pytree" in str(error.value) and "fine-tuned from this anchor" in str(error.value)
+
+
+def test_a_vector_of_coordinates_is_refused_with_the_remedy() -> None:
+    tree = {"w": jnp.zeros(2)}
+    with pytest.raises(ValueError, match=r"coordinate has shape \(3,\).*vmap"):
+        merge_pytree(tree, tree, tree, jnp.zeros(3))

@@ -1,0 +1,38 @@
+"""Random pytrees of weights, for property-based tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import strategies as st
+
+DTYPES = (np.float32, np.complex64, jnp.bfloat16, np.int32, np.bool_)
+
+
+@st.composite
+def families(draw: st.DrawFn, count: int = 3, dtypes: tuple[Any, ...] = DTYPES) -> list[Any]:
+    """``count`` trees of the same structure; leaves that do not merge are equal in all of them."""
+    shapes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
+    leaf = st.tuples(shapes, st.sampled_from(dtypes))
+    layout = draw(
+        st.recursive(
+            leaf, lambda inner: st.one_of(st.dictionaries(st.sampled_from("abc"), inner, max_size=3), st.lists(inner, max_size=2)), max_leaves=5
+        )
+    )  # fmt: skip
+    seed = draw(st.integers(0, 2**31 - 1))
+
+    def build(layout: Any, rng: np.random.Generator, fixed: np.random.Generator) -> Any:
+        if isinstance(layout, dict):
+            return {key: build(value, rng, fixed) for key, value in layout.items()}
+        if isinstance(layout, list):
+            return [build(value, rng, fixed) for value in layout]
+        shape, dtype = layout
+        if np.issubdtype(dtype, np.complexfloating):
+            return jnp.asarray(rng.normal(size=shape) + 1j * rng.normal(size=shape), dtype)
+        if jnp.issubdtype(dtype, jnp.floating):
+            return jnp.asarray(rng.normal(size=shape), dtype)
+        return jnp.asarray(fixed.integers(0, 2, size=shape), dtype)
+
+    return [build(layout, np.random.default_rng([seed, i]), np.random.default_rng(seed)) for i in range(count)]
