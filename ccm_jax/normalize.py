@@ -37,6 +37,8 @@ def normalized(apply: Apply, normalization: Normalization) -> Apply:
     mean, std = normalization
 
     def physical(params: object, window: Array) -> Array:
-        return apply(params, (window - mean) / std) * std + mean
+        # An axis of its own for each axis of the state, so that silent rank promotion may be an error.
+        shift, scale = (jnp.expand_dims(x, tuple(range(window.ndim - 1))) for x in (mean, std))
+        return apply(params, (window - shift) / scale) * scale[0] + shift[0]
 
     return physical

@@ -113,7 +113,7 @@ def train_chunk(
 
     def body(state: TrainState, samples: Array) -> tuple[TrainState, Array]:
         first = samples // starts * trajectories.shape[1] + samples % starts
-        batch = flat[first[:, None] + jnp.arange(frames)]
+        batch = flat[first[:, None] + jnp.arange(frames)[None, :]]
         return train_step(state, batch, loss_fn=loss_fn, optimizer=optimizer)
 
     return jax.lax.scan(body, state, order)

@@ -10,60 +10,28 @@ goes on where it was, and an override redoes only what depends on it. Open repor
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from absl import app, flags, logging
-from ml_collections import config_flags
+from absl import flags
+from ml_collections import ConfigDict
 
-from experiments import configs
+from experiments import command
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Experiment by name, with an optional size: NAME[:smoke|:paper].", lock_config=True
-)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config>.")
-_SEED = flags.DEFINE_integer("seed", None, "Seed of everything random; default: the configuration's.")
+if TYPE_CHECKING:
+    from experiments.stages import Run
 
 
-def resolve_arguments(argv: list[str]) -> list[str]:
-    """Replaces the name of a configuration by its file, wherever it stands among the arguments."""
-    resolved = list(argv)
-    for i, argument in enumerate(argv):
-        if argument in ("--config", "-config") and i + 1 < len(argv):
-            resolved[i + 1] = configs.resolve(argv[i + 1])
-        elif argument.startswith(("--config=", "-config=")):
-            resolved[i] = f"--config={configs.resolve(argument.split('=', 1)[1])}"
-    return resolved
-
-
-def main(argv: list[str]) -> None:
-    """Runs the experiment that the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments {argv[1:]}; options begin with --")
-    if _CONFIG.value is None:
-        raise app.UsageError(f"--config is needed; there are: {', '.join(configs.names())}")
-    begin = time.perf_counter()
-    logging.set_verbosity(logging.WARNING)  # Orbax tells every file it touches
-    # Imported late, so that --help and a wrong name answer at once.
-    from experiments.checks import check_config
+def main(config: ConfigDict, run: Run) -> None:
+    """Runs the experiment, and says what came out."""
     from experiments.progress import console
     from experiments.report import report
     from experiments.results import headline, terminal_table
-    from experiments.stages import Run, run_all
-    from experiments.workdir import open_workdir
+    from experiments.stages import run_all
 
-    config = _CONFIG.value
-    if _SEED.value is not None:
-        config.seed = _SEED.value
-    try:
-        check_config(config)
-        workdir = open_workdir(Path(_WORKDIR.value or f"runs/{_label(config)}"), config)
-    except ValueError as error:
-        raise app.UsageError(str(error)) from error
-
-    console.print(f"{_label(config)}, seed {config.seed}, in {workdir}", markup=False)
-    run = Run(config, workdir / "stages")
+    begin = time.perf_counter()
+    workdir = run.root.parent
+    console.print(f"{command.label(config)}, seed {config.seed}, in {workdir}", markup=False)
     results = report(run, run_all(run), workdir)
     console.print()
     console.print(terminal_table(results))
@@ -73,20 +41,7 @@ def main(argv: list[str]) -> None:
     console.print(f"\n{workdir / 'report.html'} is ready to be opened; {seconds:.0f} s.", markup=False, soft_wrap=True)
 
 
-def _label(config: object) -> str:
-    return config.name + (f"-{config.size}" if config.size else "")
-
-
-def cli() -> None:
-    """The program: answers a wrong name or field with one line, not a traceback."""
-    try:
-        app.run(main, argv=resolve_arguments(sys.argv))
-    except (ValueError, AttributeError) as error:
-        if not str(error).startswith("--config"):
-            raise
-        print(error, file=sys.stderr)
-        sys.exit(2)
-
+flags.adopt_module_key_flags(command)
 
 if __name__ == "__main__":
-    cli()
+    command.run(main, __doc__)

@@ -58,13 +58,7 @@ class Stages(NamedTuple):
 
 def run_all(run: Run) -> Stages:
     """Makes what is not there yet, in order."""
-    config = run.config
-    regimes, sizes, axis = config.regimes, config.data, config.axis
-    low, high = ("pair", "pair") if config.finetune.paired else ("low", "high")
-    support = simulated(run, "data_support", [(v, sizes.support, "support") for v in regimes.support])
-    ends = simulated(run, "data_endpoints", [(axis.low, sizes.endpoint, low), (axis.high, sizes.endpoint, high)])
-    validation = simulated(run, "data_validation", [(v, sizes.validation, "validation") for v in regimes.validation])
-    test = simulated(run, "data_test", [(v, sizes.test, "test") for v in regimes.test])
+    support, ends, validation, test = (make(run) for make in (support_data, endpoint_data, validation_data, test_data))
     first = anchor(run, support)
     more = anchor_more(run, support, first)
     experts = endpoints(run, ends, first)
@@ -77,6 +71,32 @@ def settings_of(config: ConfigDict, *fields: str) -> dict[str, Any]:
     """The named parts of a configuration, JSON-able."""
     values = {name: config[name] for name in fields}
     return {name: value.to_dict() if isinstance(value, ConfigDict) else value for name, value in values.items()}
+
+
+def support_data(run: Run) -> Stage:
+    """Trajectories of the support regimes, for the anchor."""
+    plan = [(value, run.config.data.support, "support") for value in run.config.regimes.support]
+    return simulated(run, "data_support", plan)
+
+
+def endpoint_data(run: Run) -> Stage:
+    """Trajectories at either end of the axis, for the experts; paired ones start from the same states."""
+    config = run.config
+    low, high = ("pair", "pair") if config.finetune.paired else ("low", "high")
+    plan = [(config.axis.low, config.data.endpoint, low), (config.axis.high, config.data.endpoint, high)]
+    return simulated(run, "data_endpoints", plan)
+
+
+def validation_data(run: Run) -> Stage:
+    """Trajectories for every choice that is not fixed beforehand."""
+    plan = [(value, run.config.data.validation, "validation") for value in run.config.regimes.validation]
+    return simulated(run, "data_validation", plan)
+
+
+def test_data(run: Run) -> Stage:
+    """Trajectories that nothing is chosen on."""
+    plan = [(value, run.config.data.test, "test") for value in run.config.regimes.test]
+    return simulated(run, "data_test", plan)
 
 
 def simulated(run: Run, name: str, plan: Sequence[tuple[float, int, str]]) -> Stage:

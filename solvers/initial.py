@@ -41,7 +41,7 @@ def smooth_zero_flux(
     amplitude = amplitude[:, None] * amplitude[None, :]
     amplitude[0, 0] = 0.0
     amplitude /= np.sqrt((amplitude**2).sum())
-    c = jax.random.normal(key, (channels, modes, modes)) * amplitude
+    c = jax.random.normal(key, (channels, modes, modes)) * amplitude[None]
     # Rows of sqrt(n) * DCT are cosines of unit mean square, whatever the grid.
     bases = [jnp.asarray(np.sqrt(n) * cosine_matrix(n)[:modes], c.dtype) for n in shape]
     return jnp.einsum("ckl,kh,lw->hwc", c, *bases, precision=jax.lax.Precision.HIGHEST)

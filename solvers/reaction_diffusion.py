@@ -73,7 +73,7 @@ def make_step(
             )
         kx, ky = (jnp.asarray(cosine_wavenumbers(n, length), state.dtype) for n in state.shape[:2])
         diffusivity = jnp.asarray([diffusivity_u, diffusivity_v], state.dtype)
-        linear = -diffusivity[:, None, None] * (kx[:, None] ** 2 + ky**2)
+        linear = -diffusivity[:, None, None] * (kx[:, None] ** 2 + ky[None, :] ** 2)[None]
         scheme = etdrk_coefficients(linear, dt / substeps, order=order)
 
         def nonlinear(c: Array) -> Array:

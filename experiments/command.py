@@ -1,0 +1,81 @@
+"""What every command has in common: flags, a checked configuration, and the folder of its run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from experiments import configs
+
+# Commands adopt these with flags.adopt_module_key_flags, so that their --help shows them.
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Experiment by name, with an optional size: NAME[:smoke|:paper].", lock_config=True
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config>.")
+_SEED = flags.DEFINE_integer("seed", None, "Seed of everything random; default: the configuration's.")
+
+
+def label(config: ConfigDict) -> str:
+    """The configuration's name with its size, as it names folders."""
+    return config.name + (f"-{config.size}" if config.size else "")
+
+
+def resolve_arguments(argv: list[str]) -> list[str]:
+    """Replaces the name of a configuration by its file, wherever it stands among the arguments."""
+    resolved = list(argv)
+    for i, argument in enumerate(argv):
+        if argument in ("--config", "-config") and i + 1 < len(argv):
+            resolved[i + 1] = configs.resolve(argv[i + 1])
+        elif argument.startswith(("--config=", "-config=")):
+            resolved[i] = f"--config={configs.resolve(argument.split('=', 1)[1])}"
+    return resolved
+
+
+def run(main: Callable[..., None], doc: str | None) -> None:
+    """Runs ``main(config, run)`` as a program whose help is ``doc``.
+
+    A wrong name, field or folder is answered by one line and exit code 2; what goes wrong later, by its traceback.
+    """
+    sys.modules["__main__"].__doc__ = doc
+    try:
+        argv = resolve_arguments(sys.argv)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+    def with_config(argv: list[str]) -> None:
+        if len(argv) > 1:
+            raise app.UsageError(f"unexpected arguments {argv[1:]}; options begin with --")
+        if _CONFIG.value is None:
+            raise app.UsageError(f"--config is needed; there are: {', '.join(configs.names())}")
+        logging.set_verbosity(logging.WARNING)  # Orbax tells every file that it touches
+        # Imported late, so that --help and a wrong name answer at once.
+        from experiments.checks import check_config
+        from experiments.stages import Run
+        from experiments.workdir import open_workdir
+
+        config = _CONFIG.value
+        if _SEED.value is not None:
+            config.seed = _SEED.value
+        try:
+            check_config(config)
+            workdir = open_workdir(Path(_WORKDIR.value or f"runs/{label(config)}"), config)
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            sys.exit(2)
+        main(config, Run(config, workdir / "stages"))
+
+    app.run(with_config, argv=argv, flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Parses the flags; a wrong field of a configuration is one line that suggests the near one."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        print(f"--config.FIELD: {str(error).strip(chr(34))}", file=sys.stderr)
+        sys.exit(2)

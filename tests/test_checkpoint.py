@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ccm_jax import Gated, Polynomial, checkpoint, fit_chart
+from ccm_jax.coordinate_map import CoordinateMap
+from ccm_jax.train import init_state, make_optimizer
+
+
+def params(seed: int = 0, width: int = 3) -> dict[str, dict[str, jax.Array]]:
+    key = jax.random.key(seed)
+    return {"lift": {"w": jax.random.normal(key, (2, width)), "b": jnp.zeros(width, jnp.bfloat16)}}
+
+
+def test_a_tree_and_its_metadata_come_back(tmp_path: Path) -> None:
+    tree = params() | {"c": jnp.array([1 + 2j], jnp.complex64), "n": jnp.arange(3)}
+    path = checkpoint.save(tmp_path / "a", tree, {"seed": 3, "normalization": {"mean": [0.5]}})
+    chex.assert_trees_all_equal(checkpoint.load(path), tree)
+    chex.assert_trees_all_equal(checkpoint.load(path, like=tree), tree)
+    assert checkpoint.load_metadata(path) == {"seed": 3, "normalization": {"mean": [0.5]}}
+    assert not list(tmp_path.glob("*partial*"))
+
+
+def test_a_training_state_comes_back_with_its_structure(tmp_path: Path) -> None:
+    state = init_state(params(), make_optimizer(1e-3, 10))
+    path = checkpoint.save(tmp_path / "a", state)
+    chex.assert_trees_all_equal(checkpoint.load(path, like=state), state)
+
+
+@pytest.mark.parametrize("features", [Polynomial(degree=2), Gated(Polynomial())])
+def test_a_chart_comes_back(tmp_path: Path, features: Polynomial | Gated) -> None:
+    coordinates = [[-1.0], [0.0], [1.0]] if features.dim == 1 else [[-1.0, 1.0], [1.0, 1.0], [0.5, 1.0]]
+    chart = fit_chart(params(0), [params(s) for s in (1, 2, 3)], coordinates, features=features)
+    again = checkpoint.load_chart(checkpoint.save_chart(tmp_path / "c", chart, {"seed": 1}))
+    assert again.features == features
+    chex.assert_trees_all_close(again([0.3] * features.dim), chart([0.3] * features.dim))
+    warped = fit_chart(params(0), [params(1), params(2)], [-1.0, 1.0], warp=CoordinateMap.fit([-1, 1], [-1, 1]))
+    with pytest.raises(ValueError, match="the chart has a warp"):
+        checkpoint.save_chart(tmp_path / "d", warped)
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "a", params())
+    with pytest.raises(ValueError, match="exists, and nothing is overwritten"):
+        checkpoint.save(tmp_path / "a", params(1))
+    chex.assert_trees_all_equal(checkpoint.load(tmp_path / "a"), params())
+
+
+def test_foreign_half_written_and_damaged_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"checkpoint.load: .*nowhere is not a checkpoint"):
+        checkpoint.load(tmp_path / "nowhere")
+    (tmp_path / "foreign").mkdir()
+    with pytest.raises(ValueError, match="half-written, or made by another program"):
+        checkpoint.load(tmp_path / "foreign")
+    path = checkpoint.save(tmp_path / "a", params())
+    for part in path.glob("tree/*"):
+        shutil.rmtree(part) if part.is_dir() else part.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"cannot be read .*damaged"):
+        checkpoint.load(path)
+
+
+def test_another_model_s_weights_are_named(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path / "a", params(width=3))
+    with pytest.raises(ValueError, match=r"leaf \['lift'\]\['b'\] is bfloat16\[3\] in .*, expected bfloat16\[4\]"):
+        checkpoint.load(path, like=params(width=4))
+    with pytest.raises(ValueError, match="holds 2 leaves, expected 1"):
+        checkpoint.load(path, like={"w": jnp.zeros(2)})
+
+
+def test_what_two_devices_wrote_one_device_reads(tmp_path: Path) -> None:
+    script = f"""
+        import jax, numpy as np
+        from jax.sharding import NamedSharding, PartitionSpec
+        from ccm_jax import checkpoint
+        assert len(jax.devices()) == 2
+        mesh = jax.sharding.Mesh(np.array(jax.devices()), ("x",))
+        tree = {{"w": jax.device_put(np.arange(8.0, dtype=np.float32), NamedSharding(mesh, PartitionSpec("x")))}}
+        checkpoint.save({str(tmp_path / "a")!r}, tree)
+    """
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, env=environment, timeout=120)
+    np.testing.assert_array_equal(checkpoint.load(tmp_path / "a")["w"], np.arange(8.0))
+    assert json.loads((tmp_path / "a" / "metadata.json").read_text()) == {}

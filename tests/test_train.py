@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ccm_jax.geometry import residual_geometry, tree_cosine, tree_norm
+from ccm_jax.normalize import Normalization, fit_normalization, normalized
+from ccm_jax.train import batch_order, init_state, make_loss, make_optimizer, train_chunk, train_step
+
+
+def apply(params: Any, window: jax.Array) -> jax.Array:
+    return window[:, -1] * params["gain"]
+
+
+def trajectories(gain: float = 0.8, count: int = 6, frames: int = 5) -> jax.Array:
+    start = jax.random.normal(jax.random.key(0), (count, 1, 4, 1))
+    return start * (gain ** jnp.arange(frames))[None, :, None, None]
+
+
+def start(value: float = 0.3) -> Any:
+    return {"gain": jnp.array(value)}
+
+
+@pytest.mark.parametrize("unroll", [1, 3])
+def test_training_finds_the_planted_gain(unroll: int) -> None:
+    optimizer, loss_fn = make_optimizer(0.05, 300), make_loss(apply, unroll=unroll)
+    x = trajectories()
+    order = batch_order(0, 0, 300, 6 * (5 - unroll), 4)
+    state, losses = train_chunk(
+        init_state(start(), optimizer), x, order, loss_fn=loss_fn, optimizer=optimizer, frames=1 + unroll
+    )
+    np.testing.assert_allclose(state.params["gain"], 0.8, atol=2e-3)
+    assert losses.shape == (300,) and int(state.step) == 300 and losses[-1] < 0.02 < losses[0]
+
+
+def test_unrolled_loss_is_the_mean_over_frames() -> None:
+    loss = make_loss(apply, unroll=2)(start(1.6), trajectories(0.8)[:, :3])
+    np.testing.assert_allclose(loss, (1.0 + 3.0) / 2, rtol=1e-5)  # 1.6 / 0.8 - 1, and its square's
+
+
+def test_chunks_equal_single_steps_and_the_same_seed_gives_the_same_bits() -> None:
+    optimizer, loss_fn = make_optimizer(0.05, 20), make_loss(apply)
+    x, order = trajectories(), batch_order(3, 0, 20, 24, 4)
+    flat = x.reshape(-1, 4, 1)
+
+    def in_chunks(size: int) -> tuple[Any, np.ndarray]:
+        state, losses = init_state(start(), optimizer), []
+        for i in range(0, 20, size):
+            state, new = train_chunk(state, x, order[i : i + size], loss_fn=loss_fn, optimizer=optimizer)
+            losses.append(np.asarray(new))
+        return state.params["gain"], np.concatenate(losses)
+
+    gain, losses = in_chunks(20)
+    again, same = in_chunks(20)
+    assert gain == again and np.array_equal(losses, same)
+    halves, close = in_chunks(10)
+    np.testing.assert_allclose(halves, gain, rtol=1e-5)
+    np.testing.assert_allclose(close, losses, rtol=1e-4)
+
+    state = init_state(start(), optimizer)
+    for i, row in enumerate(order):
+        first = row // 4 * 5 + row % 4  # four starts in each trajectory of five frames
+        state, loss = train_step(state, flat[first[:, None] + np.arange(2)], loss_fn=loss_fn, optimizer=optimizer)
+        np.testing.assert_allclose(loss, losses[i], rtol=1e-4)
+
+
+def test_every_epoch_sees_every_sample_once_and_resumes_anywhere() -> None:
+    rows = batch_order(7, 0, 10, 20, 4)
+    assert sorted(rows[:5].ravel()) == sorted(rows[5:].ravel()) == list(range(20))
+    assert not np.array_equal(rows[:5], rows[5:])
+    np.testing.assert_array_equal(batch_order(7, 3, 6, 20, 4), rows[3:9])
+    assert not np.array_equal(batch_order(8, 0, 5, 20, 4), rows[:5])
+    with pytest.raises(ValueError, match="batch_size 5 exceeds the 4 samples"):
+        batch_order(0, 0, 1, 4, 5)
+
+
+def test_the_schedule_warms_up_and_ends_at_zero() -> None:
+    optimizer = make_optimizer(1e-2, 100)
+    state, sizes = optimizer.init(start()), []
+    for _ in range(100):
+        updates, state = optimizer.update({"gain": jnp.array(1.0)}, state)
+        sizes.append(float(jnp.abs(updates["gain"])))
+    assert np.argmax(sizes) in range(4, 8) and max(sizes) == pytest.approx(1e-2, rel=1e-2) and sizes[-1] < 1e-4
+    assert isinstance(optimizer, optax.GradientTransformation)
+
+
+def test_a_normalised_model_sees_unit_variance_and_speaks_physical_units() -> None:
+    x = 5.0 + 3.0 * jax.random.normal(jax.random.key(0), (4, 6, 8, 8, 2)) * jnp.array([1.0, 10.0]).reshape(1, 1, 1, 1, 2)
+    normalization = fit_normalization(x)
+    seen = []
+
+    def model(params: Any, window: jax.Array) -> jax.Array:
+        seen.append(window)
+        return window[:, -1]
+
+    out = normalized(model, normalization)(None, x[:, :3])
+    np.testing.assert_allclose(out, x[:, 2], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(seen[0].std((0, 1, 2, 3)), 1.0, atol=0.05)
+    with pytest.raises(ValueError, match=r"standard deviations are .*constant"):
+        fit_normalization(jnp.ones((2, 3, 4, 4, 1)))
+    assert Normalization._fields == ("mean", "std")
+
+
+def test_geometry_of_known_updates() -> None:
+    anchor = {"a": jnp.zeros(2), "b": jnp.ones(3), "n": jnp.array(2)}
+    low = anchor | {"a": jnp.array([3.0, 0.0])}
+    high = anchor | {"a": jnp.array([0.0, 4.0])}
+    rows = {row.name: row for row in residual_geometry(anchor, low, high)}
+    assert set(rows) == {"['a']", "['b']", "(all)"}
+    a = rows["['a']"]
+    got = [float(v) for v in (a.low_norm, a.high_norm, a.shared_norm, a.direction_norm, a.cosine)]
+    np.testing.assert_allclose(got, [3.0, 4.0, 2.5, 2.5, 0.0], atol=1e-6)
+    np.testing.assert_allclose(rows["(all)"].anchor_norm, np.sqrt(3), rtol=1e-6)
+    assert float(rows["['b']"].cosine) == 0.0
+    np.testing.assert_allclose(tree_cosine(low, jax.tree.map(lambda x: -x, low)), -1.0, rtol=1e-6)
+    np.testing.assert_allclose(tree_norm({"z": jnp.array([3.0 + 4.0j])}), 5.0, rtol=1e-6)
