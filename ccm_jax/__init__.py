@@ -42,4 +42,3 @@ __all__ = [
     "split_residuals",
     "__version__",
 ]
-

@@ -108,7 +108,7 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 def save_chart(path: str | os.PathLike[str], chart: Chart, metadata: dict[str, Any] | None = None) -> Path:
     """Saves a chart without a warp: its weights as a checkpoint, its features by name and arguments."""
     if chart.warp is not None:
-        raise ValueError("checkpoint.save_chart: the chart has a warp; save its leaves beside it, and give it to Chart.")
+        raise ValueError("checkpoint.save_chart: the chart has a warp; save the warp's leaves beside it.")
     features = _features_to_dict(chart.features)
     return save(path, {"origin": chart.origin, "basis": chart.basis}, {**(metadata or {}), "features": features})
 

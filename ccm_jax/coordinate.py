@@ -204,9 +204,7 @@ def coordinate_from_prefix(
     if not is_traced(prefix) and not bool(jnp.all(jnp.isfinite(prefix))):
         frame = int(np.argwhere(~np.isfinite(np.asarray(prefix)))[0, 1])
         raise ValueError(f"{name}: prefix holds NaN or infinite values, first in frame {frame}; mend or drop it.")
-    errors = prefix_errors(
-        chart, rollout_fn, prefix, candidates, history=history, frames=frames, chunk=chunk
-    )
+    errors = prefix_errors(chart, rollout_fn, prefix, candidates, history=history, frames=frames, chunk=chunk)
     losses = errors.mean(axis=-1).T  # [N, n]
     if batch == "each":
         return jax.vmap(select, in_axes=(None, 0))(candidates, losses)

@@ -107,9 +107,7 @@ def _fit_monotone(t: np.ndarray, target: np.ndarray, degree: int) -> np.ndarray:
 
     With at most three increments, trying every set of those held at zero is exact and short.
     """
-    bernstein = np.stack(
-        [comb(degree, k) * t**k * (1 - t) ** (degree - k) for k in range(degree + 1)], axis=1
-    )
+    bernstein = np.stack([comb(degree, k) * t**k * (1 - t) ** (degree - k) for k in range(degree + 1)], axis=1)
     increments = np.tril(np.ones((degree + 1, degree + 1)))
     design = bernstein @ increments
     best, best_error = np.zeros(degree + 1), np.inf

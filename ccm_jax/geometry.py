@@ -56,7 +56,8 @@ def tree_cosine(a: Params, b: Params) -> Array:
 def residual_geometry(anchor: Params, low: Params, high: Params) -> list[LayerGeometry]:
     """Norms and cosines of the residuals per leaf; the last entry, ``"(all)"``, is the whole tree."""
     check_same_tree("residual_geometry", {"anchor": anchor, "low": low, "high": high}, "give one family.")
-    paths = [jax.tree_util.keystr(path) for path, leaf in jax.tree_util.tree_flatten_with_path(anchor)[0] if is_merged(leaf)]
+    named = jax.tree_util.tree_flatten_with_path(anchor)[0]
+    paths = [jax.tree_util.keystr(path) for path, leaf in named if is_merged(leaf)]
     rows = _rows(*([leaf for leaf in jax.tree.leaves(tree) if is_merged(leaf)] for tree in (anchor, low, high)))
     return [LayerGeometry(name, *row) for name, row in zip([*paths, "(all)"], rows, strict=True)]
 

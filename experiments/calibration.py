@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from ccm_jax.coordinate_map import CoordinateMap
 from ccm_jax.evaluate import future_error_sweep
 from experiments import data
-from experiments.evaluation import Family, bank_of, best_coordinate, chart_of, column, mean_error
+from experiments.evaluation import Family, bank_of, best_coordinate, chart_of, column, in_groups, mean_error
 from experiments.progress import bar
 
 # The paper's one number, and monotone curves, in order of freedom.
@@ -40,8 +40,9 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
     s, best, sweeps = [], [], []
     with bar("calibration", len(validation)) as advance:
         for value, x in zip(config.regimes.validation, validation, strict=True):
-            errors = future_error_sweep(chart, family.rollout_fn, jnp.asarray(x), column(bank), **shape)
-            sweep = [mean_error(e) for e in np.asarray(errors)]
+            x = jnp.asarray(x)
+            errors = in_groups(lambda g: future_error_sweep(chart, family.rollout_fn, g, column(bank), **shape), x)
+            sweep = [mean_error(e) for e in errors]
             s.append(data.coordinate_of(config, value))
             best.append(best_coordinate(bank, sweep))
             sweeps.append(sweep)

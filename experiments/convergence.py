@@ -1,12 +1,14 @@
 """Is the anchor trained enough? Doubles its steps and compares the error inside the support.
 
-    python -m experiments.convergence --config=rd_ood
+    python -m experiments.convergence --config=rd_ood --output=results/rd_ood_convergence.json
 
 A weak anchor would flatter every method. The rule: twice the steps lower the anchor's error on the validation
-regimes inside the support by less than 10 %. Shares the folder of the run, and writes convergence.json there.
+regimes inside the support by less than 10 %. Shares the folder of the run.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,9 +24,11 @@ from experiments.progress import console
 from experiments.stages import Run
 from experiments.store import provenance, write_json
 
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; default convergence.json in the folder of the run.")
 
-def anchor_errors(run: Run) -> dict[str, float]:
-    """The anchor's error on each validation regime inside the support, by value."""
+
+def anchor_errors(run: Run) -> tuple[dict[str, float], float]:
+    """The anchor's error on each validation regime inside the support, by value; and its seconds of training."""
     config = run.config
     support = stages.support_data(run)
     validation = stages.validation_data(run)
@@ -32,21 +36,24 @@ def anchor_errors(run: Run) -> dict[str, float]:
     apply = normalized(stages.model_of(config).apply, stages.load_normalization(first))
     rollout_fn, params = make_rollout(apply), stages.load_params(first, "anchor")
     shape = {"history": config.model.history, "prefix": config.calibration.frames}
-    return {
+    errors = {
         f"{value:g}": mean_error(future_error(params, rollout_fn, jnp.asarray(x), **shape))
         for value, x in zip(config.regimes.validation, stages.load_trajectories(validation), strict=True)
         if abs(data.coordinate_of(config, value)) <= 1
     }
+    return errors, first.seconds
 
 
 def main(config: ConfigDict, run: Run) -> None:
     """Trains both anchors, and writes ``convergence.json``."""
     doubled = config.copy_and_resolve_references()
     doubled.train.steps = 2 * config.train.steps
-    once, twice = anchor_errors(run), anchor_errors(Run(doubled, run.root))
+    (once, seconds), (twice, more) = anchor_errors(run), anchor_errors(Run(doubled, run.root))
     gain = 1 - float(np.mean(list(twice.values())) / np.mean(list(once.values())))
-    result = {"steps": config.train.steps, "error": once, "error_doubled": twice, "gain": gain, **provenance()}
-    write_json(run.root.parent / "convergence.json", result)
+    result = {"steps": config.train.steps, "seed": config.seed, "error": once, "error_doubled": twice, "gain": gain}
+    output = Path(_OUTPUT.value) if _OUTPUT.value else run.root.parent / "convergence.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(output, result | {"seconds": seconds + more, **provenance()})
     console.print(f"Twice the steps lower the anchor's error inside the support by {gain:.1%}.")
 
 

@@ -48,9 +48,7 @@ def _reaction_diffusion_start(config: ConfigDict, key: Array) -> Array:
 
 
 SYSTEMS = {
-    "reaction_diffusion": System(
-        ("u", "v"), _reaction_diffusion_start, reaction_diffusion.make_step, resample_cosine
-    ),
+    "reaction_diffusion": System(("u", "v"), _reaction_diffusion_start, reaction_diffusion.make_step, resample_cosine),
 }
 
 

@@ -1,4 +1,4 @@
-"""Figures of a run, from its saved numbers alone. Colours are Okabe and Ito's, which colour-blind readers tell apart."""
+"""Figures of a run, from its saved numbers alone. The colours are Okabe and Ito's, safe for colour-blind readers."""
 
 from __future__ import annotations
 
@@ -36,6 +36,20 @@ LABELS = {
 }
 DASHES = {"anchor_more": "--", "wrong_sign": ":", "best": ":", "average": "-.", "low": (0, (4, 2)), "high": (0, (4, 2))}
 
+# From the back of the picture to its front.
+DRAWN = (
+    "wrong_sign",
+    "low",
+    "high",
+    "anchor_more",
+    "anchor",
+    "average",
+    "ccm_scale",
+    "ccm_coord",
+    "ccm_prefix",
+    "best",
+)
+
 
 def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
@@ -64,13 +78,21 @@ def error_by_regime(results: dict[str, Any]) -> Figure:
     figure = _figure(7.2, 4.4)
     ax = figure.subplots()
     ax.axvspan(axis["low"], axis["high"], color="#eef2f6", zorder=0, label="support of the anchor")
-    for name in ("wrong_sign", "low", "high", "anchor_more", "anchor", "average", "ccm_scale", "ccm_coord", "ccm_prefix", "best"):
+    for name in DRAWN:
         y = [np.nan if row["errors"][name] is None else row["errors"][name] for row in rows]
         bold = name.startswith("ccm") or name == "anchor"
         ax.plot(
-            x, y, color=COLOURS[name], linestyle=DASHES.get(name, "-"), marker="o" if bold else None, markersize=4,
-            linewidth=2.0 if bold else 1.2, label=LABELS[name], markeredgecolor="#444444", markeredgewidth=0.4,
-        )  # fmt: skip
+            x,
+            y,
+            color=COLOURS[name],
+            linestyle=DASHES.get(name, "-"),
+            marker="o" if bold else None,
+            markersize=4,
+            linewidth=2.0 if bold else 1.2,
+            label=LABELS[name],
+            markeredgecolor="#444444",
+            markeredgewidth=0.4,
+        )
     ax.set(yscale="log", xlabel=_axis_label(results["config"]), ylabel="relative L2 error after the prefix")
     if axis["scale"] == "log":
         ax.set_xscale("log")
@@ -102,9 +124,16 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray) -> Figure:
         ax.plot(prefix, np.full(len(prefix), i + 0.28), ".", color=COLOURS["ccm_prefix"], markersize=2)
         for x, marker, name, size, colour in marks:
             ax.plot(
-                x, i, marker, color=colour, markersize=size, markeredgecolor="#111111" if marker != "|" else colour,
-                markeredgewidth=0.7 if marker != "|" else 2, label=LABELS[name] if i == 0 else None, linestyle="none",
-            )  # fmt: skip
+                x,
+                i,
+                marker,
+                color=colour,
+                markersize=size,
+                markeredgecolor="#111111" if marker != "|" else colour,
+                markeredgewidth=0.7 if marker != "|" else 2,
+                label=LABELS[name] if i == 0 else None,
+                linestyle="none",
+            )
     ax.set_yticks(range(len(rows)), [f"{row['value']:g}  (s = {row['coordinate']:+.2f})" for row in rows])
     ax.set(xlabel="coordinate on the physical direction", ylabel=_axis_label(results["config"]))
     ax.set_xlim(edges[0], edges[-1])
@@ -142,7 +171,8 @@ def frames(results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, c
         axes[c][0].set_ylabel(channel, rotation=0, labelpad=10)
     steps = arrays["frames/truth"].shape[1]
     axis = results["config"]["axis"]["label"]
-    figure.suptitle(f"{axis} = {row['value']:g} (s = {row['coordinate']:+.2f}), {steps} frames after the prefix", fontsize=10)
+    where = f"{axis} = {row['value']:g} (s = {row['coordinate']:+.2f})"
+    figure.suptitle(f"{where}, {steps} frames after the prefix", fontsize=10)
     return figure
 
 

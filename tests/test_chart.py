@@ -81,7 +81,12 @@ def test_chart_works_under_jit_vmap_grad_and_jvp() -> None:
 
 def test_fit_chart_can_be_differentiated_in_coordinates_and_traced() -> None:
     anchor, low, high = jnp.zeros(2), -jnp.ones(2), jnp.ones(2)
-    slope = jax.jit(jax.grad(lambda end: fit_chart(anchor, [low, high], jnp.array([-1.0, 0.0]) + end * jnp.array([0.0, 1.0]))(0.5)[0]))(1.0)
+
+    def value(end: jax.Array) -> jax.Array:
+        coordinates = jnp.array([-1.0, 0.0]) + end * jnp.array([0.0, 1.0])
+        return fit_chart(anchor, [low, high], coordinates)(0.5)[0]
+
+    slope = jax.jit(jax.grad(value))(1.0)
     # On the line through (-1, -1) and (e, 1), the value at 1/2 is 3 / (1 + e) - 1; its slope at e = 1 is -3/4.
     np.testing.assert_allclose(slope, -0.75, rtol=1e-4)
 

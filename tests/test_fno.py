@@ -114,8 +114,13 @@ def test_the_same_parameters_act_at_another_resolution(boundary: str, coarse: in
 
 @pytest.mark.parametrize(
     ("grid", "modes", "boundary"),
-    [((16,), (4,), "periodic"), ((8, 12), (3, 3), "padded"), ((8, 9), (3, 3), "zero-flux"), ((6, 6, 8), (2, 2, 2), "periodic")],
-)  # fmt: skip
+    [
+        ((16,), (4,), "periodic"),
+        ((8, 12), (3, 3), "padded"),
+        ((8, 9), (3, 3), "zero-flux"),
+        ((6, 6, 8), (2, 2, 2), "periodic"),
+    ],
+)
 def test_history_grid_channels_and_dimensions(grid: tuple[int, ...], modes: tuple[int, ...], boundary: str) -> None:
     model = make_model("fno", modes=modes, width=4, depth=2, out_channels=2, boundary=boundary)
     window = jax.random.normal(jax.random.key(0), (3, 4, *grid, 2))
@@ -146,8 +151,8 @@ def test_periodic_model_without_coordinates_commutes_with_translation() -> None:
 
 
 def test_zero_flux_model_without_coordinates_may_be_extended_by_mirrors() -> None:
-    model = make_model("fno", modes=(3, 3), width=4, depth=2, out_channels=1, boundary="zero-flux", grid_channels=False)
-    doubled = make_model("fno", modes=(6, 3), width=4, depth=2, out_channels=1, boundary="zero-flux", grid_channels=False)
+    walls = {"width": 4, "depth": 2, "out_channels": 1, "boundary": "zero-flux", "grid_channels": False}
+    model, doubled = (make_model("fno", modes=modes, **walls) for modes in ((3, 3), (6, 3)))
     x = jax.random.normal(jax.random.key(0), (1, 1, 8, 8, 1))
     params = model.init(jax.random.key(1), x)
 

@@ -49,13 +49,14 @@ def test_fourier_error_against_a_loop_over_the_definition() -> None:
     p, t = (np.asarray(jax.random.normal(jax.random.key(s), (3, 2, 12, 10, 2))) for s in (0, 1))
     spectrum = np.fft.fft2(p - t, axes=(2, 3))
     expected = np.zeros((5, 2, 2))
+    quadrant = [(i, j) for i in range(6) for j in range(5)]
     for shell in range(5):
         for frame in range(2):
             for c in range(2):
                 energies = [
-                    sum(abs(spectrum[b, frame, i, j, c]) ** 2 for i in range(6) for j in range(5) if int(np.hypot(i, j)) == shell)
+                    sum(abs(spectrum[b, frame, i, j, c]) ** 2 for i, j in quadrant if int(np.hypot(i, j)) == shell)
                     for b in range(3)
-                ]  # fmt: skip
+                ]
                 expected[shell, frame, c] = np.sqrt(np.mean(energies)) / 120
     got = metrics.fourier_error(p, t, low=1, high=3)
     bands = [expected[:1].mean(0), expected[1:3].mean(0), expected[3:].mean(0)]

@@ -90,7 +90,8 @@ def test_the_schedule_warms_up_and_ends_at_zero() -> None:
 
 
 def test_a_normalised_model_sees_unit_variance_and_speaks_physical_units() -> None:
-    x = 5.0 + 3.0 * jax.random.normal(jax.random.key(0), (4, 6, 8, 8, 2)) * jnp.array([1.0, 10.0]).reshape(1, 1, 1, 1, 2)
+    spread = jnp.array([3.0, 30.0]).reshape(1, 1, 1, 1, 2)
+    x = 5.0 + spread * jax.random.normal(jax.random.key(0), (4, 6, 8, 8, 2))
     normalization = fit_normalization(x)
     seen = []
 

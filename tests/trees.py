@@ -16,11 +16,11 @@ def families(draw: st.DrawFn, count: int = 3, dtypes: tuple[Any, ...] = DTYPES) 
     """``count`` trees of the same structure; leaves that do not merge are equal in all of them."""
     shapes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
     leaf = st.tuples(shapes, st.sampled_from(dtypes))
-    layout = draw(
-        st.recursive(
-            leaf, lambda inner: st.one_of(st.dictionaries(st.sampled_from("abc"), inner, max_size=3), st.lists(inner, max_size=2)), max_leaves=5
-        )
-    )  # fmt: skip
+
+    def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+        return st.one_of(st.dictionaries(st.sampled_from("abc"), inner, max_size=3), st.lists(inner, max_size=2))
+
+    layout = draw(st.recursive(leaf, nested, max_leaves=5))
     seed = draw(st.integers(0, 2**31 - 1))
 
     def build(layout: Any, rng: np.random.Generator, fixed: np.random.Generator) -> Any:

@@ -108,7 +108,7 @@ class FNO(nn.Module):
             x = jnp.concatenate([x, _coordinates(grid, n, self.boundary, x.dtype)], axis=-1)
 
         v = nn.Dense(self.width, name="lift")(x)
-        extra = [int(round(self.padding * size)) if self.boundary == "padded" else 0 for size in grid]
+        extra = [round(self.padding * size) if self.boundary == "padded" else 0 for size in grid]
         v = jnp.pad(v, [(0, e) for e in extra] + [(0, 0), (0, 0)])
         for layer in range(self.depth):
             conv = SpectralConv(self.modes, self.boundary == "zero-flux", name=f"spectral_{layer}")

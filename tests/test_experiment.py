@@ -1,0 +1,267 @@
+"""The runner from end to end, on the smoke size, and what it does when things go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import chex
+import numpy as np
+import pytest
+
+from ccm_jax import checkpoint
+from experiments import configs, data, store
+from experiments.checks import check_config
+from experiments.configs import rd_ood
+from experiments.evaluation import METHODS
+from experiments.stages import Run, anchor, endpoint_data, endpoints, run_all, support_data
+from experiments.workdir import open_workdir
+
+ROOT = Path(__file__).parent.parent
+
+
+def program(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "experiments.run", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, **options)  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workdir = tmp_path_factory.mktemp("run") / "rd"
+    done = program("--config=rd_ood:smoke", f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr
+    assert "CCM-Prefix" in done.stdout and "report.html is ready" in done.stdout
+    return workdir
+
+
+def test_results_hold_what_they_promise(finished: Path) -> None:
+    results = json.loads((finished / "results.json").read_text())
+    config = rd_ood.get_config("smoke")
+    assert results["config"]["name"] == "rd_ood" and results["seed"] == 0
+    assert [row["value"] for row in results["regimes"]] == list(config.regimes.test)
+    for row in results["regimes"]:
+        assert set(row["errors"]) == set(METHODS)
+        assert row["split"] == ("ood" if abs(row["coordinate"]) > 1 else "id")
+        assert len(row["chosen"]["ccm_prefix"]) == config.data.test
+        assert all(error is None or error > 0 for error in row["errors"].values())
+        assert row["errors"]["best"] <= min(row["errors"][name] for name in ("average", "low", "high")) + 1e-9
+        if row["coordinate"] in (-1.0, 1.0):
+            assert row["errors"]["ccm_coord"] == row["errors"]["low" if row["coordinate"] < 0 else "high"]
+    assert {"anchor", "anchor_more", "endpoints", "calibration", "evaluation"} <= set(results["wall_seconds"])
+    summary = results["summary"]
+    ood = [row["errors"] for row in results["regimes"] if row["split"] == "ood"]
+    mean = {name: np.mean([e[name] for e in ood]) for name in ("anchor", "anchor_more", "ccm_coord", "wrong_sign")}
+    better = min(mean["anchor"], mean["anchor_more"])
+    assert summary["reduction"]["ccm_coord"] == pytest.approx(1 - mean["ccm_coord"] / better, rel=1e-5)
+    assert summary["wrong_sign_factor"] == pytest.approx(mean["wrong_sign"] / mean["ccm_coord"], rel=1e-5)
+    lines = (finished / "results.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(results["regimes"]) * len(METHODS)
+
+
+def test_the_report_stands_alone(finished: Path) -> None:
+    page = (finished / "report.html").read_text()
+    assert page.count("<svg") >= 6 and "<script" not in page
+    assert 'src="http' not in page and 'href="http' not in page.replace("http://www.w3.org", "")
+    assert {path.suffix for path in (finished / "figures").iterdir()} == {".png", ".pdf"}
+
+
+def test_a_second_run_keeps_everything_and_redraws_a_lost_report(finished: Path) -> None:
+    (finished / "report.html").unlink()
+    done = program("--config=rd_ood:smoke", f"--workdir={finished}")
+    assert done.returncode == 0 and (finished / "report.html").exists()
+    stages = [line for line in done.stdout.splitlines() if " kept " in line]
+    assert len(stages) == 10
+
+
+def test_an_override_redoes_only_what_depends_on_it(finished: Path) -> None:
+    config = rd_ood.get_config("smoke")
+    config.regimes.test = (4e-3,)
+    stages = run_all(Run(config, finished / "stages"))
+    assert {stage.name for stage in stages if stage.fresh} == {"data_test", "evaluation"}
+    config = rd_ood.get_config("smoke")
+    config.finetune.steps = 20
+    stages = run_all(Run(config, finished / "stages"))
+    assert {s.name for s in stages if s.fresh} == {"anchor_more", "endpoints", "calibration", "evaluation"}
+
+
+def test_paired_experts_start_from_the_same_states(finished: Path) -> None:
+    config = rd_ood.get_config("smoke")
+    for paired in (True, False):
+        config.finetune.paired = paired
+        x = np.load(endpoint_data(Run(config, finished / "stages")).path / "trajectories.npy")
+        assert np.array_equal(x[0, :, 0], x[1, :, 0]) == paired
+        assert not np.array_equal(x[0, :, 1], x[1, :, 1])
+
+
+def test_a_killed_run_goes_on_with_the_same_numbers(finished: Path, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "experiments.run", "--config=rd_ood:smoke", f"--workdir={tmp_path / 'run'}"]
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    stages = tmp_path / "run" / "stages"
+    while time.time() < deadline and not list(stages.glob(".anchor-*.partial/anchor-steps/0*/metadata.json")):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(stages.glob(".anchor-*.partial/anchor-steps/*")), "the run was killed too late to test anything"
+    config = rd_ood.get_config("smoke")
+    first = anchor(Run(config, stages), support_data(Run(config, stages)))
+    whole = anchor(Run(config, finished / "stages"), support_data(Run(config, finished / "stages")))
+    losses = [np.load(stage.path / "anchor-losses.npy") for stage in (first, whole)]
+    assert len(losses[0]) == config.train.steps
+    np.testing.assert_array_equal(*losses)
+    chex.assert_trees_all_equal(*(checkpoint.load(stage.path / "anchor") for stage in (first, whole)))
+    assert not list(stages.glob(".anchor-*"))
+
+
+def test_an_expert_done_before_a_kill_is_kept(finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import shutil
+
+    from experiments import stages as module
+
+    root = tmp_path / "stages"
+    shutil.copytree(finished / "stages", root)
+    shutil.rmtree(next(root.glob("endpoints-*")))
+    run = Run(rd_ood.get_config("smoke"), root)
+    first, ends = anchor(run, support_data(run)), endpoint_data(run)
+    original = module.fit
+
+    def killed(name: str, *args: object, **kwargs: object) -> object:
+        if name == "high":
+            raise KeyboardInterrupt
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(module, "fit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        endpoints(run, ends, first)
+    low = next(root.glob(".endpoints-*.partial/low"))
+    written = low.stat().st_mtime_ns
+    monkeypatch.setattr(module, "fit", original)
+    stage = endpoints(run, ends, first)
+    assert (stage.path / "low").stat().st_mtime_ns == written
+
+
+def test_the_weights_carry_what_made_them(finished: Path) -> None:
+    path = next((finished / "stages").glob("endpoints-*")) / "low"
+    metadata = checkpoint.load_metadata(path)
+    assert metadata["config"]["name"] == "rd_ood" and metadata["seed"] == 0
+    assert {"jax", "flax", "orbax-checkpoint"} <= set(metadata["versions"]) and "git" in metadata
+    assert len(metadata["normalization"]["mean"]) == 2
+
+
+def test_another_configuration_s_folder_is_refused(finished: Path) -> None:
+    before = (finished / "results.json").read_text()
+    done = program("--config=rd_ood", f"--workdir={finished}")
+    assert done.returncode == 2 and "is the run of another configuration, rd_ood:smoke" in done.stderr
+    assert (finished / "results.json").read_text() == before
+    config = rd_ood.get_config("smoke")
+    (finished.parent / "foreign").mkdir()
+    (finished.parent / "foreign" / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match="is not the folder of a run"):
+        open_workdir(finished.parent / "foreign", config)
+
+
+def test_names_and_fields_that_are_wrong_suggest_the_right_ones(tmp_path: Path) -> None:
+    for arguments, message in (
+        (["--config=rd_odd"], "there are: rd_ood. Did you mean rd_ood?"),
+        (["--config=rd_ood:tiny"], "there are: smoke, paper, or none"),
+        (["--config=rd_ood", "--config.train.stepz=3"], 'Did you mean "steps" instead of "stepz"?'),
+        (["--config=rd_ood", "--config.data.grid=128"], "config.data.grid is 128, expected at most solver.grid, 64"),
+    ):
+        done = program(*arguments, f"--workdir={tmp_path / 'never'}")
+        assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "never").exists()
+    assert "--config=rd_ood:smoke" in program("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"axis.low": 3e-3}, "config.axis.low is 0.003, expected below axis.high"),
+        ({"regimes.validation": (5e-4, 1e-3)}, r"validation is \[0.0005\], expected within \|s\| <= 1.25"),
+        ({"regimes.validation": (2e-3, 1.1e-3)}, "expected apart from regimes.test"),
+        ({"regimes.test": ()}, "config.regimes.test is .*, expected at least one value"),
+        ({"regimes.test": (-1e-3,)}, "expected positive values"),
+        ({"solver.frames": 4}, "config.solver.frames is 4, expected more than history"),
+        ({"system": "heat"}, "config.system is 'heat', expected one of reaction_diffusion"),
+        ({"train.steps": 0}, "config.train.steps is 0, expected at least 1"),
+    ],
+)
+def test_configurations_that_cannot_work_are_refused_at_once(change: dict[str, object], message: str) -> None:
+    config = rd_ood.get_config()
+    config.update_from_flattened_dict(change)
+    with pytest.raises(ValueError, match=message):
+        check_config(config)
+
+
+@pytest.mark.parametrize("name", configs.names())
+@pytest.mark.parametrize("size", configs.SIZES)
+def test_every_configuration_holds_together(name: str, size: str) -> None:
+    import importlib
+
+    module = importlib.import_module(f"experiments.configs.{name}")
+    config = module.get_config(size)
+    check_config(config)
+    assert (config.name, config.size) == (name, size)
+    assert f"python -m experiments.run --config={name}" in (module.__doc__ or "")
+
+
+def test_samples_depend_on_their_number_alone() -> None:
+    config = rd_ood.get_config("smoke")
+    many = data.simulate(config, 2e-3, 20, "test")
+    np.testing.assert_array_equal(data.simulate(config, 2e-3, 3, "test", first=17), many[17:])
+    assert not np.array_equal(data.simulate(config, 2e-3, 1, "validation"), many[:1])
+    config.seed = 1
+    assert not np.array_equal(data.simulate(config, 2e-3, 1, "test"), many[:1])
+
+
+def test_a_blow_up_is_an_error_that_names_regime_frame_and_remedy() -> None:
+    config = rd_ood.get_config("smoke")
+    config.solver.update(dt=4.0, substeps=1)
+    with pytest.raises(ValueError, match=r"reaction_diffusion at .* = 0.002 is not finite from frame \d+ on; use more"):
+        data.simulate(config, 2e-3, 2, "test")
+
+
+def test_an_axis_may_scale_several_parameters() -> None:
+    config = rd_ood.get_config()
+    config.axis.update(kind="factor", parameters=("diffusivity_u", "diffusivity_v"))
+    parameters = data.regime_parameters(config, 0.5)
+    assert parameters["diffusivity_u"] == pytest.approx(1e-3) and parameters["diffusivity_v"] == pytest.approx(2.5e-3)
+
+
+def test_a_stage_is_built_once_moved_when_done_and_named_by_what_it_depends_on(tmp_path: Path) -> None:
+    calls = []
+
+    def build(work: Path) -> None:
+        calls.append(work)
+        (work / "x").write_text("1")
+
+    one = store.run_stage(tmp_path, "a", {"k": 1}, (), build)
+    again = store.run_stage(tmp_path, "a", {"k": 1}, (), build)
+    other = store.run_stage(tmp_path, "a", {"k": 2}, (one,), build)
+    assert len(calls) == 2 and one.fresh and not again.fresh and one.key == again.key != other.key
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([one.path.name, other.path.name])
+
+    (one.path / store.RECORD).unlink()
+    with pytest.raises(ValueError, match=r"has no readable stage.json: it was not finished by this program"):
+        store.run_stage(tmp_path, "a", {"k": 1}, (), build)
+
+
+def test_results_of_another_version_are_a_warning(tmp_path: Path) -> None:
+    stage = store.run_stage(tmp_path, "a", {}, (), lambda work: None)
+    record = json.loads((stage.path / store.RECORD).read_text()) | {"package": "0.0.1"}
+    (stage.path / store.RECORD).write_text(json.dumps(record))
+    with pytest.warns(UserWarning, match=r"was made by ccm_jax 0.0.1, this is .*; delete .* to make it again"):
+        store.run_stage(tmp_path, "a", {}, (), lambda work: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store.run_stage(tmp_path, "b", {}, (), lambda work: None)
+
+
+def test_divergence_is_written_as_null() -> None:
+    assert store.finite({"a": [1.0, float("inf"), float("nan")], "b": "x"}) == {"a": [1.0, None, None], "b": "x"}

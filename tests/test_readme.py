@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments.readme import BEGIN, END, ROOT, replace_numbers, table
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_files() -> None:
+    assert replace_numbers(README, table(ROOT / "results")) == README
+
+
+def test_what_the_readme_links_to_exists() -> None:
+    for target in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_a_readme_without_the_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="put them back"):
+        replace_numbers(README.replace(BEGIN, "").replace(END, ""), "")
+
+
+def test_the_readme_s_code_runs() -> None:
+    import jax.numpy as jnp
+
+    code = re.search(r"```python\n(.*?)```", README, re.S)[1]  # type: ignore[index]
+    scope = {
+        "anchor": {"g": jnp.array(0.6)},
+        "low": {"g": jnp.array(0.5)},
+        "high": {"g": jnp.array(0.9)},
+        "apply": lambda params, window: params["g"] * window[:, -1],
+        "frames": (0.8 ** jnp.arange(6.0))[:, None, None, None] * jnp.ones((6, 4, 4, 1)),
+    }
+    exec(code, scope)
+    assert abs(float(scope["merged"]["g"]) - (0.7 + 1.4 * 0.2)) < 1e-6  # type: ignore[index]
+    assert float(scope["weights"]["g"]) == pytest.approx(0.8, abs=1e-6)  # type: ignore[index]
+
+
+def test_the_configuration_names_in_the_readme_exist() -> None:
+    from experiments.configs import resolve
+
+    for name in set(re.findall(r"--config=([a-z_]+(?::[a-z]+)?)", README)):
+        assert Path(resolve(name).split(":")[0]).exists()
