@@ -50,10 +50,10 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
                     f"{function}: {where} is {a}, which does not merge, and differs between `{first}` and `{name}`; "
                     "make it equal, or leave it out of the trees."
                 )
-        if jax.tree.structure(tree) != jax.tree.structure(reference):
+        theirs, ours = str(jax.tree.structure(tree)), str(jax.tree.structure(reference))
+        if theirs != ours:
             raise ValueError(
-                f"{function}: `{name}` has other containers than `{first}` "
-                f"({jax.tree.structure(tree)} against {jax.tree.structure(reference)}); {remedy}"
+                f"{function}: `{name}` has other containers than `{first}` ({theirs} against {ours}); {remedy}"
             )
 
 

@@ -120,8 +120,9 @@ def load_chart(path: str | os.PathLike[str]) -> Chart:
 
 
 def _features_to_dict(features: Any) -> dict[str, Any]:
-    name = type(features).__name__
-    if FEATURES.get(name) is not type(features):
+    kind: Any = type(features)
+    name = kind.__name__
+    if FEATURES.get(name) is not kind:
         raise ValueError(f"checkpoint.save_chart: features {name} are not in ccm_jax.chart.FEATURES; add them there.")
     values = {f.name: getattr(features, f.name) for f in dataclasses.fields(features)}
     return {"name": name} | {

@@ -136,7 +136,7 @@ def anchor(run: Run, support: Stage) -> Stage:
 
     def build(work: Path) -> dict[str, float]:
         x = load_trajectories(support)
-        normalization = fit_normalization(x)
+        normalization = fit_normalization(jnp.asarray(x))
         model = model_of(config)
         window = jnp.zeros((1, config.model.history, *x.shape[-3:]))
         start = model.init(jax.random.fold_in(jax.random.key(config.seed), 0), window)
@@ -265,7 +265,7 @@ def evaluation(run: Run, test: Stage, first: Stage, more: Stage, experts: Stage,
         fitted = load_map(read_json(chosen.path / "calibration.json"))
         more_params = load_params(more, "anchor_more")
         tables, arrays = evaluate(run.config, family, more_params, fitted, load_trajectories(test))
-        np.savez(work / "evaluation.npz", **arrays)
+        np.savez(work / "evaluation.npz", allow_pickle=False, **arrays)
         write_json(work / "evaluation.json", tables)
 
     settings = settings_of(run.config, "calibration", "axis", "model")

@@ -56,7 +56,7 @@ def get_config() -> ConfigDict:
 
     # The anchor, on the mixture of the support regimes.
     c.train = ConfigDict()
-    c.train.steps = 3000
+    c.train.steps = 6000
     c.train.learning_rate = 2e-3  # peak; cosine to zero
     c.train.batch_size = 16
     c.train.unroll = 1  # autoregressive steps in the loss
@@ -65,7 +65,7 @@ def get_config() -> ConfigDict:
 
     # Each endpoint expert, from the anchor. `anchor_more` gets the steps of both, on the mixture.
     c.finetune = ConfigDict()
-    c.finetune.steps = 800
+    c.finetune.steps = 600
     c.finetune.learning_rate = 1e-3
     c.finetune.batch_size = 16
     c.finetune.unroll = 1
