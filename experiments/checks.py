@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from experiments import data
+from experiments.stages import model_of
 
 VALIDATION_REACH = 1.25  # validation regimes stay within this coordinate, so that far regimes stay unseen
 
@@ -20,6 +23,7 @@ def check_config(config: ConfigDict) -> None:
     need(config.system in data.SYSTEMS, "system", f"one of {', '.join(data.SYSTEMS)}", repr(config.system))
     need(axis.kind in ("value", "factor"), "axis.kind", "'value' or 'factor'", repr(axis.kind))
     need(axis.scale in ("linear", "log"), "axis.scale", "'linear' or 'log'", repr(axis.scale))
+    need(config.initial.kind in ("smooth", "white"), "initial.kind", "'smooth' or 'white'", repr(config.initial.kind))
     need(axis.low < axis.high, "axis.low", f"below axis.high, {axis.high} (the low expert's end comes first)", axis.low)
     for name in axis.parameters:
         need(name in config.physics, "axis.parameters", f"among {', '.join(config.physics)}", name)
@@ -51,3 +55,14 @@ def check_config(config: ConfigDict) -> None:
         need(settings.learning_rate > 0, f"{part}.learning_rate", "above 0", settings.learning_rate)
         frames = config.model.history + settings.unroll
         need(solver.frames + 1 >= frames, f"{part}.unroll", f"history + unroll <= {solver.frames + 1} frames", frames)
+    _check_model(config)
+
+
+def _check_model(config: ConfigDict) -> None:
+    """Traces the model on the grid of the data, which costs nothing and meets every wrong argument."""
+    channels = len(data.SYSTEMS[config.system].channels)
+    window = jnp.zeros((1, config.model.history, config.data.grid, config.data.grid, channels))
+    try:
+        jax.eval_shape(model_of(config).init, jax.random.key(0), window)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"config.model: {error}") from error

@@ -13,7 +13,14 @@ from ml_collections import ConfigDict
 from ccm_jax import Chart, Readout, fit_chart, paper_bank, prefix_errors, refine_readout
 from ccm_jax.coordinate import select
 from ccm_jax.coordinate_map import CoordinateMap
-from ccm_jax.evaluate import future_error, future_error_each, future_error_sweep, future_frames, split_future
+from ccm_jax.evaluate import (
+    as_error,
+    future_error,
+    future_error_each,
+    future_error_sweep,
+    future_frames,
+    split_future,
+)
 from ccm_jax.geometry import residual_geometry
 from ccm_jax.rollout import RolloutFn
 from experiments import data
@@ -75,8 +82,7 @@ def column(bank: np.ndarray) -> Array:
 
 def mean_error(errors: Any) -> float:
     """Mean over frames and trajectories; infinite where it is not finite, so that divergence never wins."""
-    mean = float(np.mean(errors))
-    return mean if np.isfinite(mean) else float("inf")
+    return float(as_error(errors))
 
 
 def best_coordinate(bank: np.ndarray, errors: Any) -> float:

@@ -10,7 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.table import Table
 
-from experiments.evaluation import METHODS
+from ccm_jax.metrics import reduction
+from experiments.evaluation import METHODS, mean_error
 from experiments.stages import Stages
 from experiments.store import provenance, read_json
 
@@ -60,7 +61,7 @@ def summarise(regimes: list[dict[str, Any]], per_trajectory: dict[str, np.ndarra
     summary: dict[str, Any] = {"ood_regimes": int(ood.sum()), "trajectories": int(per_trajectory["anchor"].shape[1])}
     summary["best_correlation"] = float(np.corrcoef(s, best)[0, 1]) if len(s) > 1 else float("nan")
     for split, chosen in (("ood", ood), ("id", ~ood)):
-        means = {name: _mean(errors[chosen]) for name, errors in per_trajectory.items()} if chosen.any() else {}
+        means = {name: mean_error(errors[chosen]) for name, errors in per_trajectory.items()} if chosen.any() else {}
         summary[f"{split}_error"] = means
     if not ood.any():
         return summary
@@ -68,8 +69,7 @@ def summarise(regimes: list[dict[str, Any]], per_trajectory: dict[str, np.ndarra
     reference = min(("anchor", "anchor_more"), key=lambda name: means[name])
     summary["better_anchor"] = reference
     summary["wrong_sign_factor"] = means["wrong_sign"] / means["ccm_coord"]
-    summary["average_gain"] = 1 - means["average"] / means[reference]
-    summary["reduction"] = {name: 1 - means[name] / means[reference] for name in REDUCED}
+    summary["reduction"] = {name: float(reduction(means[name], means[reference])) for name in REDUCED}
     summary["reduction_interval"] = {
         name: bootstrap_reduction(per_trajectory[name][ood], per_trajectory[reference][ood]) for name in REDUCED
     }
@@ -85,11 +85,6 @@ def bootstrap_reduction(method: np.ndarray, reference: np.ndarray) -> list[float
     with np.errstate(invalid="ignore"):
         reductions = 1 - method[rows, draw].mean(axis=(1, 2)) / reference[rows, draw].mean(axis=(1, 2))
     return [float(q) for q in np.percentile(reductions, [2.5, 97.5])]
-
-
-def _mean(errors: np.ndarray) -> float:
-    mean = float(errors.mean())
-    return mean if np.isfinite(mean) else float("inf")
 
 
 def to_csv(results: dict[str, Any]) -> str:

@@ -49,7 +49,7 @@ def combine(config: ConfigDict, results: list[dict[str, Any]]) -> dict[str, Any]
         "better_anchor": [s["better_anchor"] for s in summaries],
         "calibrated_map": [r["calibration"]["kind"] for r in results],
     }
-    for name in ("wrong_sign_factor", "best_correlation", "average_gain"):
+    for name in ("wrong_sign_factor", "best_correlation"):
         summary[name] = interval([s[name] for s in summaries])
     return {"config": config.to_dict(), "summary": summary, "regimes": regimes, **provenance()}
 

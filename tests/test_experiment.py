@@ -126,7 +126,8 @@ def test_an_expert_done_before_a_kill_is_kept(finished: Path, monkeypatch: pytes
 
     root = tmp_path / "stages"
     shutil.copytree(finished / "stages", root)
-    shutil.rmtree(next(root.glob("endpoints-*")))
+    for path in root.glob("endpoints-*"):
+        shutil.rmtree(path)
     run = Run(rd_ood.get_config("smoke"), root)
     first, ends = anchor(run, support_data(run)), endpoint_data(run)
     original = module.fit
@@ -189,6 +190,9 @@ def test_names_and_fields_that_are_wrong_suggest_the_right_ones(tmp_path: Path) 
         ({"regimes.test": (-1e-3,)}, "expected positive values"),
         ({"solver.frames": 4}, "config.solver.frames is 4, expected more than history"),
         ({"system": "heat"}, "config.system is 'heat', expected one of reaction_diffusion"),
+        ({"initial.kind": "smoth"}, "config.initial.kind is 'smoth', expected 'smooth' or 'white'"),
+        ({"model.args.modes": (20, 20)}, "20 modes on axis 0 need at least 40 grid points, got 36; use fewer modes"),
+        ({"model.args.width": "wide"}, "config.model"),
         ({"train.steps": 0}, "config.train.steps is 0, expected at least 1"),
     ],
 )
@@ -209,6 +213,14 @@ def test_every_configuration_holds_together(name: str, size: str) -> None:
     check_config(config)
     assert (config.name, config.size) == (name, size)
     assert f"python -m experiments.run --config={name}" in (module.__doc__ or "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", configs.names())
+def test_every_smoke_run_ends_in_a_report(name: str, tmp_path: Path) -> None:
+    done = program(f"--config={name}:smoke", f"--workdir={tmp_path / name}")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / name / "report.html").exists()
 
 
 def test_samples_depend_on_their_number_alone() -> None:

@@ -44,10 +44,10 @@ def get_config() -> ConfigDict:
     # Trajectories, all different: per support regime, per endpoint, per validation and per test regime.
     c.data = ConfigDict()
     c.data.grid = 32  # cells per side of the stored frames
-    c.data.support = 64
-    c.data.endpoint = 128
+    c.data.support = 96
+    c.data.endpoint = 240
     c.data.validation = 16
-    c.data.test = 32
+    c.data.test = 16
 
     c.model = ConfigDict()
     c.model.name = "fno"  # a name in ccm_jax.models.MODELS
@@ -65,8 +65,8 @@ def get_config() -> ConfigDict:
 
     # Each endpoint expert, from the anchor. `anchor_more` gets the steps of both, on the mixture.
     c.finetune = ConfigDict()
-    c.finetune.steps = 600
-    c.finetune.learning_rate = 1e-3
+    c.finetune.steps = 1000
+    c.finetune.learning_rate = 2e-3
     c.finetune.batch_size = 16
     c.finetune.unroll = 1
     c.finetune.chunk = 100
