@@ -39,7 +39,7 @@ def get_config() -> ConfigDict:
 
     c.initial = ConfigDict()
     c.initial.kind = "smooth"  # or "white", PDEBench's start
-    c.initial.scale = 0.2  # correlation length of the smooth start, in units of length
+    c.initial.scale = 0.3  # correlation length of the smooth start, in units of length; rougher ones show D_u
 
     # Trajectories, all different: per support regime, per endpoint, per validation and per test regime.
     c.data = ConfigDict()
