@@ -192,7 +192,6 @@ def test_names_and_fields_that_are_wrong_suggest_the_right_ones(tmp_path: Path) 
         ({"system": "heat"}, "config.system is 'heat', expected one of reaction_diffusion"),
         ({"initial.kind": "smoth"}, "config.initial.kind is 'smoth', expected 'smooth' or 'white'"),
         ({"model.args.modes": (20, 20)}, "20 modes on axis 0 need at least 40 grid points, got 36; use fewer modes"),
-        ({"model.args.width": "wide"}, "config.model"),
         ({"train.steps": 0}, "config.train.steps is 0, expected at least 1"),
     ],
 )
