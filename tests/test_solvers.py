@@ -85,12 +85,13 @@ def test_method_of_lines_is_approached_at_second_order(x64: None) -> None:
 def test_the_default_step_is_within_1e_4_of_a_four_times_finer_one() -> None:
     from experiments.configs import rd_ood
 
-    solver = rd_ood.get_config().solver
+    config = rd_ood.get_config()
+    solver = config.solver
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(3), i))(jnp.arange(8))
     for diffusivity in (5e-4, 4e-3):
 
         def run(key: jax.Array, refine: int = 1, diffusivity: float = diffusivity) -> jax.Array:
-            u = initial.smooth_zero_flux(key, (64, 64), 2, length=LENGTH, scale=0.2)
+            u = initial.smooth_zero_flux(key, (64, 64), 2, length=LENGTH, scale=config.initial.scale)
             how = {"dt": solver.dt, "substeps": solver.substeps * refine, "diffusivity_u": diffusivity}
             return rollout(reaction_diffusion.make_step(**how), solver.frames)(u)
 
