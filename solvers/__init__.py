@@ -12,6 +12,6 @@ Equations
 * :mod:`solvers.reaction_diffusion` -- FitzHugh-Nagumo, two channels, zero-flux walls (spectral, cosine basis).
 """
 
-from solvers import initial, reaction_diffusion, spectral
+from solvers import burgers, etdrk, initial, kuramoto_sivashinsky, navier_stokes, reaction_diffusion, shallow_water, spectral
 
 __all__ = ["initial", "reaction_diffusion", "spectral"]

@@ -14,9 +14,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from solvers.spectral import cosine_wavenumbers, etdrk_coefficients, etdrk_step, from_cosine, to_cosine
+from solvers._checks import check_sign, check_state, check_time
+from solvers.etdrk import etdrk_coefficients, integrate
+from solvers.spectral import cosine_wavenumbers, from_cosine, to_cosine
 
 Array = jax.Array
 
@@ -58,19 +59,11 @@ def make_step(
         >>> step(u).shape
         (16, 16, 2)
     """
-    for name, value in (("diffusivity_u", diffusivity_u), ("diffusivity_v", diffusivity_v)):
-        if not isinstance(value, jax.core.Tracer) and not np.all(np.asarray(value) >= 0):
-            raise ValueError(f"reaction_diffusion.make_step: {name} is {value}, expected a number >= 0.")
-    if not dt > 0 or substeps < 1:
-        raise ValueError(
-            f"reaction_diffusion.make_step: dt is {dt} and substeps {substeps}, expected dt > 0 and substeps >= 1."
-        )
+    check_time("reaction_diffusion.make_step", dt, substeps)
+    check_sign("reaction_diffusion.make_step", diffusivity_u=diffusivity_u, diffusivity_v=diffusivity_v)
 
     def step(state: Array) -> Array:
-        if state.ndim != 3 or state.shape[-1] != 2:
-            raise ValueError(
-                f"reaction_diffusion: state has shape {state.shape}, expected [H, W, 2]; for a batch use jax.vmap."
-            )
+        check_state("reaction_diffusion", state, ("H", "W"), 2)
         kx, ky = (jnp.asarray(cosine_wavenumbers(n, length), state.dtype) for n in state.shape[:2])
         diffusivity = jnp.asarray([diffusivity_u, diffusivity_v], state.dtype)
         linear = -diffusivity[:, None, None] * (kx[:, None] ** 2 + ky[None, :] ** 2)[None]
@@ -79,10 +72,6 @@ def make_step(
         def nonlinear(c: Array) -> Array:
             return to_cosine(reaction(from_cosine(c), threshold))
 
-        def substep(c: Array, _: None) -> tuple[Array, None]:
-            return etdrk_step(scheme, nonlinear, c), None
-
-        c, _ = jax.lax.scan(substep, to_cosine(state), None, length=substeps)
-        return from_cosine(c)
+        return from_cosine(integrate(scheme, nonlinear, to_cosine(state), substeps))
 
     return step

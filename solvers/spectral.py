@@ -1,14 +1,16 @@
-"""The spectral toolbox: cosine transforms, truncation and exponential time differencing.
+"""The spectral toolbox: bases of cosines (zero-flux walls) and of waves (periodic), on uniform grids.
 
-A semi-linear equation ``u_t = L u + N(u)`` with a diagonal linear part in some basis is one short file on
-top of this one: give ``L`` as an array, ``N`` as a function of spectral coefficients, and step with
-:func:`etdrk_step`. Reference: Cox & Matthews (2002); Kassam & Trefethen (2005).
+A semi-linear equation ``u_t = L u + N(u)`` is one short file on top of this one and :mod:`solvers.etdrk`: give ``L``
+as an array of eigenvalues, ``N`` as a function of spectral coefficients.
+
+On the grids used here a transform as a matrix product takes far less time than a fast one, on CPU, GPU and TPU alike,
+and computes only the modes that are kept. Fields are ``[*space, C]``; coefficients have the channels in front, which
+suits the matrix products.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,8 @@ import numpy as np
 
 Array = jax.Array
 
+_HIGHEST = jax.lax.Precision.HIGHEST
+MATRIX_GRID = 256  # finest periodic grid that is transformed by matrix products; beyond it, by FFT
 
 def cosine_wavenumbers(n: int, length: float) -> np.ndarray:
     """Wavenumbers of the zero-flux basis ``cos(kappa_j (x - x_left))``: ``kappa_j = pi j / length``, ``[n]``."""
@@ -25,9 +29,7 @@ def cosine_wavenumbers(n: int, length: float) -> np.ndarray:
 def cosine_matrix(n: int) -> np.ndarray:
     """Orthonormal DCT-II matrix ``M [n, n]``: ``M @ u`` are cosine coefficients, ``M.T @ c`` is the field.
 
-    The samples sit at cell centres, so a cosine series satisfies zero flux at both walls exactly. As a
-    matrix product the transform costs more operations than a fast one, and far less time on the grids
-    used here, on CPU, GPU and TPU alike.
+    The samples sit at cell centres, so a cosine series satisfies zero flux at both walls exactly.
     """
     j, i = np.arange(n)[:, None], np.arange(n)[None, :]
     matrix = np.sqrt(2.0 / n) * np.cos(np.pi * j * (i + 0.5) / n)
@@ -49,9 +51,8 @@ def from_cosine(coefficients: Array) -> Array:
 
 def _sandwich(left: Array, x: Array, right: Array) -> Array:
     """``left @ x[c] @ right.T`` for every channel, at full precision on every device."""
-    highest = jax.lax.Precision.HIGHEST
-    x = jnp.einsum("chw,lw->chl", x, right, precision=highest)
-    return jnp.einsum("kh,chl->ckl", left, x, precision=highest)
+    x = jnp.einsum("chw,lw->chl", x, right, precision=_HIGHEST)
+    return jnp.einsum("kh,chl->ckl", left, x, precision=_HIGHEST)
 
 
 def resample_cosine(u: Array, shape: tuple[int, int]) -> Array:
@@ -71,65 +72,119 @@ def resample_cosine(u: Array, shape: tuple[int, int]) -> Array:
     return from_cosine(jnp.pad(c[:, : keep[0], : keep[1]], pad) * scale)
 
 
-class ETDRK(NamedTuple):
-    """Coefficients of an exponential Runge-Kutta step, each of the shape of the linear operator."""
-
-    decay: Array  # exp(h L)
-    half_decay: Array  # exp(h L / 2); unused at order 2
-    weights: tuple[Array, ...]
+def dealiased_modes(n: int) -> int:
+    """The 2/3 rule: with waves up to this one on ``n`` points, products of two fields alias onto none of them."""
+    return (n - 1) // 3
 
 
-def etdrk_coefficients(linear: Array, dt: float, *, order: int = 4, points: int = 16) -> ETDRK:
-    """Stable coefficients of ETDRK2 or ETDRK4 for a diagonal real linear operator.
+def fourier_wavenumbers(modes: Sequence[int], length: float) -> list[np.ndarray]:
+    """Angular wavenumbers of :func:`to_fourier`'s coefficients, one array an axis, that broadcast against them.
 
-    The functions ``phi_k(z)`` lose all digits to cancellation near ``z = 0``; Kassam & Trefethen's mean
-    over a circle around ``z = h L`` does not. ``linear`` may be traced, so a physical parameter may be, too.
+    ``2 pi / length`` times ``0 .. m, -m .. -1`` on all axes but the last and ``0 .. m`` on the last, whose negative
+    half is the mirror image of the positive one because fields are real.
+    """
+    last = len(modes) - 1
+    signed = [np.r_[0 : m + 1, -m:0] if axis < last else np.arange(m + 1) for axis, m in enumerate(modes)]
+    shapes = [[1, *(-1 if a == axis else 1 for a in range(len(modes)))] for axis in range(len(modes))]
+    return [2 * np.pi / length * k.reshape(s) for k, s in zip(signed, shapes, strict=True)]
+
+
+def to_fourier(u: Array, modes: Sequence[int]) -> Array:
+    """Fourier coefficients of a periodic field, means against ``exp(-i k x)``, of the low modes only.
 
     Args:
-        linear: eigenvalues of ``L``, real, any shape, in 1/time.
-        dt: step size, in time.
-        order: 2 or 4.
-        points: points on the upper half of the circle.
+        u: real field ``[N, C]`` or ``[H, W, C]``.
+        modes: modes per axis, each below half the grid; see :func:`fourier_wavenumbers` for their order.
+
+    Returns:
+        Complex ``[C, m + 1]`` or ``[C, 2 m_1 + 1, m_2 + 1]``.
 
     Raises:
-        ValueError: if ``order`` is neither 2 nor 4.
+        ValueError: if the grid does not hold the modes.
     """
-    if order not in (2, 4):
-        raise ValueError(f"etdrk_coefficients: order is {order!r}, expected 2 or 4.")
-    # Upper half of the unit circle: the lower half is its mirror image, and L is real.
-    circle = np.exp(1j * np.pi * (np.arange(points) + 0.5) / points)
-    z = dt * linear
-
-    def mean(f: Callable[[Array], Array]) -> Array:
-        def add(total: Array, point: Array) -> tuple[Array, None]:
-            return total + f(z + point).real, None
-
-        dtype = jnp.result_type(z.dtype, jnp.complex64)
-        total, _ = jax.lax.scan(add, jnp.zeros_like(z), jnp.asarray(circle, dtype))
-        return (dt / points) * total
-
-    if order == 2:
-        phi1 = mean(lambda r: (jnp.exp(r) - 1) / r)
-        phi2 = mean(lambda r: (jnp.exp(r) - 1 - r) / r**2)
-        return ETDRK(jnp.exp(z), jnp.exp(z / 2), (phi1, phi2))
-    half = mean(lambda r: (jnp.exp(r / 2) - 1) / r)
-    first = mean(lambda r: (-4 - r + jnp.exp(r) * (4 - 3 * r + r**2)) / r**3)
-    middle = mean(lambda r: 2 * (2 + r + jnp.exp(r) * (r - 2)) / r**3)
-    last = mean(lambda r: (-4 - 3 * r - r**2 + jnp.exp(r) * (4 - r)) / r**3)
-    return ETDRK(jnp.exp(z), jnp.exp(z / 2), (half, first, middle, last))
+    _check_modes("to_fourier", modes, u.shape[:-1])
+    u = jnp.moveaxis(u, -1, 0)
+    if max(u.shape[1:]) > MATRIX_GRID:
+        return _keep(jnp.fft.rfftn(u, axes=range(1, u.ndim), norm="forward"), modes)
+    y = jnp.einsum("...w,lw->...l", u, _waves(u.shape[-1], modes[-1], u.dtype, mean=True), precision=_HIGHEST)
+    if len(modes) == 1:
+        cos, sin = jnp.split(y, 2, axis=-1)
+        return jax.lax.complex(cos, -sin)
+    z = jnp.einsum("kh,chl->ckl", _waves(u.shape[1], modes[0], u.dtype, mean=True), y, precision=_HIGHEST)
+    # Products of cosines and sines, [cc cs; sc ss], hold the waves of both signs.
+    (cc, cs), (sc, ss) = (jnp.split(half, 2, axis=-1) for half in jnp.split(z, 2, axis=1))
+    positive, negative = jax.lax.complex(cc - ss, -cs - sc), jax.lax.complex(cc + ss, sc - cs)
+    return jnp.concatenate([positive, negative[:, :0:-1]], axis=1)
 
 
-def etdrk_step(scheme: ETDRK, nonlinear: Callable[[Array], Array], c: Array) -> Array:
-    """One step of ``c_t = L c + N(c)``; the order is that of ``scheme`` (2 or 4)."""
-    n0 = nonlinear(c)
-    if len(scheme.weights) == 2:
-        phi1, phi2 = scheme.weights
-        a = scheme.decay * c + phi1 * n0
-        return a + phi2 * (nonlinear(a) - n0)
-    half, first, middle, last = scheme.weights
-    a = scheme.half_decay * c + half * n0
-    na = nonlinear(a)
-    b = scheme.half_decay * c + half * na
-    nb = nonlinear(b)
-    d = scheme.half_decay * a + half * (2 * nb - n0)
-    return scheme.decay * c + first * n0 + middle * (na + nb) + last * nonlinear(d)
+def from_fourier(c: Array, shape: Sequence[int]) -> Array:
+    """The real field ``[*shape, C]`` of Fourier coefficients: the inverse of :func:`to_fourier`, on any grid.
+
+    Raises:
+        ValueError: if the grid does not hold the modes.
+    """
+    modes = [*((n - 1) // 2 for n in c.shape[1:-1]), c.shape[-1] - 1]
+    _check_modes("from_fourier", modes, shape)
+    if max(shape) > MATRIX_GRID:
+        return jnp.moveaxis(_inverse_fft(c, modes, shape), 0, -1)
+    if len(modes) == 2:
+        positive = c[:, : modes[0] + 1]
+        negative = jnp.concatenate([jnp.zeros_like(c[:, :1]), c[:, : modes[0] : -1]], axis=1)
+        even, odd = positive + negative, positive - negative
+        cos = jnp.concatenate([even.real, -even.imag], axis=-1)
+        sin = jnp.concatenate([-odd.imag, -odd.real], axis=-1)
+        rows = _waves(shape[0], modes[0], cos.dtype)
+        y = jnp.einsum("kh,ckl->chl", rows, jnp.concatenate([cos, sin], axis=1), precision=_HIGHEST)
+    else:
+        y = jnp.concatenate([c.real, -c.imag], axis=-1)
+    # Each wave of the last axis stands for its mirror image too, but the mean does not.
+    waves = _waves(shape[-1], modes[-1], y.dtype, mirror=True)
+    return jnp.moveaxis(jnp.einsum("...l,lw->...w", y, waves, precision=_HIGHEST), 0, -1)
+
+
+def resample_fourier(u: Array, shape: Sequence[int]) -> Array:
+    """Evaluates the Fourier series of a periodic field on another grid, truncating what that cannot hold.
+
+    Args:
+        u: field ``[*space, C]``.
+        shape: the new grid.
+
+    Returns:
+        ``[*shape, C]``; exact for a field without waves at or beyond the coarser grid's Nyquist wave.
+    """
+    modes = [(min(old, new) - 1) // 2 for old, new in zip(u.shape[:-1], shape, strict=True)]
+    return from_fourier(to_fourier(u, modes), shape)
+
+
+def _waves(n: int, m: int, dtype: jnp.dtype, *, mean: bool = False, mirror: bool = False) -> Array:
+    """Rows ``cos(2 pi k x), k = 0 .. m``, then ``sin``, at ``n`` points: ``[2 (m + 1), n]``."""
+    angle = 2 * np.pi * np.arange(m + 1)[:, None] * np.arange(n) / n
+    weight = np.where(np.arange(m + 1) == 0, 1.0, 2.0)[:, None] if mirror else np.ones((m + 1, 1))
+    waves = np.concatenate([weight * np.cos(angle), weight * np.sin(angle)])
+    return jnp.asarray(waves / n if mean else waves, dtype)
+
+
+def _check_modes(function: str, modes: Sequence[int], shape: Sequence[int]) -> None:
+    if len(modes) != len(shape) or len(shape) not in (1, 2):
+        raise ValueError(f"{function}: {len(modes)} modes for a grid {tuple(shape)}, expected one per axis, on 1 or 2.")
+    for axis, (m, n) in enumerate(zip(modes, shape, strict=True)):
+        if 2 * m >= n:
+            raise ValueError(
+                f"{function}: {m} modes on axis {axis} need more than {2 * m} grid points, got {n}; use a finer grid."
+            )
+
+
+def _keep(full: Array, modes: Sequence[int]) -> Array:
+    full = full[..., : modes[-1] + 1]
+    if len(modes) == 2:
+        full = jnp.concatenate([full[:, : modes[0] + 1], full[:, full.shape[1] - modes[0] :]], axis=1)
+    return full
+
+
+def _inverse_fft(c: Array, modes: Sequence[int], shape: Sequence[int]) -> Array:
+    if len(modes) == 2:
+        gap = jnp.zeros((c.shape[0], shape[0] - c.shape[1], c.shape[2]), c.dtype)
+        c = jnp.concatenate([c[:, : modes[0] + 1], gap, c[:, modes[0] + 1 :]], axis=1)
+        # Two one-dimensional transforms: cuFFT's irfftn leaves artefacts where the spectrum is not Hermitian.
+        c = jnp.fft.ifft(c, axis=1, norm="forward")
+    return jnp.fft.irfft(c, n=shape[-1], norm="forward")

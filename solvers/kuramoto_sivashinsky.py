@@ -1,0 +1,62 @@
+"""The Kuramoto-Sivashinsky equation on a periodic interval: spatio-temporal chaos.
+
+    u_t + (u^2 / 2)_x + instability u_xx + hyperviscosity u_xxxx = 0
+
+Fourier in space with the 2/3 rule, exponential Runge-Kutta in time. The mean of ``u`` is conserved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from solvers._checks import check_sign, check_state, check_time
+from solvers.etdrk import etdrk_coefficients, integrate
+from solvers.spectral import dealiased_modes, fourier_wavenumbers, from_fourier, to_fourier
+
+Array = jax.Array
+
+
+def make_step(
+    *,
+    dt: float,
+    substeps: int = 1,
+    instability: float | Array = 1.0,
+    hyperviscosity: float | Array = 1.0,
+    length: float = 32.0,
+    order: int = 4,
+) -> Callable[[Array], Array]:
+    """Returns the map of a state ``[N, 1]`` at time t to the state at ``t + dt``.
+
+    Args:
+        dt: time between two states.
+        substeps: steps within ``dt``.
+        instability: length^2 / time, of the second derivative that feeds long waves; may be traced.
+        hyperviscosity: length^4 / time, of the fourth derivative that damps short ones; may be traced.
+        length: of the interval; about ``length / 9`` waves are unstable at the default parameters.
+        order: 2 or 4, the order of accuracy in time.
+
+    Raises:
+        ValueError: for a negative hyperviscosity, a non-positive ``dt`` or fewer than one substep.
+
+    Example:
+        >>> make_step(dt=0.5, length=64.0)(jnp.zeros((96, 1))).shape
+        (96, 1)
+    """
+    check_time("kuramoto_sivashinsky.make_step", dt, substeps)
+    check_sign("kuramoto_sivashinsky.make_step", hyperviscosity=hyperviscosity)
+
+    def step(state: Array) -> Array:
+        check_state("kuramoto_sivashinsky", state, ("N",), 1)
+        shape, modes = state.shape[:1], [dealiased_modes(state.shape[0])]
+        k = jnp.asarray(fourier_wavenumbers(modes, length)[0], state.dtype)
+
+        def nonlinear(c: Array) -> Array:
+            return -0.5j * k * to_fourier(from_fourier(c, shape) ** 2, modes)
+
+        scheme = etdrk_coefficients(instability * k**2 - hyperviscosity * k**4, dt / substeps, order=order)
+        return from_fourier(integrate(scheme, nonlinear, to_fourier(state, modes), substeps), shape)
+
+    return step
