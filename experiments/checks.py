@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from experiments import data
 from experiments.stages import model_of
+from experiments.systems import SYSTEMS, regime_parameters, stored_channels
 
 VALIDATION_REACH = 1.25  # validation regimes stay within this coordinate, so that far regimes stay unseen
 
@@ -20,11 +21,13 @@ def check_config(config: ConfigDict) -> None:
             raise ValueError(f"config.{field} is {got}, expected {expected}.")
 
     axis, regimes, solver, sizes = config.axis, config.regimes, config.solver, config.data
-    need(config.system in data.SYSTEMS, "system", f"one of {', '.join(data.SYSTEMS)}", repr(config.system))
+    need(config.system in SYSTEMS, "system", f"one of {', '.join(SYSTEMS)}", repr(config.system))
     need(axis.kind in ("value", "factor"), "axis.kind", "'value' or 'factor'", repr(axis.kind))
     need(axis.scale in ("linear", "log"), "axis.scale", "'linear' or 'log'", repr(axis.scale))
-    need(config.initial.kind in ("smooth", "white"), "initial.kind", "'smooth' or 'white'", repr(config.initial.kind))
+    system = SYSTEMS[config.system]
+    need(config.initial.kind in system.starts, "initial.kind", f"one of {system.starts}", repr(config.initial.kind))
     need(axis.low < axis.high, "axis.low", f"below axis.high, {axis.high} (the low expert's end comes first)", axis.low)
+    need(len(axis.parameters) > 0, "axis.parameters", f"at least one of {', '.join(config.physics)}", "empty")
     for name in axis.parameters:
         need(name in config.physics, "axis.parameters", f"among {', '.join(config.physics)}", name)
     for field in ("support", "validation", "test"):
@@ -41,6 +44,11 @@ def check_config(config: ConfigDict) -> None:
     need(not seen, "regimes.validation", "apart from regimes.test: what is tested must not be tuned on", seen)
 
     need(0 < sizes.grid <= solver.grid, "data.grid", f"at most solver.grid, {solver.grid}", sizes.grid)
+    for name in sizes.observe:
+        need(name in system.channels, "data.observe", f"among {', '.join(system.channels)}", name)
+    need(solver.burn_in >= 0, "solver.burn_in", "at least 0", solver.burn_in)
+    values = {axis.low, axis.high, *regimes.support, *regimes.validation, *regimes.test}
+    system.check(config, [regime_parameters(config, v) for v in sorted(values)])
     for field in ("support", "endpoint", "validation", "test"):
         need(sizes[field] >= 1, f"data.{field}", "at least 1", sizes[field])
     need(config.calibration.frames >= 1, "calibration.frames", "at least 1", config.calibration.frames)
@@ -60,7 +68,7 @@ def check_config(config: ConfigDict) -> None:
 
 def _check_model(config: ConfigDict) -> None:
     """Traces the model on the grid of the data, which costs nothing and meets every wrong argument."""
-    channels = len(data.SYSTEMS[config.system].channels)
+    channels = len(stored_channels(config))
     window = jnp.zeros((1, config.model.history, config.data.grid, config.data.grid, channels))
     try:
         jax.eval_shape(model_of(config).init, jax.random.key(0), window)

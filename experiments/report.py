@@ -11,13 +11,14 @@ from typing import Any
 import jinja2
 import numpy as np
 from markupsafe import Markup
+from ml_collections import ConfigDict
 
-from experiments.data import SYSTEMS
 from experiments.evaluation import METHODS
 from experiments.progress import finished
 from experiments.results import collect, headline, to_csv
 from experiments.stages import Run, Stages
 from experiments.store import finite, read_json, run_stage, write_json
+from experiments.systems import stored_channels
 
 VERSION = 1
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
@@ -86,7 +87,7 @@ def draw(results: dict[str, Any], stages: Stages) -> dict[str, Any]:
             (stages.endpoints, "high"),
         )
     }
-    channels = SYSTEMS[results["config"]["system"]].channels
+    channels = stored_channels(ConfigDict(results["config"]))
     far = max(order, key=lambda i: abs(regimes[i]["coordinate"]))
     return {
         "error_by_regime": figures.error_by_regime(results),

@@ -23,7 +23,8 @@ from experiments import data
 from experiments.calibration import calibrate, load_map
 from experiments.evaluation import Family, evaluate
 from experiments.progress import bar, finished
-from experiments.store import Stage, provenance, read_json, run_stage, write_json
+from experiments.store import RECORD, Stage, provenance, read_json, run_stage, write_json
+from experiments.systems import stored_channels
 from experiments.training import fit
 
 Params = Any
@@ -102,20 +103,31 @@ def test_data(run: Run) -> Stage:
 def simulated(run: Run, name: str, plan: Sequence[tuple[float, int, str]]) -> Stage:
     """Regimes as a list of (value, count, purpose): ``trajectories.npy [regimes, N, T, H, W, C]``."""
 
-    def build(work: Path) -> None:
-        regimes = []
+    config = run.config
+    frame = (config.data.grid, config.data.grid, len(stored_channels(config)))
+    shape = (len(plan), plan[0][1], config.solver.frames + 1, *frame)
+
+    def build(work: Path) -> dict[str, float]:
+        # Written as it comes: data may be larger than memory.
+        file = np.lib.format.open_memmap(work / "trajectories.npy", mode="w+", dtype=np.float32, shape=shape)
+        reached = 0.0
         with bar(name, len(plan)) as advance:
             for i, (value, count, purpose) in enumerate(plan):
                 # Samples of one purpose are numbered through its regimes; a pair has the same ones twice.
-                first = 0 if purpose == "pair" else i * count
-                regimes.append(data.simulate(run.config, value, count, purpose, first))
+                first, done = 0 if purpose == "pair" else i * count, 0
+                for batch, courant in data.simulate_batches(config, value, count, purpose, first):
+                    file[i, done : done + len(batch)] = batch
+                    done, reached = done + len(batch), max(reached, courant)
                 advance(1, "")
-        np.save(work / "trajectories.npy", np.stack(regimes))
+        file.flush()
+        return {"courant": reached}
 
-    settings = settings_of(run.config, "system", "physics", "axis", "solver", "initial", "seed")
-    settings |= {"grid": run.config.data.grid, "plan": [list(row) for row in plan]}
+    settings = settings_of(config, "system", "physics", "axis", "solver", "initial", "seed")
+    settings |= {"grid": config.data.grid, "channels": stored_channels(config), "plan": [list(row) for row in plan]}
     stage = run_stage(run.root, name, settings, (), build, version=VERSIONS["data"])
-    finished(stage, f"{len(plan)} regimes, {plan[0][1]} trajectories each")
+    courant = read_json(stage.path / RECORD)["facts"]["courant"]
+    note = f", Courant number {courant:.2f}" if courant else ""
+    finished(stage, f"{len(plan)} regimes, {plan[0][1]} trajectories each{note}")
     return stage
 
 
@@ -126,7 +138,7 @@ def load_trajectories(stage: Stage) -> np.ndarray:
 
 def model_of(config: ConfigDict) -> Model:
     """The model of a configuration, on normalised states."""
-    channels = len(data.SYSTEMS[config.system].channels)
+    channels = len(stored_channels(config))
     return make_model(config.model.name, out_channels=channels, **config.model.args.to_dict())
 
 

@@ -2,7 +2,8 @@
 
 Shared conventions
 ------------------
-* A state is ``[H, W, C]``; a batch comes by ``jax.vmap``. Grids are cell-centred for walls.
+* A state is ``[H, W, C]``, or ``[N, C]`` in one dimension; a batch comes by ``jax.vmap``. Periodic grids have a point
+  at the origin, grids between walls are cell-centred.
 * ``make_step(...)`` returns a pure function *state at t -> state at t + dt*. Physical parameters
   may be traced values, so that one compilation serves every regime, and gradients reach them.
 * Either precision works: a step computes in the precision of the state that it is given.
@@ -10,8 +11,32 @@ Shared conventions
 Equations
 ---------
 * :mod:`solvers.reaction_diffusion` -- FitzHugh-Nagumo, two channels, zero-flux walls (spectral, cosine basis).
+* :mod:`solvers.navier_stokes` -- vorticity, periodic, forced or free (spectral, Fourier basis).
+* :mod:`solvers.burgers`, :mod:`solvers.kuramoto_sivashinsky` -- one dimension, periodic (spectral, Fourier basis).
+* :mod:`solvers.shallow_water` -- depth and momenta of a dam break (finite volumes: its bores are discontinuous, which
+  no spectral method represents).
+
+A new periodic or zero-flux equation is one short file on :mod:`solvers.spectral` and :mod:`solvers.etdrk`.
 """
 
-from solvers import burgers, etdrk, initial, kuramoto_sivashinsky, navier_stokes, reaction_diffusion, shallow_water, spectral
+from solvers import (
+    burgers,
+    etdrk,
+    initial,
+    kuramoto_sivashinsky,
+    navier_stokes,
+    reaction_diffusion,
+    shallow_water,
+    spectral,
+)
 
-__all__ = ["initial", "reaction_diffusion", "spectral"]
+__all__ = [
+    "burgers",
+    "etdrk",
+    "initial",
+    "kuramoto_sivashinsky",
+    "navier_stokes",
+    "reaction_diffusion",
+    "shallow_water",
+    "spectral",
+]

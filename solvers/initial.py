@@ -52,7 +52,7 @@ def smooth_zero_flux(
 def smooth_periodic(
     key: Array, shape: tuple[int, ...], channels: int, *, length: float, scale: float, modes: int = 16
 ) -> Array:
-    """The same on a periodic interval or square, ``[*shape, C]``: zero mean, unit variance, a function of the key alone.
+    """The same on a periodic interval or square, ``[*shape, C]``: zero mean, unit variance, the same on every grid.
 
     Raises:
         ValueError: if the grid is too coarse for ``modes``.

@@ -10,7 +10,7 @@ Kolmogorov's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ Array = jax.Array
 FORCINGS = ("fno", "kolmogorov", "none")
 
 
-def forcing_field(kind: str, shape: tuple[int, int], *, amplitude: float | Array, wavenumber: int = 4) -> Array:
+def forcing_field(kind: str, shape: Sequence[int], *, amplitude: float | Array, wavenumber: int = 4) -> Array:
     """The curl of the force on the grid, ``[H, W, 1]``.
 
     ``"fno"``: ``amplitude (sin 2 pi (x + y) + cos 2 pi (x + y))`` on the unit square. ``"kolmogorov"``:

@@ -171,11 +171,9 @@ def _faces(q: Array, sign: float, axis: int) -> tuple[Array, Array]:
     part = functools.partial(_part, axis=axis)
     first, second = part(q, 0, 1), part(q, 1, 1)
     last, before = part(q, n - 1, 1), part(q, n - 2, 1)
-    if sign < 0:
-        ghosts = (-second, -first), (-last, -before)
-    else:
-        ghosts = (first, first), (last, last)
-    q = jnp.concatenate([*ghosts[0], q, *ghosts[1]], axis=axis)  # [n + 4]
+    # Two ghost cells a side: the nearest cell again, or the two nearest as a mirror shows them.
+    below, above = ((-second, -first), (-last, -before)) if sign < 0 else ((first, first), (last, last))
+    q = jnp.concatenate([*below, q, *above], axis=axis)  # [n + 4]
     d = part(q, 1, n + 3) - part(q, 0, n + 3)
     slope = _monotonised_central(part(d, 0, n + 2), part(d, 1, n + 2))
     middle = part(q, 1, n + 2)

@@ -21,6 +21,7 @@ Array = jax.Array
 _HIGHEST = jax.lax.Precision.HIGHEST
 MATRIX_GRID = 256  # finest periodic grid that is transformed by matrix products; beyond it, by FFT
 
+
 def cosine_wavenumbers(n: int, length: float) -> np.ndarray:
     """Wavenumbers of the zero-flux basis ``cos(kappa_j (x - x_left))``: ``kappa_j = pi j / length``, ``[n]``."""
     return np.pi * np.arange(n) / length

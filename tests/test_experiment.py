@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ccm_jax import checkpoint
-from experiments import configs, data, store
+from experiments import configs, data, store, systems
 from experiments.checks import check_config
 from experiments.configs import rd_ood
 from experiments.evaluation import METHODS
@@ -241,7 +241,7 @@ def test_a_blow_up_is_an_error_that_names_regime_frame_and_remedy() -> None:
 def test_an_axis_may_scale_several_parameters() -> None:
     config = rd_ood.get_config()
     config.axis.update(kind="factor", parameters=("diffusivity_u", "diffusivity_v"))
-    parameters = data.regime_parameters(config, 0.5)
+    parameters = systems.regime_parameters(config, 0.5)
     assert parameters["diffusivity_u"] == pytest.approx(1e-3) and parameters["diffusivity_v"] == pytest.approx(2.5e-3)
 
 

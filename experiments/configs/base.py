@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
     c.size = ""  # "" for a laptop, "smoke" for a test of the machinery, "paper" for the paper's sizes
     c.seed = 0  # everything random follows from it
 
-    c.system = ""  # a name in experiments.data.SYSTEMS
+    c.system = ""  # a name in experiments.systems.SYSTEMS
     c.physics = ConfigDict()  # parameters of the solver that the axis does not change, in the solver's units
 
     # The physical axis: which parameters it sets, or by which factor it scales them.
@@ -35,15 +35,19 @@ def get_config() -> ConfigDict:
     c.solver.grid = 64  # cells per side of the simulation
     c.solver.dt = 0.25  # time between stored frames
     c.solver.substeps = 10  # steps of the solver between stored frames
-    c.solver.frames = 20  # stored frames after the initial one
+    c.solver.frames = 20  # stored frames after the first one
+    c.solver.burn_in = 0  # intervals simulated before the first stored frame
 
     c.initial = ConfigDict()
-    c.initial.kind = "smooth"  # or "white", PDEBench's start
-    c.initial.scale = 0.3  # correlation length of the smooth start, in units of length; rougher ones show D_u
+    c.initial.kind = "smooth"  # or "white", PDEBench's start; "fno", the start of its vorticity; "dam"
+    c.initial.scale = 0.3  # correlation length of the smooth start, in units of length
+    c.initial.radius = (0.3, 0.7)  # of the dam, uniform between the two, in units of length
+    c.initial.center = 0.5  # of the dam, uniform within this distance of the middle, on either axis
 
     # Trajectories, all different: per support regime, per endpoint, per validation and per test regime.
     c.data = ConfigDict()
     c.data.grid = 32  # cells per side of the stored frames
+    c.data.observe = ()  # fields that are stored, by name; none named: all of the system's
     c.data.support = 96
     c.data.endpoint = 240
     c.data.validation = 16
