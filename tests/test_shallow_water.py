@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -188,3 +190,19 @@ def test_bad_input_is_refused() -> None:
         make_step(dt=0.1, substeps=1, walls="wood")
     with pytest.raises(ValueError, match=r"shallow_water: state has shape \(8, 8\), expected \[H, W, 3\]"):
         make_step(dt=0.1, substeps=1)(jnp.zeros((8, 8)))
+
+
+def test_it_approaches_pyclaws_own_solution() -> None:
+    """PDEBench's solver on a very fine grid, stored with the script that ran it (tests/references)."""
+    stored = np.load(Path(__file__).parent / "references" / "dam_pyclaw.npz")
+    how = {name: float(stored[name]) for name in ("height", "radius")} | {"center": tuple(stored["center"].tolist())}
+    speed = speed_bound(float(stored["height"]), float(stored["gravity"]))
+    errors = []
+    for n in (50, 100, 200):
+        state = run(
+            np.asarray(dam((n, n), **how)), float(stored["time"]), speed=speed, gravity=float(stored["gravity"])
+        )
+        averages = state.reshape(50, n // 50, 50, n // 50, 3).mean(axis=(1, 3))
+        errors.append(np.abs(averages - stored["state"]).mean(axis=(0, 1)))
+    assert np.all(errors[2] < 2e-3)
+    assert np.all(errors[1] < 0.6 * errors[0]) and np.all(errors[2] < 0.6 * errors[1])
