@@ -14,10 +14,8 @@ Reference: Toro, Shock-Capturing Methods for Free-Surface Shallow Flows (2001). 
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,14 +28,6 @@ Array = jax.Array
 WALLS = ("outflow", "reflecting")
 MAX_CFL = 0.5  # of a wave that runs along a diagonal, both directions together stay below one
 _DRY = 1e-6  # depth below which a velocity means nothing
-
-
-class _Water(NamedTuple):
-    """Depth and momenta, each ``[H, W]``: separate arrays, so that the innermost loop runs along a row."""
-
-    h: Array
-    hu: Array
-    hv: Array
 
 
 def speed_bound(height: float, gravity: float, *, outer: float = 1.0) -> float:
@@ -127,58 +117,49 @@ def make_step(
         ratio = dt / substeps * state.shape[0] / length
         g = jnp.asarray(gravity, state.dtype)
 
-        def heun(w: _Water, _: None) -> tuple[_Water, None]:
-            once = _add(w, _rate(w, g, walls), ratio)
-            twice = _add(once, _rate(once, g, walls), ratio)
-            return _Water(*(0.5 * (a + b) for a, b in zip(w, twice, strict=True))), None
+        def heun(q: Array, _: None) -> tuple[Array, None]:
+            once = q + ratio * _inflow(q, g, walls)
+            twice = once + ratio * _inflow(once, g, walls)
+            return 0.5 * (q + twice), None
 
-        w, _ = jax.lax.scan(heun, _Water(*jnp.moveaxis(state, -1, 0)), None, length=substeps)
-        return jnp.stack(w, axis=-1)
+        # Fields in front: the innermost loops run along a row, and depth and momenta travel together.
+        q, _ = jax.lax.scan(heun, jnp.moveaxis(state, -1, 0), None, length=substeps)
+        return jnp.moveaxis(q, 0, -1)
 
     return step
 
 
-def _add(w: _Water, rate: _Water, scale: float) -> _Water:
-    return _Water(*(a + scale * b for a, b in zip(w, rate, strict=True)))
+def _inflow(q: Array, g: Array, walls: str) -> Array:
+    """What flows into each cell ``[3, H, W]``, per ratio of time step to cell."""
+    h = jnp.maximum(q[0], _DRY)
+    primitive = jnp.stack([h, q[1] / h, q[2] / h])
+    along_x, along_y = (_inflow_along(primitive, g, walls, axis) for axis in (1, 2))
+    # Along y the second velocity is the normal one.
+    return along_x + along_y[jnp.array([0, 2, 1])]
 
 
-def _rate(w: _Water, g: Array, walls: str) -> _Water:
-    """What flows into each cell, per ratio of time step to cell."""
-    h = jnp.maximum(w.h, _DRY)
-    u, v = w.hu / h, w.hv / h
-    along_x = _inflow(h, u, v, g, walls, axis=0)
-    along_y = _inflow(h, v, u, g, walls, axis=1)
-    return _Water(along_x[0] + along_y[0], along_x[1] + along_y[2], along_x[2] + along_y[1])
-
-
-def _inflow(h: Array, u: Array, v: Array, g: Array, walls: str, axis: int) -> tuple[Array, Array, Array]:
-    """Inflow of mass, normal and transverse momentum along one axis; ``u`` is the velocity along it."""
-    sign = -1.0 if walls == "reflecting" else 1.0
-    left, right = zip(*(_faces(q, s, axis) for q, s in ((h, 1.0), (u, sign), (v, 1.0))), strict=True)
-    fluxes = _hllc(left, right, g)
-    n = h.shape[axis]
-    mass, normal, transverse = (_part(f, 0, n, axis) - _part(f, 1, n, axis) for f in fluxes)
-    return mass, normal, transverse
-
-
-def _part(a: Array, start: int, count: int, axis: int) -> Array:
-    return jax.lax.slice_in_dim(a, start, start + count, axis=axis)
-
-
-def _faces(q: Array, sign: float, axis: int) -> tuple[Array, Array]:
-    """Values on either side of the ``n + 1`` faces, from limited slopes; ``sign`` mirrors ``q`` at the walls."""
+def _inflow_along(q: Array, g: Array, walls: str, axis: int) -> Array:
+    """Inflow of mass, normal and transverse momentum along one axis of depth and velocities ``q [3, H, W]``."""
     n = q.shape[axis]
-    part = functools.partial(_part, axis=axis)
-    first, second = part(q, 0, 1), part(q, 1, 1)
-    last, before = part(q, n - 1, 1), part(q, n - 2, 1)
-    # Two ghost cells a side: the nearest cell again, or the two nearest as a mirror shows them.
-    below, above = ((-second, -first), (-last, -before)) if sign < 0 else ((first, first), (last, last))
-    q = jnp.concatenate([*below, q, *above], axis=axis)  # [n + 4]
-    d = part(q, 1, n + 3) - part(q, 0, n + 3)
-    slope = _monotonised_central(part(d, 0, n + 2), part(d, 1, n + 2))
-    middle = part(q, 1, n + 2)
-    high, low = middle + 0.5 * slope, middle - 0.5 * slope
-    return part(high, 0, n + 1), part(low, 1, n + 1)
+    if axis == 2:
+        q = q[jnp.array([0, 2, 1])]
+
+    def part(a: Array, start: int, count: int) -> Array:
+        return jax.lax.slice_in_dim(a, start, start + count, axis=axis)
+
+    width = [(2, 2) if a == axis else (0, 0) for a in range(3)]
+    if walls == "reflecting":  # the water beyond is a mirror image, and runs the other way
+        padded = jnp.pad(q, width, mode="symmetric")
+        sign = np.ones((3, n + 4))
+        sign[1, [0, 1, -2, -1]] = -1.0
+        padded = padded * jnp.asarray(np.expand_dims(sign, 3 - axis), q.dtype)
+    else:
+        padded = jnp.pad(q, width, mode="edge")
+    difference = part(padded, 1, n + 3) - part(padded, 0, n + 3)
+    half = 0.5 * _monotonised_central(part(difference, 0, n + 2), part(difference, 1, n + 2))
+    middle = part(padded, 1, n + 2)
+    flux = _hllc(part(middle + half, 0, n + 1), part(middle - half, 1, n + 1), g)
+    return part(flux, 0, n) - part(flux, 1, n)
 
 
 def _monotonised_central(a: Array, b: Array) -> Array:
@@ -187,7 +168,7 @@ def _monotonised_central(a: Array, b: Array) -> Array:
     return jnp.where(a * b > 0, jnp.sign(a) * size, 0.0)
 
 
-def _hllc(left: tuple[Array, ...], right: tuple[Array, ...], g: Array) -> tuple[Array, Array, Array]:
+def _hllc(left: Array, right: Array, g: Array) -> Array:
     """Fluxes of mass, normal and transverse momentum between states ``(h, u, v)``; the shear wave is kept sharp."""
     (hl, ul, vl), (hr, ur, vr) = left, right
     cl, cr = jnp.sqrt(g * hl), jnp.sqrt(g * hr)
@@ -202,4 +183,4 @@ def _hllc(left: tuple[Array, ...], right: tuple[Array, ...], g: Array) -> tuple[
     scale, product = 1.0 / (sr - sl), sl * sr
     mass = (sr * ml - sl * mr + product * (hr - hl)) * scale
     momentum = (sr * pl - sl * pr + product * (mr - ml)) * scale
-    return mass, momentum, mass * jnp.where(mass > 0, vl, vr)
+    return jnp.stack([mass, momentum, mass * jnp.where(mass > 0, vl, vr)])
