@@ -10,13 +10,17 @@ from ccm_jax.coordinate import (
     Readout,
     coordinate_from_map,
     coordinate_from_metadata,
-    coordinate_from_prefix,
     fit_coordinate_map,
+)
+from ccm_jax.merge import Split, merge_pytree, split_residuals
+from ccm_jax.prefix import (
+    coordinate_from_prefix,
+    leave_home,
     paper_bank,
+    plane_bank,
     prefix_errors,
     refine_readout,
 )
-from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.rollout import make_rollout, repeat, rollout
 from ccm_jax.version import __version__
 
@@ -32,9 +36,11 @@ __all__ = [
     "coordinate_from_prefix",
     "fit_chart",
     "fit_coordinate_map",
+    "leave_home",
     "make_rollout",
     "merge_pytree",
     "paper_bank",
+    "plane_bank",
     "prefix_errors",
     "refine_readout",
     "repeat",

@@ -1,17 +1,28 @@
-"""CCM-Scale: the calibrated map from metadata to coordinates, from validation regimes alone."""
+"""What validation regimes decide: the map from metadata to coordinates, and how much evidence leaves the anchor."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from ccm_jax.coordinate_map import CoordinateMap
-from ccm_jax.evaluate import future_error_sweep
+from ccm_jax.evaluate import future_error, future_error_each, future_error_sweep
 from experiments import data
-from experiments.evaluation import Family, bank_of, best_coordinate, chart_of, column, in_groups, mean_error
+from experiments.evaluation import (
+    Family,
+    bank_of,
+    best_coordinate,
+    chart_of,
+    column,
+    in_groups,
+    mean_error,
+    plane_of,
+    prefix_readouts,
+)
 from experiments.progress import bar
 
 # The paper's one number, and monotone curves, in order of freedom.
@@ -20,7 +31,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "line": {"degree": 1, "intercept": True},
     "monotone quadratic": {"degree": 2, "intercept": True},
 }
+HARM = 0.005  # by how much a validation regime may end above the anchor
 REACH = 2.0  # widths beyond the validation regimes
+MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # 1 never leaves the anchor
 
 
 def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dict[str, Any]:
@@ -33,7 +46,8 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
 
     Returns:
         JSON-able: ``coordinates`` s and ``best`` alpha of each regime, the error ``sweep [R, n]``, the leave-one-out
-        error of each kind of map, the ``kind`` chosen, and the fitted ``map``.
+        error of each kind of map, the ``kind`` chosen, and the fitted ``map``; the ``margin`` of the prefix readout,
+        and for each in ``margins`` the error by regime over the anchor's, ``[R]``.
     """
     chart, bank = chart_of(family), bank_of(config)
     shape = {"history": family.history, "prefix": config.calibration.frames}
@@ -51,6 +65,9 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
     kind = min(scores, key=lambda k: scores[k])
     fitted = CoordinateMap.fit(s, best, reach=REACH, **KINDS[kind])
     gamma = CoordinateMap.fit(s, best, reach=REACH)
+    margins = margin_errors(config, family, validation)
+    margin = config.calibration.margin
+    margin = choose_margin(margins) if margin is None else margin
     return {
         "coordinates": s,
         "best": best,
@@ -58,8 +75,42 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
         "leave_one_out": scores,
         "kind": kind,
         "gamma": float(gamma(1.0)),
+        "margin": margin,
+        "margins": {str(m): ratios for m, ratios in margins.items()},
         "map": {name: np.asarray(getattr(fitted, name)).tolist() for name in ("coefficients", "low", "high", "reach")},
     }
+
+
+def margin_errors(config: ConfigDict, family: Family, validation: np.ndarray) -> dict[float, list[float]]:
+    """Error of the prefix readout over the anchor's in each validation regime, for every margin."""
+    plane = plane_of(family)
+    shape = {"history": family.history, "prefix": config.calibration.frames}
+    ratios: dict[float, list[float]] = {margin: [] for margin in MARGINS}
+
+    def at_anchor(group: jax.Array) -> jax.Array:
+        return future_error(family.anchor, family.rollout_fn, group, **shape)[None]
+
+    for trajectories in validation:
+        x = jnp.asarray(trajectories)
+        free, _ = prefix_readouts(config, family, plane, x, 0.0)
+        coordinate = jnp.broadcast_to(free.coordinate, (len(x), 2))
+        away = np.asarray(future_error_each(plane, family.rollout_fn, x, coordinate, **shape)).mean(axis=-1)
+        home = in_groups(at_anchor, x)[0].mean(axis=-1)
+        at_home = np.asarray(free.losses)[:, 0]  # the first candidate is the anchor
+        evidence = 1 - np.asarray(free.losses).min(axis=1) / at_home
+        for margin in MARGINS:
+            kept = mean_error(np.where(evidence > margin, away, home))
+            ratios[margin].append(kept / mean_error(home))
+    return ratios
+
+
+def choose_margin(ratios: dict[float, list[float]]) -> float:
+    """The margin with the smallest mean ratio among those that harm no regime; without any, the one that never leaves.
+
+    Ties go to the larger margin, which asks for more evidence.
+    """
+    harmless = {margin: float(np.mean(r)) for margin, r in ratios.items() if max(r) <= 1 + HARM}
+    return min(harmless, key=lambda margin: (round(harmless[margin], 6), -margin)) if harmless else max(ratios)
 
 
 def leave_one_out(s: np.ndarray, best: np.ndarray, how: dict[str, Any]) -> float:

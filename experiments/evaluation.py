@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from ccm_jax import Chart, Readout, fit_chart, paper_bank, prefix_errors, refine_readout
-from ccm_jax.coordinate import select
+from ccm_jax import Chart, Gated, Readout, fit_chart, leave_home, paper_bank, plane_bank, prefix_errors, refine_readout
 from ccm_jax.coordinate_map import CoordinateMap
 from ccm_jax.evaluate import (
     as_error,
@@ -22,6 +21,7 @@ from ccm_jax.evaluate import (
     split_future,
 )
 from ccm_jax.geometry import residual_geometry
+from ccm_jax.prefix import select
 from ccm_jax.rollout import RolloutFn
 from experiments import data
 from experiments.progress import bar
@@ -75,6 +75,18 @@ def chart_of(family: Family) -> Chart:
     return fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0])
 
 
+def plane_of(family: Family) -> Chart:
+    """The same line with a gate on its shared part: coordinates (alpha, gate), and the anchor at (0, 0)."""
+    return fit_chart(family.anchor, [family.low, family.high], [[-1.0, 1.0], [1.0, 1.0]], features=Gated())
+
+
+def candidates_of(config: ConfigDict) -> np.ndarray:
+    """What the prefix chooses among, ``[n, 2]``: the anchor, the line, and in double steps the other gates."""
+    bank, gates = bank_of(config), [gate for gate in config.calibration.gates if gate != 1]
+    coarse = plane_bank(bank[::2], np.array(gates)) if gates else np.zeros((1, 2))
+    return np.round(np.concatenate([coarse, plane_bank(bank, np.ones(1))[1:]]), 6)
+
+
 def column(bank: np.ndarray) -> Array:
     """A bank ``[n]`` as candidates ``[n, 1]``."""
     return jnp.asarray(bank, jnp.float32)[:, None]
@@ -97,7 +109,12 @@ def clipped(config: ConfigDict, coordinate: float) -> float:
 
 
 def evaluate(
-    config: ConfigDict, family: Family, anchor_more: Params, fitted: CoordinateMap, tests: np.ndarray
+    config: ConfigDict,
+    family: Family,
+    anchor_more: Params,
+    fitted: CoordinateMap,
+    margin: float,
+    tests: np.ndarray,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Errors of every method on every test regime.
 
@@ -106,17 +123,20 @@ def evaluate(
         family: its weights.
         anchor_more: the anchor trained on for as long as both experts.
         fitted: the calibrated map, from validation regimes.
+        margin: evidence that the prefix needs to leave the anchor, from validation regimes.
         tests: test trajectories ``[R, N, T, H, W, C]``.
 
     Returns:
         The tables, JSON-able, and the arrays behind them: ``errors/<method> [R, N, T_future]``, ``sweep [R, n, N]``,
         and ``frames/<who>``, the future of the first trajectory of each regime.
     """
-    chart = chart_of(family)
+    line, plane = chart_of(family), plane_of(family)
     rows, arrays = [], []
     with bar("evaluation", len(tests)) as advance:
         for value, x in zip(config.regimes.test, tests, strict=True):
-            row, more = evaluate_regime(config, family, chart, anchor_more, fitted, float(value), jnp.asarray(x))
+            row, more = evaluate_regime(
+                config, family, line, plane, anchor_more, fitted, margin, float(value), jnp.asarray(x)
+            )
             rows.append(row)
             arrays.append(more)
             advance(1, f"at {value:g}")
@@ -129,30 +149,32 @@ def evaluate(
 def evaluate_regime(
     config: ConfigDict,
     family: Family,
-    chart: Chart,
+    line: Chart,
+    plane: Chart,
     anchor_more: Params,
     fitted: CoordinateMap,
+    margin: float,
     value: float,
     x: Array,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """All methods on the trajectories ``x [N, T, H, W, C]`` of the regime at ``value``."""
     bank, s, rollout_fn = bank_of(config), data.coordinate_of(config, value), family.rollout_fn
     shape = {"history": family.history, "prefix": config.calibration.frames}
-    sweep = in_groups(lambda g: future_error_sweep(chart, rollout_fn, g, column(bank), **shape), x)
+    sweep = in_groups(lambda g: future_error_sweep(line, rollout_fn, g, column(bank), **shape), x)
 
     def fixed(params: Params) -> np.ndarray:
         return in_groups(lambda g: future_error(params, rollout_fn, g, **shape)[None], x)[0]
 
     def on_line(coordinate: float) -> np.ndarray:
         hit = np.flatnonzero(np.isclose(bank, coordinate, atol=1e-6))
-        return sweep[hit[0]] if len(hit) else fixed(chart(coordinate))
+        return sweep[hit[0]] if len(hit) else fixed(line(coordinate))
 
     def by_readout(readout: Readout) -> np.ndarray:
         if config.calibration.pooled:
-            return on_line(float(readout.coordinate[0, 0]))
-        return np.asarray(future_error_each(chart, rollout_fn, x, readout.coordinate, **shape))
+            return fixed(plane(readout.coordinate[0]))
+        return np.asarray(future_error_each(plane, rollout_fn, x, readout.coordinate, **shape))
 
-    prefix, paper = prefix_readouts(config, family, chart, x)
+    prefix, paper = prefix_readouts(config, family, plane, x, margin)
     scale = clipped(config, float(fitted(s)))
     hindsight = {float(c): errors for c, errors in zip(bank, sweep, strict=True)}
     vertex = best_coordinate(bank, [mean_error(e) for e in sweep])
@@ -178,32 +200,41 @@ def evaluate_regime(
         "split": "ood" if abs(s) > 1 + 1e-9 else "id",
         "errors": {name: mean_error(e) for name, e in errors.items()},
         "chosen": {name: np.asarray(readout.coordinate)[:, 0].tolist() for name, readout in chosen.items()}
-        | {"ccm_scale": scale, "best": best},
+        | {"ccm_prefix_gate": np.asarray(prefix.coordinate)[:, 1].tolist(), "ccm_scale": scale, "best": best},
         "error_over_time": {name: np.mean(e, axis=0).tolist() for name, e in errors.items()},
     }
-    seen = {"anchor": family.anchor, "ccm_prefix": chart(prefix.coordinate[0])}
+    seen = {"anchor": family.anchor, "ccm_prefix": plane(prefix.coordinate[0])}
     frames = {name: future_frames(params, rollout_fn, x[:1], **shape)[0] for name, params in seen.items()}
     frames["truth"] = split_future(x[:1], **shape)[2][0]
     arrays = {f"errors/{name}": e for name, e in errors.items()} | {"sweep": sweep.mean(axis=-1)}
     return row, arrays | {f"frames/{name}": np.asarray(field) for name, field in frames.items()}
 
 
-def prefix_readouts(config: ConfigDict, family: Family, chart: Chart, x: Array) -> tuple[Readout, Readout]:
-    """The readout that we recommend, and the paper's: its bank of 13, without refinement."""
+def prefix_readouts(
+    config: ConfigDict, family: Family, plane: Chart, x: Array, margin: float
+) -> tuple[Readout, Readout]:
+    """The readout that we recommend, and the paper's: its bank of 13 on the line, without refinement.
+
+    Ours chooses on the plane, refines along the line, and leaves the anchor only on evidence. One coordinate
+    ``[N, 2]`` a trajectory, or one for all if ``config.calibration.pooled``.
+    """
     c = config.calibration
     observed, _, _ = split_future(x, history=family.history, prefix=c.frames)
-    bank, paper = (np.round(b, 6) for b in (bank_of(config), np.asarray(paper_bank())[:, 0]))
-    every = np.union1d(bank, paper)
+    ours, paper = candidates_of(config), np.round(plane_bank(paper_bank()[:, 0], np.ones(1))[1:], 6)
+    every = np.concatenate([ours, [row for row in paper if not (ours == row).all(axis=1).any()]])
     how: dict[str, Any] = {"history": family.history, "frames": c.frames}
-    errors = in_groups(lambda g: prefix_errors(chart, family.rollout_fn, g, column(every), **how), observed)
+    every_on_device = jnp.asarray(every, jnp.float32)
+    errors = in_groups(lambda g: prefix_errors(plane, family.rollout_fn, g, every_on_device, **how), observed)
     losses = errors.mean(axis=-1)  # [n, N]
     losses = losses.mean(axis=1)[None] if c.pooled else losses.T
 
     def among(candidates: np.ndarray) -> Readout:
-        rows = jnp.asarray(losses[:, np.searchsorted(every, candidates)])
-        return jax.vmap(select, in_axes=(None, 0))(column(candidates), rows)
+        columns = [int(np.flatnonzero((every == row).all(axis=1))[0]) for row in candidates]
+        pick = jax.vmap(select, in_axes=(None, 0))
+        return pick(jnp.asarray(candidates, jnp.float32), jnp.asarray(losses[:, columns]))
 
-    return jax.vmap(refine_readout)(among(bank)), among(paper)
+    refined = jax.vmap(refine_readout)(among(ours))
+    return jax.vmap(lambda readout: leave_home(readout, jnp.zeros(2), margin))(refined), among(paper)
 
 
 def in_groups(errors: Callable[[Array], Array], x: Array) -> np.ndarray:

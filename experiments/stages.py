@@ -255,7 +255,7 @@ def load_family(run: Run, first: Stage, experts: Stage) -> Family:
 
 
 def calibration(run: Run, validation: Stage, first: Stage, experts: Stage) -> Stage:
-    """The map from metadata to coordinates, fitted on validation regimes: ``calibration.json``."""
+    """What validation regimes decide, the map from metadata and the margin of the prefix: ``calibration.json``."""
 
     def build(work: Path) -> None:
         family = load_family(run, first, experts)
@@ -265,7 +265,8 @@ def calibration(run: Run, validation: Stage, first: Stage, experts: Stage) -> St
     inputs = (validation, first, experts)
     stage = run_stage(run.root, "calibration", settings, inputs, build, version=VERSIONS["calibration"])
     facts = read_json(stage.path / "calibration.json")
-    finished(stage, f"{facts['kind']} from {len(facts['coordinates'])} validation regimes")
+    note = f"{facts['kind']} map, margin {facts['margin']:g}"
+    finished(stage, f"{note}, from {len(facts['coordinates'])} validation regimes")
     return stage
 
 
@@ -274,9 +275,10 @@ def evaluation(run: Run, test: Stage, first: Stage, more: Stage, experts: Stage,
 
     def build(work: Path) -> None:
         family = load_family(run, first, experts)
-        fitted = load_map(read_json(chosen.path / "calibration.json"))
+        choices = read_json(chosen.path / "calibration.json")
+        fitted, margin = load_map(choices), choices["margin"]
         more_params = load_params(more, "anchor_more")
-        tables, arrays = evaluate(run.config, family, more_params, fitted, load_trajectories(test))
+        tables, arrays = evaluate(run.config, family, more_params, fitted, margin, load_trajectories(test))
         np.savez(work / "evaluation.npz", allow_pickle=False, **arrays)
         write_json(work / "evaluation.json", tables)
 

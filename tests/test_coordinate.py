@@ -9,6 +9,7 @@ import pytest
 
 from ccm_jax import (
     Chart,
+    Gated,
     Polynomial,
     Readout,
     coordinate_from_map,
@@ -16,12 +17,14 @@ from ccm_jax import (
     coordinate_from_prefix,
     fit_chart,
     fit_coordinate_map,
+    leave_home,
     make_rollout,
     paper_bank,
+    plane_bank,
     prefix_errors,
     refine_readout,
 )
-from ccm_jax.coordinate import select
+from ccm_jax.prefix import select
 
 FIELD = 5
 
@@ -232,3 +235,57 @@ def test_a_map_asked_out_of_reach_says_so() -> None:
 def test_a_map_that_cannot_be_fitted_is_refused(s: Any, alpha: Any, how: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fit_coordinate_map(s, alpha, **how)
+
+
+def plane_toy() -> tuple[Chart, Any, jax.Array]:
+    """A linear model whose anchor moves frames by 0, its shared part by 1 and its direction by 1 in another entry."""
+    anchor = {"w": jnp.zeros(2)}
+    experts = [{"w": jnp.array([1.0, -1.0])}, {"w": jnp.array([1.0, 1.0])}]
+    chart = fit_chart(anchor, experts, [[-1.0, 1.0], [1.0, 1.0]], features=Gated())
+    return chart, make_rollout(lambda params, window: window[:, -1] + params["w"][None, :, None]), anchor["w"]
+
+
+def plane_truth(weights: list[float], frames: int = 5) -> jax.Array:
+    return (jnp.arange(frames)[:, None] * jnp.array(weights)[None, :] + 1.0)[..., None]
+
+
+def test_a_plane_bank_holds_the_anchor_and_every_gate() -> None:
+    bank = plane_bank(jnp.array([-1.0, 0.0, 1.0]), jnp.array([0.5, 1.0]))
+    assert bank.tolist() == [[0, 0], [-1, 0.5], [0, 0.5], [1, 0.5], [-1, 1], [0, 1], [1, 1]]
+
+
+def test_the_prefix_finds_gate_and_coordinate_and_refines_along_its_own_row() -> None:
+    chart, rollout_fn, _ = plane_toy()
+    bank = plane_bank(jnp.linspace(-2, 2, 9), jnp.array([0.0, 0.5, 1.0]))
+    found = coordinate_from_prefix(chart, rollout_fn, plane_truth([0.5, -1.1]), bank)
+    assert found.coordinate.tolist() == [-1.0, 0.5]
+    refined = refine_readout(found)
+    assert refined.coordinate[1] == 0.5 and abs(float(refined.coordinate[0]) + 1.1) < 0.1
+    # At the end of a row the next candidate belongs to another gate: nothing moves.
+    rim = coordinate_from_prefix(chart, rollout_fn, plane_truth([0.5, 2.3]), bank)
+    assert refine_readout(rim).coordinate.tolist() == rim.coordinate.tolist() == [2.0, 0.5]
+
+
+def test_home_is_left_only_on_evidence() -> None:
+    chart, rollout_fn, _ = plane_toy()
+    bank = plane_bank(jnp.linspace(-2, 2, 9), jnp.array([0.0, 1.0]))
+    home = jnp.zeros(2)
+    near, far = plane_truth([0.0, 0.3]), plane_truth([1.0, 2.0])  # 0.5 fits `near` better than 0, by a third
+    free = coordinate_from_prefix(chart, rollout_fn, near, bank)
+    assert free.coordinate.tolist() == [0.5, 0.0]
+    for margin, expected in ((0.2, [0.5, 0.0]), (0.5, [0.0, 0.0]), (1.0, [0.0, 0.0])):
+        kept = coordinate_from_prefix(chart, rollout_fn, near, bank, home=home, margin=margin)
+        assert kept.coordinate.tolist() == expected
+    both = coordinate_from_prefix(chart, rollout_fn, jnp.stack([near, far]), bank, home=home, margin=0.5, batch="each")
+    assert both.coordinate.tolist() == [[0.0, 0.0], [2.0, 1.0]]
+
+
+def test_home_is_left_when_its_rollout_diverges() -> None:
+    readout = Readout(jnp.array([1.0]), jnp.array([[0.0], [1.0]]), jnp.array([jnp.inf, 3.0]))
+    assert leave_home(readout, [0.0], 1.0).coordinate.tolist() == [1.0]
+
+
+def test_a_home_outside_the_bank_is_refused() -> None:
+    chart, rollout_fn, _ = plane_toy()
+    with pytest.raises(ValueError, match=r"leave_home: home is \[9.0, 0.0\], expected one of the candidates; add it"):
+        coordinate_from_prefix(chart, rollout_fn, plane_truth([0.0, 1.0]), plane_bank([0.0], [1.0]), home=[9.0, 0.0])

@@ -25,8 +25,9 @@ def get_config(size: str = "") -> ConfigDict:
     c.initial.kind = "fno"
     c.solver.update(grid=64, dt=1.0, substeps=25, frames=20)
     c.data.update(support=64, endpoint=160)
-    c.model.args.update(modes=(12, 12), width=32, depth=4, boundary="periodic")
-    c.train.steps = 4000
+    c.model.args.update(modes=(8, 8), width=32, depth=4, boundary="periodic")
+    c.train.steps = 3000
+    c.finetune.steps = 800
     if size == "smoke":
         c = base.smoke(c)
         c.solver.substeps = 25

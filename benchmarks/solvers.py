@@ -1,0 +1,245 @@
+"""Trajectories per second at equal error: these solvers, exponax, PDEBench's approach (SciPy's RK45) and PyClaw.
+
+    pip install -e '.[bench]'       # and clawpack, which needs a Fortran compiler: pip install clawpack
+    python -m benchmarks.solvers --output docs/solvers.json
+
+Every solver runs with several steps, grids or tolerances. Its error is the relative L2 distance of the last state to a
+fine reference on a common grid; its speed is the median of interleaved runs, without compilation. JAX programs run a
+batch of 16 on all cores; SciPy and PyClaw, which use one, run one process a core. ``ratio`` is our best speed at no
+larger error over each of theirs; the summary takes the smallest that any setting of theirs reaches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import json
+import multiprocessing
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks import solver_peers
+from experiments.store import provenance, write_json
+from solvers import burgers, initial, kuramoto_sivashinsky, navier_stokes, reaction_diffusion, shallow_water
+from solvers.spectral import resample_cosine, resample_fourier
+
+BATCH = 16
+ROUNDS = 5
+
+
+class Entry(NamedTuple):
+    """One solver with one setting: ``run() -> states [n, *space, C]`` on the common grid."""
+
+    who: str
+    setting: str
+    run: Callable[[], np.ndarray]
+
+
+class Problem(NamedTuple):
+    """A problem, its fine reference, and who solves it how."""
+
+    name: str
+    reference: np.ndarray
+    entries: list[Entry]
+
+
+def batched(step: Callable[[jax.Array], jax.Array], starts: jax.Array) -> Callable[[], np.ndarray]:
+    """A compiled run of a batch."""
+    run = jax.jit(jax.vmap(step))
+    return lambda: np.asarray(run(starts))
+
+
+def in_processes(pool: Any, solve: Callable[..., np.ndarray], starts: np.ndarray, *args: Any) -> Callable[[], Any]:
+    """A run of a few trajectories, one process a core."""
+    few = starts[: max(2, os.cpu_count() or 1)]
+    return lambda: np.stack(list(pool.map(solve, few, *([arg] * len(few) for arg in args))))
+
+
+def periodic(name: str, ours: Callable[..., Any], theirs: Callable[..., Any], how: dict[str, Any]) -> Problem:
+    """A periodic equation against exponax, on its grid and on a finer one."""
+    t, length, scale = how["time"], how["length"], how["scale"]
+
+    def starts(n: int) -> jax.Array:
+        shape = (n,) * how["dim"]
+        make = jax.vmap(
+            lambda key: initial.smooth_periodic(key, shape, 1, length=length, scale=scale * length, modes=8)
+        )
+        return how["amplitude"] * make(jax.random.split(jax.random.key(0), BATCH))
+
+    def coarse(step: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+        return lambda u: resample_fourier(step(u), (how["stored"],) * how["dim"])
+
+    with jax.enable_x64(True):
+        fine = coarse(ours(dt=t, substeps=16 * max(how["steps"]), length=length, **how["parameters"]))
+        reference = np.asarray(jax.jit(jax.vmap(fine))(starts(2 * max(how["grids"])).astype(float)))
+    entries = []
+    for n in how["grids"]:
+        for steps in how["steps"]:
+            for order in (2, 4):
+                step = coarse(ours(dt=t, substeps=steps, length=length, order=order, **how["parameters"]))
+                entries.append(Entry("ccm_jax", f"{n}, {steps} steps, order {order}", batched(step, starts(n))))
+                step = coarse(theirs(how["dim"], length, n, t / steps, steps, order))
+                entries.append(Entry("exponax", f"{n}, {steps} steps, order {order}", batched(step, starts(n))))
+    return Problem(name, reference, entries)
+
+
+def reaction_diffusion_problem(pool: Any) -> Problem:
+    """PDEBench's equation with a smooth start, against its five-point stencil and SciPy's RK45."""
+    t, stored, parameters = 5.0, 32, {"diffusivity_u": 1e-3, "diffusivity_v": 5e-3, "threshold": 5e-3}
+
+    def starts(n: int) -> jax.Array:
+        make = jax.vmap(lambda key: initial.smooth_zero_flux(key, (n, n), 2, length=2.0, scale=0.3))
+        return make(jax.random.split(jax.random.key(0), BATCH))
+
+    def coarse(step: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+        return lambda u: resample_cosine(step(u), (stored, stored))
+
+    with jax.enable_x64(True):
+        fine = coarse(reaction_diffusion.make_step(dt=t, substeps=1600, **parameters))
+        reference = np.asarray(jax.jit(jax.vmap(fine))(starts(128).astype(float)))
+    entries = []
+    for n in (32, 48, 64):
+        for steps in (25, 50, 100, 200):
+            for order in (2, 4):
+                step = coarse(reaction_diffusion.make_step(dt=t, substeps=steps, order=order, **parameters))
+                entries.append(Entry("ccm_jax", f"{n}, {steps} steps, order {order}", batched(step, starts(n))))
+    for n, rtol in ((32, 1e-3), (64, 1e-3), (128, 1e-3), (128, 1e-5)):
+        solve = in_processes(pool, solver_peers.scipy_rd, np.asarray(starts(n)), t, rtol, stored)
+        entries.append(Entry("scipy", f"{n}, rtol {rtol:g}", solve))
+    return Problem("reaction-diffusion", reference, entries)
+
+
+def dam_problem(pool: Any) -> Problem:
+    """PDEBench's radial dam break against PyClaw."""
+    t, stored, finest = 1.0, 32, 512
+    radii = jnp.linspace(0.3, 0.7, BATCH)
+
+    def starts(n: int) -> jax.Array:
+        return jax.vmap(lambda radius: shallow_water.dam((n, n), height=2.0, radius=radius))(radii)
+
+    def averages(step: Callable[[jax.Array], jax.Array], n: int) -> Callable[[jax.Array], jax.Array]:
+        return lambda q: step(q).reshape(stored, n // stored, stored, n // stored, 3).mean(axis=(1, 3))
+
+    def ours(n: int, cfl: float) -> Callable[[jax.Array], jax.Array]:
+        speed = shallow_water.speed_bound(2.0, 1.0)
+        steps = shallow_water.substeps_needed(t, 5.0 / n, speed, cfl=cfl)
+        return averages(shallow_water.make_step(dt=t, substeps=steps), n)
+
+    reference = np.concatenate([batched(ours(finest, 0.45), starts(finest)[i : i + 1])() for i in range(2)])
+    entries = [
+        Entry("ccm_jax", f"{n}, Courant number {cfl}", batched(ours(n, cfl), starts(n)))
+        for n in (32, 64, 96, 128, 192)
+        for cfl in (0.3, 0.5)
+    ]
+    if solver_peers.has_pyclaw():
+        entries += [
+            Entry("pyclaw", f"{n}", in_processes(pool, solver_peers.pyclaw_dam, np.asarray(starts(n)), t, stored))
+            for n in (32, 64, 96, 128, 192)
+        ]
+    return Problem("dam break", reference, entries)
+
+
+def measure(problem: Problem) -> list[dict[str, Any]]:
+    """Error and speed of every entry; the runs are interleaved, so that all see the same machine."""
+    rows = []
+    for entry in problem.entries:
+        out = entry.run()  # compiles
+        n = min(len(out), len(problem.reference))
+        distance, size = out[:n] - problem.reference[:n], problem.reference[:n]
+        axes = tuple(range(1, out.ndim))
+        error = float(np.mean(np.sqrt(np.sum(distance**2, axes) / np.sum(size**2, axes))))
+        rows.append({"who": entry.who, "setting": entry.setting, "error": error, "count": len(out), "seconds": []})
+    for _ in range(ROUNDS):
+        for row, entry in zip(rows, problem.entries, strict=True):
+            begin = time.perf_counter()
+            entry.run()
+            row["seconds"].append(time.perf_counter() - begin)
+    for row in rows:
+        row["per_second"] = row["count"] / float(np.median(row["seconds"]))
+        row["seconds"] = [min(row["seconds"]), float(np.median(row["seconds"])), max(row["seconds"])]
+    for row in rows:
+        # Settings that blew up compete with nobody.
+        rivals = [r["per_second"] for r in rows if r["who"] == "ccm_jax" and r["error"] <= row["error"]]
+        finite = row["who"] != "ccm_jax" and np.isfinite(row["error"]) and row["error"] < 0.5
+        row["ratio"] = max(rivals, default=0.0) / row["per_second"] if finite else None
+    return rows
+
+
+def picture(results: dict[str, list[dict[str, Any]]]) -> Figure:
+    """Speed against error, one panel a problem; up and to the left is better."""
+    figure = Figure(figsize=(3.1 * len(results), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(results), squeeze=False)[0]
+    colours = {"ccm_jax": "#0072B2", "exponax": "#D55E00", "scipy": "#009E73", "pyclaw": "#CC79A7"}
+    for ax, (name, rows) in zip(axes, results.items(), strict=True):
+        for who, colour in colours.items():
+            points = [(r["error"], r["per_second"]) for r in rows if r["who"] == who and r["error"] < 0.5]
+            if points:
+                ax.scatter(*zip(*points, strict=True), s=16, color=colour, label=who)
+        ax.set(xscale="log", yscale="log", xlabel="relative L2 error", title=name)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(True, color="#dddddd", linewidth=0.6)
+        ax.legend(frameon=False, fontsize=7)
+    axes[0].set_ylabel("trajectories per second")
+    return figure
+
+
+def markdown(results: dict[str, list[dict[str, Any]]]) -> str:
+    """Of each peer's settings, ours beside it."""
+    lines = ["| problem | theirs | setting | error | trajectories / s | ours at no larger error | ratio |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for name, rows in results.items():
+        for row in rows:
+            if row["ratio"] is not None:
+                ours, speed = row["ratio"] * row["per_second"], row["per_second"]
+                cells = [name, row["who"], row["setting"], f"{row['error']:.1e}", f"{speed:.3g}", f"{ours:.3g}"]
+                lines.append(f"| {' | '.join(cells)} | {row['ratio']:.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures all problems and writes the numbers, the picture and the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", required=True, type=Path)
+    options = parser.parse_args()
+    spawn = multiprocessing.get_context("spawn")  # a forked child of a threaded JAX program may hang
+    with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), mp_context=spawn) as pool:
+        vorticity = {"dim": 2, "length": 2 * np.pi, "scale": 1 / 6, "amplitude": 2.0, "time": 2.0, "stored": 32}
+        vorticity |= {"grids": (64,), "steps": (25, 50, 100, 200)}
+        vorticity |= {"parameters": {"viscosity": 2e-2, "forcing": "none"}}
+        shock = {"dim": 1, "length": 1.0, "scale": 1 / 6, "amplitude": 1.0, "time": 0.5, "stored": 64}
+        shock |= {"grids": (192,), "steps": (50, 100, 200, 400), "parameters": {"viscosity": 1e-2}}
+        chaos = {"dim": 1, "length": 64.0, "scale": 1 / 12, "amplitude": 1.0, "time": 20.0, "stored": 64}
+        chaos |= {"grids": (128,), "steps": (50, 100, 200, 400), "parameters": {}}
+        problems = [
+            periodic("Navier-Stokes", navier_stokes.make_step, solver_peers.exponax_vorticity, vorticity),
+            periodic("Burgers", burgers.make_step, solver_peers.exponax_burgers, shock),
+            periodic("Kuramoto-Sivashinsky", kuramoto_sivashinsky.make_step, solver_peers.exponax_ks, chaos),
+            reaction_diffusion_problem(pool),
+            dam_problem(pool),
+        ]
+        results = {problem.name: measure(problem) for problem in problems}
+    ratios: dict[str, list[float]] = {}
+    for name, rows in results.items():
+        for row in rows:
+            if row["ratio"] is not None:
+                ratios.setdefault(f"{row['who']}: {name}", []).append(row["ratio"])
+    summary = {key: min(values) for key, values in ratios.items()}
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(options.output, {"summary": summary, "results": results, "machine": machine, **provenance()})
+    picture(results).savefig(options.output.with_suffix(".png"), dpi=130)
+    options.output.with_suffix(".md").write_text(f"{__doc__}\n{markdown(results)}\n")
+    print(json.dumps(summary, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Coordinates from observed frames: roll every candidate over the prefix, and take the one that fits, on evidence."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax._checks import is_traced
+from ccm_jax.chart import Chart, as_coordinate
+from ccm_jax.coordinate import Readout
+from ccm_jax.metrics import relative_l2
+from ccm_jax.rollout import RolloutFn
+
+Array = jax.Array
+
+
+def paper_bank() -> Array:
+    """The paper's candidates: -1.5, -1.25, ..., 1.5, as ``[13, 1]``."""
+    return jnp.linspace(-1.5, 1.5, 13)[:, None]
+
+
+def plane_bank(bank: Any, gates: Any) -> Array:
+    """Candidates ``(coordinate, gate)`` for a chart with :class:`~ccm_jax.Gated` features: the anchor, and a plane.
+
+    Args:
+        bank: coordinates ``[n]`` on the line, sorted.
+        gates: scales ``[m]`` of the shared adaptation.
+
+    Returns:
+        ``[1 + m n, 2]``: first the anchor, (0, 0), then the bank at each gate.
+    """
+    alpha, gate = jnp.meshgrid(jnp.asarray(bank), jnp.asarray(gates))
+    return jnp.concatenate([jnp.zeros((1, 2)), jnp.stack([alpha.ravel(), gate.ravel()], axis=-1)])
+
+
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "frames", "chunk"))
+def prefix_errors(
+    chart: Chart,
+    rollout_fn: RolloutFn,
+    prefix: Array,
+    candidates: Array,
+    *,
+    history: int = 1,
+    frames: int = 4,
+    chunk: int | None = None,
+) -> Array:
+    """Rolls every candidate over the observed frames of every trajectory, in one compiled call.
+
+    Args:
+        chart: weights as a function of coordinates.
+        rollout_fn: ``(params, window [N, history, ...], steps) -> [N, steps, ...]``; compiled once per object,
+            so make it once and keep it.
+        prefix: observed frames ``[N, T, *space, C]`` with ``T >= history + frames``: the first ``history``
+            start the model, the next ``frames`` are scored.
+        candidates: coordinates ``[n, d]``.
+        history: frames in the model's window.
+        frames: the K scored frames.
+        chunk: candidates that run side by side (each with weights of its own); by default one on a CPU, which
+            is fastest there, and all of them on an accelerator.
+
+    Returns:
+        Relative L2 error ``[n, N, frames]``; NaN or infinite where a rollout diverged.
+    """
+    window, truth = prefix[:, :history], prefix[:, history : history + frames]
+
+    def error(candidate: Array) -> Array:
+        return relative_l2(rollout_fn(chart(candidate), window, frames), truth)
+
+    if chunk is None:
+        chunk = 1 if jax.default_backend() == "cpu" else len(candidates)
+    return jax.lax.map(error, candidates, batch_size=chunk if chunk > 1 else None)
+
+
+def coordinate_from_prefix(
+    chart: Chart,
+    rollout_fn: RolloutFn,
+    prefix: Array,
+    candidates: Array | None = None,
+    *,
+    history: int = 1,
+    frames: int = 4,
+    batch: Literal["each", "pooled"] | None = None,
+    chunk: int | None = None,
+    home: Any = None,
+    margin: float = 0.0,
+) -> Readout:
+    """CCM-Prefix: the candidate whose rollout best fits the first K observed frames.
+
+    Args:
+        chart: weights as a function of coordinates.
+        rollout_fn: ``(params, window [N, history, ...], steps) -> [N, steps, ...]``, for instance
+            ``make_rollout(apply)``.
+        prefix: observed frames of one trajectory, ``[T, *space, C]``, or of a batch, ``[N, T, *space, C]``, with
+            ``T >= history + frames``.
+        candidates: coordinates ``[n, d]``; the default is the paper's bank.
+        history: frames in the model's window.
+        frames: the K frames scored after the window.
+        batch: None for one trajectory; ``"each"`` for one coordinate per trajectory of a batch (the fields of
+            the readout get a leading axis ``N``); ``"pooled"`` for one coordinate of a batch that is known
+            to come from one regime.
+        chunk: candidates that run side by side; see :func:`prefix_errors`.
+        home: a candidate ``[d]`` that is left only on evidence, for instance the anchor's coordinate on a gated
+            chart; see :func:`leave_home`.
+        margin: the evidence that is asked for.
+
+    Returns:
+        A :class:`Readout` with the mean relative L2 error over the K frames as losses. A candidate whose
+        rollout is not finite is never chosen.
+
+    Raises:
+        ValueError: for a prefix that is too short or holds NaN, for misshapen candidates, or a home that is none of
+            them.
+    """
+    name = "coordinate_from_prefix"
+    if batch not in (None, "each", "pooled"):
+        raise ValueError(f"{name}: batch is {batch!r}, expected None, 'each' or 'pooled'.")
+    candidates = paper_bank() if candidates is None else jnp.asarray(candidates)
+    candidates = candidates[:, None] if candidates.ndim == 1 else candidates
+    if candidates.ndim != 2 or not len(candidates) or candidates.shape[1] != chart.features.dim:
+        raise ValueError(
+            f"{name}: candidates have shape {candidates.shape}, expected [n, {chart.features.dim}] with n >= 1."
+        )
+    prefix = jnp.asarray(prefix)
+    prefix = prefix[None] if batch is None else prefix
+    if frames < 1 or history < 1 or prefix.ndim < 3 or prefix.shape[1] < history + frames or not len(prefix):
+        raise ValueError(
+            f"{name}: prefix has {prefix.shape[1] if prefix.ndim > 1 else 0} frames (shape {prefix.shape} with its "
+            f"batch axis), expected at least {history} for the model's window and {frames} to score; observe "
+            "more frames, or score fewer."
+        )
+    if not is_traced(prefix) and not bool(jnp.all(jnp.isfinite(prefix))):
+        frame = int(np.argwhere(~np.isfinite(np.asarray(prefix)))[0, 1])
+        raise ValueError(f"{name}: prefix holds NaN or infinite values, first in frame {frame}; mend or drop it.")
+    errors = prefix_errors(chart, rollout_fn, prefix, candidates, history=history, frames=frames, chunk=chunk)
+    losses = errors.mean(axis=-1).T  # [N, n]
+
+    def chosen(losses: Array) -> Readout:
+        readout = select(candidates, losses)
+        return readout if home is None else leave_home(readout, home, margin)
+
+    return jax.vmap(chosen)(losses) if batch == "each" else chosen(losses.mean(axis=0))
+
+
+def leave_home(readout: Readout, home: Any, margin: float | Array) -> Readout:
+    """Keeps a readout's coordinate only on evidence, and otherwise stays at ``home``.
+
+    The first frames are not typical of the later ones, so the smallest prefix error alone is weak evidence. The
+    coordinate is kept if ``smallest loss < (1 - margin) * loss at home``; a margin of 1 never leaves, unless the
+    rollout from home is not finite. Choose the margin on validation regimes.
+
+    Args:
+        readout: of :func:`select`, or refined.
+        home: one of its candidates, ``[d]``, such as the anchor's.
+        margin: by which fraction the best candidate must beat home.
+
+    Raises:
+        ValueError: if ``home`` is none of the candidates.
+    """
+    home = as_coordinate("leave_home", home, readout.candidates.shape[-1])
+    same = jnp.all(readout.candidates == home[None], axis=-1)
+    if not is_traced(same) and not bool(same.any()):
+        raise ValueError(
+            f"leave_home: home is {np.asarray(home).tolist()}, expected one of the candidates; add it to the bank."
+        )
+    at_home = jnp.min(jnp.where(same, readout.losses, jnp.inf))
+    leave = (jnp.min(readout.losses) < (1 - margin) * at_home) | (
+        ~jnp.isfinite(at_home) & jnp.any(jnp.isfinite(readout.losses))
+    )
+    return readout._replace(coordinate=jnp.where(leave, readout.coordinate, home))
+
+
+def select(candidates: Array, losses: Array) -> Readout:
+    """The readout of the smallest finite loss among candidates ``[n, d]`` with losses ``[n]``."""
+    losses = jnp.where(jnp.isfinite(losses), losses, jnp.inf)
+    best = candidates[jnp.argmin(losses)]
+    coordinate = jnp.where(jnp.any(jnp.isfinite(losses)), best, jnp.nan)
+    return Readout(coordinate, candidates, losses)
+
+
+def refine_readout(readout: Readout) -> Readout:
+    """Moves a readout on a sorted bank to the vertex of the parabola around its best, along the first coordinate.
+
+    The bank's step is coarser than what the losses tell: the best candidate and its two neighbours fix a
+    parabola, and its vertex lies within half a step. Neighbours in the list are neighbours in the bank if they are
+    evenly spaced and differ in nothing but the first coordinate. At the rim of the bank, or beside a candidate that
+    diverged, nothing moves.
+    """
+    c, losses = readout.candidates, readout.losses
+    i = jnp.clip(jnp.argmin(losses), 1, len(c) - 2)
+    left, mid, right = losses[i - 1], losses[i], losses[i + 1]
+    curvature = left - 2 * mid + right
+    step = c[i, 0] - c[i - 1, 0]
+    row = jnp.all(c[i - 1, 1:] == c[i, 1:]) & jnp.all(c[i + 1, 1:] == c[i, 1:])
+    even = row & jnp.isclose(c[i + 1, 0] - c[i, 0], step, rtol=1e-3)
+    usable = even & jnp.isfinite(curvature) & (curvature > 0) & (jnp.argmin(losses) == i)
+    shift = jnp.where(usable, 0.5 * (left - right) / jnp.where(usable, curvature, 1.0), 0.0)
+    return readout._replace(coordinate=readout.coordinate.at[0].add(shift * step))
