@@ -19,7 +19,7 @@ from experiments.systems import SYSTEMS, regime_parameters, stored_channels
 Array = jax.Array
 
 # Integers that set the uses of randomness apart; `pair` is shared by both endpoints, which is what pairs them.
-PURPOSES = {"support": 1, "pair": 2, "validation": 3, "test": 4, "low": 5, "high": 6}
+PURPOSES = {"support": 1, "pair": 2, "validation": 3, "low": 5, "high": 6, "test": 7}
 BATCH = 16  # trajectories simulated side by side on a device: few enough for the cache of a CPU core
 
 

@@ -220,8 +220,9 @@ def prefix_readouts(
     """
     c = config.calibration
     observed, _, _ = split_future(x, history=family.history, prefix=c.frames)
-    ours, paper = candidates_of(config), np.round(plane_bank(paper_bank()[:, 0], np.ones(1))[1:], 6)
-    every = np.concatenate([ours, [row for row in paper if not (ours == row).all(axis=1).any()]])
+    ours, paper = candidates_of(config), np.round(np.asarray(plane_bank(paper_bank()[:, 0], [1.0])[1:]), 6)
+    new = np.array([not (ours == row).all(axis=1).any() for row in paper])
+    every = np.concatenate([ours, paper[new]])
     how: dict[str, Any] = {"history": family.history, "frames": c.frames}
     every_on_device = jnp.asarray(every, jnp.float32)
     errors = in_groups(lambda g: prefix_errors(plane, family.rollout_fn, g, every_on_device, **how), observed)

@@ -25,12 +25,12 @@ def get_config(size: str = "") -> ConfigDict:
     c.initial.kind = "fno"
     c.solver.update(grid=64, dt=1.0, substeps=25, frames=20)
     c.data.update(support=64, endpoint=160)
-    c.model.args.update(modes=(8, 8), width=32, depth=4, boundary="periodic")
-    c.train.steps = 3000
+    c.model.args.update(modes=(8, 8), width=24, depth=4, boundary="periodic")
+    c.train.steps = 4000
     c.finetune.steps = 800
     if size == "smoke":
         c = base.smoke(c)
-        c.solver.substeps = 25
+        c.solver.update(grid=48, substeps=15)
         c.model.args.update(modes=(4, 4), width=8, depth=2)
     if size == "paper":
         c.solver.update(grid=256, substeps=100, frames=50)

@@ -16,6 +16,7 @@ def get_config(size: str = "") -> ConfigDict:
     """The configuration in a size: "" (laptop), "smoke" or "paper"."""
     c = rdb_ood.get_config(size)
     c.name = "rdb_gravity"
+    c.finetune.learning_rate = 2e-3
     c.axis.update(label="gravity", unit="length/time²", parameters=("gravity",), low=0.5, high=1.5)
     c.regimes.support = (0.5, 0.75, 1.0, 1.25, 1.5)
     c.regimes.validation = (0.375, 0.625, 0.875, 1.125, 1.375, 1.625)

@@ -24,9 +24,9 @@ def get_config(size: str = "") -> ConfigDict:
     c.regimes.test = (1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5)
     c.initial.kind = "dam"
     c.solver.update(grid=64, dt=0.05, substeps=4, frames=20)
-    c.model.args.update(modes=(8, 8), width=32, depth=4, boundary="padded", padding=0.0625)
+    c.model.args.update(modes=(8, 8), width=24, depth=4, boundary="padded", padding=0.0625)
     c.train.steps = 3000
-    c.finetune.steps = 800
+    c.finetune.update(steps=800, learning_rate=3e-4)  # gentle: experts of a visible parameter forget the others
     if size == "smoke":
         c = base.smoke(c)
         c.model.args.update(modes=(4, 4), width=8, depth=2)
