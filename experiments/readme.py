@@ -14,6 +14,7 @@ import numpy as np
 from experiments.store import read_json
 
 ROOT = Path(__file__).parent.parent
+SYSTEMS_MARKS = ("<!-- systems: python -m experiments.readme -->", "<!-- end of systems -->")
 BEGIN, END = "<!-- numbers: python -m experiments.readme -->", "<!-- end of numbers -->"
 
 
@@ -67,12 +68,52 @@ def table(folder: Path) -> str:
     return head + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def replace_numbers(text: str, numbers: str) -> str:
+# What each configuration promises: reductions by CCM-Coord and CCM-Prefix, correlation; None where nothing is asked.
+SYSTEMS: dict[str, tuple[str, float | None, float | None, float | None]] = {
+    "rd_ood": ("reaction–diffusion, D_u", 0.66, 0.70, 0.99),
+    "rd_dv": ("reaction–diffusion, D_v", None, None, None),
+    "rd_f2": ("reaction–diffusion, both", None, None, None),
+    "ns_ood": ("Navier–Stokes, viscosity", 0.75, None, 0.98),
+    "rdb_gravity": ("dam break, gravity", None, 0.75, 0.9),
+    "rdb_ood": ("dam break, height", None, 0.20, None),
+}
+
+
+def systems_table(folder: Path) -> str:
+    """Every configuration with a file of seeds, in Markdown: what was asked stands behind what was measured."""
+    head = "| system, axis | `--config=` | seeds | minutes a seed | Coord | Prefix | worst regime | correlation |\n"
+    lines = [head + "|---|---|---|---|---|---|---|---|"]
+
+    def asked(bound: float | None, form: str) -> str:
+        return "" if bound is None else f" (≥ {bound:{form}})"
+
+    for name, (label, coord, prefix, correlation) in SYSTEMS.items():
+        path = folder / f"{name}.json"
+        if not path.exists():
+            continue
+        s = read_json(path)["summary"]
+        cells = [label, f"`{name}`", str(len(s["seconds"])), f"{float(np.median(s['seconds'])) / 60:.1f}"]
+        for method, bound in (("ccm_coord", coord), ("ccm_prefix", prefix)):
+            value = s["reduction"][method]
+            spread = "" if value["low"] is None else f" [{value['low']:.0%}, {value['high']:.0%}]"
+            cells.append(f"**{value['mean']:.1%}**{spread}{asked(bound, '.0%')}")
+        cells.append(f"{s['harm']['above_anchor']:+.1%} (≤ +2%)")
+        cells.append(f"{min(s['best_correlation']['seeds']):.3f}{asked(correlation, '.2f')}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def replace_numbers(text: str, numbers: str, begin: str = BEGIN, end: str = END) -> str:
     """The text with what stands between the two marks replaced."""
-    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.S)
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
     if not pattern.search(text):
-        raise ValueError(f"replace_numbers: the README has no lines {BEGIN} and {END}; put them back.")
-    return pattern.sub(lambda _: f"{BEGIN}\n{numbers}\n{END}", text)
+        raise ValueError(f"replace_numbers: the README has no lines {begin} and {end}; put them back.")
+    return pattern.sub(lambda _: f"{begin}\n{numbers}\n{end}", text)
+
+
+def with_numbers(text: str, folder: Path) -> str:
+    """The README with both tables from the files of ``folder``."""
+    return replace_numbers(replace_numbers(text, table(folder)), systems_table(folder), *SYSTEMS_MARKS)
 
 
 def draw(folder: Path, target: Path) -> None:
@@ -102,7 +143,7 @@ def draw(folder: Path, target: Path) -> None:
 def main() -> None:
     """Rewrites the README's numbers and figure."""
     readme = ROOT / "README.md"
-    readme.write_text(replace_numbers(readme.read_text(), table(ROOT / "results")))
+    readme.write_text(with_numbers(readme.read_text(), ROOT / "results"))
     draw(ROOT / "results", ROOT / "docs" / "rd_ood.png")
 
 

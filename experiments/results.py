@@ -53,12 +53,16 @@ def summarise(regimes: list[dict[str, Any]], per_trajectory: dict[str, np.ndarra
 
     Returns:
         Out-of-support means, reductions against the better anchor with 95 % bootstrap intervals over trajectories,
-        the factor of the wrong sign, and the correlation of the best coordinate with the physical one.
+        the factor of the wrong sign, the correlation of the best coordinate with the physical one, and the regime
+        where the prefix readout does worst against the anchor.
     """
     ood = np.array([row["split"] == "ood" for row in regimes])
     s = np.array([row["coordinate"] for row in regimes])
     best = np.array([row["chosen"]["best"] for row in regimes])
     summary: dict[str, Any] = {"ood_regimes": int(ood.sum()), "trajectories": int(per_trajectory["anchor"].shape[1])}
+    ratios = {row["value"]: row["errors"]["ccm_prefix"] / row["errors"]["anchor"] for row in regimes if _known(row)}
+    worst = max(ratios, key=lambda value: ratios[value]) if ratios else None
+    summary["harm"] = {"value": worst, "above_anchor": ratios[worst] - 1 if worst is not None else None}
     summary["best_correlation"] = float(np.corrcoef(s, best)[0, 1]) if len(s) > 1 else float("nan")
     for split, chosen in (("ood", ood), ("id", ~ood)):
         means = {name: mean_error(errors[chosen]) for name, errors in per_trajectory.items()} if chosen.any() else {}
@@ -74,6 +78,11 @@ def summarise(regimes: list[dict[str, Any]], per_trajectory: dict[str, np.ndarra
         name: bootstrap_reduction(per_trajectory[name][ood], per_trajectory[reference][ood]) for name in REDUCED
     }
     return summary
+
+
+def _known(row: dict[str, Any]) -> bool:
+    """Whether prefix readout and anchor both have an error: a diverged one is written as null."""
+    return row["errors"]["ccm_prefix"] is not None and row["errors"]["anchor"] is not None
 
 
 def bootstrap_reduction(method: np.ndarray, reference: np.ndarray) -> list[float]:
@@ -136,5 +145,9 @@ def headline(results: dict[str, Any]) -> list[str]:
         low, high = summary["reduction_interval"][name]
         lines.append(f"  {label:<21} {summary['reduction'][name]:6.1%} less error   [{low:.1%}, {high:.1%}]")
     lines.append(f"  wrong sign {summary['wrong_sign_factor']:.1f} x the error of the right one")
+    harm = summary["harm"]
+    if harm["above_anchor"] is not None:
+        where = f"at {harm['value']:g}, its worst regime, against the anchor"
+        lines.append(f"  CCM-Prefix {harm['above_anchor']:+.1%} error {where}")
     lines.append(f"  correlation of the best coordinate with the physical one {summary['best_correlation']:.4f}")
     return lines

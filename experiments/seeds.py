@@ -44,11 +44,13 @@ def combine(config: ConfigDict, results: list[dict[str, Any]]) -> dict[str, Any]
         | {"errors": {name: interval([r["regimes"][i]["errors"][name] for r in results]) for name in METHODS}}
         for i, row in enumerate(results[0]["regimes"])
     ]
-    summary = {
+    summary: dict[str, Any] = {
         "reduction": {name: interval([s["reduction"][name] for s in summaries]) for name in REDUCED},
         "better_anchor": [s["better_anchor"] for s in summaries],
         "calibrated_map": [r["calibration"]["kind"] for r in results],
     }
+    summary["harm"] = max((s["harm"] for s in summaries), key=lambda h: h["above_anchor"])
+    summary["seconds"] = [sum(r["wall_seconds"].values()) for r in results]
     for name in ("wrong_sign_factor", "best_correlation"):
         summary[name] = interval([s[name] for s in summaries])
     return {"config": config.to_dict(), "summary": summary, "regimes": regimes, **provenance()}

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from experiments.readme import BEGIN, END, ROOT, replace_numbers, table
+from experiments.readme import BEGIN, END, ROOT, replace_numbers, with_numbers
 
 README = (ROOT / "README.md").read_text()
 
 
 def test_the_numbers_of_the_readme_are_those_of_the_files() -> None:
-    assert replace_numbers(README, table(ROOT / "results")) == README
+    assert with_numbers(README, ROOT / "results") == README
 
 
 def test_what_the_readme_links_to_exists() -> None:
