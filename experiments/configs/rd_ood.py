@@ -24,8 +24,7 @@ def get_config(size: str = "") -> ConfigDict:
     c.regimes.support = (1e-3, 1.5e-3, 2e-3, 2.5e-3, 3e-3)
     c.regimes.validation = (0.75e-3, 1.25e-3, 1.75e-3, 2.25e-3, 2.75e-3, 3.25e-3)
     c.regimes.test = (0.5e-3, 1e-3, 1.5e-3, 2e-3, 2.5e-3, 3e-3, 3.5e-3, 4e-3)
-    c.model.args.update(modes=(8, 8), width=24, depth=4, boundary="zero-flux")
-    c.train.update(steps=9000, learning_rate=4e-3)
+    c.model.args.update(modes=(8, 8), width=32, depth=4, boundary="zero-flux")
     if size == "smoke":
         c = base.smoke(c)
         c.model.args.update(modes=(4, 4), width=8, depth=2)
