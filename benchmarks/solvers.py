@@ -194,16 +194,16 @@ def picture(results: dict[str, list[dict[str, Any]]]) -> Figure:
 
 PAGE = """# The solvers, and how fast they are
 
-Reaction–diffusion, Navier–Stokes, Burgers and Kuramoto–Sivashinsky are solved spectrally, in the basis that satisfies their
-boundaries: smooth solutions converge faster than any power of the grid, and exponential time differencing takes the stiff
-linear part exactly. The dam break is solved by finite volumes, because its bores are discontinuous: a spectral method would
-oscillate at them, at any resolution. A new periodic or zero-flux equation is one short file on `solvers.spectral` and
-`solvers.etdrk`; `solvers/burgers.py` is one to copy.
+Reaction–diffusion, Navier–Stokes, Burgers and Kuramoto–Sivashinsky are solved spectrally, in the basis that satisfies
+their boundaries: smooth solutions converge faster than any power of the grid, and exponential time differencing takes
+the stiff linear part exactly. The dam break is solved by finite volumes, because its bores are discontinuous: a
+spectral method would oscillate at them, at any resolution. A new periodic or zero-flux equation is one short file on
+`solvers.spectral` and `solvers.etdrk`; `solvers/burgers.py` is one to copy.
 
 ![Trajectories per second against error](solvers.png)
 
-Below, every setting of the others beside the best of ours whose error is no larger: `ratio` is our speed over theirs, and
-its smallest value per problem is the figure that counts. An empty right side (0) means that none of our settings was as
+Below, every setting of the others beside the best of ours whose error is no larger: `ratio` is our speed over theirs,
+and its smallest value per problem is the figure that counts. A ratio of 0 means that none of our settings was as
 accurate. Written by the command in `benchmarks/solvers.py`, on {cores} cores; SciPy and PyClaw run one process a core.
 
 {table}
