@@ -13,6 +13,7 @@ from ccm_jax.coordinate_map import CoordinateMap
 from ccm_jax.evaluate import future_error, future_error_each, future_error_sweep
 from experiments import data
 from experiments.evaluation import (
+    Evidence,
     Family,
     bank_of,
     best_coordinate,
@@ -21,7 +22,7 @@ from experiments.evaluation import (
     in_groups,
     mean_error,
     plane_of,
-    prefix_readouts,
+    prefix_readout,
 )
 from experiments.progress import bar
 
@@ -31,6 +32,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "line": {"degree": 1, "intercept": True},
     "monotone quadratic": {"degree": 2, "intercept": True},
 }
+SKIPS = (0, 2, 3)  # observed frames that the prefix leaves out of its score
 HARM = 0.005  # by how much a validation regime may end above the anchor
 REACH = 2.0  # widths beyond the validation regimes
 MARGINS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # 1 never leaves the anchor
@@ -46,8 +48,8 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
 
     Returns:
         JSON-able: ``coordinates`` s and ``best`` alpha of each regime, the error ``sweep [R, n]``, the leave-one-out
-        error of each kind of map, the ``kind`` chosen, and the fitted ``map``; the ``margin`` of the prefix readout,
-        and for each in ``margins`` the error by regime over the anchor's, ``[R]``.
+        error of each kind of map, the ``kind`` chosen, and the fitted ``map``; the ``evidence`` on which the prefix
+        readout leaves the anchor, and for each that was tried the error by regime over the anchor's, ``[R]``.
     """
     chart, bank = chart_of(family), bank_of(config)
     shape = {"history": family.history, "prefix": config.calibration.frames}
@@ -65,9 +67,8 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
     kind = min(scores, key=lambda k: scores[k])
     fitted = CoordinateMap.fit(s, best, reach=REACH, **KINDS[kind])
     gamma = CoordinateMap.fit(s, best, reach=REACH)
-    margins = margin_errors(config, family, validation)
-    margin = config.calibration.margin
-    margin = choose_margin(margins) if margin is None else margin
+    ratios = evidence_errors(config, family, validation)
+    evidence = choose_evidence(ratios)
     return {
         "coordinates": s,
         "best": best,
@@ -75,42 +76,53 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
         "leave_one_out": scores,
         "kind": kind,
         "gamma": float(gamma(1.0)),
-        "margin": margin,
-        "margins": {str(m): ratios for m, ratios in margins.items()},
+        "evidence": evidence._asdict(),
+        "evidence_tried": [choice._asdict() | {"error_over_anchor": r} for choice, r in ratios.items()],
         "map": {name: np.asarray(getattr(fitted, name)).tolist() for name in ("coefficients", "low", "high", "reach")},
     }
 
 
-def margin_errors(config: ConfigDict, family: Family, validation: np.ndarray) -> dict[float, list[float]]:
-    """Error of the prefix readout over the anchor's in each validation regime, for every margin."""
+def evidence_errors(config: ConfigDict, family: Family, validation: np.ndarray) -> dict[Evidence, list[float]]:
+    """Error of the prefix readout over the anchor's in each validation regime, for every skip and margin."""
     plane = plane_of(family)
     shape = {"history": family.history, "prefix": config.calibration.frames}
-    ratios: dict[float, list[float]] = {margin: [] for margin in MARGINS}
 
     def at_anchor(group: jax.Array) -> jax.Array:
         return future_error(family.anchor, family.rollout_fn, group, **shape)[None]
 
+    skips, margins = choices_of(config)
+    ratios: dict[Evidence, list[float]] = {Evidence(skip, margin): [] for skip in skips for margin in margins}
     for trajectories in validation:
         x = jnp.asarray(trajectories)
-        free, _ = prefix_readouts(config, family, plane, x, 0.0)
-        coordinate = jnp.broadcast_to(free.coordinate, (len(x), 2))
-        away = np.asarray(future_error_each(plane, family.rollout_fn, x, coordinate, **shape)).mean(axis=-1)
         home = in_groups(at_anchor, x)[0].mean(axis=-1)
-        at_home = np.asarray(free.losses)[:, 0]  # the first candidate is the anchor
-        evidence = 1 - np.asarray(free.losses).min(axis=1) / at_home
-        for margin in MARGINS:
-            kept = mean_error(np.where(evidence > margin, away, home))
-            ratios[margin].append(kept / mean_error(home))
+        for skip in skips:
+            free = prefix_readout(config, family, plane, x, Evidence(skip, 0.0))
+            coordinate = jnp.broadcast_to(free.coordinate, (len(x), 2))
+            away = np.asarray(future_error_each(plane, family.rollout_fn, x, coordinate, **shape)).mean(axis=-1)
+            losses = np.asarray(free.losses)
+            gain = 1 - losses.min(axis=1) / losses[:, 0]  # the first candidate is the anchor
+            for margin in margins:
+                kept = mean_error(np.where(gain > margin, away, home))
+                ratios[Evidence(skip, margin)].append(kept / mean_error(home))
     return ratios
 
 
-def choose_margin(ratios: dict[float, list[float]]) -> float:
-    """The margin with the smallest mean ratio among those that harm no regime; without any, the one that never leaves.
+def choices_of(config: ConfigDict) -> tuple[list[int], list[float]]:
+    """The skips and margins that validation chooses among: one each where the configuration says which."""
+    c = config.calibration
+    skips = [skip for skip in SKIPS if skip < c.frames] if c.skip is None else [c.skip]
+    return skips, list(MARGINS) if c.margin is None else [c.margin]
 
-    Ties go to the larger margin, which asks for more evidence.
+
+def choose_evidence(ratios: dict[Evidence, list[float]]) -> Evidence:
+    """The choice with the smallest mean ratio among those that harm no regime; without any, the largest margin.
+
+    Ties go to the larger margin, which asks for more evidence, then to more scored frames.
     """
-    harmless = {margin: float(np.mean(r)) for margin, r in ratios.items() if max(r) <= 1 + HARM}
-    return min(harmless, key=lambda margin: (round(harmless[margin], 6), -margin)) if harmless else max(ratios)
+    harmless = {choice: float(np.mean(r)) for choice, r in ratios.items() if max(r) <= 1 + HARM}
+    if not harmless:
+        return max(ratios, key=lambda choice: (choice.margin, -choice.skip))
+    return min(harmless, key=lambda choice: (round(harmless[choice], 6), -choice.margin, choice.skip))
 
 
 def leave_one_out(s: np.ndarray, best: np.ndarray, how: dict[str, Any]) -> float:

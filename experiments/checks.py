@@ -52,6 +52,8 @@ def check_config(config: ConfigDict) -> None:
     for field in ("support", "endpoint", "validation", "test"):
         need(sizes[field] >= 1, f"data.{field}", "at least 1", sizes[field])
     need(config.calibration.frames >= 1, "calibration.frames", "at least 1", config.calibration.frames)
+    skip = config.calibration.skip
+    need(skip is None or 0 <= skip < config.calibration.frames, "calibration.skip", "below calibration.frames", skip)
     observed = config.model.history + config.calibration.frames
     need(solver.frames + 1 > observed, "solver.frames", f"more than history + K - 1 = {observed - 1}", solver.frames)
     need(config.calibration.step > 0, "calibration.step", "above 0", config.calibration.step)

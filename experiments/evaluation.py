@@ -43,6 +43,19 @@ METHODS = (
     "best",
 )
 
+
+class Evidence(NamedTuple):
+    """How the prefix decides, from validation regimes.
+
+    Attributes:
+        skip: observed frames, from the first, that are not scored: a start is not typical of what follows.
+        margin: by which fraction the best candidate must beat the anchor.
+    """
+
+    skip: int
+    margin: float
+
+
 GROUP = 16  # trajectories rolled out side by side
 
 
@@ -113,7 +126,7 @@ def evaluate(
     family: Family,
     anchor_more: Params,
     fitted: CoordinateMap,
-    margin: float,
+    evidence: Evidence,
     tests: np.ndarray,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Errors of every method on every test regime.
@@ -123,7 +136,7 @@ def evaluate(
         family: its weights.
         anchor_more: the anchor trained on for as long as both experts.
         fitted: the calibrated map, from validation regimes.
-        margin: evidence that the prefix needs to leave the anchor, from validation regimes.
+        evidence: how the prefix decides, from validation regimes.
         tests: test trajectories ``[R, N, T, H, W, C]``.
 
     Returns:
@@ -135,7 +148,7 @@ def evaluate(
     with bar("evaluation", len(tests)) as advance:
         for value, x in zip(config.regimes.test, tests, strict=True):
             row, more = evaluate_regime(
-                config, family, line, plane, anchor_more, fitted, margin, float(value), jnp.asarray(x)
+                config, family, line, plane, anchor_more, fitted, evidence, float(value), jnp.asarray(x)
             )
             rows.append(row)
             arrays.append(more)
@@ -153,7 +166,7 @@ def evaluate_regime(
     plane: Chart,
     anchor_more: Params,
     fitted: CoordinateMap,
-    margin: float,
+    evidence: Evidence,
     value: float,
     x: Array,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -174,7 +187,7 @@ def evaluate_regime(
             return fixed(plane(readout.coordinate[0]))
         return np.asarray(future_error_each(plane, rollout_fn, x, readout.coordinate, **shape))
 
-    prefix, paper = prefix_readouts(config, family, plane, x, margin)
+    prefix, paper = prefix_readout(config, family, plane, x, evidence), paper_readout(config, family, plane, x)
     scale = clipped(config, float(fitted(s)))
     hindsight = {float(c): errors for c, errors in zip(bank, sweep, strict=True)}
     vertex = best_coordinate(bank, [mean_error(e) for e in sweep])
@@ -210,32 +223,34 @@ def evaluate_regime(
     return row, arrays | {f"frames/{name}": np.asarray(field) for name, field in frames.items()}
 
 
-def prefix_readouts(
-    config: ConfigDict, family: Family, plane: Chart, x: Array, margin: float
-) -> tuple[Readout, Readout]:
-    """The readout that we recommend, and the paper's: its bank of 13 on the line, without refinement.
+def prefix_readout(config: ConfigDict, family: Family, plane: Chart, x: Array, evidence: Evidence) -> Readout:
+    """The prefix readout that we recommend: on the plane, refined along the line, leaving the anchor on evidence.
 
-    Ours chooses on the plane, refines along the line, and leaves the anchor only on evidence. One coordinate
-    ``[N, 2]`` a trajectory, or one for all if ``config.calibration.pooled``.
+    One coordinate ``[N, 2]`` a trajectory, or one for all if ``config.calibration.pooled``.
     """
-    c = config.calibration
-    observed, _, _ = split_future(x, history=family.history, prefix=c.frames)
-    ours, paper = candidates_of(config), np.round(np.asarray(plane_bank(paper_bank()[:, 0], [1.0])[1:]), 6)
-    new = np.array([not (ours == row).all(axis=1).any() for row in paper])
-    every = np.concatenate([ours, paper[new]])
-    how: dict[str, Any] = {"history": family.history, "frames": c.frames}
-    every_on_device = jnp.asarray(every, jnp.float32)
-    errors = in_groups(lambda g: prefix_errors(plane, family.rollout_fn, g, every_on_device, **how), observed)
+    scored = config.calibration.frames - evidence.skip
+    observed, _, _ = split_future(x, history=family.history, prefix=config.calibration.frames)
+    chosen = _by_prefix(config, family, plane, candidates_of(config), observed[:, evidence.skip :], scored)
+    refined = jax.vmap(refine_readout)(chosen)
+    return jax.vmap(lambda readout: leave_home(readout, jnp.zeros(2), evidence.margin))(refined)
+
+
+def paper_readout(config: ConfigDict, family: Family, plane: Chart, x: Array) -> Readout:
+    """The paper's: the best of its bank of 13 on the line, over all K frames, without refinement."""
+    observed, _, _ = split_future(x, history=family.history, prefix=config.calibration.frames)
+    line = np.asarray(plane_bank(paper_bank()[:, 0], [1.0]))[1:]
+    return _by_prefix(config, family, plane, line, observed, config.calibration.frames)
+
+
+def _by_prefix(
+    config: ConfigDict, family: Family, plane: Chart, candidates: np.ndarray, observed: Array, frames: int
+) -> Readout:
+    c = jnp.asarray(candidates, jnp.float32)
+    how: dict[str, Any] = {"history": family.history, "frames": frames}
+    errors = in_groups(lambda g: prefix_errors(plane, family.rollout_fn, g, c, **how), observed)
     losses = errors.mean(axis=-1)  # [n, N]
-    losses = losses.mean(axis=1)[None] if c.pooled else losses.T
-
-    def among(candidates: np.ndarray) -> Readout:
-        columns = [int(np.flatnonzero((every == row).all(axis=1))[0]) for row in candidates]
-        pick = jax.vmap(select, in_axes=(None, 0))
-        return pick(jnp.asarray(candidates, jnp.float32), jnp.asarray(losses[:, columns]))
-
-    refined = jax.vmap(refine_readout)(among(ours))
-    return jax.vmap(lambda readout: leave_home(readout, jnp.zeros(2), margin))(refined), among(paper)
+    losses = losses.mean(axis=1)[None] if config.calibration.pooled else losses.T
+    return jax.vmap(select, in_axes=(None, 0))(c, jnp.asarray(losses))
 
 
 def in_groups(errors: Callable[[Array], Array], x: Array) -> np.ndarray:

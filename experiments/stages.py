@@ -21,7 +21,7 @@ from ccm_jax.normalize import Normalization, fit_normalization, normalized
 from ccm_jax.rollout import make_rollout
 from experiments import data
 from experiments.calibration import calibrate, load_map
-from experiments.evaluation import Family, evaluate
+from experiments.evaluation import Evidence, Family, evaluate
 from experiments.progress import bar, finished
 from experiments.store import RECORD, Stage, provenance, read_json, run_stage, write_json
 from experiments.systems import stored_channels
@@ -265,7 +265,8 @@ def calibration(run: Run, validation: Stage, first: Stage, experts: Stage) -> St
     inputs = (validation, first, experts)
     stage = run_stage(run.root, "calibration", settings, inputs, build, version=VERSIONS["calibration"])
     facts = read_json(stage.path / "calibration.json")
-    note = f"{facts['kind']} map, margin {facts['margin']:g}"
+    evidence = facts["evidence"]
+    note = f"{facts['kind']} map; prefix: margin {evidence['margin']:g}, first {evidence['skip']} frames not scored"
     finished(stage, f"{note}, from {len(facts['coordinates'])} validation regimes")
     return stage
 
@@ -276,9 +277,9 @@ def evaluation(run: Run, test: Stage, first: Stage, more: Stage, experts: Stage,
     def build(work: Path) -> None:
         family = load_family(run, first, experts)
         choices = read_json(chosen.path / "calibration.json")
-        fitted, margin = load_map(choices), choices["margin"]
+        fitted, evidence = load_map(choices), Evidence(**choices["evidence"])
         more_params = load_params(more, "anchor_more")
-        tables, arrays = evaluate(run.config, family, more_params, fitted, margin, load_trajectories(test))
+        tables, arrays = evaluate(run.config, family, more_params, fitted, evidence, load_trajectories(test))
         np.savez(work / "evaluation.npz", allow_pickle=False, **arrays)
         write_json(work / "evaluation.json", tables)
 

@@ -17,10 +17,10 @@ import pytest
 
 from ccm_jax import checkpoint
 from experiments import configs, store
-from experiments.calibration import MARGINS, choose_margin
+from experiments.calibration import MARGINS, SKIPS, choose_evidence
 from experiments.checks import check_config
 from experiments.configs import rd_ood
-from experiments.evaluation import METHODS
+from experiments.evaluation import METHODS, Evidence
 from experiments.stages import Run, anchor, endpoint_data, endpoints, run_all, support_data
 from experiments.workdir import open_workdir
 
@@ -256,18 +256,24 @@ def test_results_of_another_version_are_a_warning(tmp_path: Path) -> None:
 
 
 def test_the_margin_is_the_best_that_harms_no_validation_regime() -> None:
-    ratios = {0.0: [0.5, 1.2], 0.1: [0.6, 1.001], 0.2: [0.8, 1.0], 1.0: [1.0, 1.0]}
-    assert choose_margin(ratios) == 0.1
-    assert choose_margin({0.0: [0.5, 1.2], 1.0: [1.0, 1.0]}) == 1.0
-    assert choose_margin({0.0: [0.5, 0.9], 0.1: [0.5, 0.9], 1.0: [1.0, 1.0]}) == 0.1  # more evidence for the same
+    def choose(*rows: tuple[int, float, list[float]]) -> tuple[int, float]:
+        return tuple(choose_evidence({Evidence(skip, margin): ratios for skip, margin, ratios in rows}))
+
+    never = (0, 1.0, [1.0, 1.0])
+    assert choose((0, 0.0, [0.5, 1.2]), (0, 0.1, [0.6, 1.001]), (0, 0.2, [0.8, 1.0]), never) == (0, 0.1)
+    assert choose((0, 0.0, [0.5, 1.2]), (2, 0.0, [0.5, 0.9]), never) == (2, 0.0)
+    assert choose((0, 0.0, [0.5, 1.2]), never) == (0, 1.0)
+    assert choose((0, 0.0, [0.5, 0.9]), (0, 0.1, [0.5, 0.9]), never) == (0, 0.1)  # more evidence for the same
+    assert choose((0, 0.0, [0.5, 1.2]), (0, 0.1, [0.6, 1.2])) == (0, 0.1)
 
 
 def test_the_worst_regime_of_the_prefix_is_reported(finished: Path) -> None:
     results = json.loads((finished / "results.json").read_text())
     ratios = [row["errors"]["ccm_prefix"] / row["errors"]["anchor"] for row in results["regimes"]]
     assert results["summary"]["harm"]["above_anchor"] == pytest.approx(max(ratios) - 1)
-    assert 0.0 <= results["calibration"]["margin"] <= 1.0
-    assert set(results["calibration"]["margins"]) == {str(m) for m in MARGINS}
+    tried = results["calibration"]["evidence_tried"]
+    assert len(tried) == len(SKIPS) * len(MARGINS)
+    assert results["calibration"]["evidence"] in [{key: row[key] for key in ("skip", "margin")} for row in tried]
 
 
 def test_divergence_is_written_as_null() -> None:
