@@ -57,7 +57,7 @@ def normalised_coordinate(
     if scale == "log":
         if low <= 0 or (not is_traced(value) and np.any(np.asarray(value) <= 0)):
             raise ValueError(f"{name}: a log scale needs positive values, got {value} with low {low}.")
-        return normalised_coordinate(jnp.log(value), float(np.log(low)), float(np.log(high)))
+        return normalised_coordinate(jnp.log(jnp.asarray(value, float)), float(np.log(low)), float(np.log(high)))
     if not is_traced(value) and not np.all(np.isfinite(np.asarray(value))):
         raise ValueError(f"{name}: value is {value}, expected a finite number.")
     return 2 * (jnp.asarray(value, float) - (low + high) / 2) / (high - low)

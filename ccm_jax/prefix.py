@@ -196,6 +196,7 @@ def refine_readout(readout: Readout) -> Readout:
     step = c[i, 0] - c[i - 1, 0]
     row = jnp.all(c[i - 1, 1:] == c[i, 1:]) & jnp.all(c[i + 1, 1:] == c[i, 1:])
     even = row & jnp.isclose(c[i + 1, 0] - c[i, 0], step, rtol=1e-3)
-    usable = even & jnp.isfinite(curvature) & (curvature > 0) & (jnp.argmin(losses) == i)
+    mine = jnp.all(readout.coordinate == c[i])  # not one that stayed at home
+    usable = mine & even & jnp.isfinite(curvature) & (curvature > 0) & (jnp.argmin(losses) == i)
     shift = jnp.where(usable, 0.5 * (left - right) / jnp.where(usable, curvature, 1.0), 0.0)
     return readout._replace(coordinate=readout.coordinate.at[0].add(shift * step))

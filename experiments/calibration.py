@@ -102,8 +102,10 @@ def evidence_errors(config: ConfigDict, family: Family, validation: np.ndarray) 
             losses = np.asarray(free.losses)
             gain = 1 - losses.min(axis=1) / losses[:, 0]  # the first candidate is the anchor
             for margin in margins:
-                kept = mean_error(np.where(gain > margin, away, home))
-                ratios[Evidence(skip, margin)].append(kept / mean_error(home))
+                kept, stayed = mean_error(np.where(gain > margin, away, home)), mean_error(home)
+                # An anchor that diverges is beaten by whatever does not; what diverges beats nothing.
+                ratio = float("inf") if not np.isfinite(kept) else kept / stayed if np.isfinite(stayed) else 0.0
+                ratios[Evidence(skip, margin)].append(ratio)
     return ratios
 
 
@@ -132,7 +134,7 @@ def leave_one_out(s: np.ndarray, best: np.ndarray, how: dict[str, Any]) -> float
         rest = np.arange(len(s)) != i
         if len(np.unique(s[rest])) < how["degree"] + 1:
             return float("inf")
-        fitted = CoordinateMap.fit(s[rest], best[rest], reach=REACH, **how)
+        fitted = CoordinateMap.fit(s[rest], best[rest], reach=float("inf"), **how)
         errors.append(float(fitted(s[i])) - best[i])
     return float(np.sqrt(np.mean(np.square(errors))))
 

@@ -199,7 +199,7 @@ def evaluate_regime(
         "low": on_line(-1.0),
         "high": on_line(1.0),
         "average": on_line(0.0),
-        "wrong_sign": on_line(-s),
+        "wrong_sign": on_line(-clipped(config, s)),
         "ccm_coord": on_line(clipped(config, s)),
         "ccm_scale": on_line(scale),
         "ccm_prefix": by_readout(prefix),

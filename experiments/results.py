@@ -62,9 +62,9 @@ def summarise(regimes: list[dict[str, Any]], per_trajectory: dict[str, np.ndarra
     s = np.array([row["coordinate"] for row in regimes])
     best = np.array([row["chosen"]["best"] for row in regimes])
     summary: dict[str, Any] = {"ood_regimes": int(ood.sum()), "trajectories": int(per_trajectory["anchor"].shape[1])}
-    ratios = {row["value"]: row["errors"]["ccm_prefix"] / row["errors"]["anchor"] for row in regimes if _known(row)}
-    worst = max(ratios, key=lambda value: ratios[value]) if ratios else None
-    summary["harm"] = {"value": worst, "above_anchor": ratios[worst] - 1 if worst is not None else None}
+    ratios = {row["value"]: _over_anchor(row["errors"]) for row in regimes}
+    worst = max(ratios, key=lambda value: ratios[value])
+    summary["harm"] = {"value": worst, "above_anchor": ratios[worst] - 1}
     summary["best_correlation"] = float(np.corrcoef(s, best)[0, 1]) if len(s) > 1 else float("nan")
     for split, chosen in (("ood", ood), ("id", ~ood)):
         means = {name: mean_error(errors[chosen]) for name, errors in per_trajectory.items()} if chosen.any() else {}
@@ -82,9 +82,11 @@ def summarise(regimes: list[dict[str, Any]], per_trajectory: dict[str, np.ndarra
     return summary
 
 
-def _known(row: dict[str, Any]) -> bool:
-    """Whether prefix readout and anchor both have an error: a diverged one is written as null."""
-    return row["errors"]["ccm_prefix"] is not None and row["errors"]["anchor"] is not None
+def _over_anchor(errors: dict[str, float | None]) -> float:
+    """The prefix readout's error over the anchor's; infinite if it diverged (null), zero if only the anchor did."""
+    values = (errors["ccm_prefix"], errors["anchor"])
+    prefix, anchor = (float("inf") if value is None else value for value in values)
+    return float("inf") if not np.isfinite(prefix) else prefix / anchor if np.isfinite(anchor) else 0.0
 
 
 def bootstrap_reduction(method: np.ndarray, reference: np.ndarray) -> list[float]:

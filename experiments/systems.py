@@ -69,7 +69,7 @@ def _navier_stokes_start(config: ConfigDict, parameters: Parameters, key: Array)
 def _dam_start(config: ConfigDict, parameters: Parameters, key: Array) -> Array:
     """A dam whose radius and centre vary from sample to sample."""
     low, high = config.initial.radius
-    u = jax.random.uniform(key, (3,))
+    u = jax.random.uniform(key, (3,), jnp.float32)
     how = {name: parameters[name] for name in ("height", "outer", "length")}
     center = config.initial.center * (2 * u[1:] - 1)
     return shallow_water.dam(_grid(config), radius=low + (high - low) * u[0], center=center, **how)

@@ -25,6 +25,12 @@ def check_sign(function: str, *, positive: bool = False, **values: Any) -> None:
             raise ValueError(f"{function}: {name} is {value}, expected a number {'> 0' if positive else '>= 0'}.")
 
 
+def check_order(function: str, order: int) -> None:
+    """Raises ValueError unless ``order`` is 2 or 4."""
+    if order not in (2, 4):
+        raise ValueError(f"{function}: order is {order!r}, expected 2 or 4.")
+
+
 def check_state(equation: str, state: jax.Array, space: Sequence[str], channels: int) -> None:
     """Raises ValueError unless ``state`` is ``[*space, channels]``."""
     if state.ndim != len(space) + 1 or state.shape[-1] != channels:
@@ -32,3 +38,5 @@ def check_state(equation: str, state: jax.Array, space: Sequence[str], channels:
             f"{equation}: state has shape {state.shape}, expected [{', '.join(space)}, {channels}]; "
             "for a batch use jax.vmap."
         )
+    if not jax.numpy.issubdtype(state.dtype, jax.numpy.floating):
+        raise ValueError(f"{equation}: state has dtype {state.dtype}, expected a floating-point one.")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from solvers._checks import check_sign, check_state, check_time
+from solvers._checks import check_order, check_sign, check_state, check_time
 from solvers.etdrk import etdrk_coefficients, integrate
 from solvers.spectral import dealiased_modes, fourier_wavenumbers, from_fourier, to_fourier
 
@@ -32,13 +32,16 @@ def make_step(
         order: 2 or 4, the order of accuracy in time.
 
     Raises:
-        ValueError: for a negative viscosity, a non-positive ``dt`` or fewer than one substep.
+        ValueError: for a negative viscosity, a non-positive ``dt`` or ``length``, fewer than one substep, or another
+            order.
 
     Example:
         >>> make_step(dt=0.1, viscosity=1e-2)(jnp.zeros((32, 1))).shape
         (32, 1)
     """
     check_time("burgers.make_step", dt, substeps)
+    check_sign("burgers.make_step", positive=True, length=length)
+    check_order("burgers.make_step", order)
     check_sign("burgers.make_step", viscosity=viscosity)
 
     def step(state: Array) -> Array:
@@ -49,7 +52,7 @@ def make_step(
         def nonlinear(c: Array) -> Array:
             return -0.5j * k * to_fourier(from_fourier(c, shape) ** 2, modes)
 
-        scheme = etdrk_coefficients(-viscosity * k**2, dt / substeps, order=order)
+        scheme = etdrk_coefficients(-jnp.asarray(viscosity, state.dtype) * k**2, dt / substeps, order=order)
         return from_fourier(integrate(scheme, nonlinear, to_fourier(state, modes), substeps), shape)
 
-    return step
+    return jax.jit(step)  # else each call would compile its scan anew

@@ -27,7 +27,8 @@ def etdrk_coefficients(linear: Array, dt: float, *, order: int = 4, points: int 
     """Stable coefficients of ETDRK2 or ETDRK4 for a diagonal linear operator, real (diffusion) or complex (dispersion).
 
     The functions ``phi_k(z)`` lose all digits to cancellation near ``z = 0``; Kassam & Trefethen's mean
-    over a circle around ``z = h L`` does not. ``linear`` may be traced, so a physical parameter may be, too.
+    over a circle around ``z = h L`` does not (in single precision it keeps about four digits). ``linear`` may be
+    traced, so a physical parameter may be, too.
 
     Args:
         linear: eigenvalues of ``L``, any shape that broadcasts against the coefficients, in 1/time.

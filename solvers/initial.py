@@ -43,7 +43,8 @@ def smooth_zero_flux(
     amplitude = amplitude[:, None] * amplitude[None, :]
     amplitude[0, 0] = 0.0
     amplitude /= np.sqrt((amplitude**2).sum())
-    c = jax.random.normal(key, (channels, modes, modes)) * amplitude[None]
+    # Drawn in single precision whatever the mode: other bits would be another field.
+    c = jax.random.normal(key, (channels, modes, modes), jnp.float32) * jnp.asarray(amplitude, jnp.float32)[None]
     # Rows of sqrt(n) * DCT are cosines of unit mean square, whatever the grid.
     bases = [jnp.asarray(np.sqrt(n) * cosine_matrix(n)[:modes], c.dtype) for n in shape]
     return jnp.einsum("ckl,kh,lw->hwc", c, *bases, precision=jax.lax.Precision.HIGHEST)
@@ -72,7 +73,7 @@ def fno_vorticity(
     """
     waves = 4 * np.pi**2 * sum(np.meshgrid(*[np.arange(-256, 257) ** 2] * 2))
     covariance = tau ** (2 * alpha - 2) * (waves + tau**2) ** -alpha
-    deviation = np.sqrt(covariance.sum() - covariance[256, 256])
+    deviation = float(np.sqrt(covariance.sum() - covariance[256, 256]))
     return deviation * _periodic(key, shape, 1, lambda k2: (k2 + tau**2) ** (-alpha / 2), 1.0, modes)
 
 
@@ -89,7 +90,7 @@ def _periodic(
     k2 = sum(np.meshgrid(*[(2 * np.pi / length * side) ** 2] * len(shape), indexing="ij"))
     deviation = np.where(k2 > 0, amplitude(np.asarray(k2)), 0.0)
     deviation /= np.sqrt((deviation**2).sum())
-    real, imaginary = jax.random.normal(key, (2, channels, *deviation.shape))
+    real, imaginary = jax.random.normal(key, (2, channels, *deviation.shape), jnp.float32)
     c = jax.lax.complex(real, imaginary) * jnp.asarray(deviation, real.dtype)[None]
     # The real part of the sum of all waves, by its half spectrum, in the order of the transform.
     axes = tuple(range(1, c.ndim))
@@ -101,4 +102,4 @@ def _periodic(
 
 def white_noise(key: Array, shape: tuple[int, int], channels: int) -> Array:
     """Independent standard normal numbers per cell and channel: PDEBench's start. Its statistics depend on the grid."""
-    return jax.random.normal(key, (*shape, channels))
+    return jax.random.normal(key, (*shape, channels), jnp.float32)

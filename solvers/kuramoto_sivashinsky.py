@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from solvers._checks import check_sign, check_state, check_time
+from solvers._checks import check_order, check_sign, check_state, check_time
 from solvers.etdrk import etdrk_coefficients, integrate
 from solvers.spectral import dealiased_modes, fourier_wavenumbers, from_fourier, to_fourier
 
@@ -35,17 +35,21 @@ def make_step(
         substeps: steps within ``dt``.
         instability: length^2 / time, of the second derivative that feeds long waves; may be traced.
         hyperviscosity: length^4 / time, of the fourth derivative that damps short ones; may be traced.
-        length: of the interval; about ``length / 9`` waves are unstable at the default parameters.
+        length: of the interval; at the default parameters about ``length / 6`` waves are unstable, and the fastest
+            has about ``length / 9`` periods.
         order: 2 or 4, the order of accuracy in time.
 
     Raises:
-        ValueError: for a negative hyperviscosity, a non-positive ``dt`` or fewer than one substep.
+        ValueError: for a negative hyperviscosity, a non-positive ``dt`` or ``length``, fewer than one substep, or
+            another order.
 
     Example:
         >>> make_step(dt=0.5, length=64.0)(jnp.zeros((96, 1))).shape
         (96, 1)
     """
     check_time("kuramoto_sivashinsky.make_step", dt, substeps)
+    check_sign("kuramoto_sivashinsky.make_step", positive=True, length=length)
+    check_order("kuramoto_sivashinsky.make_step", order)
     check_sign("kuramoto_sivashinsky.make_step", hyperviscosity=hyperviscosity)
 
     def step(state: Array) -> Array:
@@ -56,7 +60,8 @@ def make_step(
         def nonlinear(c: Array) -> Array:
             return -0.5j * k * to_fourier(from_fourier(c, shape) ** 2, modes)
 
-        scheme = etdrk_coefficients(instability * k**2 - hyperviscosity * k**4, dt / substeps, order=order)
+        feed, damp = (jnp.asarray(value, state.dtype) for value in (instability, hyperviscosity))
+        scheme = etdrk_coefficients(feed * k**2 - damp * k**4, dt / substeps, order=order)
         return from_fourier(integrate(scheme, nonlinear, to_fourier(state, modes), substeps), shape)
 
-    return step
+    return jax.jit(step)  # else each call would compile its scan anew

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from solvers._checks import check_sign, check_state, check_time
+from solvers._checks import check_order, check_sign, check_state, check_time
 from solvers.etdrk import etdrk_coefficients, integrate
 from solvers.spectral import dealiased_modes, fourier_wavenumbers, from_fourier, to_fourier
 
@@ -25,12 +25,14 @@ Array = jax.Array
 FORCINGS = ("fno", "kolmogorov", "none")
 
 
-def forcing_field(kind: str, shape: Sequence[int], *, amplitude: float | Array, wavenumber: int = 4) -> Array:
+def forcing_field(
+    kind: str, shape: Sequence[int], *, amplitude: float | Array, wavenumber: int = 4, length: float = 1.0
+) -> Array:
     """The curl of the force on the grid, ``[H, W, 1]``.
 
-    ``"fno"``: ``amplitude (sin 2 pi (x + y) + cos 2 pi (x + y))`` on the unit square. ``"kolmogorov"``:
-    ``-amplitude q cos(q y)``, the curl of the force ``amplitude sin(q y)`` along x, with ``q = wavenumber`` waves on
-    the side. ``"none"``: zero.
+    ``"fno"``: ``amplitude (sin z + cos z)`` with ``z = 2 pi (x + y) / length``; the amplitude is in 1 / time^2.
+    ``"kolmogorov"``: ``-amplitude q cos(q y)``, the curl of the force ``amplitude sin(q y)`` along x, in
+    length / time^2, with ``q = 2 pi wavenumber / length``. ``"none"``: zero.
 
     Raises:
         ValueError: for an unknown kind.
@@ -41,7 +43,8 @@ def forcing_field(kind: str, shape: Sequence[int], *, amplitude: float | Array, 
     if kind == "fno":
         return amplitude * jnp.asarray(np.sin(x + y) + np.cos(x + y))[..., None]
     if kind == "kolmogorov":
-        return -amplitude * wavenumber * jnp.asarray(np.cos(wavenumber * y))[..., None]
+        q = 2 * np.pi * wavenumber / length
+        return -amplitude * q * jnp.asarray(np.cos(wavenumber * y))[..., None]
     return jnp.zeros((*shape, 1))
 
 
@@ -67,14 +70,14 @@ def make_step(
         viscosity: length^2 / time; may be traced.
         drag: 1 / time, of a linear friction; may be traced.
         forcing: one of ``FORCINGS``.
-        amplitude: of the forcing, 1 / time^2; may be traced.
-        wavenumber: waves of Kolmogorov's forcing on the side.
+        amplitude: of the forcing, see :func:`forcing_field`; may be traced.
+        wavenumber: whole waves of Kolmogorov's forcing on the side.
         length: side of the square.
         order: 2 or 4, the order of accuracy in time.
 
     Raises:
-        ValueError: for a negative viscosity or drag, a non-positive ``dt``, fewer than one substep, or an unknown
-            forcing.
+        ValueError: for a negative viscosity or drag, a non-positive ``dt`` or ``length``, fewer than one substep,
+            another order, an unknown forcing, or one that the grid does not hold.
 
     Example:
         >>> step = make_step(dt=0.1, substeps=4, viscosity=1e-3)
@@ -82,6 +85,8 @@ def make_step(
         (16, 16, 1)
     """
     check_time("navier_stokes.make_step", dt, substeps)
+    check_sign("navier_stokes.make_step", positive=True, length=length)
+    check_order("navier_stokes.make_step", order)
     check_sign("navier_stokes.make_step", viscosity=viscosity, drag=drag)
     if forcing not in FORCINGS:
         raise ValueError(f"navier_stokes.make_step: forcing is {forcing!r}, expected one of {FORCINGS}.")
@@ -96,7 +101,12 @@ def make_step(
         inverse = np.divide(1.0, k2, out=np.zeros_like(k2), where=k2 > 0)
         to_u, to_v = (jnp.asarray(a, state.dtype) for a in (ky * inverse, -kx * inverse))
         of_uv, of_difference = (jnp.asarray(a, state.dtype) for a in (kx**2 - ky**2, kx * ky))
-        curl = forcing_field(forcing, shape, amplitude=amplitude, wavenumber=wavenumber)
+        curl = forcing_field(forcing, shape, amplitude=amplitude, wavenumber=wavenumber, length=length)
+        if forcing == "kolmogorov" and not 1 <= wavenumber <= modes[1]:
+            raise ValueError(
+                f"navier_stokes: wavenumber is {wavenumber}, expected 1 ... {modes[1]}, what the 2/3 rule leaves of "
+                f"{shape[1]} points; use a finer grid."
+            )
         force = to_fourier(curl.astype(state.dtype), modes)
 
         def nonlinear(c: Array) -> Array:
@@ -105,8 +115,9 @@ def make_step(
             uv, difference = jnp.split(to_fourier(jnp.stack([u * v, v * v - u * u], axis=-1), modes), 2)
             return of_uv * uv + of_difference * difference + force
 
-        linear = -viscosity * jnp.asarray(k2, state.dtype) - drag
+        nu, friction = (jnp.asarray(value, state.dtype) for value in (viscosity, drag))
+        linear = -nu * jnp.asarray(k2, state.dtype) - friction
         scheme = etdrk_coefficients(linear, dt / substeps, order=order)
         return from_fourier(integrate(scheme, nonlinear, to_fourier(state, modes), substeps), shape)
 
-    return step
+    return jax.jit(step)  # else each call would compile its scan anew

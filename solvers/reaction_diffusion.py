@@ -15,7 +15,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from solvers._checks import check_sign, check_state, check_time
+from solvers._checks import check_order, check_sign, check_state, check_time
 from solvers.etdrk import etdrk_coefficients, integrate
 from solvers.spectral import cosine_wavenumbers, from_cosine, to_cosine
 
@@ -60,18 +60,21 @@ def make_step(
         (16, 16, 2)
     """
     check_time("reaction_diffusion.make_step", dt, substeps)
+    check_sign("reaction_diffusion.make_step", positive=True, length=length)
+    check_order("reaction_diffusion.make_step", order)
     check_sign("reaction_diffusion.make_step", diffusivity_u=diffusivity_u, diffusivity_v=diffusivity_v)
 
     def step(state: Array) -> Array:
         check_state("reaction_diffusion", state, ("H", "W"), 2)
         kx, ky = (jnp.asarray(cosine_wavenumbers(n, length), state.dtype) for n in state.shape[:2])
         diffusivity = jnp.asarray([diffusivity_u, diffusivity_v], state.dtype)
+        k = jnp.asarray(threshold, state.dtype)
         linear = -diffusivity[:, None, None] * (kx[:, None] ** 2 + ky[None, :] ** 2)[None]
         scheme = etdrk_coefficients(linear, dt / substeps, order=order)
 
         def nonlinear(c: Array) -> Array:
-            return to_cosine(reaction(from_cosine(c), threshold))
+            return to_cosine(reaction(from_cosine(c), k))
 
         return from_cosine(integrate(scheme, nonlinear, to_cosine(state), substeps))
 
-    return step
+    return jax.jit(step)  # else each call would compile its scan anew

@@ -3,9 +3,9 @@
 A semi-linear equation ``u_t = L u + N(u)`` is one short file on top of this one and :mod:`solvers.etdrk`: give ``L``
 as an array of eigenvalues, ``N`` as a function of spectral coefficients.
 
-On the grids used here a transform as a matrix product takes far less time than a fast one, on CPU, GPU and TPU alike,
-and computes only the modes that are kept. Fields are ``[*space, C]``; coefficients have the channels in front, which
-suits the matrix products.
+On the grids used here a transform as a matrix product takes less time than a fast one on a CPU, and it computes only
+the modes that are kept. Fields are ``[*space, C]``; coefficients have the channels in front, which suits the matrix
+products.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def resample_cosine(u: Array, shape: tuple[int, int]) -> Array:
     """
     c = to_cosine(u)
     keep = tuple(min(old, new) for old, new in zip(c.shape[1:], shape, strict=True))
-    scale = np.sqrt(np.prod(shape) / np.prod(c.shape[1:]))
+    scale = float(np.sqrt(np.prod(shape) / np.prod(c.shape[1:])))
     pad = [(0, 0)] + [(0, new - k) for k, new in zip(keep, shape, strict=True)]
     return from_cosine(jnp.pad(c[:, : keep[0], : keep[1]], pad) * scale)
 

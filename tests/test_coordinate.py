@@ -280,6 +280,12 @@ def test_home_is_left_only_on_evidence() -> None:
     assert both.coordinate.tolist() == [[0.0, 0.0], [2.0, 1.0]]
 
 
+def test_a_readout_that_stayed_at_home_is_not_refined_away() -> None:
+    candidates = jnp.array([[0.0, 0.0], [1.0, 1.0], [1.5, 1.0], [2.0, 1.0]])
+    readout = Readout(jnp.array([0.0, 0.0]), candidates, jnp.array([1.0, 0.9, 0.8, 0.95]))
+    assert refine_readout(readout).coordinate.tolist() == [0.0, 0.0]
+
+
 def test_home_is_left_when_its_rollout_diverges() -> None:
     readout = Readout(jnp.array([1.0]), jnp.array([[0.0], [1.0]]), jnp.array([jnp.inf, 3.0]))
     assert leave_home(readout, [0.0], 1.0).coordinate.tolist() == [1.0]

@@ -129,6 +129,7 @@ def test_the_courant_number_is_reported_and_too_long_steps_are_refused() -> None
 def test_as_many_devices_make_the_same_samples(tmp_path: Path) -> None:
     script = f"""
 import jax, numpy as np
+jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
 from experiments import data
 from experiments.configs import rd_ood

@@ -151,12 +151,13 @@ def test_convection_carries_with_the_flow(x64: None) -> None:
         np.testing.assert_allclose(jnp.mean(out**power), jnp.mean(w**power), atol=1e-6)
 
 
-def test_kolmogorov_forcing_is_the_curl_of_its_force(x64: None) -> None:
+@pytest.mark.parametrize("length", [1.0, 2 * np.pi])
+def test_kolmogorov_forcing_is_the_curl_of_its_force(x64: None, length: float) -> None:
     """A laminar flow: viscosity balances the force amplitude sin(q y) along x at u = amplitude sin(q y) / (nu q^2)."""
-    y, q, nu = 2 * np.pi * np.arange(24) / 24, 2, 0.5
+    y, q, nu = length * np.arange(24) / 24, 2 * np.pi * 2 / length, 0.5
     w = -(0.3 / (nu * q**2)) * q * np.cos(q * y) * np.ones((24, 1))
-    how: dict[str, Any] = {"viscosity": nu, "forcing": "kolmogorov", "amplitude": 0.3, "wavenumber": q}
-    out = navier_stokes.make_step(dt=1.0, substeps=4, length=2 * np.pi, **how)(jnp.asarray(w[..., None]))
+    how: dict[str, Any] = {"viscosity": nu, "forcing": "kolmogorov", "amplitude": 0.3, "wavenumber": 2}
+    out = navier_stokes.make_step(dt=1.0, substeps=4, length=length, **how)(jnp.asarray(w[..., None]))
     np.testing.assert_allclose(out[..., 0], w, atol=1e-12)
 
 
@@ -191,6 +192,23 @@ def test_kuramoto_sivashinsky_stays_bounded_and_keeps_its_mean() -> None:
     assert 0.9 < late.std() < 1.7 and np.abs(late).max() < 5
 
 
+@pytest.mark.parametrize("name", EQUATIONS)
+def test_a_single_precision_state_stays_one_whatever_the_mode(x64: None, name: str) -> None:
+    make_step, shape, parameters, _ = EQUATIONS[name]
+    axis = "viscosity" if "viscosity" in parameters else "hyperviscosity"
+    parameters = parameters | {axis: jnp.array(parameters.get(axis, 1.0))}
+    u = start(shape, parameters["length"])
+    assert u.dtype == jnp.float32 and make_step(dt=0.01, **parameters)(u).dtype == jnp.float32
+
+
+def test_a_key_gives_the_same_field_in_either_precision() -> None:
+    single = start((48, 48), 1.0), initial.smooth_zero_flux(jax.random.key(1), (32, 32), 2, length=2.0, scale=0.3)
+    with jax.enable_x64(True):
+        double = start((48, 48), 1.0), initial.smooth_zero_flux(jax.random.key(1), (32, 32), 2, length=2.0, scale=0.3)
+        for a, b in zip(single, double, strict=True):
+            np.testing.assert_allclose(np.asarray(a), np.asarray(b), atol=1e-5)
+
+
 def test_random_fields_are_functions_of_their_key_with_the_stated_spread() -> None:
     keys = jax.random.split(jax.random.key(0), 600)
     fields = jax.vmap(lambda key: initial.fno_vorticity(key, (48, 48)))(keys)
@@ -211,6 +229,14 @@ def test_bad_input_is_refused() -> None:
         navier_stokes.make_step(dt=0.1, viscosity=-0.1)
     with pytest.raises(ValueError, match="forcing is 'wind', expected one of"):
         navier_stokes.make_step(dt=0.1, forcing="wind")
+    with pytest.raises(ValueError, match="wavenumber is 4, expected 1 ... 3, what the 2/3 rule leaves of 12 points"):
+        navier_stokes.make_step(dt=0.1, forcing="kolmogorov")(jnp.zeros((12, 12, 1)))
+    with pytest.raises(ValueError, match="burgers.make_step: length is -1.0, expected a number > 0"):
+        burgers.make_step(dt=0.1, length=-1.0)
+    with pytest.raises(ValueError, match="burgers.make_step: order is 3, expected 2 or 4"):
+        burgers.make_step(dt=0.1, order=3)
+    with pytest.raises(ValueError, match="burgers: state has dtype int32, expected a floating-point one"):
+        burgers.make_step(dt=0.1)(jnp.zeros((32, 1), int))
     with pytest.raises(ValueError, match="burgers.make_step: dt is 0.0 and substeps 1"):
         burgers.make_step(dt=0.0)
     with pytest.raises(ValueError, match="hyperviscosity is nan"):

@@ -178,7 +178,7 @@ def test_bad_input_is_refused() -> None:
         reaction_diffusion.make_step(dt=-1.0)
     with pytest.raises(ValueError, match=r"shape \(3, 8, 8, 2\), expected \[H, W, 2\]; for a batch use jax.vmap"):
         reaction_diffusion.make_step(dt=0.1)(jnp.zeros((3, 8, 8, 2)))
-    with pytest.raises(ValueError, match="order is 3, expected 2 or 4"):
+    with pytest.raises(ValueError, match="reaction_diffusion.make_step: order is 3, expected 2 or 4"):
         reaction_diffusion.make_step(dt=0.1, order=3)(jnp.zeros((8, 8, 2)))
     with pytest.raises(ValueError, match="cannot hold 16 modes"):
         initial.smooth_zero_flux(jax.random.key(0), (8, 8), 2, length=LENGTH, scale=0.2)
