@@ -1,0 +1,140 @@
+"""Each method against its published formula, on numbers small enough to do by hand, and on random trees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from ccm_jax import baselines, merge_pytree
+from ccm_jax.models import is_real_pair, make_model
+from tests.trees import families
+
+
+def tree(*values: float) -> dict[str, jax.Array]:
+    return {"a": jnp.array(values[:2], float), "b": jnp.array(values[2:], float)}
+
+
+ANCHOR, ONE, TWO = tree(1, 1, 1, 1), tree(5, 0, 1.5, 1), tree(3, 3, 0.9, 1)  # updates 4 -1 .5 0 and 2 2 -.1 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(families())
+def test_two_experts_averaged_are_the_middle_of_the_line(trees: list[Any]) -> None:
+    anchor, low, high = trees
+    chex.assert_trees_all_close(
+        baselines.average(low, high), merge_pytree(anchor, low, high, 0.0), rtol=0.03, atol=0.03
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(families())
+def test_every_method_keeps_structure_and_dtypes_and_one_expert_is_itself(trees: list[Any]) -> None:
+    anchor, low, high = trees
+    key = jax.random.key(0)
+    made = {
+        "task_arithmetic": baselines.task_arithmetic(anchor, [low, high], scale=0.5),
+        "ties": baselines.ties(anchor, [low, high]),
+        "dare": baselines.dare(anchor, [low, high], key),
+        "slerp": baselines.slerp(low, high, 0.3),
+        "model_stock": baselines.model_stock(anchor, [low, high]),
+    }
+    for out in made.values():
+        chex.assert_trees_all_equal_shapes_and_dtypes(out, anchor)
+    for out in (
+        baselines.task_arithmetic(anchor, [low]),
+        baselines.ties(anchor, [low], density=1.0),
+        baselines.dare(anchor, [low], key, drop=0.0),
+        baselines.slerp(low, low, 0.7),
+    ):
+        chex.assert_trees_all_close(out, low, rtol=0.03, atol=0.03)
+
+
+def test_task_arithmetic_adds_the_updates() -> None:
+    chex.assert_trees_all_close(baselines.task_arithmetic(ANCHOR, [ONE, TWO], scale=0.5), tree(4, 1.5, 1.2, 1))
+
+
+def test_ties_trims_over_the_whole_tree_elects_and_averages_what_agrees() -> None:
+    # Half of each update: 4 -1 0 0 and 2 2 0 0. Elected signs: + +. Agreeing: (4 + 2) / 2, and 2 alone.
+    chex.assert_trees_all_close(baselines.ties(ANCHOR, [ONE, TWO], density=0.5), tree(4, 3, 1, 1))
+    chex.assert_trees_all_close(baselines.ties(ANCHOR, [ONE, TWO], density=0.5, scale=0.1), tree(1.3, 1.2, 1, 1))
+
+
+def test_dare_drops_at_random_and_keeps_the_mean() -> None:
+    anchor, expert = {"w": jnp.zeros(20_000)}, {"w": jnp.ones(20_000)}
+    out = baselines.dare(anchor, [expert], jax.random.key(1), drop=0.75)["w"]
+    assert set(np.unique(out).tolist()) == {0.0, 4.0}
+    assert abs(float(out.mean()) - 1) < 0.05
+    again = baselines.dare(anchor, [expert], jax.random.key(1), drop=0.75)["w"]
+    np.testing.assert_array_equal(out, again)
+
+
+def test_slerp_walks_the_arc() -> None:
+    a, b = {"w": jnp.array([1.0, 0.0])}, {"w": jnp.array([0.0, 1.0])}
+    out = baselines.slerp(a, b, 1 / 3)["w"]
+    np.testing.assert_allclose(out, [np.cos(np.pi / 6), np.sin(np.pi / 6)], atol=1e-6)
+    np.testing.assert_allclose(baselines.slerp(a, {"w": 3 * a["w"]}, 0.5)["w"], [2.0, 0.0], atol=1e-6)
+
+
+def test_model_stock_stops_where_the_angle_says() -> None:
+    # Updates at 60 degrees: c = 1/2, t = 2 c / (1 + c) = 2/3 of the way to their mean.
+    anchor = {"w": jnp.array([1.0, 1.0])}
+    experts = [{"w": anchor["w"] + jnp.array(d)} for d in ([2.0, 0.0], [1.0, 3.0**0.5])]
+    np.testing.assert_allclose(
+        baselines.model_stock(anchor, experts)["w"], 1 + 2 / 3 * np.array([1.5, 3**0.5 / 2]), atol=1e-6
+    )
+    # Orthogonal updates say nothing about a common direction: the anchor stays.
+    experts = [{"w": anchor["w"] + jnp.array(d)} for d in ([2.0, 0.0], [0.0, 1.0])]
+    np.testing.assert_allclose(baselines.model_stock(anchor, experts)["w"], anchor["w"], atol=1e-6)
+
+
+def test_fisher_weighs_each_number_by_its_information() -> None:
+    out = baselines.fisher_average([tree(0, 0, 0, 0), tree(4, 4, 4, 4)], [tree(1, 3, 0, 1), tree(1, 1, 0, 0)])
+    chex.assert_trees_all_close(out, tree(2, 1, 2, 0), atol=1e-6)
+
+
+def test_the_nearest_expert() -> None:
+    assert baselines.nearest_expert(["low", "high"], [-1, 1], 1.7) == "high"
+    assert baselines.nearest_expert(["low", "high"], [-1, 1], -0.2) == "low"
+
+
+def test_complex_numbers_are_trimmed_and_elected_whole() -> None:
+    # By magnitude, 3 + 4i (5) outweighs 4.5: by halves, its real part would have lost to 4.5.
+    anchor = {"w": jnp.zeros(2, complex)}
+    one, two = ({"w": jnp.array(v)} for v in ([3 + 4j, 4.5 + 0j], [1 + 1j, -6 + 0j]))
+    out = baselines.ties(anchor, [one, two], density=0.5)["w"]
+    np.testing.assert_allclose(out, [3 + 4j, -6], atol=1e-6)
+
+
+def test_real_pairs_are_seen_as_complex_and_back() -> None:
+    model = make_model("fno", modes=(2, 2), width=4, depth=2, out_channels=1)
+    params = model.init(jax.random.key(0), jnp.zeros((1, 1, 8, 8, 1)))
+    seen = baselines.complex_view(params, is_real_pair)
+    assert seen["spectral_0"]["weight"].dtype == jnp.complex64
+    assert not jnp.iscomplexobj(seen["pointwise_0"]["kernel"])
+    chex.assert_trees_all_equal(baselines.pair_view(seen, params), params)
+    # The drop of DARE then takes both halves of a number or none.
+    other = jax.tree.map(lambda leaf: leaf + 1, params)
+    merged = baselines.dare(seen, [baselines.complex_view(other, is_real_pair)], jax.random.key(0), drop=0.5)
+    change = baselines.pair_view(merged, params)["spectral_0"]["weight"] - params["spectral_0"]["weight"]
+    np.testing.assert_array_equal(change[0] > 1, change[1] > 1)
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"ties: density is 0.0, expected a number in \(0, 1\]"):
+        baselines.ties(ANCHOR, [ONE], density=0.0)
+    with pytest.raises(ValueError, match="dare: drop is 1.0"):
+        baselines.dare(ANCHOR, [ONE], jax.random.key(0), drop=1.0)
+    with pytest.raises(ValueError, match="model_stock: 1 expert, expected at least two"):
+        baselines.model_stock(ANCHOR, [ONE])
+    with pytest.raises(ValueError, match="task_arithmetic: there are no experts"):
+        baselines.task_arithmetic(ANCHOR, [])
+    with pytest.raises(ValueError, match=r"leaf \['b'\] of `anchor` is missing in `experts\[0\]`"):
+        baselines.task_arithmetic(ANCHOR, [{"a": jnp.zeros(2)}])
+    with pytest.raises(ValueError, match="average: weights are"):
+        baselines.average(ONE, TWO, weights=[1.0])
