@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {"flax", "optax", "orbax", "ml_collections", "matplotlib", "rich", "jinja2", "absl", "scipy"}
-# Each of these libraries is known to one module of ccm_jax only.
-OWNERS = {"flax": "models/fno.py", "optax": "train.py", "orbax": "checkpoint.py"}
+# Each of these libraries is known to one module, or one folder, of ccm_jax only.
+OWNERS = {"flax": "models", "optax": "train.py", "orbax": "checkpoint.py"}
 
 
 def imports(path: Path) -> set[str]:
@@ -44,7 +44,7 @@ def test_the_direction_of_imports(package: str, forbidden: set[str]) -> None:
 def test_each_heavy_library_has_one_owner() -> None:
     for path in (ROOT / "ccm_jax").rglob("*.py"):
         for library in roots(path) & set(OWNERS):
-            assert str(path.relative_to(ROOT / "ccm_jax")) == OWNERS[library]
+            assert path.relative_to(ROOT / "ccm_jax").parts[0] == OWNERS[library]
 
 
 def test_configurations_know_only_ml_collections() -> None:

@@ -7,23 +7,27 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ccm_jax.models.dpot import DPOT
 from ccm_jax.models.fno import FNO
+from ccm_jax.models.unet import UNet
 
 Array = jax.Array
 Params = Any
 
-MODELS: dict[str, type] = {"fno": FNO}
+MODELS: dict[str, type] = {"fno": FNO, "dpot": DPOT, "unet": UNet}
 
 
 def is_real_pair(path: Any, leaf: Any) -> bool:
     """Whether a leaf of these models is a complex weight stored as a pair of reals, on a leading axis of two.
 
-    For :func:`ccm_jax.baselines.complex_view`: Fourier weights ``[2, 2 m_1, ..., m_d + 1, C, C]``. The real weights of
-    a cosine basis have no such axis (one with a single mode a side on its first axis would be taken for a pair).
+    For :func:`ccm_jax.baselines.complex_view`: Fourier weights ``[2, 2 m_1, ..., m_d + 1, C, C]``, and those of DPOT's
+    Fourier attention. The real weights of a cosine basis have no such axis (one with a single mode a side on its first
+    axis would be taken for a pair).
     """
     names = [str(getattr(entry, "key", entry)) for entry in path]
-    spectral_weight = len(names) > 1 and names[-2].startswith("spectral_") and names[-1] == "weight"
-    return spectral_weight and leaf.ndim >= 4 and leaf.shape[0] == 2
+    layer, name = names[-2:] if len(names) > 1 else ("", "")
+    spectral = layer.startswith("spectral_") and name == "weight" and leaf.ndim >= 4
+    return (spectral or layer.startswith("attention_")) and leaf.shape[0] == 2
 
 
 class Model(NamedTuple):
