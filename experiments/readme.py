@@ -27,16 +27,13 @@ def _plain(value: dict[str, Any]) -> str:
 
 
 def table(folder: Path) -> str:
-    """The table of claims, in Markdown, from ``rd_ood.json``, ``rd_ood_convergence.json`` and ``rd_ood_time.json``."""
+    """The table of claims, in Markdown, from ``rd_ood.json`` and ``rd_ood_time.json``."""
     seeds, time = read_json(folder / "rd_ood.json"), read_json(folder / "rd_ood_time.json")
-    convergence = read_json(folder / "rd_ood_convergence.json")
     summary, reduction = seeds["summary"], seeds["summary"]["reduction"]
     cold, count = time["cold_seconds"], len(reduction["ccm_coord"]["seeds"])
     wrong, r = summary["wrong_sign_factor"], summary["best_correlation"]
-    gain = f"{convergence['gain']:.1%}"
     commands = {
         "seeds": ("`experiments.seeds --config=rd_ood`", count * cold),
-        "convergence": ("`experiments.convergence --config=rd_ood`", convergence["seconds"]),
         "cold": ("`experiments.run --config=rd_ood`", cold),
         "again": ("`experiments.run --config=rd_ood`", time["again_seconds"]),
         "smoke": ("`experiments.run --config=rd_ood:smoke`", time["smoke_seconds"]),
@@ -55,7 +52,6 @@ def table(folder: Path) -> str:
         ("the endpoint average", "seeds", "≤ 15 %", _percent(reduction["average"])),
         ("wrong sign: times the error of the right one", "seeds", "≥ 3.9", _plain(wrong)),
         ("correlation of best and physical coordinate", "seeds", "≥ 0.99", f"{min(r['seeds']):.4f} (lowest)"),
-        ("what twice the anchor's steps gain inside the support", "convergence", "< 10 %", gain),
         ("a cold run, from data to report", "cold", "≤ 6 min", f"{cold:.0f} s"),
         ("the same command again", "again", "≤ 10 s", f"{time['again_seconds']:.1f} s"),
         ("the same path in small", "smoke", "≤ 45 s", f"{time['smoke_seconds']:.0f} s"),
