@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,16 @@ from solvers.spectral import resample_cosine, resample_fourier
 BATCH = 16
 FEW = max(2, os.cpu_count() or 1)  # trajectories whose error is measured, the same for all
 ROUNDS = 5
+
+
+@contextlib.contextmanager
+def double_precision() -> Iterator[None]:
+    """For the references; the entries run in single precision."""
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", False)
 
 
 class Entry(NamedTuple):
@@ -79,7 +90,7 @@ def periodic(name: str, ours: Callable[..., Any], theirs: Callable[..., Any], ho
     def coarse(step: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
         return lambda u: resample_fourier(step(u), (how["stored"],) * how["dim"])
 
-    with jax.enable_x64(True):
+    with double_precision():
         fine = coarse(ours(dt=t, substeps=16 * max(how["steps"]), length=length, **how["parameters"]))
         reference = np.asarray(jax.jit(jax.vmap(fine))(starts(2 * max(how["grids"]))[:FEW].astype(float)))
     entries = []
@@ -104,7 +115,7 @@ def reaction_diffusion_problem(pool: Any) -> Problem:
     def coarse(step: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
         return lambda u: resample_cosine(step(u), (stored, stored))
 
-    with jax.enable_x64(True):
+    with double_precision():
         fine = coarse(reaction_diffusion.make_step(dt=t, substeps=1600, **parameters))
         reference = np.asarray(jax.jit(jax.vmap(fine))(starts(128)[:FEW].astype(float)))
     entries = []
