@@ -19,7 +19,7 @@ import numpy as np
 Array = jax.Array
 
 _HIGHEST = jax.lax.Precision.HIGHEST
-MATRIX_GRID = 256  # finest periodic grid that is transformed by matrix products; beyond it, by FFT
+MATRIX_GRID = {1: 128, 2: 256}  # by dimension: the finest periodic grid transformed by matrix products, not by FFT
 
 
 def cosine_wavenumbers(n: int, length: float) -> np.ndarray:
@@ -105,7 +105,7 @@ def to_fourier(u: Array, modes: Sequence[int]) -> Array:
     """
     _check_modes("to_fourier", modes, u.shape[:-1])
     u = jnp.moveaxis(u, -1, 0)
-    if max(u.shape[1:]) > MATRIX_GRID:
+    if max(u.shape[1:]) > MATRIX_GRID[len(modes)]:
         return _keep(jnp.fft.rfftn(u, axes=range(1, u.ndim), norm="forward"), modes)
     y = jnp.einsum("...w,lw->...l", u, _waves(u.shape[-1], modes[-1], u.dtype, mean=True), precision=_HIGHEST)
     if len(modes) == 1:
@@ -126,7 +126,7 @@ def from_fourier(c: Array, shape: Sequence[int]) -> Array:
     """
     modes = [*((n - 1) // 2 for n in c.shape[1:-1]), c.shape[-1] - 1]
     _check_modes("from_fourier", modes, shape)
-    if max(shape) > MATRIX_GRID:
+    if max(shape) > MATRIX_GRID[len(modes)]:
         return jnp.moveaxis(_inverse_fft(c, modes, shape), 0, -1)
     if len(modes) == 2:
         positive = c[:, : modes[0] + 1]

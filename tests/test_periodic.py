@@ -30,7 +30,7 @@ def start(shape: tuple[int, ...], length: float) -> jax.Array:
 def test_transforms_match_numpy_and_invert(
     x64: None, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], fast: bool
 ) -> None:
-    monkeypatch.setattr(spectral, "MATRIX_GRID", 0 if fast else 256)
+    monkeypatch.setattr(spectral, "MATRIX_GRID", dict.fromkeys((1, 2), 0 if fast else 256))
     u = np.random.default_rng(0).normal(size=(*shape, 2))
     modes = [(n - 1) // 3 for n in shape]
     c = to_fourier(jnp.asarray(u), modes)
