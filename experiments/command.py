@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -56,18 +57,20 @@ def run(main: Callable[..., None], doc: str | None) -> None:
         # Imported late, so that --help and a wrong name answer at once.
         from experiments.checks import check_config
         from experiments.stages import Run
-        from experiments.workdir import open_workdir
+        from experiments.workdir import alone, open_workdir
 
         config = _CONFIG.value
         if _SEED.value is not None:
             config.seed = _SEED.value
-        try:
-            check_config(config)
-            workdir = open_workdir(Path(_WORKDIR.value or f"runs/{label(config)}"), config)
-        except ValueError as error:
-            print(error, file=sys.stderr)
-            sys.exit(2)
-        main(config, Run(config, workdir / "stages"))
+        with contextlib.ExitStack() as stack:
+            try:
+                check_config(config)
+                workdir = open_workdir(Path(_WORKDIR.value or f"runs/{label(config)}"), config)
+                stack.enter_context(alone(workdir))
+            except ValueError as error:
+                print(error, file=sys.stderr)
+                sys.exit(2)
+            main(config, Run(config, workdir / "stages"))
 
     app.run(with_config, argv=argv, flags_parser=_parse)
 

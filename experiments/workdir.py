@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from experiments.store import write_json
 
+try:
+    import fcntl
+except ImportError:  # no such locks on Windows
+    fcntl = None  # type: ignore[assignment]
+
 OWNER = "run.json"
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keeps other processes out of the folder of a run; the lock goes with the process, however that ends.
+
+    Raises:
+        ValueError: if another process works there.
+    """
+    with (path / ".lock").open("a+") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                who = file.read() or "unknown"
+                raise ValueError(
+                    f"process {who} is working in {path}; wait for it, or use another --workdir."
+                ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def open_workdir(path: Path, config: ConfigDict) -> Path:

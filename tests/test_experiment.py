@@ -22,7 +22,7 @@ from experiments.checks import check_config
 from experiments.configs import rd_ood
 from experiments.evaluation import METHODS, Evidence
 from experiments.stages import Run, anchor, endpoint_data, endpoints, run_all, support_data
-from experiments.workdir import open_workdir
+from experiments.workdir import alone, open_workdir
 
 ROOT = Path(__file__).parent.parent
 
@@ -166,6 +166,14 @@ def test_another_configuration_s_folder_is_refused(finished: Path) -> None:
     (finished.parent / "foreign" / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match="is not the folder of a run"):
         open_workdir(finished.parent / "foreign", config)
+
+
+def test_two_processes_do_not_share_a_folder(finished: Path) -> None:
+    with alone(finished):
+        done = program("--config=rd_ood:smoke", f"--workdir={finished}")
+        assert done.returncode == 2 and f"process {os.getpid()} is working in" in done.stderr
+    with alone(finished):  # and the lock goes with its holder
+        pass
 
 
 def test_names_and_fields_that_are_wrong_suggest_the_right_ones(tmp_path: Path) -> None:
