@@ -154,14 +154,19 @@ def frames(results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, c
     figure = _figure(9.0, 1.95 * len(channels) + 0.4)
     axes = figure.subplots(len(channels), 5, squeeze=False)
     for c, channel in enumerate(channels):
-        span = np.abs(truth[..., c]).max()
+        field = truth[..., c]
+        # A field of one sign, such as a depth, has no zero to set apart.
+        signed = field.min() < 0
+        low, high = (-np.abs(field).max(), np.abs(field).max()) if signed else (field.min(), field.max())
         worst = max(np.abs(seen[name][..., c] - truth[..., c]).max() for name in names)
         worst = worst if np.isfinite(worst) and worst > 0 else 1.0
-        panels = [("truth", truth[..., c], span)]
-        panels += [(LABELS[name], seen[name][..., c], span) for name in names]
-        panels += [(f"error of {LABELS[name]}", seen[name][..., c] - truth[..., c], worst) for name in names]
-        for ax, (title, field, limit) in zip(axes[c], panels, strict=True):
-            image = ax.imshow(field, cmap="RdBu_r", vmin=-limit, vmax=limit, origin="lower")
+        colours = "RdBu_r" if signed else "cividis"
+        panels = [("truth", field, colours, low, high)]
+        panels += [(LABELS[name], seen[name][..., c], colours, low, high) for name in names]
+        error = {name: seen[name][..., c] - field for name in names}
+        panels += [(f"error of {LABELS[name]}", error[name], "RdBu_r", -worst, worst) for name in names]
+        for ax, (title, shown, cmap, least, most) in zip(axes[c], panels, strict=True):
+            image = ax.imshow(shown, cmap=cmap, vmin=least, vmax=most, origin="lower")
             ax.set_xticks([])
             ax.set_yticks([])
             if c == 0:

@@ -11,13 +11,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from clawpack import pyclaw, riemann
 
 HEIGHT, RADIUS, CENTER, GRAVITY, TIME, CELLS, STORED = 2.0, 0.5, (0.3, -0.2), 1.2, 0.8, 400, 50
 
 
 def main() -> None:
     """Runs PyClaw and writes the file beside this one."""
+    from clawpack import pyclaw, riemann
+
     solver = pyclaw.ClawSolver2D(riemann.shallow_roe_with_efix_2D)
     solver.limiters = pyclaw.limiters.tvd.MC
     solver.all_bcs = pyclaw.BC.extrap
