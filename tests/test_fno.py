@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ccm_jax.models import make_model, spectral
+from ccm_jax.models import Model, make_model, spectral
 from ccm_jax.models.fno import FNO, SpectralConv
 
 
@@ -89,6 +91,41 @@ def test_analysis_then_synthesis_keeps_resolved_fields(kind: str) -> None:
         c = jax.random.normal(jax.random.key(0), (4, 5, 2))
         x = spectral.cosine_synthesis(c, grid)
         np.testing.assert_allclose(spectral.cosine_analysis(x, modes), c, atol=1e-5)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "padded", "zero-flux"])
+@pytest.mark.parametrize("grid", [(8, 8), (9, 13), (10, 12, 8)])
+def test_both_transforms_give_the_same_numbers_and_gradients(boundary: str, grid: tuple[int, ...]) -> None:
+    how = {"modes": (4, 4, 2)[: len(grid)], "width": 4, "depth": 2, "out_channels": 1, "boundary": boundary}
+    matrix, fft = (make_model("fno", transform=name, **how) for name in ("matrix", "fft"))
+    window = jax.random.normal(jax.random.key(0), (2, 1, *grid, 1))
+    params = jax.jit(matrix.init)(jax.random.key(1), window)
+
+    def loss(model: Model, p: Any) -> jax.Array:
+        return jnp.sum(model.apply(p, window) ** 2)
+
+    (a, da), (b, db) = (jax.jit(jax.value_and_grad(partial(loss, model)))(params) for model in (matrix, fft))
+    np.testing.assert_allclose(a, b, rtol=1e-5)
+    scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(da))
+    jax.tree.map(lambda p, q: np.testing.assert_allclose(p, q, atol=2e-5 * scale), da, db)
+
+
+def test_the_transform_is_chosen_by_the_grid() -> None:
+    assert spectral.choose_transform("auto", (32, 64)) == "matrix"
+    assert spectral.choose_transform("auto", (32, 2048)) == "fft"
+    assert spectral.choose_transform("fft", (32, 32)) == "fft"
+    with pytest.raises(ValueError, match="transform is 'dft', expected one of"):
+        FNO(modes=(2, 2), transform="dft").init(jax.random.key(0), jnp.zeros((1, 1, 8, 8, 1)))
+
+
+def test_bfloat16_fields_stay_near_float32_and_leave_weights_and_frames_alone() -> None:
+    exact, mixed = (make_model("fno", modes=(3, 3), width=8, depth=2, dtype=d) for d in ("float32", "bfloat16"))
+    window = jax.random.normal(jax.random.key(0), (2, 1, 12, 12, 1))
+    params = mixed.init(jax.random.key(1), window)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    a, b = exact.apply(params, window), mixed.apply(params, window)
+    assert b.dtype == jnp.float32 and float(jnp.abs(a - b).max()) > 0
+    np.testing.assert_allclose(b, a, atol=0.05 * float(jnp.abs(a).max()))
 
 
 @pytest.mark.parametrize(("boundary", "coarse", "fine"), [("periodic", 48, 72), ("zero-flux", 48, 72)])

@@ -1,9 +1,10 @@
-"""Truncated spectral transforms as matrix products, on any grid, in one to three dimensions.
+"""Truncated spectral transforms, as matrix products or by FFT, on any grid, in one to three dimensions.
 
-A transform keeps the low modes only and never forms the others, so on the grids of neural operators it is
-cheaper than a fast transform followed by a cut; it needs no complex numbers, which suits TPUs; and its
-reverse mode is two more matrix products. Arrays are ``[*space, ...]``: whatever follows the space axes rides
-along, which keeps every product a plain matrix product in memory order.
+A transform keeps the low modes only. As matrix products it never forms the others, so on the grids of neural
+operators it is cheaper than a fast transform followed by a cut; it needs no complex numbers, which suits TPUs; and
+its reverse mode is two more matrix products. On fine grids the FFT overtakes it: :func:`choose_transform` is the
+rule, ``docs/performance.md`` the measurement. Both give the same numbers to rounding. Arrays are ``[*space, ...]``:
+whatever follows the space axes rides along, which keeps every product a plain matrix product in memory order.
 
 Coefficients are means against the basis functions, so they belong to the *function*, not to the grid: the
 same weights act on every resolution.
@@ -20,6 +21,20 @@ import numpy as np
 Array = jax.Array
 
 _HIGHEST = jax.lax.Precision.HIGHEST
+
+TRANSFORMS = ("auto", "matrix", "fft")
+
+# The longest axis that is transformed by matrix products, per backend. TPUs have no good FFT at any size.
+MATRIX_POINTS = {"cpu": 256, "gpu": 256, "tpu": 4096}
+
+
+def choose_transform(transform: str, grid: Sequence[int]) -> str:
+    """``"matrix"`` or ``"fft"``: what ``transform`` says, or for ``"auto"`` the faster on this device and grid."""
+    if transform not in TRANSFORMS:
+        raise ValueError(f"choose_transform: transform is {transform!r}, expected one of {TRANSFORMS}.")
+    if transform != "auto":
+        return transform
+    return "matrix" if max(grid) <= MATRIX_POINTS.get(jax.default_backend(), 256) else "fft"
 
 
 def kept_frequencies(modes: Sequence[int]) -> list[np.ndarray]:
@@ -61,33 +76,58 @@ def cosine_basis(n: int, modes: int) -> np.ndarray:
     return basis
 
 
-def cosine_analysis(x: Array, modes: Sequence[int]) -> Array:
+def cosine_analysis(x: Array, modes: Sequence[int], transform: str = "matrix") -> Array:
     """Cosine coefficients ``[*modes, ...]`` of a field ``[*space, ...]`` with zero-flux walls."""
     for axis, m in enumerate(modes):
         n = x.shape[axis]
-        x = along(cosine_basis(n, m) / n, x, axis)
+        if transform == "fft":
+            kept = jax.lax.slice_in_dim(jax.scipy.fft.dct(x, axis=axis), 0, m, axis=axis)
+            x = kept * _cosine_scale(m, 1 / (2 * n), x, axis)
+        else:
+            x = along(cosine_basis(n, m) / n, x, axis)
     return x
 
 
-def cosine_synthesis(c: Array, grid: Sequence[int]) -> Array:
+def cosine_synthesis(c: Array, grid: Sequence[int], transform: str = "matrix") -> Array:
     """The field ``[*grid, ...]`` of cosine coefficients ``[*modes, ...]``."""
     for axis, n in enumerate(grid):
-        c = along(cosine_basis(n, c.shape[axis]).T, c, axis)
+        m = c.shape[axis]
+        if transform == "fft":
+            c = _pad_to(c / _cosine_scale(m, 1 / (2 * n), c, axis), n, axis)
+            c = jax.scipy.fft.idct(c, axis=axis)
+        else:
+            c = along(cosine_basis(n, m).T, c, axis)
     return c
 
 
-def fourier_analysis(x: Array, modes: Sequence[int]) -> tuple[Array, Array]:
+def _cosine_scale(modes: int, scale: float, like: Array, axis: int) -> Array:
+    """From SciPy's DCT-II to means against :func:`cosine_basis`, shaped to multiply along one axis."""
+    factors = np.where(np.arange(modes) == 0, 1.0, np.sqrt(2.0)) * scale
+    return jnp.asarray(factors, like.dtype).reshape([-1 if i == axis else 1 for i in range(like.ndim)])
+
+
+def _pad_to(x: Array, n: int, axis: int) -> Array:
+    return jnp.pad(x, [(0, n - x.shape[i] if i == axis else 0) for i in range(x.ndim)])
+
+
+def fourier_analysis(x: Array, modes: Sequence[int], transform: str = "matrix") -> tuple[Array, Array]:
     """Real and imaginary part of the kept Fourier coefficients of a real field.
 
     Args:
         x: real field ``[*space, ...]``.
         modes: modes per side and axis; see :func:`kept_frequencies`.
+        transform: ``"matrix"`` or ``"fft"``.
 
     Returns:
         Two arrays ``[2 m_1, ..., m_d + 1, ...]``: means of the field against ``exp(-2 pi i f . x)``.
     """
     frequencies = kept_frequencies(modes)
     last = len(modes) - 1
+    if transform == "fft":
+        z = jnp.fft.rfft(x, axis=last, norm="forward")[(slice(None),) * last + (frequencies[last],)]
+        for axis in range(last - 1, -1, -1):
+            z = jnp.fft.fft(z, axis=axis, norm="forward")[(slice(None),) * axis + (frequencies[axis],)]
+        return z.real, z.imag
     cos, sin = _waves(frequencies[last], x.shape[last])
     n = x.shape[last]
     re, im = along(cos / n, x, last), along(-sin / n, x, last)
@@ -98,10 +138,21 @@ def fourier_analysis(x: Array, modes: Sequence[int]) -> tuple[Array, Array]:
     return re, im
 
 
-def fourier_synthesis(re: Array, im: Array, modes: Sequence[int], grid: Sequence[int]) -> Array:
+def fourier_synthesis(
+    re: Array, im: Array, modes: Sequence[int], grid: Sequence[int], transform: str = "matrix"
+) -> Array:
     """The real field ``[*grid, ...]`` of kept Fourier coefficients; the inverse of :func:`fourier_analysis`."""
     frequencies = kept_frequencies(modes)
     last = len(modes) - 1
+    if transform == "fft":
+        z = jax.lax.complex(re, im)
+        for axis in range(last):
+            m = modes[axis]  # frequencies 0 .. m-1, zeros, then -m .. -1: the order of the FFT
+            low, high = jax.lax.slice_in_dim(z, m, 2 * m, axis=axis), jax.lax.slice_in_dim(z, 0, m, axis=axis)
+            z = jnp.concatenate([_pad_to(low, grid[axis] - m, axis), high], axis=axis)
+            z = jnp.fft.ifft(z, axis=axis, norm="forward")
+        # One axis at a time: irfftn of spectra that are not Hermitian differs between CPU and GPU before jax 0.10.
+        return jnp.fft.irfft(_pad_to(z, grid[last] // 2 + 1, last), grid[last], axis=last, norm="forward")
     for axis in range(last):
         cos, sin = (w.T for w in _waves(frequencies[axis], grid[axis]))
         re, im = _rotate(cos, sin, re, im, axis)
