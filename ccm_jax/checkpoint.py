@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from ccm_jax.chart import FEATURES, Chart
@@ -28,7 +29,8 @@ _TREE, _METADATA = "tree", "metadata.json"
 def save(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] | None = None) -> Path:
     """Writes a tree of arrays and its metadata to a path that does not exist yet.
 
-    Everything goes to a sibling folder first, which is then moved: a kill leaves the old state or the new one.
+    Everything goes to a sibling folder first, which is then moved: a kill leaves the old state or the new one. Of
+    several processes every one calls this, on a shared file system; Orbax has each write its part.
 
     Args:
         path: the folder to make.
@@ -39,16 +41,27 @@ def save(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] | Non
         ValueError: if ``path`` exists.
     """
     path = Path(path).absolute()
-    if path.exists():
+    writer = jax.process_index() == 0
+    if writer and path.exists():
         raise ValueError(f"checkpoint.save: {path} exists, and nothing is overwritten; choose a new path or remove it.")
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
+    mine = f"-{os.getpid()}" if jax.process_count() == 1 else ""
+    partial = path.with_name(f"{path.name}.partial{mine}")
+    if writer:
+        if partial.exists():
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True)
+    _barrier(f"save {path}")
     ocp.save(partial / _TREE, tree)
-    (partial / _METADATA).write_text(json.dumps(metadata or {}, indent=1))
-    os.replace(partial, path)
+    if writer:
+        (partial / _METADATA).write_text(json.dumps(metadata or {}, indent=1))
+        os.replace(partial, path)
+    _barrier(f"saved {path}")
     return path
+
+
+def _barrier(name: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
 
 
 def load(path: str | os.PathLike[str], like: Any = None) -> Any:

@@ -11,9 +11,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from ccm_jax.chart import Chart
 from ccm_jax.metrics import relative_l2
+from ccm_jax.parallel import candidates_at_once, map_candidates, over_mesh, over_trajectories
 from ccm_jax.rollout import RolloutFn
 
 Array = jax.Array
@@ -49,27 +51,50 @@ def future_error(
     return relative_l2(future_frames(params, rollout_fn, trajectories, history=history, prefix=prefix), truth)
 
 
-@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix"))
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
 def future_error_sweep(
-    chart: Chart, rollout_fn: RolloutFn, trajectories: Array, candidates: Array, *, history: int = 1, prefix: int = 4
+    chart: Chart,
+    rollout_fn: RolloutFn,
+    trajectories: Array,
+    candidates: Array,
+    *,
+    history: int = 1,
+    prefix: int = 4,
+    mesh: Mesh | None = None,
 ) -> Array:
     """The same for every candidate coordinate ``[n, d]``: ``[n, N, T_future]``."""
-    return jax.lax.map(
-        lambda c: future_error(chart(c), rollout_fn, trajectories, history=history, prefix=prefix), candidates
-    )
+
+    def errors(chart: Chart, x: Array, candidates: Array) -> Array:
+        def one(c: Array) -> Array:
+            return future_error(chart(c), rollout_fn, x, history=history, prefix=prefix)
+
+        return map_candidates(one, candidates, candidates_at_once(chart.origin, x, len(candidates)))
+
+    return over_mesh(errors, mesh)(chart, trajectories, candidates)
 
 
-@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix"))
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
 def future_error_each(
-    chart: Chart, rollout_fn: RolloutFn, trajectories: Array, coordinates: Array, *, history: int = 1, prefix: int = 4
+    chart: Chart,
+    rollout_fn: RolloutFn,
+    trajectories: Array,
+    coordinates: Array,
+    *,
+    history: int = 1,
+    prefix: int = 4,
+    mesh: Mesh | None = None,
 ) -> Array:
     """The same with a coordinate, and so weights, of its own for each trajectory: ``coordinates [N, d]``."""
 
-    def one(pair: tuple[Array, Array]) -> Array:
-        coordinate, trajectory = pair
-        return future_error(chart(coordinate), rollout_fn, trajectory[None], history=history, prefix=prefix)[0]
+    def errors(chart: Chart, x: Array, coordinates: Array) -> Array:
+        def one(pair: tuple[Array, Array]) -> Array:
+            coordinate, trajectory = pair
+            return future_error(chart(coordinate), rollout_fn, trajectory[None], history=history, prefix=prefix)[0]
 
-    return jax.lax.map(one, (coordinates, trajectories))
+        size = candidates_at_once(chart.origin, x[:1], len(x))
+        return jax.lax.map(one, (coordinates, x), batch_size=size if size > 1 else None)
+
+    return over_trajectories(errors, mesh)(chart, trajectories, coordinates)
 
 
 def as_error(values: Any) -> Array:

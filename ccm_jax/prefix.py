@@ -8,11 +8,13 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from ccm_jax._checks import is_traced
 from ccm_jax.chart import Chart, as_coordinate
 from ccm_jax.coordinate import Readout
 from ccm_jax.metrics import relative_l2
+from ccm_jax.parallel import candidates_at_once, map_candidates, over_mesh
 from ccm_jax.rollout import RolloutFn
 
 Array = jax.Array
@@ -37,7 +39,7 @@ def plane_bank(bank: Any, gates: Any) -> Array:
     return jnp.concatenate([jnp.zeros((1, 2)), jnp.stack([alpha.ravel(), gate.ravel()], axis=-1)])
 
 
-@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "frames", "chunk"))
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "frames", "chunk", "mesh"))
 def prefix_errors(
     chart: Chart,
     rollout_fn: RolloutFn,
@@ -47,6 +49,7 @@ def prefix_errors(
     history: int = 1,
     frames: int = 4,
     chunk: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Array:
     """Rolls every candidate over the observed frames of every trajectory, in one compiled call.
 
@@ -59,20 +62,22 @@ def prefix_errors(
         candidates: coordinates ``[n, d]``.
         history: frames in the model's window.
         frames: the K scored frames.
-        chunk: candidates that run side by side (each with weights of its own); by default one on a CPU, which
-            is fastest there, and all of them on an accelerator.
+        chunk: candidates that run side by side, each with weights of its own; by default one on a CPU, which is
+            fastest there, and as many as fit on an accelerator, see :func:`~ccm_jax.parallel.candidates_at_once`.
+        mesh: devices over which candidates and trajectories are spread, of :func:`~ccm_jax.parallel.make_mesh`.
 
     Returns:
         Relative L2 error ``[n, N, frames]``; NaN or infinite where a rollout diverged.
     """
-    window, truth = prefix[:, :history], prefix[:, history : history + frames]
 
-    def error(candidate: Array) -> Array:
-        return relative_l2(rollout_fn(chart(candidate), window, frames), truth)
+    def errors(chart: Chart, prefix: Array, candidates: Array) -> Array:
+        window, truth = prefix[:, :history], prefix[:, history : history + frames]
+        size = candidates_at_once(chart.origin, prefix, len(candidates)) if chunk is None else chunk
+        return map_candidates(
+            lambda c: relative_l2(rollout_fn(chart(c), window, frames), truth), candidates, min(size, len(candidates))
+        )
 
-    if chunk is None:
-        chunk = 1 if jax.default_backend() == "cpu" else len(candidates)
-    return jax.lax.map(error, candidates, batch_size=chunk if chunk > 1 else None)
+    return over_mesh(errors, mesh)(chart, prefix, candidates)
 
 
 def coordinate_from_prefix(
@@ -85,6 +90,7 @@ def coordinate_from_prefix(
     frames: int = 4,
     batch: Literal["each", "pooled"] | None = None,
     chunk: int | None = None,
+    mesh: Mesh | None = None,
     home: Any = None,
     margin: float = 0.0,
 ) -> Readout:
@@ -103,6 +109,7 @@ def coordinate_from_prefix(
             the readout get a leading axis ``N``); ``"pooled"`` for one coordinate of a batch that is known
             to come from one regime.
         chunk: candidates that run side by side; see :func:`prefix_errors`.
+        mesh: devices to spread over; see :func:`prefix_errors`.
         home: a candidate ``[d]`` that is left only on evidence, for instance the anchor's coordinate on a gated
             chart; see :func:`leave_home`.
         margin: the evidence that is asked for.
@@ -135,7 +142,9 @@ def coordinate_from_prefix(
     if not is_traced(prefix) and not bool(jnp.all(jnp.isfinite(prefix))):
         frame = int(np.argwhere(~np.isfinite(np.asarray(prefix)))[0, 1])
         raise ValueError(f"{name}: prefix holds NaN or infinite values, first in frame {frame}; mend or drop it.")
-    errors = prefix_errors(chart, rollout_fn, prefix, candidates, history=history, frames=frames, chunk=chunk)
+    errors = prefix_errors(
+        chart, rollout_fn, prefix, candidates, history=history, frames=frames, chunk=chunk, mesh=mesh
+    )
     losses = errors.mean(axis=-1).T  # [N, n]
 
     def chosen(losses: Array) -> Readout:

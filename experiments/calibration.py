@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ccm_jax.coordinate_map import CoordinateMap
-from ccm_jax.evaluate import future_error, future_error_each, future_error_sweep
+from ccm_jax.evaluate import future_error
 from experiments import data
 from experiments.evaluation import (
     Evidence,
@@ -18,11 +18,12 @@ from experiments.evaluation import (
     bank_of,
     best_coordinate,
     chart_of,
-    column,
+    errors_each,
     in_groups,
     mean_error,
     plane_of,
     prefix_readout,
+    sweep_errors,
 )
 from experiments.progress import bar
 
@@ -52,13 +53,11 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
         readout leaves the anchor, and for each that was tried the error by regime over the anchor's, ``[R]``.
     """
     chart, bank = chart_of(family), bank_of(config)
-    shape = {"history": family.history, "prefix": config.calibration.frames}
     s, best, sweeps = [], [], []
     with bar("calibration", len(validation)) as advance:
         for value, x in zip(config.regimes.validation, validation, strict=True):
             x = jnp.asarray(x)
-            errors = in_groups(lambda g: future_error_sweep(chart, family.rollout_fn, g, column(bank), **shape), x)
-            sweep = [mean_error(e) for e in errors]
+            sweep = [mean_error(e) for e in sweep_errors(config, family, chart, x)]
             s.append(data.coordinate_of(config, value))
             best.append(best_coordinate(bank, sweep))
             sweeps.append(sweep)
@@ -98,7 +97,7 @@ def evidence_errors(config: ConfigDict, family: Family, validation: np.ndarray) 
         for skip in skips:
             free = prefix_readout(config, family, plane, x, Evidence(skip, 0.0))
             coordinate = jnp.broadcast_to(free.coordinate, (len(x), 2))
-            away = np.asarray(future_error_each(plane, family.rollout_fn, x, coordinate, **shape)).mean(axis=-1)
+            away = errors_each(config, family, plane, x, coordinate).mean(axis=-1)
             losses = np.asarray(free.losses)
             gain = 1 - losses.min(axis=1) / losses[:, 0]  # the first candidate is the anchor
             for margin in margins:

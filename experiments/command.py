@@ -17,6 +17,11 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment by name, with an optional size: NAME[:smoke|:paper].", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config>.")
+_CACHE = flags.DEFINE_boolean("compilation_cache", True, "Keep compiled programs in the user's cache folder.")
+_DISTRIBUTED = flags.DEFINE_boolean("distributed", False, "Join the processes that Slurm, a TPU pod or MPI started.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where nothing tells of the others.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes, with --coordinator.")
+_PROCESS = flags.DEFINE_integer("process", None, "The number of this one, with --coordinator.")
 _SEED = flags.DEFINE_integer("seed", None, "Seed of everything random; default: the configuration's.")
 
 
@@ -55,9 +60,17 @@ def run(main: Callable[..., None], doc: str | None) -> None:
             raise app.UsageError(f"--config is needed; there are: {', '.join(configs.names())}")
         logging.set_verbosity(logging.WARNING)  # Orbax tells every file that it touches
         # Imported late, so that --help and a wrong name answer at once.
+        from experiments import runtime
         from experiments.checks import check_config
+        from experiments.progress import console
         from experiments.stages import Run
         from experiments.workdir import alone, open_workdir
+
+        if _DISTRIBUTED.value or _COORDINATOR.value:
+            runtime.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+        if _CACHE.value:
+            runtime.keep_compiled()
+        console.quiet = not runtime.is_writer()
 
         config = _CONFIG.value
         if _SEED.value is not None:

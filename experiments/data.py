@@ -9,11 +9,13 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from ccm_jax.coordinate import normalised_coordinate
+from ccm_jax.parallel import CANDIDATE, DATA
 from ccm_jax.rollout import repeat, rollout
+from experiments.runtime import mesh
 from experiments.systems import SYSTEMS, regime_parameters, stored_channels
 
 Array = jax.Array
@@ -38,7 +40,7 @@ def simulate(config: ConfigDict, value: float, count: int, purpose: str, first: 
 def simulate_batches(
     config: ConfigDict, value: float, count: int, purpose: str, first: int = 0
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """Simulates one regime, batch by batch, on all local devices.
+    """Simulates one regime, batch by batch, spread over all devices of all processes; every process gets it whole.
 
     Args:
         config: the experiment.
@@ -55,15 +57,14 @@ def simulate_batches(
     Raises:
         ValueError: if a trajectory is not finite, with regime, frame and remedy.
     """
-    key = jax.random.fold_in(jax.random.key(config.seed), PURPOSES[purpose])
+    key = jax.random.key_data(jax.random.fold_in(jax.random.key(config.seed), PURPOSES[purpose]))
     parts = {name: config[name].to_dict() for name in ("physics", "axis", "solver", "initial")}
     stored = {"grid": config.data.grid, "channels": stored_channels(config)}
     spec = json.dumps(parts | stored | {"system": config.system}, sort_keys=True)
-    mesh = jax.make_mesh((jax.local_device_count(),), ("data",), (AxisType.Auto,), devices=jax.local_devices())
-    size = BATCH * mesh.size
+    size = BATCH * jax.device_count()
     for start in range(0, count, size):  # the last batch is filled up, so that one shape compiles
-        numbers = jax.device_put(first + start + jnp.arange(size), NamedSharding(mesh, PartitionSpec("data")))
-        frames, courant = _simulate_batch(jnp.asarray(value, jnp.float32), key, numbers, spec=spec)
+        numbers = first + start + np.arange(size)
+        frames, courant = _simulate_batch(np.float32(value), np.asarray(key), numbers, spec=spec, mesh=mesh())
         trajectories = np.asarray(frames)[: count - start]
         finite = np.isfinite(trajectories).reshape(*trajectories.shape[:2], -1).all(axis=-1)
         if not finite.all():
@@ -75,9 +76,10 @@ def simulate_batches(
         yield trajectories, float(jnp.max(courant))
 
 
-@functools.partial(jax.jit, static_argnames="spec")
-def _simulate_batch(value: Array, key: Array, numbers: Array, *, spec: str) -> tuple[Array, Array]:
+@functools.partial(jax.jit, static_argnames=("spec", "mesh"))
+def _simulate_batch(value: Array, key: Array, numbers: Array, *, spec: str, mesh: Mesh | None) -> tuple[Array, Array]:
     """Trajectories for sample numbers ``[N]``; compiled once for all regimes of a specification (JSON)."""
+    key = jax.random.wrap_key_data(key)
     config = ConfigDict(json.loads(spec))
     system, solver, grid = SYSTEMS[config.system], config.solver, (config.grid, config.grid)
     parameters = regime_parameters(config, value)
@@ -90,4 +92,8 @@ def _simulate_batch(value: Array, key: Array, numbers: Array, *, spec: str) -> t
         courant = system.courant(config, parameters, frames)
         return jax.vmap(lambda state: system.store(state, grid)[..., jnp.array(channels)])(frames), courant
 
-    return jax.vmap(one)(numbers)
+    if mesh is None:
+        return jax.vmap(one)(numbers)
+    whole, cut = (NamedSharding(mesh, PartitionSpec(axes)) for axes in ((), (CANDIDATE, DATA)))
+    simulated = jax.vmap(one)(jax.lax.with_sharding_constraint(numbers, cut))
+    return jax.lax.with_sharding_constraint(jax.lax.with_sharding_constraint(simulated, cut), whole)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ccm_jax import Chart, Gated, Readout, fit_chart, leave_home, paper_bank, plane_bank, prefix_errors, refine_readout
@@ -21,6 +22,7 @@ from ccm_jax.evaluate import (
     split_future,
 )
 from ccm_jax.geometry import residual_geometry
+from ccm_jax.parallel import place
 from ccm_jax.prefix import select
 from ccm_jax.rollout import RolloutFn
 from experiments import data
@@ -68,6 +70,7 @@ class Family(NamedTuple):
         high: the expert at the high end.
         rollout_fn: the model in physical units, ``(params, window, steps) -> frames``.
         history: frames in the window.
+        mesh: devices that share the work, or None.
     """
 
     anchor: Params
@@ -75,6 +78,7 @@ class Family(NamedTuple):
     high: Params
     rollout_fn: RolloutFn
     history: int
+    mesh: Mesh | None = None
 
 
 def bank_of(config: ConfigDict) -> np.ndarray:
@@ -173,7 +177,7 @@ def evaluate_regime(
     """All methods on the trajectories ``x [N, T, H, W, C]`` of the regime at ``value``."""
     bank, s, rollout_fn = bank_of(config), data.coordinate_of(config, value), family.rollout_fn
     shape = {"history": family.history, "prefix": config.calibration.frames}
-    sweep = in_groups(lambda g: future_error_sweep(line, rollout_fn, g, column(bank), **shape), x)
+    sweep = sweep_errors(config, family, line, x)
 
     def fixed(params: Params) -> np.ndarray:
         return in_groups(lambda g: future_error(params, rollout_fn, g, **shape)[None], x)[0]
@@ -185,7 +189,7 @@ def evaluate_regime(
     def by_readout(readout: Readout) -> np.ndarray:
         if config.calibration.pooled:
             return fixed(plane(readout.coordinate[0]))
-        return np.asarray(future_error_each(plane, rollout_fn, x, readout.coordinate, **shape))
+        return errors_each(config, family, plane, x, readout.coordinate)
 
     prefix, paper = prefix_readout(config, family, plane, x, evidence), paper_readout(config, family, plane, x)
     scale = clipped(config, float(fitted(s)))
@@ -245,14 +249,32 @@ def paper_readout(config: ConfigDict, family: Family, plane: Chart, x: Array) ->
 def _by_prefix(
     config: ConfigDict, family: Family, plane: Chart, candidates: np.ndarray, observed: Array, frames: int
 ) -> Readout:
-    c = jnp.asarray(candidates, jnp.float32)
-    how: dict[str, Any] = {"history": family.history, "frames": frames}
-    errors = in_groups(lambda g: prefix_errors(plane, family.rollout_fn, g, c, **how), observed)
+    c, mesh = jnp.asarray(candidates, jnp.float32), family.mesh
+    how: dict[str, Any] = {"history": family.history, "frames": frames, "mesh": mesh}
+    spread, bank = place((plane, c), mesh)
+    errors = in_groups(lambda g: prefix_errors(spread, family.rollout_fn, place(g, mesh), bank, **how), observed, mesh)
     losses = errors.mean(axis=-1)  # [n, N]
     losses = losses.mean(axis=1)[None] if config.calibration.pooled else losses.T
     return jax.vmap(select, in_axes=(None, 0))(c, jnp.asarray(losses))
 
 
-def in_groups(errors: Callable[[Array], Array], x: Array) -> np.ndarray:
+def sweep_errors(config: ConfigDict, family: Family, line: Chart, x: Array) -> np.ndarray:
+    """Future errors ``[n, N, T_future]`` of every coordinate of the bank on the trajectories of a regime."""
+    mesh, how = family.mesh, {"history": family.history, "prefix": config.calibration.frames}
+    spread, bank = place((line, column(bank_of(config))), mesh)
+    return in_groups(
+        lambda g: future_error_sweep(spread, family.rollout_fn, place(g, mesh), bank, mesh=mesh, **how), x, mesh
+    )
+
+
+def errors_each(config: ConfigDict, family: Family, plane: Chart, x: Array, coordinates: Any) -> np.ndarray:
+    """Future errors ``[N, T_future]`` with a coordinate of its own for each trajectory."""
+    mesh, how = family.mesh, {"history": family.history, "prefix": config.calibration.frames}
+    spread, x, coordinates = place((plane, x, coordinates), mesh)
+    return np.asarray(future_error_each(spread, family.rollout_fn, x, coordinates, mesh=mesh, **how))
+
+
+def in_groups(errors: Callable[[Array], Array], x: Array, mesh: Mesh | None = None) -> np.ndarray:
     """Applies ``errors``, ``[N, T, ...] -> [n, N, T']``, to a few trajectories at a time, which a CPU's cache holds."""
-    return np.concatenate([np.asarray(errors(x[i : i + GROUP])) for i in range(0, len(x), GROUP)], axis=1)
+    size = GROUP * (1 if mesh is None else mesh.shape["data"])
+    return np.concatenate([np.asarray(errors(x[i : i + size])) for i in range(0, len(x), size)], axis=1)

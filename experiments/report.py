@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from experiments.evaluation import METHODS
 from experiments.progress import finished
 from experiments.results import collect, headline, to_csv
+from experiments.runtime import is_writer
 from experiments.stages import Run, Stages
 from experiments.store import finite, read_json, run_stage, write_json
 from experiments.systems import stored_channels
@@ -28,13 +29,15 @@ def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
     """Makes the report if it is not there yet, puts it into ``workdir``, and returns its numbers."""
 
     def build(work: Path) -> None:
+        if not is_writer():
+            return
         results = collect(run.config, stages)
         write_json(work / "results.json", results)
         (work / "results.csv").write_text(to_csv(results))
         write_page(results, stages, work)
 
     stage = run_stage(run.root, "report", {"name": run.config.name}, stages, build, version=VERSION)
-    for name in OUTPUTS:
+    for name in OUTPUTS if is_writer() else ():
         _publish(stage.path / name, workdir / name)
     finished(stage, "report.html, results.json, results.csv, figures/")
     return read_json(stage.path / "results.json")

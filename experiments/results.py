@@ -65,7 +65,8 @@ def summarise(regimes: list[dict[str, Any]], per_trajectory: dict[str, np.ndarra
     ratios = {row["value"]: _over_anchor(row["errors"]) for row in regimes}
     worst = max(ratios, key=lambda value: ratios[value])
     summary["harm"] = {"value": worst, "above_anchor": ratios[worst] - 1}
-    summary["best_correlation"] = float(np.corrcoef(s, best)[0, 1]) if len(s) > 1 else float("nan")
+    varies = np.ptp(s) > 0 and np.ptp(best) > 0
+    summary["best_correlation"] = float(np.corrcoef(s, best)[0, 1]) if varies else float("nan")
     for split, chosen in (("ood", ood), ("id", ~ood)):
         means = {name: mean_error(errors[chosen]) for name, errors in per_trajectory.items()} if chosen.any() else {}
         summary[f"{split}_error"] = means
@@ -153,5 +154,7 @@ def headline(results: dict[str, Any]) -> list[str]:
     if harm["above_anchor"] is not None:
         where = f"at {harm['value']:g}, its worst regime, against the anchor"
         lines.append(f"  CCM-Prefix {harm['above_anchor']:+.1%} error {where}")
-    lines.append(f"  correlation of the best coordinate with the physical one {summary['best_correlation']:.4f}")
+    r = summary["best_correlation"]
+    told = f"{r:.4f}" if r is not None else "is not defined: one of them is the same everywhere"
+    lines.append(f"  correlation of the best coordinate with the physical one {told}")
     return lines

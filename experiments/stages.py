@@ -18,11 +18,12 @@ from ml_collections import ConfigDict
 from ccm_jax import checkpoint
 from ccm_jax.models import Model, make_model
 from ccm_jax.normalize import Normalization, fit_normalization, normalized
-from ccm_jax.rollout import make_rollout
+from ccm_jax.rollout import Apply, make_rollout
 from experiments import data
 from experiments.calibration import calibrate, load_map
 from experiments.evaluation import Evidence, Family, evaluate
 from experiments.progress import bar, finished
+from experiments.runtime import is_writer, mesh
 from experiments.store import RECORD, Stage, provenance, read_json, run_stage, write_json
 from experiments.systems import stored_channels
 from experiments.training import fit
@@ -109,17 +110,21 @@ def simulated(run: Run, name: str, plan: Sequence[tuple[float, int, str]]) -> St
 
     def build(work: Path) -> dict[str, float]:
         # Written as it comes: data may be larger than memory.
-        file = np.lib.format.open_memmap(work / "trajectories.npy", mode="w+", dtype=np.float32, shape=shape)
+        path, file = work / "trajectories.npy", None
+        if is_writer():
+            file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
         reached = 0.0
         with bar(name, len(plan)) as advance:
             for i, (value, count, purpose) in enumerate(plan):
                 # Samples of one purpose are numbered through its regimes; a pair has the same ones twice.
                 first, done = 0 if purpose == "pair" else i * count, 0
                 for batch, courant in data.simulate_batches(config, value, count, purpose, first):
-                    file[i, done : done + len(batch)] = batch
+                    if file is not None:
+                        file[i, done : done + len(batch)] = batch
                     done, reached = done + len(batch), max(reached, courant)
                 advance(1, "")
-        file.flush()
+        if file is not None:
+            file.flush()
         return {"courant": reached}
 
     settings = settings_of(config, "system", "physics", "axis", "solver", "initial", "seed")
@@ -166,7 +171,9 @@ def anchor_more(run: Run, support: Stage, first: Stage) -> Stage:
     steps = 2 * run.config.finetune.steps
 
     def build(work: Path) -> dict[str, float]:
-        return _finetune(run, "anchor_more", first, load_trajectories(support), MORE, work, steps)
+        normalization, apply = _normalized_model(run, first)
+        x, start = load_trajectories(support), load_params(first, "anchor")
+        return _fit(run, "anchor_more", apply, start, x, MORE, work, normalization, steps)
 
     settings = settings_of(run.config, "finetune", "seed")
     stage = run_stage(run.root, "anchor_more", settings, (support, first), build, version=VERSIONS["train"])
@@ -179,9 +186,10 @@ def endpoints(run: Run, ends: Stage, first: Stage) -> Stage:
     orders = (PAIR, PAIR) if config.finetune.paired else (LOW, HIGH)
 
     def build(work: Path) -> dict[str, float]:
-        x = load_trajectories(ends)
+        x, start = load_trajectories(ends), load_params(first, "anchor")
+        normalization, apply = _normalized_model(run, first)
         facts = [
-            _finetune(run, name, first, x[i], orders[i], work, config.finetune.steps)
+            _fit(run, name, apply, start, x[i], orders[i], work, normalization, config.finetune.steps)
             for i, name in enumerate(("low", "high"))
         ]
         return {key: sum(f[key] for f in facts) for key in facts[0]}
@@ -191,10 +199,9 @@ def endpoints(run: Run, ends: Stage, first: Stage) -> Stage:
     return _trained(stage, config.finetune.steps, "low", "high")
 
 
-def _finetune(run: Run, name: str, first: Stage, x: np.ndarray, order: int, work: Path, steps: int) -> dict[str, float]:
+def _normalized_model(run: Run, first: Stage) -> tuple[Normalization, Apply]:
     normalization = load_normalization(first)
-    apply = normalized(model_of(run.config).apply, normalization)
-    return _fit(run, name, apply, load_params(first, "anchor"), x, order, work, normalization, steps)
+    return normalization, normalized(model_of(run.config).apply, normalization)
 
 
 def _fit(
@@ -249,9 +256,9 @@ def load_normalization(first: Stage) -> Normalization:
 
 def load_family(run: Run, first: Stage, experts: Stage) -> Family:
     """Anchor, experts, and the model that they are weights of."""
-    apply = normalized(model_of(run.config).apply, load_normalization(first))
+    _, apply = _normalized_model(run, first)
     weights = (load_params(first, "anchor"), load_params(experts, "low"), load_params(experts, "high"))
-    return Family(*weights, make_rollout(apply), run.config.model.history)
+    return Family(*weights, make_rollout(apply), run.config.model.history, mesh())
 
 
 def calibration(run: Run, validation: Stage, first: Stage, experts: Stage) -> Stage:
@@ -280,7 +287,8 @@ def evaluation(run: Run, test: Stage, first: Stage, more: Stage, experts: Stage,
         fitted, evidence = load_map(choices), Evidence(**choices["evidence"])
         more_params = load_params(more, "anchor_more")
         tables, arrays = evaluate(run.config, family, more_params, fitted, evidence, load_trajectories(test))
-        np.savez(work / "evaluation.npz", allow_pickle=False, **arrays)
+        if is_writer():
+            np.savez(work / "evaluation.npz", allow_pickle=False, **arrays)
         write_json(work / "evaluation.json", tables)
 
     settings = settings_of(run.config, "calibration", "axis", "model")

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.runtime import agree, barrier, is_writer
+
 RECORD = "stage.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -53,7 +55,8 @@ def run_stage(
         name: name of the stage.
         settings: JSON-able; everything beside the inputs that the result depends on.
         inputs: the stages it reads.
-        build: writes the result into the folder it is given, which still holds what a killed run left there.
+        build: writes the result into the folder it is given, which still holds what a killed run left there. It
+            runs on every process, and only the writer writes plain files.
             It may return facts for the record; ``seconds_before`` among them counts work done before a kill.
         version: of the code of ``build``.
 
@@ -62,17 +65,21 @@ def run_stage(
     """
     key = stage_key(name, settings, inputs, version)
     final, work = root / f"{name}-{key}", root / f".{name}-{key}.partial"
-    if final.exists():
+    if agree(final.exists()):
         record = _read_record(final)
         return Stage(name, key, final, record["seconds"], False)
-    work.mkdir(parents=True, exist_ok=True)
+    if is_writer():
+        work.mkdir(parents=True, exist_ok=True)
+    barrier(f"begin {name}")
     begin = time.perf_counter()
     facts = build(work) or {}
     seconds = time.perf_counter() - begin + facts.pop("seconds_before", 0.0)
     record = {"name": name, "key": key, "version": version, "seconds": seconds, "settings": settings}
     record |= {"inputs": [stage.path.name for stage in inputs], "facts": facts, **provenance()}
-    (work / RECORD).write_text(json.dumps(record, indent=1, default=list))
-    os.replace(work, final)
+    if is_writer():
+        (work / RECORD).write_text(json.dumps(record, indent=1, default=list))
+        os.replace(work, final)
+    barrier(f"end {name}")
     return Stage(name, key, final, seconds, True)
 
 
@@ -114,7 +121,12 @@ def provenance() -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON to a new file, then moves it over the old one. Numbers that are not finite become null."""
+    """Writes JSON to a new file, then moves it over the old one. Numbers that are not finite become null.
+
+    Of several processes, the writer does.
+    """
+    if not is_writer():
+        return
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(finite(content), indent=1, allow_nan=False))
     os.replace(partial, path)

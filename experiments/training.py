@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import time
 from pathlib import Path
@@ -13,12 +14,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ccm_jax import checkpoint
+from ccm_jax.parallel import batch_axes, place
 from ccm_jax.rollout import Apply
 from ccm_jax.train import TrainState, batch_order, init_state, make_loss, make_optimizer, train_chunk
 from experiments.progress import bar
+from experiments.runtime import agree, is_writer, mesh
 
 Array = jax.Array
 Params = Any
+
+# The same object for the same arguments: a chunk compiles once for both experts of a pair.
+_optimizer, _loss = functools.cache(make_optimizer), functools.cache(make_loss)
 
 
 def fit(
@@ -54,23 +60,28 @@ def fit(
     Raises:
         ValueError: if the loss stops being finite, with the step and what to change.
     """
-    if (work / name).exists():
+    if agree((work / name).exists()):
         return checkpoint.load_metadata(work / name)["facts"]
-    optimizer = make_optimizer(settings.learning_rate, steps)
-    loss_fn = make_loss(apply, history=history, unroll=settings.unroll)
+    optimizer = _optimizer(settings.learning_rate, steps)
+    loss_fn = _loss(apply, history=history, unroll=settings.unroll)
     frames = history + settings.unroll
-    x = jnp.asarray(trajectories.reshape(-1, *trajectories.shape[-4:]))
+    devices = mesh()
+    x = place(trajectories.reshape(-1, *trajectories.shape[-4:]), devices)
+    cut = batch_axes(devices, settings.batch_size)
     count = x.shape[0] * (x.shape[1] - frames + 1)
 
     # A copy, because chunks reuse the memory of the state that they are given.
     state = init_state(jax.tree.map(jnp.copy, start), optimizer)
     state, losses, seconds_before = _restore(work / f"{name}-steps", state)
+    state = place(state, devices)
     begin = time.perf_counter()
     with bar(name, steps, len(losses)) as advance:
         while len(losses) < steps:
             first = len(losses)
             order = batch_order(seed, first, min(settings.chunk, steps - first), count, settings.batch_size)
-            state, new = train_chunk(state, x, order, loss_fn=loss_fn, optimizer=optimizer, frames=frames)
+            state, new = train_chunk(
+                state, x, place(order, devices, None, cut), loss_fn=loss_fn, optimizer=optimizer, frames=frames
+            )
             losses = np.concatenate([losses, np.asarray(new)])
             if not np.isfinite(losses).all():
                 raise ValueError(
@@ -81,10 +92,12 @@ def fit(
             if len(losses) % settings.save_every == 0 and len(losses) < steps:
                 _save(work / f"{name}-steps", state, losses, seconds_before + time.perf_counter() - begin)
     facts = {"final_loss": float(losses[-settings.chunk :].mean()), "seconds_before": seconds_before}
-    np.save(work / f"{name}-losses.npy", losses)
+    if is_writer():
+        np.save(work / f"{name}-losses.npy", losses)
     spent = facts | {"seconds_before": seconds_before + time.perf_counter() - begin}
     checkpoint.save(work / name, state.params, metadata | {"facts": spent})
-    shutil.rmtree(work / f"{name}-steps", ignore_errors=True)
+    if is_writer():
+        shutil.rmtree(work / f"{name}-steps", ignore_errors=True)
     return facts
 
 
@@ -92,15 +105,14 @@ def _save(folder: Path, state: TrainState, losses: np.ndarray, seconds: float) -
     """Writes a new checkpoint, then removes older ones: at any moment there is a whole one."""
     older = list(folder.glob("*"))
     checkpoint.save(folder / f"{len(losses):08d}", {"state": state, "losses": losses}, {"seconds": seconds})
-    for path in older:
+    for path in older if is_writer() else ():
         shutil.rmtree(path)
 
 
 def _restore(folder: Path, fresh: TrainState) -> tuple[TrainState, np.ndarray, float]:
-    finished = sorted(path for path in folder.glob("*") if path.name.isdigit())
-    if not finished:
+    steps = agree(max((int(path.name) for path in folder.glob("*") if path.name.isdigit()), default=0))
+    if not steps:
         return fresh, np.zeros(0, np.float32), 0.0
-    losses = np.zeros(int(finished[-1].name), np.float32)
-    stored = checkpoint.load(finished[-1], like={"state": fresh, "losses": losses})
-    state = jax.tree.map(jnp.asarray, stored["state"])
-    return state, stored["losses"], checkpoint.load_metadata(finished[-1])["seconds"]
+    newest, losses = folder / f"{steps:08d}", np.zeros(steps, np.float32)
+    stored = checkpoint.load(newest, like={"state": fresh, "losses": losses})
+    return stored["state"], stored["losses"], checkpoint.load_metadata(newest)["seconds"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from experiments.runtime import barrier, is_writer
 from experiments.store import write_json
 
 try:
@@ -22,11 +23,17 @@ OWNER = "run.json"
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Keeps other processes out of the folder of a run; the lock goes with the process, however that ends.
+    """Keeps other runs out of the folder of a run; the lock goes with the process, however that ends.
+
+    Of a run of several processes the writer holds it.
 
     Raises:
         ValueError: if another process works there.
     """
+    if not is_writer():
+        barrier("alone")
+        yield
+        return
     with (path / ".lock").open("a+") as file:
         if fcntl is not None:
             try:
@@ -40,6 +47,7 @@ def alone(path: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        barrier("alone")
         yield
 
 
@@ -50,6 +58,8 @@ def open_workdir(path: Path, config: ConfigDict) -> Path:
         ValueError: if the folder belongs to another configuration or size, or holds files of another origin.
     """
     mine = {"config": config.name, "size": config.size}
+    if not is_writer():
+        return path  # the writer looks, and makes it
     owner = path / OWNER
     if owner.exists():
         try:

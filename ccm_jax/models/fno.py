@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -14,6 +15,7 @@ from ccm_jax.models import spectral
 Array = jax.Array
 
 BOUNDARIES = ("periodic", "padded", "zero-flux")
+ACTIVATIONS = {"gelu": nn.gelu, "gelu_exact": partial(nn.gelu, approximate=False)}
 
 
 class SpectralConv(nn.Module):
@@ -69,7 +71,11 @@ class FNO(nn.Module):
         boundary: ``"periodic"``; ``"padded"``, zeros beyond the far walls; or ``"zero-flux"``, a cosine
             basis that satisfies zero flux exactly and costs half.
         padding: fraction of each side that ``"padded"`` adds.
+        lifting: hidden channels of the lift, as a multiple of ``width``; 0 is a lift by one linear map.
         projection: hidden channels of the projection, as a multiple of ``width``.
+        channel_mlp: hidden channels of a pointwise network behind each layer, as a fraction of ``width``; 0 is none.
+        activation: ``"gelu"``, by tanh, or ``"gelu_exact"``, by the error function.
+        twice: whether the activation between layers acts twice, as neuraloperator's does without a channel MLP.
         grid_channels: whether the coordinates of each point are appended to the input.
         residual: whether the network predicts the increment over the newest frame.
         transform: ``"matrix"``, ``"fft"``, or ``"auto"``, the faster one on this device and grid.
@@ -92,7 +98,11 @@ class FNO(nn.Module):
     out_channels: int = 1
     boundary: str = "periodic"
     padding: float = 0.125
+    lifting: int = 0
     projection: int = 2
+    channel_mlp: float = 0.0
+    activation: str = "gelu"
+    twice: bool = False
     grid_channels: bool = True
     residual: bool = True
     transform: str = "auto"
@@ -103,6 +113,8 @@ class FNO(nn.Module):
         d = len(self.modes)
         if self.boundary not in BOUNDARIES:
             raise ValueError(f"FNO: boundary is {self.boundary!r}, expected one of {BOUNDARIES}.")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"FNO: activation is {self.activation!r}, expected one of {tuple(ACTIVATIONS)}.")
         if window.ndim != d + 3:
             raise ValueError(
                 f"FNO: window has shape {window.shape}, expected [N, history, *space, C] with {d} space axes "
@@ -117,19 +129,29 @@ class FNO(nn.Module):
         def dense(features: int, name: str) -> nn.Dense:
             return nn.Dense(features, dtype=self.dtype, param_dtype=jnp.float32, name=name)
 
-        v = dense(self.width, "lift")(x)
+        act = ACTIVATIONS[self.activation]
+        v = act(dense(self.lifting * self.width, "lift_hidden")(x)) if self.lifting else x
+        v = dense(self.width, "lift")(v)
         extra = [round(self.padding * size) if self.boundary == "padded" else 0 for size in grid]
         v = jnp.pad(v, [(0, e) for e in extra] + [(0, 0), (0, 0)])
         for layer in range(self.depth):
             conv = SpectralConv(self.modes, self.boundary == "zero-flux", self.transform, name=f"spectral_{layer}")
-            v = conv(v.astype(x.dtype)).astype(v.dtype) + dense(self.width, f"pointwise_{layer}")(v)
-            if layer < self.depth - 1:
-                v = nn.gelu(v)
+            between = act if layer < self.depth - 1 else _identity
+            y = between(conv(v.astype(x.dtype)).astype(v.dtype) + dense(self.width, f"pointwise_{layer}")(v))
+            if self.channel_mlp:
+                gate = self.param(f"gate_{layer}", nn.initializers.ones, (self.width,))
+                hidden = act(dense(round(self.channel_mlp * self.width), f"channel_{layer}_0")(y))
+                y = between(dense(self.width, f"channel_{layer}_1")(hidden) + gate.astype(v.dtype) * v)
+            v = between(y) if self.twice else y
         v = v[tuple(slice(0, size) for size in grid)]
-        v = nn.gelu(dense(self.projection * self.width, "project_0")(v))
+        v = act(dense(self.projection * self.width, "project_0")(v))
         out = dense(self.out_channels, "project_1")(v)
         out = jnp.moveaxis(out, d, 0).astype(window.dtype)
         return window[:, -1, ..., : self.out_channels] + out if self.residual else out
+
+
+def _identity(x: Array) -> Array:
+    return x
 
 
 def _coordinates(grid: Sequence[int], n: int, boundary: str, dtype: jnp.dtype) -> Array:

@@ -1,0 +1,224 @@
+"""Our FNO beside neuraloperator's on PyTorch: training step, forward pass, compilation, memory.
+
+    pip install -e '.[bench]'
+    python -m benchmarks.fno --output docs/performance/fno.json
+
+Both hold the same weights, and are timed only after their outputs agree. A training step is forward, relative L2 loss,
+gradient, Adam and the choice of a batch, as an epoch is really run: ours in one compiled scan, PyTorch's in a loop, eager
+and by ``torch.compile``, of which the faster counts. Rounds are interleaved; figures are medians, ratios their time over
+ours. Compilation and peak memory are those of a process of its own for each.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks._measure import interleaved, machine, options, ratio, spread
+
+STEPS = 5  # training steps in one timed call
+CHANNELS = 2
+
+
+class Size(NamedTuple):
+    """One row: grid points a side, width, modes a side, batch."""
+
+    grid: int
+    width: int
+    modes: int
+    batch: int
+
+
+# The first three are what the goals are stated for.
+SIZES = [Size(32, 32, 12, 16), Size(64, 32, 12, 16), Size(64, 64, 16, 4)]
+MORE = [Size(32, 16, 8, 16), Size(32, 64, 12, 4), Size(64, 32, 16, 1), Size(128, 32, 16, 4), Size(256, 32, 16, 1)]
+
+
+def torch_model(size: Size) -> Any:
+    """neuraloperator's FNO without channel MLP, four layers."""
+    import torch
+    from neuralop.models import FNO
+
+    torch.manual_seed(0)
+    return FNO((2 * size.modes,) * 2, CHANNELS, CHANNELS, size.width, use_channel_mlp=False)
+
+
+def pairs(size: Size) -> np.ndarray:
+    """Samples of two frames, ``[64, 2, H, W, C]``."""
+    return np.random.default_rng(0).standard_normal((64, 2, size.grid, size.grid, CHANNELS), np.float32)
+
+
+def ours(size: Size, model: Any) -> tuple[Callable[[], Any], Callable[[], Any], np.ndarray]:
+    """Training of ``STEPS`` steps, a forward pass, and its output, from the weights of a PyTorch model."""
+    import jax
+    import jax.numpy as jnp
+
+    from ccm_jax.interop import fno_from_neuraloperator
+    from ccm_jax.models import make_model
+    from ccm_jax.train import batch_order, init_state, make_loss, make_optimizer, train_chunk
+
+    weights = {key: value.detach().numpy() for key, value in model.state_dict().items() if hasattr(value, "detach")}
+    arguments, params = fno_from_neuraloperator(weights)
+    apply = make_model("fno", **arguments).apply
+    x = jnp.asarray(pairs(size))
+    optimizer, loss_fn = make_optimizer(1e-3, 10_000), make_loss(apply)
+    held = [init_state(jax.tree.map(jnp.asarray, params), optimizer)]
+    order = jnp.asarray(batch_order(0, 0, STEPS, len(x), size.batch))
+    run, window = jax.jit(apply), x[: size.batch, :1]
+
+    def train() -> None:
+        held[0], losses = train_chunk(held[0], x, order, loss_fn=loss_fn, optimizer=optimizer)
+        losses.block_until_ready()
+
+    fixed = jax.tree.map(jnp.asarray, params)
+    return train, lambda: run(fixed, window).block_until_ready(), np.asarray(run(fixed, window))
+
+
+def theirs(size: Size, model: Any, compiled: bool) -> tuple[Callable[[], Any], Callable[[], Any], np.ndarray]:
+    """The same by PyTorch."""
+    import torch
+
+    x = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pairs(size), -1, 2)))
+    order = torch.from_numpy(np.random.default_rng(0).integers(0, len(x), (STEPS, size.batch)))
+    model = torch.compile(model) if compiled else model
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+
+    def train() -> None:
+        for rows in order:
+            start, truth = x[rows].unbind(1)
+            optimizer.zero_grad()
+            error, norm = ((model(start) - truth) ** 2).sum((1, 2, 3)), (truth**2).sum((1, 2, 3))
+            (error / norm).sqrt().mean().backward()
+            optimizer.step()
+
+    def forward() -> Any:
+        with torch.no_grad():
+            return model(x[: size.batch, 0])
+
+    return train, forward, np.moveaxis(forward().numpy(), 1, -1)
+
+
+def one(who: str, size: Size) -> dict[str, float]:
+    """Seconds to the end of the first training call, and the memory that training adds at its peak; alone."""
+    import torch
+
+    torch.set_num_threads(torch.get_num_threads())
+    model = torch_model(size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    train, _, _ = ours(size, model) if who == "ours" else theirs(size, model, who == "torch.compile")
+    begin = time.perf_counter()
+    train()
+    first = time.perf_counter() - begin
+    train()
+    return {"first_call": first, "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
+
+
+def alone(who: str, size: Size) -> dict[str, float] | None:
+    """:func:`one` in a process of its own; None if it fails."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.fno",
+        "--output=-",
+        f"--one={who}",
+        f"--size={','.join(map(str, size))}",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+
+
+def measure(size: Size, repeats: int, compiled: bool) -> dict[str, Any]:
+    """One row of the table."""
+    import torch._dynamo
+
+    model, frozen = torch_model(size), torch_model(size)
+    train, forward, out = ours(size, frozen)
+    peers = {"eager": theirs(size, model, False)}
+    difference = float(np.abs(out - peers["eager"][2]).max() / np.abs(out).max())
+    if difference > 1e-4:
+        raise RuntimeError(f"outputs differ by {difference:g} at {size}; nothing is timed.")
+    failed = None
+    if compiled:
+        try:
+            peers["compile"] = theirs(size, torch_model(size), True)
+            peers["compile"][0]()
+        except Exception as error:  # torch.compile may not know what the model does, which is a result too
+            peers.pop("compile", None)
+            failed = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+    row: dict[str, Any] = {**size._asdict(), "difference": difference, "torch_compile_failed": failed}
+    for i, what in enumerate(("training_step", "forward")):
+        runs = {"ours": (train, forward)[i]} | {name: peer[i] for name, peer in peers.items()}
+        times = interleaved(runs, repeats=repeats, seconds=0.3)
+        if what == "training_step":
+            times = {name: [t / STEPS for t in ts] for name, ts in times.items()}
+        best = min((name for name in peers), key=lambda name: float(np.median(times[name])))
+        row[what] = {name: spread(ts) for name, ts in times.items()}
+        row[f"{what}_ratio"] = ratio(times[best], times["ours"]) | {"against": best}
+    row["alone"] = {who: alone(who, size) for who in ("ours", "torch")}
+    return row
+
+
+def draw(rows: list[dict[str, Any]], path: Any) -> None:
+    """Time of PyTorch over ours, for every size."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.4, 3.2), layout="constrained")
+    ax = figure.subplots()
+    x = np.arange(len(rows))
+    for shift, what, colour in ((-0.2, "training_step", "#0072b2"), (0.2, "forward", "#e69f00")):
+        r = [row[f"{what}_ratio"] for row in rows]
+        middle = np.array([v["median"] for v in r])
+        error = np.abs(np.array([[v["low"], v["high"]] for v in r]).T - middle)
+        ax.bar(x + shift, middle, 0.38, yerr=error, color=colour, label=what.replace("_", " "), capsize=2)
+    ax.axhline(1, color="#444444", linewidth=0.8)
+    labels = [f"{r['grid']}², {r['width']}\n{r['modes']} modes, b {r['batch']}" for r in rows]
+    ax.set_xticks(x, labels, fontsize=8)
+    ax.set(ylabel="neuraloperator's time over ours", xlabel="grid, width, modes a side, batch")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Measures every size, and writes the table and the picture."""
+    parser = options(__doc__)
+    parser.add_argument("--one", help="measure one of ours, torch, torch.compile, alone")
+    parser.add_argument("--size", help="GRID,WIDTH,MODES,BATCH")
+    parser.add_argument("--no_compile", action="store_true", help="leave torch.compile out")
+    chosen = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    sizes = [Size(*map(int, chosen.size.split(",")))] if chosen.size else SIZES[:1] if chosen.quick else SIZES + MORE
+    if chosen.one:
+        print(json.dumps(one(chosen.one, sizes[0])))
+        return
+    from experiments.store import provenance, write_json
+
+    rows = []
+    for size in sizes:
+        rows.append(measure(size, 3 if chosen.quick else 9, not chosen.no_compile))
+        ratios = {what: round(rows[-1][f"{what}_ratio"]["median"], 2) for what in ("training_step", "forward")}
+        print(size, ratios, rows[-1]["torch_compile_failed"] or "", flush=True)
+    summary = {
+        f"{what}_ratio_{row['grid']}_w{row['width']}": row[f"{what}_ratio"]["median"]
+        for row in rows
+        for what in ("training_step", "forward")
+        if Size(**{key: row[key] for key in Size._fields}) in SIZES
+    }
+    summary["smallest_ratio"] = min(row[f"{w}_ratio"]["median"] for row in rows for w in ("training_step", "forward"))
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    about = machine("jax", "jaxlib", "flax", "torch", "neuraloperator")
+    write_json(chosen.output, {"summary": summary, "rows": rows, "machine": about, **provenance()})
+    draw(rows, chosen.output.with_suffix(".png"))
+    print(json.dumps(summary, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Many devices and many hosts: one mesh with the axes ``candidate`` and ``data``, and how much memory candidates get.
+
+Pure functions of this package take a mesh or nothing. Without one they run where jax puts them; with one, candidates
+and trajectories are spread over its devices, and what comes back is whole on every process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+Array = jax.Array
+
+CANDIDATE, DATA = "candidate", "data"
+
+
+def make_mesh(candidate: int = 1, *, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh over all devices of all processes, ``candidate`` of them side by side and the rest over data.
+
+    Args:
+        candidate: devices over which candidate coordinates are spread; it divides their number.
+        devices: those to use; by default all.
+
+    Example:
+        >>> dict(make_mesh(devices=jax.devices()[:1]).shape)
+        {'candidate': 1, 'data': 1}
+    """
+    devices = jax.devices() if devices is None else devices
+    if candidate < 1 or len(devices) % candidate:
+        raise ValueError(f"make_mesh: candidate is {candidate}, expected a divisor of the {len(devices)} devices.")
+    shape = (candidate, len(devices) // candidate)
+    return jax.make_mesh(shape, (CANDIDATE, DATA), (AxisType.Auto, AxisType.Auto), devices=devices)
+
+
+def place(tree: Any, mesh: Mesh | None, *axes: Any) -> Any:
+    """The tree as global arrays on the mesh, each leaf cut along the named mesh axes, or whole on every device.
+
+    Every process gives the same host values. Without a mesh, the leaves go to the default device.
+
+    Args:
+        tree: arrays of the host or of one device.
+        mesh: of :func:`make_mesh`, or None.
+        axes: for each leading axis of the leaves, the mesh axis (or several) that cuts it, or None.
+    """
+    if mesh is None:
+        return jax.tree.map(jnp.asarray, tree)
+    sharding = NamedSharding(mesh, PartitionSpec(*axes))
+
+    def put(leaf: Any) -> Array:
+        host = np.asarray(leaf)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(put, tree)
+
+
+def batch_axes(mesh: Mesh | None, batch_size: int) -> tuple[str, ...] | None:
+    """The mesh axes that cut a training batch: both, one of them, or None where it does not divide."""
+    if mesh is None:
+        return None
+    for axes in ((CANDIDATE, DATA), (DATA,), (CANDIDATE,)):
+        size = int(np.prod([mesh.shape[axis] for axis in axes]))
+        if size > 1 and batch_size % size == 0:
+            return axes
+    return None
+
+
+Errors = Callable[[Any, Array, Array], Array]
+
+
+def over_mesh(errors: Errors, mesh: Mesh | None) -> Errors:
+    """Spreads ``errors(chart, trajectories [N, ...], candidates [n, d]) -> [n, N, ...]`` over the devices of a mesh.
+
+    Each device rolls its candidates over its trajectories with nothing to say to the others; both are filled up by
+    repetition to a multiple of their axis. For use inside ``jit``.
+    """
+    return errors if mesh is None else _spread(errors, mesh, (DATA,), (CANDIDATE,), PartitionSpec(CANDIDATE, DATA))
+
+
+def over_trajectories(errors: Errors, mesh: Mesh | None) -> Errors:
+    """The same for ``errors(chart, trajectories [N, ...], coordinates [N, d]) -> [N, ...]``, one for each."""
+    both = (CANDIDATE, DATA)
+    return errors if mesh is None else _spread(errors, mesh, both, both, PartitionSpec(both))
+
+
+def _spread(errors: Errors, mesh: Mesh, first: tuple[str, ...], second: tuple[str, ...], out: PartitionSpec) -> Errors:
+    specs = (PartitionSpec(), PartitionSpec(first), PartitionSpec(second))
+    local = jax.shard_map(errors, mesh=mesh, in_specs=specs, out_specs=out, check_vma=False)
+    parts = [int(np.prod([mesh.shape[axis] for axis in axes])) for axes in (first, second)]
+
+    def spread(chart: Any, trajectories: Array, candidates: Array) -> Array:
+        result = local(chart, _fill(trajectories, parts[0]), _fill(candidates, parts[1]))
+        kept = result[: len(candidates), : len(trajectories)] if len(out) == 2 else result[: len(candidates)]
+        return jax.lax.with_sharding_constraint(kept, NamedSharding(mesh, PartitionSpec()))
+
+    return spread
+
+
+def _fill(x: Array, multiple: int) -> Array:
+    missing = -len(x) % multiple
+    return jnp.concatenate([x, jnp.broadcast_to(x[:1], (missing, *x.shape[1:]))]) if missing else x
+
+
+# Hidden fields per channel of a frame that a rollout is assumed to hold at once.
+HIDDEN_FIELDS = 64
+MEMORY_SHARE = 0.5
+
+
+def candidates_at_once(weights: Any, trajectories: Any, candidates: int, *, limit: float | None = None) -> int:
+    """How many candidates may run side by side, each with weights of its own and its own hidden fields.
+
+    One on a CPU, where a candidate fills the cores and its weights the cache. On an accelerator as many as fit into
+    half of its memory, by an estimate: the weights, and ``HIDDEN_FIELDS`` fields for each channel of one frame of every
+    trajectory.
+
+    Args:
+        weights: the tree of one candidate's weights (shapes are enough).
+        trajectories: ``[N, T, *space, C]`` (the shape is enough).
+        candidates: their number.
+        limit: bytes of memory; by default what the device says, or 8 GiB if it does not.
+    """
+    if limit is None:
+        if jax.default_backend() == "cpu":
+            return 1
+        stats = jax.local_devices()[0].memory_stats() or {}
+        limit = MEMORY_SHARE * stats.get("bytes_limit", 16 * 2**30)
+    one = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(weights))
+    frame = trajectories.dtype.itemsize * int(np.prod((trajectories.shape[0], *trajectories.shape[2:])))
+    return int(np.clip(limit // (one + HIDDEN_FIELDS * frame), 1, candidates))
+
+
+def map_candidates(error: Callable[[Array], Array], candidates: Array, chunk: int) -> Array:
+    """``error`` of each candidate ``[n, d]``, ``chunk`` of them side by side, in one compiled loop."""
+    return jax.lax.map(error, candidates, batch_size=chunk if chunk > 1 else None)

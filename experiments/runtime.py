@@ -1,0 +1,82 @@
+"""Where a run takes place: its processes, their devices, and the cache of what was compiled.
+
+Every process runs the same program on the same folder (a shared file system), computes on its own devices what all of
+them share out, and one of them, the writer, writes. A single process is the case of one.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+import os
+import platform
+from pathlib import Path
+
+import jax
+import jaxlib
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from ccm_jax.parallel import make_mesh
+
+
+def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
+    """Joins the processes of a run by JAX's own runtime; comes before anything touches a device.
+
+    Without arguments they are found where JAX finds them: Slurm, TPU pods, Open MPI, Kubernetes.
+    """
+    jax.distributed.initialize(coordinator, processes, process)
+
+
+def is_writer() -> bool:
+    """Whether this process writes files and talks to the terminal."""
+    return jax.process_index() == 0
+
+
+def barrier(name: str) -> None:
+    """Waits until every process is here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def agree(value: int) -> int:
+    """The writer's value, on every process: what it saw on the disk decides for all."""
+    if jax.process_count() == 1:
+        return value
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+@functools.cache
+def mesh() -> Mesh | None:
+    """All devices of all processes, near to square over candidates and data; None if there is only one."""
+    count = jax.device_count()
+    if count == 1:
+        return None
+    return make_mesh(max(d for d in range(1, math.isqrt(count) + 1) if count % d == 0))
+
+
+def keep_compiled(folder: Path | None = None) -> Path:
+    """Keeps compiled programs on disk between runs; returns the folder.
+
+    The default is ``ccm_jax`` in the user's cache folder, apart for each version of jaxlib and each kind of processor:
+    a program that was compiled for another one may crash. ``JAX_COMPILATION_CACHE_DIR`` goes first.
+    """
+    if folder is None:
+        own = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ccm_jax"
+        folder = Path(own) if own else root / f"jaxlib-{jaxlib.__version__}-{_processor()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    return folder
+
+
+def _processor() -> str:
+    """A short hash of what programs are compiled for: the processor's model and its instructions."""
+    described = [platform.machine(), platform.processor(), platform.system()]
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text().splitlines()
+        described += [next((x for x in lines if x.startswith(field)), "") for field in ("model name", "flags")]
+    return hashlib.sha256("\n".join(described).encode()).hexdigest()[:8]
