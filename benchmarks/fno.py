@@ -3,10 +3,10 @@
     pip install -e '.[bench]'
     python -m benchmarks.fno --output docs/performance/fno.json
 
-Both hold the same weights, and are timed only after their outputs agree. A training step is forward, relative L2 loss,
-gradient, Adam and the choice of a batch, as an epoch is really run: ours in one compiled scan, PyTorch's in a loop, eager
-and by ``torch.compile``, of which the faster counts. Rounds are interleaved; figures are medians, ratios their time over
-ours. Compilation and peak memory are those of a process of its own for each.
+Both hold the same weights, and are timed only after their outputs agree. A training step is forward, relative L2
+loss, gradient, Adam and the choice of a batch, as an epoch is really run: ours in one compiled scan, PyTorch's in a loop,
+eager and by ``torch.compile``, of which the faster counts. Rounds are interleaved; figures are medians, ratios their
+time over ours. Compilation and peak memory are those of a process of its own for each.
 """
 
 from __future__ import annotations
@@ -137,7 +137,6 @@ def alone(who: str, size: Size) -> dict[str, float] | None:
 
 def measure(size: Size, repeats: int, compiled: bool) -> dict[str, Any]:
     """One row of the table."""
-    import torch._dynamo
 
     model, frozen = torch_model(size), torch_model(size)
     train, forward, out = ours(size, frozen)

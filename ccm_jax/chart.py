@@ -205,6 +205,27 @@ def _least_squares(n: int, coordinates: Any, features: Features, ridge: float, w
     return jnp.asarray(np.linalg.solve(exact.T @ exact + ridge * np.eye(needed), exact.T), phi.dtype)
 
 
+def expert_weights(
+    n: int, coordinates: Any, coordinate: Any, features: Features, *, ridge: float = 0.0, warp: Any = None
+) -> np.ndarray:
+    """The weight of each expert's residual at a coordinate: a chart there is ``anchor + sum_i w_i (expert_i - anchor)``.
+
+    Args:
+        n: number of experts.
+        coordinates: theirs, ``[n, dim]``.
+        coordinate: where to merge, ``[dim]``.
+        features: of the chart.
+        ridge: of the fit.
+        warp: of the chart.
+
+    Returns:
+        ``[n]``.
+    """
+    solve = _least_squares(n, coordinates, features, ridge, warp)
+    c = as_coordinate("expert_weights", coordinate, features.dim)
+    return np.asarray(features(c if warp is None else warp(c)) @ solve, np.float64)
+
+
 @jax.jit
 def _project(solve: Array, anchor: Array, experts: tuple[Array, ...]) -> Array:
     if not is_merged(anchor):

@@ -53,7 +53,13 @@ def split_residuals(anchor: Params, low: Params, high: Params) -> Split:
 
 
 def merge_pytree(
-    anchor: Params, low: Params, high: Params, coordinate: float | Array, *, shared_scale: float | Array = 1.0
+    anchor: Params,
+    low: Params,
+    high: Params,
+    coordinate: float | Array,
+    *,
+    shared_scale: float | Array = 1.0,
+    in_place: bool = False,
 ) -> Params:
     """Merges an anchor and two endpoint experts at a coordinate of the physical direction.
 
@@ -70,6 +76,7 @@ def merge_pytree(
         high: weights of the expert at the high end.
         coordinate: position on the physical direction, a scalar.
         shared_scale: weight of the shared adaptation, a scalar.
+        in_place: whether the result takes the memory of ``anchor``, whose arrays are then gone.
 
     Returns:
         A tree like ``anchor``.
@@ -92,10 +99,10 @@ def merge_pytree(
             )
     alpha = jnp.asarray(coordinate, float).reshape(())
     sigma = jnp.asarray(shared_scale, float).reshape(())
-    return jax.tree.map(lambda a, lo, hi: _merge_leaf(a, lo, hi, alpha, sigma), anchor, low, high)
+    merge = _merge_leaf_in_place if in_place else _merge_leaf_apart
+    return jax.tree.map(lambda a, lo, hi: merge(a, lo, hi, alpha, sigma), anchor, low, high)
 
 
-@jax.jit
 def _merge_leaf(anchor: Array, low: Array, high: Array, alpha: Array, sigma: Array) -> Array:
     if not is_merged(anchor):
         return anchor
@@ -104,3 +111,7 @@ def _merge_leaf(anchor: Array, low: Array, high: Array, alpha: Array, sigma: Arr
     alpha, sigma = alpha.astype(a.real.dtype), sigma.astype(a.real.dtype)
     merged = a + (sigma - alpha) / 2 * (low.astype(wide) - a) + (sigma + alpha) / 2 * (high.astype(wide) - a)
     return merged.astype(anchor.dtype)
+
+
+_merge_leaf_apart = jax.jit(_merge_leaf)
+_merge_leaf_in_place = jax.jit(_merge_leaf, donate_argnums=0)

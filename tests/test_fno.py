@@ -13,6 +13,12 @@ from ccm_jax.models import Model, make_model, spectral
 from ccm_jax.models.fno import FNO, SpectralConv
 
 
+def reverse(x: jax.Array, modes: tuple[int, ...]) -> jax.Array:
+    """Space axes the other way round, as the transforms take them."""
+    d = len(modes)
+    return jnp.transpose(x, (*range(d - 1, -1, -1), *range(d, x.ndim)))
+
+
 def dense_fourier_conv(x: np.ndarray, weight: np.ndarray, modes: tuple[int, ...]) -> np.ndarray:
     """The spectral convolution as its definition: a direct sum over kept modes and all points, in double precision."""
     grid = x.shape[: len(modes)]
@@ -37,11 +43,11 @@ def dense_fourier_conv(x: np.ndarray, weight: np.ndarray, modes: tuple[int, ...]
 def test_fourier_convolution_is_the_direct_sum(grid: tuple[int, ...], modes: tuple[int, ...]) -> None:
     layer = SpectralConv(modes)
     x = jax.random.normal(jax.random.key(0), (*grid, 2, 3))
-    variables = layer.init(jax.random.key(1), x)
+    variables = layer.init(jax.random.key(1), reverse(x, modes))
     weight = np.asarray(variables["params"]["weight"], np.float64)
     assert weight.shape == (2, *(2 * m for m in modes[:-1]), modes[-1] + 1, 3, 3)
     expected = dense_fourier_conv(np.asarray(x, np.float64), weight, modes)
-    np.testing.assert_allclose(layer.apply(variables, x), expected, atol=2e-5)
+    np.testing.assert_allclose(reverse(layer.apply(variables, reverse(x, modes)), modes), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("grid", [(12, 10), (9, 11)])
@@ -49,7 +55,7 @@ def test_fourier_convolution_is_the_fast_transform_cut_to_its_modes(grid: tuple[
     modes = (4, 4)
     layer = SpectralConv(modes)
     x = jax.random.normal(jax.random.key(0), (*grid, 2, 3))
-    variables = layer.init(jax.random.key(1), x)
+    variables = layer.init(jax.random.key(1), reverse(x, modes))
     w = np.asarray(variables["params"]["weight"], np.float64)
     w = w[0] + 1j * w[1]
     spectrum = np.fft.rfft2(np.asarray(x, np.float64), axes=(0, 1))
@@ -58,7 +64,7 @@ def test_fourier_convolution_is_the_fast_transform_cut_to_its_modes(grid: tuple[
         out[f, :5] = np.einsum("kni,kio->kno", spectrum[f, :5], w[row])
     # The transform back in two steps: the column of the mean is no longer Hermitian, and its mirror image is not kept.
     back = np.fft.irfft(np.fft.ifft(out, axis=0), n=grid[1], axis=1)
-    np.testing.assert_allclose(layer.apply(variables, x), back, atol=2e-5)
+    np.testing.assert_allclose(reverse(layer.apply(variables, reverse(x, modes)), modes), back, atol=2e-5)
 
 
 def test_cosine_convolution_is_a_fourier_convolution_of_the_mirrored_field() -> None:
@@ -84,7 +90,10 @@ def test_analysis_then_synthesis_keeps_resolved_fields(kind: str) -> None:
         again = spectral.fourier_synthesis(*spectral.fourier_analysis(x, modes), modes, grid)
         # One pass through a real field removes what a real field cannot hold; the lone -m row loses half.
         third = spectral.fourier_synthesis(*spectral.fourier_analysis(again, modes), modes, grid)
-        inner = [np.fft.fft2(np.asarray(f), axes=(0, 1))[[0, 1, 2, 3, -3, -2, -1], 1:5] for f in (x, again, third)]
+        inner = [
+            np.fft.fft2(np.asarray(reverse(f, modes)), axes=(0, 1))[[0, 1, 2, 3, -3, -2, -1], 1:5]
+            for f in (x, again, third)
+        ]
         np.testing.assert_allclose(inner[1], inner[0], atol=1e-3)
         np.testing.assert_allclose(inner[2], inner[0], atol=1e-3)
     else:

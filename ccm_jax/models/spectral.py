@@ -3,8 +3,11 @@
 A transform keeps the low modes only. As matrix products it never forms the others, so on the grids of neural
 operators it is cheaper than a fast transform followed by a cut; it needs no complex numbers, which suits TPUs; and
 its reverse mode is two more matrix products. On fine grids the FFT overtakes it: :func:`choose_transform` is the
-rule, ``docs/performance.md`` the measurement. Both give the same numbers to rounding. Arrays are ``[*space, ...]``:
-whatever follows the space axes rides along, which keeps every product a plain matrix product in memory order.
+rule, ``docs/performance.md`` the measurement. Both give the same numbers to rounding.
+
+Fields have their space axes in reverse, ``[n_d, ..., n_1, ...]``, and coefficients in order, ``[k_1, ..., k_d, ...]``;
+whatever follows rides along. So each product is one plain matrix product with the leading axis, and only coefficients,
+which are small, are ever transposed.
 
 Coefficients are means against the basis functions, so they belong to the *function*, not to the grid: the
 same weights act on every resolution.
@@ -56,16 +59,10 @@ def check_modes(function: str, modes: Sequence[int], grid: Sequence[int], per_ax
             )
 
 
-def along(matrix: Array | np.ndarray, x: Array, axis: int) -> Array:
-    """Applies ``matrix [k, n]`` along one axis of ``x``."""
-    shape = x.shape
-    head, tail = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
-    m = jnp.asarray(matrix, x.dtype)
-    if head == 1:
-        y = jnp.dot(m, x.reshape(shape[axis], tail), precision=_HIGHEST)
-    else:
-        y = jnp.einsum("kn,hnt->hkt", m, x.reshape(head, shape[axis], tail), precision=_HIGHEST)
-    return y.reshape(*shape[:axis], m.shape[0], *shape[axis + 1 :])
+def leading(matrix: np.ndarray, x: Array) -> Array:
+    """Applies ``matrix [k, n]`` along the first axis of ``x``."""
+    y = jnp.dot(jnp.asarray(matrix, x.dtype), x.reshape(x.shape[0], -1), precision=_HIGHEST)
+    return y.reshape(-1, *x.shape[1:])
 
 
 def cosine_basis(n: int, modes: int) -> np.ndarray:
@@ -77,91 +74,93 @@ def cosine_basis(n: int, modes: int) -> np.ndarray:
 
 
 def cosine_analysis(x: Array, modes: Sequence[int], transform: str = "matrix") -> Array:
-    """Cosine coefficients ``[*modes, ...]`` of a field ``[*space, ...]`` with zero-flux walls."""
-    for axis, m in enumerate(modes):
-        n = x.shape[axis]
+    """Cosine coefficients ``[*modes, ...]`` of a field ``[n_d, ..., n_1, ...]`` with zero-flux walls."""
+    d = len(modes)
+    for axis in reversed(range(d)):
+        m = modes[axis]
+        x = jnp.moveaxis(x, d - 1 - axis, 0)
+        n = x.shape[0]
         if transform == "fft":
-            kept = jax.lax.slice_in_dim(jax.scipy.fft.dct(x, axis=axis), 0, m, axis=axis)
-            x = kept * _cosine_scale(m, 1 / (2 * n), x, axis)
+            x = jax.scipy.fft.dct(x, axis=0)[:m] * _cosine_scale(m, n, x)
         else:
-            x = along(cosine_basis(n, m) / n, x, axis)
+            x = leading(cosine_basis(n, m) / n, x)
     return x
 
 
 def cosine_synthesis(c: Array, grid: Sequence[int], transform: str = "matrix") -> Array:
-    """The field ``[*grid, ...]`` of cosine coefficients ``[*modes, ...]``."""
+    """The field ``[n_d, ..., n_1, ...]`` of cosine coefficients ``[*modes, ...]``; ``grid`` is ``(n_1, ..., n_d)``."""
+    d = len(grid)
     for axis, n in enumerate(grid):
-        m = c.shape[axis]
+        m = c.shape[0]
         if transform == "fft":
-            c = _pad_to(c / _cosine_scale(m, 1 / (2 * n), c, axis), n, axis)
-            c = jax.scipy.fft.idct(c, axis=axis)
+            c = jax.scipy.fft.idct(_pad_to(c / _cosine_scale(m, n, c), n), axis=0)
         else:
-            c = along(cosine_basis(n, m).T, c, axis)
+            c = leading(cosine_basis(n, m).T, c)
+        c = jnp.moveaxis(c, 0, d - 1 - axis)
     return c
 
 
-def _cosine_scale(modes: int, scale: float, like: Array, axis: int) -> Array:
-    """From SciPy's DCT-II to means against :func:`cosine_basis`, shaped to multiply along one axis."""
-    factors = np.where(np.arange(modes) == 0, 1.0, np.sqrt(2.0)) * scale
-    return jnp.asarray(factors, like.dtype).reshape([-1 if i == axis else 1 for i in range(like.ndim)])
+def _cosine_scale(modes: int, n: int, like: Array) -> Array:
+    """From SciPy's DCT-II to means against :func:`cosine_basis`, shaped to multiply along the first axis."""
+    factors = np.where(np.arange(modes) == 0, 1.0, np.sqrt(2.0)) / (2 * n)
+    return jnp.asarray(factors, like.dtype).reshape(-1, *[1] * (like.ndim - 1))
 
 
-def _pad_to(x: Array, n: int, axis: int) -> Array:
-    return jnp.pad(x, [(0, n - x.shape[i] if i == axis else 0) for i in range(x.ndim)])
+def _pad_to(x: Array, n: int) -> Array:
+    return jnp.pad(x, [(0, n - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
 
 
 def fourier_analysis(x: Array, modes: Sequence[int], transform: str = "matrix") -> tuple[Array, Array]:
     """Real and imaginary part of the kept Fourier coefficients of a real field.
 
     Args:
-        x: real field ``[*space, ...]``.
+        x: real field ``[n_d, ..., n_1, ...]``.
         modes: modes per side and axis; see :func:`kept_frequencies`.
         transform: ``"matrix"`` or ``"fft"``.
 
     Returns:
         Two arrays ``[2 m_1, ..., m_d + 1, ...]``: means of the field against ``exp(-2 pi i f . x)``.
     """
-    frequencies = kept_frequencies(modes)
-    last = len(modes) - 1
+    frequencies, d = kept_frequencies(modes), len(modes)
     if transform == "fft":
-        z = jnp.fft.rfft(x, axis=last, norm="forward")[(slice(None),) * last + (frequencies[last],)]
-        for axis in range(last - 1, -1, -1):
-            z = jnp.fft.fft(z, axis=axis, norm="forward")[(slice(None),) * axis + (frequencies[axis],)]
+        z = jnp.fft.rfft(x, axis=0, norm="forward")[frequencies[-1]]
+        for axis in reversed(range(d - 1)):
+            z = jnp.moveaxis(z, d - 1 - axis, 0)
+            z = jnp.fft.fft(z, axis=0, norm="forward")[frequencies[axis]]
         return z.real, z.imag
-    cos, sin = _waves(frequencies[last], x.shape[last])
-    n = x.shape[last]
-    re, im = along(cos / n, x, last), along(-sin / n, x, last)
-    for axis in range(last - 1, -1, -1):
-        n = x.shape[axis]
-        cos, sin = (w / n for w in _waves(frequencies[axis], n))
-        re, im = _rotate(cos, -sin, re, im, axis)
-    return re, im
+    cos, sin = _waves(frequencies[-1], x.shape[0])
+    pair = leading(np.concatenate([cos, -sin]), x).reshape(2, len(cos), *x.shape[1:])
+    for axis in reversed(range(d - 1)):
+        pair = jnp.moveaxis(pair, d - axis, 1)
+        cos, sin = _waves(frequencies[axis], pair.shape[1])
+        pair = _rotate(np.block([[cos, sin], [-sin, cos]]), pair)
+    pair = pair / np.prod(x.shape[:d]).astype(x.dtype)
+    return pair[0], pair[1]
 
 
 def fourier_synthesis(
     re: Array, im: Array, modes: Sequence[int], grid: Sequence[int], transform: str = "matrix"
 ) -> Array:
-    """The real field ``[*grid, ...]`` of kept Fourier coefficients; the inverse of :func:`fourier_analysis`."""
-    frequencies = kept_frequencies(modes)
-    last = len(modes) - 1
+    """The real field ``[n_d, ..., n_1, ...]`` of kept Fourier coefficients; ``grid`` is ``(n_1, ..., n_d)``."""
+    frequencies, d = kept_frequencies(modes), len(modes)
     if transform == "fft":
         z = jax.lax.complex(re, im)
-        for axis in range(last):
+        for axis, n in enumerate(grid[:-1]):
             m = modes[axis]  # frequencies 0 .. m-1, zeros, then -m .. -1: the order of the FFT
-            low, high = jax.lax.slice_in_dim(z, m, 2 * m, axis=axis), jax.lax.slice_in_dim(z, 0, m, axis=axis)
-            z = jnp.concatenate([_pad_to(low, grid[axis] - m, axis), high], axis=axis)
-            z = jnp.fft.ifft(z, axis=axis, norm="forward")
+            z = jnp.concatenate([_pad_to(z[m:], n - m), z[:m]])
+            z = jnp.moveaxis(jnp.fft.ifft(z, axis=0, norm="forward"), 0, d - 1 - axis)
         # One axis at a time: irfftn of spectra that are not Hermitian differs between CPU and GPU before jax 0.10.
-        return jnp.fft.irfft(_pad_to(z, grid[last] // 2 + 1, last), grid[last], axis=last, norm="forward")
-    for axis in range(last):
-        cos, sin = (w.T for w in _waves(frequencies[axis], grid[axis]))
-        re, im = _rotate(cos, sin, re, im, axis)
-    n = grid[last]
-    cos, sin = (w.T for w in _waves(frequencies[last], n))
+        return jnp.fft.irfft(_pad_to(z, grid[-1] // 2 + 1), grid[-1], axis=0, norm="forward")
+    pair = jnp.stack([re, im])
+    for axis, n in enumerate(grid[:-1]):
+        cos, sin = (w.T for w in _waves(frequencies[axis], n))
+        pair = jnp.moveaxis(_rotate(np.block([[cos, -sin], [sin, cos]]), pair), 1, d - axis)
+    n = grid[-1]
+    cos, sin = (w.T for w in _waves(frequencies[-1], n))
     # Each kept mode stands for its mirror image too, but the mean and the Nyquist mode are their own.
-    weight = np.where((frequencies[last] == 0) | (2 * frequencies[last] == n), 1.0, 2.0)
-    pair = jnp.concatenate([re, im], axis=last)
-    return along(np.concatenate([cos * weight, -sin * weight], axis=1), pair, last)
+    weight = np.where((frequencies[-1] == 0) | (2 * frequencies[-1] == n), 1.0, 2.0)
+    both = np.concatenate([cos * weight, -sin * weight], axis=1)
+    return leading(both, pair.reshape(-1, *pair.shape[2:]))
 
 
 def _waves(frequencies: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -169,9 +168,7 @@ def _waves(frequencies: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.cos(angle), np.sin(angle)
 
 
-def _rotate(cos: np.ndarray, sin: np.ndarray, re: Array, im: Array, axis: int) -> tuple[Array, Array]:
-    """``(cos + i sin) (re + i im)`` along an axis, as one real block product."""
-    block = np.block([[cos, -sin], [sin, cos]])
-    out = along(block, jnp.concatenate([re, im], axis=axis), axis)
-    re, im = jnp.split(out, 2, axis=axis)
-    return re, im
+def _rotate(block: np.ndarray, pair: Array) -> Array:
+    """A complex matrix, as a real block matrix ``[2 k, 2 n]``, along the second axis of ``[2, n, ...]``."""
+    out = leading(block, pair.reshape(-1, *pair.shape[2:]))
+    return out.reshape(2, -1, *pair.shape[2:])

@@ -1,0 +1,243 @@
+"""Safetensors files, memory-mapped, and merging them leaf by leaf: trees larger than memory merge too.
+
+The format is eight bytes of length, a JSON header of names, types, shapes and offsets, and the numbers. It is read and
+written here, rather than by its own library, because that one wants every tensor in memory before it writes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax.chart import Features, Polynomial, expert_weights
+
+Path_ = str | os.PathLike[str]
+
+DTYPES = {
+    **{"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16, "C64": np.complex64},
+    **{"I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8},
+    **{"U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_},
+}
+NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
+BLOCK = 1 << 16  # numbers that are merged at a time: a few of them fit into a core's cache
+
+
+class File(NamedTuple):
+    """An open file: read-only arrays that are views of the disk, and what else its header says."""
+
+    arrays: dict[str, np.ndarray]
+    metadata: dict[str, str]
+
+
+def open_safetensors(path: Path_) -> File:
+    """Maps a file into memory; nothing is read before it is used.
+
+    Raises:
+        ValueError: if it is not a whole safetensors file.
+    """
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > size - 8:
+            raise ValueError(f"open_safetensors: {path} is cut off or not a safetensors file.")
+        try:
+            header = json.loads(file.read(length))
+        except ValueError as error:
+            raise ValueError(
+                f"open_safetensors: {path} has no readable header ({error}); is it safetensors?"
+            ) from error
+    metadata = header.pop("__metadata__", {})
+    data = np.memmap(path, np.uint8, "r", offset=8 + length) if size > 8 + length else np.zeros(0, np.uint8)
+    arrays = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        if entry["dtype"] not in DTYPES or end > data.size:
+            raise ValueError(
+                f"open_safetensors: {name} of {path} is {entry['dtype']}, bytes {begin} to {end}; damaged?"
+            )
+        arrays[name] = data[begin:end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return File(arrays, metadata)
+
+
+def create_safetensors(path: Path_, like: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> File:
+    """Makes a file for arrays with the shapes and dtypes of ``like``, and maps it for writing; they hold zeros."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    offset = 0
+    for name, leaf in like.items():
+        dtype = np.dtype(leaf.dtype)
+        if dtype not in NAMES:
+            raise ValueError(f"create_safetensors: {name} is {dtype}, expected one of {', '.join(map(str, NAMES))}.")
+        end = offset + math.prod(leaf.shape) * dtype.itemsize
+        header[name] = {"dtype": NAMES[dtype], "shape": list(leaf.shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 64)  # numbers begin at a multiple of their size
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + offset)
+    data = np.memmap(path, np.uint8, "r+", offset=8 + len(text)) if offset else np.zeros(0, np.uint8)
+    arrays = {}
+    for name in like:
+        begin, end = header[name]["data_offsets"]
+        arrays[name] = data[begin:end].view(DTYPES[header[name]["dtype"]]).reshape(header[name]["shape"])
+    return File(arrays, dict(metadata or {}))
+
+
+def save_safetensors(path: Path_, tree: Any, metadata: Mapping[str, str] | None = None) -> Path:
+    """Writes a tree of nested dictionaries, names joined by dots, to a path that does not exist yet."""
+    flat = flatten(tree)
+    with _new_file("save_safetensors", path) as partial:
+        out = create_safetensors(partial, flat, metadata)
+        for name, leaf in flat.items():
+            out.arrays[name][...] = np.asarray(leaf)
+    return Path(path)
+
+
+def load_safetensors(path: Path_) -> Any:
+    """A file as nested dictionaries of mapped arrays, names cut at dots."""
+    return unflatten(open_safetensors(path).arrays)
+
+
+def merge_safetensors(
+    anchor: Path_,
+    experts: Sequence[Path_],
+    coordinates: Any,
+    coordinate: Any,
+    output: Path_,
+    *,
+    features: Features | None = None,
+    ridge: float = 0.0,
+    metadata: Mapping[str, str] | None = None,
+    threads: int | None = None,
+) -> Path:
+    """Writes the weights of a chart at a coordinate, from files to a file, block by block.
+
+    The same as ``fit_chart(anchor, experts, coordinates, ...)(coordinate)``: at one coordinate a chart is a weighted sum
+    of the anchor and the residuals of its experts. Memory stays at a few blocks, whatever the size of the files.
+
+    Args:
+        anchor: file of the anchor.
+        experts: files of the experts, with the same names, shapes and types.
+        coordinates: ``[n, dim]``, one for each expert.
+        coordinate: ``[dim]``, where to merge.
+        output: file to make; it must not exist.
+        features: of the chart; by default the line.
+        ridge: of the fit.
+        metadata: text for the header.
+        threads: that merge side by side; by default one a core.
+
+    Raises:
+        ValueError: if the files do not match, or ``output`` exists.
+    """
+    trees = [open_safetensors(path).arrays for path in (anchor, *experts)]
+    for path, tree in zip(experts, trees[1:], strict=True):
+        check_same_names("merge_safetensors", str(anchor), trees[0], str(path), tree)
+    c = np.reshape(np.asarray(coordinate, float), -1)
+    weights = expert_weights(len(experts), coordinates, c, features or Polynomial(), ridge=ridge)
+    with _new_file("merge_safetensors", output) as partial:
+        out = create_safetensors(partial, trees[0], metadata)
+        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            jobs = [
+                pool.submit(merge_block, [t[name].reshape(-1)[cut] for t in trees], weights, leaf.reshape(-1)[cut])
+                for name, leaf in out.arrays.items()
+                for cut in _cuts(leaf.size)
+            ]
+            for job in jobs:
+                job.result()
+    return Path(output)
+
+
+def merge_block(leaves: Sequence[np.ndarray], weights: np.ndarray, out: np.ndarray) -> None:
+    """``out = leaves[0] + sum_i weights[i] (leaves[i + 1] - leaves[0])``, flat arrays, a cacheful at a time.
+
+    Leaves that do not merge (integers, booleans) take the anchor's values, and must be equal.
+    """
+    anchor, *experts = leaves
+    if not jnp.issubdtype(anchor.dtype, jnp.inexact):
+        if any(not np.array_equal(anchor, e) for e in experts):
+            raise ValueError(
+                f"merge_safetensors: a leaf of {anchor.dtype}, which does not merge, differs between files."
+            )
+        out[...] = anchor
+        return
+    wide = np.promote_types(anchor.dtype, np.float32) if anchor.dtype != jnp.bfloat16 else np.dtype(np.float32)
+    rest = 1.0 - float(np.sum(weights))
+    total, part = np.empty(min(BLOCK, anchor.size), wide), np.empty(min(BLOCK, anchor.size), wide)
+    for start in range(0, anchor.size, BLOCK):
+        cut = slice(start, min(start + BLOCK, anchor.size))
+        t, p = total[: cut.stop - start], part[: cut.stop - start]
+        np.multiply(anchor[cut], wide.type(rest), out=t)
+        for expert, weight in zip(experts, weights, strict=True):
+            np.multiply(expert[cut], wide.type(weight), out=p)
+            np.add(t, p, out=t)
+        out[cut] = t
+
+
+def _cuts(size: int) -> Iterator[slice]:
+    piece = 64 * BLOCK
+    return (slice(start, min(start + piece, size)) for start in range(0, max(size, 1), piece))
+
+
+def check_same_names(
+    function: str, first: str, expected: Mapping[str, Any], second: str, got: Mapping[str, Any]
+) -> None:
+    """Raises ValueError unless both have the same names, shapes and types."""
+    for name in [*expected, *got]:
+        if name not in got or name not in expected:
+            there, missing = (first, second) if name in expected else (second, first)
+            raise ValueError(
+                f"{function}: {name} of {there} is missing in {missing}; experts must come from this anchor."
+            )
+        a, b = (f"{x[name].dtype}{list(x[name].shape)}" for x in (expected, got))
+        if a != b:
+            raise ValueError(
+                f"{function}: {name} is {b} in {second}, {a} in {first}; experts must come from this anchor."
+            )
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, names joined by dots."""
+    if not isinstance(tree, Mapping):
+        return {prefix: tree}
+    joined = ((f"{prefix}.{key}" if prefix else str(key), value) for key, value in tree.items())
+    return {name: leaf for key, value in joined for name, leaf in flatten(value, key).items()}
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The other way round: names are cut at dots."""
+    tree: dict[str, Any] = {}
+    for name, leaf in flat.items():
+        *path, last = name.split(".")
+        node = tree
+        for key in path:
+            node = node.setdefault(key, {})
+        node[last] = leaf
+    return tree
+
+
+class _new_file:
+    """A path beside ``path`` to write to, which is moved there at the end, or removed after an error."""
+
+    def __init__(self, function: str, path: Path_) -> None:
+        self.path = Path(path)
+        if self.path.exists():
+            raise ValueError(f"{function}: {path} exists, and nothing is overwritten; choose a new path or remove it.")
+        self.partial = self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
+
+    def __enter__(self) -> Path:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self.partial
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is None:
+            os.replace(self.partial, self.path)
+        else:
+            self.partial.unlink(missing_ok=True)
