@@ -4,9 +4,9 @@
     python -m benchmarks.fno --output docs/performance/fno.json
 
 Both hold the same weights, and are timed only after their outputs agree. A training step is forward, relative L2
-loss, gradient, Adam and the choice of a batch, as an epoch is really run: ours in one compiled scan, PyTorch's in a loop,
-eager and by ``torch.compile``, of which the faster counts. Rounds are interleaved; figures are medians, ratios their
-time over ours. Compilation and peak memory are those of a process of its own for each.
+loss, gradient, Adam and the choice of a batch, as an epoch is really run: ours in one compiled scan, PyTorch's in a
+loop, eager and by ``torch.compile``, of which the faster counts. Rounds are interleaved; figures are medians, ratios
+their time over ours. Compilation and peak memory are those of a process of its own for each.
 """
 
 from __future__ import annotations

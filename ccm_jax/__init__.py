@@ -15,11 +15,11 @@ from ccm_jax.coordinate import (
 from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.prefix import (
     coordinate_from_prefix,
-    leave_home,
     paper_bank,
     plane_bank,
     prefix_errors,
     refine_readout,
+    select,
 )
 from ccm_jax.rollout import make_rollout, repeat, rollout
 from ccm_jax.version import __version__
@@ -36,7 +36,6 @@ __all__ = [
     "coordinate_from_prefix",
     "fit_chart",
     "fit_coordinate_map",
-    "leave_home",
     "make_rollout",
     "merge_pytree",
     "paper_bank",
@@ -45,6 +44,7 @@ __all__ = [
     "refine_readout",
     "repeat",
     "rollout",
+    "select",
     "split_residuals",
     "__version__",
 ]

@@ -208,7 +208,7 @@ def _least_squares(n: int, coordinates: Any, features: Features, ridge: float, w
 def expert_weights(
     n: int, coordinates: Any, coordinate: Any, features: Features, *, ridge: float = 0.0, warp: Any = None
 ) -> np.ndarray:
-    """The weight of each expert's residual at a coordinate: a chart there is ``anchor + sum_i w_i (expert_i - anchor)``.
+    """The weight of each expert's residual at a coordinate: the chart is ``anchor + sum_i w_i (expert_i - anchor)``.
 
     Args:
         n: number of experts.

@@ -92,7 +92,7 @@ def coordinate_from_prefix(
     chunk: int | None = None,
     mesh: Mesh | None = None,
     home: Any = None,
-    margin: float = 0.0,
+    pull: float = 0.0,
 ) -> Readout:
     """CCM-Prefix: the candidate whose rollout best fits the first K observed frames.
 
@@ -110,17 +110,16 @@ def coordinate_from_prefix(
             to come from one regime.
         chunk: candidates that run side by side; see :func:`prefix_errors`.
         mesh: devices to spread over; see :func:`prefix_errors`.
-        home: a candidate ``[d]`` that is left only on evidence, for instance the anchor's coordinate on a gated
-            chart; see :func:`leave_home`.
-        margin: the evidence that is asked for.
+        home: a coordinate ``[d]`` that is left only on evidence, for instance the anchor's on a gated chart; see
+            :func:`select`.
+        pull: the evidence that a unit of distance from it asks for.
 
     Returns:
         A :class:`Readout` with the mean relative L2 error over the K frames as losses. A candidate whose
         rollout is not finite is never chosen.
 
     Raises:
-        ValueError: for a prefix that is too short or holds NaN, for misshapen candidates, or a home that is none of
-            them.
+        ValueError: for a prefix that is too short or holds NaN, or misshapen candidates.
     """
     name = "coordinate_from_prefix"
     if batch not in (None, "each", "pooled"):
@@ -148,64 +147,52 @@ def coordinate_from_prefix(
     losses = errors.mean(axis=-1).T  # [N, n]
 
     def chosen(losses: Array) -> Readout:
-        readout = select(candidates, losses)
-        return readout if home is None else leave_home(readout, home, margin)
+        return select(candidates, losses, home=home, pull=pull)
 
     return jax.vmap(chosen)(losses) if batch == "each" else chosen(losses.mean(axis=0))
 
 
-def leave_home(readout: Readout, home: Any, margin: float | Array) -> Readout:
-    """Keeps a readout's coordinate only on evidence, and otherwise stays at ``home``.
+def select(candidates: Array, losses: Array, *, home: Any = None, pull: float | Array = 0.0) -> Readout:
+    """The readout of the best finite candidate: the smallest loss, or the best weighed against its distance from home.
 
-    The first frames are not typical of the later ones, so the smallest prefix error alone is weak evidence. The
-    coordinate is kept if ``smallest loss < (1 - margin) * loss at home``; a margin of 1 never leaves, unless the
-    rollout from home is not finite. Choose the margin on validation regimes.
+        coordinate = argmin_c  log loss(c) + pull * |c - home|
+
+    The first frames are not typical of the later ones, so the smallest prefix error alone is weak evidence: each unit
+    of distance has to lower it by a factor of ``exp(-pull)``. With a large pull only a home that diverges is left.
+    Choose the pull on validation regimes.
 
     Args:
-        readout: of :func:`select`, or refined.
-        home: one of its candidates, ``[d]``, such as the anchor's.
-        margin: by which fraction the best candidate must beat home.
-
-    Raises:
-        ValueError: if ``home`` is none of the candidates.
+        candidates: ``[n, d]``.
+        losses: ``[n]``; one that is not finite is never chosen.
+        home: a coordinate ``[d]``, such as the anchor's on a gated chart; None weighs nothing.
+        pull: in units of log loss per unit of distance.
     """
-    home = as_coordinate("leave_home", home, readout.candidates.shape[-1])
-    same = jnp.all(readout.candidates == home[None], axis=-1)
-    if not is_traced(same) and not bool(same.any()):
-        raise ValueError(
-            f"leave_home: home is {np.asarray(home).tolist()}, expected one of the candidates; add it to the bank."
-        )
-    at_home = jnp.min(jnp.where(same, readout.losses, jnp.inf))
-    leave = (jnp.min(readout.losses) < (1 - margin) * at_home) | (
-        ~jnp.isfinite(at_home) & jnp.any(jnp.isfinite(readout.losses))
-    )
-    return readout._replace(coordinate=jnp.where(leave, readout.coordinate, home))
-
-
-def select(candidates: Array, losses: Array) -> Readout:
-    """The readout of the smallest finite loss among candidates ``[n, d]`` with losses ``[n]``."""
     losses = jnp.where(jnp.isfinite(losses), losses, jnp.inf)
-    best = candidates[jnp.argmin(losses)]
-    coordinate = jnp.where(jnp.any(jnp.isfinite(losses)), best, jnp.nan)
+    score = losses
+    if home is not None:
+        distance = jnp.linalg.norm(candidates - as_coordinate("select", home, candidates.shape[-1])[None], axis=-1)
+        score = jnp.log(losses) + pull * distance
+    coordinate = jnp.where(jnp.any(jnp.isfinite(losses)), candidates[jnp.argmin(score)], jnp.nan)
     return Readout(coordinate, candidates, losses)
 
 
 def refine_readout(readout: Readout) -> Readout:
-    """Moves a readout on a sorted bank to the vertex of the parabola around its best, along the first coordinate.
+    """Moves a readout on a sorted bank to the vertex of the parabola around it, along the first coordinate.
 
-    The bank's step is coarser than what the losses tell: the best candidate and its two neighbours fix a
+    The bank's step is coarser than what the losses tell: the chosen candidate and its two neighbours fix a
     parabola, and its vertex lies within half a step. Neighbours in the list are neighbours in the bank if they are
-    evenly spaced and differ in nothing but the first coordinate. At the rim of the bank, or beside a candidate that
-    diverged, nothing moves.
+    evenly spaced and differ in nothing but the first coordinate. At the rim of the bank, beside a candidate that
+    diverged or one of a smaller loss, nothing moves.
     """
     c, losses = readout.candidates, readout.losses
-    i = jnp.clip(jnp.argmin(losses), 1, len(c) - 2)
+    same = jnp.all(c == readout.coordinate[None], axis=-1)
+    i = jnp.clip(jnp.argmax(same), 1, len(c) - 2)
     left, mid, right = losses[i - 1], losses[i], losses[i + 1]
     curvature = left - 2 * mid + right
     step = c[i, 0] - c[i - 1, 0]
     row = jnp.all(c[i - 1, 1:] == c[i, 1:]) & jnp.all(c[i + 1, 1:] == c[i, 1:])
     even = row & jnp.isclose(c[i + 1, 0] - c[i, 0], step, rtol=1e-3)
-    mine = jnp.all(readout.coordinate == c[i])  # not one that stayed at home
-    usable = mine & even & jnp.isfinite(curvature) & (curvature > 0) & (jnp.argmin(losses) == i)
+    lowest = (mid <= left) & (mid <= right)
+    usable = same[i] & even & lowest & jnp.isfinite(curvature) & (curvature > 0)
     shift = jnp.where(usable, 0.5 * (left - right) / jnp.where(usable, curvature, 1.0), 0.0)
     return readout._replace(coordinate=readout.coordinate.at[0].add(shift * step))

@@ -120,8 +120,8 @@ def merge_safetensors(
 ) -> Path:
     """Writes the weights of a chart at a coordinate, from files to a file, block by block.
 
-    The same as ``fit_chart(anchor, experts, coordinates, ...)(coordinate)``: at one coordinate a chart is a weighted sum
-    of the anchor and the residuals of its experts. Memory stays at a few blocks, whatever the size of the files.
+    The same as ``fit_chart(anchor, experts, coordinates, ...)(coordinate)``: at one coordinate a chart is a weighted
+    sum of the anchor and the residuals of its experts. Memory stays at a few blocks, whatever the size of the files.
 
     Args:
         anchor: file of the anchor.

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from ccm_jax import Chart, Gated, Readout, fit_chart, leave_home, paper_bank, plane_bank, prefix_errors, refine_readout
+from ccm_jax import Chart, Gated, Readout, fit_chart, paper_bank, plane_bank, prefix_errors, refine_readout, select
 from ccm_jax.coordinate_map import CoordinateMap
 from ccm_jax.evaluate import (
     as_error,
@@ -23,7 +23,6 @@ from ccm_jax.evaluate import (
 )
 from ccm_jax.geometry import residual_geometry
 from ccm_jax.parallel import place
-from ccm_jax.prefix import select
 from ccm_jax.rollout import RolloutFn
 from experiments import data
 from experiments.progress import bar
@@ -51,11 +50,11 @@ class Evidence(NamedTuple):
 
     Attributes:
         skip: observed frames, from the first, that are not scored: a start is not typical of what follows.
-        margin: by which fraction the best candidate must beat the anchor.
+        pull: toward the anchor, in units of log loss per unit of distance.
     """
 
     skip: int
-    margin: float
+    pull: float
 
 
 GROUP = 16  # trajectories rolled out side by side
@@ -177,7 +176,7 @@ def evaluate_regime(
     """All methods on the trajectories ``x [N, T, H, W, C]`` of the regime at ``value``."""
     bank, s, rollout_fn = bank_of(config), data.coordinate_of(config, value), family.rollout_fn
     shape = {"history": family.history, "prefix": config.calibration.frames}
-    sweep = sweep_errors(config, family, line, x)
+    sweep = sweep_errors(config, family, line, column(bank), x)
 
     def fixed(params: Params) -> np.ndarray:
         return in_groups(lambda g: future_error(params, rollout_fn, g, **shape)[None], x)[0]
@@ -232,36 +231,37 @@ def prefix_readout(config: ConfigDict, family: Family, plane: Chart, x: Array, e
 
     One coordinate ``[N, 2]`` a trajectory, or one for all if ``config.calibration.pooled``.
     """
-    scored = config.calibration.frames - evidence.skip
-    observed, _, _ = split_future(x, history=family.history, prefix=config.calibration.frames)
-    chosen = _by_prefix(config, family, plane, candidates_of(config), observed[:, evidence.skip :], scored)
-    refined = jax.vmap(refine_readout)(chosen)
-    return jax.vmap(lambda readout: leave_home(readout, jnp.zeros(2), evidence.margin))(refined)
+    errors = errors_of_prefix(config, family, plane, candidates_of(config), x)
+    return jax.vmap(refine_readout)(chosen(config, candidates_of(config), errors, evidence))
+
+
+def chosen(config: ConfigDict, candidates: np.ndarray, errors: np.ndarray, evidence: Evidence) -> Readout:
+    """What evidence makes of prefix errors ``[n, N, K]``, before refinement; the anchor is home."""
+    losses = errors[..., evidence.skip :].mean(axis=-1)
+    losses = losses.mean(axis=1)[None] if config.calibration.pooled else losses.T
+    c, home = jnp.asarray(candidates, jnp.float32), jnp.zeros(candidates.shape[-1])
+    return jax.vmap(lambda one: select(c, one, home=home, pull=evidence.pull))(jnp.asarray(losses))
 
 
 def paper_readout(config: ConfigDict, family: Family, plane: Chart, x: Array) -> Readout:
     """The paper's: the best of its bank of 13 on the line, over all K frames, without refinement."""
-    observed, _, _ = split_future(x, history=family.history, prefix=config.calibration.frames)
     line = np.asarray(plane_bank(paper_bank()[:, 0], [1.0]))[1:]
-    return _by_prefix(config, family, plane, line, observed, config.calibration.frames)
+    return chosen(config, line, errors_of_prefix(config, family, plane, line, x), Evidence(0, 0.0))
 
 
-def _by_prefix(
-    config: ConfigDict, family: Family, plane: Chart, candidates: np.ndarray, observed: Array, frames: int
-) -> Readout:
-    c, mesh = jnp.asarray(candidates, jnp.float32), family.mesh
+def errors_of_prefix(config: ConfigDict, family: Family, plane: Chart, candidates: np.ndarray, x: Array) -> np.ndarray:
+    """Errors ``[n, N, K]`` of candidates over the prefix of trajectories ``[N, T, ...]``."""
+    mesh, frames = family.mesh, config.calibration.frames
+    observed, _, _ = split_future(x, history=family.history, prefix=frames)
     how: dict[str, Any] = {"history": family.history, "frames": frames, "mesh": mesh}
-    spread, bank = place((plane, c), mesh)
-    errors = in_groups(lambda g: prefix_errors(spread, family.rollout_fn, place(g, mesh), bank, **how), observed, mesh)
-    losses = errors.mean(axis=-1)  # [n, N]
-    losses = losses.mean(axis=1)[None] if config.calibration.pooled else losses.T
-    return jax.vmap(select, in_axes=(None, 0))(c, jnp.asarray(losses))
+    spread, bank = place((plane, jnp.asarray(candidates, jnp.float32)), mesh)
+    return in_groups(lambda g: prefix_errors(spread, family.rollout_fn, place(g, mesh), bank, **how), observed, mesh)
 
 
-def sweep_errors(config: ConfigDict, family: Family, line: Chart, x: Array) -> np.ndarray:
-    """Future errors ``[n, N, T_future]`` of every coordinate of the bank on the trajectories of a regime."""
+def sweep_errors(config: ConfigDict, family: Family, chart: Chart, candidates: Any, x: Array) -> np.ndarray:
+    """Future errors ``[n, N, T_future]`` of every candidate ``[n, d]`` on the trajectories of a regime."""
     mesh, how = family.mesh, {"history": family.history, "prefix": config.calibration.frames}
-    spread, bank = place((line, column(bank_of(config))), mesh)
+    spread, bank = place((chart, jnp.asarray(candidates, jnp.float32)), mesh)
     return in_groups(
         lambda g: future_error_sweep(spread, family.rollout_fn, place(g, mesh), bank, mesh=mesh, **how), x, mesh
     )

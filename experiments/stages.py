@@ -31,7 +31,7 @@ from experiments.training import fit
 Params = Any
 
 # Raise one when its code changes what it computes: kept stages of the old code are then not used.
-VERSIONS = {"data": 1, "train": 1, "calibration": 1, "evaluation": 1}
+VERSIONS = {"data": 1, "train": 1, "calibration": 2, "evaluation": 2}
 
 # Batch orders of one seed. Both experts of a pair share theirs.
 ANCHOR, MORE, PAIR, LOW, HIGH = range(5)
@@ -273,7 +273,7 @@ def calibration(run: Run, validation: Stage, first: Stage, experts: Stage) -> St
     stage = run_stage(run.root, "calibration", settings, inputs, build, version=VERSIONS["calibration"])
     facts = read_json(stage.path / "calibration.json")
     evidence = facts["evidence"]
-    note = f"{facts['kind']} map; prefix: margin {evidence['margin']:g}, first {evidence['skip']} frames not scored"
+    note = f"{facts['kind']} map; prefix: pull {evidence['pull']:g}, first {evidence['skip']} frames not scored"
     finished(stage, f"{note}, from {len(facts['coordinates'])} validation regimes")
     return stage
 

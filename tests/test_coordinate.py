@@ -17,14 +17,13 @@ from ccm_jax import (
     coordinate_from_prefix,
     fit_chart,
     fit_coordinate_map,
-    leave_home,
     make_rollout,
     paper_bank,
     plane_bank,
     prefix_errors,
     refine_readout,
+    select,
 )
-from ccm_jax.prefix import select
 
 FIELD = 5
 
@@ -273,10 +272,10 @@ def test_home_is_left_only_on_evidence() -> None:
     near, far = plane_truth([0.0, 0.3]), plane_truth([1.0, 2.0])  # 0.5 fits `near` better than 0, by a third
     free = coordinate_from_prefix(chart, rollout_fn, near, bank)
     assert free.coordinate.tolist() == [0.5, 0.0]
-    for margin, expected in ((0.2, [0.5, 0.0]), (0.5, [0.0, 0.0]), (1.0, [0.0, 0.0])):
-        kept = coordinate_from_prefix(chart, rollout_fn, near, bank, home=home, margin=margin)
+    for pull, expected in ((0.2, [0.5, 0.0]), (2.0, [0.0, 0.0])):  # log(3/2) for half a unit
+        kept = coordinate_from_prefix(chart, rollout_fn, near, bank, home=home, pull=pull)
         assert kept.coordinate.tolist() == expected
-    both = coordinate_from_prefix(chart, rollout_fn, jnp.stack([near, far]), bank, home=home, margin=0.5, batch="each")
+    both = coordinate_from_prefix(chart, rollout_fn, jnp.stack([near, far]), bank, home=home, pull=2.0, batch="each")
     assert both.coordinate.tolist() == [[0.0, 0.0], [2.0, 1.0]]
 
 
@@ -287,11 +286,22 @@ def test_a_readout_that_stayed_at_home_is_not_refined_away() -> None:
 
 
 def test_home_is_left_when_its_rollout_diverges() -> None:
-    readout = Readout(jnp.array([1.0]), jnp.array([[0.0], [1.0]]), jnp.array([jnp.inf, 3.0]))
-    assert leave_home(readout, [0.0], 1.0).coordinate.tolist() == [1.0]
+    candidates, losses = jnp.array([[0.0], [1.0]]), jnp.array([jnp.inf, 3.0])
+    assert select(candidates, losses, home=[0.0], pull=100.0).coordinate.tolist() == [1.0]
+    assert select(candidates, jnp.array([5.0, 3.0]), home=[0.0], pull=100.0).coordinate.tolist() == [0.0]
 
 
-def test_a_home_outside_the_bank_is_refused() -> None:
+def test_each_unit_of_distance_asks_for_its_factor() -> None:
+    candidates = jnp.array([[0.0], [1.0], [2.0]])
+    losses = jnp.array([1.0, 0.8, 0.6])
+    for pull in (0.0, 0.15, 0.2, 0.23, 0.25, 0.3):
+        score = np.log([1.0, 0.8, 0.6]) + pull * np.arange(3)
+        found = select(candidates, losses, home=[0.0], pull=pull)
+        assert found.coordinate.tolist() == [float(np.argmin(score))]
+        np.testing.assert_array_equal(found.losses, losses)  # the losses stay what was measured
+
+
+def test_a_home_of_another_size_is_refused() -> None:
     chart, rollout_fn, _ = plane_toy()
-    with pytest.raises(ValueError, match=r"leave_home: home is \[9.0, 0.0\], expected one of the candidates; add it"):
-        coordinate_from_prefix(chart, rollout_fn, plane_truth([0.0, 1.0]), plane_bank([0.0], [1.0]), home=[9.0, 0.0])
+    with pytest.raises(ValueError, match=r"select: coordinate has shape \(1,\), expected \(2,\)"):
+        coordinate_from_prefix(chart, rollout_fn, plane_truth([0.0, 1.0]), plane_bank([0.0], [1.0]), home=[9.0])

@@ -17,7 +17,7 @@ import pytest
 
 from ccm_jax import checkpoint
 from experiments import configs, store
-from experiments.calibration import MARGINS, SKIPS, choose_evidence
+from experiments.calibration import PULLS, SKIPS, choose_evidence
 from experiments.checks import check_config
 from experiments.configs import rd_ood
 from experiments.evaluation import METHODS, Evidence
@@ -263,9 +263,9 @@ def test_results_of_another_version_are_a_warning(tmp_path: Path) -> None:
         store.run_stage(tmp_path, "b", {}, (), lambda work: None)
 
 
-def test_the_margin_is_the_best_that_harms_no_validation_regime() -> None:
+def test_the_pull_is_the_best_that_harms_no_validation_regime() -> None:
     def choose(*rows: tuple[int, float, list[float]]) -> tuple[int, float]:
-        return tuple(choose_evidence({Evidence(skip, margin): ratios for skip, margin, ratios in rows}))
+        return tuple(choose_evidence({Evidence(skip, pull): ratios for skip, pull, ratios in rows}))
 
     never = (0, 1.0, [1.0, 1.0])
     assert choose((0, 0.0, [0.5, 1.2]), (0, 0.1, [0.6, 1.001]), (0, 0.2, [0.8, 1.0]), never) == (0, 0.1)
@@ -280,8 +280,8 @@ def test_the_worst_regime_of_the_prefix_is_reported(finished: Path) -> None:
     ratios = [row["errors"]["ccm_prefix"] / row["errors"]["anchor"] for row in results["regimes"]]
     assert results["summary"]["harm"]["above_anchor"] == pytest.approx(max(ratios) - 1)
     tried = results["calibration"]["evidence_tried"]
-    assert len(tried) == len(SKIPS) * len(MARGINS)
-    assert results["calibration"]["evidence"] in [{key: row[key] for key in ("skip", "margin")} for row in tried]
+    assert len(tried) == len(SKIPS) * len(PULLS)
+    assert results["calibration"]["evidence"] in [{key: row[key] for key in ("skip", "pull")} for row in tried]
 
 
 def test_divergence_is_written_as_null() -> None:

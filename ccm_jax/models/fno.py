@@ -27,8 +27,8 @@ ACTIVATIONS = {"gelu": nn.gelu, "gelu_exact": gelu_exact}
 class SpectralConv(nn.Module):
     """Multiplies the low modes of a field by learned matrices, one per mode.
 
-    Input and output are ``[n_d, ..., n_1, N, C]``, see :mod:`ccm_jax.models.spectral`. Fourier weights are stored as real pairs
-    ``[2, 2 m_1, ..., m_d + 1, C_in, C_out]``, cosine weights are real, ``[2 m_1, ..., 2 m_d, C_in, C_out]``.
+    Input and output are ``[n_d, ..., n_1, N, C]``, see :mod:`ccm_jax.models.spectral`. Fourier weights are stored as
+    real pairs ``[2, 2 m_1, ..., m_d + 1, C_in, C_out]``, cosine weights are real, ``[2 m_1, ..., 2 m_d, C_in, C_out]``.
     """
 
     modes: tuple[int, ...]
@@ -50,7 +50,7 @@ class SpectralConv(nn.Module):
         init = nn.initializers.normal((2 * width) ** -0.5)
         weight = self.param("weight", init, (2, *kept, width, width))
         re, im = spectral.fourier_analysis(x, self.modes, how)
-        # Both parts side by side: each weight is read once, and none is summed, which at small batches is most of the cost.
+        # Both parts side by side: each weight is read once and none is summed, most of the cost at small batches.
         n = re.shape[-2]
         both = jnp.concatenate([re, im], axis=-2)
         x, y = _mix(both, weight[0]), _mix(both, weight[1])
@@ -149,7 +149,10 @@ class FNO(nn.Module):
             if self.channel_mlp:
                 gate = self.param(f"gate_{layer}", nn.initializers.ones, (self.width,))
                 hidden = act(dense(round(self.channel_mlp * self.width), f"channel_{layer}_0")(y))
-                y = between(dense(self.width, f"channel_{layer}_1")(hidden) + gate.astype(v.dtype) * v)
+                y = between(
+                    dense(self.width, f"channel_{layer}_1")(hidden)
+                    + jnp.broadcast_to(gate, v.shape).astype(v.dtype) * v
+                )
             v = between(y) if self.twice else y
         v = v[tuple(slice(0, size) for size in grid[::-1])]
         v = act(dense(self.projection * self.width, "project_0")(v))

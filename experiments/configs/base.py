@@ -84,7 +84,7 @@ def get_config() -> ConfigDict:
     c.calibration.frames = 4  # K: observed frames that are scored
     c.calibration.skip = config_dict.placeholder(int)  # first observed frames not scored; none: by validation
     c.calibration.gates = (0.0, 0.5, 1.0)  # scales of the shared adaptation that the prefix chooses among
-    c.calibration.margin = config_dict.placeholder(float)  # evidence to leave the anchor; none: by validation
+    c.calibration.pull = config_dict.placeholder(float)  # toward the anchor; none: by validation
     c.calibration.clip = config_dict.placeholder(float)  # largest |coordinate| from metadata; none: no clip
     c.calibration.pooled = False  # one coordinate per test trajectory, or one per regime
     return c

@@ -1,0 +1,112 @@
+"""Prefix calibration: all candidates in one compiled call, beside the PyTorch way, a loop over merged state dicts.
+
+    pip install -e '.[bench]'
+    python -m benchmarks.calibration --output docs/performance/calibration.json
+
+13 candidates, K = 4 frames, 16 trajectories, 64², neuraloperator's FNO of width 32 with the same weights on both sides;
+timed only after the losses agree. Then 39 candidates on a plane (three gates), and what 13 cost at other batch sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks._measure import interleaved, machine, options, ratio, spread
+from benchmarks.fno import CHANNELS, Size, torch_model
+
+FRAMES = 4
+SIZE = Size(64, 32, 12, 16)
+
+
+def family(size: Size) -> list[dict[str, Any]]:
+    """State dicts of an anchor and two experts near it."""
+    import torch
+
+    anchor = {key: value.detach() for key, value in torch_model(size).state_dict().items() if hasattr(value, "detach")}
+    torch.manual_seed(1)
+    experts = [{key: value + 0.01 * torch.randn_like(value) for key, value in anchor.items()} for _ in range(2)]
+    return [anchor, *experts]
+
+
+def ours(trees: list[dict[str, Any]], x: np.ndarray, candidates: np.ndarray) -> Callable[[], np.ndarray]:
+    """All candidates ``[n, 2]`` on the plane of coordinate and gate, in one call."""
+    import jax.numpy as jnp
+
+    from ccm_jax import Gated, fit_chart, make_rollout, prefix_errors
+    from ccm_jax.interop import fno_from_neuraloperator
+    from ccm_jax.models import make_model
+
+    both = [fno_from_neuraloperator({key: value.numpy() for key, value in tree.items()}) for tree in trees]
+    rollout_fn = make_rollout(make_model("fno", **both[0][0]).apply)
+    anchor, *experts = (params for _, params in both)
+    chart = fit_chart(anchor, experts, [[-1.0, 1.0], [1.0, 1.0]], features=Gated())
+    frames, bank = jnp.asarray(x), jnp.asarray(candidates, jnp.float32)
+    return lambda: np.asarray(prefix_errors(chart, rollout_fn, frames, bank, frames=FRAMES).mean(axis=-1))
+
+
+def theirs(size: Size, trees: list[dict[str, Any]], x: np.ndarray, candidates: np.ndarray) -> Callable[[], np.ndarray]:
+    """One candidate after the other: merge the state dicts, load, roll out."""
+    import torch
+
+    model, (anchor, low, high) = torch_model(size), trees
+    frames = torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 2)))
+
+    def run() -> np.ndarray:
+        losses = []
+        with torch.no_grad():
+            for alpha, gate in candidates.tolist():
+                a, b = (gate - alpha) / 2, (gate + alpha) / 2
+                merged = {k: v + a * (low[k] - v) + b * (high[k] - v) for k, v in anchor.items()}
+                model.load_state_dict(merged, strict=False)
+                state, errors = frames[:, 0], []
+                for k in range(1, FRAMES + 1):
+                    state, truth = model(state), frames[:, k]
+                    errors.append((((state - truth) ** 2).sum((1, 2, 3)) / (truth**2).sum((1, 2, 3))).sqrt())
+                losses.append(torch.stack(errors).mean(0).numpy())
+        return np.stack(losses)
+
+    return run
+
+
+def main() -> None:
+    """Measures, and writes the table and the picture."""
+    parser = options(__doc__)
+    chosen = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    size, repeats = (SIZE._replace(grid=32), 3) if chosen.quick else (SIZE, 7)
+    trees = family(size)
+    bank = np.linspace(-1.5, 1.5, 13)
+    line = np.stack([bank, np.ones(13)], axis=1)
+    plane = np.concatenate([np.stack([bank, np.full(13, gate)], axis=1) for gate in (0.0, 0.5, 1.0)])
+    rows = []
+    for batch in (16,) if chosen.quick else (16, 4, 1):
+        shape = (batch, FRAMES + 1, size.grid, size.grid, CHANNELS)
+        x = np.random.default_rng(0).standard_normal(shape, np.float32)
+        runs = {"ours": ours(trees, x, line), "torch": theirs(size, trees, x, line), "ours, 39": ours(trees, x, plane)}
+        a, b = runs["ours"](), runs["torch"]()
+        difference = float(np.abs(a - b).max() / np.abs(b).max())
+        if difference > 1e-3:
+            raise RuntimeError(f"losses differ by {difference:g}; nothing is timed.")
+        times = interleaved(runs, repeats=repeats)
+        row: dict[str, Any] = {"trajectories": batch, "grid": size.grid, "width": size.width, "difference": difference}
+        row |= {"seconds": {name: spread(ts) for name, ts in times.items()}}
+        row |= {"ratio": ratio(times["torch"], times["ours"])}
+        row |= {"39_over_13": ratio(times["ours, 39"], times["ours"])}
+        rows.append(row)
+        print(batch, round(row["ratio"]["median"], 2), round(row["39_over_13"]["median"], 2), flush=True)
+    summary = {"ratio": rows[0]["ratio"]["median"], "39_over_13": rows[0]["39_over_13"]["median"]}
+    from experiments.store import provenance, write_json
+
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    about = machine("jax", "jaxlib", "torch", "neuraloperator")
+    write_json(chosen.output, {"summary": summary, "rows": rows, "machine": about, **provenance()})
+    print(json.dumps(summary, indent=1))
+
+
+if __name__ == "__main__":
+    main()

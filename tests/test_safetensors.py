@@ -1,0 +1,113 @@
+"""Files that other programs read, and merging from file to file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from ccm_jax import Gated, Polynomial, fit_chart, merge_pytree
+from ccm_jax.safetensors import (
+    flatten,
+    load_safetensors,
+    merge_safetensors,
+    open_safetensors,
+    save_safetensors,
+    unflatten,
+)
+
+
+def tree(seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    wave = rng.standard_normal((4, 5)) + 1j * rng.standard_normal((4, 5))
+    return {
+        "layer": {"kernel": rng.standard_normal((300, 301)).astype(np.float32), "scale": np.float32(rng.normal())},
+        "wave": wave.astype(np.complex64),
+        "half": jnp.asarray(rng.standard_normal(7), jnp.bfloat16),
+        "steps": np.arange(3),
+        "empty": np.zeros((0, 2), np.float32),
+    }
+
+
+def files(folder: Path, count: int) -> list[Path]:
+    return [save_safetensors(folder / f"{seed}.safetensors", tree(seed)) for seed in range(count)]
+
+
+def test_the_library_of_the_format_reads_what_is_written_and_the_other_way_round(tmp_path: Path) -> None:
+    expected = flatten(tree(0))
+    path = save_safetensors(tmp_path / "a.safetensors", tree(0), {"made by": "a test"})
+    plain = {name: leaf for name, leaf in safetensors.numpy.load_file(path).items() if name != "half"}
+    for name, leaf in plain.items():
+        np.testing.assert_array_equal(leaf, expected[name])
+        assert leaf.dtype == expected[name].dtype
+    with safetensors.safe_open(path, "np") as file:
+        assert file.metadata() == {"made by": "a test"} and set(file.keys()) == set(expected)
+    safetensors.numpy.save_file(plain, tmp_path / "b.safetensors", {"by": "them"})
+    again = open_safetensors(tmp_path / "b.safetensors")
+    assert again.metadata == {"by": "them"}
+    for name, leaf in plain.items():
+        np.testing.assert_array_equal(again.arrays[name], leaf)
+    jax.tree.map(np.testing.assert_array_equal, load_safetensors(path), tree(0))
+
+
+def test_merging_files_is_merging_trees(tmp_path: Path) -> None:
+    anchor, low, high = files(tmp_path, 3)
+    merge_safetensors(anchor, [low, high], [-1.0, 1.0], 1.4, tmp_path / "m.safetensors", metadata={"coordinate": "1.4"})
+    expected = merge_pytree(tree(0), tree(1), tree(2), 1.4)
+    merged = open_safetensors(tmp_path / "m.safetensors")
+    assert merged.metadata == {"coordinate": "1.4"}
+    for name, leaf in flatten(expected).items():
+        got = merged.arrays[name]
+        assert got.dtype == leaf.dtype and got.shape == leaf.shape
+        tolerance = 0.02 if name == "half" else 2e-6
+        np.testing.assert_allclose(got.astype(leaf.dtype), leaf, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("features", "coordinates", "where"),
+    [
+        (Polynomial(2), [[-1.0], [0.5], [1.0]], [0.3]),
+        (Polynomial(1, dim=2), [[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [1.2, -0.4]),
+        (Gated(Polynomial(2)), [[-1.0, 1.0], [0.5, 1.0], [1.0, 1.0]], [0.7, 0.5]),
+    ],
+)
+def test_any_chart_merges_from_files(tmp_path: Path, features: Any, coordinates: Any, where: Any) -> None:
+    anchor, *experts = files(tmp_path, 4)
+    out = merge_safetensors(anchor, experts, coordinates, where, tmp_path / "m.safetensors", features=features)
+    chart = fit_chart(tree(0), [tree(seed) for seed in (1, 2, 3)], coordinates, features=features)
+    expected, got = chart(where)["layer"]["kernel"], open_safetensors(out).arrays["layer.kernel"]
+    np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
+def test_names_are_cut_at_dots() -> None:
+    assert unflatten({"a.b": 1, "a.c.d": 2, "e": 3}) == {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
+    assert flatten(unflatten({"a.b": 1, "e": 3})) == {"a.b": 1, "e": 3}
+
+
+def test_what_does_not_fit_is_named_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    anchor, low, high = files(tmp_path, 3)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="0.safetensors exists, and nothing is overwritten"):
+        merge_safetensors(anchor, [low, high], [-1.0, 1.0], 0.0, anchor)
+    other = tree(1) | {"steps": np.arange(1, 4)}
+    save_safetensors(tmp_path / "other.safetensors", other)
+    with pytest.raises(ValueError, match="a leaf of int64, which does not merge, differs between files"):
+        merge_safetensors(anchor, [low, tmp_path / "other.safetensors"], [-1.0, 1.0], 0.0, tmp_path / "m")
+    save_safetensors(tmp_path / "small.safetensors", {"wave": np.zeros((4, 4), np.complex64)})
+    with pytest.raises(ValueError, match=r"layer.kernel of .*0.safetensors is missing in .*small.safetensors"):
+        merge_safetensors(anchor, [tmp_path / "small.safetensors"], [1.0], 0.0, tmp_path / "m")
+    (tmp_path / "cut.safetensors").write_bytes(anchor.read_bytes()[:400])
+    with pytest.raises(ValueError, match="cut.safetensors|damaged"):
+        open_safetensors(tmp_path / "cut.safetensors")
+    (tmp_path / "text.safetensors").write_text("this is no such file at all")
+    with pytest.raises(ValueError, match="is cut off or not a safetensors file"):
+        open_safetensors(tmp_path / "text.safetensors")
+    with pytest.raises(ValueError, match="determine 1 of the 2 features"):
+        merge_safetensors(anchor, [low, high], [1.0, 1.0], 0.0, tmp_path / "m")
+    made = {tmp_path / f"{name}.safetensors" for name in ("other", "small", "cut", "text")}
+    assert set(tmp_path.iterdir()) == before | made
