@@ -29,7 +29,7 @@ def tree(seed: int) -> dict[str, Any]:
         "layer": {"kernel": rng.standard_normal((300, 301)).astype(np.float32), "scale": np.float32(rng.normal())},
         "wave": wave.astype(np.complex64),
         "half": jnp.asarray(rng.standard_normal(7), jnp.bfloat16),
-        "steps": np.arange(3),
+        "steps": np.arange(3, dtype=np.int32),
         "empty": np.zeros((0, 2), np.float32),
     }
 
@@ -94,9 +94,9 @@ def test_what_does_not_fit_is_named_and_nothing_is_left_behind(tmp_path: Path) -
     before = set(tmp_path.iterdir())
     with pytest.raises(ValueError, match="0.safetensors exists, and nothing is overwritten"):
         merge_safetensors(anchor, [low, high], [-1.0, 1.0], 0.0, anchor)
-    other = tree(1) | {"steps": np.arange(1, 4)}
+    other = tree(1) | {"steps": np.arange(1, 4, dtype=np.int32)}
     save_safetensors(tmp_path / "other.safetensors", other)
-    with pytest.raises(ValueError, match="a leaf of int64, which does not merge, differs between files"):
+    with pytest.raises(ValueError, match="a leaf of int32, which does not merge, differs between files"):
         merge_safetensors(anchor, [low, tmp_path / "other.safetensors"], [-1.0, 1.0], 0.0, tmp_path / "m")
     save_safetensors(tmp_path / "small.safetensors", {"wave": np.zeros((4, 4), np.complex64)})
     with pytest.raises(ValueError, match=r"layer.kernel of .*0.safetensors is missing in .*small.safetensors"):

@@ -1,0 +1,148 @@
+"""Writes docs/performance.md from the files in docs/performance/.
+
+python -m benchmarks.page
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from experiments.store import read_json
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "docs" / "performance"
+
+HEAD = """# Performance
+
+Side by side with what a user would pick instead, in one run on one machine; rounds are interleaved, figures are medians
+with their range, and nothing is timed before both sides agree on the numbers. Each table is written from the file that the
+command above it wrote (`python -m benchmarks.page`). A GPU was not at hand; the programs are the same there.
+"""
+
+
+def with_range(value: dict[str, float], scale: float = 1.0, digits: int = 2) -> str:
+    """Median [low, high]."""
+    middle, low, high = (f"{scale * value[key]:.{digits}f}" for key in ("median", "low", "high"))
+    return f"**{middle}** [{low}, {high}]"
+
+
+def about(content: dict[str, Any]) -> str:
+    """What it ran on."""
+    on = content["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in on["versions"].items())
+    return f"{on['processor']}, {on['cores']} cores; {versions}; commit {content['git']}, {content['created'][:10]}."
+
+
+def fno(content: dict[str, Any]) -> str:
+    """Training step, forward pass, memory and compilation against neuraloperator."""
+    lines = [
+        "## FNO beside neuraloperator",
+        "`python -m benchmarks.fno --output docs/performance/fno.json`",
+        "![Time of neuraloperator over ours](performance/fno.png)",
+        "Milliseconds; ratios are neuraloperator's time, eager or compiled, whichever is faster, over ours. Goals: 2 × in "
+        "the first three rows, 2.5 × at 32², never below 1. *First call*: seconds until the first training call is done, "
+        "with compilation. *Peak*: memory that building and training adds.",
+    ]
+    table = [
+        "| grid, width, modes, batch | training step: ours | eager | compiled | ratio | forward: ours | eager | compiled | "
+        "ratio | first call: ours, theirs | peak: ours, theirs |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in content["rows"]:
+        cells = [f"{row['grid']}², {row['width']}, {row['modes']}, {row['batch']}"]
+        for what in ("training_step", "forward"):
+            times = row[what]
+            cells += [
+                f"{1e3 * times[who]['median']:.0f}" if who in times else "–" for who in ("ours", "eager", "compile")
+            ]
+            cells.append(with_range(row[f"{what}_ratio"]))
+        alone = [row["alone"][who] or {} for who in ("ours", "torch")]
+        cells.append(", ".join(f"{one.get('first_call', float('nan')):.1f} s" for one in alone))
+        cells.append(", ".join(f"{one.get('peak_mib', float('nan')):.0f} MiB" for one in alone))
+        table.append(f"| {' | '.join(cells)} |")
+    return "\n\n".join([*lines, "\n".join(table), about(content)])
+
+
+def calibration(content: dict[str, Any]) -> str:
+    """Prefix calibration against a loop over state dicts."""
+    table = ["| trajectories | ours, 13 | PyTorch, 13 | ratio | ours, 39 | 39 over 13 |", "|---|---|---|---|---|---|"]
+    for row in content["rows"]:
+        times = row["seconds"]
+        cells = [str(row["trajectories"]), *(f"{times[who]['median']:.2f} s" for who in ("ours", "torch"))]
+        cells += [with_range(row["ratio"]), f"{times['ours, 39']['median']:.2f} s", with_range(row["39_over_13"])]
+        table.append(f"| {' | '.join(cells)} |")
+    size = content["rows"][0]
+    text = (
+        f"Candidates of neuraloperator's FNO, width {size['width']}, {size['grid']}², K = 4. Goals, at 16 trajectories: "
+        "2.5 ×, and 39 candidates (three gates) in at most 3.3 × the time of 13."
+    )
+    command = "`python -m benchmarks.calibration --output docs/performance/calibration.json`"
+    return "\n\n".join(["## Prefix calibration", command, text, "\n".join(table), about(content)])
+
+
+def merging(content: dict[str, Any]) -> str:
+    """Bandwidth of merging, and files against mergekit."""
+    memory, files = content["memory"], content["files"]
+    table = ["| | GB/s | of a copy |", "|---|---|---|"]
+    for name, speed in memory["gigabytes_per_second"].items():
+        share = with_range(memory["of_copy"][name]) if name in memory["of_copy"] else ""
+        table.append(f"| {name} | {with_range(speed, digits=1)} | {share} |")
+    seconds = files["seconds"]
+    text = (
+        f"Three trees of {memory['bytes'] / 2**30:.1f} GiB. From files of {files['bytes'] / 2**30:.1f} GiB each: ours "
+        f"{with_range(seconds['ours'])} s, mergekit {with_range(seconds['mergekit'])} s, ratio {with_range(files['ratio'])}. "
+        "Goals: 0.6 of a copy, 2 × mergekit."
+    )
+    command = "`python -m benchmarks.merging --output docs/performance/merging.json`"
+    return "\n\n".join(["## Merging", command, text, "\n".join(table), about(content)])
+
+
+def scaling(content: dict[str, Any]) -> str:
+    """How cost grows with sizes and devices."""
+    table = ["| size | values | seconds | exponent of the last three |", "|---|---|---|---|"]
+    for name, row in content["sizes"].items():
+        seconds = ", ".join(f"{s['median']:.3f}" for s in row["seconds"])
+        table.append(f"| {name} | {', '.join(map(str, row['values']))} | {seconds} | {row['exponent']:.2f} |")
+    devices = ["| devices made of one CPU | calibration | ten training steps |", "|---|---|---|"]
+    for count, row in content["devices"].items():
+        cells = [f"{with_range(row[name], 1e3, 0)} ms" for name in ("calibration", "training")]
+        devices.append(f"| {count} | {' | '.join(cells)} |")
+    text = "A calibration of 13 candidates, 32², width 32, K = 4, 8 trajectories, with one size changed at a time."
+    command = "`python -m benchmarks.scaling --output docs/performance/scaling.json`"
+    parts = ["## Scaling", command, text, "\n".join(table), "\n".join(devices), about(content)]
+    return "\n\n".join(parts)
+
+
+def end_to_end(content: dict[str, Any]) -> str:
+    """The main job, stage by stage."""
+    table = ["| stage | seconds |", "|---|---|"]
+    table += [f"| {name} | {seconds:.1f} |" for name, seconds in content["stage_seconds"].items()]
+    text = (
+        f"`rd_ood` cold {content['cold_seconds']:.0f} s (goals 360, then 240), again {content['again_seconds']:.1f} s, "
+        f"`:smoke` {content['smoke_seconds']:.0f} s."
+    )
+    command = "`python -m benchmarks.end_to_end --output results/rd_ood_time.json`"
+    return "\n\n".join(["## The main job", command, text, "\n".join(table)])
+
+
+def page(folder: Path = FOLDER, results: Path = ROOT / "results") -> str:
+    """The whole page, from the files that are there."""
+    sections = {"fno": fno, "calibration": calibration, "merging": merging, "scaling": scaling}
+    parts = [HEAD.strip()]
+    parts += [
+        make(read_json(folder / f"{name}.json"))
+        for name, make in sections.items()
+        if (folder / f"{name}.json").exists()
+    ]
+    parts.append(end_to_end(read_json(results / "rd_ood_time.json")))
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Writes the page."""
+    (ROOT / "docs" / "performance.md").write_text(page())
+
+
+if __name__ == "__main__":
+    main()
