@@ -16,8 +16,8 @@ FOLDER = ROOT / "docs" / "performance"
 HEAD = """# Performance
 
 Side by side with what a user would pick instead, in one run on one machine; rounds are interleaved, figures are medians
-with their range, and nothing is timed before both sides agree on the numbers. Each table is written from the file that the
-command above it wrote (`python -m benchmarks.page`). A GPU was not at hand; the programs are the same there.
+with their range, and nothing is timed before both sides agree on the numbers. Each table is written from the file that
+the command above it wrote (`python -m benchmarks.page`). A GPU was not at hand; the programs are the same there.
 """
 
 
@@ -40,13 +40,13 @@ def fno(content: dict[str, Any]) -> str:
         "## FNO beside neuraloperator",
         "`python -m benchmarks.fno --output docs/performance/fno.json`",
         "![Time of neuraloperator over ours](performance/fno.png)",
-        "Milliseconds; ratios are neuraloperator's time, eager or compiled, whichever is faster, over ours. Goals: 2 × in "
-        "the first three rows, 2.5 × at 32², never below 1. *First call*: seconds until the first training call is done, "
-        "with compilation. *Peak*: memory that building and training adds.",
+        "Milliseconds; ratios are neuraloperator's time, eager or compiled, whichever is faster, over ours. Goals: 2 × "
+        "in the first three rows, 2.5 × at 32², never below 1. *First call*: seconds until the first training call is "
+        "done, with compilation. *Peak*: memory that building and training adds.",
     ]
     table = [
-        "| grid, width, modes, batch | training step: ours | eager | compiled | ratio | forward: ours | eager | compiled | "
-        "ratio | first call: ours, theirs | peak: ours, theirs |",
+        "| grid, width, modes, batch | training step: ours | eager | compiled | ratio | forward: ours | eager "
+        "| compiled | ratio | first call: ours, theirs | peak: ours, theirs |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in content["rows"]:
@@ -74,8 +74,8 @@ def calibration(content: dict[str, Any]) -> str:
         table.append(f"| {' | '.join(cells)} |")
     size = content["rows"][0]
     text = (
-        f"Candidates of neuraloperator's FNO, width {size['width']}, {size['grid']}², K = 4. Goals, at 16 trajectories: "
-        "2.5 ×, and 39 candidates (three gates) in at most 3.3 × the time of 13."
+        f"Candidates of neuraloperator's FNO, width {size['width']}, {size['grid']}², K = 4. Goals, at 16 "
+        "trajectories: 2.5 ×, and 39 candidates (three gates) in at most 3.3 × the time of 13."
     )
     command = "`python -m benchmarks.calibration --output docs/performance/calibration.json`"
     return "\n\n".join(["## Prefix calibration", command, text, "\n".join(table), about(content)])
@@ -91,8 +91,8 @@ def merging(content: dict[str, Any]) -> str:
     seconds = files["seconds"]
     text = (
         f"Three trees of {memory['bytes'] / 2**30:.1f} GiB. From files of {files['bytes'] / 2**30:.1f} GiB each: ours "
-        f"{with_range(seconds['ours'])} s, mergekit {with_range(seconds['mergekit'])} s, ratio {with_range(files['ratio'])}. "
-        "Goals: 0.6 of a copy, 2 × mergekit."
+        f"{with_range(seconds['ours'])} s, mergekit {with_range(seconds['mergekit'])} s, ratio "
+        f"{with_range(files['ratio'])}. Goals: 0.6 of a copy, 2 × mergekit."
     )
     command = "`python -m benchmarks.merging --output docs/performance/merging.json`"
     return "\n\n".join(["## Merging", command, text, "\n".join(table), about(content)])

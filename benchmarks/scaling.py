@@ -2,8 +2,8 @@
 
     python -m benchmarks.scaling --output docs/performance/scaling.json
 
-Calibration seconds are fitted by a power of each size, the others held. The devices are made of one CPU, so they cannot be
-faster than its cores: what counts is that the same work on more of them does not get slower.
+Calibration seconds are fitted by a power of each size, the others held. The devices are made of one CPU, so they cannot
+be faster than its cores: what counts is that the same work on more of them does not get slower.
 """
 
 from __future__ import annotations
