@@ -24,7 +24,7 @@ def get_config(size: str = "") -> ConfigDict:
     c.regimes.support = (1e-3, 1.5e-3, 2e-3, 2.5e-3, 3e-3)
     c.regimes.validation = (0.75e-3, 1.25e-3, 1.75e-3, 2.25e-3, 2.75e-3, 3.25e-3)
     c.regimes.test = (0.5e-3, 1e-3, 1.5e-3, 2e-3, 2.5e-3, 3e-3, 3.5e-3, 4e-3)
-    # With more data the anchor would go on learning beyond the minutes that a laptop has. Both experts see as much of it.
+    # With more data the anchor would go on learning beyond the minutes that a laptop has. Both experts see as much.
     c.data.update(support=48, endpoint=120)
     c.model.args.update(modes=(8, 8), width=32, depth=4, boundary="zero-flux")
     if size == "smoke":

@@ -1,0 +1,43 @@
+"""Where compiled programs are kept, and how devices are laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import jaxlib
+import pytest
+
+from experiments import runtime
+
+
+@pytest.fixture
+def cache_setting() -> Iterator[None]:
+    before = jax.config.jax_compilation_cache_dir
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_compiled_programs_are_kept_apart_by_version_and_processor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_setting: None
+) -> None:
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = runtime.keep_compiled()
+    assert folder.is_dir() and folder.parent == tmp_path / "ccm_jax" and jaxlib.__version__ in folder.name
+    assert jax.config.jax_compilation_cache_dir == str(folder)
+    monkeypatch.setattr(runtime, "_processor", lambda: "another")
+    assert runtime.keep_compiled() != folder
+
+
+def test_the_user_s_own_cache_folder_goes_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_setting: None
+) -> None:
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "own"))
+    assert runtime.keep_compiled() == tmp_path / "own"
+
+
+def test_one_process_is_the_case_of_one() -> None:
+    assert runtime.is_writer() and runtime.agree(3) == 3 and runtime.mesh() is None
+    runtime.barrier("alone")
