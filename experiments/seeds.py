@@ -11,8 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import scipy.stats
 from absl import flags
 from ml_collections import ConfigDict
 
@@ -20,20 +18,11 @@ from experiments import command
 from experiments.progress import console
 from experiments.results import METHODS, REDUCED, collect
 from experiments.stages import Run, run_all
+from experiments.statistics import interval
 from experiments.store import provenance, write_json
 
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds to run.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; default seeds.json in the folder of the run.")
-
-
-def interval(values: list[float]) -> dict[str, Any]:
-    """Mean of the values, and Student's 95 % interval of it."""
-    x = np.asarray(values, float)
-    mean = float(x.mean())
-    if len(x) < 2:
-        return {"mean": mean, "low": None, "high": None, "seeds": x.tolist()}
-    half = float(scipy.stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
-    return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": x.tolist()}
 
 
 def combine(config: ConfigDict, results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def anchor_more(run: Run, support: Stage, first: Stage) -> Stage:
     steps = 2 * run.config.finetune.steps
 
     def build(work: Path) -> dict[str, float]:
-        normalization, apply = _normalized_model(run, first)
+        normalization, apply = normalized_model(run, first)
         x, start = load_trajectories(support), load_params(first, "anchor")
         return _fit(run, "anchor_more", apply, start, x, MORE, work, normalization, steps)
 
@@ -182,24 +182,30 @@ def anchor_more(run: Run, support: Stage, first: Stage) -> Stage:
 
 def endpoints(run: Run, ends: Stage, first: Stage) -> Stage:
     """The two experts, fine-tuned from the anchor at either end of the axis."""
-    config = run.config
-    orders = (PAIR, PAIR) if config.finetune.paired else (LOW, HIGH)
+    low, high = (PAIR, PAIR) if run.config.finetune.paired else (LOW, HIGH)
+    return experts(run, "endpoints", ends, first, {"low": low, "high": high})
+
+
+def experts(run: Run, stage_name: str, regimes: Stage, first: Stage, orders: dict[str, int]) -> Stage:
+    """Experts fine-tuned from the anchor, one for each regime of a data stage: names, and orders of their batches."""
+    steps = run.config.finetune.steps
 
     def build(work: Path) -> dict[str, float]:
-        x, start = load_trajectories(ends), load_params(first, "anchor")
-        normalization, apply = _normalized_model(run, first)
+        x, start = load_trajectories(regimes), load_params(first, "anchor")
+        normalization, apply = normalized_model(run, first)
         facts = [
-            _fit(run, name, apply, start, x[i], orders[i], work, normalization, config.finetune.steps)
-            for i, name in enumerate(("low", "high"))
+            _fit(run, name, apply, start, x[i], order, work, normalization, steps)
+            for i, (name, order) in enumerate(orders.items())
         ]
         return {key: sum(f[key] for f in facts) for key in facts[0]}
 
-    settings = settings_of(config, "finetune", "seed")
-    stage = run_stage(run.root, "endpoints", settings, (ends, first), build, version=VERSIONS["train"])
-    return _trained(stage, config.finetune.steps, "low", "high")
+    settings = settings_of(run.config, "finetune", "seed")
+    stage = run_stage(run.root, stage_name, settings, (regimes, first), build, version=VERSIONS["train"])
+    return _trained(stage, steps, *orders)
 
 
-def _normalized_model(run: Run, first: Stage) -> tuple[Normalization, Apply]:
+def normalized_model(run: Run, first: Stage) -> tuple[Normalization, Apply]:
+    """The anchor's normalisation, and the model in physical units."""
     normalization = load_normalization(first)
     return normalization, normalized(model_of(run.config).apply, normalization)
 
@@ -256,7 +262,7 @@ def load_normalization(first: Stage) -> Normalization:
 
 def load_family(run: Run, first: Stage, experts: Stage) -> Family:
     """Anchor, experts, and the model that they are weights of."""
-    _, apply = _normalized_model(run, first)
+    _, apply = normalized_model(run, first)
     weights = (load_params(first, "anchor"), load_params(experts, "low"), load_params(experts, "high"))
     return Family(*weights, make_rollout(apply), run.config.model.history, mesh())
 
