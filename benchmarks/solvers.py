@@ -154,7 +154,7 @@ def dam_problem(pool: Any) -> Problem:
         reference = np.concatenate([batched(ours(finest, 0.45), starts(finest)[i : i + 1])() for i in range(FEW)])
     entries = [
         Entry("ccm_jax", f"{n}, Courant number {cfl}", batched(ours(n, cfl), starts(n)))
-        for n in (32, 64, 96, 128, 192)
+        for n in (32, 64, 96, 128, 192, 256)
         for cfl in (0.3, 0.5)
     ]
     if solver_peers.has_pyclaw():

@@ -42,7 +42,7 @@ def save(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] | Non
     """
     path = Path(path).absolute()
     writer = jax.process_index() == 0
-    if writer and path.exists():
+    if _writers(writer and path.exists()):
         raise ValueError(f"checkpoint.save: {path} exists, and nothing is overwritten; choose a new path or remove it.")
     mine = f"-{os.getpid()}" if jax.process_count() == 1 else ""
     partial = path.with_name(f"{path.name}.partial{mine}")
@@ -57,6 +57,11 @@ def save(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] | Non
         os.replace(partial, path)
     _barrier(f"saved {path}")
     return path
+
+
+def _writers(value: bool) -> bool:
+    """What process 0 saw, on all of them."""
+    return bool(multihost_utils.broadcast_one_to_all(np.int32(value))) if jax.process_count() > 1 else value
 
 
 def _barrier(name: str) -> None:

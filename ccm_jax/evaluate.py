@@ -85,6 +85,10 @@ def future_error_each(
     mesh: Mesh | None = None,
 ) -> Array:
     """The same with a coordinate, and so weights, of its own for each trajectory: ``coordinates [N, d]``."""
+    if len(coordinates) != len(trajectories):
+        raise ValueError(
+            f"future_error_each: {len(coordinates)} coordinates for {len(trajectories)} trajectories, expected as many."
+        )
 
     def errors(chart: Chart, x: Array, coordinates: Array) -> Array:
         def one(pair: tuple[Array, Array]) -> Array:

@@ -41,11 +41,20 @@ def fno_from_neuraloperator(state: Flat) -> tuple[dict[str, Any], Params]:
     if any(n % 2 for n in spectral.shape[2:-1]):
         raise ValueError(f"{name}: n_modes are odd on an axis (weights {spectral.shape}), expected even ones.")
 
-    def dense(prefix: str) -> Params:
-        kernel = left.pop(f"{prefix}.weight").reshape(-1, left_shape[prefix][1]).T
-        return {"kernel": kernel, "bias": left.pop(f"{prefix}.bias")}
+    def take(key: str) -> np.ndarray:
+        if key not in left:
+            raise ValueError(f"{name}: there is no {key}; models.FNO has linear skips and soft gates only.")
+        return left.pop(key)
 
-    left_shape = {key.removesuffix(".weight"): value.shape for key, value in left.items() if key.endswith(".weight")}
+    def dense(prefix: str) -> Params:
+        weight = take(f"{prefix}.weight")
+        return {"kernel": weight.reshape(weight.shape[:2]).T, "bias": take(f"{prefix}.bias")}
+
+    def multiple(what: str, hidden: int) -> int:
+        if hidden % width:
+            raise ValueError(f"{name}: {what} has {hidden} hidden channels, expected a multiple of the width, {width}.")
+        return hidden // width
+
     params: Params = {}
     deep = "lifting.fcs.1.weight" in left
     if deep:
@@ -53,15 +62,15 @@ def fno_from_neuraloperator(state: Flat) -> tuple[dict[str, Any], Params]:
     params["lift"] = dense("lifting.fcs.1" if deep else "lifting.fcs.0")
     mlp = 0.0
     for i in range(depth):
-        weight = left.pop(_CONV.format(i))
+        weight = take(_CONV.format(i))
         pair = np.stack([weight.real, weight.imag]).astype(np.float32)
         params[f"spectral_{i}"] = {"weight": np.moveaxis(pair, (1, 2), (-2, -1))}
-        skip = left.pop(f"fno_blocks.fno_skips.{i}.conv.weight")[..., 0].T
-        params[f"pointwise_{i}"] = {"kernel": skip, "bias": left.pop(f"fno_blocks.convs.{i}.bias").reshape(-1)}
+        skip = take(f"fno_blocks.fno_skips.{i}.conv.weight")[..., 0].T
+        params[f"pointwise_{i}"] = {"kernel": skip, "bias": take(f"fno_blocks.convs.{i}.bias").reshape(-1)}
         if f"fno_blocks.channel_mlp.{i}.fcs.0.weight" in left:
             for j in (0, 1):
                 params[f"channel_{i}_{j}"] = dense(f"fno_blocks.channel_mlp.{i}.fcs.{j}")
-            params[f"gate_{i}"] = left.pop(f"fno_blocks.channel_mlp_skips.{i}.weight").reshape(-1)
+            params[f"gate_{i}"] = take(f"fno_blocks.channel_mlp_skips.{i}.weight").reshape(-1)
             mlp = params[f"channel_{i}_0"]["bias"].size / width
     params["project_0"], params["project_1"] = dense("projection.fcs.0"), dense("projection.fcs.1")
     if left:
@@ -71,8 +80,8 @@ def fno_from_neuraloperator(state: Flat) -> tuple[dict[str, Any], Params]:
         "width": width,
         "depth": depth,
         "out_channels": params["project_1"]["bias"].size,
-        "lifting": params["lift_hidden"]["bias"].size // width if deep else 0,
-        "projection": params["project_0"]["bias"].size // width,
+        "lifting": multiple("the lifting", params["lift_hidden"]["bias"].size) if deep else 0,
+        "projection": multiple("the projection", params["project_0"]["bias"].size),
         "channel_mlp": mlp,
         "activation": "gelu_exact",
         "twice": not mlp,
@@ -87,7 +96,13 @@ def fno_to_neuraloperator(params: Params) -> dict[str, np.ndarray]:
     The module's settings are those that :func:`fno_from_neuraloperator` gives, the other way round.
     """
     depth = sum(key.startswith("spectral_") for key in params)
-    dims = np.ndim(params["spectral_0"]["weight"]) - 3
+    shape = np.shape(params["spectral_0"]["weight"])
+    dims = len(shape) - 3
+    if dims < 1 or shape[0] != 2 or any(n % 2 for n in shape[1:dims]):
+        raise ValueError(
+            f"fno_to_neuraloperator: spectral weights are {list(shape)}, expected [2, 2 m_1, ..., m_d + 1, C, C]; "
+            "a model on a cosine basis has no counterpart there."
+        )
     state: dict[str, np.ndarray] = {}
 
     def dense(prefix: str, layer: Params) -> None:

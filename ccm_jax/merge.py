@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from typing import Any, NamedTuple
 
 import jax
@@ -76,7 +77,8 @@ def merge_pytree(
         high: weights of the expert at the high end.
         coordinate: position on the physical direction, a scalar.
         shared_scale: weight of the shared adaptation, a scalar.
-        in_place: whether the result takes the memory of ``anchor``, whose arrays are then gone.
+        in_place: whether the result takes the memory of ``anchor``, whose arrays are then gone (but those that it
+            shares with an expert).
 
     Returns:
         A tree like ``anchor``.
@@ -99,8 +101,12 @@ def merge_pytree(
             )
     alpha = jnp.asarray(coordinate, float).reshape(())
     sigma = jnp.asarray(shared_scale, float).reshape(())
-    merge = _merge_leaf_in_place if in_place else _merge_leaf_apart
-    return jax.tree.map(lambda a, lo, hi: merge(a, lo, hi, alpha, sigma), anchor, low, high)
+    leaves = [jax.tree.leaves(tree) for tree in (anchor, low, high)]
+    # Memory that another leaf shares (frozen layers, tied weights) is not given away.
+    owners = collections.Counter(id(leaf) for tree in leaves for leaf in tree)
+    merges = [_merge_leaf_in_place if in_place and owners[id(a)] == 1 else _merge_leaf_apart for a in leaves[0]]
+    merged = [merge(a, lo, hi, alpha, sigma) for merge, a, lo, hi in zip(merges, *leaves, strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(anchor), merged)
 
 
 def _merge_leaf(anchor: Array, low: Array, high: Array, alpha: Array, sigma: Array) -> Array:

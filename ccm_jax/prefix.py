@@ -69,6 +69,11 @@ def prefix_errors(
     Returns:
         Relative L2 error ``[n, N, frames]``; NaN or infinite where a rollout diverged.
     """
+    if prefix.shape[1] < history + frames:
+        raise ValueError(
+            f"prefix_errors: prefix has {prefix.shape[1]} frames, expected at least {history} for the model's window "
+            f"and {frames} to score; observe more frames, or score fewer."
+        )
 
     def errors(chart: Chart, prefix: Array, candidates: Array) -> Array:
         window, truth = prefix[:, :history], prefix[:, history : history + frames]
@@ -163,15 +168,17 @@ def select(candidates: Array, losses: Array, *, home: Any = None, pull: float | 
 
     Args:
         candidates: ``[n, d]``.
-        losses: ``[n]``; one that is not finite is never chosen.
+        losses: ``[n]``, errors, so none is negative; one that is not finite is never chosen.
         home: a coordinate ``[d]``, such as the anchor's on a gated chart; None weighs nothing.
-        pull: in units of log loss per unit of distance.
+        pull: at least 0, in units of log loss per unit of distance; infinite never leaves a home that is finite.
     """
     losses = jnp.where(jnp.isfinite(losses), losses, jnp.inf)
     score = losses
     if home is not None:
         distance = jnp.linalg.norm(candidates - as_coordinate("select", home, candidates.shape[-1])[None], axis=-1)
-        score = jnp.log(losses) + pull * distance
+        score = jnp.log(losses) + jnp.where(distance > 0, pull * distance, 0.0)
+        # An infinite pull must not make home's neighbours as bad as what diverged.
+        score = jnp.where(jnp.isfinite(losses), jnp.clip(jnp.nan_to_num(score, nan=jnp.inf), max=1e30), jnp.inf)
     coordinate = jnp.where(jnp.any(jnp.isfinite(losses)), candidates[jnp.argmin(score)], jnp.nan)
     return Readout(coordinate, candidates, losses)
 

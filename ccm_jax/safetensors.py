@@ -6,6 +6,7 @@ written here, rather than by its own library, because that one wants every tenso
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -49,22 +50,45 @@ def open_safetensors(path: Path_) -> File:
         if size < 8 or length > size - 8:
             raise ValueError(f"open_safetensors: {path} is cut off or not a safetensors file.")
         try:
-            header = json.loads(file.read(length))
-        except ValueError as error:
-            raise ValueError(
-                f"open_safetensors: {path} has no readable header ({error}); is it safetensors?"
-            ) from error
-    metadata = header.pop("__metadata__", {})
+            header = json.loads(file.read(length), object_pairs_hook=_once)
+            metadata = header.pop("__metadata__", {})
+            spans = {name: _span(name, entry, size - 8 - length) for name, entry in header.items()}
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"open_safetensors: {path} has no valid header: {error}.") from error
+    ordered = sorted(spans.values())
+    if any(a[1] != b[0] for a, b in itertools.pairwise([(0, 0), *ordered, (size - 8 - length,) * 2])):
+        raise ValueError(f"open_safetensors: {path} has tensors that overlap or leave gaps; it is damaged.")
     data = np.memmap(path, np.uint8, "r", offset=8 + length) if size > 8 + length else np.zeros(0, np.uint8)
-    arrays = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        if entry["dtype"] not in DTYPES or end > data.size:
-            raise ValueError(
-                f"open_safetensors: {name} of {path} is {entry['dtype']}, bytes {begin} to {end}; damaged?"
-            )
-        arrays[name] = data[begin:end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    arrays = {
+        name: data[begin:end].view(DTYPES[header[name]["dtype"]]).reshape(header[name]["shape"])
+        for name, (begin, end) in spans.items()
+    }
     return File(arrays, metadata)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{max(names, key=names.count)!r} is there twice")
+    return dict(pairs)
+
+
+def _span(name: str, entry: Any, available: int) -> tuple[int, int]:
+    """Where a tensor's bytes begin and end, or a ValueError that says what is wrong with its entry."""
+
+    def counts(values: Any) -> bool:
+        return isinstance(values, list) and all(type(n) is int and n >= 0 for n in values)
+
+    if not isinstance(entry, dict) or not counts(entry.get("shape")) or not counts(entry.get("data_offsets")):
+        raise ValueError(f"{name!r} has no shape or offsets")
+    if entry.get("dtype") not in list(DTYPES):
+        raise ValueError(f"{name!r} is {entry.get('dtype')}, expected one of {', '.join(DTYPES)}")
+    size = math.prod(entry["shape"]) * np.dtype(DTYPES[entry["dtype"]]).itemsize
+    if len(entry["data_offsets"]) != 2 or entry["data_offsets"][1] - entry["data_offsets"][0] != size:
+        raise ValueError(f"the offsets of {name!r} do not hold its {size} bytes")
+    if entry["data_offsets"][1] > available:
+        raise ValueError(f"{name!r} ends at byte {entry['data_offsets'][1]} of {available}; the file is cut off")
+    return entry["data_offsets"][0], entry["data_offsets"][1]
 
 
 def create_safetensors(path: Path_, like: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> File:
@@ -82,7 +106,11 @@ def create_safetensors(path: Path_, like: Mapping[str, Any], metadata: Mapping[s
     text += b" " * (-len(text) % 64)  # numbers begin at a multiple of their size
     with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + offset)
+        file.flush()
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and a crash when mapped memory is written
+            os.posix_fallocate(file.fileno(), 0, 8 + len(text) + offset)
+        else:
+            file.truncate(8 + len(text) + offset)
     data = np.memmap(path, np.uint8, "r+", offset=8 + len(text)) if offset else np.zeros(0, np.uint8)
     arrays = {}
     for name in like:
@@ -150,8 +178,12 @@ def merge_safetensors(
                 for name, leaf in out.arrays.items()
                 for cut in _cuts(leaf.size)
             ]
-            for job in jobs:
-                job.result()
+            try:
+                for job in jobs:
+                    job.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
     return Path(output)
 
 
@@ -204,21 +236,42 @@ def check_same_names(
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, names joined by dots."""
+    """Nested dictionaries as one, names joined by dots.
+
+    Raises:
+        ValueError: if two names become one, or for a leaf that is no array.
+    """
     if not isinstance(tree, Mapping):
+        if not hasattr(tree, "shape") or not hasattr(tree, "dtype"):
+            raise ValueError(
+                f"flatten: {prefix or '(root)'} is {type(tree).__name__}, expected arrays in dictionaries."
+            )
         return {prefix: tree}
-    joined = ((f"{prefix}.{key}" if prefix else str(key), value) for key, value in tree.items())
-    return {name: leaf for key, value in joined for name, leaf in flatten(value, key).items()}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        for name, leaf in flatten(value, f"{prefix}.{key}" if prefix else str(key)).items():
+            if name in flat:
+                raise ValueError(f"flatten: two leaves become {name!r}; rename one.")
+            flat[name] = leaf
+    return flat
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The other way round: names are cut at dots."""
+    """The other way round: names are cut at dots.
+
+    Raises:
+        ValueError: if a name is both a leaf and a folder of leaves.
+    """
     tree: dict[str, Any] = {}
     for name, leaf in flat.items():
         *path, last = name.split(".")
         node = tree
         for key in path:
             node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"unflatten: {name!r} lies below another leaf; use the flat names.")
+        if last in node:
+            raise ValueError(f"unflatten: {name!r} is a leaf and holds others; use the flat names.")
         node[last] = leaf
     return tree
 
@@ -228,7 +281,7 @@ class _new_file:
 
     def __init__(self, function: str, path: Path_) -> None:
         self.path = Path(path)
-        if self.path.exists():
+        if os.path.lexists(self.path):
             raise ValueError(f"{function}: {path} exists, and nothing is overwritten; choose a new path or remove it.")
         self.partial = self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
 

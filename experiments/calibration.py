@@ -52,7 +52,7 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
     """
     plane, candidates, bank = plane_of(family), candidates_of(config), bank_of(config)
     # The line is the row of the plane where the gate is open.
-    line = [int(np.flatnonzero((candidates == (c, 1.0)).all(axis=1))[0]) for c in np.round(bank, 6)]
+    line = [int(np.flatnonzero(np.isclose(candidates, (c, 1.0), atol=1e-4).all(axis=1))[0]) for c in bank]
     s, best, sweeps = [], [], []
     ratios: dict[Evidence, list[float]] = {choice: [] for choice in choices_of(config)}
     with bar("calibration", len(validation)) as advance:
@@ -90,7 +90,7 @@ def over_anchor(future: np.ndarray, readout: Readout) -> float:
 
     An anchor that diverges is beaten by whatever does not; what diverges beats nothing.
     """
-    same = (readout.candidates == readout.coordinate[:, None]).all(axis=-1)  # [N, n], or [1, n] if pooled
+    same = np.asarray(readout.candidates == readout.coordinate[:, None]).all(axis=-1)  # [N, n], or [1, n] if pooled
     where = np.broadcast_to(np.asarray(same.argmax(axis=1)), future.shape[1:])
     kept, stayed = mean_error(future[where, np.arange(future.shape[1])]), mean_error(future[0])
     return float("inf") if not np.isfinite(kept) else kept / stayed if np.isfinite(stayed) else 0.0

@@ -75,15 +75,19 @@ def run(main: Callable[..., None], doc: str | None) -> None:
         config = _CONFIG.value
         if _SEED.value is not None:
             config.seed = _SEED.value
+        path, refused = Path(_WORKDIR.value or f"runs/{label(config)}"), None
         with contextlib.ExitStack() as stack:
             try:
                 check_config(config)
-                workdir = open_workdir(Path(_WORKDIR.value or f"runs/{label(config)}"), config)
-                stack.enter_context(alone(workdir))
+                if runtime.is_writer():  # of several processes one looks, and its answer is that of all
+                    stack.enter_context(alone(open_workdir(path, config)))
+                    open_workdir(path, config)  # somebody else may have been quicker
             except ValueError as error:
+                refused = error
                 print(error, file=sys.stderr)
+            if runtime.agree(refused is not None):
                 sys.exit(2)
-            main(config, Run(config, workdir / "stages"))
+            main(config, Run(config, path / "stages"))
 
     app.run(with_config, argv=argv, flags_parser=_parse)
 

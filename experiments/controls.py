@@ -46,7 +46,8 @@ FISHER_SAMPLES = 128
 
 def same_regime(run: Run, first: Stage) -> Stage:
     """Two experts of the middle of the axis that share neither data nor order of batches: ``low`` and ``high``."""
-    middle = (run.config.axis.low + run.config.axis.high) / 2
+    axis = run.config.axis
+    middle = (axis.low * axis.high) ** 0.5 if axis.scale == "log" else (axis.low + axis.high) / 2
     plan = [(middle, run.config.data.endpoint, purpose) for purpose in ("low", "high")]
     regimes = stages.simulated(run, "data_same_regime", plan)
     return stages.experts(run, "same_regime", regimes, first, {"low": LOW, "high": HIGH})
@@ -107,7 +108,7 @@ def fisher(run: Run, params: Params, apply: Any, trajectories: np.ndarray) -> Pa
 
 
 def merges(family: Family, noise: Params, fishers: list[Params], seed: int) -> dict[str, Weights]:
-    """Every way to make weights of a regime from the experts, by name."""
+    """Every way to make weights of a regime from the experts, by name; published methods with their own defaults."""
     anchor, experts = family.anchor, [family.low, family.high]
     split = split_residuals(anchor, *experts)
     middle = combine(anchor, 1.0, split.shared)
@@ -195,9 +196,14 @@ def summarise(config: ConfigDict, done: Stages, stage: Stage) -> dict[str, Any]:
     rows = read_json(done.evaluation.path / "evaluation.json")["regimes"]
     ood = np.array([row["split"] == "ood" for row in rows])
     means = {name: mean_error(errors[ood]) for name, errors in np.load(stage.path / "controls.npz").items()}
-    anchor = min(
-        np.mean([row["errors"][who] for row in rows if row["split"] == "ood"]) for who in ("anchor", "anchor_more")
-    )
+    diverged = float("inf")  # written as null
+
+    def mean(who: str) -> float:
+        return float(
+            np.mean([diverged if (e := row["errors"][who]) is None else e for row in rows if row["split"] == "ood"])
+        )
+
+    anchor = min(mean("anchor"), mean("anchor_more"))
     return {
         "over_anchor": {name: mean / anchor for name, mean in means.items()},
         "same_regime_direction_gain": 1 - means["same_regime"] / means["average"],

@@ -100,7 +100,8 @@ def candidates_of(config: ConfigDict) -> np.ndarray:
     """What the prefix chooses among, ``[n, 2]``: the anchor, the line, and in double steps the other gates."""
     bank, gates = bank_of(config), [gate for gate in config.calibration.gates if gate != 1]
     coarse = plane_bank(bank[::2], np.array(gates)) if gates else np.zeros((1, 2))
-    return np.round(np.concatenate([coarse, plane_bank(bank, np.ones(1))[1:]]), 6)
+    rows = (np.asarray(part, np.float64) for part in (coarse, plane_bank(bank, np.ones(1))[1:]))
+    return np.round(np.concatenate(list(rows)), 5)
 
 
 def column(bank: np.ndarray) -> Array:

@@ -57,17 +57,20 @@ def mesh() -> Mesh | None:
     return make_mesh(max(d for d in range(1, math.isqrt(count) + 1) if count % d == 0))
 
 
-def keep_compiled(folder: Path | None = None) -> Path:
-    """Keeps compiled programs on disk between runs; returns the folder.
+def keep_compiled() -> Path | None:
+    """Keeps compiled programs on disk between runs; returns the folder, or None where there is no writing.
 
-    The default is ``ccm_jax`` in the user's cache folder, apart for each version of jaxlib and each kind of processor:
-    a program that was compiled for another one may crash. ``JAX_COMPILATION_CACHE_DIR`` goes first.
+    It is ``ccm_jax`` in the user's cache folder, apart for each version of jaxlib and each kind of processor: a program
+    that was compiled for another one may crash. Where ``JAX_COMPILATION_CACHE_DIR`` is set, that is JAX's own matter.
     """
-    if folder is None:
-        own = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ccm_jax"
-        folder = Path(own) if own else root / f"jaxlib-{jaxlib.__version__}-{_processor()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return None
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ccm_jax"
+    folder = root / f"jaxlib-{jaxlib.__version__}-{_processor()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return folder
 

@@ -65,7 +65,7 @@ def run_stage(
     """
     key = stage_key(name, settings, inputs, version)
     final, work = root / f"{name}-{key}", root / f".{name}-{key}.partial"
-    if agree(final.exists()):
+    if agree(is_writer() and final.exists()):
         record = _read_record(final)
         return Stage(name, key, final, record["seconds"], False)
     if is_writer():

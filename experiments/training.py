@@ -60,7 +60,7 @@ def fit(
     Raises:
         ValueError: if the loss stops being finite, with the step and what to change.
     """
-    if agree((work / name).exists()):
+    if agree(is_writer() and (work / name).exists()):
         return checkpoint.load_metadata(work / name)["facts"]
     optimizer = _optimizer(settings.learning_rate, steps)
     loss_fn = _loss(apply, history=history, unroll=settings.unroll)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from experiments.runtime import barrier, is_writer
 from experiments.store import write_json
 
 try:
@@ -25,29 +24,24 @@ OWNER = "run.json"
 def alone(path: Path) -> Iterator[None]:
     """Keeps other runs out of the folder of a run; the lock goes with the process, however that ends.
 
-    Of a run of several processes the writer holds it.
-
     Raises:
         ValueError: if another process works there.
     """
-    if not is_writer():
-        barrier("alone")
-        yield
-        return
     with (path / ".lock").open("a+") as file:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 file.seek(0)
                 who = file.read() or "unknown"
                 raise ValueError(
                     f"process {who} is working in {path}; wait for it, or use another --workdir."
                 ) from error
+            except OSError:
+                pass  # a file system without locks
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        barrier("alone")
         yield
 
 
@@ -58,8 +52,6 @@ def open_workdir(path: Path, config: ConfigDict) -> Path:
         ValueError: if the folder belongs to another configuration or size, or holds files of another origin.
     """
     mine = {"config": config.name, "size": config.size}
-    if not is_writer():
-        return path  # the writer looks, and makes it
     owner = path / OWNER
     if owner.exists():
         try:

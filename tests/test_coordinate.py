@@ -305,3 +305,19 @@ def test_a_home_of_another_size_is_refused() -> None:
     chart, rollout_fn, _ = plane_toy()
     with pytest.raises(ValueError, match=r"select: coordinate has shape \(1,\), expected \(2,\)"):
         coordinate_from_prefix(chart, rollout_fn, plane_truth([0.0, 1.0]), plane_bank([0.0], [1.0]), home=[9.0])
+
+
+def test_nothing_that_diverged_is_chosen_whatever_the_pull() -> None:
+    candidates, losses = jnp.array([[0.0], [1.0], [2.0]]), jnp.array([jnp.nan, 0.5, 0.4])
+    for pull in (0.0, 0.1, 1000.0, jnp.inf):
+        assert select(candidates, losses, home=[0.0], pull=pull).coordinate[0] in (1.0, 2.0)
+    assert select(candidates, jnp.array([0.6, 0.5, 0.4]), home=[0.0], pull=jnp.inf).coordinate.tolist() == [0.0]
+    assert bool(jnp.isnan(select(candidates, jnp.full(3, jnp.nan), home=[0.0], pull=1.0).coordinate).all())
+
+
+def test_a_short_prefix_is_refused_by_the_errors_too() -> None:
+    chart, rollout_fn, _ = plane_toy()
+    with pytest.raises(
+        ValueError, match="prefix has 2 frames, expected at least 1 for the model's window and 4 to score"
+    ):
+        prefix_errors(chart, rollout_fn, plane_truth([0.0, 1.0])[None, :2], plane_bank([0.0], [1.0]))

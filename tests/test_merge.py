@@ -108,3 +108,20 @@ def test_a_vector_of_coordinates_is_refused_with_the_remedy() -> None:
     tree = {"w": jnp.zeros(2)}
     with pytest.raises(ValueError, match=r"coordinate has shape \(3,\).*vmap"):
         merge_pytree(tree, tree, tree, jnp.zeros(3))
+
+
+def test_in_place_gives_the_same_and_spares_what_is_shared() -> None:
+    def trees() -> list[dict[str, jax.Array]]:
+        return [
+            {name: jax.random.normal(jax.random.key(10 * i + j), (3,)) for j, name in enumerate("ab")} for i in range(3)
+        ]
+
+    expected = merge_pytree(*trees(), 1.5)
+    anchor, low, high = trees()
+    low["b"] = anchor["b"]  # a frozen layer
+    high["b"] = anchor["b"]
+    kept = np.asarray(anchor["b"])
+    merged = merge_pytree(anchor, low, high, 1.5, in_place=True)
+    np.testing.assert_allclose(merged["a"], expected["a"], rtol=1e-6)
+    np.testing.assert_allclose(merged["b"], kept, rtol=1e-6)
+    assert anchor["a"].is_deleted() and not anchor["b"].is_deleted()

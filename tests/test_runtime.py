@@ -25,7 +25,12 @@ def test_compiled_programs_are_kept_apart_by_version_and_processor(
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = runtime.keep_compiled()
-    assert folder.is_dir() and folder.parent == tmp_path / "ccm_jax" and jaxlib.__version__ in folder.name
+    assert (
+        folder is not None
+        and folder.is_dir()
+        and folder.parent == tmp_path / "ccm_jax"
+        and jaxlib.__version__ in folder.name
+    )
     assert jax.config.jax_compilation_cache_dir == str(folder)
     monkeypatch.setattr(runtime, "_processor", lambda: "another")
     assert runtime.keep_compiled() != folder
@@ -34,8 +39,17 @@ def test_compiled_programs_are_kept_apart_by_version_and_processor(
 def test_the_user_s_own_cache_folder_goes_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_setting: None
 ) -> None:
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "own"))
-    assert runtime.keep_compiled() == tmp_path / "own"
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "gs://bucket/own")
+    assert runtime.keep_compiled() is None
+
+
+def test_a_cache_folder_that_cannot_be_made_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_setting: None
+) -> None:
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert runtime.keep_compiled() is None
 
 
 def test_one_process_is_the_case_of_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,37 @@ def test_any_chart_merges_from_files(tmp_path: Path, features: Any, coordinates:
 
 def test_names_are_cut_at_dots() -> None:
     assert unflatten({"a.b": 1, "a.c.d": 2, "e": 3}) == {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
-    assert flatten(unflatten({"a.b": 1, "e": 3})) == {"a.b": 1, "e": 3}
+    x = np.ones(1)
+    assert flatten(unflatten({"a.b": x, "e": x})) == {"a.b": x, "e": x}
+    with pytest.raises(ValueError, match="two leaves become 'a.b'; rename one"):
+        flatten({"a.b": x, "a": {"b": x}})
+    for flat in ({"a.b": 1, "a": 2}, {"a": 2, "a.b": 1}):
+        with pytest.raises(ValueError, match="use the flat names"):
+            unflatten(flat)
+    with pytest.raises(ValueError, match="a is list, expected arrays in dictionaries"):
+        flatten({"a": [x]})
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, -8]}}, "'a' has no shape or offsets"),
+        ({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 16]}}, "'a' has no shape or offsets"),
+        ({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 16]}}, "do not hold its 12 bytes"),
+        ({"a": {"dtype": "F8_E4M3", "shape": [16], "data_offsets": [0, 16]}}, "is F8_E4M3, expected one of"),
+        ({"a": {"dtype": "F32", "shape": [8], "data_offsets": [0, 32]}}, "ends at byte 32 of 16; the file is cut off"),
+        ({name: {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]} for name in "ab"}, "overlap or leave gaps"),
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}}, "overlap or leave gaps"),
+        ([1, 2], "has no valid header"),
+        (3, "has no valid header"),
+        ({"a": 3}, "'a' has no shape or offsets"),
+    ],
+)
+def test_a_damaged_header_is_refused(tmp_path: Path, header: Any, message: str) -> None:
+    text = json.dumps(header).encode()
+    (tmp_path / "bad").write_bytes(len(text).to_bytes(8, "little") + text + bytes(16))
+    with pytest.raises(ValueError, match=message):
+        open_safetensors(tmp_path / "bad")
 
 
 def test_what_does_not_fit_is_named_and_nothing_is_left_behind(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 #     export TPU=my-slice ZONE=us-east5-a REPOSITORY=https://... WORKDIR=/mnt/shared/runs/ns_ood
 #     experiments/launch/tpu_pod.sh --config=ns_ood:paper
 #
-# REPOSITORY is where the hosts clone this repository from. WORKDIR must be a folder that all hosts mount (Filestore, or a bucket by gcsfuse).
+# REPOSITORY is where the hosts clone this repository from. WORKDIR must be a folder that all hosts mount (Filestore, for instance; it must know how to rename folders).
 set -euo pipefail
 : "${TPU:?name of the slice}" "${ZONE:?its zone}" "${REPOSITORY:?where to clone from}" "${WORKDIR:?a folder that all share}"
 # Quoted once for this shell and once for the hosts'.
