@@ -15,6 +15,7 @@ from ccm_jax.coordinate import (
 from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.prefix import (
     coordinate_from_prefix,
+    keep_bounded,
     paper_bank,
     plane_bank,
     prefix_errors,
@@ -36,6 +37,7 @@ __all__ = [
     "coordinate_from_prefix",
     "fit_chart",
     "fit_coordinate_map",
+    "keep_bounded",
     "make_rollout",
     "merge_pytree",
     "paper_bank",

@@ -203,3 +203,53 @@ def refine_readout(readout: Readout) -> Readout:
     usable = same[i] & even & lowest & jnp.isfinite(curvature) & (curvature > 0)
     shift = jnp.where(usable, 0.5 * (left - right) / jnp.where(usable, curvature, 1.0), 0.0)
     return readout._replace(coordinate=readout.coordinate.at[0].add(shift * step))
+
+
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "steps", "parts"))
+def keep_bounded(
+    chart: Chart,
+    rollout_fn: RolloutFn,
+    windows: Array,
+    coordinates: Array,
+    home: Any,
+    bounds: Array,
+    *,
+    steps: int,
+    parts: int = 5,
+) -> Array:
+    """Draws coordinates back toward home, until the rollout that they are for stays bounded; needs no truth.
+
+    A prefix of a few frames cannot tell that a rollout will blow up later, but the rollout itself can: it is run before
+    it is trusted. Each coordinate goes back in equal parts of its way home, and stays where the rollout is finite and
+    its fields no larger than their bounds; if it is nowhere, where it was.
+
+    Args:
+        chart: weights as a function of coordinates.
+        rollout_fn: ``(params, window [N, history, ...], steps) -> [N, steps, ...]``.
+        windows: last observed frames of each trajectory, ``[N, history, *space, C]``.
+        coordinates: ``[N, d]``.
+        home: ``[d]``, such as the anchor's.
+        bounds: ``[N, C]``, the largest root mean square over space that each field may reach.
+        steps: length of the rollout.
+        parts: into which the way home is cut.
+
+    Returns:
+        Coordinates ``[N, d]``.
+    """
+    home = as_coordinate("keep_bounded", home, chart.features.dim)
+
+    def one(given: tuple[Array, Array, Array]) -> Array:
+        window, coordinate, bound = given
+
+        def at(part: Array) -> Array:
+            return home + (coordinate - home) * (1 - part / parts)
+
+        def unbounded(part: Array) -> Array:
+            frames = rollout_fn(chart(at(part)), window[None], steps)[0]
+            size = jnp.sqrt(jnp.mean(frames**2, axis=tuple(range(1, frames.ndim - 1))))
+            return ~jnp.all(size <= bound[None])  # NaN is not bounded
+
+        last = jax.lax.while_loop(lambda part: (part <= parts) & unbounded(part), lambda part: part + 1, jnp.int32(0))
+        return jnp.where(last <= parts, at(last), coordinate)
+
+    return jax.lax.map(one, (windows, coordinates, bounds))

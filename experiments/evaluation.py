@@ -11,7 +11,18 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from ccm_jax import Chart, Gated, Readout, fit_chart, paper_bank, plane_bank, prefix_errors, refine_readout, select
+from ccm_jax import (
+    Chart,
+    Gated,
+    Readout,
+    fit_chart,
+    keep_bounded,
+    paper_bank,
+    plane_bank,
+    prefix_errors,
+    refine_readout,
+    select,
+)
 from ccm_jax.coordinate_map import CoordinateMap
 from ccm_jax.evaluate import (
     as_error,
@@ -131,6 +142,7 @@ def evaluate(
     anchor_more: Params,
     fitted: CoordinateMap,
     evidence: Evidence,
+    growth: float,
     tests: np.ndarray,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Errors of every method on every test regime.
@@ -141,6 +153,7 @@ def evaluate(
         anchor_more: the anchor trained on for as long as both experts.
         fitted: the calibrated map, from validation regimes.
         evidence: how the prefix decides, from validation regimes.
+        growth: by how much fields may outgrow their prefix before a rollout counts as unbounded; see :func:`growth_of`.
         tests: test trajectories ``[R, N, T, H, W, C]``.
 
     Returns:
@@ -152,7 +165,7 @@ def evaluate(
     with bar("evaluation", len(tests)) as advance:
         for value, x in zip(config.regimes.test, tests, strict=True):
             row, more = evaluate_regime(
-                config, family, line, plane, anchor_more, fitted, evidence, float(value), jnp.asarray(x)
+                config, family, line, plane, anchor_more, fitted, evidence, growth, float(value), jnp.asarray(x)
             )
             rows.append(row)
             arrays.append(more)
@@ -171,6 +184,7 @@ def evaluate_regime(
     anchor_more: Params,
     fitted: CoordinateMap,
     evidence: Evidence,
+    growth: float,
     value: float,
     x: Array,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -192,6 +206,7 @@ def evaluate_regime(
         return errors_each(config, family, plane, x, readout.coordinate)
 
     prefix, paper = prefix_readout(config, family, plane, x, evidence), paper_readout(config, family, plane, x)
+    prefix = bounded(config, family, plane, x, prefix, growth)
     scale = clipped(config, float(fitted(s)))
     hindsight = {float(c): errors for c, errors in zip(bank, sweep, strict=True)}
     vertex = best_coordinate(bank, [mean_error(e) for e in sweep])
@@ -234,6 +249,25 @@ def prefix_readout(config: ConfigDict, family: Family, plane: Chart, x: Array, e
     """
     errors = errors_of_prefix(config, family, plane, candidates_of(config), x)
     return jax.vmap(refine_readout)(chosen(config, candidates_of(config), errors, evidence))
+
+
+def growth_of(config: ConfigDict, family: Family, trajectories: np.ndarray) -> float:
+    """Twice the largest growth of a field beyond its prefix among trajectories ``[..., T, H, W, C]``."""
+    size = np.sqrt(np.mean(np.square(np.asarray(trajectories, np.float64)), axis=(-3, -2)))
+    observed = size[..., : family.history + config.calibration.frames, :].max(axis=-2)
+    return 2 * float((size.max(axis=-2) / np.maximum(observed, 1e-12)).max())
+
+
+def bounded(config: ConfigDict, family: Family, plane: Chart, x: Array, readout: Readout, growth: float) -> Readout:
+    """The readout, drawn back toward the anchor where the rollout that it is for outgrows its prefix."""
+    observed, windows, future = split_future(x, history=family.history, prefix=config.calibration.frames)
+    size = jnp.sqrt(jnp.mean(observed**2, axis=(2, 3))).max(axis=1)  # [N, C]
+    coordinates = jnp.broadcast_to(readout.coordinate, (len(x), readout.coordinate.shape[-1]))
+    home, steps = jnp.zeros(coordinates.shape[-1]), future.shape[1]
+    kept = keep_bounded(plane, family.rollout_fn, windows, coordinates, home, growth * size, steps=steps)
+    if config.calibration.pooled:  # one for all: the most cautious
+        kept = kept[jnp.argmin(jnp.linalg.norm(kept, axis=-1))][None]
+    return readout._replace(coordinate=kept)
 
 
 def chosen(config: ConfigDict, candidates: np.ndarray, errors: np.ndarray, evidence: Evidence) -> Readout:

@@ -21,7 +21,7 @@ from ccm_jax.normalize import Normalization, fit_normalization, normalized
 from ccm_jax.rollout import Apply, make_rollout
 from experiments import data
 from experiments.calibration import calibrate, load_map
-from experiments.evaluation import Evidence, Family, evaluate
+from experiments.evaluation import Evidence, Family, evaluate, growth_of
 from experiments.progress import bar, finished
 from experiments.runtime import is_writer, mesh
 from experiments.store import RECORD, Stage, provenance, read_json, run_stage, write_json
@@ -31,7 +31,7 @@ from experiments.training import fit
 Params = Any
 
 # Raise one when its code changes what it computes: kept stages of the old code are then not used.
-VERSIONS = {"data": 1, "train": 1, "calibration": 2, "evaluation": 2}
+VERSIONS = {"data": 1, "train": 1, "calibration": 2, "evaluation": 3}
 
 # Batch orders of one seed. Both experts of a pair share theirs.
 ANCHOR, MORE, PAIR, LOW, HIGH = range(5)
@@ -65,7 +65,7 @@ def run_all(run: Run) -> Stages:
     more = anchor_more(run, support, first)
     experts = endpoints(run, ends, first)
     chosen = calibration(run, validation, first, experts)
-    judged = evaluation(run, test, first, more, experts, chosen)
+    judged = evaluation(run, test, validation, first, more, experts, chosen)
     return Stages(support, ends, validation, test, first, more, experts, chosen, judged)
 
 
@@ -284,21 +284,26 @@ def calibration(run: Run, validation: Stage, first: Stage, experts: Stage) -> St
     return stage
 
 
-def evaluation(run: Run, test: Stage, first: Stage, more: Stage, experts: Stage, chosen: Stage) -> Stage:
+def evaluation(
+    run: Run, test: Stage, validation: Stage, first: Stage, more: Stage, experts: Stage, chosen: Stage
+) -> Stage:
     """Every method on every test regime, future frames only: ``evaluation.json`` and ``evaluation.npz``."""
 
     def build(work: Path) -> None:
         family = load_family(run, first, experts)
         choices = read_json(chosen.path / "calibration.json")
         fitted, evidence = load_map(choices), Evidence(**choices["evidence"])
-        more_params = load_params(more, "anchor_more")
-        tables, arrays = evaluate(run.config, family, more_params, fitted, evidence, load_trajectories(test))
+        more_params, growth = (
+            load_params(more, "anchor_more"),
+            growth_of(run.config, family, load_trajectories(validation)),
+        )
+        tables, arrays = evaluate(run.config, family, more_params, fitted, evidence, growth, load_trajectories(test))
         if is_writer():
             np.savez(work / "evaluation.npz", allow_pickle=False, **arrays)
         write_json(work / "evaluation.json", tables)
 
     settings = settings_of(run.config, "calibration", "axis", "model")
-    inputs = (test, first, more, experts, chosen)
+    inputs = (test, validation, first, more, experts, chosen)
     stage = run_stage(run.root, "evaluation", settings, inputs, build, version=VERSIONS["evaluation"])
     finished(stage, f"{len(run.config.regimes.test)} test regimes")
     return stage

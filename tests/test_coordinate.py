@@ -17,6 +17,7 @@ from ccm_jax import (
     coordinate_from_prefix,
     fit_chart,
     fit_coordinate_map,
+    keep_bounded,
     make_rollout,
     paper_bank,
     plane_bank,
@@ -321,3 +322,21 @@ def test_a_short_prefix_is_refused_by_the_errors_too() -> None:
         ValueError, match="prefix has 2 frames, expected at least 1 for the model's window and 4 to score"
     ):
         prefix_errors(chart, rollout_fn, plane_truth([0.0, 1.0])[None, :2], plane_bank([0.0], [1.0]))
+
+
+def test_a_coordinate_goes_back_toward_home_until_its_rollout_stays_bounded() -> None:
+    """A gain of 0.9 + 0.5 c: ten steps grow by less than 3 if c < 0.43, and coordinates go back by fifths."""
+    chart = fit_chart({"g": jnp.array(0.9)}, [{"g": jnp.array(0.4)}, {"g": jnp.array(1.4)}], [-1.0, 1.0])
+    rollout_fn = make_rollout(lambda p, w: p["g"] * w[:, -1])
+    windows = jnp.ones((4, 1, 4, 1))
+    how = {"steps": 10, "parts": 5}
+    kept = keep_bounded(
+        chart, rollout_fn, windows, jnp.array([[1.0], [0.3], [-1.0], [200.0]]), [0.0], jnp.full((4, 1), 3.0), **how
+    )
+    np.testing.assert_allclose(kept[:, 0], [0.4, 0.3, -1.0, 0.0], atol=1e-6)
+    nowhere = keep_bounded(chart, rollout_fn, windows[:1], jnp.array([[1.0]]), [0.0], jnp.full((1, 1), 0.1), **how)
+    assert nowhere.tolist() == [[1.0]]
+    at_home = keep_bounded(
+        chart, rollout_fn, jnp.full((1, 1, 4, 1), jnp.nan), jnp.array([[1.0]]), [0.0], jnp.ones((1, 1)), **how
+    )
+    assert at_home.tolist() == [[1.0]]  # no rollout of NaN is bounded: nothing is gained by going back
