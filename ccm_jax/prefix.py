@@ -242,7 +242,7 @@ def keep_bounded(
         window, coordinate, bound = given
 
         def at(part: Array) -> Array:
-            return home + (coordinate - home) * (1 - part / parts)
+            return home + (coordinate - home) * ((parts - part) / parts)
 
         def unbounded(part: Array) -> Array:
             frames = rollout_fn(chart(at(part)), window[None], steps)[0]
