@@ -27,16 +27,18 @@ def _plain(value: dict[str, Any]) -> str:
 
 
 def table(folder: Path) -> str:
-    """The table of claims, in Markdown, from ``rd_ood.json`` and ``rd_ood_time.json``."""
+    """The table of claims, in Markdown, from ``rd_ood.json``, ``rd_ood_time.json`` and ``rd_ood_convergence.json``."""
     seeds, time = read_json(folder / "rd_ood.json"), read_json(folder / "rd_ood_time.json")
     summary, reduction = seeds["summary"], seeds["summary"]["reduction"]
     cold, count = time["cold_seconds"], len(reduction["ccm_coord"]["seeds"])
+    anchor = read_json(folder / "rd_ood_convergence.json")
     wrong, r = summary["wrong_sign_factor"], summary["best_correlation"]
     commands = {
         "seeds": ("`experiments.seeds --config=rd_ood`", count * cold),
         "cold": ("`experiments.run --config=rd_ood`", cold),
         "again": ("`experiments.run --config=rd_ood`", time["again_seconds"]),
         "smoke": ("`experiments.run --config=rd_ood:smoke`", time["smoke_seconds"]),
+        "anchor": ("`experiments.convergence --config=rd_ood`", anchor["seconds"]),
     }
     far = "less error outside the support than the better anchor"
     claims = [
@@ -52,6 +54,7 @@ def table(folder: Path) -> str:
         ("the endpoint average", "seeds", "≤ 15 %", _percent(reduction["average"])),
         ("wrong sign: times the error of the right one", "seeds", "≥ 3.9", _plain(wrong)),
         ("correlation of best and physical coordinate", "seeds", "≥ 0.99", f"{min(r['seeds']):.4f} (lowest)"),
+        ("twice the anchor's steps lower its error inside the support by", "anchor", "< 10 %", f"{anchor['gain']:.1%}"),
         ("a cold run, from data to report", "cold", "≤ 6 min", f"{cold:.0f} s"),
         ("the same command again", "again", "≤ 10 s", f"{time['again_seconds']:.1f} s"),
         ("the same path in small", "smoke", "≤ 45 s", f"{time['smoke_seconds']:.0f} s"),
@@ -77,7 +80,7 @@ SYSTEMS: dict[str, tuple[str, float | None, float | None, float | None]] = {
 
 def systems_table(folder: Path) -> str:
     """Every configuration with a file of seeds, in Markdown: what was asked stands behind what was measured."""
-    head = "| system, axis | `--config=` | seeds | minutes a seed | Coord | Prefix | worst regime | correlation |\n"
+    head = "| system, axis | `--config=` | seeds | minutes, cold | Coord | Prefix | worst regime | correlation |\n"
     lines = [head + "|---|---|---|---|---|---|---|---|"]
 
     def asked(bound: float | None, form: str) -> str:
@@ -88,7 +91,9 @@ def systems_table(folder: Path) -> str:
         if not path.exists():
             continue
         s = read_json(path)["summary"]
-        cells = [label, f"`{name}`", str(len(s["seconds"])), f"{float(np.median(s['seconds'])) / 60:.1f}"]
+        timed = folder / f"{name}_time.json"
+        minutes = f"{read_json(timed)['cold_seconds'] / 60:.1f}" if timed.exists() else "–"
+        cells = [label, f"`{name}`", str(len(s["seconds"])), minutes]
         for method, bound in (("ccm_coord", coord), ("ccm_prefix", prefix)):
             value = s["reduction"][method]
             spread = "" if value["low"] is None else f" [{value['low']:.0%}, {value['high']:.0%}]"
