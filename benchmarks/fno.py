@@ -201,22 +201,25 @@ def main() -> None:
         return
     from experiments.store import provenance, write_json
 
-    rows = []
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    about = machine("jax", "jaxlib", "flax", "torch", "neuraloperator")
+    rows: list[dict[str, Any]] = []
     for size in sizes:
         rows.append(measure(size, 3 if chosen.quick else 9, not chosen.no_compile))
         ratios = {what: round(rows[-1][f"{what}_ratio"]["median"], 2) for what in ("training_step", "forward")}
         print(size, ratios, rows[-1]["torch_compile_failed"] or "", flush=True)
-    summary = {
-        f"{what}_ratio_{row['grid']}_w{row['width']}": row[f"{what}_ratio"]["median"]
-        for row in rows
-        for what in ("training_step", "forward")
-        if Size(**{key: row[key] for key in Size._fields}) in SIZES
-    }
-    summary["smallest_ratio"] = min(row[f"{w}_ratio"]["median"] for row in rows for w in ("training_step", "forward"))
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
-    about = machine("jax", "jaxlib", "flax", "torch", "neuraloperator")
-    write_json(chosen.output, {"summary": summary, "rows": rows, "machine": about, **provenance()})
-    draw(rows, chosen.output.with_suffix(".png"))
+        summary = {
+            f"{what}_ratio_{row['grid']}_w{row['width']}": row[f"{what}_ratio"]["median"]
+            for row in rows
+            for what in ("training_step", "forward")
+            if Size(**{key: row[key] for key in Size._fields}) in SIZES
+        }
+        summary["smallest_ratio"] = min(
+            row[f"{w}_ratio"]["median"] for row in rows for w in ("training_step", "forward")
+        )
+        # Written row by row: a run that is stopped has measured something.
+        write_json(chosen.output, {"summary": summary, "rows": rows, "machine": about, **provenance()})
+        draw(rows, chosen.output.with_suffix(".png"))
     print(json.dumps(summary, indent=1))
 
 

@@ -42,12 +42,12 @@ def fno(content: dict[str, Any]) -> str:
         "![Time of neuraloperator over ours](performance/fno.png)",
         "Milliseconds; ratios are neuraloperator's time, eager or compiled, whichever is faster, over ours. Goals: 2 × "
         "in the first three rows, 2.5 × at 32², never below 1. *First call*: seconds until a forward pass and the "
-        "first training call are built, compiled and done (theirs: eager). *Peak*: memory that this adds.",
+        "first training call are built, compiled and done (theirs: eager).",
     ]
     table = [
         "| grid, width, modes, batch | training step: ours | eager | compiled | ratio | forward: ours | eager "
-        "| compiled | ratio | first call: ours, theirs | peak: ours, theirs |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| compiled | ratio | first call: ours, theirs |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in content["rows"]:
         cells = [f"{row['grid']}², {row['width']}, {row['modes']}, {row['batch']}"]
@@ -59,7 +59,6 @@ def fno(content: dict[str, Any]) -> str:
             cells.append(with_range(row[f"{what}_ratio"]))
         alone = [row["alone"][who] or {} for who in ("ours", "torch")]
         cells.append(", ".join(f"{one.get('first_call', float('nan')):.1f} s" for one in alone))
-        cells.append(", ".join(f"{one.get('peak_mib', float('nan')):.0f} MiB" for one in alone))
         table.append(f"| {' | '.join(cells)} |")
     return "\n\n".join([*lines, "\n".join(table), about(content)])
 
