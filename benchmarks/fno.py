@@ -183,7 +183,7 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
     ax.set_xticks(x, labels, fontsize=8)
     ax.set(ylabel="neuraloperator's time over ours", xlabel="grid, width, modes a side, batch")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False)
+    figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path, dpi=150)
 
 
