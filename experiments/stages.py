@@ -293,10 +293,8 @@ def evaluation(
         family = load_family(run, first, experts)
         choices = read_json(chosen.path / "calibration.json")
         fitted, evidence = load_map(choices), Evidence(**choices["evidence"])
-        more_params, growth = (
-            load_params(more, "anchor_more"),
-            growth_of(run.config, family, load_trajectories(validation)),
-        )
+        more_params = load_params(more, "anchor_more")
+        growth = growth_of(run.config, family, load_trajectories(validation))
         tables, arrays = evaluate(run.config, family, more_params, fitted, evidence, growth, load_trajectories(test))
         if is_writer():
             np.savez(work / "evaluation.npz", allow_pickle=False, **arrays)

@@ -36,6 +36,7 @@ trees = [model.init(jax.random.key(s), x[:, :1]) for s in range(3)]
 chart = fit_chart(trees[0], trees[1:], [[-1.0, 1.0], [1.0, 1.0]], features=Gated())
 bank, rollout_fn, mesh = plane_bank(np.linspace(-2, 2, 7), [0.5, 1.0]), make_rollout(model.apply), make_mesh(2)
 assert dict(mesh.shape) == {"candidate": 2, "data": 4} and len(bank) == 15
+assert [batch_axes(mesh, n) for n in (8, 4, 2, 3)] == [("candidate", "data"), ("data",), ("candidate",), None]
 spread = place(chart, mesh)
 
 def same(alone, together):

@@ -2,8 +2,8 @@
 
 A transform keeps the low modes only. As matrix products it never forms the others, so on the grids of neural
 operators it is cheaper than a fast transform followed by a cut; it needs no complex numbers, which suits TPUs; and
-its reverse mode is two more matrix products. On fine grids the FFT overtakes it: :func:`choose_transform` is the
-rule, ``docs/performance.md`` the measurement. Both give the same numbers to rounding.
+its reverse mode is two more matrix products. On fine grids the FFT overtakes it; :func:`choose_transform` is the rule.
+Both give the same numbers to rounding.
 
 Fields have their space axes in reverse, ``[n_d, ..., n_1, ...]``, and coefficients in order, ``[k_1, ..., k_d, ...]``;
 whatever follows rides along. So each product is one plain matrix product with the leading axis, and only coefficients,
@@ -27,7 +27,8 @@ _HIGHEST = jax.lax.Precision.HIGHEST
 
 TRANSFORMS = ("auto", "matrix", "fft")
 
-# The longest axis that is transformed by matrix products, per backend. TPUs have no good FFT at any size.
+# The longest axis that is transformed by matrix products, per backend: estimates, not measured on each device. TPUs
+# have no good FFT at any size.
 MATRIX_POINTS = {"cpu": 256, "gpu": 256, "tpu": 4096}
 
 
