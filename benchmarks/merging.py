@@ -74,7 +74,7 @@ def from_files(leaves: int, repeats: int, folder: Path) -> dict[str, Any]:
     from ccm_jax.safetensors import merge_safetensors, open_safetensors, save_safetensors
 
     paths = [save_safetensors(folder / f"{seed}.safetensors", tree(leaves, seed)) for seed in range(3)]
-    kernel = getattr(linear_merge, "kernel", getattr(linear_merge, "__wrapped__", linear_merge))
+    kernel = linear_merge.implementation
     weight = torch.tensor([[0.0, 0.25, 0.75]])
     count = iter(range(1000))
 
