@@ -11,19 +11,9 @@ from ml_collections import ConfigDict
 from ccm_jax import Readout
 from ccm_jax.coordinate_map import CoordinateMap
 from experiments import data
-from experiments.evaluation import (
-    Evidence,
-    Family,
-    bank_of,
-    best_coordinate,
-    candidates_of,
-    chosen,
-    errors_of_prefix,
-    mean_error,
-    plane_of,
-    sweep_errors,
-)
+from experiments.family import Family, bank_of, best_coordinate, mean_error, plane_of, sweep_errors
 from experiments.progress import bar
+from experiments.readouts import Evidence, candidates_of, chosen, errors_of_prefix
 
 # The paper's one number, and monotone curves, in order of freedom.
 KINDS: dict[str, dict[str, Any]] = {

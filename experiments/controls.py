@@ -27,7 +27,7 @@ from ccm_jax.models import is_real_pair
 from ccm_jax.rollout import make_rollout
 from ccm_jax.train import make_loss
 from experiments import command, data, stages
-from experiments.evaluation import Family, in_groups, mean_error
+from experiments.family import Family, in_groups, mean_error
 from experiments.progress import bar, console, finished
 from experiments.runtime import is_writer
 from experiments.stages import HIGH, LOW, Run, Stages, run_all

@@ -19,7 +19,7 @@ from ccm_jax.evaluate import future_error
 from ccm_jax.normalize import normalized
 from ccm_jax.rollout import make_rollout
 from experiments import command, data, stages
-from experiments.evaluation import mean_error
+from experiments.family import mean_error
 from experiments.progress import console
 from experiments.stages import Run
 from experiments.store import provenance, write_json

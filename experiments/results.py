@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from ccm_jax.metrics import reduction
-from experiments.evaluation import METHODS, mean_error
+from experiments.evaluation import METHODS
+from experiments.family import mean_error
 from experiments.stages import Stages
 from experiments.store import provenance, read_json
 

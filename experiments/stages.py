@@ -21,8 +21,10 @@ from ccm_jax.normalize import Normalization, fit_normalization, normalized
 from ccm_jax.rollout import Apply, make_rollout
 from experiments import data
 from experiments.calibration import calibrate, load_map
-from experiments.evaluation import Evidence, Family, evaluate, growth_of
+from experiments.evaluation import evaluate
+from experiments.family import Family
 from experiments.progress import bar, finished
+from experiments.readouts import Evidence, growth_of
 from experiments.runtime import is_writer, mesh
 from experiments.store import RECORD, Stage, provenance, read_json, run_stage, write_json
 from experiments.systems import stored_channels

@@ -11,7 +11,7 @@ import numpy as np
 from ccm_jax import merge_pytree, split_residuals
 from ccm_jax.geometry import tree_norm
 from experiments.controls import combine, merges, only, random_like, shuffled_layers
-from experiments.evaluation import Family
+from experiments.family import Family
 
 
 def weights(seed: int) -> dict[str, Any]:

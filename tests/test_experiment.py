@@ -20,7 +20,8 @@ from experiments import configs, store
 from experiments.calibration import PULLS, SKIPS, choose_evidence
 from experiments.checks import check_config
 from experiments.configs import rd_ood
-from experiments.evaluation import METHODS, Evidence
+from experiments.evaluation import METHODS
+from experiments.readouts import Evidence
 from experiments.stages import Run, anchor, endpoint_data, endpoints, run_all, support_data
 from experiments.workdir import alone, open_workdir
 

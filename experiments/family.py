@@ -1,0 +1,95 @@
+"""A family of weights, the coordinates that it is tried at, and the errors that it makes there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from ccm_jax import Chart, Gated, fit_chart, refine_readout, select
+from ccm_jax.evaluate import as_error, future_error_each, future_error_sweep
+from ccm_jax.parallel import place
+from ccm_jax.rollout import RolloutFn
+
+Array = jax.Array
+Params = Any
+
+GROUP = 16  # trajectories rolled out side by side
+
+
+class Family(NamedTuple):
+    """A family of weights and the model that they belong to.
+
+    Attributes:
+        anchor: the family anchor.
+        low: the expert at the low end.
+        high: the expert at the high end.
+        rollout_fn: the model in physical units, ``(params, window, steps) -> frames``.
+        history: frames in the window.
+        mesh: devices that share the work, or None.
+    """
+
+    anchor: Params
+    low: Params
+    high: Params
+    rollout_fn: RolloutFn
+    history: int
+    mesh: Mesh | None = None
+
+
+def bank_of(config: ConfigDict) -> np.ndarray:
+    """The candidate coordinates of a configuration, ``[n]``."""
+    c = config.calibration
+    return c.low + c.step * np.arange(round((c.high - c.low) / c.step) + 1)
+
+
+def chart_of(family: Family) -> Chart:
+    """The paper's line through the two experts."""
+    return fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0])
+
+
+def plane_of(family: Family) -> Chart:
+    """The same line with a gate on its shared part: coordinates (alpha, gate), and the anchor at (0, 0)."""
+    return fit_chart(family.anchor, [family.low, family.high], [[-1.0, 1.0], [1.0, 1.0]], features=Gated())
+
+
+def column(bank: np.ndarray) -> Array:
+    """A bank ``[n]`` as candidates ``[n, 1]``."""
+    return jnp.asarray(bank, jnp.float32)[:, None]
+
+
+def mean_error(errors: Any) -> float:
+    """Mean over frames and trajectories; infinite where it is not finite, so that divergence never wins."""
+    return float(as_error(errors))
+
+
+def best_coordinate(bank: np.ndarray, errors: Any) -> float:
+    """Where the error ``[n]`` along the bank is smallest, between candidates: the vertex of the parabola there."""
+    return float(refine_readout(select(column(bank), jnp.asarray(errors, jnp.float32))).coordinate[0])
+
+
+def sweep_errors(config: ConfigDict, family: Family, chart: Chart, candidates: Any, x: Array) -> np.ndarray:
+    """Future errors ``[n, N, T_future]`` of every candidate ``[n, d]`` on the trajectories of a regime."""
+    mesh, how = family.mesh, {"history": family.history, "prefix": config.calibration.frames}
+    spread, bank = place((chart, jnp.asarray(candidates, jnp.float32)), mesh)
+    return in_groups(
+        lambda g: future_error_sweep(spread, family.rollout_fn, place(g, mesh), bank, mesh=mesh, **how), x, mesh
+    )
+
+
+def errors_each(config: ConfigDict, family: Family, plane: Chart, x: Array, coordinates: Any) -> np.ndarray:
+    """Future errors ``[N, T_future]`` with a coordinate of its own for each trajectory."""
+    mesh, how = family.mesh, {"history": family.history, "prefix": config.calibration.frames}
+    spread, x, coordinates = place((plane, x, coordinates), mesh)
+    return np.asarray(future_error_each(spread, family.rollout_fn, x, coordinates, mesh=mesh, **how))
+
+
+def in_groups(errors: Callable[[Array], Array], x: Array, mesh: Mesh | None = None) -> np.ndarray:
+    """Applies ``errors``, ``[N, T, ...] -> [n, N, T']``, to a few trajectories at a time, which a CPU's cache holds."""
+    size = GROUP * (1 if mesh is None else mesh.shape["data"])
+    return np.concatenate([np.asarray(errors(x[i : i + size])) for i in range(0, len(x), size)], axis=1)
