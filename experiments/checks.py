@@ -62,6 +62,7 @@ def check_config(config: ConfigDict) -> None:
         settings = config[part]
         for field in ("steps", "batch_size", "unroll", "chunk", "save_every"):
             need(settings[field] >= 1, f"{part}.{field}", "at least 1", settings[field])
+        need(settings.noise >= 0, f"{part}.noise", "at least 0", settings.noise)
         need(settings.learning_rate > 0, f"{part}.learning_rate", "above 0", settings.learning_rate)
         frames = config.model.history + settings.unroll
         need(solver.frames + 1 >= frames, f"{part}.unroll", f"history + unroll <= {solver.frames + 1} frames", frames)

@@ -27,7 +27,7 @@ from experiments.family import (
     sweep_errors,
 )
 from experiments.progress import bar
-from experiments.readouts import Evidence, bounded, paper_readout, prefix_readout
+from experiments.readouts import Evidence, both_readouts, bounded
 
 Array = jax.Array
 Params = Any
@@ -122,7 +122,7 @@ def evaluate_regime(
             return fixed(plane(readout.coordinate[0]))
         return errors_each(config, family, plane, x, readout.coordinate)
 
-    prefix, paper = prefix_readout(config, family, plane, x, evidence), paper_readout(config, family, plane, x)
+    prefix, paper = both_readouts(config, family, plane, x, evidence)
     prefix = bounded(config, family, plane, x, prefix, growth)
     scale = clipped(config, float(fitted(s)))
     hindsight = {float(c): errors for c, errors in zip(bank, sweep, strict=True)}

@@ -239,7 +239,7 @@ def _fit(
         settings,
         history=config.model.history,
         steps=steps or settings.steps,
-        seed=10 * config.seed + order,
+        seed=10 * config.seed + order + (0 if steps is None else 1000 * config.finetune.seed),
         work=work,
         metadata=metadata,
     )

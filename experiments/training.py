@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from ccm_jax import checkpoint
 from ccm_jax.parallel import batch_axes, place
 from ccm_jax.rollout import Apply
-from ccm_jax.train import TrainState, batch_order, init_state, make_loss, make_optimizer, train_chunk
+from ccm_jax.train import TrainState, batch_order, init_state, make_loss, make_noise, make_optimizer, train_chunk
 from experiments.progress import bar
 from experiments.runtime import agree, is_writer, mesh
 
@@ -24,7 +24,7 @@ Array = jax.Array
 Params = Any
 
 # The same object for the same arguments: a chunk compiles once for both experts of a pair.
-_optimizer, _loss = functools.cache(make_optimizer), functools.cache(make_loss)
+_optimizer, _loss, _noise = (functools.cache(make) for make in (make_optimizer, make_loss, make_noise))
 
 
 def fit(
@@ -47,10 +47,10 @@ def fit(
         apply: ``(params, window) -> frame`` in physical units.
         start: parameters to start from; they are copied.
         trajectories: ``[..., T, H, W, C]``; leading axes are one set of trajectories.
-        settings: learning_rate, batch_size, unroll, chunk, save_every.
+        settings: learning_rate, batch_size, unroll, noise, chunk, save_every.
         history: frames in the model's window.
         steps: updates.
-        seed: of the batch order.
+        seed: of the batch order and of the noise.
         work: folder of the stage.
         metadata: goes beside the weights.
 
@@ -64,11 +64,12 @@ def fit(
         return checkpoint.load_metadata(work / name)["facts"]
     optimizer = _optimizer(settings.learning_rate, steps)
     loss_fn = _loss(apply, history=history, unroll=settings.unroll)
-    frames = history + settings.unroll
+    corrupt = _noise(settings.noise, history=history) if settings.noise else None
+    how = {"loss_fn": loss_fn, "optimizer": optimizer, "frames": history + settings.unroll, "corrupt": corrupt}
     devices = mesh()
     x = place(trajectories.reshape(-1, *trajectories.shape[-4:]), devices)
     cut = batch_axes(devices, settings.batch_size)
-    count = x.shape[0] * (x.shape[1] - frames + 1)
+    count = x.shape[0] * (x.shape[1] - history - settings.unroll + 1)
 
     # A copy, because chunks reuse the memory of the state that they are given.
     state = init_state(jax.tree.map(jnp.copy, start), optimizer)
@@ -79,9 +80,7 @@ def fit(
         while len(losses) < steps:
             first = len(losses)
             order = batch_order(seed, first, min(settings.chunk, steps - first), count, settings.batch_size)
-            state, new = train_chunk(
-                state, x, place(order, devices, None, cut), loss_fn=loss_fn, optimizer=optimizer, frames=frames
-            )
+            state, new = train_chunk(state, x, place(order, devices, None, cut), seed=seed, **how)
             losses = np.concatenate([losses, np.asarray(new)])
             if not np.isfinite(losses).all():
                 raise ValueError(

@@ -10,7 +10,16 @@ import pytest
 
 from ccm_jax.geometry import residual_geometry, tree_cosine, tree_norm
 from ccm_jax.normalize import Normalization, fit_normalization, normalized
-from ccm_jax.train import batch_order, init_state, make_loss, make_optimizer, train_chunk, train_step
+from ccm_jax.train import (
+    TrainState,
+    batch_order,
+    init_state,
+    make_loss,
+    make_noise,
+    make_optimizer,
+    train_chunk,
+    train_step,
+)
 
 
 def apply(params: Any, window: jax.Array) -> jax.Array:
@@ -120,3 +129,29 @@ def test_geometry_of_known_updates() -> None:
     assert float(rows["['b']"].cosine) == 0.0
     np.testing.assert_allclose(tree_cosine(low, jax.tree.map(lambda x: -x, low)), -1.0, rtol=1e-6)
     np.testing.assert_allclose(tree_norm({"z": jnp.array([3.0 + 4.0j])}), 5.0, rtol=1e-6)
+
+
+def test_noise_is_on_the_input_alone_and_a_step_draws_its_own() -> None:
+    frames = 3 + jax.random.normal(jax.random.key(0), (5, 4, 16, 16, 2)) * jnp.array([1.0, 100.0])
+    corrupt = make_noise(0.2, history=3)
+    noisy = corrupt(jax.random.key(1), frames)
+    np.testing.assert_array_equal(noisy[:, 3:], frames[:, 3:])
+    size = jnp.sqrt(jnp.mean(frames[:, :3] ** 2, axis=(2, 3)))
+    spread = jnp.std((noisy - frames)[:, :3], axis=(2, 3)) / size
+    np.testing.assert_allclose(spread, 0.2, rtol=0.2)
+
+    optimizer = make_optimizer(1e-2, 8)
+    loss_fn = make_loss(lambda p, w: p["a"] * w[:, -1])
+    x = jax.random.normal(jax.random.key(2), (4, 3, 8, 8, 1))
+    how: dict[str, Any] = {"loss_fn": loss_fn, "optimizer": optimizer, "corrupt": make_noise(0.2)}
+    order = jnp.asarray(batch_order(0, 0, 4, 8, 2))
+
+    def fresh() -> TrainState:
+        return init_state({"a": jnp.ones(())}, optimizer)
+
+    whole, losses = train_chunk(fresh(), x, order, seed=1, **how)
+    half, first = train_chunk(fresh(), x, order[:2], seed=1, **how)
+    half, second = train_chunk(half, x, order[2:], seed=1, **how)
+    np.testing.assert_array_equal(losses, jnp.concatenate([first, second]))  # a resumed run sees the same noise
+    _, other = train_chunk(fresh(), x, order, seed=2, **how)
+    assert not np.allclose(losses, other)

@@ -60,10 +60,11 @@ def get_config() -> ConfigDict:
 
     # The anchor, on the mixture of the support regimes.
     c.train = ConfigDict()
-    c.train.steps = 6000
+    c.train.steps = 4500
     c.train.learning_rate = 2e-3  # peak; cosine to zero
     c.train.batch_size = 16
     c.train.unroll = 1  # autoregressive steps in the loss
+    c.train.noise = 0.0  # on the model's input, in units of its root mean square
     c.train.chunk = 100  # steps in one compiled scan; progress is shown between two
     c.train.save_every = 500  # steps between checkpoints of a running stage
 
@@ -73,8 +74,10 @@ def get_config() -> ConfigDict:
     c.finetune.learning_rate = 2e-3
     c.finetune.batch_size = 16
     c.finetune.unroll = 1
+    c.finetune.noise = 0.0
     c.finetune.chunk = 100
     c.finetune.save_every = 500
+    c.finetune.seed = 0  # of the order of the batches, beside c.seed: experts anew from the same anchor
     c.finetune.paired = True  # both experts: same initial conditions, same batch order
 
     c.calibration = ConfigDict()

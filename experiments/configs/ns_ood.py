@@ -24,9 +24,9 @@ def get_config(size: str = "") -> ConfigDict:
     c.regimes.test = (0.5e-3, 0.75e-3, 1e-3, 1.25e-3, 1.5e-3, 1.75e-3, 2e-3, 2.25e-3, 2.5e-3)
     c.initial.kind = "fno"
     c.solver.update(grid=64, dt=1.0, substeps=25, frames=20)
-    c.data.update(support=64, endpoint=160)
+    c.data.update(support=48, endpoint=120)
     c.model.args.update(modes=(8, 8), width=24, depth=4, boundary="periodic")
-    c.train.steps = 4000
+    c.train.steps = 3500
     c.finetune.steps = 800
     if size == "smoke":
         c = base.smoke(c)
