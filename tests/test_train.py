@@ -132,7 +132,9 @@ def test_geometry_of_known_updates() -> None:
 
 
 def test_noise_is_on_the_input_alone_and_a_step_draws_its_own() -> None:
-    frames = 3 + jax.random.normal(jax.random.key(0), (5, 4, 16, 16, 2)) * jnp.array([1.0, 100.0])
+    frames = (
+        3 + jax.random.normal(jax.random.key(0), (5, 4, 16, 16, 2)) * jnp.array([1.0, 100.0])[None, None, None, None]
+    )
     corrupt = make_noise(0.2, history=3)
     noisy = corrupt(jax.random.key(1), frames)
     np.testing.assert_array_equal(noisy[:, 3:], frames[:, 3:])

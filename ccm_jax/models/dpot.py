@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax.models import spectral
+from ccm_jax.models.fno import gelu_exact
+
 Array = jax.Array
 
 
@@ -30,10 +33,6 @@ SIZES = {
     "large": Size(1536, 6144, 24, 16, 128),
     "huge": Size(2048, 8092, 27, 8, 128),
 }
-
-
-def _gelu(x: Array) -> Array:
-    return nn.gelu(x, approximate=False)
 
 
 def _pixels(n: int) -> np.ndarray:
@@ -59,6 +58,7 @@ class FourierAttention(nn.Module):
     """
 
     heads: int
+    transform: str = "auto"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -78,14 +78,58 @@ class FourierAttention(nn.Module):
             bias = b[:, None, None, None]
             return dot(re, a[0]) - dot(im, a[1]) + bias[0], dot(im, a[0]) + dot(re, a[1]) + bias[1]
 
-        spectrum = jnp.fft.rfft2(x, axes=(1, 2), norm="ortho")
-        heads = spectrum.reshape(*spectrum.shape[:3], self.heads, block)
-        re, im = layer(1, heads.real, heads.imag)
-        re, im = layer(2, _gelu(re), _gelu(im))
-        mixed = jax.lax.complex(re, im).reshape(spectrum.shape)
+        how = spectral.choose_transform(self.transform, (h, w))
+        re, im = (z.reshape(*z.shape[:3], self.heads, block) for z in _analysis(x, how))
+        re, im = layer(1, re, im)
+        re, im = (z.reshape(*z.shape[:3], width) for z in layer(2, gelu_exact(re), gelu_exact(im)))
+        return x + _synthesis(re, im, w, how)
+
+
+def _analysis(x: Array, transform: str) -> tuple[Array, Array]:
+    """Real and imaginary part of all Fourier coefficients of ``[N, H, W, D]``, orthonormal."""
+    h, w = x.shape[1:3]
+    if transform == "fft":
+        z = jnp.fft.rfft2(x, axes=(1, 2), norm="ortho")
+        return z.real, z.imag
+    cos, sin = spectral.waves(np.arange(w // 2 + 1), w)
+    re, im = _along(2, cos, x), -_along(2, sin, x)
+    cos, sin = spectral.waves(np.arange(h), h) / np.sqrt(h * w)
+    return _along(1, cos, re) + _along(1, sin, im), _along(1, cos, im) - _along(1, sin, re)
+
+
+def _synthesis(re: Array, im: Array, w: int, transform: str) -> Array:
+    """The field ``[N, H, W, D]`` of such coefficients."""
+    h = re.shape[1]
+    if transform == "fft":
         # Two one-dimensional inverses: cuFFT's irfft2 leaves artefacts where a spectrum is not Hermitian.
-        columns = jnp.fft.ifft(mixed, n=h, axis=1, norm="ortho")
-        return x + jnp.fft.irfft(columns, n=w, axis=2, norm="ortho")
+        columns = jnp.fft.ifft(jax.lax.complex(re, im), n=h, axis=1, norm="ortho")
+        return jnp.fft.irfft(columns, n=w, axis=2, norm="ortho")
+    cos, sin = spectral.waves(np.arange(h), h) / np.sqrt(h * w)
+    re, im = _along(1, cos, re) - _along(1, sin, im), _along(1, cos, im) + _along(1, sin, re)
+    frequencies = np.arange(w // 2 + 1)
+    weight = np.where((frequencies == 0) | (2 * frequencies == w), 1.0, 2.0)
+    cos, sin = spectral.waves(frequencies, w) * weight[:, None]
+    return _along(2, cos.T, re) - _along(2, sin.T, im)
+
+
+def _along(axis: int, matrix: np.ndarray, x: Array) -> Array:
+    """Applies ``matrix [k, n]`` along an axis of ``[N, H, W, D]``."""
+    subscripts = "kh,nhwd->nkwd" if axis == 1 else "kw,nhwd->nhkd"
+    return jnp.einsum(subscripts, jnp.asarray(matrix, x.dtype), x, precision=jax.lax.Precision.HIGHEST)
+
+
+def patches(x: Array, patch: int) -> Array:
+    """Cuts ``[..., H, W, C]`` into ``[..., H / p, W / p, p * p * C]``, what a convolution of stride p sees."""
+    *lead, h, w, c = x.shape
+    x = x.reshape(*lead, h // patch, patch, w // patch, patch, c)
+    return jnp.swapaxes(x, -4, -3).reshape(*lead, h // patch, w // patch, patch * patch * c)
+
+
+def unpatched(x: Array, patch: int) -> Array:
+    """The inverse of :func:`patches`."""
+    *lead, h, w, pc = x.shape
+    x = x.reshape(*lead, h, w, patch, patch, pc // patch**2)
+    return jnp.swapaxes(x, -4, -3).reshape(*lead, h * patch, w * patch, pc // patch**2)
 
 
 class DPOT(nn.Module):
@@ -103,6 +147,7 @@ class DPOT(nn.Module):
             initialises the model, which then is the only one.
         residual: whether the network predicts the increment over the newest frame (DPOT itself does not).
         classes: outputs of the published class head, whose logits nothing here uses; 0 leaves it out.
+        transform: of the Fourier attention, as in :class:`~ccm_jax.models.FNO`.
 
     Example:
         >>> model = DPOT(out_channels=2, patch=4, width=16, mlp=16, depth=1, heads=2, out_width=8)
@@ -124,18 +169,20 @@ class DPOT(nn.Module):
     positions: tuple[int, int] | None = None
     residual: bool = False
     classes: int = 0
+    transform: str = "auto"
 
     @nn.compact
     def __call__(self, window: Array) -> Array:
         self._check(window)
         n, frames, h, w, channels = window.shape
-        p, act = self.patch, _gelu
+        p, act = self.patch, gelu_exact
         t, y, x = np.meshgrid(_pixels(frames), _pixels(h), _pixels(w), indexing="ij")
         points = jnp.broadcast_to(jnp.asarray(np.stack([y, x, t], axis=-1), window.dtype), (n, frames, h, w, 3))
         v = jnp.concatenate([window, points], axis=-1)
 
-        v = nn.Conv(channels * p + 3, (p, p), strides=p, padding="VALID", name="patch_0")(v)
-        v = nn.Conv(self.width, (1, 1), name="patch_1")(act(v))
+        # Convolutions of stride p and of one point, as dense layers: XLA runs these many times faster on a CPU.
+        v = nn.Dense(channels * p + 3, name="patch_0")(patches(v, p))
+        v = nn.Dense(self.width, name="patch_1")(act(v))
         grid = v.shape[2:4]
         at = tuple(self.positions or grid)
         position = self.param("position", nn.initializers.truncated_normal(0.02), (*at, self.width))
@@ -145,22 +192,23 @@ class DPOT(nn.Module):
 
         for i in range(self.depth):
             u = nn.GroupNorm(8, epsilon=1e-5, name=f"norm_{i}_0")(v)
-            u = FourierAttention(self.heads, name=f"attention_{i}")(u)
+            u = FourierAttention(self.heads, self.transform, name=f"attention_{i}")(u)
             u = nn.GroupNorm(8, epsilon=1e-5, name=f"norm_{i}_1")(u)
-            u = nn.Conv(self.width, (1, 1), name=f"mlp_{i}_1")(act(nn.Conv(self.mlp, (1, 1), name=f"mlp_{i}_0")(u)))
+            u = nn.Dense(self.width, name=f"mlp_{i}_1")(act(nn.Dense(self.mlp, name=f"mlp_{i}_0")(u)))
             v = v + u
         if self.classes:
             self._class_head(v)
 
-        out = act(nn.ConvTranspose(self.out_width, (p, p), strides=(p, p), padding="VALID", name="out_0")(v))
-        out = act(nn.Conv(self.out_width, (1, 1), name="out_1")(out))
-        out = nn.Conv(self.out_channels, (1, 1), name="out_2")(out)
+        bias = self.param("out_bias", nn.initializers.zeros, (self.out_width,))  # one for all points of a patch
+        out = unpatched(nn.Dense(p * p * self.out_width, use_bias=False, name="out_0")(v), p)
+        out = act(nn.Dense(self.out_width, name="out_1")(act(out + bias[None, None, None])))
+        out = nn.Dense(self.out_channels, name="out_2")(out)
         return window[:, -1, ..., : self.out_channels] + out if self.residual else out
 
     def _class_head(self, v: Array) -> Array:
         features = v.mean(axis=(1, 2))
         for i in range(2):
-            features = _gelu(nn.Dense(self.width, name=f"class_{i}")(features))
+            features = gelu_exact(nn.Dense(self.width, name=f"class_{i}")(features))
         return nn.Dense(self.classes, name="class_2")(features)
 
     def _check(self, window: Array) -> None:

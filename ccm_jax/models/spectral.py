@@ -129,11 +129,11 @@ def fourier_analysis(x: Array, modes: Sequence[int], transform: str = "matrix") 
             z = jnp.moveaxis(z, d - 1 - axis, 0)
             z = jnp.fft.fft(z, axis=0, norm="forward")[frequencies[axis]]
         return z.real, z.imag
-    cos, sin = _waves(frequencies[-1], x.shape[0])
+    cos, sin = waves(frequencies[-1], x.shape[0])
     pair = leading(np.concatenate([cos, -sin]), x).reshape(2, len(cos), *x.shape[1:])
     for axis in reversed(range(d - 1)):
         pair = jnp.moveaxis(pair, d - axis, 1)
-        cos, sin = _waves(frequencies[axis], pair.shape[1])
+        cos, sin = waves(frequencies[axis], pair.shape[1])
         pair = _rotate(np.block([[cos, sin], [-sin, cos]]), pair)
     pair = pair / np.prod(x.shape[:d]).astype(x.dtype)
     return pair[0], pair[1]
@@ -154,19 +154,20 @@ def fourier_synthesis(
         return jnp.fft.irfft(_pad_to(z, grid[-1] // 2 + 1), grid[-1], axis=0, norm="forward")
     pair = jnp.stack([re, im])
     for axis, n in enumerate(grid[:-1]):
-        cos, sin = (w.T for w in _waves(frequencies[axis], n))
+        cos, sin = (w.T for w in waves(frequencies[axis], n))
         pair = jnp.moveaxis(_rotate(np.block([[cos, -sin], [sin, cos]]), pair), 1, d - axis)
     n = grid[-1]
-    cos, sin = (w.T for w in _waves(frequencies[-1], n))
+    cos, sin = (w.T for w in waves(frequencies[-1], n))
     # Each kept mode stands for its mirror image too, but the mean and the Nyquist mode are their own.
     weight = np.where((frequencies[-1] == 0) | (2 * frequencies[-1] == n), 1.0, 2.0)
     both = np.concatenate([cos * weight, -sin * weight], axis=1)
     return leading(both, pair.reshape(-1, *pair.shape[2:]))
 
 
-def _waves(frequencies: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+def waves(frequencies: np.ndarray, n: int) -> np.ndarray:
+    """Cosines and sines of integer frequencies at ``n`` points, ``[2, k, n]``."""
     angle = 2 * np.pi * frequencies[:, None] * np.arange(n) / n
-    return np.cos(angle), np.sin(angle)
+    return np.stack([np.cos(angle), np.sin(angle)])
 
 
 def _rotate(block: np.ndarray, pair: Array) -> Array:

@@ -6,9 +6,25 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ccm_jax.models.dpot import patches
+
 Array = jax.Array
 
-PADDINGS = {"periodic": "CIRCULAR", "walls": "SAME"}
+PADDINGS = {"periodic": "wrap", "zero-flux": "edge", "walls": "constant"}
+
+
+class Conv3(nn.Module):
+    """A 3 x 3 convolution as one dense layer on the nine neighbours, which XLA runs many times faster on CPU."""
+
+    features: int
+    padding: str
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        h, w = x.shape[1:3]
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), self.padding)
+        near = [x[:, i : i + h, j : j + w] for i in range(3) for j in range(3)]
+        return nn.Dense(self.features, name="dense")(jnp.concatenate(near, axis=-1))
 
 
 class UNet(nn.Module):
@@ -20,7 +36,7 @@ class UNet(nn.Module):
     Attributes:
         out_channels: channels of a frame.
         widths: features of each level, from the finest; divisible by ``groups``.
-        boundary: ``"periodic"``, or ``"walls"`` with zeros beyond them.
+        boundary: ``"periodic"``; ``"zero-flux"``, which repeats the edge; or ``"walls"``, zeros beyond the edge.
         groups: groups of the normalisation.
         residual: whether the network predicts the increment over the newest frame.
 
@@ -54,7 +70,7 @@ class UNet(nn.Module):
 
         def block(v: Array, width: int, name: str) -> Array:
             for i in range(2):
-                v = nn.Conv(width, (3, 3), padding=padding, name=f"{name}_conv_{i}")(v)
+                v = Conv3(width, padding, name=f"{name}_conv_{i}")(v)
                 v = nn.gelu(nn.GroupNorm(self.groups, name=f"{name}_norm_{i}")(v))
             return v
 
@@ -62,12 +78,12 @@ class UNet(nn.Module):
         across = []
         for level, width in enumerate(self.widths):
             if level:
-                v = nn.Conv(width, (2, 2), strides=2, padding="VALID", name=f"down_{level}")(v)
+                v = nn.Dense(width, name=f"down_{level}")(patches(v, 2))
             v = block(v, width, f"encode_{level}")
             across.append(v)
         for level in reversed(range(len(self.widths) - 1)):
-            v = nn.Conv(self.widths[level], (1, 1), name=f"up_{level}")(v)
+            v = nn.Dense(self.widths[level], name=f"up_{level}")(v)
             v = v.repeat(2, axis=1).repeat(2, axis=2)
             v = block(jnp.concatenate([v, across[level]], axis=-1), self.widths[level], f"decode_{level}")
-        out = nn.Conv(self.out_channels, (1, 1), name="project")(v)
+        out = nn.Dense(self.out_channels, name="project")(v)
         return window[:, -1, ..., : self.out_channels] + out if self.residual else out
