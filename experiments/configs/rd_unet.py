@@ -19,4 +19,6 @@ def get_config(size: str = "") -> ConfigDict:
     c.model.name, c.model.args = "unet", ConfigDict()
     widths = {"": (16, 32), "smoke": (8, 16), "paper": (48, 96, 192)}[size]
     c.model.args.update(widths=widths, boundary="zero-flux")
+    if size == "":  # its steps cost several times those of an FNO
+        c.train.steps, c.finetune.steps = 2500, 600
     return c
