@@ -51,11 +51,13 @@ DRAWN = (
 )
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _finish(ax: Axes, grid: bool = True) -> None:
+def tidy(ax: Axes, grid: bool = True) -> None:
+    """Takes away the frame, and adds a quiet grid."""
     ax.spines[["top", "right"]].set_visible(False)
     if grid:
         ax.grid(True, which="major", color="#dddddd", linewidth=0.6)
@@ -75,7 +77,7 @@ def error_by_regime(results: dict[str, Any]) -> Figure:
     """Error of every method against the physical parameter, with the support shaded."""
     rows, axis = _by_coordinate(results), results["config"]["axis"]
     x = [row["value"] for row in rows]
-    figure = _figure(7.2, 4.4)
+    figure = new_figure(7.2, 4.4)
     ax = figure.subplots()
     ax.axvspan(axis["low"], axis["high"], color="#eef2f6", zorder=0, label="support of the anchor")
     for name in DRAWN:
@@ -96,7 +98,7 @@ def error_by_regime(results: dict[str, Any]) -> Figure:
     ax.set(yscale="log", xlabel=_axis_label(results["config"]), ylabel="relative L2 error after the prefix")
     if axis["scale"] == "log":
         ax.set_xscale("log")
-    _finish(ax)
+    tidy(ax)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     return figure
 
@@ -108,7 +110,7 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray) -> Figure:
     errors = sweep[order].mean(axis=-1)
     errors = np.where(np.isfinite(errors), errors, np.nan)
     ratio = errors / np.nanmin(errors, axis=1, keepdims=True)
-    figure = _figure(7.2, 4.2)
+    figure = new_figure(7.2, 4.2)
     ax = figure.subplots()
     step = bank[1] - bank[0]
     edges = np.append(bank - step / 2, bank[-1] + step / 2)
@@ -151,7 +153,7 @@ def frames(results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, c
     truth = arrays["frames/truth"][index][-1]
     names = ("anchor", "ccm_prefix")
     seen = {name: arrays[f"frames/{name}"][index][-1] for name in names}
-    figure = _figure(9.0, 1.95 * len(channels) + 0.4)
+    figure = new_figure(9.0, 1.95 * len(channels) + 0.4)
     axes = figure.subplots(len(channels), 5, squeeze=False)
     for c, channel in enumerate(channels):
         field = truth[..., c]
@@ -184,7 +186,7 @@ def frames(results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, c
 def growth(results: dict[str, Any], indices: list[int]) -> Figure:
     """Error over time in some regimes."""
     config = results["config"]
-    figure = _figure(3.6 * len(indices) + 1.4, 3.2)
+    figure = new_figure(3.6 * len(indices) + 1.4, 3.2)
     axes = figure.subplots(1, len(indices), sharey=True, squeeze=False)[0]
     first = config["model"]["history"] + config["calibration"]["frames"]
     for ax, index in zip(axes, indices, strict=True):
@@ -196,7 +198,7 @@ def growth(results: dict[str, Any], indices: list[int]) -> Figure:
             ax.plot(t, y, color=COLOURS[name], linestyle=DASHES.get(name, "-"), label=LABELS[name], linewidth=1.6)
         ax.set(yscale="log", xlabel="time")
         ax.set_title(f"{row['value']:g}  (s = {row['coordinate']:+.2f})", fontsize=9)
-        _finish(ax)
+        tidy(ax)
     axes[0].set_ylabel("relative L2 error")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
     return figure
@@ -207,7 +209,7 @@ def geometry(results: dict[str, Any]) -> Figure:
     layers = results["geometry"][:-1]
     names = [layer["name"].replace("']['", ".").strip("[]'") for layer in layers]
     y = np.arange(len(layers))[::-1]
-    figure = _figure(8.4, 0.24 * len(layers) + 1.2)
+    figure = new_figure(8.4, 0.24 * len(layers) + 1.2)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     scale = np.array([max(layer["anchor_norm"], 1e-12) for layer in layers])
     for offset, part, colour in ((0.2, "shared_norm", "#CC79A7"), (-0.2, "direction_norm", "#0072B2")):
@@ -220,13 +222,13 @@ def geometry(results: dict[str, Any]) -> Figure:
     right.axvline(0, color="#222222", linewidth=0.8)
     right.set(xlim=(-1, 1), xlabel="cosine between the two updates")
     for ax in (left, right):
-        _finish(ax)
+        tidy(ax)
     return figure
 
 
 def training(losses: dict[str, np.ndarray]) -> Figure:
     """Training loss of every set of weights, smoothed over a hundredth of its steps."""
-    figure = _figure(7.2, 2.6)
+    figure = new_figure(7.2, 2.6)
     ax = figure.subplots()
     for name, values in losses.items():
         width = max(1, len(values) // 100)
@@ -234,5 +236,5 @@ def training(losses: dict[str, np.ndarray]) -> Figure:
         ax.plot((np.arange(len(smooth)) + 0.5) * width, smooth, color=COLOURS[name], label=LABELS[name], linewidth=1.2)
     ax.set(yscale="log", xlabel="step", ylabel="training loss")
     ax.legend(frameon=False, fontsize=8)
-    _finish(ax)
+    tidy(ax)
     return figure

@@ -64,7 +64,7 @@ def write_page(results: dict[str, Any], stages: Stages, folder: Path) -> None:
     for name, figure in drawn.items():
         for kind in ("png", "pdf"):
             figure.savefig(folder / "figures" / f"{name}.{kind}", dpi=150)
-        svg[name] = _svg(figure)
+        svg[name] = inline_svg(figure)
     page = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     ).get_template("report.html.j2")
@@ -102,7 +102,7 @@ def draw(results: dict[str, Any], stages: Stages) -> dict[str, Any]:
     }
 
 
-def _svg(figure: Any) -> Markup:
+def inline_svg(figure: Any) -> Markup:
     """The figure as inline SVG; bitmaps inside it are embedded, so the page stands alone."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})

@@ -6,6 +6,7 @@ kill leaves the finished stages and a partial folder in which a training stage f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.locks import hold
 from experiments.runtime import agree, barrier, is_writer
 
 RECORD = "stage.json"
@@ -65,21 +67,25 @@ def run_stage(
     """
     key = stage_key(name, settings, inputs, version)
     final, work = root / f"{name}-{key}", root / f".{name}-{key}.partial"
-    if agree(is_writer() and final.exists()):
-        record = _read_record(final)
-        return Stage(name, key, final, record["seconds"], False)
-    if is_writer():
-        work.mkdir(parents=True, exist_ok=True)
-    barrier(f"begin {name}")
-    begin = time.perf_counter()
-    facts = build(work) or {}
-    seconds = time.perf_counter() - begin + facts.pop("seconds_before", 0.0)
-    record = {"name": name, "key": key, "version": version, "seconds": seconds, "settings": settings}
-    record |= {"inputs": [stage.path.name for stage in inputs], "facts": facts, **provenance()}
-    if is_writer():
-        (work / RECORD).write_text(json.dumps(record, indent=1, default=list))
-        os.replace(work, final)
-    barrier(f"end {name}")
+    with contextlib.ExitStack() as stack:
+        if is_writer() and not final.exists():
+            root.mkdir(parents=True, exist_ok=True)
+            # Rows of a study share stages: who comes second waits, and finds it made.
+            stack.enter_context(hold(root / f".{name}-{key}.lock"))
+        if agree(is_writer() and final.exists()):
+            return Stage(name, key, final, _read_record(final)["seconds"], False)
+        if is_writer():
+            work.mkdir(parents=True, exist_ok=True)
+        barrier(f"begin {name}")
+        begin = time.perf_counter()
+        facts = build(work) or {}
+        seconds = time.perf_counter() - begin + facts.pop("seconds_before", 0.0)
+        record = {"name": name, "key": key, "version": version, "seconds": seconds, "settings": settings}
+        record |= {"inputs": [stage.path.name for stage in inputs], "facts": facts, **provenance()}
+        if is_writer():
+            (work / RECORD).write_text(json.dumps(record, indent=1, default=list))
+            os.replace(work, final)
+        barrier(f"end {name}")
     return Stage(name, key, final, seconds, True)
 
 

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from experiments.locks import hold
 from experiments.store import write_json
-
-try:
-    import fcntl
-except ImportError:  # no such locks on Windows
-    fcntl = None  # type: ignore[assignment]
 
 OWNER = "run.json"
 
@@ -27,21 +22,11 @@ def alone(path: Path) -> Iterator[None]:
     Raises:
         ValueError: if another process works there.
     """
-    with (path / ".lock").open("a+") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                who = file.read() or "unknown"
-                raise ValueError(
-                    f"process {who} is working in {path}; wait for it, or use another --workdir."
-                ) from error
-            except OSError:
-                pass  # a file system without locks
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold(path / ".lock", wait=False))
+        except BlockingIOError as error:
+            raise ValueError(f"process {error} is working in {path}; wait for it, or use another --workdir.") from error
         yield
 
 

@@ -1,6 +1,6 @@
 """The viscosity again, by a DPOT-style transformer that sees four frames.
 
-    python -m experiments.run --config=ns_dpot
+python -m experiments.run --config=ns_dpot
 """
 
 from __future__ import annotations

@@ -1,0 +1,71 @@
+"""The page of the study and its tables as files, written to new files and then moved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from experiments.progress import console
+from experiments.report import inline_svg
+from experiments.store import finite, provenance, write_json
+from experiments.study_rows import Row
+from experiments.study_tables import tables, to_csv
+
+
+def publish(rows: Sequence[Row], gathered: dict[str, Any], workdir: Path, output: Path | None, *, jobs: int) -> None:
+    """Writes the page, its figures and the tables into the folder of the study, and the tables to ``output``."""
+    found = tables(gathered)
+    minutes = sum(one.get("seconds", 0.0) for listed in gathered.values() for one in listed) / 60
+    seeds = {row.name: [one["seed"] for one in gathered[row.name] if "found" in one] for row in rows}
+    content = {**found, "process_minutes": minutes, "jobs": jobs, "seeds": seeds, **provenance()}
+    write_json(workdir / "study.json", content)
+    _write(workdir / "study.csv", to_csv(found))
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_json(output, content)
+        _write(output.with_suffix(".csv"), to_csv(found))
+    _write(workdir / "study.html", page(finite(content), workdir / "figures"))
+    for failure in found["failed"]:
+        console.print(f"  FAILED {failure['row']}, seed {failure['seed']}: {failure['error']}", markup=False)
+    console.print(f"{workdir / 'study.html'} is ready to be opened.", markup=False, soft_wrap=True)
+
+
+def page(content: dict[str, Any], folder: Path) -> str:
+    """The page; its figures are drawn into ``folder`` too."""
+    folder.mkdir(exist_ok=True)
+    svg = {}
+    for name, figure in draw(content).items():
+        for kind in ("png", "pdf"):
+            figure.savefig(folder / f"{name}.{kind}", dpi=150)
+        svg[name] = inline_svg(figure)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("study.html.j2").render(study=content, figures=svg)
+
+
+def draw(content: dict[str, Any]) -> dict[str, Any]:
+    """All figures by name."""
+    from experiments import study_figures as figures  # matplotlib is slow to import
+
+    drawn = {"published": figures.published(content["published"])}
+    for name in ("merges", "controls"):
+        drawn[name] = figures.over_anchor(content[name])
+    for name in ("layers", "tuned", "prefix"):
+        if content[name]:
+            drawn[name] = getattr(figures, name)(content[name])
+    if content["paths"]:
+        drawn["path"] = figures.path(content["paths"])
+    if content["transition_path"]:
+        drawn["transition_path"] = figures.path([content["transition_path"]])
+    return drawn
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)
