@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from experiments.figures import COLOURS, new_figure, tidy
 
@@ -37,7 +38,7 @@ def published(rows: list[dict[str, Any]]) -> Figure:
     ax.set_xlim(left=max(-60, ax.get_xlim()[0]))
     ax.axvline(0, color="black", lw=0.8)
     ax.set_xlabel("less error than the anchor, outside the support unless said (%)")
-    ax.legend(frameon=False, loc="lower right")
+    figure.legend(frameon=False, loc="outside upper center", ncols=2)
     tidy(ax)
     return figure
 
@@ -58,6 +59,8 @@ def over_anchor(rows: list[dict[str, Any]]) -> Figure:
         if np.isposinf(value):
             ax.text(1.05, at, "diverges", va="center", color=BAD)
     ax.set_xscale("log")
+    for axis_format in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
+        axis_format(LogFormatter(minor_thresholds=(1, 0.4)))
     ax.axvline(1, color="black", lw=0.8)
     ax.set_yticks(y, [row["what"] for row in rows])
     ax.set_xlabel("error outside the support over the better anchor's")
@@ -84,9 +87,9 @@ def prefix(families: dict[str, list[dict[str, Any]]]) -> Figure:
     labels = {
         "frames": "observed frames K",
         "step": "step of the bank",
-        "width": "half-width of the bank",
-        "noise": "noise, of the root mean square",
-        "missing": "share of missing pixels",
+        "width": "width of the bank, ±",
+        "noise": "noise over signal",
+        "missing": "pixels missing",
     }
     figure = new_figure(9.6, 2.6)
     axes: Any = figure.subplots(1, len(labels), sharey=True)
@@ -116,7 +119,7 @@ def tuned(rows: list[dict[str, Any]]) -> Figure:
     ax.set_yticks(y, [row["what"] for row in rows])
     ax.set_xlim(left=max(-60, ax.get_xlim()[0]))
     ax.set_xlabel("less error outside the support than the anchor (%)")
-    ax.legend(frameon=False, loc="lower left")
+    figure.legend(frameon=False, loc="outside upper center", ncols=2)
     tidy(ax)
     return figure
 
