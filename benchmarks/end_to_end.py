@@ -2,7 +2,8 @@
 
     python -m benchmarks.end_to_end --output results/rd_ood_time.json
 
-With ``--finished FOLDER`` the cold run is not repeated: its time is the sum of the stages that the folder keeps.
+With ``--keep FOLDER`` the full run stays there, and with ``--finished FOLDER`` it is not repeated: its time is the sum
+of the stages that the folder keeps.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ def main() -> None:
     parser.add_argument("--config", default="rd_ood")
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--finished", type=Path, help="folder of a finished run of this configuration")
+    parser.add_argument("--keep", type=Path, help="new folder for the full run")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        workdir = options.finished or Path(folder, "full")
+        workdir = options.finished or options.keep or Path(folder, "full")
         small = [f"--config={options.config}:smoke", f"--workdir={folder}/smoke"]
         full = [f"--config={options.config}", f"--workdir={workdir}"]
         cold, small_seconds, again = seconds(*full), seconds(*small), seconds(*full)
