@@ -106,7 +106,7 @@ class FNO(nn.Module):
     boundary: str = "periodic"
     padding: float = 0.125
     lifting: int = 0
-    projection: int = 2
+    projection: float = 2
     channel_mlp: float = 0.0
     activation: str = "gelu"
     twice: bool = False
@@ -155,7 +155,7 @@ class FNO(nn.Module):
                 )
             v = between(y) if self.twice else y
         v = v[tuple(slice(0, size) for size in grid[::-1])]
-        v = act(dense(self.projection * self.width, "project_0")(v))
+        v = act(dense(round(self.projection * self.width), "project_0")(v))
         out = dense(self.out_channels, "project_1")(v)
         out = jnp.transpose(out, (d, *range(d - 1, -1, -1), d + 1)).astype(window.dtype)
         return window[:, -1, ..., : self.out_channels] + out if self.residual else out

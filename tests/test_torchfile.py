@@ -1,0 +1,156 @@
+"""PyTorch's files are read without PyTorch, and nothing in them runs. They are made here byte by byte."""
+
+from __future__ import annotations
+
+import collections
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ccm_jax.torchfile import open_torch, state_dict_of
+
+
+class Global:
+    """Pickles as a name of a module, called with arguments."""
+
+    def __init__(self, name: str, *arguments: Any) -> None:
+        self.name, self.arguments = name, arguments
+
+
+class Storage:
+    """Pickles as a persistent id, as PyTorch's storages do."""
+
+    def __init__(self, kind: str, key: str, count: int) -> None:
+        self.pid = ("storage", Name("torch", kind), key, "cpu", count)
+
+
+class Name:
+    """Pickles as a name alone."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+
+class Tensor:
+    """Pickles as a call of PyTorch's function that rebuilds tensors."""
+
+    def __init__(self, storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> None:
+        self.arguments = (storage, offset, size, stride, False, collections.OrderedDict())
+
+
+class Writer(pickle._Pickler):  # type: ignore[name-defined]
+    """Writes the names above as a pickle does, whether or not they exist here."""
+
+    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+
+    def persistent_id(self, obj: Any) -> Any:
+        return obj.pid if isinstance(obj, Storage) else None
+
+    def save(self, obj: Any, save_persistent_id: bool = True) -> Any:
+        if isinstance(obj, Name):
+            return self.write(pickle.GLOBAL + f"{obj.module}\n{obj.name}\n".encode())
+        if isinstance(obj, (Tensor, Global)):
+            name = Name("torch._utils", "_rebuild_tensor_v2") if isinstance(obj, Tensor) else Name("os", obj.name)
+            self.save(name)
+            self.save(obj.arguments)
+            return self.write(pickle.REDUCE)
+        return super().save(obj, save_persistent_id)
+
+
+def write(path: Path, content: Any, storages: dict[str, np.ndarray]) -> Path:
+    stream = io.BytesIO()
+    Writer(stream, protocol=2).dump(content)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("weights/data.pkl", stream.getvalue())
+        archive.writestr("weights/byteorder", "little")
+        for key, array in storages.items():
+            archive.writestr(f"weights/data/{key}", array.tobytes())
+    return path
+
+
+def test_tensors_are_views_with_their_strides(tmp_path: Path) -> None:
+    numbers = np.arange(12, dtype=np.float32)
+    storage = Storage("FloatStorage", "0", 12)
+    content = {"a": Tensor(storage, 0, (3, 4), (4, 1)), "b": Tensor(storage, 1, (4, 2), (1, 4)), "epoch": 7}
+    path = write(tmp_path / "a.pt", content, {"0": numbers})
+    found = open_torch(path)
+    assert found["epoch"] == 7
+    np.testing.assert_array_equal(found["a"], numbers.reshape(3, 4))
+    np.testing.assert_array_equal(found["b"], _by_hand())
+    assert not found["a"].flags.writeable
+    assert set(state_dict_of(found)) == {"a", "b"}
+
+
+def _by_hand() -> np.ndarray:
+    return np.array([[1 + i + 4 * j for j in range(2)] for i in range(4)], np.float32)
+
+
+@pytest.mark.parametrize("kind, dtype", [("ComplexFloatStorage", np.complex64), ("LongStorage", np.int64)])
+def test_types_and_wrappers(tmp_path: Path, kind: str, dtype: Any) -> None:
+    numbers = np.arange(3).astype(dtype)
+    content = {"model": {"w": Tensor(Storage(kind, "0", 3), 0, (3,), (1,))}, "optimizer": {"step": 3}}
+    weights = state_dict_of(open_torch(write(tmp_path / "a.pt", content, {"0": numbers})))
+    np.testing.assert_array_equal(weights["w"], numbers)
+    assert weights["w"].dtype == dtype
+
+
+def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    numbers = np.ones(1, np.float32)
+    content = {
+        "w": Tensor(Storage("FloatStorage", "0", 1), 0, (1,), (1,)),
+        "_metadata": {"bad": Global("system", f"touch {mark}"), "activation": Name("torch._C._nn", "gelu")},
+    }
+    found = open_torch(write(tmp_path / "a.pt", content, {"0": numbers}))
+    assert not mark.exists()
+    assert repr(found["_metadata"]["bad"]) == "<not loaded>"
+    assert found["_metadata"]["activation"].__name__ == "torch._C._nn.gelu"
+    np.testing.assert_array_equal(state_dict_of(found)["w"], numbers)
+
+
+def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path: Path) -> None:
+    numbers = np.ones(4, np.float32)
+    for size, stride in (((5,), (1,)), ((2, 2), (100, 1)), ((2,), (-1,))):
+        path = write(tmp_path / "a.pt", {"w": Tensor(Storage("FloatStorage", "0", 4), 0, size, stride)}, {"0": numbers})
+        with pytest.raises(ValueError, match="open_torch: .*a.pt cannot be read"):
+            open_torch(path)
+
+
+def test_what_is_cut_off_or_something_else_is_said(tmp_path: Path) -> None:
+    content = {"w": Tensor(Storage("FloatStorage", "0", 4), 0, (4,), (1,))}
+    whole = write(tmp_path / "a.pt", content, {"0": np.ones(4, np.float32)}).read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="cut off, or not a file of torch.save"):
+        open_torch(tmp_path / "cut.pt")
+    short = write(tmp_path / "short.pt", content, {"0": np.ones(3, np.float32)})
+    with pytest.raises(ValueError, match="has 12 bytes, expected 4 numbers of float32"):
+        open_torch(short)
+    with pytest.raises(ValueError, match="holds no arrays by name, but"):
+        state_dict_of({"epoch": 3})
+    with zipfile.ZipFile(tmp_path / "other.pt", "w") as archive:
+        archive.writestr("readme", "x")
+    with pytest.raises(ValueError, match="no data.pkl"):
+        open_torch(tmp_path / "other.pt")
+
+
+def test_pytorch_s_own_files(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    tree = {
+        "half": torch.randn(3, 2).half(),
+        "brain": torch.randn(3).bfloat16(),
+        "complex": torch.randn(2, 2, dtype=torch.complex64),
+        "turned": torch.randn(4, 3).T,
+        "parameter": torch.nn.Parameter(torch.randn(2)),
+        "empty": torch.zeros(0, 3),
+    }
+    torch.save({"state_dict": tree, "epoch": 1}, tmp_path / "a.pt")
+    found = state_dict_of(open_torch(tmp_path / "a.pt"))
+    for name, tensor in tree.items():
+        expected = tensor.detach().float() if name in ("half", "brain") else tensor.detach()
+        np.testing.assert_array_equal(np.asarray(found[name], expected.numpy().dtype), expected.numpy())
