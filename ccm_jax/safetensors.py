@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -170,11 +170,31 @@ def merge_safetensors(
         check_same_names("merge_safetensors", str(anchor), trees[0], str(path), tree)
     c = np.reshape(np.asarray(coordinate, float), -1)
     weights = expert_weights(len(experts), coordinates, c, features or Polynomial(), ridge=ridge)
-    with _new_file("merge_safetensors", output) as partial:
+    return write_merged(output, trees, lambda name: weights, metadata=metadata, threads=threads)
+
+
+def write_merged(
+    output: Path_,
+    trees: Sequence[Mapping[str, np.ndarray]],
+    weights: Callable[[str], np.ndarray],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    threads: int | None = None,
+) -> Path:
+    """Writes ``anchor + sum_i weights(name)[i] (expert_i - anchor)`` to a new file, a block of numbers at a time.
+
+    Args:
+        output: file to make; it must not exist.
+        trees: arrays by name, the anchor's first; mapped ones are read as they are used.
+        weights: of the experts, for each name.
+        metadata: text for the header.
+        threads: that merge side by side; by default one a core.
+    """
+    with _new_file("write_merged", output) as partial:
         out = create_safetensors(partial, trees[0], metadata)
         with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
             jobs = [
-                pool.submit(merge_block, [t[name].reshape(-1)[cut] for t in trees], weights, leaf.reshape(-1)[cut])
+                pool.submit(merge_block, [t[name].reshape(-1)[cut] for t in trees], weights(name), leaf.reshape(-1)[cut])
                 for name, leaf in out.arrays.items()
                 for cut in _cuts(leaf.size)
             ]

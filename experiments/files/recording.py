@@ -1,0 +1,71 @@
+"""What all layouts have in common: fields, grid, times, and the physical parameters of each sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Recording(NamedTuple):
+    """A file of trajectories. Nothing is read before ``frames`` is called.
+
+    Attributes:
+        path: the file.
+        layout: its kind, for instance ``"pdebench"``.
+        fields: names of the channels.
+        shape: samples, frames and points along each space axis, x first.
+        times: of the frames, ``[T]``; None if the file does not tell.
+        axes: coordinates of the points along each space axis; None if the file does not tell.
+        parameters: physical parameters of each sample, by the file's names.
+        frames: ``(sample, slice of frames) -> [t, *space, C]`` in float32, axes in the order x, y, z.
+    """
+
+    path: Path
+    layout: str
+    fields: tuple[str, ...]
+    shape: tuple[int, ...]
+    times: np.ndarray | None
+    axes: tuple[np.ndarray, ...] | None
+    parameters: list[dict[str, float]]
+    frames: Callable[[int, slice], np.ndarray]
+
+    def trajectory(self, sample: int) -> np.ndarray:
+        """All frames of one sample, ``[T, *space, C]``.
+
+        Raises:
+            ValueError: if there is no such sample.
+        """
+        if not 0 <= sample < self.shape[0]:
+            raise ValueError(f"{self.path}: there is no sample {sample}, expected 0 to {self.shape[0] - 1}.")
+        return self.frames(sample, slice(None))
+
+
+# What an experiment's parameters are called in the files of others.
+ALIASES = {
+    "diffusivity_u": ("Du", "D_u"),
+    "diffusivity_v": ("Dv", "D_v"),
+    "threshold": ("k",),
+    "viscosity": ("nu", "visc"),
+    "height": ("inner_height", "h_in"),
+    "gravity": ("grav", "g"),
+}
+
+
+def common_parameter(recording: Recording, name: str) -> np.ndarray:
+    """A physical parameter of every sample, ``[N]``, by our name or the file's.
+
+    Raises:
+        ValueError: if a sample does not have it, with those that it has.
+    """
+    names = (name, *ALIASES.get(name, ()))
+    values = []
+    for i, parameters in enumerate(recording.parameters):
+        found = [parameters[n] for n in names if n in parameters]
+        if not found:
+            there = ", ".join(sorted(parameters)) or "none"
+            raise ValueError(f"{recording.path}: sample {i} has no parameter {' or '.join(names)}; it has {there}.")
+        values.append(found[0])
+    return np.asarray(values, float)
