@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -43,6 +45,7 @@ def check_config(config: ConfigDict) -> None:
     seen = [v for v in regimes.validation if coordinates[v] in tested]
     need(not seen, "regimes.validation", "apart from regimes.test: what is tested must not be tuned on", seen)
 
+    need(not sizes.path or Path(sizes.path).exists(), "data.path", "a file or folder that exists", repr(sizes.path))
     need(0 < sizes.grid <= solver.grid, "data.grid", f"at most solver.grid, {solver.grid}", sizes.grid)
     for name in sizes.observe:
         need(name in system.channels, "data.observe", f"among {', '.join(system.channels)}", name)

@@ -19,7 +19,7 @@ from ccm_jax import checkpoint
 from ccm_jax.models import Model, make_model
 from ccm_jax.normalize import Normalization, fit_normalization, normalized
 from ccm_jax.rollout import Apply, make_rollout
-from experiments import data
+from experiments import data, recorded
 from experiments.calibration import calibrate, load_map
 from experiments.evaluation import evaluate
 from experiments.family import Family
@@ -120,7 +120,11 @@ def simulated(run: Run, name: str, plan: Sequence[tuple[float, int, str]]) -> St
             for i, (value, count, purpose) in enumerate(plan):
                 # Samples of one purpose are numbered through its regimes; a pair has the same ones twice.
                 first, done = 0 if purpose == "pair" else i * count, 0
-                for batch, courant in data.simulate_batches(config, value, count, purpose, first):
+                if config.data.path:
+                    batches = recorded.read_batches(config, value, count, purpose)
+                else:
+                    batches = data.simulate_batches(config, value, count, purpose, first)
+                for batch, courant in batches:
                     if file is not None:
                         file[i, done : done + len(batch)] = batch
                     done, reached = done + len(batch), max(reached, courant)
@@ -131,6 +135,8 @@ def simulated(run: Run, name: str, plan: Sequence[tuple[float, int, str]]) -> St
 
     settings = settings_of(config, "system", "physics", "axis", "solver", "initial", "seed")
     settings |= {"grid": config.data.grid, "channels": stored_channels(config), "plan": [list(row) for row in plan]}
+    if config.data.path:
+        settings |= {"recorded": recorded.identity(config), "sections": [recorded.sections(config, v) for v, *_ in plan]}
     stage = run_stage(run.root, name, settings, (), build, version=VERSIONS["data"])
     courant = read_json(stage.path / RECORD)["facts"]["courant"]
     note = f", Courant number {courant:.2f}" if courant else ""

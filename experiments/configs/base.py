@@ -47,6 +47,7 @@ def get_config() -> ConfigDict:
     # Trajectories, all different: per support regime, per endpoint, per validation and per test regime.
     c.data = ConfigDict()
     c.data.grid = 32  # cells per side of the stored frames
+    c.data.path = ""  # a file or folder of trajectories to read instead of simulating; see experiments.files
     c.data.observe = ()  # fields that are stored, by name; none named: all of the system's
     c.data.support = 96
     c.data.endpoint = 240

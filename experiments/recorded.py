@@ -1,0 +1,105 @@
+"""Trajectories from files instead of the solver: ``--config.data.path=FOLDER``.
+
+A regime is every sample whose physical parameter has the value that is asked for. Each purpose (test, validation,
+endpoints, support) takes samples of its own, in that order, so that nothing is trained on that is judged on.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.files import Recording, common_parameter, open_recordings
+from experiments.files.layouts import SUFFIXES
+from experiments.systems import SYSTEMS, stored_channels
+
+CLOSE = 1e-3  # two values within this fraction are the same regime
+
+
+def identity(config: ConfigDict) -> dict[str, Any]:
+    """What the trajectories depend on beside the configuration: the files, by name, size and time of change."""
+    path = Path(config.data.path)
+    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
+    stats = [(file.name, file.stat()) for file in files]
+    return {"path": str(path.absolute()), "files": [[name, s.st_size, s.st_mtime_ns] for name, s in stats]}
+
+
+def sections(config: ConfigDict, value: float) -> list[tuple[str, int]]:
+    """The purposes that a regime's samples serve, and how many each takes, in order."""
+
+    def among(values: Any) -> bool:
+        return any(_same(v, value) for v in values)
+
+    regimes, sizes = config.regimes, config.data
+    wanted = [
+        ("test", sizes.test, among(regimes.test)),
+        ("validation", sizes.validation, among(regimes.validation)),
+        ("endpoint", sizes.endpoint, among((config.axis.low, config.axis.high))),
+        ("support", sizes.support, among(regimes.support)),
+    ]
+    return [(name, count) for name, count, asked in wanted if asked]
+
+
+def _same(a: float, b: float) -> bool:
+    return abs(a - b) <= CLOSE * max(abs(a), abs(b))
+
+
+def samples_of(config: ConfigDict, value: float, count: int, purpose: str) -> list[tuple[Recording, int]]:
+    """The samples of a regime that a purpose takes.
+
+    Raises:
+        ValueError: if the files have too few, with how many they have.
+    """
+    found = [
+        (recording, int(i))
+        for recording in open_recordings(config.data.path)
+        for i in np.flatnonzero([_same(v, value) for v in common_parameter(recording, config.axis.parameters[0])])
+    ]
+    name = purpose if purpose in ("test", "validation", "support") else "endpoint"
+    plan = sections(config, value)
+    begin = sum(n for _, n in plan[: [p for p, _ in plan].index(name)]) if name in dict(plan) else 0
+    if len(found) < begin + count:
+        asked = ", ".join(f"{n} for {p}" for p, n in plan)
+        raise ValueError(
+            f"recorded: {config.data.path} has {len(found)} samples with {config.axis.parameters[0]} = {value:g}, "
+            f"expected {max(begin + count, sum(n for _, n in plan))} ({asked}); lower config.data.{name}, or change "
+            "config.regimes to values that the files have."
+        )
+    return found[begin : begin + count]
+
+
+def read_batches(config: ConfigDict, value: float, count: int, purpose: str) -> Iterator[tuple[np.ndarray, float]]:
+    """One regime from the files, as :func:`experiments.data.simulate_batches` gives it.
+
+    Yields:
+        One trajectory after the other, ``[1, frames + 1, grid, grid, C]``, resampled to the grid of the data; and 0.
+
+    Raises:
+        ValueError: for too few samples or frames, a grid too coarse, or numbers that are not finite.
+    """
+    fields, grid = stored_channels(config), config.data.grid
+    begin, frames = config.solver.burn_in, config.solver.frames + 1
+    for recording, sample in samples_of(config, value, count, purpose):
+        what = f"{recording.path}, sample {sample}"
+        if len(recording.fields) != len(fields):
+            raise ValueError(f"recorded: {what} has fields {recording.fields}, expected {fields}; see data.observe.")
+        if recording.shape[1] < begin + frames or min(recording.shape[2:]) < grid or len(recording.shape) != 4:
+            raise ValueError(
+                f"recorded: {what} has {recording.shape[1]} frames on a grid {recording.shape[2:]}, expected at least "
+                f"{begin + frames} on two axes of at least {grid}; lower solver.frames or data.grid."
+            )
+        x = recording.frames(sample, slice(begin, begin + frames))
+        if not np.isfinite(x).all():
+            raise ValueError(f"recorded: {what} holds NaN or infinite values; mend or drop it.")
+        yield np.asarray(_stored(config.system, grid)(x))[None], 0.0
+
+
+@functools.cache
+def _stored(system: str, grid: int) -> Any:
+    return jax.jit(jax.vmap(lambda state: SYSTEMS[system].store(state, (grid, grid))))

@@ -1,0 +1,68 @@
+"""The whole pipeline on files: the same samples give the same data; no sample serves two purposes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from experiments import data, recorded, stages
+from experiments.configs import rd_ood
+from experiments.files import write_recording
+from experiments.stages import Run, run_all
+
+
+def family(folder: Path, config: ConfigDict, count: int) -> Path:
+    """Every regime of a configuration, as one file each."""
+    values = {config.axis.low, config.axis.high, *config.regimes.support, *config.regimes.validation}
+    for value in sorted(values | set(config.regimes.test)):
+        x = data.simulate(config, value, count, "test")
+        points = (np.arange(config.data.grid) + 0.5) / config.data.grid
+        times = config.solver.dt * np.arange(x.shape[1])
+        how = {"fields": ("u", "v"), "times": times, "axes": (points, points)}
+        write_recording(folder / f"{value:g}.h5", x, [{"diffusivity_u": value}] * count, **how)  # type: ignore[arg-type]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> ConfigDict:
+    c = rd_ood.get_config("smoke")
+    c.regimes.update(support=(1e-3, 3e-3), validation=(1.5e-3, 2.5e-3), test=(1e-3, 4e-3))
+    c.data.update(support=3, endpoint=4, validation=2, test=2, grid=8)
+    c.train.steps = c.finetune.steps = 20
+    c.model.args.update(modes=(2, 2), width=4, depth=1)
+    c.data.path = str(family(tmp_path_factory.mktemp("files"), c, 9))
+    return c
+
+
+def test_every_purpose_has_samples_of_its_own(config: ConfigDict) -> None:
+    assert recorded.sections(config, 1e-3) == [("test", 2), ("endpoint", 4), ("support", 3)]
+    taken = [
+        (str(recording.path), i)
+        for purpose, count in (("test", 2), ("pair", 4), ("support", 3))
+        for recording, i in recorded.samples_of(config, 1e-3, count, purpose)
+    ]
+    assert len(set(taken)) == 9
+
+
+def test_the_files_numbers_come_through_and_the_pipeline_ends(config: ConfigDict, tmp_path: Path) -> None:
+    run = Run(config, tmp_path / "stages")
+    read = stages.load_trajectories(stages.test_data(run))
+    simulated = rd_ood.get_config("smoke")
+    simulated.data.update(grid=8)
+    np.testing.assert_allclose(read[1], data.simulate(simulated, 4e-3, 2, "test"), atol=1e-5)
+    done = run_all(run)
+    assert (done.evaluation.path / "evaluation.json").exists()
+
+
+def test_too_few_samples_are_said_with_the_remedy(config: ConfigDict) -> None:
+    more = config.copy_and_resolve_references()
+    more.data.support = 100
+    with pytest.raises(ValueError, match=r"has 9 samples with diffusivity_u = 0.001, expected 106 .*lower config.data"):
+        list(recorded.read_batches(more, 1e-3, 100, "support"))
+    more = config.copy_and_resolve_references()
+    more.solver.frames = 50
+    with pytest.raises(ValueError, match=r"has 11 frames on a grid \(8, 8\), expected at least 51"):
+        list(recorded.read_batches(more, 1e-3, 1, "test"))
