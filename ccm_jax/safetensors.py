@@ -194,7 +194,9 @@ def write_merged(
         out = create_safetensors(partial, trees[0], metadata)
         with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
             jobs = [
-                pool.submit(merge_block, [t[name].reshape(-1)[cut] for t in trees], weights(name), leaf.reshape(-1)[cut])
+                pool.submit(
+                    merge_block, [t[name].reshape(-1)[cut] for t in trees], weights(name), leaf.reshape(-1)[cut]
+                )
                 for name, leaf in out.arrays.items()
                 for cut in _cuts(leaf.size)
             ]

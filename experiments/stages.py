@@ -136,7 +136,10 @@ def simulated(run: Run, name: str, plan: Sequence[tuple[float, int, str]]) -> St
     settings = settings_of(config, "system", "physics", "axis", "solver", "initial", "seed")
     settings |= {"grid": config.data.grid, "channels": stored_channels(config), "plan": [list(row) for row in plan]}
     if config.data.path:
-        settings |= {"recorded": recorded.identity(config), "sections": [recorded.sections(config, v) for v, *_ in plan]}
+        settings |= {
+            "recorded": recorded.identity(config),
+            "sections": [recorded.sections(config, v) for v, *_ in plan],
+        }
     stage = run_stage(run.root, name, settings, (), build, version=VERSIONS["data"])
     courant = read_json(stage.path / RECORD)["facts"]["courant"]
     note = f", Courant number {courant:.2f}" if courant else ""

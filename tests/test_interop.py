@@ -66,7 +66,9 @@ def test_the_same_weights_give_the_same_numbers(dim: int, arguments: dict[str, A
     state = open_torch(tmp_path / "theirs.pt")
     assert "_metadata" in state
     grid_channels = settings.get("positional_embedding", "grid") is not None
-    full, params = fno_from_neuraloperator(state_dict_of(state) | {"_metadata": state["_metadata"]}, grid_channels=grid_channels)
+    full, params = fno_from_neuraloperator(
+        state_dict_of(state) | {"_metadata": state["_metadata"]}, grid_channels=grid_channels
+    )
     window = jnp.asarray(np.moveaxis(x.numpy(), 1, -1))[:, None]
     ours = np.moveaxis(np.asarray(make_model("fno", **full).apply(params, window)), -1, 1)
     expected = theirs(x).detach().numpy()

@@ -100,7 +100,10 @@ def dpot_state(rng: np.random.Generator, size: Any, patch: int, frames: int, cha
         state |= layer(f"blocks.{i}.mlp.0", size.mlp, d, 1, 1) | layer(f"blocks.{i}.mlp.2", d, size.mlp, 1, 1)
     for j, (out, inside) in enumerate(((d, d), (d, d), (12, d))):
         state |= layer(f"cls_head.{2 * j}", out, inside)
-    state |= {"out_layer.0.weight": real(d, size.out_width, patch, patch), "out_layer.0.bias": 0.1 * real(size.out_width)}
+    state |= {
+        "out_layer.0.weight": real(d, size.out_width, patch, patch),
+        "out_layer.0.bias": 0.1 * real(size.out_width),
+    }
     state |= layer("out_layer.2", size.out_width, size.out_width, 1, 1)
     return state | layer("out_layer.4", channels, size.out_width, 1, 1)
 
@@ -130,7 +133,9 @@ def dpot(state: dict[str, Any], x: np.ndarray, depth: int) -> np.ndarray:
         at = f"blocks.{i}"
         u = group_norm(v, state[f"{at}.norm1.weight"], state[f"{at}.norm1.bias"])
         z = np.fft.rfft2(u, axes=(0, 1), norm="ortho")
-        w1, b1, w2, b2 = (state[f"{at}.filter.{k}"][0] + 1j * state[f"{at}.filter.{k}"][1] for k in ("w1", "b1", "w2", "b2"))
+        w1, b1, w2, b2 = (
+            state[f"{at}.filter.{k}"][0] + 1j * state[f"{at}.filter.{k}"][1] for k in ("w1", "b1", "w2", "b2")
+        )
         z = z.reshape(*z.shape[:2], *b1.shape)
         z = np.einsum("xyki,kio->xyko", z, w1) + b1
         z = np.einsum("xyki,kio->xyko", gelu(z.real) + 1j * gelu(z.imag), w2) + b2

@@ -36,7 +36,9 @@ def fno_from_neuraloperator(state: Flat, *, grid_channels: bool = True) -> tuple
     """
     _check_options(state.get("_metadata"))
     names = Names("fno_from_neuraloperator", state)
-    depth = 1 + max((int(m[1]) for key in names.left if (m := re.match(r"fno_blocks\.convs\.(\d+)\.", key))), default=-1)
+    depth = 1 + max(
+        (int(m[1]) for key in names.left if (m := re.match(r"fno_blocks\.convs\.(\d+)\.", key))), default=-1
+    )
     if not depth or _CONV.format(0) not in names:
         raise ValueError(
             f"{names.function}: there is no {_CONV.format(0)}, expected a dense FNO; it may be factorised."

@@ -171,7 +171,7 @@ def _the_well(path: Path, file: h5py.File) -> Recording:
     names: list[tuple[str, str, int | None]] = []
     dim, shape = int(file.attrs["n_spatial_dims"]), None
     for rank, group in enumerate(("t0_fields", "t1_fields")):
-        for key in file[group] if group in file else ():
+        for key in file.get(group, ()):
             data = file[group][key]
             if not (data.attrs.get("time_varying", True) and data.attrs.get("sample_varying", True)):
                 continue
@@ -181,7 +181,7 @@ def _the_well(path: Path, file: h5py.File) -> Recording:
         raise ValueError(f"open_recording: {path} has no field that varies in time.")
     spatial = [str(d) for d in file["dimensions"].attrs["spatial_dims"]]
     parameters: list[dict[str, float]] = [{} for _ in range(shape[0])]
-    for key in file["scalars"] if "scalars" in file else ():
+    for key in file.get("scalars", ()):
         values = np.ravel(file["scalars"][key][()])
         for i, row in enumerate(parameters):
             row[key] = float(values[i if len(values) == shape[0] else 0])
@@ -245,7 +245,9 @@ def _load_matlab(path: Path) -> dict[str, Any]:
 def _matlab(path: Path) -> Recording:
     content = _load_matlab(path)
     if not {"a", "u", "t"} <= set(content):
-        raise ValueError(f"open_recording: {path} holds {', '.join(k for k in content if k[0] != '_')}, expected a, u, t.")
+        raise ValueError(
+            f"open_recording: {path} holds {', '.join(k for k in content if k[0] != '_')}, expected a, u, t."
+        )
     return _fno(path, {key: content[key].shape for key in ("a", "u")}, np.ravel(content["t"]), hdf5=False)
 
 
@@ -267,7 +269,8 @@ def _numpy(path: Path) -> Recording:
         raise ValueError(f"open_recording: {path} cannot be read: {error}.") from error
     if stored.ndim not in (4, 5) or not np.issubdtype(stored.dtype, np.number):
         raise ValueError(
-            f"open_recording: {path} is {stored.dtype}{list(stored.shape)}, expected frames [T, H, W, C] or [N, T, H, W, C]."
+            f"open_recording: {path} is {stored.dtype}{list(stored.shape)}, expected frames "
+            "[T, H, W, C] or [N, T, H, W, C]."
         )
     batch = stored if stored.ndim == 5 else stored[None]
     return Recording(

@@ -1,0 +1,232 @@
+"""``ccm`` from foreign files to a merged checkpoint: the verbs, and what they say of bad input."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from ccm_jax import checkpoint, make_rollout, merge_pytree
+from ccm_jax.interop import fno_to_neuraloperator
+from ccm_jax.models import make_model
+from ccm_jax.safetensors import open_safetensors, save_safetensors, unflatten
+from ccm_jax.weights import open_weights
+from experiments.cli import VERBS, main
+from experiments.cli.inspect import residuals
+
+SETTINGS: dict[str, Any] = {
+    "modes": (3, 3),
+    "width": 6,
+    "depth": 2,
+    "out_channels": 1,
+    "lifting": 2,
+    "channel_mlp": 0.5,
+    "activation": "gelu_exact",
+    "residual": False,
+}
+
+
+def ccm(*arguments: Any) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def weights(seed: int, anchor: Any = None) -> Any:
+    params = make_model("fno", **SETTINGS).init(jax.random.key(seed), jnp.zeros((1, 1, 12, 12, 1)))
+    return params if anchor is None else jax.tree.map(lambda a, b: a + 0.15 * (b - a), anchor, params)
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three files with neuraloperator's names, and frames of the model merged at 1.25."""
+    folder = tmp_path_factory.mktemp("family")
+    anchor = weights(0)
+    trees = {"anchor": anchor, "low": weights(1, anchor), "high": weights(2, anchor)}
+    for name, tree in trees.items():
+        flat = {key: np.array(value) for key, value in fno_to_neuraloperator(tree).items()}
+        save_safetensors(folder / f"{name}.safetensors", flat)
+    model = make_model("fno", **SETTINGS)
+    start = jax.random.normal(jax.random.key(5), (3, 1, 12, 12, 1))
+    frames = make_rollout(model.apply)(merge_pytree(trees["anchor"], trees["low"], trees["high"], 1.25), start, 6)
+    np.save(folder / "seen.npy", np.concatenate([start, frames], axis=1))
+    return folder
+
+
+def of(family: Path) -> list[Any]:
+    return [part for name in ("anchor", "low", "high") for part in (f"--{name}", family / f"{name}.safetensors")]
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    return {name: np.array(leaf) for name, leaf in open_weights(path).arrays.items()}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str) -> None:
+    said = ccm(verb, "--help").output
+    if verb == "data":
+        said = "".join(ccm(verb, name, "--help").output for name in ("describe", "generate"))
+    assert f"ccm {verb}" in said.split("Options:")[0].split("\n", 2)[2]
+
+
+def test_three_commands_from_files_to_a_merged_checkpoint_and_its_rollout(family: Path, tmp_path: Path) -> None:
+    out, report = tmp_path / "merged.safetensors", tmp_path / "found.json"
+    how = ("--model", "neuraloperator")
+    done = ccm("calibrate", *of(family), *how, "--prefix", family / "seen.npy", "--report", report, "-o", out)
+    assert done.exit_code == 0, done.output
+    found = json.loads(report.read_text())
+    assert found["coordinate"] == 1.25 and found["choices"] == [1.25] * 3 and found["spread"] == 0.0
+    assert found["loss"] < 1e-4 < found["anchor_loss"]
+    assert "+1.25" in done.output and (tmp_path / "found.png").stat().st_size > 1000
+    ran = ccm("rollout", out, *how, "--initial", family / "seen.npy", "--truth", "-o", tmp_path / "run.npz")
+    assert ran.exit_code == 0, ran.output
+    stored = np.load(tmp_path / "run.npz")
+    np.testing.assert_allclose(stored["frames"], np.load(family / "seen.npy")[0, 1:], atol=1e-4)
+    assert stored["errors"].max() < 1e-3
+    assert {p.suffix for p in tmp_path.glob("run.*")} == {".npz", ".png", ".gif"}
+
+
+def test_merging_is_the_library_s_and_says_where_it_comes_from(family: Path, tmp_path: Path) -> None:
+    out = tmp_path / "merged.safetensors"
+    assert ccm("merge", *of(family), "--coordinate", 1.4, "-o", out).exit_code == 0
+    trees = [arrays(family / f"{name}.safetensors") for name in ("anchor", "low", "high")]
+    expected = merge_pytree(*trees, 1.4)
+    for name, leaf in arrays(out).items():
+        np.testing.assert_allclose(leaf, expected[name], atol=1e-6)
+    facts = json.loads(open_safetensors(out).metadata["provenance"])
+    assert facts["coordinate"] == [1.4] and len(facts["anchor"]["sha256"]) == 64
+    assert "1.4" in (tmp_path / "merged.safetensors.md").read_text()
+
+
+def test_a_recipe_with_filters_and_another_method(family: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"""
+anchor: {family}/anchor.safetensors
+experts:
+  - {{path: {family}/low.safetensors, coordinate: -1}}
+  - {{path: {family}/high.safetensors, coordinate: 1}}
+coordinate: 0.5
+filters:
+  - {{name: "projection.*", keep: anchor}}
+  - {{name: "lifting.*", coordinate: 1}}
+""")
+    out = tmp_path / "merged.safetensors"
+    done = ccm("merge", "--recipe", recipe, "-o", out)
+    assert done.exit_code == 0, done.output
+    anchor, low, high = (arrays(family / f"{name}.safetensors") for name in ("anchor", "low", "high"))
+    half = merge_pytree(anchor, low, high, 0.5)
+    for name, leaf in arrays(out).items():
+        kept = anchor if name.startswith("projection") else high if name.startswith("lifting") else half
+        np.testing.assert_allclose(leaf, kept[name], atol=1e-6)
+    how = ("--method", "task_arithmetic", "--set", "scale=0.5", "-o", tmp_path / "ta.safetensors")
+    assert ccm("merge", *of(family), *how).exit_code == 0
+    for name, leaf in arrays(tmp_path / "ta.safetensors").items():
+        np.testing.assert_allclose(leaf, (low[name] + high[name]) / 2, atol=1e-6)
+
+
+def test_orbax_runs_tell_their_model(family: Path, tmp_path: Path) -> None:
+    trees = [weights(0), weights(1, weights(0)), weights(2, weights(0))]
+    args = {k: v for k, v in SETTINGS.items() if k != "out_channels"}
+    config = {"model": {"name": "fno", "history": 1, "args": args}}
+    said = {"config": config, "normalization": {"mean": [0.1], "std": [2.0]}}
+    names = ("anchor", "low", "high")
+    for name, tree in zip(names, trees, strict=True):
+        checkpoint.save(tmp_path / name, tree, said)
+    options = [part for name in names for part in (f"--{name}", tmp_path / name)]
+    assert ccm("merge", *options, "-c", 1, "-o", tmp_path / "merged").exit_code == 0
+    again = checkpoint.load(tmp_path / "merged")
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), again, trees[2])
+    assert checkpoint.load_metadata(tmp_path / "merged")["normalization"] == said["normalization"]
+    assert ccm("merge", *options, "-c", 1, "-o", tmp_path / "merged.safetensors").exit_code == 0
+    for made in ("merged", "merged.safetensors"):
+        done = ccm("rollout", tmp_path / made, "--initial", family / "seen.npy", "-o", tmp_path / f"{made}.run.npz")
+        assert done.exit_code == 0, done.output
+    a, b = (np.load(tmp_path / f"{made}.run.npz")["frames"] for made in ("merged", "merged.safetensors"))
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_inspect_tells_fine_tuned_from_foreign(family: Path, tmp_path: Path) -> None:
+    done = ccm("inspect", *(family / f"{name}.safetensors" for name in ("anchor", "low", "high")))
+    assert done.exit_code == 0 and "near this anchor" in done.output
+    flat = {key: np.array(value) for key, value in fno_to_neuraloperator(weights(9)).items()}
+    save_safetensors(tmp_path / "other.safetensors", flat)
+    done = ccm("inspect", family / "anchor.safetensors", family / "low.safetensors", tmp_path / "other.safetensors")
+    assert "hardly come from this anchor" in re.sub(r"\s+", " ", done.output)
+    single = ccm("inspect", family / "anchor.safetensors")
+    assert "safetensors" in single.output and "complex64" in single.output
+
+
+def test_residuals_are_those_of_the_library() -> None:
+    from ccm_jax.geometry import residual_geometry
+
+    anchor = weights(0)
+    low, high = weights(1, anchor), weights(2, anchor)
+    from ccm_jax.safetensors import flatten
+
+    found = residuals(*(jax.tree.map(np.asarray, flatten(tree)) for tree in (anchor, low, high)))["(all)"]
+    whole = residual_geometry(anchor, low, high)[-1]
+    expected = [whole.low_norm, whole.high_norm, whole.shared_norm, whole.direction_norm]
+    np.testing.assert_allclose(found[:4], np.array(expected) / float(whole.anchor_norm), rtol=1e-4)
+    np.testing.assert_allclose(found.cosine, whole.cosine, rtol=1e-4)
+
+
+def test_data_is_made_and_described(tmp_path: Path) -> None:
+    out = tmp_path / "family.h5"
+    done = ccm("data", "generate", "--config", "rd_ood:smoke", "--value", "5e-4", "--count", 2, "-o", out)
+    assert done.exit_code == 0, done.output
+    said = ccm("data", "describe", out)
+    assert said.exit_code == 0 and "pdebench" in said.output
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["inspect", "nothing.pt"], "nothing.pt."),
+        (["merge", "FAMILY", "-c", "1", "-o", "anchor.safetensors"], "nothing is overwritten"),
+        (["merge", "FAMILY", "-c", "1", "-o", "out.pt"], "expected .safetensors"),
+        (["merge", "FAMILY", "-c", "1", "--method", "best", "-o", "out.safetensors"], "expected chart, average"),
+        (["merge", "FAMILY", "-c", "1", "--method", "ties", "--set", "x=1", "-o", "out.safetensors"], "method ties"),
+        (["calibrate", "FAMILY", "--prefix", "seen.npy", "-o", "out.safetensors"], "give --model"),
+        (["calibrate", "FAMILY", "--model", "dpot-torch", "--prefix", "seen.npy"], "there are no blocks.0"),
+        (["calibrate", "FAMILY", "--model", "fno", "--prefix", "seen.npy", "--bank", "1:0:1"], "--bank 1:0:1"),
+        (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "seen.npy", "--frames", "9"], "observe more"),
+        (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "wide.npy"], "other fields"),
+        (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "nan.npy"], "NaN or infinite"),
+        (["rollout", "anchor.safetensors", "--initial", "seen.npy", "-o", "out.txt"], "ends in .npz"),
+        (["merge", "--recipe", "typo.yaml", "-o", "out.safetensors"], "expert is unknown; there are: anchor, experts"),
+        (["data", "generate", "--config", "rd_odd", "-o", "out.h5"], "rd_ood"),
+        (["data", "describe", "anchor.safetensors"], "no whole file of a known kind"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    family: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    seen = np.load(family / "seen.npy")
+    np.save(tmp_path / "seen.npy", seen)
+    np.save(tmp_path / "wide.npy", np.concatenate([seen] * 3, axis=-1))
+    np.save(tmp_path / "nan.npy", np.where(seen > 2, np.nan, seen))
+    (tmp_path / "typo.yaml").write_text("anchor: a\nexpert: b\n")
+    (tmp_path / "anchor.safetensors").write_bytes((family / "anchor.safetensors").read_bytes())
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    filled = [part for a in arguments for part in (of(family) if a == "FAMILY" else [a])]
+    placed = [tmp_path / a if isinstance(a, str) and re.search(r"\.\w+$", a) else a for a in filled]
+    done = ccm(*placed)
+    assert done.exit_code == 2, done.output
+    assert message in done.output, done.output
+    assert "Traceback" not in done.output
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_experts_of_another_architecture_are_named(family: Path, tmp_path: Path) -> None:
+    other = arrays(family / "high.safetensors")
+    other["lifting.fcs.0.bias"] = other["lifting.fcs.0.bias"][:-1]
+    save_safetensors(tmp_path / "high.safetensors", unflatten(other))
+    options = ["--anchor", family / "anchor.safetensors", "--low", family / "low.safetensors"]
+    done = ccm("merge", *options, "--high", tmp_path / "high.safetensors", "-c", 1, "-o", tmp_path / "out.safetensors")
+    assert done.exit_code == 2 and "lifting.fcs.0.bias is float32[11]" in done.output
+    assert not (tmp_path / "out.safetensors").exists()
