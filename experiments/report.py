@@ -13,15 +13,16 @@ import numpy as np
 from markupsafe import Markup
 from ml_collections import ConfigDict
 
+from experiments import explorer
 from experiments.evaluation import METHODS
 from experiments.progress import finished
 from experiments.results import collect, headline, to_csv
 from experiments.runtime import is_writer
 from experiments.stages import Run, Stages
-from experiments.store import finite, read_json, run_stage, write_json
+from experiments.store import Stage, finite, read_json, run_stage, write_json
 from experiments.systems import stored_channels
 
-VERSION = 1
+VERSION = 2
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 
 
@@ -34,9 +35,10 @@ def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
         results = collect(run.config, stages)
         write_json(work / "results.json", results)
         (work / "results.csv").write_text(to_csv(results))
-        write_page(results, stages, work)
+        write_page(results, stages, shown, work)
 
-    stage = run_stage(run.root, "report", {"name": run.config.name}, stages, build, version=VERSION)
+    shown = explorer.explorer(run, stages)
+    stage = run_stage(run.root, "report", {"name": run.config.name}, (*stages, shown), build, version=VERSION)
     for name in OUTPUTS if is_writer() else ():
         _publish(stage.path / name, workdir / name)
     finished(stage, "report.html, results.json, results.csv, figures/")
@@ -55,7 +57,7 @@ def _publish(source: Path, target: Path) -> None:
     os.replace(partial, target)
 
 
-def write_page(results: dict[str, Any], stages: Stages, folder: Path) -> None:
+def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Path) -> None:
     """Draws all figures into ``folder / figures`` and the page that holds them."""
     results = finite(results)
     drawn = draw(results, stages)
@@ -69,7 +71,11 @@ def write_page(results: dict[str, Any], stages: Stages, folder: Path) -> None:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     ).get_template("report.html.j2")
     rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
-    content = page.render(results=results, rows=rows, methods=METHODS, figures=svg, headline=headline(results))
+    sweep = np.load(stages.evaluation.path / "evaluation.npz")["sweep"]
+    moving = explorer.content(results, sweep, shown)
+    content = page.render(
+        results=results, rows=rows, methods=METHODS, figures=svg, headline=headline(results), explorer=moving
+    )
     (folder / "report.html").write_text(content)
 
 

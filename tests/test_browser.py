@@ -1,0 +1,84 @@
+"""The pages in a real browser: no script error, all figures, a slider that works, on small and large, light and dark."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+ROOT = Path(__file__).parent.parent
+LOOKS = [(390, "light"), (1440, "light"), (390, "dark"), (1440, "dark")]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workdir = tmp_path_factory.mktemp("run") / "rd"
+    command = [sys.executable, "-m", "experiments.run", "--config=rd_ood:smoke", f"--workdir={workdir}"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=200)
+    return workdir / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+def opened(browser: Any, path: Path, width: int, scheme: str) -> tuple[Any, list[str]]:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
+    page.goto(path.as_uri())
+    return page, problems
+
+
+def readable(page: Any, width: int) -> None:
+    """Nothing is wider than the window, text stands out from its background, and every figure has a size."""
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    colours = page.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
+    light, dark = (sum(int(part) for part in c[c.index("(") + 1 : -1].split(",")[:3]) / 765 for c in colours)
+    assert abs(light - dark) > 0.6
+    boxes = page.evaluate("[...document.querySelectorAll('figure svg')].map(s => s.getBoundingClientRect().height)")
+    assert len(boxes) >= 2 and min(boxes) > 40
+
+
+@pytest.mark.parametrize("width, scheme", LOOKS)
+def test_the_report(browser: Any, report: Path, width: int, scheme: str) -> None:
+    page, problems = opened(browser, report, width, scheme)
+    page.wait_for_selector("#explorer[data-ready=yes]")
+    readable(page, width)
+    before = page.inner_text("#said"), page.evaluate("document.querySelectorAll('canvas')[8].toDataURL()")
+    page.fill("#alpha", "0")
+    after = page.inner_text("#said"), page.evaluate("document.querySelectorAll('canvas')[8].toDataURL()")
+    assert before[0] != after[0] and before[1] != after[1]
+    assert page.inner_text("#alpha-value") == "-2.50"
+    page.select_option("#regime", "0")
+    assert page.inner_text("#said") != after[0]
+    assert page.evaluate("document.querySelector('#curve path.error').getAttribute('d').length") > 50
+    assert not problems
+
+
+@pytest.mark.parametrize("width, scheme", LOOKS[1:3])
+def test_the_study(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
+    from experiments.study_page import publish
+    from experiments.study_rows import Row
+    from tests.test_study import experiment, seeds
+
+    rows = [Row("rd_ood", "rd_ood", "run", (0, 1)), Row("rd_dpot", "rd_dpot", "run", (0,))]
+    gathered = {"rd_ood": seeds(experiment(), experiment(2.0)), "rd_dpot": seeds(experiment())}
+    publish(rows, gathered, tmp_path, None, jobs=1)
+    page, problems = opened(browser, tmp_path / "study.html", width, scheme)
+    readable(page, width)
+    assert not problems
