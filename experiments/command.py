@@ -22,6 +22,7 @@ _DISTRIBUTED = flags.DEFINE_boolean("distributed", False, "Join the processes th
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where nothing tells of the others.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes, with --coordinator.")
 _PROCESS = flags.DEFINE_integer("process", None, "The number of this one, with --coordinator.")
+_LOG = flags.DEFINE_list("log", [], "Writers beside <workdir>/log.jsonl: tensorboard, wandb.")
 _SEED = flags.DEFINE_integer("seed", None, "Seed of everything random; default: the configuration's.")
 
 
@@ -60,7 +61,7 @@ def run(main: Callable[..., None], doc: str | None) -> None:
             raise app.UsageError(f"--config is needed; there are: {', '.join(configs.names())}")
         logging.set_verbosity(logging.WARNING)  # Orbax tells every file that it touches
         # Imported late, so that --help and a wrong name answer at once.
-        from experiments import runtime
+        from experiments import logs, runtime
         from experiments.checks import check_config
         from experiments.progress import console
         from experiments.stages import Run
@@ -82,6 +83,7 @@ def run(main: Callable[..., None], doc: str | None) -> None:
                 if runtime.is_writer():  # of several processes one looks, and its answer is that of all
                     stack.enter_context(alone(open_workdir(path, config)))
                     open_workdir(path, config)  # somebody else may have been quicker
+                    stack.enter_context(logs.writing(path, _LOG.value, config.to_dict()))
             except ValueError as error:
                 refused = error
                 print(error, file=sys.stderr)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from experiments.logs import log
 from experiments.store import Stage
 
 Advance = Callable[[int, str], None]
@@ -36,3 +37,4 @@ def finished(stage: Stage, text: str) -> None:
     """The line of a finished stage."""
     state = f"{stage.seconds:7.1f} s" if stage.fresh else "     kept"
     console.print(f"  {stage.name:<18} {state}   {text}", markup=False)
+    log(stage.name, seconds=stage.seconds, kept=not stage.fresh, text=text)

@@ -17,6 +17,7 @@ from ccm_jax import checkpoint
 from ccm_jax.parallel import batch_axes, place
 from ccm_jax.rollout import Apply
 from ccm_jax.train import TrainState, batch_order, init_state, make_loss, make_noise, make_optimizer, train_chunk
+from experiments.logs import log
 from experiments.progress import bar
 from experiments.runtime import agree, is_writer, mesh
 
@@ -88,6 +89,7 @@ def fit(
                     "learning_rate, and see that the data are what you expect."
                 )
             advance(len(new), f"loss {new.mean():.4f}")
+            log(name, len(losses), loss=float(new.mean()), seconds=time.perf_counter() - begin)
             if len(losses) % settings.save_every == 0 and len(losses) < steps:
                 _save(work / f"{name}-steps", state, losses, seconds_before + time.perf_counter() - begin)
     facts = {"final_loss": float(losses[-settings.chunk :].mean()), "seconds_before": seconds_before}

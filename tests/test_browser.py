@@ -1,4 +1,4 @@
-"""The pages in a real browser: no script error, all figures, a slider that works, on small and large, light and dark."""
+"""The pages in a real browser: no script error, all figures, a slider that works; small, large, light, dark."""
 
 from __future__ import annotations
 

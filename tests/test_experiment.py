@@ -62,6 +62,8 @@ def test_results_hold_what_they_promise(finished: Path) -> None:
     better = min(mean["anchor"], mean["anchor_more"])
     assert summary["reduction"]["ccm_coord"] == pytest.approx(1 - mean["ccm_coord"] / better, rel=1e-5)
     assert summary["wrong_sign_factor"] == pytest.approx(mean["wrong_sign"] / mean["ccm_coord"], rel=1e-5)
+    said = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in said if line["event"] == "anchor" and "loss" in line] == [20, 40, 60]
     lines = (finished / "results.csv").read_text().splitlines()
     assert len(lines) == 1 + len(results["regimes"]) * len(METHODS)
 
@@ -78,7 +80,7 @@ def test_a_second_run_keeps_everything_and_redraws_a_lost_report(finished: Path)
     done = program("--config=rd_ood:smoke", f"--workdir={finished}")
     assert done.returncode == 0 and (finished / "report.html").exists()
     stages = [line for line in done.stdout.splitlines() if " kept " in line]
-    assert len(stages) == 10
+    assert len(stages) == 11
 
 
 def test_an_override_redoes_only_what_depends_on_it(finished: Path) -> None:
