@@ -22,47 +22,68 @@ def _percent(value: dict[str, Any]) -> str:
     return f"**{value['mean']:.1%}** [{value['low']:.1%}, {value['high']:.1%}]"
 
 
-def _plain(value: dict[str, Any]) -> str:
-    return f"**{value['mean']:.1f}** [{value['low']:.1f}, {value['high']:.1f}]"
+def _plain(value: dict[str, Any], digits: int = 1) -> str:
+    return f"**{value['mean']:.{digits}f}** [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
 
 
 def table(folder: Path) -> str:
-    """The table of claims, in Markdown, from ``rd_ood.json``, ``rd_ood_time.json`` and ``rd_ood_convergence.json``."""
-    seeds, time = read_json(folder / "rd_ood.json"), read_json(folder / "rd_ood_time.json")
-    summary, reduction = seeds["summary"], seeds["summary"]["reduction"]
-    cold, count = time["cold_seconds"], len(reduction["ccm_coord"]["seeds"])
-    anchor = read_json(folder / "rd_ood_convergence.json")
-    wrong, r = summary["wrong_sign_factor"], summary["best_correlation"]
-    commands = {
-        "seeds": ("`experiments.seeds --config=rd_ood`", count * cold),
-        "cold": ("`experiments.run --config=rd_ood`", cold),
-        "again": ("`experiments.run --config=rd_ood`", time["again_seconds"]),
-        "smoke": ("`experiments.run --config=rd_ood:smoke`", time["smoke_seconds"]),
-        "anchor": ("`experiments.convergence --config=rd_ood`", anchor["seconds"]),
-    }
+    """The table of claims, in Markdown, from ``paper.json``, ``rd_ood_time.json`` and ``rd_ood_convergence.json``."""
+    study, time = read_json(folder / "paper.json"), read_json(folder / "rd_ood_time.json")
+    anchor, cold = read_json(folder / "rd_ood_convergence.json"), time["cold_seconds"]
+    gains = next(row for row in study["runs"] if row["key"] == "rd_ood")["gains"]
+    known = {row["key"]: row["ours"] for row in study["published"]}
+    merges = {row["key"]: row["ours"]["mean"] for row in study["merges"]}
+
+    def of(row: str) -> tuple[str, float]:
+        return f"`experiments.study --config=paper --only={row}`", study["minutes"][row]
+
+    def run(size: str, seconds: float) -> tuple[str, float]:
+        return f"`experiments.run --config=rd_ood{size}`", seconds / 60
+
     far = "less error outside the support than the better anchor"
+    others = ", ".join(f"{merges[k]:.2f}" for k in ("task_arithmetic", "ties", "dare"))
     claims = [
-        (f"CCM-Coord, from metadata: {far}", "seeds", "≥ 66 %", _percent(reduction["ccm_coord"])),
+        (f"CCM-Coord, from metadata: {far}", of("rd_ood"), "≥ 66 %", _percent(gains["ccm_coord"])),
+        ("CCM-Prefix, four frames, one coordinate a trajectory", of("rd_ood"), "≥ 70 %", _percent(gains["ccm_prefix"])),
+        ("CCM-Scale, a map calibrated on validation regimes", of("rd_ood"), "–", _percent(gains["ccm_scale"])),
+        ("the best coordinate in hindsight, a bound", of("rd_ood"), "–", _percent(gains["best"])),
+        ("the endpoint average", of("rd_ood"), "≤ 15 %", _percent(gains["average"])),
+        ("wrong sign: times the error of the right one", of("rd_ood"), "≥ 3.9", _plain(known["wrong_sign"])),
         (
-            "CCM-Prefix, four frames, one coordinate a trajectory",
-            "seeds",
-            "≥ 70 %",
-            _percent(reduction["ccm_prefix"]),
+            "correlation of best and physical coordinate",
+            of("rd_ood"),
+            "≥ 0.99",
+            f"{min(known['r_rd']['seeds']):.4f} (lowest)",
         ),
-        ("CCM-Scale, a map calibrated on validation regimes", "seeds", "–", _percent(reduction["ccm_scale"])),
-        ("the best coordinate in hindsight, a bound", "seeds", "–", _percent(reduction["best"])),
-        ("the endpoint average", "seeds", "≤ 15 %", _percent(reduction["average"])),
-        ("wrong sign: times the error of the right one", "seeds", "≥ 3.9", _plain(wrong)),
-        ("correlation of best and physical coordinate", "seeds", "≥ 0.99", f"{min(r['seeds']):.4f} (lowest)"),
-        ("twice the anchor's steps lower its error inside the support by", "anchor", "< 10 %", f"{anchor['gain']:.1%}"),
-        ("a cold run, from data to report", "cold", "≤ 6 min", f"{cold:.0f} s"),
-        ("the same command again", "again", "≤ 10 s", f"{time['again_seconds']:.1f} s"),
-        ("the same path in small", "smoke", "≤ 45 s", f"{time['smoke_seconds']:.0f} s"),
+        (
+            "a direction of the same norm from fine-tuning noise gains",
+            of("controls"),
+            "≤ 5 %",
+            f"{study['summary']['same_regime_direction_gain']:.1%}",
+        ),
+        (
+            "error over the better anchor's by Task Arithmetic, TIES, DARE",
+            of("controls"),
+            f"> {merges['ccm_coord']:.2f}, CCM's",
+            others,
+        ),
+        (
+            "DPOT: error of CCM-Coord over the best in hindsight",
+            of("rd_dpot"),
+            "≤ 1.05",
+            f"{study['summary']['dpot_coord_over_best']:.3f}",
+        ),
+        (
+            "twice the anchor's steps lower its error inside the support by",
+            ("`experiments.convergence --config=rd_ood`", anchor["seconds"] / 60),
+            "< 10 %",
+            f"{anchor['gain']:.1%}",
+        ),
+        ("a cold run, from data to report", run("", cold), "≤ 6 min", f"{cold:.0f} s"),
+        ("the same command again", run("", time["again_seconds"]), "≤ 10 s", f"{time['again_seconds']:.1f} s"),
+        ("the same path in small", run(":smoke", time["smoke_seconds"]), "≤ 45 s", f"{time['smoke_seconds']:.0f} s"),
     ]
-    rows = [
-        (claim, commands[name][0], f"{commands[name][1] / 60:.1f}", expected, measured)
-        for claim, name, expected, measured in claims
-    ]
+    rows = [(claim, command, f"{spent:.1f}", expected, got) for claim, (command, spent), expected, got in claims]
     head = "| claim | command: `python -m …` | minutes here | expected | measured |\n|---|---|---|---|---|\n"
     return head + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -75,31 +96,34 @@ SYSTEMS: dict[str, tuple[str, float | None, float | None, float | None]] = {
     "ns_ood": ("Navier–Stokes, viscosity", 0.75, None, 0.98),
     "rdb_gravity": ("dam break, gravity", None, 0.75, 0.9),
     "rdb_ood": ("dam break, height", None, 0.20, None),
+    "rd_dpot": ("reaction–diffusion, D_u, by DPOT", None, None, None),
+    "ns_dpot": ("Navier–Stokes, by DPOT", None, None, None),
+    "rd_unet": ("reaction–diffusion, D_u, by a U-Net", None, None, None),
 }
 
 
 def systems_table(folder: Path) -> str:
-    """Every configuration with a file of seeds, in Markdown: what was asked stands behind what was measured."""
+    """Every configuration of the study, in Markdown: what was asked stands behind what was measured."""
     head = "| system, axis | `--config=` | seeds | minutes, cold | Coord | Prefix | worst regime | correlation |\n"
     lines = [head + "|---|---|---|---|---|---|---|---|"]
+    runs = {row["key"]: row for row in read_json(folder / "paper.json")["runs"]}
 
     def asked(bound: float | None, form: str) -> str:
         return "" if bound is None else f" (≥ {bound:{form}})"
 
     for name, (label, coord, prefix, correlation) in SYSTEMS.items():
-        path = folder / f"{name}.json"
-        if not path.exists():
+        if name not in runs:
             continue
-        s = read_json(path)["summary"]
-        timed = folder / f"{name}_time.json"
+        row, timed = runs[name], folder / f"{name}_time.json"
         minutes = f"{read_json(timed)['cold_seconds'] / 60:.1f}" if timed.exists() else "–"
-        cells = [label, f"`{name}`", str(len(s["seconds"])), minutes]
+        cells = [label, f"`{name}`", str(row["seeds"]), minutes]
         for method, bound in (("ccm_coord", coord), ("ccm_prefix", prefix)):
-            value = s["reduction"][method]
+            value = row["gains"][method]
             spread = "" if value["low"] is None else f" [{value['low']:.0%}, {value['high']:.0%}]"
-            cells.append(f"**{value['mean']:.1%}**{spread}{asked(bound, '.0%')}")
-        cells.append(f"{s['harm']['above_anchor']:+.1%} (≤ +2%)")
-        cells.append(f"{min(s['best_correlation']['seeds']):.3f}{asked(correlation, '.2f')}")
+            mean = "diverges" if value["mean"] is None else f"**{value['mean']:.1%}**"
+            cells.append(f"{mean}{spread}{asked(bound, '.0%')}")
+        cells.append("diverges" if row["harm"] is None else f"{row['harm']:+.1%} (≤ +2%)")
+        cells.append(f"{min(row['correlation']['seeds']):.3f}{asked(correlation, '.2f')}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -117,36 +141,39 @@ def with_numbers(text: str, folder: Path) -> str:
     return replace_numbers(replace_numbers(text, table(folder)), systems_table(folder), *SYSTEMS_MARKS)
 
 
-def draw(folder: Path, target: Path) -> None:
+def figure(folder: Path) -> Any:
     """The README's figure: error against the physical parameter, mean and range over seeds."""
     from matplotlib.figure import Figure
 
+    from experiments.configs.rd_ood import get_config
     from experiments.figures import COLOURS, LABELS
 
-    seeds = read_json(folder / "rd_ood.json")
-    axis, rows = seeds["config"]["axis"], sorted(seeds["regimes"], key=lambda row: row["value"])
-    figure = Figure(figsize=(7.4, 3.9), layout="constrained")
-    ax = figure.subplots()
-    ax.axvspan(axis["low"], axis["high"], color="#eef2f6", zorder=0, label="support of the anchor")
+    axis = get_config().axis
+    rows = sorted(read_json(folder / "paper.json")["curves"]["rd_ood"], key=lambda row: row["value"])
+    made = Figure(figsize=(7.4, 3.9), layout="constrained")
+    ax = made.subplots()
+    ax.axvspan(axis.low, axis.high, color="#eef2f6", zorder=0, label="support of the anchor")
     x = [row["value"] for row in rows]
     for name in ("wrong_sign", "average", "anchor", "anchor_more", "ccm_coord", "ccm_prefix"):
-        y = np.array([row["errors"][name]["seeds"] for row in rows], float)
+        y = np.array([row["errors"][name] for row in rows], float)
         ax.fill_between(x, y.min(axis=1), y.max(axis=1), color=COLOURS[name], alpha=0.18, linewidth=0)
         width = 2.2 if name.startswith("ccm") or name == "anchor" else 1.2
         ax.plot(x, y.mean(axis=1), color=COLOURS[name], linewidth=width, marker="o", markersize=3.5, label=LABELS[name])
-    ax.set(yscale="log", xlabel=f"{axis['label']} ({axis['unit']})", ylabel="relative L2 error after the prefix")
+    ax.set(yscale="log", xlabel=f"{axis.label} ({axis.unit})", ylabel="relative L2 error after the prefix")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(True, which="major", color="#dddddd", linewidth=0.6)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    figure.savefig(target, dpi=160)
+    made.legend(loc="outside right upper", frameon=False, fontsize=8)
+    return made
 
 
 def main() -> None:
     """Rewrites the README's numbers and figure."""
     readme = ROOT / "README.md"
     readme.write_text(with_numbers(readme.read_text(), ROOT / "results"))
-    draw(ROOT / "results", ROOT / "docs" / "rd_ood.png")
+    figure(ROOT / "results").savefig(ROOT / "docs" / "rd_ood.png", dpi=160, metadata=SOFTWARE)
 
+
+SOFTWARE = {"Software": None}  # the same bytes whatever version drew them
 
 if __name__ == "__main__":
     main()

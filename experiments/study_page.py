@@ -13,15 +13,22 @@ from experiments.progress import console
 from experiments.report import inline_svg
 from experiments.store import finite, provenance, write_json
 from experiments.study_rows import Row
-from experiments.study_tables import tables, to_csv
+from experiments.study_tables import minutes, tables, to_csv
 
 
 def publish(rows: Sequence[Row], gathered: dict[str, Any], workdir: Path, output: Path | None, *, jobs: int) -> None:
     """Writes the page, its figures and the tables into the folder of the study, and the tables to ``output``."""
     found = tables(gathered)
-    minutes = sum(one.get("seconds", 0.0) for listed in gathered.values() for one in listed) / 60
+    spent = sum(one.get("seconds", 0.0) for listed in gathered.values() for one in listed) / 60
     seeds = {row.name: [one["seed"] for one in gathered[row.name] if "found" in one] for row in rows}
-    content = {**found, "process_minutes": minutes, "jobs": jobs, "seeds": seeds, **provenance()}
+    content = {
+        **found,
+        "process_minutes": spent,
+        "jobs": jobs,
+        "minutes": minutes(gathered, jobs),
+        "seeds": seeds,
+        **provenance(),
+    }
     write_json(workdir / "study.json", content)
     _write(workdir / "study.csv", to_csv(found))
     if output is not None:

@@ -62,7 +62,7 @@ TUNED = (
 
 MORE = (
     Row("rd_dv", "rd_dv", "run", (0,)),
-    Row("rdb_gravity", "rdb_gravity", "run", (0,)),
+    Row("rdb_gravity", "rdb_gravity", "run"),
     Row("rd_unet", "rd_unet", "run", (0,)),
     Row("ns_dpot", "ns_dpot", "run", (0,)),
     Row("rd_transition", "rd_transition", "run", (0,)),

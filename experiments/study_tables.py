@@ -178,6 +178,27 @@ def others(gathered: Gathered) -> list[dict[str, Any]]:
     return lines
 
 
+def curves(gathered: Gathered) -> dict[str, Any]:
+    """Errors of every whole experiment, by regime, method and seed: what figures need."""
+    found: dict[str, Any] = {}
+    for name, listed in gathered.items():
+        made = [one["found"]["regimes"] for one in listed if "regimes" in one.get("found", ())]
+        if made:
+            methods = made[0][0]["errors"]
+            found[name] = [
+                {key: rows[0].get(key) for key in ("value", "coordinate", "split")}
+                | {"errors": {who: [row["errors"][who] for row in rows] for who in methods}}
+                for rows in zip(*made, strict=True)
+            ]
+    return found
+
+
+def minutes(gathered: Gathered, jobs: int) -> dict[str, float]:
+    """What each row takes alone: as long as its slowest seed (others find stages that are there), for each, by jobs."""
+    spent = {name: [one["seconds"] for one in listed if "seconds" in one] for name, listed in gathered.items()}
+    return {name: max(s) * len(s) / min(jobs, len(s)) / 60 for name, s in spent.items() if s}
+
+
 def tables(gathered: Gathered) -> dict[str, Any]:
     """All tables of the study, and its summary of plain numbers."""
     failed = [
@@ -215,6 +236,7 @@ def tables(gathered: Gathered) -> dict[str, Any]:
         "tuned": tuned(gathered),
         "prefix": prefixes(gathered),
         "runs": others(gathered),
+        "curves": curves(gathered),
         "paths": found,
         "transition_path": crossed[0] if crossed else None,
         "repeatability": repeated[0] if repeated else None,

@@ -5,13 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from experiments.readme import BEGIN, END, ROOT, replace_numbers, with_numbers
+from experiments.readme import BEGIN, END, ROOT, figure, replace_numbers, with_numbers
 
 README = (ROOT / "README.md").read_text()
 
 
 def test_the_numbers_of_the_readme_are_those_of_the_files() -> None:
     assert with_numbers(README, ROOT / "results") == README
+
+
+def test_the_figure_of_the_readme_shows_the_numbers_of_the_files(tmp_path: Path) -> None:
+    import matplotlib.image
+    import numpy as np
+
+    figure(ROOT / "results").savefig(tmp_path / "again.png", dpi=160)
+    drawn, shown = (matplotlib.image.imread(path) for path in (tmp_path / "again.png", ROOT / "docs" / "rd_ood.png"))
+    assert np.abs(drawn[..., :3] - shown[..., :3]).mean() < 0.01  # fonts may differ, curves may not
 
 
 def test_what_the_readme_links_to_exists() -> None:
