@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,3 +55,15 @@ def test_the_configuration_names_in_the_readme_exist() -> None:
 
     for name in set(re.findall(r"--config=([a-z_]+(?::[a-z]+)?)", README)):
         assert Path(resolve(name).split(":")[0]).exists()
+
+
+def test_the_example_for_one_s_own_model_runs() -> None:
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "how-to" / "own-model.md").read_text(), re.S)[1]  # type: ignore[index]
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    assert scope["readout"].coordinate.tolist() == [2.0]
+
+
+def test_every_page_is_in_the_site_s_menu() -> None:
+    menu = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text()))
+    assert menu == {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
