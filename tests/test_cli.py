@@ -230,3 +230,18 @@ def test_experts_of_another_architecture_are_named(family: Path, tmp_path: Path)
     done = ccm("merge", *options, "--high", tmp_path / "high.safetensors", "-c", 1, "-o", tmp_path / "out.safetensors")
     assert done.exit_code == 2 and "lifting.fcs.0.bias is float32[11]" in done.output
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_the_three_commands_of_the_readme(family: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    block = re.search(r"<!-- three commands -->\s*```bash\n(.*?)```", readme, re.S)
+    assert block is not None
+    install, *commands = block[1].strip().splitlines()
+    assert install.startswith("pip install") and len(commands) <= 2
+    for name in ("anchor.safetensors", "low.safetensors", "high.safetensors", "seen.npy"):
+        (tmp_path / name).write_bytes((family / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for line in commands:
+        done = ccm(*line.split()[1:])
+        assert done.exit_code == 0, done.output
+    assert json.loads(open_safetensors("merged.safetensors").metadata["provenance"])["coordinate"] == [1.25]
