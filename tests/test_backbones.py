@@ -35,20 +35,21 @@ def test_the_published_sizes_have_their_parameters(size: str) -> None:
 def test_any_divisible_grid_and_history_and_gradients_reach_every_leaf(name: str) -> None:
     model = make_model(name, out_channels=2, **SMALL[name])
     window = jax.random.normal(jax.random.key(0), (2, 3, 16, 16, 2))
-    params = model.init(jax.random.key(1), window)
-    gradient = jax.grad(lambda p: jnp.sum(model.apply(p, window) ** 2))(params)
+    params = jax.jit(model.init)(jax.random.key(1), window)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(model.apply(p, window) ** 2)))(params)
     assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradient))
-    assert model.apply(params, jnp.ones((1, 3, 24, 32, 2))).shape == (1, 24, 32, 2)
-    assert make_rollout(model.apply)(params, window, 4).shape == (2, 4, 16, 16, 2)
+    assert jax.eval_shape(model.apply, params, jnp.ones((1, 3, 24, 32, 2))).shape == (1, 24, 32, 2)
+    assert np.isfinite(jax.jit(make_rollout(model.apply), static_argnums=2)(params, window, 4)).all()
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_the_library_merges_them_unchanged(name: str) -> None:
     model = make_model(name, out_channels=1, **SMALL[name])
     window = jnp.ones((1, 1, 16, 16, 1))
-    anchor, low, high = (model.init(jax.random.key(i), window) for i in range(3))
+    init = jax.jit(model.init)
+    anchor, low, high = (init(jax.random.key(i), window) for i in range(3))
     chex.assert_trees_all_close(merge_pytree(anchor, low, high, 1.0), high, atol=1e-6)
-    assert np.isfinite(model.apply(merge_pytree(anchor, low, high, 1.7), window)).all()
+    assert np.isfinite(jax.jit(model.apply)(merge_pytree(anchor, low, high, 1.7), window)).all()
 
 
 def test_fourier_attention_is_a_block_diagonal_complex_map_of_each_frequency() -> None:
