@@ -63,7 +63,7 @@ def fno_from_fno2d(
         both = np.concatenate([negative, positive], axis=2)  # rows -m ... m - 1
         both = np.pad(both, ((0, 0), (0, 0), (0, 0), (0, 1)))  # theirs ends at m - 1, ours at m
         pair = np.stack([both.real, both.imag]).astype(np.float32)
-        params[f"spectral_{i}"] = {"weight": np.moveaxis(pair, (1, 2), (-2, -1))}
+        params[f"spectral_{i}"] = {"weight": pair.transpose(0, *range(pair.ndim - 1, 2, -1), 1, 2)}
         params[f"pointwise_{i}"] = names.dense(f"w{i}")
     params["project_0"], params["project_1"] = names.dense("fc1"), names.dense("fc2")
     names.finish("models.FNO")

@@ -70,7 +70,7 @@ def fno_from_neuraloperator(state: Flat, *, grid_channels: bool = True) -> tuple
     for i in range(depth):
         weight = np.pad(names.take(_CONV.format(i)), grown)
         pair = np.stack([weight.real, weight.imag]).astype(np.float32)
-        params[f"spectral_{i}"] = {"weight": np.moveaxis(pair, (1, 2), (-2, -1))}
+        params[f"spectral_{i}"] = {"weight": pair.transpose(0, *range(pair.ndim - 1, 2, -1), 1, 2)}
         skip = names.take(f"fno_blocks.fno_skips.{i}.conv.weight", hint)[..., 0].T
         bias = names.take(f"fno_blocks.convs.{i}.bias").reshape(-1)
         params[f"pointwise_{i}"] = {"kernel": skip, "bias": bias}
@@ -139,9 +139,9 @@ def fno_to_neuraloperator(params: Params) -> dict[str, np.ndarray]:
     depth = sum(key.startswith("spectral_") for key in params)
     shape = np.shape(params["spectral_0"]["weight"])
     dims = len(shape) - 3
-    if dims < 1 or shape[0] != 2 or any(n % 2 for n in shape[1:dims]):
+    if dims < 1 or shape[0] != 2 or any(n % 2 for n in shape[2 : dims + 1]):
         raise ValueError(
-            f"fno_to_neuraloperator: spectral weights are {list(shape)}, expected [2, 2 m_1, ..., m_d + 1, C, C]; "
+            f"fno_to_neuraloperator: spectral weights are {list(shape)}, expected [2, m_d + 1, ..., 2 m_1, C, C]; "
             "a model on a cosine basis has no counterpart there."
         )
     state: dict[str, np.ndarray] = {}
@@ -154,7 +154,8 @@ def fno_to_neuraloperator(params: Params) -> dict[str, np.ndarray]:
     for j, lift in enumerate(lifts):
         dense(f"lifting.fcs.{j}", params[lift])
     for i in range(depth):
-        re_im = np.moveaxis(np.asarray(params[f"spectral_{i}"]["weight"]), (-2, -1), (1, 2))
+        re_im = np.asarray(params[f"spectral_{i}"]["weight"])
+        re_im = re_im.transpose(0, -2, -1, *range(dims, 0, -1))
         state[_CONV.format(i)] = (re_im[0] + 1j * re_im[1]).astype(np.complex64)
         state[f"fno_blocks.convs.{i}.bias"] = np.asarray(params[f"pointwise_{i}"]["bias"]).reshape(-1, *[1] * dims)
         state[f"fno_blocks.fno_skips.{i}.conv.weight"] = np.asarray(params[f"pointwise_{i}"]["kernel"]).T[..., None]

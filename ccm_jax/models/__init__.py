@@ -20,7 +20,7 @@ MODELS: dict[str, type] = {"fno": FNO, "dpot": DPOT, "unet": UNet}
 def is_real_pair(path: Any, leaf: Any) -> bool:
     """Whether a leaf of these models is a complex weight stored as a pair of reals, on a leading axis of two.
 
-    For :func:`ccm_jax.baselines.complex_view`: Fourier weights ``[2, 2 m_1, ..., m_d + 1, C, C]``, and those of DPOT's
+    For :func:`ccm_jax.baselines.complex_view`: Fourier weights ``[2, m_d + 1, ..., 2 m_1, C, C]``, and those of DPOT's
     Fourier attention. The real weights of a cosine basis have no such axis (one with a single mode a side on its first
     axis would be taken for a pair).
     """

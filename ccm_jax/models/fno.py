@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -16,19 +17,48 @@ Array = jax.Array
 BOUNDARIES = ("periodic", "padded", "zero-flux")
 
 
+# Both end in a quotient: XLA computes one once for all that read it, where it would repeat a product for each of them.
+def gelu(x: Array) -> Array:
+    """``x / (1 + exp(-2 z))`` with ``z = sqrt(2 / pi) (x + 0.044715 x^3)``: the same as by tanh."""
+    z = np.float32(np.sqrt(2 / np.pi)).astype(x.dtype) * (x + 0.044715 * x * x * x)
+    return x / (1 + jnp.exp(jnp.minimum(-2 * z, 80)))  # beyond, its gradient would be infinity over infinity
+
+
+@jax.custom_jvp
 def gelu_exact(x: Array) -> Array:
-    """``x Phi(x)`` by the error function, at half the cost of the complementary one."""
-    return 0.5 * x * (1 + jax.lax.erf(x * np.float32(np.sqrt(0.5)).astype(x.dtype)))
+    """``x Phi(x)``, with ``Phi`` the normal distribution, exact to the rounding of float32."""
+    p, q = _erf_parts(x)
+    return (0.5 * x * (q + p) / q).astype(x.dtype)
 
 
-ACTIVATIONS = {"gelu": nn.gelu, "gelu_exact": gelu_exact}
+@gelu_exact.defjvp
+def _gelu_exact_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    p, q = _erf_parts(x)
+    slope = 0.5 * (q + p) / q + x * jnp.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
+    return gelu_exact(x), dx * slope.astype(x.dtype)
+
+
+def _erf_parts(x: Array) -> tuple[Array, Array]:
+    """Numerator and denominator of the rational function by which XLA computes ``erf(x / sqrt(2))`` in float32."""
+    x = jnp.clip(x.astype(jnp.float32) * np.float32(np.sqrt(0.5)), -3.832506856900711, 3.832506856900711)
+    p, q = (functools.reduce(lambda y, c: y * x * x + np.float32(c), parts) for parts in (_ERF_P, _ERF_Q))
+    return x * p, q
+
+
+_ERF_P = (0.00022905065861350646, 0.0034082910107109506, 0.050955695062380861, 0.18520832239976145, 1.128379143519084)
+_ERF_Q = (
+    *(-1.1791602954361697e-7, 0.000023547966471313185, 0.0010179625278914885, 0.014070470171167667),
+    *(0.11098505178285362, 0.49746925110067538, 1.0),
+)
+ACTIVATIONS = {"gelu": gelu, "gelu_exact": gelu_exact}
 
 
 class SpectralConv(nn.Module):
     """Multiplies the low modes of a field by learned matrices, one per mode.
 
     Input and output are ``[n_d, ..., n_1, N, C]``, see :mod:`ccm_jax.models.spectral`. Fourier weights are stored as
-    real pairs ``[2, 2 m_1, ..., m_d + 1, C_in, C_out]``, cosine weights are real, ``[2 m_1, ..., 2 m_d, C_in, C_out]``.
+    real pairs ``[2, m_d + 1, ..., 2 m_1, C_in, C_out]``, cosine weights are real, ``[2 m_d, ..., 2 m_1, C_in, C_out]``.
     """
 
     modes: tuple[int, ...]
@@ -43,24 +73,18 @@ class SpectralConv(nn.Module):
         how = spectral.choose_transform(self.transform, grid)
         if self.cosine:
             kept = tuple(2 * m for m in self.modes)
-            weight = self.param("weight", nn.initializers.normal(width**-0.5), (*kept, width, width))
-            c = spectral.cosine_analysis(x, kept, how)
-            return spectral.cosine_synthesis(_mix(c, weight), grid, how)
-        kept = tuple(len(f) for f in spectral.kept_frequencies(self.modes))
+            weight = self.param("weight", nn.initializers.normal(width**-0.5), (*kept[::-1], width, width))
+            c = jnp.matmul(spectral.cosine_analysis(x, kept, how), weight, precision=jax.lax.Precision.HIGHEST)
+            return spectral.cosine_synthesis(c, grid, how)
+        kept = tuple(len(f) for f in spectral.kept_frequencies(self.modes)[::-1])
         init = nn.initializers.normal((2 * width) ** -0.5)
         weight = self.param("weight", init, (2, *kept, width, width))
-        re, im = spectral.fourier_analysis(x, self.modes, how)
-        # Both parts side by side: each weight is read once and none is summed, most of the cost at small batches.
-        n = re.shape[-2]
-        both = jnp.concatenate([re, im], axis=-2)
-        x, y = _mix(both, weight[0]), _mix(both, weight[1])
-        re, im = x[..., :n, :] - y[..., n:, :], x[..., n:, :] + y[..., :n, :]
-        return spectral.fourier_synthesis(re, im, self.modes, grid, how)
-
-
-def _mix(c: Array, weight: Array) -> Array:
-    """Per-mode channel mixing: ``[*kept, N, i], [*kept, i, o] -> [*kept, N, o]``."""
-    return jnp.matmul(c, weight, precision=jax.lax.Precision.HIGHEST)
+        c = spectral.fourier_analysis(x, self.modes, how)
+        # Both parts as rows of one matrix a mode: each weight is read once, most of the cost at small batches.
+        products = spectral.pair_products(c.reshape(*kept, -1, width), weight).reshape(2, *c.shape)
+        re, im = jnp.split(products, 2, axis=d + 1)
+        c = jnp.concatenate([re[0] - im[1], re[1] + im[0]], axis=d)
+        return spectral.fourier_synthesis(c, self.modes, grid, how)
 
 
 class FNO(nn.Module):
@@ -129,34 +153,39 @@ class FNO(nn.Module):
             )
         n, history, *grid, channels = window.shape
         # [N, T, n_1, ..., n_d, C] -> [n_d, ..., n_1, N, T * C]: from here on every product is in memory order.
-        space = tuple(range(d + 1, 1, -1))
-        x = jnp.transpose(window, (*space, 0, 1, d + 2)).reshape(*grid[::-1], n, history * channels)
+        space, fields = tuple(range(d + 1, 1, -1)), (*grid[::-1], n)
+        x = jnp.transpose(window, (*space, 0, 1, d + 2)).reshape(*fields, history * channels)
         if self.grid_channels:
             x = jnp.concatenate([x, _coordinates(grid, n, self.boundary, x.dtype)], axis=-1)
 
         def dense(features: int, name: str) -> nn.Dense:
             return nn.Dense(features, dtype=self.dtype, param_dtype=jnp.float32, name=name)
 
+        # Points are one axis outside the transforms: gradients of weights then are plain products too.
         act = ACTIVATIONS[self.activation]
-        v = act(dense(self.lifting * self.width, "lift_hidden")(x)) if self.lifting else x
+        v = x.reshape(-1, x.shape[-1])
+        v = act(dense(self.lifting * self.width, "lift_hidden")(v)) if self.lifting else v
         v = dense(self.width, "lift")(v)
         extra = [round(self.padding * size) if self.boundary == "padded" else 0 for size in grid[::-1]]
-        v = jnp.pad(v, [(0, e) for e in extra] + [(0, 0), (0, 0)])
+        if any(extra):
+            v = jnp.pad(v.reshape(*fields, self.width), [(0, e) for e in extra] + [(0, 0), (0, 0)])
+            fields = v.shape[:-1]
+            v = v.reshape(-1, self.width)
         for layer in range(self.depth):
             conv = SpectralConv(self.modes, self.boundary == "zero-flux", self.transform, name=f"spectral_{layer}")
             between = act if layer < self.depth - 1 else _identity
-            y = between(conv(v.astype(x.dtype)).astype(v.dtype) + dense(self.width, f"pointwise_{layer}")(v))
+            far = conv(v.astype(x.dtype).reshape(*fields, self.width)).reshape(v.shape).astype(v.dtype)
+            y = between(far + dense(self.width, f"pointwise_{layer}")(v))
             if self.channel_mlp:
                 gate = self.param(f"gate_{layer}", nn.initializers.ones, (self.width,))
                 hidden = act(dense(round(self.channel_mlp * self.width), f"channel_{layer}_0")(y))
-                y = between(
-                    dense(self.width, f"channel_{layer}_1")(hidden)
-                    + jnp.broadcast_to(gate, v.shape).astype(v.dtype) * v
-                )
+                gated = jnp.broadcast_to(gate, v.shape).astype(v.dtype) * v
+                y = between(dense(self.width, f"channel_{layer}_1")(hidden) + gated)
             v = between(y) if self.twice else y
-        v = v[tuple(slice(0, size) for size in grid[::-1])]
+        if any(extra):
+            v = v.reshape(*fields, self.width)[tuple(slice(0, size) for size in grid[::-1])].reshape(-1, self.width)
         v = act(dense(round(self.projection * self.width), "project_0")(v))
-        out = dense(self.out_channels, "project_1")(v)
+        out = dense(self.out_channels, "project_1")(v).reshape(*grid[::-1], n, self.out_channels)
         out = jnp.transpose(out, (d, *range(d - 1, -1, -1), d + 1)).astype(window.dtype)
         return window[:, -1, ..., : self.out_channels] + out if self.residual else out
 

@@ -5,9 +5,9 @@ operators it is cheaper than a fast transform followed by a cut; it needs no com
 its reverse mode is two more matrix products. On fine grids the FFT overtakes it; :func:`choose_transform` is the rule.
 Both give the same numbers to rounding.
 
-Fields have their space axes in reverse, ``[n_d, ..., n_1, ...]``, and coefficients in order, ``[k_1, ..., k_d, ...]``;
-whatever follows rides along. So each product is one plain matrix product with the leading axis, and only coefficients,
-which are small, are ever transposed.
+Fields and coefficients have their space axes in reverse, ``[n_d, ..., n_1, ...]`` and ``[k_d, ..., k_1, ...]``; whatever
+follows rides along. The first product is one plain matrix product with the leading axis, each further one a stack of
+them over the frequencies that are there already: nothing is ever transposed.
 
 Coefficients are means against the basis functions, so they belong to the *function*, not to the grid: the
 same weights act on every resolution.
@@ -15,6 +15,7 @@ same weights act on every resolution.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -66,6 +67,14 @@ def leading(matrix: np.ndarray, x: Array) -> Array:
     return y.reshape(-1, *x.shape[1:])
 
 
+def _stacked(matrix: np.ndarray, x: Array) -> Array:
+    """Applies ``matrix [k, n]`` along the second axis of ``x [K, n, m]``."""
+    if x.shape[0] == 1:
+        return leading(matrix, x[0])[None]
+    every = jnp.broadcast_to(jnp.asarray(matrix, x.dtype), (x.shape[0], *matrix.shape))
+    return jnp.matmul(every, x, precision=_HIGHEST)
+
+
 def cosine_basis(n: int, modes: int) -> np.ndarray:
     """Orthonormal cosines at cell centres, ``[modes, n]``: rows have unit mean square."""
     j, i = np.arange(modes)[:, None], np.arange(n)
@@ -75,29 +84,30 @@ def cosine_basis(n: int, modes: int) -> np.ndarray:
 
 
 def cosine_analysis(x: Array, modes: Sequence[int], transform: str = "matrix") -> Array:
-    """Cosine coefficients ``[*modes, ...]`` of a field ``[n_d, ..., n_1, ...]`` with zero-flux walls."""
-    d = len(modes)
-    for axis in reversed(range(d)):
-        m = modes[axis]
-        x = jnp.moveaxis(x, d - 1 - axis, 0)
-        n = x.shape[0]
+    """Cosine coefficients ``[k_d, ..., k_1, ...]`` of a field ``[n_d, ..., n_1, ...]`` with zero-flux walls."""
+    for axis, m in enumerate(reversed(modes)):
+        n, before, after = x.shape[axis], x.shape[:axis], x.shape[axis + 1 :]
         if transform == "fft":
-            x = jax.scipy.fft.dct(x, axis=0)[:m] * _cosine_scale(m, n, x)
+            c = jnp.moveaxis(jax.scipy.fft.dct(x, axis=axis), axis, 0)[:m]
+            x = jnp.moveaxis(c * _cosine_scale(m, n, x), 0, axis)
         else:
-            x = leading(cosine_basis(n, m) / n, x)
+            y = _stacked(cosine_basis(n, m) / n, x.reshape(math.prod(before), n, -1))
+            x = y.reshape(*before, m, *after)
     return x
 
 
 def cosine_synthesis(c: Array, grid: Sequence[int], transform: str = "matrix") -> Array:
-    """The field ``[n_d, ..., n_1, ...]`` of cosine coefficients ``[*modes, ...]``; ``grid`` is ``(n_1, ..., n_d)``."""
+    """The field ``[n_d, ..., n_1, ...]`` of such coefficients; ``grid`` is ``(n_1, ..., n_d)``."""
     d = len(grid)
-    for axis, n in enumerate(grid):
-        m = c.shape[0]
+    for axis, n in zip(reversed(range(d)), grid, strict=True):
+        m, before, after = c.shape[axis], c.shape[:axis], c.shape[axis + 1 :]
         if transform == "fft":
-            c = jax.scipy.fft.idct(_pad_to(c / _cosine_scale(m, n, c), n), axis=0)
+            first = jnp.moveaxis(c, axis, 0)
+            padded = _pad_to(first / _cosine_scale(m, n, c), n, 0)
+            c = jnp.moveaxis(jax.scipy.fft.idct(padded, axis=0), 0, axis)
         else:
-            c = leading(cosine_basis(n, m).T, c)
-        c = jnp.moveaxis(c, 0, d - 1 - axis)
+            y = _stacked(cosine_basis(n, m).T, c.reshape(math.prod(before), m, -1))
+            c = y.reshape(*before, n, *after)
     return c
 
 
@@ -107,12 +117,14 @@ def _cosine_scale(modes: int, n: int, like: Array) -> Array:
     return jnp.asarray(factors, like.dtype).reshape(-1, *[1] * (like.ndim - 1))
 
 
-def _pad_to(x: Array, n: int) -> Array:
-    return jnp.pad(x, [(0, n - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
+def _pad_to(x: Array, n: int, axis: int) -> Array:
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (0, n - x.shape[axis])
+    return jnp.pad(x, widths)
 
 
-def fourier_analysis(x: Array, modes: Sequence[int], transform: str = "matrix") -> tuple[Array, Array]:
-    """Real and imaginary part of the kept Fourier coefficients of a real field.
+def fourier_analysis(x: Array, modes: Sequence[int], transform: str = "matrix") -> Array:
+    """The kept Fourier coefficients of a real field, as real pairs.
 
     Args:
         x: real field ``[n_d, ..., n_1, ...]``.
@@ -120,48 +132,49 @@ def fourier_analysis(x: Array, modes: Sequence[int], transform: str = "matrix") 
         transform: ``"matrix"`` or ``"fft"``.
 
     Returns:
-        Two arrays ``[2 m_1, ..., m_d + 1, ...]``: means of the field against ``exp(-2 pi i f . x)``.
+        ``[m_d + 1, ..., 2 m_1, 2, ...]``, real and imaginary part of means of the field against ``exp(-2 pi i f . x)``.
     """
-    frequencies, d = kept_frequencies(modes), len(modes)
+    frequencies, d = kept_frequencies(modes)[::-1], len(modes)
     if transform == "fft":
-        z = jnp.fft.rfft(x, axis=0, norm="forward")[frequencies[-1]]
-        for axis in reversed(range(d - 1)):
-            z = jnp.moveaxis(z, d - 1 - axis, 0)
-            z = jnp.fft.fft(z, axis=0, norm="forward")[frequencies[axis]]
-        return z.real, z.imag
-    cos, sin = waves(frequencies[-1], x.shape[0])
-    pair = leading(np.concatenate([cos, -sin]), x).reshape(2, len(cos), *x.shape[1:])
-    for axis in reversed(range(d - 1)):
-        pair = jnp.moveaxis(pair, d - axis, 1)
-        cos, sin = waves(frequencies[axis], pair.shape[1])
-        pair = _rotate(np.block([[cos, sin], [-sin, cos]]), pair)
-    pair = pair / np.prod(x.shape[:d]).astype(x.dtype)
-    return pair[0], pair[1]
+        z = jnp.fft.rfft(x, axis=0, norm="forward")[frequencies[0]]
+        for axis in range(1, d):
+            z = jnp.take(jnp.fft.fft(z, axis=axis, norm="forward"), frequencies[axis], axis=axis)
+        return jnp.stack([z.real, z.imag], axis=d)
+    rest = x.shape[d:]
+    cos, sin = waves(frequencies[0], x.shape[0]) / np.prod(x.shape[:d])
+    y = leading(np.stack([cos, -sin], axis=1).reshape(-1, x.shape[0]), x)  # rows: frequency, then part
+    for axis in range(1, d):
+        cos, sin = waves(frequencies[axis], x.shape[axis])
+        turn = np.stack([np.concatenate([cos, sin], axis=1), np.concatenate([-sin, cos], axis=1)], axis=1)
+        turn = turn.reshape(-1, 2 * x.shape[axis])
+        y = _stacked(turn, y.reshape(math.prod(map(len, frequencies[:axis])), turn.shape[1], -1))
+    return y.reshape(*map(len, frequencies), 2, *rest)
 
 
-def fourier_synthesis(
-    re: Array, im: Array, modes: Sequence[int], grid: Sequence[int], transform: str = "matrix"
-) -> Array:
+def fourier_synthesis(c: Array, modes: Sequence[int], grid: Sequence[int], transform: str = "matrix") -> Array:
     """The real field ``[n_d, ..., n_1, ...]`` of kept Fourier coefficients; ``grid`` is ``(n_1, ..., n_d)``."""
-    frequencies, d = kept_frequencies(modes), len(modes)
+    frequencies, d = kept_frequencies(modes)[::-1], len(modes)
     if transform == "fft":
-        z = jax.lax.complex(re, im)
-        for axis, n in enumerate(grid[:-1]):
-            m = modes[axis]  # frequencies 0 .. m-1, zeros, then -m .. -1: the order of the FFT
-            z = jnp.concatenate([_pad_to(z[m:], n - m), z[:m]])
-            z = jnp.moveaxis(jnp.fft.ifft(z, axis=0, norm="forward"), 0, d - 1 - axis)
+        z = jax.lax.complex(jnp.take(c, 0, axis=d), jnp.take(c, 1, axis=d))
+        for axis, n in zip(reversed(range(1, d)), grid, strict=False):
+            m = len(frequencies[axis]) // 2  # frequencies 0 .. m-1, zeros, then -m .. -1: the order of the FFT
+            low, high = jnp.split(z, [m], axis=axis)
+            z = jnp.concatenate([_pad_to(high, n - m, axis), low], axis=axis)
+            z = jnp.fft.ifft(z, axis=axis, norm="forward")
         # One axis at a time: irfftn of spectra that are not Hermitian differs between CPU and GPU before jax 0.10.
-        return jnp.fft.irfft(_pad_to(z, grid[-1] // 2 + 1), grid[-1], axis=0, norm="forward")
-    pair = jnp.stack([re, im])
-    for axis, n in enumerate(grid[:-1]):
+        return jnp.fft.irfft(_pad_to(z, grid[-1] // 2 + 1, 0), grid[-1], axis=0, norm="forward")
+    rest = c.shape[d + 1 :]
+    y = c
+    for axis, n in zip(reversed(range(1, d)), grid, strict=False):
         cos, sin = (w.T for w in waves(frequencies[axis], n))
-        pair = jnp.moveaxis(_rotate(np.block([[cos, -sin], [sin, cos]]), pair), 1, d - axis)
+        turn = np.concatenate([np.stack([cos, -sin], axis=2), np.stack([sin, cos], axis=2)]).reshape(2 * n, -1)
+        y = _stacked(turn, y.reshape(math.prod(map(len, frequencies[:axis])), turn.shape[1], -1))
     n = grid[-1]
-    cos, sin = (w.T for w in waves(frequencies[-1], n))
+    cos, sin = (w.T for w in waves(frequencies[0], n))
     # Each kept mode stands for its mirror image too, but the mean and the Nyquist mode are their own.
-    weight = np.where((frequencies[-1] == 0) | (2 * frequencies[-1] == n), 1.0, 2.0)
-    both = np.concatenate([cos * weight, -sin * weight], axis=1)
-    return leading(both, pair.reshape(-1, *pair.shape[2:]))
+    weight = np.where((frequencies[0] == 0) | (2 * frequencies[0] == n), 1.0, 2.0)
+    both = np.stack([cos * weight, -sin * weight], axis=2).reshape(n, -1)
+    return leading(both, y.reshape(both.shape[1], -1)).reshape(*grid[::-1], *rest)
 
 
 def waves(frequencies: np.ndarray, n: int) -> np.ndarray:
@@ -170,7 +183,16 @@ def waves(frequencies: np.ndarray, n: int) -> np.ndarray:
     return np.stack([np.cos(angle), np.sin(angle)])
 
 
-def _rotate(block: np.ndarray, pair: Array) -> Array:
-    """A complex matrix, as a real block matrix ``[2 k, 2 n]``, along the second axis of ``[2, n, ...]``."""
-    out = leading(block, pair.reshape(-1, *pair.shape[2:]))
-    return out.reshape(2, -1, *pair.shape[2:])
+@jax.custom_jvp
+def pair_products(c: Array, weight: Array) -> Array:
+    """Real coefficients times both parts of complex weights: ``[..., N, i], [2, ..., i, o] -> [2, ..., N, o]``."""
+    return jnp.matmul(jnp.broadcast_to(c, (2, *c.shape)), weight, precision=_HIGHEST)
+
+
+@pair_products.defjvp
+def _pair_products_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    # The same function, but the transpose of a product that is broadcast is a sum over a stack of products, which costs
+    # several times more than the two products of which the sum is made.
+    (c, weight), (dc, dweight) = primals, tangents
+    by_part = [jnp.matmul(dc, weight[part], precision=_HIGHEST) for part in (0, 1)]
+    return pair_products(c, weight), jnp.stack(by_part) + pair_products(c, dweight)
