@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from experiments.runtime import keep_memory
+
 
 def interleaved(
     runs: dict[str, Callable[[], Any]], *, repeats: int = 7, seconds: float = 0.0
@@ -56,7 +58,8 @@ def machine(*packages: str) -> dict[str, Any]:
 
 
 def options(doc: str | None) -> argparse.ArgumentParser:
-    """A parser with ``--output`` and ``--quick``."""
+    """A parser with ``--output`` and ``--quick``; and memory is kept from here on, for all sides alike."""
+    keep_memory()
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write; a picture goes beside it")
     parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds, to see that it works")

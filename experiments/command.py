@@ -71,6 +71,7 @@ def run(main: Callable[..., None], doc: str | None) -> None:
             runtime.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         if _CACHE.value:
             runtime.keep_compiled()
+        runtime.keep_memory()
         console.quiet = not runtime.is_writer()
 
         config = _CONFIG.value

@@ -6,11 +6,14 @@ them share out, and one of them, the writer, writes. A single process is the cas
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import functools
 import hashlib
 import math
 import os
 import platform
+import sys
 from pathlib import Path
 
 import jax
@@ -73,6 +76,21 @@ def keep_compiled() -> Path | None:
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return folder
+
+
+def keep_memory() -> bool:
+    """Lets the C library keep large blocks that are freed, for the next to need them; whether that is possible here.
+
+    XLA asks for the whole memory of a program whenever it runs. glibc returns such blocks to the system at once, and
+    gets them back page by page, each zeroed by the kernel: up to half the time of a short program. For a process of
+    its own (all of an allocator's settings are), so this is no part of the library.
+    """
+    library = ctypes.util.find_library("c")
+    set_option = getattr(ctypes.CDLL(library), "mallopt", None) if library and sys.platform == "linux" else None
+    if set_option is None:
+        return False
+    arena_max, mmap_threshold, trim_threshold = -8, -3, -1  # numbers of malloc.h
+    return all([set_option(mmap_threshold, 1 << 30), set_option(trim_threshold, 2**31 - 1), set_option(arena_max, 1)])
 
 
 def _processor() -> str:

@@ -37,10 +37,11 @@ def key_of(row: Row, size: str, seed: int) -> str:
 def measure(row: Row, size: str, seed: int, workdir: Path) -> dict[str, Any]:
     """Runs one seed of a row in this process, and returns what it measured."""
     from experiments import study_measures
-    from experiments.runtime import keep_compiled
+    from experiments.runtime import keep_compiled, keep_memory
     from experiments.stages import Run
 
     keep_compiled()
+    keep_memory()
     config = importlib.import_module(f"experiments.configs.{row.config}").get_config(size)
     for field, value in row.overrides:
         owner, name = field.split(".")

@@ -35,7 +35,7 @@ def gelu_exact(x: Array) -> Array:
 def _gelu_exact_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (dx,) = primals, tangents
     p, q = _erf_parts(x)
-    slope = 0.5 * (q + p) / q + x * jnp.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
+    slope = 0.5 * (q + p) / q + x * jnp.exp(-0.5 * x * x) * np.float32(1 / np.sqrt(2 * np.pi))
     return gelu_exact(x), dx * slope.astype(x.dtype)
 
 

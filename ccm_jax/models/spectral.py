@@ -5,9 +5,9 @@ operators it is cheaper than a fast transform followed by a cut; it needs no com
 its reverse mode is two more matrix products. On fine grids the FFT overtakes it; :func:`choose_transform` is the rule.
 Both give the same numbers to rounding.
 
-Fields and coefficients have their space axes in reverse, ``[n_d, ..., n_1, ...]`` and ``[k_d, ..., k_1, ...]``; whatever
-follows rides along. The first product is one plain matrix product with the leading axis, each further one a stack of
-them over the frequencies that are there already: nothing is ever transposed.
+Fields and coefficients have their space axes in reverse, ``[n_d, ..., n_1, ...]`` and ``[k_d, ..., k_1, ...]``;
+whatever follows rides along. The first product is one plain matrix product with the leading axis, each further one a
+stack of them over the frequencies that are there already: nothing is ever transposed.
 
 Coefficients are means against the basis functions, so they belong to the *function*, not to the grid: the
 same weights act on every resolution.
