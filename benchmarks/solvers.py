@@ -121,8 +121,8 @@ def reaction_diffusion_problem(pool: Any) -> Problem:
         fine = coarse(reaction_diffusion.make_step(dt=t, substeps=1600, **parameters))
         reference = np.asarray(jax.jit(jax.vmap(fine))(starts(128)[:FEW].astype(float)))
     entries = []
-    for n in (32, 48, 64):
-        for steps in (35, 50, 70, 100, 200):
+    for n in (24, 32, 40, 48, 64):
+        for steps in (15, 25, 35, 50, 70, 100, 200):
             for order in (2, 4):
                 step = coarse(reaction_diffusion.make_step(dt=t, substeps=steps, order=order, **parameters))
                 entries.append(Entry("ccm_jax", f"{n}, {steps} steps, order {order}", batched(step, starts(n))))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from solvers._checks import check_order, check_sign, check_state, check_time
 from solvers.etdrk import etdrk_coefficients, integrate
-from solvers.spectral import dealiased_modes, fourier_wavenumbers, from_fourier, to_fourier
+from solvers.spectral import periodic_line
 
 Array = jax.Array
 
@@ -54,14 +54,10 @@ def make_step(
 
     def step(state: Array) -> Array:
         check_state("kuramoto_sivashinsky", state, ("N",), 1)
-        shape, modes = state.shape[:1], [dealiased_modes(state.shape[0])]
-        k = jnp.asarray(fourier_wavenumbers(modes, length)[0], state.dtype)
-
-        def nonlinear(c: Array) -> Array:
-            return -0.5j * k * to_fourier(from_fourier(c, shape) ** 2, modes)
-
+        line = periodic_line(state.shape[0], length, state.dtype)
         feed, damp = (jnp.asarray(value, state.dtype) for value in (instability, hyperviscosity))
-        scheme = etdrk_coefficients(feed * k**2 - damp * k**4, dt / substeps, order=order)
-        return from_fourier(integrate(scheme, nonlinear, to_fourier(state, modes), substeps), shape)
+        linear = feed * line.wavenumbers**2 - damp * line.wavenumbers**4
+        scheme = etdrk_coefficients(linear, dt / substeps, order=order)
+        return line.to_field(integrate(scheme, line.transport, line.to_modes(state[:, 0]), substeps))[:, None]
 
     return jax.jit(step)  # else each call would compile its scan anew

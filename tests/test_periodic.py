@@ -40,6 +40,23 @@ def test_transforms_match_numpy_and_invert(
     np.testing.assert_allclose(to_fourier(from_fourier(c, shape), modes), c, atol=1e-13)
 
 
+@pytest.mark.parametrize("n", [12, 15])
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_line_transports_by_the_derivative_of_half_the_square(
+    x64: None, monkeypatch: pytest.MonkeyPatch, n: int, fast: bool
+) -> None:
+    monkeypatch.setattr(spectral, "MATRIX_LINE", 0 if fast else 256)
+    line = spectral.periodic_line(n, 3.0, jnp.zeros(()).dtype)
+    x, m, k = 3.0 * np.arange(n) / n, (n - 1) // 3, 2 * np.pi / 3.0
+    u = 0.7 + np.cos(k * x) - 0.4 * np.sin(m * k * x)  # the square of the highest wave would alias
+    np.testing.assert_allclose(line.to_field(line.to_modes(jnp.asarray(u))), u, atol=1e-13)
+    fine = 3.0 * np.arange(8 * n) / (8 * n)
+    square = (0.7 + np.cos(k * fine) - 0.4 * np.sin(m * k * fine)) ** 2
+    spectrum = np.fft.rfft(square, norm="forward")[: m + 1] * -0.5j * k * np.arange(m + 1)
+    expected = np.fft.irfft(spectrum, n=n, norm="forward")
+    np.testing.assert_allclose(line.to_field(line.transport(line.to_modes(jnp.asarray(u)))), expected, atol=1e-12)
+
+
 def test_wavenumbers_differentiate(x64: None) -> None:
     x, y = (2 * np.pi * np.arange(n) / n for n in (16, 20))
     u = np.sin(2 * x)[:, None] * np.cos(3 * y) + np.cos(x)[:, None]
