@@ -27,7 +27,7 @@ from experiments.store import Stage, run_stage, write_json
 
 Array = jax.Array
 
-VERSION = 1
+VERSION = 2
 FRAMES, USUAL = 8, 4  # the longest prefix, and the one of the other variants
 STEPS, WIDTHS = (0.25, 0.5, 1.0), (0.5, 1.0, 1.5, 2.0, 2.5)
 NOISE = (0.0, 0.05, 0.1, 0.2)  # of the root mean square of each field
@@ -117,6 +117,7 @@ def prefix_ablation(run: Run, done: Stages) -> Stage:
                 if abs(data.coordinate_of(config, value)) > 1 + 1e-9:
                     x = np.asarray(trajectories)
                     future = sweep_errors(config, family, line, candidates, jnp.asarray(x)).mean(axis=-1)  # [n, N]
+                    future = np.where(np.isfinite(future), future, np.inf)
                     for name, losses in variants(run, family, hidden, prefix_of, x).items():
                         losses = np.where(np.isfinite(losses), losses, np.inf)
                         picked = future[losses.argmin(axis=0), np.arange(future.shape[1])]

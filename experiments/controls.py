@@ -44,13 +44,17 @@ VERSION = 1
 FISHER_SAMPLES = 128
 
 
-def same_regime(run: Run, first: Stage) -> Stage:
-    """Two experts of the middle of the axis that share neither data nor order of batches: ``low`` and ``high``."""
+def same_regime(run: Run, first: Stage) -> tuple[Stage, Stage]:
+    """Two experts of the middle of the axis that share neither data nor order of batches, ``low`` and ``high``.
+
+    Returns:
+        Their data, and the two.
+    """
     axis = run.config.axis
     middle = (axis.low * axis.high) ** 0.5 if axis.scale == "log" else (axis.low + axis.high) / 2
     plan = [(middle, run.config.data.endpoint, purpose) for purpose in ("low", "high")]
     regimes = stages.simulated(run, "data_same_regime", plan)
-    return stages.experts(run, "same_regime", regimes, first, {"low": LOW, "high": HIGH})
+    return regimes, stages.experts(run, "same_regime", regimes, first, {"low": LOW, "high": HIGH})
 
 
 def combine(base: Params, scale: float, direction: Params) -> Params:
@@ -108,7 +112,7 @@ def fisher(run: Run, params: Params, apply: Any, trajectories: np.ndarray) -> Pa
 
 
 def merges(family: Family, noise: Params, fishers: list[Params], seed: int) -> dict[str, Weights]:
-    """Every way to make weights of a regime from the experts, by name; published methods with their own defaults."""
+    """Every way to make weights of a regime from the experts, by name; published methods, untuned."""
     anchor, experts = family.anchor, [family.low, family.high]
     split = split_residuals(anchor, *experts)
     middle = combine(anchor, 1.0, split.shared)
@@ -154,9 +158,13 @@ def _per_pair(information: Params) -> Params:
     return jax.tree_util.tree_map_with_path(share, information)
 
 
-def controls(run: Run, done: Stages) -> Stage:
-    """Errors of every merge on every test regime: ``controls.npz``, arrays ``[R, N]`` by name."""
-    pair = same_regime(run, done.anchor)
+def controls(run: Run, done: Stages) -> tuple[tuple[Stage, Stage], Stage]:
+    """Errors of every merge on every test regime: ``controls.npz``, arrays ``[R, N]`` by name.
+
+    Returns:
+        The data and the experts of one regime, and the stage of the errors.
+    """
+    regimes, pair = same_regime(run, done.anchor)
 
     def build(work: Path) -> None:
         config = run.config
@@ -188,7 +196,7 @@ def controls(run: Run, done: Stages) -> Stage:
     inputs = (done.test, done.anchor, done.endpoints, pair)
     stage = run_stage(run.root, "controls", settings, inputs, build, version=VERSION)
     finished(stage, "merges and controls on every test regime")
-    return stage
+    return (regimes, pair), stage
 
 
 def summarise(config: ConfigDict, done: Stages, stage: Stage) -> dict[str, Any]:
@@ -220,8 +228,8 @@ def main(config: ConfigDict, run: Run) -> None:
         with_seed = Run(config.copy_and_resolve_references(), run.root)
         with_seed.config.seed = seed
         done = run_all(with_seed)
-        found.append(summarise(with_seed.config, done, controls(with_seed, done)))
-    over = {name: interval([f["over_anchor"][name] for f in found]) for name in found[0]["over_anchor"]}
+        found.append(summarise(with_seed.config, done, controls(with_seed, done)[1]))
+    over = {name: interval([f["over_anchor"][name] for f in found], "log") for name in found[0]["over_anchor"]}
     gains = {name: interval([f[name] for f in found]) for name in found[0] if name != "over_anchor"}
     output = Path(_OUTPUT.value) if _OUTPUT.value else run.root.parent / "controls.json"
     output.parent.mkdir(parents=True, exist_ok=True)

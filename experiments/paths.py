@@ -2,8 +2,8 @@
 
 Experts between and beyond the endpoints are fine-tuned as the endpoints are, from the same anchor, initial states and
 order of batches, so that what sets them apart is the physics. They say whether the path is straight, whether a narrower
-pair of endpoints points the same way (the direction as a finite difference), and whether the line leaves the path as
-its second difference says it should.
+pair of endpoints points the same way (the direction as a finite difference), and whether lines leave the path as its
+second difference says they should.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from experiments.store import Stage, run_stage, write_json
 
 Params = Any
 
-VERSION = 1
+VERSION = 2
 GAPS = (0.25, 0.5, 1.0, 1.5)  # endpoints at -g and +g
 MORE = (0.0, 2.0)  # experts at these coordinates too
 
@@ -38,14 +38,14 @@ def value_of(config: ConfigDict, s: float) -> float:
     return float(low ** (1 - part) * high**part if config.axis.scale == "log" else low + part * (high - low))
 
 
-def path_experts(run: Run, first: Stage) -> tuple[dict[float, str], Stage]:
-    """Experts at every coordinate that is asked for but the endpoints: their names by coordinate, and their stage."""
+def path_experts(run: Run, first: Stage) -> tuple[dict[float, str], Stage, Stage]:
+    """Experts at every coordinate that is asked for but the endpoints: names by coordinate, their data, and they."""
     where = sorted({*MORE, *GAPS, *(-g for g in GAPS)} - {-1.0, 1.0})
     kept = [s for s in where if value_of(run.config, s) > 0]
     plan = [(value_of(run.config, s), run.config.data.endpoint, "pair") for s in kept]
     regimes = stages.simulated(run, "data_path", plan)
     names = {s: f"at{s:+g}" for s in kept}
-    return names, stages.experts(run, "path_experts", regimes, first, dict.fromkeys(names.values(), PAIR))
+    return names, regimes, stages.experts(run, "path_experts", regimes, first, dict.fromkeys(names.values(), PAIR))
 
 
 def minus(a: Params, b: Params) -> Params:
@@ -53,9 +53,14 @@ def minus(a: Params, b: Params) -> Params:
     return combine(a, -1.0, b)
 
 
-def path(run: Run, done: Stages) -> Stage:
-    """Weights against the line, finite differences, and errors on the far regimes: ``path.json``."""
-    names, experts = path_experts(run, done.anchor)
+def path(run: Run, done: Stages) -> tuple[Stage, Stage, Stage]:
+    """Weights against the line, finite differences, and errors on the far regimes: ``path.json``, the last stage.
+
+    A parabola through the experts at -1, 0 and 1 leaves the line through those at -g and g by ``|s^2 - g^2| / 2`` times
+    its second derivative: ``second_order``, beside the distance that is measured. It would bound a path whose second
+    derivative is nowhere larger; that is not known of this one.
+    """
+    names, regimes, experts = path_experts(run, done.anchor)
 
     def build(work: Path) -> None:
         family = stages.load_family(run, done.anchor, done.endpoints)
@@ -75,15 +80,23 @@ def path(run: Run, done: Stages) -> Stage:
                     "projection": along,
                     "off_line": float(tree_norm(combine(left, -along, split.direction))) / length,
                     "line_to_expert": float(tree_norm(combine(left, -s, split.direction))) / length,
-                    "bound": abs(s**2 - 1) * curvature / 2 / length,
+                    "second_order": abs(s**2 - 1) * curvature / 2 / length,
                 }
             )
         gaps = [g for g in GAPS if -g in at and g in at]
         slopes = {g: minus(at[g], at[-g]) for g in gaps}
-        narrow = slopes[gaps[0]]
+        narrow, far = slopes[gaps[0]], max(at)
+
+        def line_through(g: float, s: float) -> Params:
+            return combine(at[-g], (1 + s / g) / 2, slopes[g])
+
         differences = [
             {
                 "gap": g,
+                "far": far,
+                "line_to_far": float(tree_norm(minus(at[far], line_through(g, far)))) / length,
+                "second_order": abs(far**2 - g**2) * curvature / 2 / length,
+                "cosine_to_wider": float(tree_cosine(d, slopes[wider])) if (wider := _next(gaps, g)) else None,
                 "norm_per_gap": float(tree_norm(d)) / (2 * g),
                 "cosine_to_narrowest": float(tree_cosine(d, narrow)),
                 "distance_to_narrowest": float(tree_norm(combine(_scaled(d, g), -1.0, _scaled(narrow, gaps[0]))))
@@ -101,7 +114,11 @@ def path(run: Run, done: Stages) -> Stage:
     inputs = (done.test, done.anchor, done.endpoints, experts)
     stage = run_stage(run.root, "path", settings, inputs, build, version=VERSION)
     finished(stage, f"experts at {len(names) + 2} coordinates against the line")
-    return stage
+    return regimes, experts, stage
+
+
+def _next(gaps: list[float], g: float) -> float | None:
+    return next((wider for wider in gaps if wider > g), None)
 
 
 def _scaled(difference: Params, gap: float) -> Params:

@@ -104,8 +104,9 @@ SYSTEMS: dict[str, tuple[str, float | None, float | None, float | None]] = {
 
 def systems_table(folder: Path) -> str:
     """Every configuration of the study, in Markdown: what was asked stands behind what was measured."""
-    head = "| system, axis | `--config=` | seeds | minutes, cold | Coord | Prefix | worst regime | correlation |\n"
-    lines = [head + "|---|---|---|---|---|---|---|---|"]
+    columns = ["system, axis", "`--config=`", "seeds", "minutes, cold", "Coord", "Prefix"]
+    columns += ["worst regime", "over the better anchor", "correlation"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     runs = {row["key"]: row for row in read_json(folder / "paper.json")["runs"]}
 
     def asked(bound: float | None, form: str) -> str:
@@ -122,8 +123,10 @@ def systems_table(folder: Path) -> str:
             spread = "" if value["low"] is None else f" [{value['low']:.0%}, {value['high']:.0%}]"
             mean = "diverges" if value["mean"] is None else f"**{value['mean']:.1%}**"
             cells.append(f"{mean}{spread}{asked(bound, '.0%')}")
-        cells.append("diverges" if row["harm"] is None else f"{row['harm']:+.1%} (≤ +2%)")
-        cells.append(f"{min(row['correlation']['seeds']):.3f}{asked(correlation, '.2f')}")
+        cells += ["diverges" if row[k] is None else f"{row[k]:+.1%}" for k in ("harm", "harm_better")]
+        cells[-2] += " (≤ +2%)"
+        known = [r for r in row["correlation"]["seeds"] if r is not None]
+        cells.append(f"{min(known):.3f}{asked(correlation, '.2f')}" if len(known) == row["seeds"] else "–")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import scipy.stats
 
+Scale = Literal["linear", "log", "correlation"]
 
-def interval(values: list[float]) -> dict[str, Any]:
-    """Mean of the values, and Student's 95 % interval of it."""
+# Where a quantity is taken to vary evenly: an interval of a ratio never holds zero, and one of a correlation no 1.1.
+_SCALES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "linear": (np.asarray, np.asarray),
+    "log": (np.log, np.exp),
+    "correlation": (lambda r: np.arctanh(np.clip(r, -1 + 1e-9, 1 - 1e-9)), np.tanh),
+}
+
+
+def interval(values: list[float], scale: Scale = "linear") -> dict[str, Any]:
+    """Mean of the values, and Student's 95 % interval, of their logarithms for ratios, of Fisher's z for correlations.
+
+    Without one (a single value, or one that is not finite) its ends are None.
+    """
     x = np.asarray(values, float)
-    mean = float(x.mean())
-    if len(x) < 2:
-        return {"mean": mean, "low": None, "high": None, "seeds": x.tolist()}
-    half = float(scipy.stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
-    return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": x.tolist()}
+    there, back = _SCALES[scale]
+    found: dict[str, Any] = {"mean": float(x.mean()), "low": None, "high": None, "seeds": x.tolist()}
+    if len(x) < 2 or not np.isfinite(x).all() or (scale == "log" and x.min() <= 0):
+        return found
+    z = there(x)
+    half = scipy.stats.t.ppf(0.975, len(x) - 1) * z.std(ddof=1) / np.sqrt(len(x))
+    return found | {"low": float(back(z.mean() - half)), "high": float(back(z.mean() + half))}

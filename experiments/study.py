@@ -2,10 +2,12 @@
 
     python -m experiments.study --config=paper            all of it; about two hours on a laptop with two cores
     python -m experiments.study --config=paper:smoke      the same path in minutes; its numbers mean nothing
+    python -m experiments.study --config=paper:paper      the scales of the FNO at their published widths
 
 A study is a list of rows, each a configuration with a few changes and seeds. Rows share stages, so an anchor is trained
 once however many rows use it; what is done is kept, so a study that was killed goes on; and a row that fails is marked
-with its error while the others go on. Each seed of a row is a process of its own, one on each core.
+with its error while the others go on (the exit code then is 1). Each seed of a row is a process of its own, one
+on each core.
 """
 
 from __future__ import annotations
@@ -23,26 +25,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.study_rows import Row, rows_of
+from ml_collections import ConfigDict
 
+from experiments.study_rows import Row, rows_of
+from experiments.study_tables import NOT_RUN
+
+KILLED = "the process was killed"
 ROOT = Path(__file__).parent.parent
 
 
 def key_of(row: Row, size: str, seed: int) -> str:
-    """The name of the file of a seed of a row: another one as soon as its definition differs."""
-    content = json.dumps([*row, size], sort_keys=True, default=list)
+    """The name of the file of a seed of a row: another one as soon as its definition, or that of a stage, differs."""
+    from experiments import ablations, controls, paths, stages, study_measures
+
+    modules = (study_measures, controls, ablations, paths)
+    versions = [stages.VERSIONS, *(module.VERSION for module in modules)]
+    content = json.dumps([*row, size, configured(row, size, seed).to_dict(), versions], sort_keys=True, default=list)
     return f"{row.name}-{seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
-def measure(row: Row, size: str, seed: int, workdir: Path) -> dict[str, Any]:
-    """Runs one seed of a row in this process, and returns what it measured."""
-    from experiments import study_measures
-    from experiments.runtime import keep_compiled, keep_memory
-    from experiments.stages import Run
-
-    keep_compiled()
-    keep_memory()
-    config = importlib.import_module(f"experiments.configs.{row.config}").get_config(size)
+def configured(row: Row, size: str, seed: int) -> ConfigDict:
+    """The configuration of a seed of a row; the study's published size is the laptop's but for the networks."""
+    of_row = "smoke" if size == "smoke" else ""
+    config = importlib.import_module(f"experiments.configs.{row.config}").get_config(of_row)
     for field, value in row.overrides:
         owner, name = field.split(".")
         if isinstance(value, dict):
@@ -53,7 +58,18 @@ def measure(row: Row, size: str, seed: int, workdir: Path) -> dict[str, Any]:
         config.finetune.seed = seed
     else:
         config.seed = seed
-    return study_measures.MEASURES[row.kind](Run(config, workdir / "stages"))
+    return config
+
+
+def measure(row: Row, size: str, seed: int, workdir: Path) -> dict[str, Any]:
+    """Runs one seed of a row in this process, and returns what it measured."""
+    from experiments import study_measures
+    from experiments.runtime import keep_compiled, keep_memory
+    from experiments.stages import Run
+
+    keep_compiled()
+    keep_memory()
+    return study_measures.MEASURES[row.kind](Run(configured(row, size, seed), workdir / "stages"))
 
 
 def one(row: Row, size: str, seed: int, workdir: Path, core: int | None) -> int:
@@ -119,9 +135,11 @@ def gather(rows: Sequence[Row], size: str, workdir: Path) -> dict[str, Any]:
             failed = path.with_suffix(".error")
             if path.exists():
                 stored = json.loads(path.read_text())
-                listed.append({"seed": seed, "found": stored["found"], "seconds": stored["seconds"]})
+                kept = ("found", "seconds", "git")
+                listed.append({"seed": seed} | {name: stored[name] for name in kept if name in stored})
             else:
-                why = json.loads(failed.read_text())["error"] if failed.exists() else "the process was killed"
+                begun = (workdir / "logs" / f"{path.stem}.log").exists()
+                why = json.loads(failed.read_text())["error"] if failed.exists() else KILLED if begun else NOT_RUN
                 listed.append({"seed": seed, "error": why})
     return gathered
 
@@ -129,7 +147,7 @@ def gather(rows: Sequence[Row], size: str, workdir: Path) -> dict[str, Any]:
 def main() -> None:
     """Runs what is not there yet, and writes the page and the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="paper", choices=("paper", "paper:smoke"))
+    parser.add_argument("--config", default="paper", choices=("paper", "paper:smoke", "paper:paper"))
     parser.add_argument("--workdir", type=Path, help="folder of the study; default runs/paper or runs/paper-smoke")
     parser.add_argument(
         "--output", type=Path, help="also write FILE.json and FILE.csv, for instance results/paper.json"
@@ -161,7 +179,9 @@ def main() -> None:
     cores: list[int | None] = list(available[:count]) if pinned else [None] * count
     jobs = [(row, seed) for row in rows for seed in row.seeds if not chosen or row.name in chosen]
     run_jobs(jobs, size, workdir, cores)
-    publish(rows, gather(rows, size, workdir), workdir, options.output, jobs=count)
+    found = gather(rows, size, workdir)
+    publish(rows, found, workdir, options.output, jobs=count)
+    sys.exit(any("error" in one for name in found if not chosen or name in chosen for one in found[name]))
 
 
 if __name__ == "__main__":

@@ -27,39 +27,55 @@ VERSION = 1
 
 def whole(run: Run) -> dict[str, Any]:
     """A whole experiment: its summary, its regimes and what the calibration said."""
-    results = collect(run.config, run_all(run))
+    done = run_all(run)
+    results = collect(run.config, done)
+    sweep = np.load(done.evaluation.path / "evaluation.npz")["sweep"]  # [R, n, N]
     kept = ("value", "coordinate", "split", "errors")
     return {
         "summary": results["summary"],
         "regimes": [{key: row[key] for key in kept} for row in results["regimes"]],
         "best": [row["chosen"]["best"] for row in results["regimes"]],
-        "geometry": results["geometry"][-1],
+        "geometry": results["geometry"],
+        "bank": results["bank"],
+        "sweep": [[mean_error(errors) for errors in regime] for regime in sweep],
         "calibration": {key: results["calibration"][key] for key in ("kind", "leave_one_out", "evidence")},
         "stage_seconds": results["wall_seconds"],
     }
 
 
+def seconds_of(*used: Stage) -> dict[str, dict[str, float]]:
+    """What the stages that a row uses took, whoever made them."""
+    return {"stage_seconds": {stage.path.name: round(stage.seconds, 2) for stage in used}}
+
+
 def refuting(run: Run) -> dict[str, Any]:
     """Controls and the merges of others."""
     done = run_all(run)
-    return controls.summarise(run.config, done, controls.controls(run, done))
+    pair, judged = controls.controls(run, done)
+    return controls.summarise(run.config, done, judged) | seconds_of(*done, *pair, judged)
 
 
 def of_prefix(run: Run) -> dict[str, Any]:
     """Errors by what is known of the prefix."""
-    return read_json(prefix_ablation(run, run_all(run)).path / "ablation.json")
+    done = run_all(run)
+    stage = prefix_ablation(run, done)
+    return {"errors": read_json(stage.path / "ablation.json")} | seconds_of(*done, stage)
 
 
 def of_path(run: Run) -> dict[str, Any]:
     """The path in weight space."""
-    return read_json(path(run, run_all(run)).path / "path.json")
+    done = run_all(run)
+    *others, stage = path(run, done)
+    return read_json(stage.path / "path.json") | seconds_of(*done, *others, stage)
 
 
 def tuned(run: Run) -> dict[str, Any]:
     """Experts fine-tuned otherwise, from the same anchor: errors outside the support of the anchor's regimes."""
-    first = stages.anchor(run, stages.support_data(run))
-    experts, tests = stages.endpoints(run, stages.endpoint_data(run), first), stages.test_data(run)
-    return read_json(judged(run, first, experts, tests).path / "judged.json")
+    support, ends, tests = (make(run) for make in (stages.support_data, stages.endpoint_data, stages.test_data))
+    first = stages.anchor(run, support)
+    experts = stages.endpoints(run, ends, first)
+    stage = judged(run, first, experts, tests)
+    return read_json(stage.path / "judged.json") | seconds_of(support, ends, tests, first, experts, stage)
 
 
 def judged(run: Run, first: Stage, experts: Stage, tests: Stage) -> Stage:
@@ -108,12 +124,15 @@ def judged(run: Run, first: Stage, experts: Stage, tests: Stage) -> Stage:
 def repeatability(run: Run) -> dict[str, Any]:
     """Cosines between the directions of three fine-tunings from one anchor, and of three anchors."""
     directions: dict[tuple[int, int], Any] = {}
+    used: list[Stage] = []
     for seed, again in ((0, 0), (0, 1), (0, 2), (1, 0), (2, 0)):
         config = run.config.copy_and_resolve_references()
         config.seed, config.finetune.seed = seed, again
         one = Run(config, run.root)
-        first = stages.anchor(one, stages.support_data(one))
-        experts = stages.endpoints(one, stages.endpoint_data(one), first)
+        support, ends = stages.support_data(one), stages.endpoint_data(one)
+        first = stages.anchor(one, support)
+        experts = stages.endpoints(one, ends, first)
+        used += [support, ends, first, experts]
         family = stages.load_family(one, first, experts)
         directions[seed, again] = split_residuals(family.anchor, family.low, family.high).direction
 
@@ -121,7 +140,8 @@ def repeatability(run: Run) -> dict[str, Any]:
         pairs = [(a, b) for i, a in enumerate(keys) for b in keys[i + 1 :]]
         return [float(tree_cosine(directions[a], directions[b])) for a, b in pairs]
 
-    return {"fine_tuning": cosines([(0, 0), (0, 1), (0, 2)]), "anchors": cosines([(0, 0), (1, 0), (2, 0)])}
+    found = {"fine_tuning": cosines([(0, 0), (0, 1), (0, 2)]), "anchors": cosines([(0, 0), (1, 0), (2, 0)])}
+    return found | seconds_of(*used)
 
 
 MEASURES: dict[str, Callable[[Run], dict[str, Any]]] = {

@@ -28,6 +28,8 @@ def publish(rows: Sequence[Row], gathered: dict[str, Any], workdir: Path, output
         "minutes": minutes(gathered, jobs),
         "seeds": seeds,
         **provenance(),
+        # The commits that measured: what is tabled here may have been measured by several.
+        "commits": sorted({one["git"] for listed in gathered.values() for one in listed if one.get("git")}),
     }
     write_json(workdir / "study.json", content)
     _write(workdir / "study.csv", to_csv(found))
@@ -62,7 +64,7 @@ def draw(content: dict[str, Any]) -> dict[str, Any]:
     drawn = {"published": figures.published(content["published"])}
     for name in ("merges", "controls"):
         drawn[name] = figures.over_anchor(content[name])
-    for name in ("layers", "tuned", "prefix"):
+    for name in ("along", "layers", "tuned", "prefix"):
         if content[name]:
             drawn[name] = getattr(figures, name)(content[name])
     if content["paths"]:

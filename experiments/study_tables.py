@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+import math
 from typing import Any
 
-import numpy as np
-
 from experiments.statistics import interval
+from experiments.study_published import (
+    ANCHORS,
+    Gathered,
+    correlation,
+    error,
+    gains_of,
+    harm,
+    infinite,
+    over_seeds,
+    published,
+)
 
-Gathered = dict[str, Any]
+NOT_RUN = "not run"
 
 MERGES = {
     "average": "endpoint average",
@@ -36,69 +45,10 @@ CONTROLS = {
 }
 
 
-def over_seeds(gathered: Gathered, row: str, what: Callable[[dict[str, Any]], Any]) -> dict[str, Any] | None:
-    """Mean and interval of ``what(found)`` over the seeds of a row that have it; None if there is none."""
-    values = [what(one["found"]) for one in gathered.get(row, []) if "found" in one]
-    return interval([float("inf") if v is None else float(v) for v in values]) if values else None
-
-
-def error(found: dict[str, Any], who: str, split: str | None = "ood") -> float:
-    """Mean error of a method over the regimes of a split, or over all."""
-    rows = [r["errors"][who] for r in found["regimes"] if split is None or r["split"] == split]
-    return float(np.mean([np.inf if e is None else e for e in rows]))
-
-
-def gain(who: str, split: str | None = "ood") -> Callable[[dict[str, Any]], float]:
-    """``1 - error / error of the better anchor``."""
-    return lambda found: (
-        1 - error(found, who, split) / min(error(found, name, split) for name in ("anchor", "anchor_more"))
-    )
-
-
-def published(gathered: Gathered) -> list[dict[str, Any]]:
-    """Every published number, and ours with its interval over seeds.
-
-    ``agrees`` says whether the effect has the same sign: a gain above 0 where one was published, a factor above 1, a
-    positive correlation. Ours is against the better of two anchors, theirs against one.
-    """
-
-    def row(key: str, what: str, theirs: float, ours: dict[str, Any] | None, kind: str = "gain") -> dict[str, Any]:
-        above = {"gain": 0.0, "factor": 1.0, "correlation": 0.0}[kind]
-        agrees = None if ours is None else bool((ours["mean"] > above) == (theirs > above))
-        return {"key": key, "what": what, "published": theirs, "ours": ours, "kind": kind, "agrees": agrees}
-
-    def correlation(found: dict[str, Any]) -> float:
-        return float(found["summary"]["best_correlation"])
-
-    def factor(found: dict[str, Any]) -> float:
-        return error(found, "wrong_sign") / error(found, "ccm_coord")
-
-    def of(name: str, what: Callable[[dict[str, Any]], Any]) -> dict[str, Any] | None:
-        return over_seeds(gathered, name, what)
-
-    scale = "endpoint average, FNO"
+def over_anchor(gathered: Gathered, row: str, names: dict[str, str]) -> list[dict[str, Any]]:
+    """Errors over the better anchor's, one line for each name, with its interval."""
     return [
-        row("f2_coord", "both diffusivities scaled: CCM-Coord", 0.542, of("rd_f2", gain("ccm_coord"))),
-        row("f2_coord_all", "the same, all regimes", 0.374, of("rd_f2", gain("ccm_coord", None))),
-        row("ns_scale", "Navier-Stokes, viscosity: CCM-Scale", 0.428, of("ns_ood", gain("ccm_scale"))),
-        row("rdb_prefix", "dam break, height: CCM-Prefix", 0.138, of("rdb_ood", gain("ccm_prefix"))),
-        row("dpot_coord", "DPOT, reaction-diffusion: CCM-Coord", 0.600, of("rd_dpot", gain("ccm_coord"))),
-        row("dv_average", "diffusivity D_v: endpoint average", 0.202, of("rd_dv", gain("average"))),
-        row("du_average", "diffusivity D_u: endpoint average", -0.008, of("rd_ood", gain("average"))),
-        row("wrong_sign", "wrong sign over right sign", 3.91, of("rd_ood", factor), "factor"),
-        row("r_rd", "best and physical coordinate, D_u", 1.00, of("rd_ood", correlation), "correlation"),
-        row("r_ns", "the same, viscosity", 0.99, of("ns_ood", correlation), "correlation"),
-        row("r_rdb", "the same, dam height", 0.79, of("rdb_ood", correlation), "correlation"),
-        row("scale_small", f"{scale} small", 0.096, of("small", gain("average"))),
-        row("scale_base", f"{scale} base", 0.202, of("rd_ood", gain("average"))),
-        row("scale_large", f"{scale} large", 0.248, of("large", gain("average"))),
-    ]
-
-
-def named(gathered: Gathered, row: str, names: dict[str, str], field: str | None) -> list[dict[str, Any]]:
-    """One line for each name of what a row found, with its interval."""
-    return [
-        {"key": key, "what": label, "ours": over_seeds(gathered, row, lambda f, k=key: (f[field] if field else f)[k])}  # type: ignore[misc]
+        {"key": key, "what": label, "ours": over_seeds(gathered, row, lambda f, k=key: f["over_anchor"][k], "log")}  # type: ignore[misc]
         for key, label in names.items()
     ]
 
@@ -109,7 +59,7 @@ def layers(gathered: Gathered) -> list[dict[str, Any]]:
     names = [key.removeprefix("only ") for key in found[0] if key.startswith("only ")] if found else []
 
     def share(f: dict[str, Any], error: float | None) -> float:
-        return (f["average"] - (np.inf if error is None else error)) / (f["average"] - f["ccm_coord"])
+        return (f["average"] - infinite(error)) / (f["average"] - f["ccm_coord"])
 
     return [
         {
@@ -129,7 +79,7 @@ def tuned(gathered: Gathered) -> list[dict[str, Any]]:
         if not name.startswith("tuned "):
             continue
         gains = {
-            who: over_seeds(gathered, name, lambda f, w=who: 1 - _inf(f[w]) / _inf(f["anchor"]))  # type: ignore[misc]
+            who: over_seeds(gathered, name, lambda f, w=who: 1 - infinite(f[w]) / infinite(f["anchor"]))  # type: ignore[misc]
             for who in ("average", "coord", "prefix", "best")
         }
         norm = over_seeds(gathered, name, lambda f: f["direction_norm"])
@@ -137,19 +87,15 @@ def tuned(gathered: Gathered) -> list[dict[str, Any]]:
     return lines
 
 
-def _inf(value: float | None) -> float:
-    return float("inf") if value is None else value
-
-
 def prefixes(gathered: Gathered) -> dict[str, list[dict[str, Any]]]:
     """Error after a choice by each variant of the prefix, over that of the best candidate in hindsight, by family."""
-    found = [one["found"] for one in gathered.get("prefix", []) if "found" in one]
+    found = [one["found"]["errors"] for one in gathered.get("prefix", []) if "found" in one]
     families: dict[str, list[dict[str, Any]]] = {}
     for name in found[0] if found else ():
         if name in ("best", "coord"):
             continue
         family, _, at = name.partition(" ")
-        ours = interval([_inf(f[name]) / _inf(f["best"]) for f in found])
+        ours = interval([infinite(f[name]) / infinite(f["best"]) for f in found], "log")
         families.setdefault(family, []).append({"at": float(at), "ours": ours})
     return families
 
@@ -158,24 +104,61 @@ def others(gathered: Gathered) -> list[dict[str, Any]]:
     """Gains of every whole experiment, each against the better of its two anchors."""
     lines = []
     for name, listed in gathered.items():
-        if not any("regimes" in one.get("found", ()) for one in listed):
+        found = [one["found"] for one in listed if "regimes" in one.get("found", ())]
+        if not found:
             continue
+        who = ("average", "ccm_coord", "ccm_scale", "ccm_prefix", "best")
         lines.append(
             {
                 "key": name,
-                "gains": {
-                    who: over_seeds(gathered, name, gain(who))
-                    for who in ("average", "ccm_coord", "ccm_scale", "ccm_prefix", "best")
-                },
-                "seeds": sum("found" in one for one in listed),
-                "correlation": over_seeds(gathered, name, lambda f: f["summary"]["best_correlation"] or 0.0),
+                "gains": {method: gains_of(gathered, name, method) for method in who},
+                "seeds": len(found),
+                "correlation": over_seeds(gathered, name, correlation, "correlation"),
                 "map_error": over_seeds(
-                    gathered, name, lambda f: min(_inf(v) for v in f["calibration"]["leave_one_out"].values())
+                    gathered, name, lambda f: min(infinite(v) for v in f["calibration"]["leave_one_out"].values())
                 ),
-                "harm": max(_inf(one["found"]["summary"]["harm"]["above_anchor"]) for one in listed if "found" in one),
+                "harm": max(harm(one) for one in found),
+                "harm_better": max(harm(one, ANCHORS) for one in found),
             }
         )
     return lines
+
+
+def geometry(gathered: Gathered, row: str = "rd_ood") -> list[dict[str, Any]]:
+    """Of each leaf: the direction's norm over the anchor's, the part of the updates that is shared, their cosine."""
+    found = [one["found"]["geometry"] for one in gathered.get(row, []) if "geometry" in one.get("found", ())]
+
+    def shared(leaf: dict[str, float]) -> float:
+        return leaf["shared_norm"] ** 2 / (leaf["shared_norm"] ** 2 + leaf["direction_norm"] ** 2)
+
+    def direction(leaf: dict[str, float]) -> float:
+        return leaf["direction_norm"] / leaf["anchor_norm"] if leaf["anchor_norm"] else float("nan")
+
+    return [
+        {
+            "what": leaves[0]["name"],
+            "direction": interval([direction(leaf) for leaf in leaves], "log"),
+            "shared": interval([shared(leaf) for leaf in leaves]),
+            "cosine": interval([leaf["cosine"] for leaf in leaves], "correlation"),
+        }
+        for leaves in zip(*found, strict=True)
+    ]
+
+
+def along(gathered: Gathered, row: str = "rd_ood") -> dict[str, Any] | None:
+    """Errors on every regime along the line: the bank, and for each regime its coordinate and ``errors [n][seeds]``."""
+    found = [one["found"] for one in gathered.get(row, []) if "sweep" in one.get("found", ())]
+    if not found:
+        return None
+    regimes = [
+        {
+            "coordinate": rows[0]["coordinate"],
+            "split": rows[0]["split"],
+            "errors": [list(at) for at in zip(*(one["sweep"][i] for one in found), strict=True)],
+        }
+        for i, rows in enumerate(zip(*(one["regimes"] for one in found), strict=True))
+    ]
+    return {"bank": found[0]["bank"], "regimes": regimes}
 
 
 def curves(gathered: Gathered) -> dict[str, Any]:
@@ -194,9 +177,12 @@ def curves(gathered: Gathered) -> dict[str, Any]:
 
 
 def minutes(gathered: Gathered, jobs: int) -> dict[str, float]:
-    """What each row takes alone: as long as its slowest seed (others find stages that are there), for each, by jobs."""
-    spent = {name: [one["seconds"] for one in listed if "seconds" in one] for name, listed in gathered.items()}
-    return {name: max(s) * len(s) / min(jobs, len(s)) / 60 for name, s in spent.items() if s}
+    """What each row takes alone in an empty folder: its slowest seed's stages, in as many rounds as jobs ask for."""
+    spent = {
+        name: [sum(one["found"]["stage_seconds"].values()) for one in listed if "stage_seconds" in one.get("found", ())]
+        for name, listed in gathered.items()
+    }
+    return {name: max(s) * math.ceil(len(s) / jobs) / 60 for name, s in spent.items() if s}
 
 
 def tables(gathered: Gathered) -> dict[str, Any]:
@@ -215,8 +201,8 @@ def tables(gathered: Gathered) -> dict[str, Any]:
             for end in ("low", "high"):
                 if row["ours"][end] is not None:
                     summary[f"{row['key']}_{end}"] = row["ours"][end]
-    dpot = over_seeds(gathered, "rd_dpot", lambda f: error(f, "ccm_coord") / error(f, "best"))
-    wrong = over_seeds(gathered, "rd_ood", lambda f: error(f, "wrong_sign") / error(f, "ccm_coord"))
+    dpot = over_seeds(gathered, "rd_dpot", lambda f: error(f, "ccm_coord") / error(f, "best"), "log")
+    wrong = next(row["ours"] for row in rows if row["key"] == "wrong_sign")
     more: dict[str, dict[str, Any] | None] = {
         "wrong_sign_factor": wrong,
         "dpot_coord_over_best": dpot,
@@ -230,17 +216,20 @@ def tables(gathered: Gathered) -> dict[str, Any]:
     return {
         "summary": summary,
         "published": rows,
-        "merges": named(gathered, "controls", MERGES, "over_anchor"),
-        "controls": named(gathered, "controls", CONTROLS, "over_anchor"),
+        "merges": over_anchor(gathered, "controls", MERGES),
+        "controls": over_anchor(gathered, "controls", CONTROLS),
         "layers": layers(gathered),
         "tuned": tuned(gathered),
         "prefix": prefixes(gathered),
         "runs": others(gathered),
         "curves": curves(gathered),
+        "geometry": geometry(gathered),
+        "along": along(gathered),
         "paths": found,
         "transition_path": crossed[0] if crossed else None,
         "repeatability": repeated[0] if repeated else None,
-        "failed": failed,
+        "failed": [row for row in failed if row["error"] != NOT_RUN],
+        "not_run": [{"row": row["row"], "seed": row["seed"]} for row in failed if row["error"] == NOT_RUN],
     }
 
 
@@ -252,7 +241,7 @@ def to_csv(found: dict[str, Any]) -> str:
 
     def line(table: str, key: str, value: dict[str, Any] | None, theirs: Any = "") -> None:
         if value is not None:
-            cells = ["" if value[k] is None else repr(value[k]) for k in ("mean", "low", "high")]
+            cells = ["" if value[k] is None else repr(float(value[k])) for k in ("mean", "low", "high")]
             writer.writerow([table, key, theirs, *cells, len(value["seeds"])])
 
     for row in found["published"]:
@@ -267,6 +256,13 @@ def to_csv(found: dict[str, Any]) -> str:
         for row in found[table]:
             for who, value in row["gains"].items():
                 line(f"{table}: gain of {who}", row["key"], value)
+                for i, ends in enumerate((value or {}).get("bootstrap", ())):
+                    if ends is not None:
+                        one = {"mean": value["seeds"][i], "low": ends[0], "high": ends[1], "seeds": [i]}
+                        line(f"{table}: gain of {who}, seed {i}, bootstrap over trajectories", row["key"], one)
+    for row in found["geometry"]:
+        for what in ("direction", "shared", "cosine"):
+            line(f"geometry: {what}", row["what"], row[what])
     for family, lines in found["prefix"].items():
         for row in lines:
             line(f"prefix: {family}", f"{row['at']:g}", row["ours"])

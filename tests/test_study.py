@@ -15,9 +15,11 @@ from experiments import study, study_measures
 from experiments.ablations import filled, noisy, observed_pixels
 from experiments.configs.rd_ood import get_config
 from experiments.paths import value_of
+from experiments.statistics import interval
+from experiments.study_figures import over_anchor
 from experiments.study_page import page, publish
 from experiments.study_rows import Row, rows_of
-from experiments.study_tables import tables, to_csv
+from experiments.study_tables import minutes, tables, to_csv
 
 METHODS = {"anchor": 0.4, "anchor_more": 0.2, "average": 0.22, "wrong_sign": 1.0, "ccm_coord": 0.1, "best": 0.08}
 
@@ -26,14 +28,68 @@ def experiment(scale: float = 1.0) -> dict[str, Any]:
     errors = {name: scale * e for name, e in METHODS.items()} | {"ccm_scale": 0.09 * scale, "ccm_prefix": 0.05 * scale}
     inside = dict.fromkeys(errors, 0.01)
     return {
-        "regimes": [{"split": "ood", "errors": errors}, {"split": "id", "errors": inside}],
-        "summary": {"best_correlation": 0.99, "harm": {"above_anchor": -0.1}},
+        "regimes": [
+            {"value": 4.0, "coordinate": 2.0, "split": "ood", "errors": errors},
+            {"value": 2.0, "coordinate": 0.0, "split": "id", "errors": inside},
+        ],
+        "summary": {"best_correlation": 0.99, "reduction_interval": {"ccm_coord": [0.4, 0.6]}},
+        "stage_seconds": {"anchor": 90.0, "endpoints": 30.0},
         "calibration": {"leave_one_out": {"linear": 0.1, "quadratic": None}},
     }
 
 
 def seeds(*found: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"seed": i, "found": one, "seconds": 1.0} for i, one in enumerate(found)]
+    return [{"seed": i, "found": one, "seconds": 1.0, "git": "abc"} for i, one in enumerate(found)]
+
+
+def test_an_interval_keeps_to_what_its_quantity_can_be() -> None:
+    ratio, r = interval([0.1, 1.0, 10.0], "log"), interval([0.9, 0.99, 0.999], "correlation")
+    assert 0 < ratio["low"] < 1.0 < ratio["high"]
+    assert ratio["low"] * ratio["high"] == pytest.approx(1.0)
+    assert -1 <= r["low"] < r["mean"] < r["high"] < 1
+    assert interval([1.0, float("inf")])["low"] is None
+    plain = interval([1.0, 2.0, 3.0])
+    assert plain["high"] - plain["mean"] == pytest.approx(4.3027 / np.sqrt(3), rel=1e-4)
+
+
+def test_a_single_seed_has_the_interval_of_its_trajectories() -> None:
+    made = tables({"rd_ood": seeds(experiment())})["runs"][0]["gains"]["ccm_coord"]
+    assert (made["low"], made["high"]) == (0.4, 0.6)
+    several = tables({"rd_ood": seeds(experiment(), experiment())})["runs"][0]["gains"]["ccm_coord"]
+    assert several["bootstrap"] == [[0.4, 0.6]] * 2
+
+
+def test_harm_is_told_against_either_anchor() -> None:
+    found = experiment()
+    found["regimes"][1]["errors"] |= {"anchor": 0.01, "anchor_more": 0.008, "ccm_prefix": 0.0101}
+    row = tables({"rd_ood": seeds(found)})["runs"][0]
+    assert row["harm"] == pytest.approx(0.01)
+    assert row["harm_better"] == pytest.approx(0.0101 / 0.008 - 1)
+
+
+def test_an_undefined_correlation_or_two_diverged_anchors_make_no_number_and_no_crash(tmp_path: Path) -> None:
+    found = experiment()
+    found["summary"]["best_correlation"] = None
+    found["regimes"][0]["errors"] |= {"anchor": None, "anchor_more": None}
+    gathered = {"rd_ood": seeds(found)}
+    made = tables(gathered)
+    assert np.isnan(made["runs"][0]["gains"]["ccm_coord"]["mean"])
+    assert next(row for row in made["published"] if row["key"] == "r_rd")["agrees"] is None
+    publish([Row("rd_ood", "rd_ood", "run", (0,))], gathered, tmp_path, None, jobs=1)
+    assert (tmp_path / "study.html").exists()
+
+
+def test_minutes_count_rounds_and_stages_that_were_there() -> None:
+    assert minutes({"rd_ood": seeds(experiment(), experiment(), experiment())}, 2)["rd_ood"] == pytest.approx(2 * 2.0)
+
+
+def test_a_diverged_merge_is_said_to_diverge_and_a_missing_one_is_not(tmp_path: Path) -> None:
+    ours = {"mean": None, "low": None, "high": None, "seeds": [None]}
+    texts = [
+        [text.get_text() for text in over_anchor([{"key": "ties", "what": "TIES", "ours": value}]).axes[0].texts]
+        for value in (ours, None)
+    ]
+    assert texts == [["diverges"], []]
 
 
 def test_gains_are_against_the_better_anchor_outside_the_support() -> None:
@@ -104,8 +160,12 @@ def test_a_row_that_fails_is_marked_and_does_not_stop_the_others(
     assert [study.one(row, "smoke", seed, tmp_path, None) for seed in (0, 1)] == [0, 1]
     found = study.gather([row], "smoke", tmp_path)["rd_ood"]
     assert found[0]["found"] == {"seed": 0}
+    assert "git" in found[0]
     assert found[1] == {"seed": 1, "error": "ValueError: planted"}
-    assert found[2] == {"seed": 2, "error": "the process was killed"}
+    assert found[2] == {"seed": 2, "error": study.NOT_RUN}
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / f"{study.key_of(row, 'smoke', 2)}.log").touch()
+    assert study.gather([row], "smoke", tmp_path)["rd_ood"][2] == {"seed": 2, "error": study.KILLED}
     (tmp_path / "mended").touch()
     assert study.one(row, "smoke", 1, tmp_path, None) == 0
     assert study.gather([row], "smoke", tmp_path)["rd_ood"][1]["found"] == {"seed": 1}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -42,8 +41,15 @@ def _gelu_exact_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Arra
 def _erf_parts(x: Array) -> tuple[Array, Array]:
     """Numerator and denominator of the rational function by which XLA computes ``erf(x / sqrt(2))`` in float32."""
     x = jnp.clip(x.astype(jnp.float32) * np.float32(np.sqrt(0.5)), -3.832506856900711, 3.832506856900711)
-    p, q = (functools.reduce(lambda y, c: y * x * x + np.float32(c), parts) for parts in (_ERF_P, _ERF_Q))
-    return x * p, q
+    square = x * x
+
+    def polynomial(coefficients: tuple[float, ...]) -> Array:
+        y = jnp.full_like(x, coefficients[0])
+        for c in coefficients[1:]:
+            y = y * square + np.float32(c)
+        return y
+
+    return x * polynomial(_ERF_P), polynomial(_ERF_Q)
 
 
 _ERF_P = (0.00022905065861350646, 0.0034082910107109506, 0.050955695062380861, 0.18520832239976145, 1.128379143519084)
@@ -51,7 +57,7 @@ _ERF_Q = (
     *(-1.1791602954361697e-7, 0.000023547966471313185, 0.0010179625278914885, 0.014070470171167667),
     *(0.11098505178285362, 0.49746925110067538, 1.0),
 )
-ACTIVATIONS = {"gelu": gelu, "gelu_exact": gelu_exact}
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"gelu": gelu, "gelu_exact": gelu_exact}
 
 
 class SpectralConv(nn.Module):
