@@ -192,13 +192,17 @@ def write_merged(
     """
     with _new_file("write_merged", output) as partial:
         out = create_safetensors(partial, trees[0], metadata)
+
+        def one(name: str, cut: slice) -> None:
+            # Views, but a copy of a tensor that was saved transposed: only while its turn lasts.
+            leaves = [t[name].reshape(-1)[cut] for t in trees]
+            merge_block(leaves, weights(name), out.arrays[name].reshape(-1)[cut], name)
+
         with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
             jobs = [
-                pool.submit(
-                    merge_block, [t[name].reshape(-1)[cut] for t in trees], weights(name), leaf.reshape(-1)[cut]
-                )
+                pool.submit(one, name, cut)
                 for name, leaf in out.arrays.items()
-                for cut in _cuts(leaf.size)
+                for cut in (_cuts(leaf.size) if all(_in_order(t[name]) for t in trees) else [slice(None)])
             ]
             try:
                 for job in jobs:
@@ -209,16 +213,21 @@ def write_merged(
     return Path(output)
 
 
-def merge_block(leaves: Sequence[np.ndarray], weights: np.ndarray, out: np.ndarray) -> None:
+def _in_order(leaf: np.ndarray) -> bool:
+    return bool(np.asarray(leaf).flags.c_contiguous)
+
+
+def merge_block(leaves: Sequence[np.ndarray], weights: np.ndarray, out: np.ndarray, name: str = "a leaf") -> None:
     """``out = leaves[0] + sum_i weights[i] (leaves[i + 1] - leaves[0])``, flat arrays, a cacheful at a time.
 
-    Leaves that do not merge (integers, booleans) take the anchor's values, and must be equal.
+    Leaves that do not merge (integers, booleans) take the anchor's values, and must be equal unless all weights are 0.
     """
     anchor, *experts = leaves
     if not jnp.issubdtype(anchor.dtype, jnp.inexact):
-        if any(not np.array_equal(anchor, e) for e in experts):
+        if np.any(weights) and any(not np.array_equal(anchor, e) for e in experts):
             raise ValueError(
-                f"merge_safetensors: a leaf of {anchor.dtype}, which does not merge, differs between files."
+                f"merge_safetensors: {name}, of {anchor.dtype}, does not merge and differs between files; keep the "
+                "anchor's (in a recipe: filters, keep: anchor), or make them equal."
             )
         out[...] = anchor
         return

@@ -140,18 +140,29 @@ def open_torch(path: Path_) -> Any:
 def state_dict_of(content: Any, path: Path_ = "the file") -> dict[str, np.ndarray]:
     """The arrays by name of what :func:`open_torch` gave; training scripts wrap them as ``model`` or ``state_dict``.
 
-    Entries that are no arrays (neuraloperator's ``_metadata``, counters) are left out.
+    Beside a wrapped one, losses and counters are left out; among the arrays themselves only ``_metadata``, numbers and
+    text are, so that no weight goes missing.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are none, if it is not clear which, or if one of them cannot be read.
     """
     if isinstance(content, np.ndarray):
         return {"tensor": content}
     if isinstance(content, Mapping):
-        arrays = {str(name): leaf for name, leaf in content.items() if isinstance(leaf, np.ndarray)}
         wrapped = [key for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
-        if not arrays and wrapped:
+        if len(wrapped) > 1:
+            raise ValueError(f"state_dict_of: {path} holds {' and '.join(wrapped)}; save the one that is meant.")
+        if wrapped:
             return state_dict_of(content[wrapped[0]], path)
+        arrays = {str(name): leaf for name, leaf in content.items() if isinstance(leaf, np.ndarray)}
+        plain = (np.ndarray, bool, int, float, str, type(None))
+        unread = {k: v for k, v in content.items() if k != "_metadata" and not isinstance(v, plain)}
+        if arrays and unread:
+            name, value = next(iter(unread.items()))
+            raise ValueError(
+                f"state_dict_of: {path}: {name} is {type(value).__name__}, which is not read here; save a state_dict "
+                "of plain, dense tensors."
+            )
         if arrays:
             return arrays
     said = list(content) if isinstance(content, Mapping) else type(content).__name__

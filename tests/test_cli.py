@@ -103,6 +103,45 @@ def test_merging_is_the_library_s_and_says_where_it_comes_from(family: Path, tmp
     assert "1.4" in (tmp_path / "merged.safetensors.md").read_text()
 
 
+def test_a_calibrated_file_says_how_its_coordinate_was_found(family: Path, tmp_path: Path) -> None:
+    out = tmp_path / "merged.safetensors"
+    done = ccm("calibrate", *of(family), "--model", "neuraloperator", "--prefix", family / "seen.npy", "-o", out)
+    assert done.exit_code == 0, done.output
+    found = json.loads(open_safetensors(out).metadata["provenance"])["found"]
+    assert found["model"] == "neuraloperator" and len(found["prefix_sha256"]) == 64
+    assert found["loss"] == json.loads((tmp_path / "merged.json").read_text())["loss"]
+    assert "prefix_sha256" in (tmp_path / "merged.safetensors.md").read_text()
+    assert (tmp_path / "merged.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("method", ["average", "task_arithmetic", "ties", "dare", "slerp", "model_stock"])
+def test_other_methods_keep_double_precision_and_tell_no_coordinate(method: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("anchor", "low", "high"):
+        save_safetensors(tmp_path / f"{name}.safetensors", {"w": rng.standard_normal((4, 3)), "n": np.arange(2)})
+    out = tmp_path / "out.safetensors"
+    done = ccm("merge", *of(tmp_path), "-c", 1, "--method", method, "-o", out)
+    assert done.exit_code == 0, done.output
+    assert {name: leaf.dtype for name, leaf in arrays(out).items()} == {"w": np.float64, "n": np.int64}
+    assert jnp.zeros(()).dtype == jnp.float32
+    assert json.loads(open_safetensors(out).metadata["provenance"])["coordinate"] is None
+
+
+def test_counters_that_differ_are_named_and_a_filter_keeps_the_anchor_s(tmp_path: Path) -> None:
+    for i, name in enumerate(("anchor", "low", "high")):
+        tree = {"w": np.full(3, float(i), np.float32), "bn.num_batches_tracked": np.array([i])}
+        save_safetensors(tmp_path / f"{name}.safetensors", tree)
+    done = ccm("merge", *of(tmp_path), "-c", 1, "-o", tmp_path / "out.safetensors")
+    assert done.exit_code == 2 and "bn.num_batches_tracked" in done.output
+    (tmp_path / "recipe.yaml").write_text(
+        "anchor: anchor.safetensors\nexperts:\n  - {path: low.safetensors, coordinate: -1}\n"
+        "  - {path: high.safetensors, coordinate: 1}\ncoordinate: 1\nfilters: [{name: 'bn.*', keep: anchor}]\n"
+    )
+    done = ccm("merge", "--recipe", tmp_path / "recipe.yaml", "-o", tmp_path / "out.safetensors")
+    assert done.exit_code == 0, done.output
+    assert arrays(tmp_path / "out.safetensors")["bn.num_batches_tracked"].tolist() == [0]
+
+
 def test_a_recipe_with_filters_and_another_method(family: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"""
@@ -199,6 +238,19 @@ def test_data_is_made_and_described(tmp_path: Path) -> None:
         (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "nan.npy"], "NaN or infinite"),
         (["rollout", "anchor.safetensors", "--initial", "seen.npy", "-o", "out.txt"], "ends in .npz"),
         (["merge", "--recipe", "typo.yaml", "-o", "out.safetensors"], "expert is unknown; there are: anchor, experts"),
+        (["merge", "FAMILY", "-c", "nan", "-o", "out.safetensors"], "expected finite numbers"),
+        (
+            ["merge", "FAMILY", "-c", "1", "--method", "ties", "--set", "scale=nan", "-o", "o.safetensors"],
+            "a finite one",
+        ),
+        (["merge", "FAMILY", "-c", "1", "--set", "density=0.2", "-o", "out.safetensors"], "takes no arguments"),
+        (["merge", "--recipe", "ties.yaml", "-o", "out.safetensors"], "method ties takes no filters"),
+        (["merge", "--recipe", "list.yaml", "-o", "out.safetensors"], "arguments are [1], expected names with numbers"),
+        (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "seen.npy", "-o", "out.pt"], ".safetensors"),
+        (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "seen.npy", "--report", "a.png"], ".json"),
+        (["calibrate", "FAMILY", "--model", "broken.yaml", "--prefix", "seen.npy"], "is no YAML file"),
+        (["calibrate", "FAMILY", "--model", "flat.yaml", "--prefix", "seen.npy"], "std is [0.0], expected positive"),
+        (["rollout", "anchor.safetensors", "--initial", "complex.npy", "-o", "out.npz"], "expected real frames"),
         (["data", "generate", "--config", "rd_odd", "-o", "out.h5"], "rd_ood"),
         (["data", "describe", "anchor.safetensors"], "no whole file of a known kind"),
     ],
@@ -211,6 +263,12 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     np.save(tmp_path / "wide.npy", np.concatenate([seen] * 3, axis=-1))
     np.save(tmp_path / "nan.npy", np.where(seen > 2, np.nan, seen))
     (tmp_path / "typo.yaml").write_text("anchor: a\nexpert: b\n")
+    experts = "anchor: a\nexperts: [{path: l, coordinate: -1}, {path: h, coordinate: 1}]\ncoordinate: 1\n"
+    (tmp_path / "ties.yaml").write_text(f"{experts}method: ties\nfilters: [{{name: w, keep: anchor}}]\n")
+    (tmp_path / "list.yaml").write_text(f"{experts}arguments: [1]\n")
+    (tmp_path / "broken.yaml").write_text("model: [")
+    (tmp_path / "flat.yaml").write_text("model: neuraloperator\nstd: 0\n")
+    np.save(tmp_path / "complex.npy", seen.astype(np.complex64))
     (tmp_path / "anchor.safetensors").write_bytes((family / "anchor.safetensors").read_bytes())
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     filled = [part for a in arguments for part in (of(family) if a == "FAMILY" else [a])]

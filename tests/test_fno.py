@@ -6,11 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jax.test_util
 import numpy as np
 import pytest
 
 from ccm_jax.models import Model, make_model, spectral
-from ccm_jax.models.fno import FNO, SpectralConv
+from ccm_jax.models.fno import ACTIVATIONS, FNO, SpectralConv
 
 
 def reverse(x: jax.Array, modes: tuple[int, ...]) -> jax.Array:
@@ -211,6 +212,24 @@ def test_zero_flux_model_without_coordinates_may_be_extended_by_mirrors() -> Non
     mirrored = jnp.concatenate([x, x[:, :, ::-1]], axis=2)
     out = doubled.apply(jax.tree_util.tree_map_with_path(spread, params), mirrored)
     np.testing.assert_allclose(out[:, :8], model.apply(params, x), atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "approximate"), [("gelu", True), ("gelu_exact", False)])
+def test_activations_and_their_slopes_are_those_of_jax(name: str, approximate: bool) -> None:
+    x = jnp.linspace(-50.0, 50.0, 20_001)
+    expected = partial(jax.nn.gelu, approximate=approximate)
+    np.testing.assert_allclose(ACTIVATIONS[name](x), expected(x), rtol=1e-6, atol=2e-6)
+    np.testing.assert_allclose(
+        jax.vmap(jax.grad(ACTIVATIONS[name]))(x), jax.vmap(jax.grad(expected))(x), rtol=1e-5, atol=5e-6
+    )
+
+
+def test_products_of_pairs_differentiate_in_both_modes_and_twice(x64: None) -> None:
+    c = jax.random.normal(jax.random.key(0), (3, 4, 2), float)
+    weight = jax.random.normal(jax.random.key(1), (2, 3, 2, 5), float)
+    jax.test_util.check_grads(spectral.pair_products, (c, weight), order=2, modes=("fwd", "rev"))
+    expected = np.stack([np.einsum("kni,kio->kno", c, w) for w in weight])
+    np.testing.assert_allclose(spectral.pair_products(c, weight), expected, atol=1e-12)
 
 
 def test_spectral_weights_are_real_pairs() -> None:

@@ -99,6 +99,22 @@ def test_types_and_wrappers(tmp_path: Path, kind: str, dtype: Any) -> None:
     assert weights["w"].dtype == dtype
 
 
+def test_a_wrapped_state_dict_is_found_beside_other_tensors_and_none_goes_missing(tmp_path: Path) -> None:
+    numbers = np.arange(3, dtype=np.float32)
+
+    def tensor() -> Tensor:
+        return Tensor(Storage("FloatStorage", "0", 3), 0, (3,), (1,))
+
+    wrapped = {"model_state_dict": {"w": tensor()}, "loss": tensor(), "epoch": 3}
+    assert set(state_dict_of(open_torch(write(tmp_path / "a.pt", wrapped, {"0": numbers})))) == {"w"}
+    both = {"model": {"w": tensor()}, "state_dict": {"w": tensor()}}
+    with pytest.raises(ValueError, match="holds model and state_dict; save the one that is meant"):
+        state_dict_of(open_torch(write(tmp_path / "b.pt", both, {"0": numbers})))
+    lost = {"w": tensor(), "sparse": Global("_rebuild_sparse_tensor", 1)}
+    with pytest.raises(ValueError, match="sparse is .*, which is not read here"):
+        state_dict_of(open_torch(write(tmp_path / "c.pt", lost, {"0": numbers})))
+
+
 def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     numbers = np.ones(1, np.float32)

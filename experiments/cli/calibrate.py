@@ -12,7 +12,7 @@ import numpy as np
 
 from ccm_jax import coordinate_from_prefix, fit_chart
 from experiments.cli.frames import read_frames
-from experiments.cli.merge import family_options, merge, open_family
+from experiments.cli.merge import check_output, digest, family_options, merge, open_family
 from experiments.cli.recipe import Recipe
 from experiments.cli.surrogate import HELP, surrogate_of
 from experiments.progress import console
@@ -110,7 +110,11 @@ def draw(found: dict[str, Any], target: Path) -> None:
 @click.option("--frames", default=4, show_default=True, help="Frames to score after the model's window.")
 @click.option("--bank", default="-2.5:2.5:0.25", show_default=True, help="Candidates, LOW:HIGH:STEP.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Merged checkpoint to write.")
-@click.option("--report", type=click.Path(path_type=Path), help="NAME.json for the numbers; a NAME.png comes with it.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    help="NAME.json for the numbers, with a NAME.png; default: beside OUTPUT.",
+)
 def command(
     anchor: Path | None,
     low: Path | None,
@@ -130,15 +134,22 @@ def command(
     """
     if not (anchor and low and high):
         raise click.UsageError("--anchor, --low and --high are needed")
-    for path in (output, report, report and report.with_suffix(".png")):
+    if output is not None:
+        check_output(output)
+        report = report or output.with_name(f"{output.name.removesuffix('.safetensors')}.json")
+    if report is not None and report.suffix != ".json":
+        raise ValueError(f"--report is {report}, expected a name that ends in .json.")
+    for path in (report, report and report.with_suffix(".png")):
         if path is not None and os.path.lexists(path):
             raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
     recipe = Recipe(anchor, (low, high), ((-1.0,), (1.0,)), (0.0,))
     found = calibrate(recipe, read_frames(prefix, sample), parse_bank(bank), model=model, count=frames)
     show(found)
+    if output is not None:
+        how = {"prefix": str(prefix), "prefix_sha256": digest(prefix), "samples": sample or "all", "model": model}
+        how |= {key: found[key] for key in ("frames", "loss", "anchor_loss", "spread")} | {"bank": bank}
+        merge(recipe._replace(coordinate=(found["coordinate"],)), output, found=how)
+        console.print(f"{output} holds the weights at {found['coordinate']:+.2f}.", markup=False)
     if report is not None:
         write_json(report, found)
         draw(found, report.with_suffix(".png"))
-    if output is not None:
-        merge(recipe._replace(coordinate=(found["coordinate"],)), output)
-        console.print(f"{output} holds the weights at {found['coordinate']:+.2f}.", markup=False)

@@ -27,7 +27,7 @@ def describe(path: Path) -> None:
     """
     table = Table(title=str(path), title_justify="left")
     for heading in ("file", "layout", "fields", "samples", "frames", "grid", "times", "parameters"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for r in open_recordings(path):
         times = "–" if r.times is None else f"{r.times[0]:g} … {r.times[-1]:g}"
         names = sorted({name for row in r.parameters for name in row})

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import click
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from ccm_jax.safetensors import check_same_names
@@ -81,17 +82,16 @@ def tree_table(weights: Weights) -> Table:
     """Names, types, shapes and norms of a checkpoint."""
     numbers = sum(leaf.size for leaf in weights.arrays.values())
     size = sum(leaf.nbytes for leaf in weights.arrays.values())
-    title = (
-        f"{weights.path} · {weights.kind} · {len(weights.arrays)} tensors · {numbers:,} numbers · {size / 1e6:.1f} MB"
-    )
+    path, count = escape(str(weights.path)), len(weights.arrays)
+    title = f"{path} · {weights.kind} · {count} tensors · {numbers:,} numbers · {size / 1e6:.1f} MB"
     table = Table(title=title, title_justify="left")
     for heading, side in (("name", "left"), ("type", "left"), ("shape", "left"), ("norm", "right")):
-        table.add_column(heading, justify=side, no_wrap=heading == "name")  # type: ignore[arg-type]
+        table.add_column(heading, justify=side, no_wrap=heading != "name", overflow="fold")  # type: ignore[arg-type]
     for name, leaf in weights.arrays.items():
         values = flat(leaf)
         norm = f"{np.linalg.norm(values):.4g}" if values.size else "–"
         note = "" if np.isfinite(values).all() else "  NaN or infinite!"
-        table.add_row(name, str(leaf.dtype), "×".join(map(str, leaf.shape)) or "()", norm + note)
+        table.add_row(escape(name), str(leaf.dtype), "×".join(map(str, leaf.shape)) or "()", norm + note)
     return table
 
 
@@ -114,12 +114,16 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     for other in (low, high):
         check_same_names("ccm inspect", str(anchor.path), anchor.arrays, str(other.path), other.arrays)
     found = residuals(anchor.arrays, low.arrays, high.arrays)
-    table = Table(title="residuals, over the anchor's norm", title_justify="left")
-    for heading in ("name", "low", "high", "shared", "direction", "cosine", "share shared"):
-        table.add_column(heading, justify="left" if heading == "name" else "right", no_wrap=True)
+    table = Table(
+        title="residuals over the anchor's norm, their cosine, and the share of them that is shared",
+        title_justify="left",
+    )
+    for heading in ("name", "low", "high", "shared", "direction", "cosine", "share"):
+        first = heading == "name"
+        table.add_column(heading, justify="left" if first else "right", no_wrap=not first, overflow="fold")
     for name, row in found.items():
         both = row.shared**2 + row.direction**2
         share = f"{row.shared**2 / both:.0%}" if both else "–"
-        table.add_row(name, *(f"{x:.3g}" for x in row[:4]), f"{row.cosine:+.2f}", share)
+        table.add_row(escape(name), *(f"{x:.3g}" for x in row[:4]), f"{row.cosine:+.2f}", share)
     console.print(table)
     console.print(verdict(found["(all)"]), markup=False)

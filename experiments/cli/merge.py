@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ import click
 import jax
 import numpy as np
 
-from ccm_jax import baselines
+from ccm_jax import Polynomial, baselines
 from ccm_jax.safetensors import check_same_names, flatten, save_safetensors, unflatten, write_merged
 from ccm_jax.version import __version__
 from ccm_jax.weights import Weights, open_weights
@@ -39,6 +40,10 @@ OTHERS: dict[str, Callable[..., Arrays]] = {
 }
 
 
+LOCATED = ("chart", "nearest_expert")  # the methods that depend on a coordinate
+FILES = (".pt", ".pth", ".bin", ".npz", ".npy", ".json", ".h5", ".hdf5", ".mat", ".yaml", ".yml")
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file; of a folder, of its files by name."""
     total = hashlib.sha256()
@@ -57,7 +62,7 @@ def provenance(recipe: Recipe) -> dict[str, Any]:
         "made_by": f"ccm_jax {__version__}",
         "method": recipe.method,
         "arguments": dict(recipe.arguments),
-        "coordinate": list(recipe.coordinate),
+        "coordinate": list(recipe.coordinate) if recipe.method in LOCATED else None,
         "anchor": {"path": str(recipe.anchor), "sha256": digest(recipe.anchor)},
         "experts": [
             {"path": str(path), "coordinate": list(c), "sha256": digest(path)}
@@ -76,9 +81,12 @@ def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
         f"| expert | `{e['path']}` | {e['coordinate']} | `{e['sha256'][:12]}` |" for e in facts["experts"]
     )
     numbers = sum(leaf.size for leaf in weights.arrays.values())
+    where = "" if facts["coordinate"] is None else f"at coordinate {facts['coordinate']} "
+    found = "".join(f"\n- {name}: {value}" for name, value in facts.get("found", {}).items())
+    found = f"\nHow the coordinate was found:\n{found}\n" if found else ""
     return f"""# {output.name}
 
-Merged weights, {numbers:,} numbers, at coordinate {facts["coordinate"]} by the method `{facts["method"]}`
+Merged weights, {numbers:,} numbers, {where}by the method `{facts["method"]}`
 ({facts["made_by"]}, {facts["created"]}). Nothing was trained for it. At coordinates beyond those of its experts it
 extrapolates: compare it on observed frames with the anchor before it is used.
 
@@ -86,7 +94,7 @@ extrapolates: compare it on observed frames with the anchor before it is used.
 |---|---|---|---|
 | anchor | `{facts["anchor"]["path"]}` | – | `{facts["anchor"]["sha256"][:12]}` |
 {experts}
-
+{found}
 All facts are in the metadata of the file. Weights with PyTorch's names go back into PyTorch by
 `model.load_state_dict(safetensors.torch.load_file("{output.name}"))`.
 """
@@ -104,29 +112,59 @@ def open_family(recipe: Recipe) -> list[Weights]:
     return opened
 
 
-def merge(recipe: Recipe, output: Path) -> dict[str, Any]:
-    """Merges files to a file (safetensors) or a folder (Orbax), which must not exist; returns the provenance."""
+def check_method(recipe: Recipe) -> None:
+    """Raises ValueError for an unknown method, or for what the method would ignore."""
     if recipe.method != "chart" and recipe.method not in OTHERS:
         raise ValueError(f"method is {recipe.method!r}, expected chart, {', '.join(OTHERS)}.")
-    if output.suffix not in (".safetensors", ""):
+    if recipe.method == "chart":
+        ignored = {"arguments": bool(recipe.arguments)}
+    else:
+        plain = Recipe(*recipe[:4])
+        usual = Polynomial(dim=len(recipe.coordinate))
+        ignored = {"filters": bool(recipe.filters), "ridge": recipe.ridge != plain.ridge}
+        ignored["features"] = recipe.features not in (plain.features, usual)
+    names = [name for name, given in ignored.items() if given]
+    if names:
+        raise ValueError(f"method {recipe.method} takes no {' and no '.join(names)}; leave them out.")
+
+
+def check_output(output: Path) -> Path:
+    """Where the card goes that is written beside a checkpoint; raises ValueError if either cannot be written there."""
+    if output.suffix != ".safetensors" and output.suffix in FILES:
         raise ValueError(f"{output} is to be a {output.suffix} file, expected .safetensors, or a folder for Orbax.")
     beside = output.with_name(f"{output.name}.md")
     for path in (output, beside):
         if os.path.lexists(path):
             raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
+    return beside
+
+
+def merge(recipe: Recipe, output: Path, *, found: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Merges files to a file (safetensors) or a folder (Orbax), which must not exist; returns the provenance.
+
+    Args:
+        recipe: what is merged, and how.
+        output: where to.
+        found: how the coordinate was found, for the provenance.
+    """
+    check_method(recipe)
+    beside = check_output(output)
     anchor, *experts = open_family(recipe)
-    facts, trees = provenance(recipe), [anchor.arrays, *(e.arrays for e in experts)]
+    facts, trees = (
+        provenance(recipe) | ({"found": dict(found)} if found else {}),
+        [anchor.arrays, *(e.arrays for e in experts)],
+    )
     kept = {k: v for k, v in anchor.metadata.items() if k in ("config", "seed", "normalization")}
     said = {"provenance": json.dumps(facts)} | {k: v if isinstance(v, str) else json.dumps(v) for k, v in kept.items()}
     if recipe.method == "chart":
         weights = weights_by_name(recipe, list(anchor.arrays))
-        if output.suffix:
+        if output.suffix == ".safetensors":
             write_merged(output, trees, weights, metadata=said)
         else:
             _save_orbax(output, _in_memory(trees, weights), kept | {"provenance": facts})
     else:
         merged = _other(recipe, trees)
-        if output.suffix:
+        if output.suffix == ".safetensors":
             save_safetensors(output, merged, said)
         else:
             _save_orbax(output, merged, kept | {"provenance": facts})
@@ -138,11 +176,16 @@ def merge(recipe: Recipe, output: Path) -> dict[str, Any]:
 
 def _other(recipe: Recipe, trees: list[Arrays]) -> Arrays:
     anchor, *experts = (jax.tree.map(np.asarray, tree) for tree in trees)
+    wide = any(leaf.dtype.itemsize // (2 if leaf.dtype.kind == "c" else 1) == 8 for leaf in anchor.values())
+    before = jax.numpy.zeros(()).dtype == np.float64
+    jax.config.update("jax_enable_x64", bool(before or wide))  # jax would cut numbers of 64 bits
     try:
         merged = OTHERS[recipe.method](anchor, experts, recipe, **dict(recipe.arguments))
+        return {name: np.asarray(merged[name]).astype(leaf.dtype) for name, leaf in anchor.items()}  # jax sorts names
     except TypeError as error:
         raise ValueError(f"method {recipe.method}: {error}.") from error
-    return {name: np.asarray(merged[name]) for name in anchor}  # jax sorts names
+    finally:
+        jax.config.update("jax_enable_x64", bool(before))
 
 
 def _in_memory(trees: list[Arrays], weights: Callable[[str], np.ndarray]) -> Arrays:
@@ -151,7 +194,7 @@ def _in_memory(trees: list[Arrays], weights: Callable[[str], np.ndarray]) -> Arr
     merged = {}
     for name, leaf in trees[0].items():
         out = np.empty(leaf.size, leaf.dtype)
-        merge_block([np.reshape(tree[name], -1) for tree in trees], weights(name), out)
+        merge_block([np.reshape(tree[name], -1) for tree in trees], weights(name), out, name)
         merged[name] = out.reshape(leaf.shape)
     return merged
 
@@ -168,9 +211,12 @@ def parse_arguments(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
     for pair in pairs:
         name, _, value = pair.partition("=")
         try:
-            found.append((name, float(value)))
-        except ValueError as error:
-            raise ValueError(f"--set {pair}: expected NAME=NUMBER.") from error
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(f"--set {pair}: expected NAME=NUMBER, a finite one.")
+        found.append((name, number))
     return tuple(sorted(found))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,9 +40,12 @@ class Recipe(NamedTuple):
 def as_tuple(value: Any, what: str) -> tuple[float, ...]:
     """A coordinate: a number, or a list of numbers."""
     try:
-        return tuple(float(v) for v in (value if isinstance(value, (list, tuple)) else [value]))
+        numbers = tuple(float(v) for v in (value if isinstance(value, (list, tuple)) else [value]))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} is {value!r}, expected a number or a list of numbers.") from error
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{what} is {value!r}, expected finite numbers.")
+    return numbers
 
 
 def read_recipe(path: Path, coordinate: Sequence[float] = ()) -> Recipe:
@@ -74,9 +78,17 @@ def read_recipe(path: Path, coordinate: Sequence[float] = ()) -> Recipe:
     for i, expert in enumerate(experts):
         if not isinstance(expert, dict) or set(expert) != {"path", "coordinate"}:
             raise ValueError(f"{path}: experts[{i}] is {expert!r}, expected {{path: FILE, coordinate: NUMBER}}.")
-    given = tuple(coordinate) or (
-        as_tuple(content["coordinate"], f"{path}: coordinate") if "coordinate" in content else ()
+    for key, kind, name in (("filters", list, "a list"), ("arguments", dict, "names with numbers")):
+        if not isinstance(content.get(key) or kind(), kind):
+            raise ValueError(f"{path}: {key} are {content[key]!r}, expected {name}.")
+    given = (
+        as_tuple(list(coordinate), "--coordinate")
+        if coordinate
+        else (as_tuple(content["coordinate"], f"{path}: coordinate") if "coordinate" in content else ())
     )
+    lengths = {len(as_tuple(e["coordinate"], f"{path}: experts[{i}].coordinate")) for i, e in enumerate(experts)}
+    if len(lengths) > 1:
+        raise ValueError(f"{path}: experts have coordinates of {' and '.join(map(str, sorted(lengths)))} numbers.")
     if not given:
         raise ValueError(f"{path}: there is no coordinate; write one, or give --coordinate.")
     return Recipe(
@@ -85,10 +97,12 @@ def read_recipe(path: Path, coordinate: Sequence[float] = ()) -> Recipe:
         tuple(as_tuple(e["coordinate"], f"{path}: experts[{i}].coordinate") for i, e in enumerate(experts)),
         given,
         _features(path, content.get("features"), len(given)),
-        float(content.get("ridge", 0.0)),
+        as_tuple(content.get("ridge", 0.0), f"{path}: ridge")[0],
         tuple(_filter(path, i, f) for i, f in enumerate(content.get("filters") or ())),
         str(content.get("method", "chart")),
-        tuple(sorted((content.get("arguments") or {}).items())),
+        tuple(
+            sorted((k, as_tuple(v, f"{path}: arguments.{k}")[0]) for k, v in (content.get("arguments") or {}).items())
+        ),
     )
 
 
@@ -104,7 +118,10 @@ def _features(path: Path, content: Any, dim: int) -> Features:
     if not isinstance(content, dict) or content.get("name") not in FEATURES:
         raise ValueError(f"{path}: features are {content!r}, expected {{name: {' or '.join(FEATURES)}, ...}}.")
     try:
-        return FEATURES[content["name"]](**{key: value for key, value in content.items() if key != "name"})
+        arguments = {key: value for key, value in content.items() if key != "name"}
+        if any(not isinstance(value, (int, bool)) for value in arguments.values()):
+            raise TypeError(f"{arguments} are not all whole numbers or true and false")
+        return FEATURES[content["name"]](**arguments)
     except TypeError as error:
         raise ValueError(f"{path}: features: {error}.") from error
 

@@ -79,7 +79,7 @@ def command(
     weights = open_weights(checkpoint)
     surrogate = surrogate_of(weights, model, x.shape[2:])
     history, after = surrogate.history, x.shape[1] - surrogate.history
-    count = steps or after
+    count = after if steps is None else steps
     if after < 0 or count < 1 or (truth and after < count):
         needed = history + (count if truth else 0)
         raise ValueError(f"{initial} has {x.shape[1]} frames, expected at least {needed}; say how many with --steps.")
@@ -94,6 +94,7 @@ def command(
         per_frame = np.asarray(relative_l2(jnp.asarray(predicted)[None], jnp.asarray(real)[None]))[0]
         errors = {"errors": per_frame}
         console.print(f"relative L2 error: mean {per_frame.mean():.4f}, last frame {per_frame[-1]:.4f}", markup=False)
+    output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.stem}.partial.npz")
     np.savez(partial, allow_pickle=False, frames=predicted, **errors)
     os.replace(partial, output)

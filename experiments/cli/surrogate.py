@@ -18,6 +18,7 @@ from ccm_jax.normalize import Normalization, normalized
 from ccm_jax.rollout import Apply, RolloutFn, make_rollout
 from ccm_jax.safetensors import unflatten
 from ccm_jax.weights import Weights
+from experiments.cli.recipe import as_tuple
 
 Arrays = Mapping[str, np.ndarray]
 Importer = Callable[[Arrays], tuple[dict[str, Any], Any]]
@@ -62,12 +63,21 @@ def describe(weights: Weights, description: str | None) -> dict[str, Any]:
     path = Path(description)
     if not path.is_file():
         raise ValueError(f"--model {description}: no such file, and none of {', '.join(FOREIGN)}.")
-    content = yaml.safe_load(path.read_text())
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML file: {error}") from error
     if not isinstance(content, dict) or "model" not in content:
         raise ValueError(f"{path}: there is no model; expected the keys {', '.join(KEYS)}.")
     unknown = sorted(set(content) - set(KEYS))
     if unknown:
         raise ValueError(f"{path}: {unknown[0]} is unknown; there are: {', '.join(KEYS)}.")
+    if not isinstance(content.get("args") or {}, dict) or not isinstance(content.get("history", 1), int):
+        raise ValueError(f"{path}: expected args as names with values, and history as a whole number.")
+    for key in set(content) & {"mean", "std"}:
+        content[key] = as_tuple(content[key], f"{path}: {key}")
+        if key == "std" and min(content[key]) <= 0:
+            raise ValueError(f"{path}: std is {list(content[key])}, expected positive numbers.")
     return content
 
 
@@ -101,7 +111,10 @@ def surrogate_of(weights: Weights, description: str | None, frame: tuple[int, ..
             "fno2d": lambda arrays: fno_from_fno2d(arrays, grid=frame[:2], **args),  # type: ignore[arg-type]
             "dpot-torch": dpot_from_torch,
         }[name]
-        found, params = load(weights.arrays)
+        try:
+            found, params = load(weights.arrays)
+        except TypeError as error:
+            raise ValueError(f"{name}: {error}; see args in {description}.") from error
         model = make_model("dpot" if name == "dpot-torch" else "fno", **found)
         if "history" not in said:
             history = _history(name, params, channels, dim, found.get("grid_channels", True))

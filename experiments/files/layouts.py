@@ -32,7 +32,7 @@ def open_recording(path: str | Path) -> Recording:
     if h5py.is_hdf5(path):
         try:
             return _hdf5(path)
-        except (OSError, KeyError, AttributeError) as error:
+        except (OSError, KeyError, AttributeError, yaml.YAMLError) as error:
             raise ValueError(f"open_recording: {path} is damaged or of no known layout: {error}.") from error
     if path.suffix == ".mat":
         return _matlab(path)
@@ -267,9 +267,10 @@ def _numpy(path: Path) -> Recording:
             stored = arrays["frames" if "frames" in arrays else big[0]]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"open_recording: {path} cannot be read: {error}.") from error
-    if stored.ndim not in (4, 5) or not np.issubdtype(stored.dtype, np.number):
+    real = np.issubdtype(stored.dtype, np.number) and not np.issubdtype(stored.dtype, np.complexfloating)
+    if stored.ndim not in (4, 5) or not real:
         raise ValueError(
-            f"open_recording: {path} is {stored.dtype}{list(stored.shape)}, expected frames "
+            f"open_recording: {path} is {stored.dtype}{list(stored.shape)}, expected real frames "
             "[T, H, W, C] or [N, T, H, W, C]."
         )
     batch = stored if stored.ndim == 5 else stored[None]
