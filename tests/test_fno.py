@@ -218,7 +218,8 @@ def test_zero_flux_model_without_coordinates_may_be_extended_by_mirrors() -> Non
 def test_activations_and_their_slopes_are_those_of_jax(name: str, approximate: bool) -> None:
     x = jnp.linspace(-50.0, 50.0, 20_001)
     expected = partial(jax.nn.gelu, approximate=approximate)
-    np.testing.assert_allclose(ACTIVATIONS[name](x), expected(x), rtol=1e-6, atol=2e-6)
+    rounding = np.abs(ACTIVATIONS[name](x) - expected(x)) / (1 + np.abs(x))  # Phi is to 1e-7 what it should be
+    assert rounding.max() < 4e-7
     np.testing.assert_allclose(
         jax.vmap(jax.grad(ACTIVATIONS[name]))(x), jax.vmap(jax.grad(expected))(x), rtol=1e-5, atol=5e-6
     )
