@@ -181,7 +181,7 @@ def main() -> None:
     run_jobs(jobs, size, workdir, cores)
     found = gather(rows, size, workdir)
     publish(rows, found, workdir, options.output, jobs=count)
-    sys.exit(any("error" in one for name in found if not chosen or name in chosen for one in found[name]))
+    sys.exit(int(any("error" in one for name in found if not chosen or name in chosen for one in found[name])))
 
 
 if __name__ == "__main__":

@@ -64,8 +64,9 @@ def draw(content: dict[str, Any]) -> dict[str, Any]:
     drawn = {"published": figures.published(content["published"])}
     for name in ("merges", "controls"):
         drawn[name] = figures.over_anchor(content[name])
+    measured = {"tuned": [row for row in content["tuned"] if row["gains"]["coord"] is not None]}
     for name in ("along", "layers", "tuned", "prefix"):
-        if content[name]:
+        if measured.get(name, content[name]):
             drawn[name] = getattr(figures, name)(content[name])
     if content["paths"]:
         drawn["path"] = figures.path(content["paths"])
