@@ -114,5 +114,5 @@ def test_broken_files_are_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"objects.npy"):
         open_recording(tmp_path / "objects.npy")
     np.save(tmp_path / "flat.npy", np.zeros(3))
-    with pytest.raises(ValueError, match=r"expected frames \[T, H, W, C\]"):
+    with pytest.raises(ValueError, match=r"expected real frames \[T, H, W, C\]"):
         open_recording(tmp_path / "flat.npy")

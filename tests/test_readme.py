@@ -53,8 +53,13 @@ def test_the_readme_s_code_runs() -> None:
 def test_the_configuration_names_in_the_readme_exist() -> None:
     from experiments.configs import resolve
 
-    for name in set(re.findall(r"--config=([a-z_]+(?::[a-z]+)?)", README)):
-        assert Path(resolve(name).split(":")[0]).exists()
+    found = set(re.findall(r"experiments\.(\w+) --config=([a-z_]+(?::[a-z]+)?)", README))
+    assert {"run", "study"} <= {command for command, _ in found}
+    for command, name in found:
+        if command == "study":  # whose one configuration is a list of others
+            assert name == "paper"
+        else:
+            assert Path(resolve(name).split(":")[0]).exists()
 
 
 def test_the_example_for_one_s_own_model_runs() -> None:
