@@ -125,7 +125,7 @@ def make_step(
             twice = tuple(a + ratio * b for a, b in zip(once, _inflow(once, g, walls), strict=True))
             return tuple(0.5 * (a + b) for a, b in zip(q, twice, strict=True)), None
 
-        # Three fields, not one array: XLA joins and cuts arrays element by element, which costs a third of the time.
+        # Three fields, not one array: XLA joins and cuts arrays element by element, which costs a quarter of the time.
         q, _ = jax.lax.scan(heun, tuple(state[..., i] for i in range(3)), None, length=substeps)
         return jnp.stack(q, axis=-1)
 

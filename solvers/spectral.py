@@ -20,7 +20,7 @@ import numpy as np
 Array = jax.Array
 
 _HIGHEST = jax.lax.Precision.HIGHEST
-MATRIX_LINE = 256  # the finest line on which products by real matrices take less time than an FFT
+MATRIX_LINE = 256  # the finest line transformed by real matrices: faster than an FFT at 128 and at 192 points
 MATRIX_GRID = {1: 128, 2: 256}  # by dimension: the finest periodic grid transformed by matrix products, not by FFT
 
 
