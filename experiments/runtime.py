@@ -82,8 +82,8 @@ def keep_memory() -> bool:
     """Lets the C library keep large blocks that are freed, for the next to need them; whether that is possible here.
 
     XLA asks for the whole memory of a program whenever it runs. glibc returns such blocks to the system at once, and
-    gets them back page by page, each zeroed by the kernel: a quarter of the time of a forward pass at 64². For a process
-    of its own (all of an allocator's settings are), so this is no part of the library.
+    gets them back page by page, each zeroed by the kernel: a quarter of the time of a forward pass at 64². For a
+    process of its own (all of an allocator's settings are), so this is no part of the library.
     """
     library = ctypes.util.find_library("c")
     set_option = getattr(ctypes.CDLL(library), "mallopt", None) if library and sys.platform == "linux" else None
