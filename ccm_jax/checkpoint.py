@@ -89,8 +89,32 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
     stored = _reading(path, lambda: ocp.metadata(path / _TREE).metadata)
     if like is not None:
         _check_like(path, like, stored)
-    host = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), stored if like is None else like)
-    return _reading(path, lambda: ocp.load(path / _TREE, host))
+    return _reading(path, lambda: ocp.load(path / _TREE, _on_host(stored if like is None else like)))
+
+
+def load_any(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
+    """Reads a checkpoint of :func:`save`, or one that another program wrote by Orbax, its own or a manager's step.
+
+    Returns:
+        The tree as numpy arrays (tuples as lists, named tuples as dictionaries), and the metadata, if it is ours.
+
+    Raises:
+        ValueError: if it is no checkpoint, damaged, or a manager's folder of several steps.
+    """
+    path = Path(path).absolute()
+    if (path / _METADATA).is_file() or not path.is_dir():
+        return load(path), load_metadata(path)
+    if not any((path / name).exists() for name in ("_CHECKPOINT_METADATA", "_METADATA")):
+        steps = sorted(p.name for p in path.iterdir() if (p / "_CHECKPOINT_METADATA").exists())
+        if steps:
+            raise ValueError(f"checkpoint.load: {path} holds the checkpoints {', '.join(steps)}; give one of them.")
+        return load(path), {}  # which says what is missing
+    return _reading(path, lambda: ocp.load(path, _on_host(ocp.metadata(path).metadata))), {}
+
+
+def _on_host(tree: Any) -> Any:
+    """Empty arrays to read into: whatever devices wrote a checkpoint, these are of this process."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)
 
 
 def _reading(path: Path, read: Callable[[], Any]) -> Any:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax.chart import Features, Polynomial, expert_weights
+from ccm_jax.names import flatten, unflatten
 
 Path_ = str | os.PathLike[str]
 
@@ -264,47 +265,6 @@ def check_same_names(
             raise ValueError(
                 f"{function}: {name} is {b} in {second}, {a} in {first}; experts must come from this anchor."
             )
-
-
-def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, names joined by dots.
-
-    Raises:
-        ValueError: if two names become one, or for a leaf that is no array.
-    """
-    if not isinstance(tree, Mapping):
-        if not hasattr(tree, "shape") or not hasattr(tree, "dtype"):
-            raise ValueError(
-                f"flatten: {prefix or '(root)'} is {type(tree).__name__}, expected arrays in dictionaries."
-            )
-        return {prefix: tree}
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        for name, leaf in flatten(value, f"{prefix}.{key}" if prefix else str(key)).items():
-            if name in flat:
-                raise ValueError(f"flatten: two leaves become {name!r}; rename one.")
-            flat[name] = leaf
-    return flat
-
-
-def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The other way round: names are cut at dots.
-
-    Raises:
-        ValueError: if a name is both a leaf and a folder of leaves.
-    """
-    tree: dict[str, Any] = {}
-    for name, leaf in flat.items():
-        *path, last = name.split(".")
-        node = tree
-        for key in path:
-            node = node.setdefault(key, {})
-            if not isinstance(node, dict):
-                raise ValueError(f"unflatten: {name!r} lies below another leaf; use the flat names.")
-        if last in node:
-            raise ValueError(f"unflatten: {name!r} is a leaf and holds others; use the flat names.")
-        node[last] = leaf
-    return tree
 
 
 class _new_file:

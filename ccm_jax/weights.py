@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ccm_jax.safetensors import flatten, open_safetensors
+from ccm_jax.names import flatten
+from ccm_jax.safetensors import open_safetensors
 from ccm_jax.torchfile import open_torch, state_dict_of
 
 Path_ = str | os.PathLike[str]
@@ -24,12 +25,14 @@ class Weights(NamedTuple):
         kind: ``"safetensors"``, ``"torch"``, ``"orbax"`` or ``"npz"``.
         arrays: by name; nested names joined by dots.
         metadata: what else it says, for instance the configuration of a run, or neuraloperator's ``_metadata``.
+        tree: the same arrays in the containers that they were stored in, where the format has any.
     """
 
     path: Path
     kind: str
     arrays: dict[str, np.ndarray]
     metadata: dict[str, Any]
+    tree: Any = None
 
 
 def open_weights(path: Path_) -> Weights:
@@ -45,8 +48,8 @@ def open_weights(path: Path_) -> Weights:
     if path.is_dir():
         from ccm_jax import checkpoint  # Orbax is slow to import
 
-        tree = checkpoint.load(path)
-        return Weights(path, "orbax", flatten(tree), checkpoint.load_metadata(path))
+        tree, metadata = checkpoint.load_any(path)
+        return Weights(path, "orbax", flatten(tree), metadata, tree)
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             numpy_file = all(name.endswith(".npy") for name in archive.namelist())

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments import data
+from experiments import data, recorded
 from experiments.stages import model_of
 from experiments.systems import SYSTEMS, regime_parameters, stored_channels
 
@@ -70,6 +70,8 @@ def check_config(config: ConfigDict) -> None:
         frames = config.model.history + settings.unroll
         need(solver.frames + 1 >= frames, f"{part}.unroll", f"history + unroll <= {solver.frames + 1} frames", frames)
     _check_model(config)
+    if sizes.path:
+        recorded.check_files(config)
 
 
 def _check_model(config: ConfigDict) -> None:

@@ -64,6 +64,7 @@ def run(main: Callable[..., None], doc: str | None) -> None:
         from experiments import logs, runtime
         from experiments.checks import check_config
         from experiments.progress import console
+        from experiments.recorded import DataError
         from experiments.stages import Run
         from experiments.workdir import alone, open_workdir
 
@@ -90,7 +91,11 @@ def run(main: Callable[..., None], doc: str | None) -> None:
                 print(error, file=sys.stderr)
             if runtime.agree(refused is not None):
                 sys.exit(2)
-            main(config, Run(config, path / "stages"))
+            try:
+                main(config, Run(config, path / "stages"))
+            except DataError as error:  # numbers that only reading shows
+                print(error, file=sys.stderr)
+                sys.exit(2)
 
     app.run(with_config, argv=argv, flags_parser=_parse)
 

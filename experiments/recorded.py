@@ -22,6 +22,10 @@ from experiments.systems import SYSTEMS, stored_channels
 CLOSE = 1e-3  # two values within this fraction are the same regime
 
 
+class DataError(ValueError):
+    """Files that cannot serve the configuration."""
+
+
 def identity(config: ConfigDict) -> dict[str, Any]:
     """What the trajectories depend on beside the configuration: the files, by name, size and time of change."""
     path = Path(config.data.path)
@@ -47,31 +51,77 @@ def sections(config: ConfigDict, value: float) -> list[tuple[str, int]]:
 
 
 def _same(a: float, b: float) -> bool:
-    return abs(a - b) <= CLOSE * max(abs(a), abs(b))
+    return _close(a, b, CLOSE)
+
+
+def _close(a: float, b: float, fraction: float) -> bool:
+    return abs(a - b) <= fraction * max(abs(a), abs(b))
 
 
 def samples_of(config: ConfigDict, value: float, count: int, purpose: str) -> list[tuple[Recording, int]]:
     """The samples of a regime that a purpose takes.
 
     Raises:
-        ValueError: if the files have too few, with how many they have.
+        DataError: if the files have too few, with how many they have; or cannot be read.
     """
-    found = [
-        (recording, int(i))
-        for recording in open_recordings(config.data.path)
-        for i in np.flatnonzero([_same(v, value) for v in common_parameter(recording, config.axis.parameters[0])])
-    ]
+    try:
+        found = [
+            (recording, int(i))
+            for recording in open_recordings(config.data.path)
+            for i in np.flatnonzero([_same(v, value) for v in common_parameter(recording, config.axis.parameters[0])])
+        ]
+    except ValueError as error:
+        raise DataError(str(error)) from error
     name = purpose if purpose in ("test", "validation", "support") else "endpoint"
     plan = sections(config, value)
     begin = sum(n for _, n in plan[: [p for p, _ in plan].index(name)]) if name in dict(plan) else 0
     if len(found) < begin + count:
         asked = ", ".join(f"{n} for {p}" for p, n in plan)
-        raise ValueError(
+        raise DataError(
             f"recorded: {config.data.path} has {len(found)} samples with {config.axis.parameters[0]} = {value:g}, "
             f"expected {max(begin + count, sum(n for _, n in plan))} ({asked}); lower config.data.{name}, or change "
             "config.regimes to values that the files have."
         )
     return found[begin : begin + count]
+
+
+def check_files(config: ConfigDict) -> None:
+    """Looks at the files' descriptions, before a run: samples enough, and every one fit for its purpose.
+
+    Raises:
+        DataError: with the file, what was expected, what it has, and the remedy.
+    """
+    regimes = config.regimes
+    values = {config.axis.low, config.axis.high, *regimes.support, *regimes.validation, *regimes.test}
+    for value in sorted(values):
+        for purpose, count in sections(config, value):
+            for recording, sample in samples_of(config, value, count, purpose):
+                channels_of(config, recording, sample)
+
+
+def channels_of(config: ConfigDict, recording: Recording, sample: int) -> list[int]:
+    """Where a file has our fields: by name where it has all of them, else in its order.
+
+    Raises:
+        DataError: for other fields, too few frames, a grid too coarse or another time step.
+    """
+    fields, grid, solver = stored_channels(config), config.data.grid, config.solver
+    what, frames = f"recorded: {recording.path}, sample {sample}", solver.burn_in + solver.frames + 1
+    named = set(fields) <= set(recording.fields)
+    if not named and len(recording.fields) != len(fields):
+        raise DataError(f"{what} has fields {recording.fields}, expected {fields}; see data.observe.")
+    if recording.shape[1] < frames or min(recording.shape[2:]) < grid or len(recording.shape) != 4:
+        raise DataError(
+            f"{what} has {recording.shape[1]} frames on a grid {recording.shape[2:]}, expected at least {frames} on "
+            f"two axes of at least {grid}; lower solver.frames or data.grid."
+        )
+    try:
+        step = recording.time_step
+    except ValueError as error:
+        raise DataError(f"recorded: {error}") from error
+    if step is not None and not _close(step, solver.dt, 1e-2):
+        raise DataError(f"{what} has frames {step:.6g} apart, expected {solver.dt:g}; set config.solver.dt={step:.6g}.")
+    return [recording.fields.index(name) for name in fields] if named else list(range(len(fields)))
 
 
 def read_batches(config: ConfigDict, value: float, count: int, purpose: str) -> Iterator[tuple[np.ndarray, float]]:
@@ -81,22 +131,16 @@ def read_batches(config: ConfigDict, value: float, count: int, purpose: str) -> 
         One trajectory after the other, ``[1, frames + 1, grid, grid, C]``, resampled to the grid of the data; and 0.
 
     Raises:
-        ValueError: for too few samples or frames, a grid too coarse, or numbers that are not finite.
+        DataError: for too few samples or frames, a grid too coarse, or numbers that are not finite.
     """
-    fields, grid = stored_channels(config), config.data.grid
-    begin, frames = config.solver.burn_in, config.solver.frames + 1
+    begin, grid = config.solver.burn_in, config.data.grid
     for recording, sample in samples_of(config, value, count, purpose):
-        what = f"{recording.path}, sample {sample}"
-        if len(recording.fields) != len(fields):
-            raise ValueError(f"recorded: {what} has fields {recording.fields}, expected {fields}; see data.observe.")
-        if recording.shape[1] < begin + frames or min(recording.shape[2:]) < grid or len(recording.shape) != 4:
-            raise ValueError(
-                f"recorded: {what} has {recording.shape[1]} frames on a grid {recording.shape[2:]}, expected at least "
-                f"{begin + frames} on two axes of at least {grid}; lower solver.frames or data.grid."
-            )
-        x = recording.frames(sample, slice(begin, begin + frames))
+        channels = channels_of(config, recording, sample)
+        x = recording.frames(sample, slice(begin, begin + config.solver.frames + 1))[..., channels]
         if not np.isfinite(x).all():
-            raise ValueError(f"recorded: {what} holds NaN or infinite values; mend or drop it.")
+            raise DataError(
+                f"recorded: {recording.path}, sample {sample} holds NaN or infinite values; mend or drop it."
+            )
         yield np.asarray(_stored(config.system, grid)(x))[None], 0.0
 
 

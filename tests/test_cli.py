@@ -16,7 +16,8 @@ from click.testing import CliRunner, Result
 from ccm_jax import checkpoint, make_rollout, merge_pytree
 from ccm_jax.interop import fno_to_neuraloperator
 from ccm_jax.models import make_model
-from ccm_jax.safetensors import open_safetensors, save_safetensors, unflatten
+from ccm_jax.names import flatten, unflatten
+from ccm_jax.safetensors import open_safetensors, save_safetensors
 from ccm_jax.weights import open_weights
 from experiments.cli import VERBS, main
 from experiments.cli.inspect import residuals
@@ -168,6 +169,28 @@ filters:
         np.testing.assert_allclose(leaf, (low[name] + high[name]) / 2, atol=1e-6)
 
 
+def test_what_others_saved_by_orbax_merges_with_its_containers(tmp_path: Path) -> None:
+    import orbax.checkpoint as ocp
+
+    trees = [{"layers": [{"w": np.full((2, 3), v, np.float32)}, {"w": np.full(3, -v, np.float32)}]} for v in (1, 2, 4)]
+    for name, tree in zip(("anchor", "low", "high"), trees, strict=True):
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(tmp_path / name, tree)
+    with ocp.CheckpointManager(tmp_path / "manager") as manager:
+        manager.save(7, args=ocp.args.StandardSave(trees[0]))
+    files = [part for name in ("low", "high") for part in (f"--{name}", tmp_path / name)]
+    out = tmp_path / "merged"
+    done = ccm("merge", "--anchor", tmp_path / "manager" / "7", *files, "-c", 1.5, "-o", out)
+    assert done.exit_code == 0, done.output
+    merged = checkpoint.load(out)
+    np.testing.assert_allclose(merged["layers"][0]["w"], merge_pytree(*(t["layers"][0]["w"] for t in trees), 1.5))
+    np.testing.assert_allclose(merged["layers"][1]["w"], merge_pytree(*(t["layers"][1]["w"] for t in trees), 1.5))
+    flat = ccm("merge", "--anchor", tmp_path / "anchor", *files, "-c", 1.5, "-o", tmp_path / "m.safetensors")
+    assert flat.exit_code == 0 and list(arrays(tmp_path / "m.safetensors")) == ["layers.0.w", "layers.1.w"]
+    several = ccm("inspect", tmp_path / "manager")
+    assert several.exit_code == 2 and "holds the checkpoints 7; give one of them" in several.output
+
+
 def test_orbax_runs_tell_their_model(family: Path, tmp_path: Path) -> None:
     trees = [weights(0), weights(1, weights(0)), weights(2, weights(0))]
     args = {k: v for k, v in SETTINGS.items() if k != "out_channels"}
@@ -205,7 +228,6 @@ def test_residuals_are_those_of_the_library() -> None:
 
     anchor = weights(0)
     low, high = weights(1, anchor), weights(2, anchor)
-    from ccm_jax.safetensors import flatten
 
     found = residuals(*(jax.tree.map(np.asarray, flatten(tree)) for tree in (anchor, low, high)))["(all)"]
     whole = residual_geometry(anchor, low, high)[-1]

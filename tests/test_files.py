@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -70,6 +72,37 @@ def test_numpy(tmp_path: Path) -> None:
     assert common_parameter(r, "viscosity").tolist() == [2e-3] * N
 
 
+@pytest.mark.parametrize("space", [(7,), (4, 5), (4, 5, 3)])
+def test_numpy_of_one_two_and_three_axes(tmp_path: Path, space: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).random((2, 6, *space, 2)).astype(np.float32)
+    np.savez(tmp_path / "many.npz", frames=x, dim=len(space))
+    np.savez(tmp_path / "one.npz", frames=x[1], dim=len(space))
+    many, one = (open_recording(tmp_path / f"{name}.npz") for name in ("many", "one"))
+    assert (many.shape, one.shape) == ((2, 6, *space), (1, 6, *space))
+    np.testing.assert_array_equal(many.trajectory(1), one.trajectory(0))
+    np.save(tmp_path / "plain.npy", x[1] if len(space) == 1 else x)  # the unambiguous ones, and the usual reading
+    if len(space) != 3 or x.ndim == 6:
+        np.testing.assert_array_equal(open_recording(tmp_path / "plain.npy").frames(0, slice(1, 3)).shape[1:-1], space)
+
+
+def test_lengths_tell_the_order_of_axes(tmp_path: Path) -> None:
+    path = recordings.diff_react(tmp_path)
+    with h5py.File(path, "r+") as file:
+        for group in file:
+            data = np.swapaxes(file[group]["data"][()], 1, 2)
+            del file[group]["data"]
+            file[group]["data"] = data  # x first, which its reaction-diffusion is not
+    np.testing.assert_array_equal(open_recording(path).trajectory(1), trajectories()[1])
+    turned = recordings.flat(tmp_path)
+    with h5py.File(turned, "r+") as file:
+        for name in ("Vx", "density"):
+            data = np.swapaxes(file[name][()], 2, 3)
+            del file[name]
+            file[name] = data
+    with pytest.raises(ValueError, match=r"5 points along x in its data, and coordinates of 4: its axes are in another"):
+        open_recording(turned)
+
+
 def test_what_is_written_reads_back(tmp_path: Path) -> None:
     known = [{"viscosity": 1e-3 * (i + 1)} for i in range(N)]
     how = {"fields": ("u", "v"), "times": 0.1 * np.arange(T), "axes": (np.arange(H), np.arange(W))}
@@ -96,6 +129,24 @@ def test_a_folder_s_files_must_agree(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="has no files of trajectories"):
         open_recordings(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"times": 0.2 * np.arange(T)}, "b.h5 has a time step 0.2, and .*a.h5 0.1"),
+        ({"axes": (2.0 * np.arange(H), np.arange(W))}, "b.h5 has points along x 0 to 6, and .*a.h5 0 to 3"),
+    ],
+)
+def test_a_folder_s_files_must_agree_in_points_and_times(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    how = {"fields": ("u", "v"), "times": 0.1 * np.arange(T), "axes": (np.arange(H), np.arange(W))}
+    for name, given in (("a", how), ("b", how | change)):
+        write_recording(tmp_path / f"{name}.h5", trajectories(), [{}] * N, **given)
+    with pytest.raises(ValueError, match=message):
+        open_recordings(tmp_path)
+    uneven = open_recording(tmp_path / "a.h5")._replace(times=np.array([0.0, 1.0, 3.0]))
+    with pytest.raises(ValueError, match="frames are 1 to 2 apart in time, expected one step"):
+        _ = uneven.time_step
 
 
 def test_broken_files_are_said(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -12,6 +16,9 @@ from experiments import data, recorded, stages
 from experiments.configs import rd_ood
 from experiments.files import write_recording
 from experiments.stages import Run, run_all
+
+
+ROOT = Path(__file__).parent.parent
 
 
 def family(folder: Path, config: ConfigDict, count: int) -> Path:
@@ -66,3 +73,43 @@ def test_too_few_samples_are_said_with_the_remedy(config: ConfigDict) -> None:
     more.solver.frames = 50
     with pytest.raises(ValueError, match=r"has 11 frames on a grid \(8, 8\), expected at least 51"):
         list(recorded.read_batches(more, 1e-3, 1, "test"))
+
+
+def test_files_of_another_time_step_are_said_with_the_remedy(config: ConfigDict) -> None:
+    other = config.copy_and_resolve_references()
+    other.solver.dt = 2 * config.solver.dt
+    with pytest.raises(recorded.DataError, match=r"frames 0.25 apart, expected 0.5; set config.solver.dt=0.25"):
+        recorded.check_files(other)
+    recorded.check_files(config)
+
+
+def test_fields_are_found_by_name(config: ConfigDict) -> None:
+    (recording, sample), *_ = recorded.samples_of(config, 1e-3, 1, "test")
+    assert recorded.channels_of(config, recording, sample) == [0, 1]
+    assert recorded.channels_of(config, recording._replace(fields=("v", "w", "u")), sample) == [2, 0]
+    assert recorded.channels_of(config, recording._replace(fields=("first", "second")), sample) == [0, 1]
+    with pytest.raises(recorded.DataError, match="has fields .*'w'.*, expected .*'u', 'v'"):
+        recorded.channels_of(config, recording._replace(fields=("u", "w", "x")), sample)
+
+
+@pytest.mark.parametrize("broken", ["too few", "not a number"])
+def test_a_run_on_bad_files_is_one_line(config: ConfigDict, tmp_path: Path, broken: str) -> None:
+    folder = tmp_path / "files"
+    shutil.copytree(config.data.path, folder)
+    if broken == "not a number":
+        with h5py.File(folder / "0.001.h5", "r+") as file:
+            for group in file.values():
+                group["data"][2, 0, 0, 0] = np.nan
+    overrides = [f"--config.data.path={folder}", "--config.solver.frames=10", "--config.data.grid=8"]
+    for name in ("regimes.support", "regimes.validation", "regimes.test"):
+        section, field = name.split(".")
+        overrides.append(f"--config.{name}={tuple(config[section][field])}")
+    sizes = {"support": 3, "endpoint": 4, "validation": 2, "test": 2} | ({"test": 90} if broken == "too few" else {})
+    overrides += [f"--config.data.{name}={count}" for name, count in sizes.items()]
+    overrides += ["--config.model.args.modes=(2, 2)", f"--workdir={tmp_path / 'run'}"]
+    command = [sys.executable, "-m", "experiments.run", "--config=rd_ood:smoke", *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    said = {"too few": "lower config.data", "not a number": "NaN or infinite values"}[broken]
+    assert said in done.stderr
+    assert (tmp_path / "run").exists() == (broken == "not a number")  # nothing is left where nothing had begun

@@ -13,14 +13,8 @@ import pytest
 import safetensors.numpy
 
 from ccm_jax import Gated, Polynomial, fit_chart, merge_pytree
-from ccm_jax.safetensors import (
-    flatten,
-    load_safetensors,
-    merge_safetensors,
-    open_safetensors,
-    save_safetensors,
-    unflatten,
-)
+from ccm_jax.names import flatten, restore, unflatten
+from ccm_jax.safetensors import load_safetensors, merge_safetensors, open_safetensors, save_safetensors
 
 
 def tree(seed: int) -> dict[str, Any]:
@@ -94,8 +88,16 @@ def test_names_are_cut_at_dots() -> None:
     for flat in ({"a.b": 1, "a": 2}, {"a": 2, "a.b": 1}):
         with pytest.raises(ValueError, match="use the flat names"):
             unflatten(flat)
-    with pytest.raises(ValueError, match="a is list, expected arrays in dictionaries"):
-        flatten({"a": [x]})
+    with pytest.raises(ValueError, match="a.0 is str, expected arrays in dictionaries and lists"):
+        flatten({"a": ["x"]})
+
+
+def test_lists_and_empty_places_come_back() -> None:
+    x = np.ones(1)
+    nested = {"layers": [{"w": x, "b": None}, {"w": 2 * x, "b": 3 * x}], "t": (4 * x,), "none": {}}
+    flat = flatten(nested)
+    assert list(flat) == ["layers.0.w", "layers.1.w", "layers.1.b", "t.0"]
+    assert restore(flat, nested) == {**nested, "t": [4 * x]}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ import jax
 import numpy as np
 
 from ccm_jax import Polynomial, baselines
-from ccm_jax.safetensors import check_same_names, flatten, save_safetensors, unflatten, write_merged
+from ccm_jax.names import restore, unflatten
+from ccm_jax.safetensors import check_same_names, save_safetensors, write_merged
 from ccm_jax.version import __version__
 from ccm_jax.weights import Weights, open_weights
 from experiments.cli.recipe import Recipe, as_tuple, read_recipe, weights_by_name
@@ -161,13 +162,13 @@ def merge(recipe: Recipe, output: Path, *, found: Mapping[str, Any] | None = Non
         if output.suffix == ".safetensors":
             write_merged(output, trees, weights, metadata=said)
         else:
-            _save_orbax(output, _in_memory(trees, weights), kept | {"provenance": facts})
+            _save_orbax(output, _in_memory(trees, weights), anchor, kept | {"provenance": facts})
     else:
         merged = _other(recipe, trees)
         if output.suffix == ".safetensors":
             save_safetensors(output, merged, said)
         else:
-            _save_orbax(output, merged, kept | {"provenance": facts})
+            _save_orbax(output, merged, anchor, kept | {"provenance": facts})
     partial = beside.with_name(f".{beside.name}.partial")
     partial.write_text(card(output, facts, anchor))
     os.replace(partial, beside)
@@ -199,10 +200,10 @@ def _in_memory(trees: list[Arrays], weights: Callable[[str], np.ndarray]) -> Arr
     return merged
 
 
-def _save_orbax(output: Path, merged: Arrays, metadata: dict[str, Any]) -> None:
+def _save_orbax(output: Path, merged: Arrays, anchor: Weights, metadata: dict[str, Any]) -> None:
     from ccm_jax import checkpoint
 
-    checkpoint.save(output, unflatten(flatten(merged)), metadata)
+    checkpoint.save(output, unflatten(merged) if anchor.tree is None else restore(merged, anchor.tree), metadata)
 
 
 def parse_arguments(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:

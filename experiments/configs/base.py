@@ -61,7 +61,7 @@ def get_config() -> ConfigDict:
 
     # The anchor, on the mixture of the support regimes.
     c.train = ConfigDict()
-    c.train.steps = 4500
+    c.train.steps = 5500
     c.train.learning_rate = 2e-3  # peak; cosine to zero
     c.train.batch_size = 16
     c.train.unroll = 1  # autoregressive steps in the loss

@@ -27,6 +27,20 @@ def open_recording(path: str | Path) -> Recording:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"open_recording: there is no file {path}.")
+    found = _open(path)
+    for what, values, n in (
+        ("frames", found.times, found.shape[1]),
+        *((f"points along {a}", x, n) for a, x, n in zip("xyz", found.axes or (), found.shape[2:], strict=False)),
+    ):
+        if values is not None and len(values) != n:
+            raise ValueError(
+                f"open_recording: {path} has {n} {what} in its data, and coordinates of {len(values)}: its axes are in "
+                f"another order than those of {found.layout}, or it is damaged. Write it anew with write_recording."
+            )
+    return found
+
+
+def _open(path: Path) -> Recording:
     if path.suffix in (".npy", ".npz"):
         return _numpy(path)
     if h5py.is_hdf5(path):
@@ -42,7 +56,7 @@ def open_recording(path: str | Path) -> Recording:
 
 
 def open_recordings(path: str | Path) -> list[Recording]:
-    """Opens a file, or all files of trajectories in a folder, which must agree in fields and grid.
+    """Opens a file, or all files of trajectories in a folder, which must agree in fields, grid, points and time step.
 
     Raises:
         ValueError: if there are none, or they do not agree, naming the two.
@@ -56,12 +70,22 @@ def open_recordings(path: str | Path) -> list[Recording]:
         for what, a, b in (
             ("fields", found[0].fields, other.fields),
             ("a grid", found[0].shape[2:], other.shape[2:]),
+            *((f"points along {axis}", *ab) for axis, ab in zip("xyz", _ranges(found[0], other), strict=False)),
+            ("a time step", *(None if r.time_step is None else f"{r.time_step:.3g}" for r in (found[0], other))),
         ):
-            if a != b:
+            if a != b and None not in (a, b):  # what a file does not tell cannot differ
                 raise ValueError(
                     f"open_recordings: {other.path} has {what} {b}, and {found[0].path} {a}; put them into two folders."
                 )
     return found
+
+
+def _ranges(*recordings: Recording) -> list[tuple[str, ...]]:
+    """Where the points of each axis begin and end, in each of the files; nothing if one does not tell."""
+    if any(r.axes is None for r in recordings):
+        return []
+    ends = [[f"{x[0]:.4g} to {x[-1]:.4g}" for x in r.axes or ()] for r in recordings]
+    return list(zip(*ends, strict=False))
 
 
 def _hdf5(path: Path) -> Recording:
@@ -118,9 +142,11 @@ def _pdebench(path: Path, file: h5py.File, groups: list[str]) -> Recording:
     fields = first["data"].attrs.get("fields")
     if fields is not None:
         names = tuple(str(name) for name in fields)
-    space = shape[1:-1][::-1] if y_first else shape[1:-1]
     grid = first.get("grid", {})
     axes = tuple(grid[a][()] for a in "xyz"[:dim]) if all(a in grid for a in "xyz"[:dim]) else None
+    if dim == 2 and axes is not None and shape[1] != shape[2]:  # their lengths tell
+        y_first = tuple(map(len, axes)) == shape[2:0:-1]
+    space = shape[1:-1][::-1] if y_first else shape[1:-1]
 
     def read(file: h5py.File, sample: int, cut: slice) -> np.ndarray:
         data = file[groups[sample]]["data"][cut]
@@ -252,7 +278,11 @@ def _matlab(path: Path) -> Recording:
 
 
 def _numpy(path: Path) -> Recording:
-    """One array ``[T, *space, C]``, or ``[N, T, *space, C]``; in an ``.npz`` it is called ``frames`` or is alone."""
+    """Frames ``[T, *space, C]``, or several trajectories ``[N, T, *space, C]``, of one, two or three space axes.
+
+    Where both readings are possible, four axes are one trajectory of a plane and five are several; ``dim`` in an
+    ``.npz``, the number of space axes, says otherwise. There the array is called ``frames``, or is alone.
+    """
     try:
         stored: Any = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
         known: dict[str, float] = {}
@@ -267,13 +297,15 @@ def _numpy(path: Path) -> Recording:
             stored = arrays["frames" if "frames" in arrays else big[0]]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"open_recording: {path} cannot be read: {error}.") from error
+    dim = int(known.pop("dim", {3: 1, 6: 3}.get(stored.ndim, 2)))
     real = np.issubdtype(stored.dtype, np.number) and not np.issubdtype(stored.dtype, np.complexfloating)
-    if stored.ndim not in (4, 5) or not real:
+    if stored.ndim not in (dim + 2, dim + 3) or dim not in (1, 2, 3) or not real:
+        space = ", ".join("XYZ"[:dim]) if dim in (1, 3) else "H, W"
         raise ValueError(
-            f"open_recording: {path} is {stored.dtype}{list(stored.shape)}, expected real frames "
-            "[T, H, W, C] or [N, T, H, W, C]."
+            f"open_recording: {path} is {stored.dtype}{list(stored.shape)}, expected real frames [T, {space}, C] or "
+            f"[N, T, {space}, C]; one or three space axes are told by dim=1 or dim=3 in an .npz."
         )
-    batch = stored if stored.ndim == 5 else stored[None]
+    batch = stored if stored.ndim == dim + 3 else stored[None]
     return Recording(
         path,
         "numpy",

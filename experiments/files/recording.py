@@ -42,6 +42,22 @@ class Recording(NamedTuple):
             raise ValueError(f"{self.path}: there is no sample {sample}, expected 0 to {self.shape[0] - 1}.")
         return self.frames(sample, slice(None))
 
+    @property
+    def time_step(self) -> float | None:
+        """Time between two frames; None if the file does not tell, or has one frame.
+
+        Raises:
+            ValueError: if the frames are not evenly spaced in time.
+        """
+        if self.times is None or len(self.times) < 2:
+            return None
+        steps = np.diff(np.asarray(self.times, float))
+        if not (np.allclose(steps, steps.mean(), rtol=1e-2, atol=0) and steps.mean() > 0):
+            raise ValueError(
+                f"{self.path}: its frames are {steps.min():g} to {steps.max():g} apart in time, expected one step."
+            )
+        return float(steps.mean())
+
 
 # What an experiment's parameters are called in the files of others.
 ALIASES = {
