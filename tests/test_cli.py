@@ -21,6 +21,7 @@ from ccm_jax.safetensors import open_safetensors, save_safetensors
 from ccm_jax.weights import open_weights
 from experiments.cli import VERBS, main
 from experiments.cli.inspect import residuals
+from experiments.files import open_recording
 
 SETTINGS: dict[str, Any] = {
     "modes": (3, 3),
@@ -325,3 +326,22 @@ def test_the_three_commands_of_the_readme(family: Path, tmp_path: Path, monkeypa
         done = ccm(*line.split()[1:])
         assert done.exit_code == 0, done.output
     assert json.loads(open_safetensors("merged.safetensors").metadata["provenance"])["coordinate"] == [1.25]
+
+
+@pytest.mark.parametrize("space", [(16,), (6, 6, 6)])
+def test_lines_and_boxes_roll_out_too(tmp_path: Path, space: tuple[int, ...]) -> None:
+    settings: dict[str, Any] = {"modes": (2,) * len(space), "width": 4, "depth": 1, "out_channels": 1}
+    model = make_model("fno", **settings)
+    params = model.init(jax.random.key(0), jnp.zeros((1, 1, *space, 1)))
+    save_safetensors(tmp_path / "a.safetensors", params)
+    (tmp_path / "model.yaml").write_text(
+        f"model: fno\nargs: {{modes: {[2] * len(space)}, width: 4, depth: 1, out_channels: 1}}\n"
+    )
+    start = jax.random.normal(jax.random.key(1), (1, 1, *space, 1))
+    frames = np.concatenate([start, make_rollout(model.apply)(params, start, 5)], axis=1)
+    np.savez(tmp_path / "seen.npz", frames=frames, dim=len(space))
+    how = ("--model", tmp_path / "model.yaml", "--initial", tmp_path / "seen.npz", "--truth")
+    done = ccm("rollout", tmp_path / "a.safetensors", *how, "-o", tmp_path / "run.npz")
+    assert done.exit_code == 0, done.output
+    np.testing.assert_allclose(open_recording(tmp_path / "run.npz").trajectory(0), frames[0, 1:], atol=1e-5)
+    assert (tmp_path / "run.png").stat().st_size > 1000

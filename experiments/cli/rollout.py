@@ -18,10 +18,21 @@ from experiments.progress import console
 
 
 def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns: int = 6) -> None:
-    """A few frames of the first channel in a row, over the truth if there is one."""
+    """A few frames of the first channel in a row, over the truth if there is one; of a line, time over space."""
     from experiments.figures import new_figure
 
     rows = [predicted] if truth is None else [predicted, truth]
+    if predicted.ndim == 3:
+        figure = new_figure(5.6, 1.4 * len(rows) + 0.6)
+        limit = np.nanpercentile(np.abs(rows[-1][..., 0]), 99.5)
+        column = figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0]
+        for ax, frames, label in zip(column, rows, ("surrogate", "truth"), strict=False):
+            picture = ax.imshow(frames[..., 0].T, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
+            ax.set_ylabel(label)
+        column[-1].set_xlabel("frame")
+        figure.colorbar(picture, ax=column, shrink=0.8)
+        figure.savefig(target, dpi=150)
+        return
     at = np.unique(np.linspace(0, len(predicted) - 1, columns).round().astype(int))
     figure = new_figure(1.5 * len(at) + 0.9, 1.6 * len(rows) + 0.3)
     axes = np.atleast_2d(figure.subplots(len(rows), len(at), squeeze=False))
@@ -36,6 +47,16 @@ def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns
         row[0].set_ylabel(label)
     figure.colorbar(picture, ax=axes, shrink=0.8)
     figure.savefig(target, dpi=150)
+
+
+def draw(predicted: np.ndarray, truth: np.ndarray | None, output: Path) -> None:
+    """The strip and the animation beside ``output``; of a box its middle plane, and a line has no animation."""
+    if predicted.ndim == 5:
+        middle = predicted.shape[3] // 2
+        predicted, truth = predicted[..., middle, :], None if truth is None else truth[..., middle, :]
+    strip(predicted, truth, output.with_suffix(".png"))
+    if predicted.ndim == 4:
+        animate(predicted, output.with_suffix(".gif"))
 
 
 def animate(predicted: np.ndarray, target: Path) -> None:
@@ -96,9 +117,7 @@ def command(
         console.print(f"relative L2 error: mean {per_frame.mean():.4f}, last frame {per_frame[-1]:.4f}", markup=False)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.stem}.partial.npz")
-    np.savez(partial, allow_pickle=False, frames=predicted, **errors)
+    np.savez(partial, allow_pickle=False, frames=predicted, dim=predicted.ndim - 2, **errors)
     os.replace(partial, output)
-    if predicted.ndim == 4:
-        strip(predicted, real, output.with_suffix(".png"))
-        animate(predicted, output.with_suffix(".gif"))
+    draw(predicted, real, output)
     console.print(f"{output}: {count} frames of {list(predicted.shape[1:])}.", markup=False)

@@ -26,7 +26,8 @@ def get_config(size: str = "") -> ConfigDict:
     c.solver.update(grid=64, dt=0.05, substeps=4, frames=20)
     c.model.args.update(modes=(8, 8), width=24, depth=4, boundary="padded", padding=0.0625)
     c.train.steps = 3000
-    c.finetune.update(steps=800, learning_rate=3e-4)  # gentle: experts of a visible parameter forget the others
+    c.finetune.update(steps=800, learning_rate=1e-4)  # gentle: experts of a visible parameter forget the others
+    c.calibration.gates = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # so their shared adaptation is small, and may be scaled up
     if size == "smoke":
         c = base.smoke(c)
         c.model.args.update(modes=(4, 4), width=8, depth=2)
