@@ -8,6 +8,10 @@ Heun's strong-stability-preserving step: second order where the flow is smooth. 
 compilation serves every regime and reverse mode works; :func:`substeps_needed` gives it from a bound on the wave
 speed. A spectral method would oscillate at the bores, at any resolution.
 
+``scheme="splitting"`` sweeps one axis after the other instead, x y y x, each with Hancock's half step: twice the step,
+one flux where Heun's takes four, and less diffusion. It is the faster one for the same error; but a turned grid gives
+the turned result only to the error of the splitting.
+
 Reference: Toro, Shock-Capturing Methods for Free-Surface Shallow Flows (2001). PDEBench's radial dam break
 (Takamoto et al., 2022) is this equation on [-2.5, 2.5]^2 with outflow at the edges.
 """
@@ -27,7 +31,10 @@ Array = jax.Array
 Fields = tuple[Array, ...]
 
 WALLS = ("outflow", "reflecting")
-MAX_CFL = 0.5  # of a wave that runs along a diagonal, both directions together stay below one
+SCHEMES = ("runge-kutta", "splitting")
+# Of a wave that runs along a diagonal, both directions together stay below one; swept in turn, each of them does.
+MAX_CFL = 0.5
+MAX_CFL_SPLITTING = 1.0
 _DRY = 1e-6  # depth below which a velocity means nothing
 
 
@@ -42,9 +49,13 @@ def speed_bound(height: float, gravity: float, *, outer: float = 1.0) -> float:
     return 2 * deep - shallow
 
 
-def substeps_needed(dt: float, cell: float, speed: float, *, cfl: float = MAX_CFL) -> int:
-    """Steps within ``dt`` that keep ``speed * step / cell`` below ``cfl``."""
-    return max(1, math.ceil(dt * speed / (cfl * cell) - 1e-9))
+def substeps_needed(
+    dt: float, cell: float, speed: float, *, cfl: float | None = None, scheme: str = "runge-kutta"
+) -> int:
+    """Steps within ``dt`` that keep ``speed * step / cell`` below ``cfl``, by default the most that the scheme bears."""
+    most = {"runge-kutta": MAX_CFL, "splitting": MAX_CFL_SPLITTING}[scheme]
+    count = max(1, math.ceil(dt * speed / ((cfl or most) * cell) - 1e-9))
+    return count + count % 2 if scheme == "splitting" else count
 
 
 def cfl_number(states: Array, *, dt: float, substeps: int, gravity: float | Array, length: float = 5.0) -> Array:
@@ -90,7 +101,13 @@ def dam(
 
 
 def make_step(
-    *, dt: float, substeps: int, gravity: float | Array = 1.0, length: float = 5.0, walls: str = "outflow"
+    *,
+    dt: float,
+    substeps: int,
+    gravity: float | Array = 1.0,
+    length: float = 5.0,
+    walls: str = "outflow",
+    scheme: str = "runge-kutta",
 ) -> Callable[[Array], Array]:
     """Returns the map of a state ``[H, W, 3]`` (depth and two momenta) at time t to the state at ``t + dt``.
 
@@ -100,9 +117,11 @@ def make_step(
         gravity: length / time^2; may be traced.
         length: extent of the first axis; cells are square.
         walls: ``"outflow"``, waves leave; or ``"reflecting"``.
+        scheme: ``"runge-kutta"`` or ``"splitting"``, see above; the latter needs an even number of substeps.
 
     Raises:
-        ValueError: for a gravity that is not positive, a non-positive ``dt``, fewer than one substep, or unknown walls.
+        ValueError: for a gravity that is not positive, a non-positive ``dt``, fewer than one substep, an odd number of
+            them where it must be even, or unknown walls or schemes.
 
     Example:
         >>> step = make_step(dt=0.05, substeps=2)
@@ -114,6 +133,10 @@ def make_step(
     check_sign("shallow_water.make_step", positive=True, gravity=gravity)
     if walls not in WALLS:
         raise ValueError(f"shallow_water.make_step: walls is {walls!r}, expected one of {WALLS}.")
+    if scheme not in SCHEMES:
+        raise ValueError(f"shallow_water.make_step: scheme is {scheme!r}, expected one of {SCHEMES}.")
+    if scheme == "splitting" and substeps % 2:
+        raise ValueError(f"shallow_water.make_step: substeps is {substeps}, expected an even number for splitting.")
 
     def step(state: Array) -> Array:
         check_state("shallow_water", state, ("H", "W"), 3)
@@ -125,8 +148,14 @@ def make_step(
             twice = tuple(a + ratio * b for a, b in zip(once, _inflow(once, g, walls), strict=True))
             return tuple(0.5 * (a + b) for a, b in zip(q, twice, strict=True)), None
 
+        def sweeps(q: Fields, _: None) -> tuple[Fields, None]:
+            for axis in (0, 1, 1, 0):
+                q = _sweep(q, g, walls, ratio, axis)
+            return q, None
+
         # Three fields, not one array: XLA joins and cuts arrays element by element, which costs a quarter of the time.
-        q, _ = jax.lax.scan(heun, tuple(state[..., i] for i in range(3)), None, length=substeps)
+        body, length_ = (heun, substeps) if scheme == "runge-kutta" else (sweeps, substeps // 2)
+        q, _ = jax.lax.scan(body, tuple(state[..., i] for i in range(3)), None, length=length_)
         return jnp.stack(q, axis=-1)
 
     return jax.jit(step)  # else each call would compile its scan anew
@@ -141,20 +170,37 @@ def _inflow(q: Fields, g: Array, walls: str) -> Fields:
     return mass_x + mass_y, momentum_x + shear_y, shear_x + momentum_y
 
 
-def _inflow_along(h: Array, normal: Array, transverse: Array, g: Array, walls: str, axis: int) -> Fields:
+def _sweep(q: Fields, g: Array, walls: str, ratio: float, axis: int) -> Fields:
+    """One step along one axis alone; ``ratio`` is that of time step to cell."""
+    h = jnp.maximum(q[0], _DRY)
+    momenta = (1, 2) if axis == 0 else (2, 1)
+    normal, transverse = (q[i] / h for i in momenta)
+    mass, *moved = _inflow_along(h, normal, transverse, g, walls, axis, half_step=0.5 * ratio)
+    after = dict(zip(momenta, moved, strict=True))
+    return q[0] + ratio * mass, q[1] + ratio * after[1], q[2] + ratio * after[2]
+
+
+def _inflow_along(
+    h: Array, normal: Array, transverse: Array, g: Array, walls: str, axis: int, half_step: float = 0.0
+) -> Fields:
     """Inflow of mass, normal and transverse momentum along one axis of depth and velocities ``[H, W]``."""
     n = h.shape[axis]
-    sides = [
-        _sides(h, walls, axis, 1.0),
-        _sides(normal, walls, axis, -1.0),  # the mirrored water beyond a wall runs the other way
-        _sides(transverse, walls, axis, 1.0),
-    ]
-    left, right = (tuple(side[i] for side in sides) for i in (0, 1))
+    middles, halves = zip(
+        _slopes(h, walls, axis, 1.0),
+        _slopes(normal, walls, axis, -1.0),  # the mirrored water beyond a wall runs the other way
+        _slopes(transverse, walls, axis, 1.0),
+        strict=True,
+    )
+    if half_step:  # Hancock: the cell's own equations carry it to the middle of the step
+        (h, u, v), (dh, du, dv) = middles, tuple(2 * half_step * half for half in halves)
+        middles = (jnp.maximum(h - u * dh - h * du, 0.5 * h), u - u * du - g * dh, v - u * dv)
+    left = tuple(_part(m + d, 0, n + 1, axis) for m, d in zip(middles, halves, strict=True))
+    right = tuple(_part(m - d, 1, n + 1, axis) for m, d in zip(middles, halves, strict=True))
     return tuple(_part(f, 0, n, axis) - _part(f, 1, n, axis) for f in _hllc(left, right, g))
 
 
-def _sides(q: Array, walls: str, axis: int, mirrored: float) -> tuple[Array, Array]:
-    """A field on the left and on the right of the ``n + 1`` faces along an axis, by limited slopes."""
+def _slopes(q: Array, walls: str, axis: int, mirrored: float) -> tuple[Array, Array]:
+    """A field in ``n + 2`` cells along an axis, one beyond either end, and half its limited difference across each."""
     n = q.shape[axis]
     width = [(2, 2) if a == axis else (0, 0) for a in range(2)]
     if walls == "reflecting":
@@ -165,8 +211,7 @@ def _sides(q: Array, walls: str, axis: int, mirrored: float) -> tuple[Array, Arr
         padded = jnp.pad(q, width, mode="edge")
     difference = _part(padded, 1, n + 3, axis) - _part(padded, 0, n + 3, axis)
     half = 0.5 * _monotonised_central(_part(difference, 0, n + 2, axis), _part(difference, 1, n + 2, axis))
-    middle = _part(padded, 1, n + 2, axis)
-    return _part(middle + half, 0, n + 1, axis), _part(middle - half, 1, n + 1, axis)
+    return _part(padded, 1, n + 2, axis), half
 
 
 def _part(a: Array, start: int, count: int, axis: int) -> Array:
