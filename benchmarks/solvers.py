@@ -122,7 +122,7 @@ def reaction_diffusion_problem(pool: Any) -> Problem:
         reference = np.asarray(jax.jit(jax.vmap(fine))(starts(128)[:FEW].astype(float)))
     entries = []
     for n in (24, 26, 28, 32, 40, 48, 64):
-        for steps in (40, 45, 50, 60, 70, 100, 200):
+        for steps in (38, 40, 50, 60, 70, 100, 200):
             for order in (2, 4):
                 step = coarse(reaction_diffusion.make_step(dt=t, substeps=steps, order=order, **parameters))
                 entries.append(Entry("ccm_jax", f"{n}, {steps} steps, order {order}", batched(step, starts(n))))
@@ -153,9 +153,10 @@ def dam_problem(pool: Any) -> Problem:
     else:
         reference = np.concatenate([batched(ours(finest, 0.45, "runge-kutta"), starts(finest)[i : i + 1])() for i in range(FEW)])
     entries = [
-        Entry("ccm_jax", f"{n}, {scheme}, Courant number {cfl}", batched(ours(n, cfl, scheme), starts(n)))
+        Entry("ccm_jax", f"{n}, {scheme}, Courant number at most {cfl}", batched(ours(n, cfl, scheme), starts(n)))
         for n in (32, 64, 96, 128, 192)
-        for scheme, cfl in (("runge-kutta", 0.5), ("splitting", 0.8), ("splitting", 1.0))
+        # Of the bound on the speed, which a round dam stays a seventh below: 1.1 is less than one.
+        for scheme, cfl in (("runge-kutta", 0.5), ("splitting", 0.8), ("splitting", 1.0), ("splitting", 1.1))
     ]
     if solver_peers.has_pyclaw():
         entries += [

@@ -54,8 +54,7 @@ def substeps_needed(
 ) -> int:
     """Steps within ``dt`` that keep ``speed * step / cell`` below ``cfl``, by default the most that the scheme bears."""
     most = {"runge-kutta": MAX_CFL, "splitting": MAX_CFL_SPLITTING}[scheme]
-    count = max(1, math.ceil(dt * speed / ((cfl or most) * cell) - 1e-9))
-    return count + count % 2 if scheme == "splitting" else count
+    return max(1, math.ceil(dt * speed / ((cfl or most) * cell) - 1e-9))
 
 
 def cfl_number(states: Array, *, dt: float, substeps: int, gravity: float | Array, length: float = 5.0) -> Array:
@@ -117,11 +116,11 @@ def make_step(
         gravity: length / time^2; may be traced.
         length: extent of the first axis; cells are square.
         walls: ``"outflow"``, waves leave; or ``"reflecting"``.
-        scheme: ``"runge-kutta"`` or ``"splitting"``, see above; the latter needs an even number of substeps.
+        scheme: ``"runge-kutta"`` or ``"splitting"``, see above; the latter is of first order if ``substeps`` is 1.
 
     Raises:
-        ValueError: for a gravity that is not positive, a non-positive ``dt``, fewer than one substep, an odd number of
-            them where it must be even, or unknown walls or schemes.
+        ValueError: for a gravity that is not positive, a non-positive ``dt``, fewer than one substep, or unknown walls
+            or schemes.
 
     Example:
         >>> step = make_step(dt=0.05, substeps=2)
@@ -135,8 +134,6 @@ def make_step(
         raise ValueError(f"shallow_water.make_step: walls is {walls!r}, expected one of {WALLS}.")
     if scheme not in SCHEMES:
         raise ValueError(f"shallow_water.make_step: scheme is {scheme!r}, expected one of {SCHEMES}.")
-    if scheme == "splitting" and substeps % 2:
-        raise ValueError(f"shallow_water.make_step: substeps is {substeps}, expected an even number for splitting.")
 
     def step(state: Array) -> Array:
         check_state("shallow_water", state, ("H", "W"), 3)
@@ -148,14 +145,18 @@ def make_step(
             twice = tuple(a + ratio * b for a, b in zip(once, _inflow(once, g, walls), strict=True))
             return tuple(0.5 * (a + b) for a, b in zip(q, twice, strict=True)), None
 
-        def sweeps(q: Fields, _: None) -> tuple[Fields, None]:
-            for axis in (0, 1, 1, 0):
+        def sweeps(q: Fields, axes: tuple[int, ...]) -> Fields:
+            for axis in axes:
                 q = _sweep(q, g, walls, ratio, axis)
-            return q, None
+            return q
 
         # Three fields, not one array: XLA joins and cuts arrays element by element, which costs a quarter of the time.
-        body, length_ = (heun, substeps) if scheme == "runge-kutta" else (sweeps, substeps // 2)
-        q, _ = jax.lax.scan(body, tuple(state[..., i] for i in range(3)), None, length=length_)
+        q: Fields = tuple(state[..., i] for i in range(3))
+        if scheme == "runge-kutta":
+            q, _ = jax.lax.scan(heun, q, None, length=substeps)
+        else:
+            q, _ = jax.lax.scan(lambda q, _: (sweeps(q, (0, 1, 1, 0)), None), q, None, length=substeps // 2)
+            q = sweeps(q, (0, 1)) if substeps % 2 else q
         return jnp.stack(q, axis=-1)
 
     return jax.jit(step)  # else each call would compile its scan anew
