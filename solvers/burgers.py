@@ -49,7 +49,6 @@ def make_step(
         line = periodic_line(state.shape[0], length, state.dtype)
         linear = -jnp.asarray(viscosity, state.dtype) * line.wavenumbers**2
         scheme = etdrk_coefficients(linear, dt / substeps, order=order)
-        modes = integrate(scheme, line.transport, line.to_modes(state[:, 0]), substeps, unroll=5)
-        return line.to_field(modes)[:, None]
+        return line.to_field(integrate(scheme, line.transport, line.to_modes(state[:, 0]), substeps))[:, None]
 
     return jax.jit(step)  # else each call would compile its scan anew

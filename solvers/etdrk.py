@@ -64,12 +64,9 @@ def etdrk_coefficients(linear: Array, dt: float, *, order: int = 4, points: int 
     return ETDRK(jnp.exp(z), jnp.exp(z / 2), tuple(dt / count * total for total in totals))
 
 
-def integrate(scheme: ETDRK, nonlinear: Callable[[Array], Array], c: Array, steps: int, *, unroll: int = 1) -> Array:
-    """``steps`` applications of :func:`etdrk_step`, in one scan, so that reverse mode works.
-
-    Where a step takes microseconds, going round the loop costs a few per cent of it: ``unroll`` does several at once.
-    """
-    return jax.lax.scan(lambda c, _: (etdrk_step(scheme, nonlinear, c), None), c, None, length=steps, unroll=unroll)[0]
+def integrate(scheme: ETDRK, nonlinear: Callable[[Array], Array], c: Array, steps: int) -> Array:
+    """``steps`` applications of :func:`etdrk_step`, in one scan, so that reverse mode works."""
+    return jax.lax.scan(lambda c, _: (etdrk_step(scheme, nonlinear, c), None), c, None, length=steps)[0]
 
 
 def etdrk_step(scheme: ETDRK, nonlinear: Callable[[Array], Array], c: Array) -> Array:

@@ -111,7 +111,9 @@ class Line(NamedTuple):
 def periodic_line(n: int, length: float, dtype: jnp.dtype) -> Line:
     """A periodic interval of ``n`` points: real cosines and sines up to ``MATRIX_LINE`` points, beyond it by FFT.
 
-    With real coefficients a transform is one real product, and the derivative goes into the one that leads back.
+    With real coefficients a transform is a real product, and the derivative goes into the one that leads back. The
+    even and the odd part of ``u`` are known from half the points, and so are those of its square, ``e^2 + o^2`` and
+    ``2 e o``: half the work.
     """
     m = dealiased_modes(n)
     k = fourier_wavenumbers([m], length)[0][0]
@@ -126,14 +128,26 @@ def periodic_line(n: int, length: float, dtype: jnp.dtype) -> Line:
 
         return Line(waves, to_modes, to_field, lambda c: -0.5j * waves * to_modes(to_field(c) ** 2))
     synthesis, analysis = _real_waves(n, m, mirror=True), _real_waves(n, m, mean=True)  # rows: cosines, then sines
-    cos, sin = np.split(analysis, 2)
-    slope = -0.5 * np.concatenate([k[:, None] * sin, -k[:, None] * cos])
+    half = n // 2 + 1
+    mirrored = np.full(half, 2.0)
+    mirrored[0] = 1.0
+    if n % 2 == 0:
+        mirrored[-1] = 1.0
+    (even, odd), (means, sines) = (np.split(waves[:, :half], 2) for waves in (synthesis, analysis))
 
     def product(matrix: np.ndarray) -> Callable[[Array], Array]:
-        return lambda x: jnp.dot(x, jnp.asarray(matrix.T, dtype), precision=_HIGHEST)
+        return lambda x: jnp.dot(x, jnp.asarray(matrix, dtype), precision=_HIGHEST)
 
-    back, derived = product(synthesis.T), product(slope)
-    return Line(jnp.asarray(np.concatenate([k, k]), dtype), product(analysis), back, lambda c: derived(back(c) ** 2))
+    to_even, to_odd = product(even), product(odd)
+    slope = 0.5 * k[:, None] * mirrored
+    from_odd, from_even = product((-slope * sines).T), product((slope * means).T)
+
+    def transport(c: Array) -> Array:
+        e, o = to_even(c[: m + 1]), to_odd(c[m + 1 :])
+        return jnp.concatenate([from_odd(2 * e * o), from_even(e * e + o * o)])
+
+    waves = jnp.asarray(np.concatenate([k, k]), dtype)
+    return Line(waves, product(analysis.T), product(synthesis), transport)
 
 
 def to_fourier(u: Array, modes: Sequence[int]) -> Array:
