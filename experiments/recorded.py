@@ -58,6 +58,12 @@ def _close(a: float, b: float, fraction: float) -> bool:
     return abs(a - b) <= fraction * max(abs(a), abs(b))
 
 
+@functools.lru_cache(maxsize=1)
+def _opened(path: str, _identity: str) -> list[Recording]:
+    """The files, described once: a file of a thousand samples has as many attributes to read."""
+    return open_recordings(path)
+
+
 def samples_of(config: ConfigDict, value: float, count: int, purpose: str) -> list[tuple[Recording, int]]:
     """The samples of a regime that a purpose takes.
 
@@ -67,7 +73,7 @@ def samples_of(config: ConfigDict, value: float, count: int, purpose: str) -> li
     try:
         found = [
             (recording, int(i))
-            for recording in open_recordings(config.data.path)
+            for recording in _opened(config.data.path, str(identity(config)))
             for i in np.flatnonzero([_same(v, value) for v in common_parameter(recording, config.axis.parameters[0])])
         ]
     except ValueError as error:

@@ -47,8 +47,8 @@ def make_step(
     def step(state: Array) -> Array:
         check_state("burgers", state, ("N",), 1)
         line = periodic_line(state.shape[0], length, state.dtype)
-        linear = -jnp.asarray(viscosity, state.dtype) * line.wavenumbers**2
-        scheme = etdrk_coefficients(linear, dt / substeps, order=order)
+        linear = -viscosity * line.wavenumbers**2
+        scheme = etdrk_coefficients(linear, dt / substeps, order=order, dtype=state.dtype)
         return line.to_field(integrate(scheme, line.transport, line.to_modes(state[:, 0]), substeps))[:, None]
 
     return jax.jit(step)  # else each call would compile its scan anew

@@ -6,7 +6,7 @@ For ``c_t = L c + N(c)`` with ``L`` diagonal in some basis. Reference: Cox & Mat
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,45 +23,55 @@ class ETDRK(NamedTuple):
     weights: tuple[Array, ...]
 
 
-def etdrk_coefficients(linear: Array, dt: float, *, order: int = 4, points: int = 16) -> ETDRK:
+def etdrk_coefficients(
+    linear: Array | np.ndarray, dt: float, *, order: int = 4, points: int = 16, dtype: Any = None
+) -> ETDRK:
     """Stable coefficients of ETDRK2 or ETDRK4 for a diagonal linear operator, real (diffusion) or complex (dispersion).
 
     The functions ``phi_k(z)`` lose all digits to cancellation near ``z = 0``; Kassam & Trefethen's mean
     over a circle around ``z = h L`` does not (in single precision it keeps about four digits). ``linear`` may be
-    traced, so a physical parameter may be, too.
+    traced, so a physical parameter may be, too. Of a numpy array the coefficients are known, in double precision,
+    before anything runs.
 
     Args:
         linear: eigenvalues of ``L``, any shape that broadcasts against the coefficients, in 1/time.
         dt: step size, in time.
         order: 2 or 4.
         points: points on half the circle.
+        dtype: of the coefficients; that of ``linear`` if None.
 
     Raises:
         ValueError: if ``order`` is neither 2 nor 4.
     """
     if order not in (2, 4):
         raise ValueError(f"etdrk_coefficients: order is {order!r}, expected 2 or 4.")
-    z = dt * jnp.asarray(linear)
-    real = not jnp.iscomplexobj(z)
+    known = isinstance(linear, np.ndarray)
+    xp: Any = np if known else jnp
+    z = dt * linear if known else dt * jnp.asarray(linear)
+    real = not xp.iscomplexobj(z)
     # For a real L the lower half of the circle is the mirror image of the upper one.
     count = points if real else 2 * points
     circle = np.exp(1j * np.pi * (np.arange(count) + 0.5) / points)
 
-    def functions(r: Array) -> tuple[Array, ...]:
-        e = jnp.exp(r)
+    def functions(r: Any) -> tuple[Any, ...]:
+        e = xp.exp(r)
         if order == 2:
             return (e - 1) / r, (e - 1 - r) / r**2
-        half, first = (jnp.exp(r / 2) - 1) / r, (-4 - r + e * (4 - 3 * r + r**2)) / r**3
+        half, first = (xp.exp(r / 2) - 1) / r, (-4 - r + e * (4 - 3 * r + r**2)) / r**3
         return half, first, 2 * (2 + r + e * (r - 2)) / r**3, (-4 - 3 * r - r**2 + e * (4 - r)) / r**3
 
-    def add(totals: tuple[Array, ...], point: Array) -> tuple[tuple[Array, ...], None]:
+    def add(totals: tuple[Any, ...], point: Any) -> tuple[tuple[Any, ...], None]:
         values = functions(z + point)
         return tuple(t + (v.real if real else v) for t, v in zip(totals, values, strict=True)), None
 
-    dtype = jnp.result_type(z.dtype, jnp.complex64)
-    start = (jnp.zeros_like(z),) * (2 if order == 2 else 4)
-    totals, _ = jax.lax.scan(add, start, jnp.asarray(circle, dtype))
-    return ETDRK(jnp.exp(z), jnp.exp(z / 2), tuple(dt / count * total for total in totals))
+    totals: tuple[Any, ...] = (xp.zeros_like(z),) * (2 if order == 2 else 4)
+    if known:
+        for point in circle:
+            totals, _ = add(totals, point)
+    else:
+        totals, _ = jax.lax.scan(add, totals, jnp.asarray(circle, jnp.result_type(z.dtype, jnp.complex64)))
+    found = ETDRK(xp.exp(z), xp.exp(z / 2), tuple(dt / count * total for total in totals))
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype), found)
 
 
 def integrate(scheme: ETDRK, nonlinear: Callable[[Array], Array], c: Array, steps: int) -> Array:

@@ -55,9 +55,8 @@ def make_step(
     def step(state: Array) -> Array:
         check_state("kuramoto_sivashinsky", state, ("N",), 1)
         line = periodic_line(state.shape[0], length, state.dtype)
-        feed, damp = (jnp.asarray(value, state.dtype) for value in (instability, hyperviscosity))
-        linear = feed * line.wavenumbers**2 - damp * line.wavenumbers**4
-        scheme = etdrk_coefficients(linear, dt / substeps, order=order)
+        linear = instability * line.wavenumbers**2 - hyperviscosity * line.wavenumbers**4
+        scheme = etdrk_coefficients(linear, dt / substeps, order=order, dtype=state.dtype)
         return line.to_field(integrate(scheme, line.transport, line.to_modes(state[:, 0]), substeps))[:, None]
 
     return jax.jit(step)  # else each call would compile its scan anew

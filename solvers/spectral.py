@@ -96,13 +96,13 @@ class Line(NamedTuple):
     """A periodic interval for equations ``u_t + (u^2 / 2)_x = L u``, with the 2/3 rule.
 
     Attributes:
-        wavenumbers: of the coefficients, each as often as it appears among them.
+        wavenumbers: of the coefficients, each as often as it appears among them, in double precision.
         to_modes: field ``[N]`` -> coefficients.
         to_field: coefficients -> field ``[N]``.
         transport: coefficients of ``u`` -> those of ``-(u^2 / 2)_x``.
     """
 
-    wavenumbers: Array
+    wavenumbers: np.ndarray
     to_modes: Callable[[Array], Array]
     to_field: Callable[[Array], Array]
     transport: Callable[[Array], Array]
@@ -126,7 +126,7 @@ def periodic_line(n: int, length: float, dtype: jnp.dtype) -> Line:
         def to_field(c: Array) -> Array:
             return jnp.fft.irfft(c, n=n, norm="forward")
 
-        return Line(waves, to_modes, to_field, lambda c: -0.5j * waves * to_modes(to_field(c) ** 2))
+        return Line(k, to_modes, to_field, lambda c: -0.5j * waves * to_modes(to_field(c) ** 2))
     synthesis, analysis = _real_waves(n, m, mirror=True), _real_waves(n, m, mean=True)  # rows: cosines, then sines
     half = n // 2 + 1
     mirrored = np.full(half, 2.0)
@@ -146,8 +146,7 @@ def periodic_line(n: int, length: float, dtype: jnp.dtype) -> Line:
         e, o = to_even(c[: m + 1]), to_odd(c[m + 1 :])
         return jnp.concatenate([from_odd(2 * e * o), from_even(e * e + o * o)])
 
-    waves = jnp.asarray(np.concatenate([k, k]), dtype)
-    return Line(waves, product(analysis.T), product(synthesis), transport)
+    return Line(np.concatenate([k, k]), product(analysis.T), product(synthesis), transport)
 
 
 def to_fourier(u: Array, modes: Sequence[int]) -> Array:
