@@ -20,6 +20,4 @@ def get_config(size: str = "") -> ConfigDict:
     c.regimes.support = (2.5e-3, 3.75e-3, 5e-3, 6.25e-3, 7.5e-3)
     c.regimes.validation = (1.875e-3, 3.125e-3, 4.375e-3, 5.625e-3, 6.875e-3, 8.125e-3)
     c.regimes.test = (1.25e-3, 2.5e-3, 3.75e-3, 5e-3, 6.25e-3, 7.5e-3, 8.75e-3, 10e-3)
-    if size == "":
-        c.train.steps = 4000  # a run keeps within five minutes
     return c

@@ -21,6 +21,4 @@ def get_config(size: str = "") -> ConfigDict:
     c.regimes.support = (0.5, 0.75, 1.0, 1.25, 1.5)
     c.regimes.validation = (0.375, 0.625, 0.875, 1.125, 1.375, 1.625)
     c.regimes.test = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-    if size == "":
-        c.train.steps = 4000  # a run keeps within five minutes
     return c
