@@ -151,7 +151,9 @@ def dam_problem(pool: Any) -> Problem:
     if solver_peers.has_pyclaw():  # theirs, so that the errors do not flatter us
         reference = in_processes(pool, solver_peers.pyclaw_dam, np.asarray(starts(finest)), t, stored)()
     else:
-        reference = np.concatenate([batched(ours(finest, 0.45, "runge-kutta"), starts(finest)[i : i + 1])() for i in range(FEW)])
+        reference = np.concatenate(
+            [batched(ours(finest, 0.45, "runge-kutta"), starts(finest)[i : i + 1])() for i in range(FEW)]
+        )
     entries = [
         Entry("ccm_jax", f"{n}, {scheme}, Courant number at most {cfl}", batched(ours(n, cfl, scheme), starts(n)))
         for n in (32, 64, 96, 128, 192)

@@ -33,12 +33,41 @@ def init_state(params: Params, optimizer: optax.GradientTransformation) -> Train
     return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
 
 
+class ScheduledState(NamedTuple):
+    """The state of Adam, and of its learning rate: a cosine from ``peak`` to 0 over ``steps`` after ``warmup`` steps."""
+
+    adam: optax.OptState
+    peak: Array
+    steps: Array
+    warmup: Array
+
+
+_ADAM = optax.scale_by_adam()
+
+
 def make_optimizer(learning_rate: float, steps: int, *, warmup: float = 0.05) -> optax.GradientTransformation:
-    """Adam under a cosine from ``learning_rate`` to 0 over ``steps``, after a linear warm-up (a fraction of them)."""
-    schedule = optax.warmup_cosine_decay_schedule(
-        learning_rate / 10, learning_rate, int(warmup * steps), max(steps, int(warmup * steps) + 1)
-    )
-    return optax.adam(schedule)
+    """Adam under a cosine from ``learning_rate`` to 0 over ``steps``, after a linear warm-up (a fraction of them).
+
+    The schedule's numbers are part of the state, so that trainings of other lengths and rates share a program.
+    """
+    rise = int(warmup * steps)
+
+    def init(params: Params) -> ScheduledState:
+        peak, total, up = jnp.float32(learning_rate), jnp.int32(max(steps, rise + 1)), jnp.int32(rise)
+        return ScheduledState(_ADAM.init(params), peak, total, up)
+
+    return optax.GradientTransformation(init, _scheduled_adam)  # type: ignore[arg-type]
+
+
+def _scheduled_adam(
+    gradient: Params, state: ScheduledState, params: Params | None = None
+) -> tuple[Params, ScheduledState]:
+    done = state.adam.count  # type: ignore[attr-defined]
+    rising = 0.1 + 0.9 * done / jnp.maximum(state.warmup, 1)
+    share = jnp.clip((done - state.warmup) / (state.steps - state.warmup), 0.0, 1.0)
+    rate = state.peak * jnp.where(done < state.warmup, rising, 0.5 * (1 + jnp.cos(jnp.pi * share)))
+    direction, adam = _ADAM.update(gradient, state.adam, params)
+    return jax.tree.map(lambda x: (-rate).astype(x.dtype) * x, direction), state._replace(adam=adam)
 
 
 def make_loss(apply: Apply, *, history: int = 1, unroll: int = 1) -> Loss:
@@ -82,8 +111,12 @@ def train_step(
     state: TrainState, frames: Array, *, loss_fn: Loss, optimizer: optax.GradientTransformation
 ) -> tuple[TrainState, Array]:
     """One update; returns the new state and the loss before it."""
+    return _step(state, frames, loss_fn, optimizer.update)
+
+
+def _step(state: TrainState, frames: Array, loss_fn: Loss, update: Any) -> tuple[TrainState, Array]:
     loss, gradient = jax.value_and_grad(loss_fn)(state.params, frames)
-    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    updates, opt_state = update(gradient, state.opt_state, state.params)
     return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1), loss
 
 
@@ -106,7 +139,6 @@ def batch_order(seed: int, first: int, steps: int, count: int, batch_size: int) 
     return rows[start : start + steps].astype(np.int32)
 
 
-@functools.partial(jax.jit, static_argnames=("loss_fn", "optimizer", "frames", "corrupt"), donate_argnames="state")
 def train_chunk(
     state: TrainState,
     trajectories: Array,
@@ -134,6 +166,21 @@ def train_chunk(
     Returns:
         The new state, and the loss of every step.
     """
+    # What an optimizer starts from is in the state: only how it goes on is part of the program.
+    return _chunk(state, trajectories, order, seed, loss_fn, optimizer.update, frames, corrupt)
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7), donate_argnums=0)
+def _chunk(
+    state: TrainState,
+    trajectories: Array,
+    order: Array,
+    seed: int,
+    loss_fn: Loss,
+    update: Any,
+    frames: int,
+    corrupt: Corruption | None,
+) -> tuple[TrainState, Array]:
     starts = trajectories.shape[1] - frames + 1
     flat = trajectories.reshape(-1, *trajectories.shape[2:])
 
@@ -142,6 +189,6 @@ def train_chunk(
         batch = flat[first[:, None] + jnp.arange(frames)[None, :]]
         if corrupt is not None:
             batch = corrupt(jax.random.fold_in(jax.random.key(seed), state.step), batch)
-        return train_step(state, batch, loss_fn=loss_fn, optimizer=optimizer)
+        return _step(state, batch, loss_fn, update)
 
     return jax.lax.scan(body, state, order)

@@ -48,8 +48,8 @@ def open_weights(path: Path_) -> Weights:
     if path.is_dir():
         from ccm_jax import checkpoint  # Orbax is slow to import
 
-        tree, metadata = checkpoint.load_any(path)
-        return Weights(path, "orbax", flatten(tree), metadata, tree)
+        tree, facts = checkpoint.load_any(path)
+        return Weights(path, "orbax", flatten(tree), facts, tree)
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             numpy_file = all(name.endswith(".npy") for name in archive.namelist())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from ccm_jax import Readout
+from ccm_jax import Chart, Readout
 from ccm_jax.coordinate_map import CoordinateMap
 from experiments import data
 from experiments.family import Family, bank_of, best_coordinate, mean_error, plane_of, sweep_errors
@@ -23,6 +24,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 SKIPS = (0, 1, 2, 3)  # observed frames that the prefix leaves out of its score
 HARM = 0.005  # by how much a validation regime may end above the anchor
+TOGETHER = 8  # candidates in one call
 REACH = 2.0  # widths beyond the validation regimes
 PULLS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 100.0)  # the last leaves an anchor only if that diverges
 
@@ -48,14 +50,16 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
     with bar("calibration", len(validation)) as advance:
         for value, trajectories in zip(config.regimes.validation, validation, strict=True):
             x = jnp.asarray(trajectories)
-            future = sweep_errors(config, family, plane, candidates, x).mean(axis=-1)  # [n, N]
+            observed = errors_of_prefix(config, family, plane, candidates, x)
+            where = {choice: places(chosen(config, candidates, observed, choice)) for choice in ratios}
+            wanted = np.unique(np.concatenate([[0], line, *where.values()]))
+            future = some_errors(config, family, plane, candidates, wanted, x)
             sweep = [mean_error(e) for e in future[line]]
             s.append(data.coordinate_of(config, value))
             best.append(best_coordinate(bank, sweep))
             sweeps.append(sweep)
-            observed = errors_of_prefix(config, family, plane, candidates, x)
             for choice, listed in ratios.items():
-                listed.append(over_anchor(future, chosen(config, candidates, observed, choice)))
+                listed.append(over_anchor(future, where[choice]))
             advance(1, f"at {value:g}")
     scores = {kind: leave_one_out(np.array(s), np.array(best), how) for kind, how in KINDS.items()}
     kind = min(scores, key=lambda k: scores[k])
@@ -75,13 +79,31 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
     }
 
 
-def over_anchor(future: np.ndarray, readout: Readout) -> float:
-    """Error of a readout, not refined, on a regime over the anchor's, from the errors ``[n, N]`` of all candidates.
+def places(readout: Readout) -> np.ndarray:
+    """Which candidate each trajectory has, ``[N]``, or ``[1]`` if they have one together."""
+    same = np.asarray(readout.candidates == readout.coordinate[:, None]).all(axis=-1)  # [N, n]
+    return same.argmax(axis=1)
+
+
+def some_errors(
+    config: ConfigDict, family: Family, plane: Chart, candidates: np.ndarray, wanted: np.ndarray, x: jax.Array
+) -> np.ndarray:
+    """Future errors ``[n, N]`` of the candidates at ``wanted``; NaN for the others, which nobody chose."""
+    future = np.full((len(candidates), len(x)), np.nan, np.float32)
+    for i in range(0, len(wanted), TOGETHER):
+        group = wanted[i : i + TOGETHER]
+        # The last one again, so that all groups are one compiled shape.
+        padded = np.concatenate([group, np.repeat(group[-1:], TOGETHER - len(group))])
+        future[group] = sweep_errors(config, family, plane, candidates[padded], x).mean(axis=-1)[: len(group)]
+    return future
+
+
+def over_anchor(future: np.ndarray, where: np.ndarray) -> float:
+    """Error of a choice, not refined, on a regime over the anchor's, from the errors ``[n, N]`` of the candidates.
 
     An anchor that diverges is beaten by whatever does not; what diverges beats nothing.
     """
-    same = np.asarray(readout.candidates == readout.coordinate[:, None]).all(axis=-1)  # [N, n], or [1, n] if pooled
-    where = np.broadcast_to(np.asarray(same.argmax(axis=1)), future.shape[1:])
+    where = np.broadcast_to(where, future.shape[1:])
     kept, stayed = mean_error(future[where, np.arange(future.shape[1])]), mean_error(future[0])
     return float("inf") if not np.isfinite(kept) else kept / stayed if np.isfinite(stayed) else 0.0
 

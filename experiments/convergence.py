@@ -16,7 +16,6 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from ccm_jax.evaluate import future_error
-from ccm_jax.normalize import normalized
 from ccm_jax.rollout import make_rollout
 from experiments import command, data, stages
 from experiments.family import mean_error
@@ -33,7 +32,7 @@ def anchor_errors(run: Run) -> tuple[dict[str, float], float]:
     support = stages.support_data(run)
     validation = stages.validation_data(run)
     first = stages.anchor(run, support)
-    apply = normalized(stages.model_of(config).apply, stages.load_normalization(first))
+    _, apply = stages.normalized_model(run, first)
     rollout_fn, params = make_rollout(apply), stages.load_params(first, "anchor")
     shape = {"history": config.model.history, "prefix": config.calibration.frames}
     errors = {

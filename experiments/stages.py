@@ -6,6 +6,8 @@ the settings and inputs that it names, so an override redoes only what it touche
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -165,11 +167,9 @@ def anchor(run: Run, support: Stage) -> Stage:
     def build(work: Path) -> dict[str, float]:
         x = load_trajectories(support)
         normalization = fit_normalization(jnp.asarray(x))
-        model = model_of(config)
         window = jnp.zeros((1, config.model.history, *x.shape[-3:]))
-        start = model.init(jax.random.fold_in(jax.random.key(config.seed), 0), window)
-        apply = normalized(model.apply, normalization)
-        return _fit(run, "anchor", apply, start, x, ANCHOR, work, normalization)
+        start = model_of(config).init(jax.random.fold_in(jax.random.key(config.seed), 0), window)
+        return _fit(run, "anchor", physical_model(config, normalization), start, x, ANCHOR, work, normalization)
 
     stage = run_stage(
         run.root, "anchor", settings_of(config, "model", "train", "seed"), (support,), build, version=VERSIONS["train"]
@@ -205,7 +205,7 @@ def experts(run: Run, stage_name: str, regimes: Stage, first: Stage, orders: dic
         x, start = load_trajectories(regimes), load_params(first, "anchor")
         normalization, apply = normalized_model(run, first)
         facts = [
-            _fit(run, name, apply, start, x[i], order, work, normalization, steps)
+            _fit(run, name, apply, start, x, order, work, normalization, steps, part=i)
             for i, (name, order) in enumerate(orders.items())
         ]
         return {key: sum(f[key] for f in facts) for key in facts[0]}
@@ -218,7 +218,24 @@ def experts(run: Run, stage_name: str, regimes: Stage, first: Stage, orders: dic
 def normalized_model(run: Run, first: Stage) -> tuple[Normalization, Apply]:
     """The anchor's normalisation, and the model in physical units."""
     normalization = load_normalization(first)
-    return normalization, normalized(model_of(run.config).apply, normalization)
+    return normalization, physical_model(run.config, normalization)
+
+
+def physical_model(config: ConfigDict, normalization: Normalization) -> Apply:
+    """The model in physical units; the same object for the same model, so that all stages share what was compiled."""
+    mean, std = (tuple(np.asarray(x).tolist()) for x in normalization)
+    return _physical(config.model.to_json(), len(stored_channels(config)), mean, std)
+
+
+@functools.lru_cache(maxsize=8)
+def _physical(model: str, channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Apply:
+    said = json.loads(model)
+    args = {key: tuple(value) if isinstance(value, list) else value for key, value in said["args"].items()}
+    made = make_model(said["name"], out_channels=channels, **args)
+    return normalized(made.apply, Normalization(jnp.asarray(mean), jnp.asarray(std)))
+
+
+_rollout_of = functools.lru_cache(maxsize=8)(make_rollout)
 
 
 def _fit(
@@ -231,6 +248,7 @@ def _fit(
     work: Path,
     normalization: Normalization,
     steps: int | None = None,
+    part: int | None = None,
 ) -> dict[str, float]:
     config = run.config
     settings = config.train if steps is None else config.finetune
@@ -251,6 +269,7 @@ def _fit(
         seed=10 * config.seed + order + (0 if steps is None else 1000 * config.finetune.seed),
         work=work,
         metadata=metadata,
+        part=part,
     )
 
 
@@ -275,7 +294,7 @@ def load_family(run: Run, first: Stage, experts: Stage) -> Family:
     """Anchor, experts, and the model that they are weights of."""
     _, apply = normalized_model(run, first)
     weights = (load_params(first, "anchor"), load_params(experts, "low"), load_params(experts, "high"))
-    return Family(*weights, make_rollout(apply), run.config.model.history, mesh())
+    return Family(*weights, _rollout_of(apply), run.config.model.history, mesh())
 
 
 def calibration(run: Run, validation: Stage, first: Stage, experts: Stage) -> Stage:

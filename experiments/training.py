@@ -40,6 +40,7 @@ def fit(
     seed: int,
     work: Path,
     metadata: dict[str, Any],
+    part: int | None = None,
 ) -> dict[str, float]:
     """Trains from ``start`` and leaves the weights and every loss in ``work / name``, going on where a kill left off.
 
@@ -54,6 +55,7 @@ def fit(
         seed: of the batch order and of the noise.
         work: folder of the stage.
         metadata: goes beside the weights.
+        part: trains on ``trajectories[part]`` alone, by the program that trains on all of them.
 
     Returns:
         Facts for the record: the final loss, and ``seconds_before``, the time that killed runs had spent.
@@ -70,7 +72,8 @@ def fit(
     devices = mesh()
     x = place(trajectories.reshape(-1, *trajectories.shape[-4:]), devices)
     cut = batch_axes(devices, settings.batch_size)
-    count = x.shape[0] * (x.shape[1] - history - settings.unroll + 1)
+    count = x.shape[0] * (x.shape[1] - history - settings.unroll + 1) // (1 if part is None else len(trajectories))
+    first_sample = count * (part or 0)
 
     # A copy, because chunks reuse the memory of the state that they are given.
     state = init_state(jax.tree.map(jnp.copy, start), optimizer)
@@ -81,6 +84,7 @@ def fit(
         while len(losses) < steps:
             first = len(losses)
             order = batch_order(seed, first, min(settings.chunk, steps - first), count, settings.batch_size)
+            order += first_sample
             state, new = train_chunk(state, x, place(order, devices, None, cut), seed=seed, **how)
             losses = np.concatenate([losses, np.asarray(new)])
             if not np.isfinite(losses).all():

@@ -12,11 +12,13 @@ import warnings
 from pathlib import Path
 
 import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ccm_jax import checkpoint
-from experiments import configs, store
+from experiments import configs, store, training
 from experiments.calibration import PULLS, SKIPS, choose_evidence
 from experiments.checks import check_config
 from experiments.configs import rd_ood
@@ -289,3 +291,20 @@ def test_the_worst_regime_of_the_prefix_is_reported(finished: Path) -> None:
 
 def test_divergence_is_written_as_null() -> None:
     assert store.finite({"a": [1.0, float("inf"), float("nan")], "b": "x"}) == {"a": [1.0, None, None], "b": "x"}
+
+
+def test_an_expert_on_a_part_of_the_data_is_one_on_that_part_alone(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((2, 3, 4, 4, 4, 1)).astype(np.float32)
+    settings = rd_ood.get_config("smoke").finetune
+    settings.batch_size = 4
+    how = {"history": 1, "steps": 6, "seed": 5, "metadata": {}}
+    start = {"gain": jnp.ones(1), "shift": jnp.zeros(1)}
+
+    def model(params: dict[str, jax.Array], window: jax.Array) -> jax.Array:
+        return window[:, -1] * params["gain"][None, None, None] + params["shift"][None, None, None]
+
+    training.fit("part", model, start, x, settings, work=tmp_path, part=1, **how)
+    training.fit("alone", model, start, x[1], settings, work=tmp_path, **how)
+    part, alone = (checkpoint.load(tmp_path / name) for name in ("part", "alone"))
+    np.testing.assert_allclose(part["gain"], alone["gain"], rtol=1e-6)
+    assert part["gain"] != start["gain"]

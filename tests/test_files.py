@@ -99,7 +99,9 @@ def test_lengths_tell_the_order_of_axes(tmp_path: Path) -> None:
             data = np.swapaxes(file[name][()], 2, 3)
             del file[name]
             file[name] = data
-    with pytest.raises(ValueError, match=r"5 points along x in its data, and coordinates of 4: its axes are in another"):
+    with pytest.raises(
+        ValueError, match=r"5 points along x in its data, and coordinates of 4: its axes are in another"
+    ):
         open_recording(turned)
 
 

@@ -17,7 +17,6 @@ from experiments.configs import rd_ood
 from experiments.files import write_recording
 from experiments.stages import Run, run_all
 
-
 ROOT = Path(__file__).parent.parent
 
 

@@ -14,7 +14,6 @@ from ccm_jax.rollout import rollout
 from solvers import shallow_water
 from solvers.shallow_water import cfl_number, dam, make_step, speed_bound, substeps_needed
 
-
 both_schemes = pytest.mark.parametrize("scheme", shallow_water.SCHEMES)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from ccm_jax import train
 from ccm_jax.geometry import residual_geometry, tree_cosine, tree_norm
 from ccm_jax.normalize import Normalization, fit_normalization, normalized
 from ccm_jax.train import (
@@ -96,6 +97,30 @@ def test_the_schedule_warms_up_and_ends_at_zero() -> None:
         sizes.append(float(jnp.abs(updates["gain"])))
     assert np.argmax(sizes) in range(4, 8) and max(sizes) == pytest.approx(1e-2, rel=1e-2) and sizes[-1] < 1e-4
     assert isinstance(optimizer, optax.GradientTransformation)
+
+
+@pytest.mark.parametrize("steps", [1, 10, 100])
+def test_the_optimizer_is_optax_s_adam_under_its_warm_cosine(steps: int) -> None:
+    rise = int(0.05 * steps)
+    schedule = optax.warmup_cosine_decay_schedule(1e-3, 1e-2, rise, max(steps, rise + 1))
+    ours, theirs = make_optimizer(1e-2, steps), optax.adam(schedule)
+    params = start()
+    states = [o.init(params) for o in (ours, theirs)]
+    for i in range(steps + 3):
+        gradient = {"gain": jnp.sin(1.0 + i)}
+        (a, first), (b, second) = (o.update(gradient, s) for o, s in zip((ours, theirs), states, strict=True))
+        states = [first, second]
+        np.testing.assert_allclose(a["gain"], b["gain"], rtol=1e-4, atol=1e-9)
+
+
+def test_trainings_of_other_lengths_share_a_program() -> None:
+    x, loss_fn = trajectories(), make_loss(apply)
+    before = train._chunk._cache_size()
+    for rate, steps in ((0.05, 20), (0.01, 60)):
+        optimizer = make_optimizer(rate, steps)
+        state = init_state(start(), optimizer)
+        train_chunk(state, x, batch_order(3, 0, 10, 24, 4), loss_fn=loss_fn, optimizer=optimizer)
+    assert train._chunk._cache_size() == before + 1
 
 
 def test_a_normalised_model_sees_unit_variance_and_speaks_physical_units() -> None:

@@ -14,9 +14,9 @@ import yaml
 
 from ccm_jax.interop import dpot_from_torch, fno_from_fno2d, fno_from_neuraloperator
 from ccm_jax.models import MODELS, make_model
+from ccm_jax.names import unflatten
 from ccm_jax.normalize import Normalization, normalized
 from ccm_jax.rollout import Apply, RolloutFn, make_rollout
-from ccm_jax.names import unflatten
 from ccm_jax.weights import Weights
 from experiments.cli.recipe import as_tuple
 
