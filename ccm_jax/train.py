@@ -34,7 +34,7 @@ def init_state(params: Params, optimizer: optax.GradientTransformation) -> Train
 
 
 class ScheduledState(NamedTuple):
-    """The state of Adam, and of its learning rate: a cosine from ``peak`` to 0 over ``steps`` after ``warmup`` steps."""
+    """The state of Adam, and of its learning rate: a cosine from ``peak`` to 0 over ``steps``, after ``warmup``."""
 
     adam: optax.OptState
     peak: Array

@@ -52,7 +52,7 @@ def speed_bound(height: float, gravity: float, *, outer: float = 1.0) -> float:
 def substeps_needed(
     dt: float, cell: float, speed: float, *, cfl: float | None = None, scheme: str = "runge-kutta"
 ) -> int:
-    """Steps within ``dt`` that keep ``speed * step / cell`` below ``cfl``, by default the most that the scheme bears."""
+    """Steps within ``dt`` that keep ``speed * step / cell`` below ``cfl``; by default, what the scheme bears."""
     most = {"runge-kutta": MAX_CFL, "splitting": MAX_CFL_SPLITTING}[scheme]
     return max(1, math.ceil(dt * speed / ((cfl or most) * cell) - 1e-9))
 
