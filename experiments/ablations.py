@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from scipy.interpolate import griddata
 
 from ccm_jax.rollout import RolloutFn
-from experiments import data, stages
+from experiments import data, networks, stages
 from experiments.family import Family, bank_of, chart_of, column, mean_error, sweep_errors
 from experiments.progress import bar, finished
 from experiments.readouts import errors_of_prefix
@@ -101,7 +101,7 @@ def prefix_ablation(run: Run, done: Stages) -> Stage:
     def build(work: Path) -> None:
         config = run.config.copy_and_resolve_references()
         config.calibration.frames = FRAMES
-        family = stages.load_family(run, done.anchor, done.endpoints)
+        family = networks.load_family(run.config, done.anchor, done.endpoints)
         line, candidates = chart_of(family), np.asarray(column(bank_of(config)))
         errors: dict[str, list[np.ndarray]] = {}
         tests = stages.load_trajectories(done.test)

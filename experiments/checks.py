@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from experiments import data, recorded
-from experiments.stages import model_of
+from experiments.networks import model_of
 from experiments.systems import SYSTEMS, regime_parameters, stored_channels
 
 VALIDATION_REACH = 1.25  # validation regimes stay within this coordinate, so that far regimes stay unseen

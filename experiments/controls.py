@@ -26,7 +26,7 @@ from ccm_jax.geometry import tree_norm
 from ccm_jax.models import is_real_pair
 from ccm_jax.rollout import make_rollout
 from ccm_jax.train import make_loss
-from experiments import command, data, stages
+from experiments import command, data, networks, stages
 from experiments.family import Family, in_groups, mean_error
 from experiments.progress import bar, console, finished
 from experiments.runtime import is_writer
@@ -168,9 +168,9 @@ def controls(run: Run, done: Stages) -> tuple[tuple[Stage, Stage], Stage]:
 
     def build(work: Path) -> None:
         config = run.config
-        family = stages.load_family(run, done.anchor, done.endpoints)
-        _, apply = stages.normalized_model(run, done.anchor)
-        a, b = (stages.load_params(pair, name) for name in ("low", "high"))
+        family = networks.load_family(run.config, done.anchor, done.endpoints)
+        _, apply = networks.normalized_model(run.config, done.anchor)
+        a, b = (networks.load_params(pair, name) for name in ("low", "high"))
         ends = stages.load_trajectories(done.endpoint_data)
         fishers = [fisher(run, p, apply, ends[i]) for i, p in enumerate((family.low, family.high))]
         made = merges(family, combine(b, -1.0, a), fishers, config.seed)

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from ccm_jax.evaluate import future_error
 from ccm_jax.rollout import make_rollout
-from experiments import command, data, stages
+from experiments import command, data, networks, stages
 from experiments.family import mean_error
 from experiments.progress import console
 from experiments.stages import Run
@@ -32,8 +32,8 @@ def anchor_errors(run: Run) -> tuple[dict[str, float], float]:
     support = stages.support_data(run)
     validation = stages.validation_data(run)
     first = stages.anchor(run, support)
-    _, apply = stages.normalized_model(run, first)
-    rollout_fn, params = make_rollout(apply), stages.load_params(first, "anchor")
+    _, apply = networks.normalized_model(run.config, first)
+    rollout_fn, params = make_rollout(apply), networks.load_params(first, "anchor")
     shape = {"history": config.model.history, "prefix": config.calibration.frames}
     errors = {
         f"{value:g}": mean_error(future_error(params, rollout_fn, jnp.asarray(x), **shape))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax.evaluate import future_frames, split_future
-from experiments import stages
+from experiments import networks, stages
 from experiments.family import bank_of, chart_of, column
 from experiments.progress import finished
 from experiments.runtime import is_writer
@@ -29,7 +29,7 @@ def explorer(run: Run, done: Stages) -> Stage:
 
     def build(work: Path) -> None:
         config = run.config
-        family = stages.load_family(run, done.anchor, done.endpoints)
+        family = networks.load_family(run.config, done.anchor, done.endpoints)
         line, bank = chart_of(family), jnp.asarray(column(bank_of(config)))
         shape = {"history": family.history, "prefix": config.calibration.frames}
         tests = stages.load_trajectories(done.test)

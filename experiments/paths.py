@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from ccm_jax import merge_pytree, split_residuals
 from ccm_jax.evaluate import future_error
 from ccm_jax.geometry import tree_cosine, tree_norm, tree_vdot
-from experiments import data, stages
+from experiments import data, networks, stages
 from experiments.controls import combine
 from experiments.family import in_groups, mean_error
 from experiments.progress import bar, finished
@@ -63,8 +63,11 @@ def path(run: Run, done: Stages) -> tuple[Stage, Stage, Stage]:
     names, regimes, experts = path_experts(run, done.anchor)
 
     def build(work: Path) -> None:
-        family = stages.load_family(run, done.anchor, done.endpoints)
-        at = {s: stages.load_params(experts, name) for s, name in names.items()} | {-1.0: family.low, 1.0: family.high}
+        family = networks.load_family(run.config, done.anchor, done.endpoints)
+        at = {s: networks.load_params(experts, name) for s, name in names.items()} | {
+            -1.0: family.low,
+            1.0: family.high,
+        }
         split = split_residuals(family.anchor, family.low, family.high)
         middle, length = combine(family.anchor, 1.0, split.shared), float(tree_norm(split.direction))
         second = minus(combine(at[-1.0], 1.0, at[1.0]), combine(at[0.0], 1.0, at[0.0]))

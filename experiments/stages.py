@@ -6,8 +6,6 @@ the settings and inputs that it names, so an override redoes only what it touche
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,17 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from ccm_jax import checkpoint
-from ccm_jax.models import Model, make_model
-from ccm_jax.normalize import Normalization, fit_normalization, normalized
-from ccm_jax.rollout import Apply, make_rollout
+from ccm_jax.normalize import Normalization, fit_normalization
 from experiments import data, recorded
 from experiments.calibration import calibrate, load_map
 from experiments.evaluation import evaluate
-from experiments.family import Family
+from experiments.networks import load_family, load_params, model_of, normalized_model, physical_model
 from experiments.progress import bar, finished
 from experiments.readouts import Evidence, growth_of
-from experiments.runtime import is_writer, mesh
+from experiments.runtime import is_writer
 from experiments.store import RECORD, Stage, provenance, read_json, run_stage, write_json
 from experiments.systems import stored_channels
 from experiments.training import fit
@@ -154,12 +149,6 @@ def load_trajectories(stage: Stage) -> np.ndarray:
     return np.load(stage.path / "trajectories.npy", mmap_mode="r")
 
 
-def model_of(config: ConfigDict) -> Model:
-    """The model of a configuration, on normalised states."""
-    channels = len(stored_channels(config))
-    return make_model(config.model.name, out_channels=channels, **config.model.args.to_dict())
-
-
 def anchor(run: Run, support: Stage) -> Stage:
     """The family anchor, trained on the mixture of the support regimes, with the normalisation of its data."""
     config = run.config
@@ -182,7 +171,7 @@ def anchor_more(run: Run, support: Stage, first: Stage) -> Stage:
     steps = 2 * run.config.finetune.steps
 
     def build(work: Path) -> dict[str, float]:
-        normalization, apply = normalized_model(run, first)
+        normalization, apply = normalized_model(run.config, first)
         x, start = load_trajectories(support), load_params(first, "anchor")
         return _fit(run, "anchor_more", apply, start, x, MORE, work, normalization, steps)
 
@@ -203,7 +192,7 @@ def experts(run: Run, stage_name: str, regimes: Stage, first: Stage, orders: dic
 
     def build(work: Path) -> dict[str, float]:
         x, start = load_trajectories(regimes), load_params(first, "anchor")
-        normalization, apply = normalized_model(run, first)
+        normalization, apply = normalized_model(run.config, first)
         facts = [
             _fit(run, name, apply, start, x, order, work, normalization, steps, part=i)
             for i, (name, order) in enumerate(orders.items())
@@ -213,29 +202,6 @@ def experts(run: Run, stage_name: str, regimes: Stage, first: Stage, orders: dic
     settings = settings_of(run.config, "finetune", "seed")
     stage = run_stage(run.root, stage_name, settings, (regimes, first), build, version=VERSIONS["train"])
     return _trained(stage, steps, *orders)
-
-
-def normalized_model(run: Run, first: Stage) -> tuple[Normalization, Apply]:
-    """The anchor's normalisation, and the model in physical units."""
-    normalization = load_normalization(first)
-    return normalization, physical_model(run.config, normalization)
-
-
-def physical_model(config: ConfigDict, normalization: Normalization) -> Apply:
-    """The model in physical units; the same object for the same model, so that all stages share what was compiled."""
-    mean, std = (tuple(np.asarray(x).tolist()) for x in normalization)
-    return _physical(config.model.to_json(), len(stored_channels(config)), mean, std)
-
-
-@functools.lru_cache(maxsize=8)
-def _physical(model: str, channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Apply:
-    said = json.loads(model)
-    args = {key: tuple(value) if isinstance(value, list) else value for key, value in said["args"].items()}
-    made = make_model(said["name"], out_channels=channels, **args)
-    return normalized(made.apply, Normalization(jnp.asarray(mean), jnp.asarray(std)))
-
-
-_rollout_of = functools.lru_cache(maxsize=8)(make_rollout)
 
 
 def _fit(
@@ -279,29 +245,11 @@ def _trained(stage: Stage, steps: int, *names: str) -> Stage:
     return stage
 
 
-def load_params(stage: Stage, name: str) -> Params:
-    """Trained parameters of a stage, on the device."""
-    return jax.tree.map(jnp.asarray, checkpoint.load(stage.path / name))
-
-
-def load_normalization(first: Stage) -> Normalization:
-    """The normalisation stored with the anchor, which all experts share."""
-    stored = checkpoint.load_metadata(first.path / "anchor")["normalization"]
-    return Normalization(**{key: jnp.asarray(value) for key, value in stored.items()})
-
-
-def load_family(run: Run, first: Stage, experts: Stage) -> Family:
-    """Anchor, experts, and the model that they are weights of."""
-    _, apply = normalized_model(run, first)
-    weights = (load_params(first, "anchor"), load_params(experts, "low"), load_params(experts, "high"))
-    return Family(*weights, _rollout_of(apply), run.config.model.history, mesh())
-
-
 def calibration(run: Run, validation: Stage, first: Stage, experts: Stage) -> Stage:
     """What validation regimes decide, the map from metadata and the margin of the prefix: ``calibration.json``."""
 
     def build(work: Path) -> None:
-        family = load_family(run, first, experts)
+        family = load_family(run.config, first, experts)
         write_json(work / "calibration.json", calibrate(run.config, family, load_trajectories(validation)))
 
     settings = settings_of(run.config, "calibration", "axis", "model")
@@ -320,7 +268,7 @@ def evaluation(
     """Every method on every test regime, future frames only: ``evaluation.json`` and ``evaluation.npz``."""
 
     def build(work: Path) -> None:
-        family = load_family(run, first, experts)
+        family = load_family(run.config, first, experts)
         choices = read_json(chosen.path / "calibration.json")
         fitted, evidence = load_map(choices), Evidence(**choices["evidence"])
         more_params = load_params(more, "anchor_more")

@@ -12,7 +12,7 @@ import numpy as np
 from ccm_jax import merge_pytree, split_residuals
 from ccm_jax.evaluate import future_error
 from ccm_jax.geometry import tree_cosine, tree_norm
-from experiments import controls, data, stages
+from experiments import controls, data, networks, stages
 from experiments.ablations import prefix_ablation
 from experiments.family import bank_of, chart_of, column, in_groups, mean_error, sweep_errors
 from experiments.paths import path
@@ -83,7 +83,7 @@ def judged(run: Run, first: Stage, experts: Stage, tests: Stage) -> Stage:
 
     def build(work: Path) -> None:
         config = run.config
-        family, trajectories = stages.load_family(run, first, experts), stages.load_trajectories(tests)
+        family, trajectories = networks.load_family(run.config, first, experts), stages.load_trajectories(tests)
         line, shape = chart_of(family), {"history": family.history, "prefix": config.calibration.frames}
         # A bank that reaches as far on the axis whatever the gap between the endpoints.
         far = max(abs(data.coordinate_of(config, value)) for value in config.regimes.test)
@@ -133,7 +133,7 @@ def repeatability(run: Run) -> dict[str, Any]:
         first = stages.anchor(one, support)
         experts = stages.endpoints(one, ends, first)
         used += [support, ends, first, experts]
-        family = stages.load_family(one, first, experts)
+        family = networks.load_family(one.config, first, experts)
         directions[seed, again] = split_residuals(family.anchor, family.low, family.high).direction
 
     def cosines(keys: list[tuple[int, int]]) -> list[float]:
