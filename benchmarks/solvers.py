@@ -238,7 +238,9 @@ PAGE = """# The solvers, and how fast they are
 Reaction–diffusion, Navier–Stokes, Burgers and Kuramoto–Sivashinsky are solved spectrally, in the basis that satisfies
 their boundaries: smooth solutions converge faster than any power of the grid, and exponential time differencing takes
 the stiff linear part exactly. The dam break is solved by finite volumes, because its bores are discontinuous: a
-spectral method would oscillate at them, at any resolution. A new periodic or zero-flux equation is one short file on
+spectral method would oscillate at them, at any resolution. It has two schemes: Heun's step of both axes together, which
+turns with the grid and makes the experiments' data, and sweeps along one axis after the other (`scheme="splitting"`), which
+the figure shows to be several times faster at equal error. A new periodic or zero-flux equation is one short file on
 `solvers.spectral` and `solvers.etdrk`; `solvers/burgers.py` is one to copy.
 
 ![Trajectories per second against error](solvers.png)
