@@ -239,9 +239,9 @@ Reaction–diffusion, Navier–Stokes, Burgers and Kuramoto–Sivashinsky are so
 their boundaries: smooth solutions converge faster than any power of the grid, and exponential time differencing takes
 the stiff linear part exactly. The dam break is solved by finite volumes, because its bores are discontinuous: a
 spectral method would oscillate at them, at any resolution. It has two schemes: Heun's step of both axes together, which
-turns with the grid and makes the experiments' data, and sweeps along one axis after the other (`scheme="splitting"`), which
-the figure shows to be several times faster at equal error. A new periodic or zero-flux equation is one short file on
-`solvers.spectral` and `solvers.etdrk`; `solvers/burgers.py` is one to copy.
+turns with the grid and makes the experiments' data, and sweeps along one axis after the other (`scheme="splitting"`),
+which the figure shows to be several times faster at equal error. A new periodic or zero-flux equation is one short file
+on `solvers.spectral` and `solvers.etdrk`; `solvers/burgers.py` is one to copy.
 
 ![Trajectories per second against error](solvers.png)
 

@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 
 from ccm_jax import checkpoint
-from experiments import configs, store, training
+from experiments import configs, networks, store, training
 from experiments.calibration import PULLS, SKIPS, choose_evidence
 from experiments.checks import check_config
 from experiments.configs import rd_ood
 from experiments.evaluation import METHODS
-from experiments.readouts import Evidence
-from experiments.stages import Run, anchor, endpoint_data, endpoints, run_all, support_data
+from experiments.family import plane_of, sweep_errors
+from experiments.readouts import Evidence, candidates_of, chosen, errors_of_prefix
+from experiments.stages import Run, anchor, endpoint_data, endpoints, load_trajectories, run_all, support_data
 from experiments.workdir import alone, open_workdir
 
 ROOT = Path(__file__).parent.parent
@@ -94,6 +95,22 @@ def test_an_override_redoes_only_what_depends_on_it(finished: Path) -> None:
     config.finetune.steps = 20
     stages = run_all(Run(config, finished / "stages"))
     assert {s.name for s in stages if s.fresh} == {"anchor_more", "endpoints", "calibration", "evaluation"}
+
+
+def test_calibration_is_that_of_all_candidates_though_it_rolls_out_some(finished: Path) -> None:
+    config = rd_ood.get_config("smoke")
+    done = run_all(Run(config, finished / "stages"))
+    facts = json.loads((done.calibration.path / "calibration.json").read_text())
+    family = networks.load_family(config, done.anchor, done.endpoints)
+    x = jnp.asarray(load_trajectories(done.validation)[0])
+    candidates, plane = candidates_of(config), plane_of(family)
+    future = sweep_errors(config, family, plane, candidates, x).mean(axis=-1)
+    observed = errors_of_prefix(config, family, plane, candidates, x)
+    for tried in facts["evidence_tried"]:
+        choice = chosen(config, candidates, observed, Evidence(tried["skip"], tried["pull"]))
+        picked = [int(np.isclose(candidates, np.asarray(c), atol=1e-4).all(axis=1).argmax()) for c in choice.coordinate]
+        ratio = future[picked, np.arange(len(x))].mean() / future[0].mean()
+        assert tried["error_over_anchor"][0] == pytest.approx(ratio, rel=1e-4)
 
 
 def test_paired_experts_start_from_the_same_states(finished: Path) -> None:
