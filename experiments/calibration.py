@@ -24,7 +24,6 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 SKIPS = (0, 1, 2, 3)  # observed frames that the prefix leaves out of its score
 HARM = 0.005  # by how much a validation regime may end above the anchor
-TOGETHER = 8  # candidates in one call
 REACH = 2.0  # widths beyond the validation regimes
 PULLS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 100.0)  # the last leaves an anchor only if that diverges
 
@@ -90,11 +89,7 @@ def some_errors(
 ) -> np.ndarray:
     """Future errors ``[n, N]`` of the candidates at ``wanted``; NaN for the others, which nobody chose."""
     future = np.full((len(candidates), len(x)), np.nan, np.float32)
-    for i in range(0, len(wanted), TOGETHER):
-        group = wanted[i : i + TOGETHER]
-        # The last one again, so that all groups are one compiled shape.
-        padded = np.concatenate([group, np.repeat(group[-1:], TOGETHER - len(group))])
-        future[group] = sweep_errors(config, family, plane, candidates[padded], x).mean(axis=-1)[: len(group)]
+    future[wanted] = sweep_errors(config, family, plane, candidates[wanted], x).mean(axis=-1)
     return future
 
 

@@ -19,7 +19,6 @@ from experiments.family import (
     bank_of,
     best_coordinate,
     chart_of,
-    column,
     errors_each,
     in_groups,
     mean_error,
@@ -108,7 +107,8 @@ def evaluate_regime(
     """All methods on the trajectories ``x [N, T, H, W, C]`` of the regime at ``value``."""
     bank, s, rollout_fn = bank_of(config), data.coordinate_of(config, value), family.rollout_fn
     shape = {"history": family.history, "prefix": config.calibration.frames}
-    sweep = sweep_errors(config, family, line, column(bank), x)
+    # The line is the plane where the gate is open; so calibration's program serves here too.
+    sweep = sweep_errors(config, family, plane, np.stack([bank, np.ones_like(bank)], axis=1), x)
 
     def fixed(params: Params) -> np.ndarray:
         return in_groups(lambda g: future_error(params, rollout_fn, g, **shape)[None], x)[0]

@@ -20,6 +20,7 @@ Array = jax.Array
 Params = Any
 
 GROUP = 16  # trajectories rolled out side by side
+TOGETHER = 7  # candidates in a call, one after the other: the bank of 21 has three such parts
 
 
 class Family(NamedTuple):
@@ -76,10 +77,26 @@ def best_coordinate(bank: np.ndarray, errors: Any) -> float:
 def sweep_errors(config: ConfigDict, family: Family, chart: Chart, candidates: Any, x: Array) -> np.ndarray:
     """Future errors ``[n, N, T_future]`` of every candidate ``[n, d]`` on the trajectories of a regime."""
     mesh, how = family.mesh, {"history": family.history, "prefix": config.calibration.frames}
-    spread, bank = place((chart, jnp.asarray(candidates, jnp.float32)), mesh)
-    return in_groups(
-        lambda g: future_error_sweep(spread, family.rollout_fn, place(g, mesh), bank, mesh=mesh, **how), x, mesh
-    )
+
+    def errors(bank: Any) -> np.ndarray:
+        spread, bank = place((chart, bank), mesh)
+        return in_groups(
+            lambda g: future_error_sweep(spread, family.rollout_fn, place(g, mesh), bank, mesh=mesh, **how), x, mesh
+        )
+
+    return by_candidates(errors, candidates)
+
+
+def by_candidates(errors: Callable[[Array], np.ndarray], candidates: Any) -> np.ndarray:
+    """``errors`` of candidates ``[n, d]``, on a CPU a few in a call: one program serves, whatever their number."""
+    bank = np.asarray(candidates, np.float32)
+    if jax.default_backend() != "cpu" or jax.device_count() > 1:
+        return errors(jnp.asarray(bank))
+    n = len(bank)
+    # The last one again, to fill the last call.
+    padded = np.concatenate([bank, np.repeat(bank[-1:], -n % TOGETHER, axis=0)])
+    parts = [errors(jnp.asarray(padded[i : i + TOGETHER])) for i in range(0, n, TOGETHER)]
+    return np.concatenate(parts)[:n]
 
 
 def errors_each(config: ConfigDict, family: Family, plane: Chart, x: Array, coordinates: Any) -> np.ndarray:

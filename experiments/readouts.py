@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from ccm_jax import Chart, Readout, keep_bounded, paper_bank, plane_bank, prefix_errors, refine_readout, select
 from ccm_jax.evaluate import split_future
 from ccm_jax.parallel import place
-from experiments.family import Family, bank_of, in_groups
+from experiments.family import Family, bank_of, by_candidates, in_groups
 
 Array = jax.Array
 
@@ -87,5 +87,11 @@ def errors_of_prefix(config: ConfigDict, family: Family, plane: Chart, candidate
     mesh, frames = family.mesh, config.calibration.frames
     observed, _, _ = split_future(x, history=family.history, prefix=frames)
     how: dict[str, Any] = {"history": family.history, "frames": frames, "mesh": mesh}
-    spread, bank = place((plane, jnp.asarray(candidates, jnp.float32)), mesh)
-    return in_groups(lambda g: prefix_errors(spread, family.rollout_fn, place(g, mesh), bank, **how), observed, mesh)
+
+    def errors(bank: Any) -> np.ndarray:
+        spread, bank = place((plane, bank), mesh)
+        return in_groups(
+            lambda g: prefix_errors(spread, family.rollout_fn, place(g, mesh), bank, **how), observed, mesh
+        )
+
+    return by_candidates(errors, candidates)
