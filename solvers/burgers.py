@@ -35,6 +35,7 @@ def make_step(
             order.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> make_step(dt=0.1, viscosity=1e-2)(jnp.zeros((32, 1))).shape
         (32, 1)
     """

@@ -43,6 +43,7 @@ def make_step(
             another order.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> make_step(dt=0.5, length=64.0)(jnp.zeros((96, 1))).shape
         (96, 1)
     """
