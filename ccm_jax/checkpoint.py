@@ -24,6 +24,7 @@ from ccm_jax.chart import FEATURES, Chart
 Params = Any
 
 _TREE, _METADATA = "tree", "metadata.json"
+_STEP = "_CHECKPOINT_METADATA"  # what Orbax leaves in the folder of a whole checkpoint
 
 
 def save(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] | None = None) -> Path:
@@ -89,7 +90,8 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
     stored = _reading(path, lambda: ocp.metadata(path / _TREE).metadata)
     if like is not None:
         _check_like(path, like, stored)
-    return _reading(path, lambda: ocp.load(path / _TREE, _on_host(stored if like is None else like)))
+    host = _on_host(stored if like is None else like)
+    return _reading(path, lambda: ocp.load(path / _TREE, host))
 
 
 def load_any(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
@@ -99,22 +101,53 @@ def load_any(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
         The tree as numpy arrays (tuples as lists, named tuples as dictionaries), and the metadata, if it is ours.
 
     Raises:
-        ValueError: if it is no checkpoint, damaged, or a manager's folder of several steps.
+        ValueError: if it is no checkpoint, damaged, or a folder of several steps or trees, with their names.
     """
     path = Path(path).absolute()
-    if (path / _METADATA).is_file() or not path.is_dir():
+    if (path / _METADATA).is_file() and (path / _TREE).is_dir():
         return load(path), load_metadata(path)
-    if not any((path / name).exists() for name in ("_CHECKPOINT_METADATA", "_METADATA")):
-        steps = sorted(p.name for p in path.iterdir() if (p / "_CHECKPOINT_METADATA").exists())
-        if steps:
-            raise ValueError(f"checkpoint.load: {path} holds the checkpoints {', '.join(steps)}; give one of them.")
-        return load(path), {}  # which says what is missing
-    return _reading(path, lambda: ocp.load(path, _on_host(ocp.metadata(path).metadata))), {}
+    root, name = path, None
+    if _is_tree(path):
+        if (path.parent / _STEP).exists() and not (path / _STEP).exists():  # one item of a step
+            root, name = path.parent, path.name
+    else:
+        folders = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
+        items, steps = ([p.name for p in folders if ok(p)] for ok in (_is_tree, lambda p: (p / _STEP).exists()))
+        if len(items) > 1 or (steps and not items):
+            there, one = ", ".join(items or steps), path / (items or steps)[0]
+            raise ValueError(f"checkpoint.load: {path} holds {there}; give one of them, as {one}.")
+        if not items:
+            raise ValueError(
+                f"checkpoint.load: {path} is not a checkpoint, neither of checkpoint.save nor of Orbax: half-written, "
+                "or of another kind; give the folder that holds one."
+            )
+        name = items[0]
+    host = _on_host(_reading(path, lambda: ocp.metadata(root, name).metadata))
+    return jax.tree.map(np.asarray, _reading(path, lambda: ocp.load(root, host, checkpointable_name=name))), {}
+
+
+def _is_tree(path: Path) -> bool:
+    return (path / "_METADATA").exists()
 
 
 def _on_host(tree: Any) -> Any:
-    """Empty arrays to read into: whatever devices wrote a checkpoint, these are of this process."""
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)
+    """Empty arrays to read into: whatever devices wrote a checkpoint, these are of this process. Numbers stay such.
+
+    Raises:
+        ValueError: for a leaf that is neither, with its name.
+    """
+
+    def empty(where: Any, leaf: Any) -> Any:
+        if hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
+            return np.zeros(leaf.shape, leaf.dtype)
+        if isinstance(leaf, (bool, int, float)) or leaf in (bool, int, float):
+            return leaf
+        name = jax.tree_util.keystr(where)
+        raise ValueError(
+            f"checkpoint.load: leaf {name} is {leaf!r}, expected arrays and numbers; save it without that."
+        )
+
+    return jax.tree_util.tree_map_with_path(empty, tree)
 
 
 def _reading(path: Path, read: Callable[[], Any]) -> Any:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from ccm_jax import Chart, Readout
 from ccm_jax.coordinate_map import CoordinateMap
 from experiments import data
-from experiments.family import Family, bank_of, best_coordinate, mean_error, plane_of, sweep_errors
+from experiments.family import Family, bank_of, best_coordinate, mean_error, on_one_cpu, plane_of, sweep_errors
 from experiments.progress import bar
 from experiments.readouts import Evidence, candidates_of, chosen, errors_of_prefix
 
@@ -87,7 +87,9 @@ def places(readout: Readout) -> np.ndarray:
 def some_errors(
     config: ConfigDict, family: Family, plane: Chart, candidates: np.ndarray, wanted: np.ndarray, x: jax.Array
 ) -> np.ndarray:
-    """Future errors ``[n, N]`` of the candidates at ``wanted``; NaN for the others, which nobody chose."""
+    """Future errors ``[n, N]`` of the candidates at ``wanted``; NaN, on a CPU, for the others, which nobody chose."""
+    if not on_one_cpu():  # all at once cost little more than some, and are one program for all regimes
+        return sweep_errors(config, family, plane, candidates, x).mean(axis=-1)
     future = np.full((len(candidates), len(x)), np.nan, np.float32)
     future[wanted] = sweep_errors(config, family, plane, candidates[wanted], x).mean(axis=-1)
     return future

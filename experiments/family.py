@@ -87,10 +87,15 @@ def sweep_errors(config: ConfigDict, family: Family, chart: Chart, candidates: A
     return by_candidates(errors, candidates)
 
 
+def on_one_cpu() -> bool:
+    """Whether candidates gain nothing from being side by side."""
+    return jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
 def by_candidates(errors: Callable[[Array], np.ndarray], candidates: Any) -> np.ndarray:
     """``errors`` of candidates ``[n, d]``, on a CPU a few in a call: one program serves, whatever their number."""
     bank = np.asarray(candidates, np.float32)
-    if jax.default_backend() != "cpu" or jax.device_count() > 1:
+    if not on_one_cpu():
         return errors(jnp.asarray(bank))
     n = len(bank)
     # The last one again, to fill the last call.

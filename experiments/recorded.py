@@ -106,7 +106,7 @@ def check_files(config: ConfigDict) -> None:
 
 
 def channels_of(config: ConfigDict, recording: Recording, sample: int) -> list[int]:
-    """Where a file has our fields: by name where it has all of them, else in its order.
+    """Where a file has our fields: by name where it has them, in its order where it has none of the names.
 
     Raises:
         DataError: for other fields, too few frames, a grid too coarse or another time step.
@@ -114,7 +114,7 @@ def channels_of(config: ConfigDict, recording: Recording, sample: int) -> list[i
     fields, grid, solver = stored_channels(config), config.data.grid, config.solver
     what, frames = f"recorded: {recording.path}, sample {sample}", solver.burn_in + solver.frames + 1
     named = set(fields) <= set(recording.fields)
-    if not named and len(recording.fields) != len(fields):
+    if not named and (len(recording.fields) != len(fields) or set(fields) & set(recording.fields)):
         raise DataError(f"{what} has fields {recording.fields}, expected {fields}; see data.observe.")
     if recording.shape[1] < frames or min(recording.shape[2:]) < grid or len(recording.shape) != 4:
         raise DataError(

@@ -18,7 +18,7 @@ from ccm_jax.parallel import batch_axes, place
 from ccm_jax.rollout import Apply
 from ccm_jax.train import TrainState, batch_order, init_state, make_loss, make_noise, make_optimizer, train_chunk
 from experiments.logs import log
-from experiments.progress import bar
+from experiments.progress import bar, console
 from experiments.runtime import agree, is_writer, mesh
 
 Array = jax.Array
@@ -119,5 +119,9 @@ def _restore(folder: Path, fresh: TrainState) -> tuple[TrainState, np.ndarray, f
     if not steps:
         return fresh, np.zeros(0, np.float32), 0.0
     newest, losses = folder / f"{steps:08d}", np.zeros(steps, np.float32)
-    stored = checkpoint.load(newest, like={"state": fresh, "losses": losses})
+    try:
+        stored = checkpoint.load(newest, like={"state": fresh, "losses": losses})
+    except ValueError as error:  # of another version of the package, or damaged: nothing but time is lost
+        console.print(f"  training begins again: {error}", markup=False)
+        return fresh, np.zeros(0, np.float32), 0.0
     return stored["state"], stored["losses"], checkpoint.load_metadata(newest)["seconds"]

@@ -38,7 +38,7 @@ def etdrk_coefficients(
         dt: step size, in time.
         order: 2 or 4.
         points: points on half the circle.
-        dtype: of the coefficients; that of ``linear`` if None.
+        dtype: of the coefficients, or of their parts if they are complex; the widest that jax has here if None.
 
     Raises:
         ValueError: if ``order`` is neither 2 nor 4.
@@ -47,8 +47,9 @@ def etdrk_coefficients(
         raise ValueError(f"etdrk_coefficients: order is {order!r}, expected 2 or 4.")
     known = isinstance(linear, np.ndarray)
     xp: Any = np if known else jnp
-    z = dt * linear if known else dt * jnp.asarray(linear)
+    z = dt * linear if known else dt * jnp.asarray(linear, jnp.result_type(linear, jnp.float32))
     real = not xp.iscomplexobj(z)
+    dtype = dtype if real or dtype is None else jnp.result_type(dtype, jnp.complex64)
     # For a real L the lower half of the circle is the mirror image of the upper one.
     count = points if real else 2 * points
     circle = np.exp(1j * np.pi * (np.arange(count) + 0.5) / points)

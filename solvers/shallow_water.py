@@ -53,8 +53,12 @@ def substeps_needed(
     dt: float, cell: float, speed: float, *, cfl: float | None = None, scheme: str = "runge-kutta"
 ) -> int:
     """Steps within ``dt`` that keep ``speed * step / cell`` below ``cfl``; by default, what the scheme bears."""
-    most = {"runge-kutta": MAX_CFL, "splitting": MAX_CFL_SPLITTING}[scheme]
-    return max(1, math.ceil(dt * speed / ((cfl or most) * cell) - 1e-9))
+    if scheme not in SCHEMES:
+        raise ValueError(f"shallow_water.substeps_needed: scheme is {scheme!r}, expected one of {SCHEMES}.")
+    if cfl is None:
+        cfl = MAX_CFL if scheme == "runge-kutta" else MAX_CFL_SPLITTING
+    check_sign("shallow_water.substeps_needed", positive=True, cfl=cfl)
+    return max(1, math.ceil(dt * speed / (cfl * cell) - 1e-9))
 
 
 def cfl_number(states: Array, *, dt: float, substeps: int, gravity: float | Array, length: float = 5.0) -> Array:
@@ -194,7 +198,8 @@ def _inflow_along(
     )
     if half_step:  # Hancock: the cell's own equations carry it to the middle of the step
         (h, u, v), (dh, du, dv) = middles, tuple(2 * half_step * half for half in halves)
-        middles = (jnp.maximum(h - u * dh - h * du, 0.5 * h), u - u * du - g * dh, v - u * dv)
+        least = jnp.abs(halves[0]) + _DRY  # so that the depth is positive on both faces
+        middles = (jnp.maximum(h - u * dh - h * du, least), u - u * du - g * dh, v - u * dv)
     left = tuple(_part(m + d, 0, n + 1, axis) for m, d in zip(middles, halves, strict=True))
     right = tuple(_part(m - d, 1, n + 1, axis) for m, d in zip(middles, halves, strict=True))
     return tuple(_part(f, 0, n, axis) - _part(f, 1, n, axis) for f in _hllc(left, right, g))

@@ -189,7 +189,17 @@ def test_what_others_saved_by_orbax_merges_with_its_containers(tmp_path: Path) -
     flat = ccm("merge", "--anchor", tmp_path / "anchor", *files, "-c", 1.5, "-o", tmp_path / "m.safetensors")
     assert flat.exit_code == 0 and list(arrays(tmp_path / "m.safetensors")) == ["layers.0.w", "layers.1.w"]
     several = ccm("inspect", tmp_path / "manager")
-    assert several.exit_code == 2 and "holds the checkpoints 7; give one of them" in several.output
+    assert several.exit_code == 2 and "holds 7; give one of them" in several.output
+    with ocp.CheckpointManager(tmp_path / "items") as manager:
+        items = {"params": {"w": np.ones(2), "step": 7}, "ema": {"w": np.full(2, 9.0)}}
+        saved = {name: ocp.args.PyTreeSave(tree) for name, tree in items.items()}
+        manager.save(3, args=ocp.args.Composite(meta=ocp.args.JsonSave({"a": 1}), **saved))
+    step = tmp_path / "items" / "3"
+    both = ccm("inspect", step)
+    assert both.exit_code == 2 and "holds ema, params; give one of them" in both.output
+    for name, tree in items.items():
+        read = arrays(step / name)
+        assert read.keys() == tree.keys() and all(np.array_equal(read[k], tree[k]) for k in read)
 
 
 def test_orbax_runs_tell_their_model(family: Path, tmp_path: Path) -> None:

@@ -146,6 +146,10 @@ def test_a_folder_s_files_must_agree_in_points_and_times(tmp_path: Path, change:
         write_recording(tmp_path / f"{name}.h5", trajectories(), [{}] * N, **given)
     with pytest.raises(ValueError, match=message):
         open_recordings(tmp_path)
+    nearly = how | {"times": 0.1001 * np.arange(T), "axes": (np.arange(H) - 1e-12, np.arange(W))}
+    write_recording(tmp_path / "b2.h5", trajectories(), [{}] * N, **nearly)
+    (tmp_path / "b.h5").unlink()
+    assert len(open_recordings(tmp_path)) == 2
     uneven = open_recording(tmp_path / "a.h5")._replace(times=np.array([0.0, 1.0, 3.0]))
     with pytest.raises(ValueError, match="frames are 1 to 2 apart in time, expected one step"):
         _ = uneven.time_step
@@ -166,6 +170,16 @@ def test_broken_files_are_said(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match=r"objects.npy"):
         open_recording(tmp_path / "objects.npy")
+    x = trajectories()[0]
+    for name, extra, message in (
+        ("dim.npz", {"dim": np.nan}, "dim.npz says dim = nan, expected 1, 2 or 3"),
+        ("half.npz", {"dim": 2.5}, "half.npz says dim = 2.5, expected 1, 2 or 3"),
+        ("once.npz", {"times": 0.5}, "once.npz has frames that are no list of numbers"),
+        ("text.npz", {"times": np.array(["a"] * T)}, "text.npz has frames that are no list of numbers"),
+    ):
+        np.savez(tmp_path / name, frames=x, **extra)
+        with pytest.raises(ValueError, match=message):
+            open_recording(tmp_path / name)
     np.save(tmp_path / "flat.npy", np.zeros(3))
     with pytest.raises(ValueError, match=r"expected real frames \[T, H, W, C\]"):
         open_recording(tmp_path / "flat.npy")

@@ -81,7 +81,7 @@ def animate(predicted: np.ndarray, target: Path) -> None:
 @click.option("--steps", type=int, help="Frames to predict; default: as many as the file has after the window.")
 @click.option("--truth", is_flag=True, help="The file goes on with the truth: say the error.")
 @click.option(
-    "--output", "-o", required=True, type=click.Path(path_type=Path), help="NAME.npz; NAME.png and NAME.gif too."
+    "--output", "-o", required=True, type=click.Path(path_type=Path), help="NAME.npz; NAME.png too, and NAME.gif."
 )
 def command(
     checkpoint: Path, model: str | None, initial: Path, sample: int, steps: int | None, truth: bool, output: Path

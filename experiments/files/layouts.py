@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ def open_recording(path: str | Path) -> Recording:
         ("frames", found.times, found.shape[1]),
         *((f"points along {a}", x, n) for a, x, n in zip("xyz", found.axes or (), found.shape[2:], strict=False)),
     ):
+        if values is not None and (np.ndim(values) != 1 or np.asarray(values).dtype.kind not in "fiu"):
+            raise ValueError(f"open_recording: {path} has {what} that are no list of numbers; write it anew.")
         if values is not None and len(values) != n:
             raise ValueError(
                 f"open_recording: {path} has {n} {what} in its data, and coordinates of {len(values)}: its axes are in "
@@ -46,7 +48,7 @@ def _open(path: Path) -> Recording:
     if h5py.is_hdf5(path):
         try:
             return _hdf5(path)
-        except (OSError, KeyError, AttributeError, yaml.YAMLError) as error:
+        except (OSError, KeyError, AttributeError, IndexError, TypeError, yaml.YAMLError) as error:
             raise ValueError(f"open_recording: {path} is damaged or of no known layout: {error}.") from error
     if path.suffix == ".mat":
         return _matlab(path)
@@ -70,22 +72,31 @@ def open_recordings(path: str | Path) -> list[Recording]:
         for what, a, b in (
             ("fields", found[0].fields, other.fields),
             ("a grid", found[0].shape[2:], other.shape[2:]),
-            *((f"points along {axis}", *ab) for axis, ab in zip("xyz", _ranges(found[0], other), strict=False)),
-            ("a time step", *(None if r.time_step is None else f"{r.time_step:.3g}" for r in (found[0], other))),
+            *_points_and_steps(found[0], other),
         ):
-            if a != b and None not in (a, b):  # what a file does not tell cannot differ
+            if a != b:
                 raise ValueError(
                     f"open_recordings: {other.path} has {what} {b}, and {found[0].path} {a}; put them into two folders."
                 )
     return found
 
 
-def _ranges(*recordings: Recording) -> list[tuple[str, ...]]:
-    """Where the points of each axis begin and end, in each of the files; nothing if one does not tell."""
-    if any(r.axes is None for r in recordings):
-        return []
-    ends = [[f"{x[0]:.4g} to {x[-1]:.4g}" for x in r.axes or ()] for r in recordings]
-    return list(zip(*ends, strict=False))
+def _points_and_steps(first: Recording, other: Recording) -> Iterator[tuple[str, str, str]]:
+    """Where two files differ in the ends of their axes or in their time steps; what a file does not tell cannot."""
+    for axis, a, b in zip("xyz", first.axes or (), other.axes or (), strict=False):
+        one, two = (np.asarray([x[0], x[-1]], float) for x in (a, b))
+        if not np.allclose(one, two, rtol=1e-3, atol=1e-3 * float(np.ptp(one))):
+            yield f"points along {axis}", f"{one[0]:.4g} to {one[1]:.4g}", f"{two[0]:.4g} to {two[1]:.4g}"
+    mine, its = (_step_if_even(recording) for recording in (first, other))
+    if mine is not None and its is not None and abs(mine - its) > 1e-2 * max(mine, its):
+        yield "a time step", f"{mine:.4g}", f"{its:.4g}"
+
+
+def _step_if_even(recording: Recording) -> float | None:
+    try:
+        return recording.time_step
+    except ValueError:  # a matter for whoever needs the step
+        return None
 
 
 def _hdf5(path: Path) -> Recording:
@@ -297,9 +308,12 @@ def _numpy(path: Path) -> Recording:
             stored = arrays["frames" if "frames" in arrays else big[0]]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"open_recording: {path} cannot be read: {error}.") from error
-    dim = int(known.pop("dim", {3: 1, 6: 3}.get(stored.ndim, 2)))
+    dim: Any = known.pop("dim", {3: 1, 6: 3}.get(stored.ndim, 2))
+    if dim not in (1, 2, 3):
+        raise ValueError(f"open_recording: {path} says dim = {dim:g}, expected 1, 2 or 3 space axes.")
+    dim = int(dim)
     real = np.issubdtype(stored.dtype, np.number) and not np.issubdtype(stored.dtype, np.complexfloating)
-    if stored.ndim not in (dim + 2, dim + 3) or dim not in (1, 2, 3) or not real:
+    if stored.ndim not in (dim + 2, dim + 3) or not real:
         space = ", ".join("XYZ"[:dim]) if dim in (1, 3) else "H, W"
         raise ValueError(
             f"open_recording: {path} is {stored.dtype}{list(stored.shape)}, expected real frames [T, {space}, C] or "
