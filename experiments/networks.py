@@ -28,8 +28,13 @@ Params = Any
 
 def model_of(config: ConfigDict) -> Model:
     """The model of a configuration, on normalised states."""
-    channels = len(stored_channels(config))
-    return make_model(config.model.name, out_channels=channels, **config.model.args.to_dict())
+    return _made(config.model.name, config.model.args.to_json(), len(stored_channels(config)))
+
+
+@functools.lru_cache(maxsize=8)
+def _made(name: str, args: str, channels: int) -> Model:
+    tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(args).items()}
+    return make_model(name, out_channels=channels, **tuples)
 
 
 def normalized_model(config: ConfigDict, first: Stage) -> tuple[Normalization, Apply]:
@@ -41,15 +46,12 @@ def normalized_model(config: ConfigDict, first: Stage) -> tuple[Normalization, A
 def physical_model(config: ConfigDict, normalization: Normalization) -> Apply:
     """The model in physical units."""
     mean, std = (tuple(np.asarray(x).tolist()) for x in normalization)
-    return _physical(config.model.to_json(), len(stored_channels(config)), mean, std)
+    return _physical(model_of(config), mean, std)
 
 
 @functools.lru_cache(maxsize=8)
-def _physical(model: str, channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Apply:
-    said = json.loads(model)
-    args = {key: tuple(value) if isinstance(value, list) else value for key, value in said["args"].items()}
-    made = make_model(said["name"], out_channels=channels, **args)
-    return normalized(made.apply, Normalization(jnp.asarray(mean), jnp.asarray(std)))
+def _physical(model: Model, mean: tuple[float, ...], std: tuple[float, ...]) -> Apply:
+    return normalized(model.apply, Normalization(jnp.asarray(mean), jnp.asarray(std)))
 
 
 _rollout_of = functools.lru_cache(maxsize=8)(make_rollout)

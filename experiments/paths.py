@@ -64,10 +64,8 @@ def path(run: Run, done: Stages) -> tuple[Stage, Stage, Stage]:
 
     def build(work: Path) -> None:
         family = networks.load_family(run.config, done.anchor, done.endpoints)
-        at = {s: networks.load_params(experts, name) for s, name in names.items()} | {
-            -1.0: family.low,
-            1.0: family.high,
-        }
+        at = {-1.0: family.low, 1.0: family.high}
+        at |= {s: networks.load_params(experts, name) for s, name in names.items()}
         split = split_residuals(family.anchor, family.low, family.high)
         middle, length = combine(family.anchor, 1.0, split.shared), float(tree_norm(split.direction))
         second = minus(combine(at[-1.0], 1.0, at[1.0]), combine(at[0.0], 1.0, at[0.0]))
