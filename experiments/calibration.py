@@ -23,7 +23,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "monotone quadratic": {"degree": 2, "intercept": True},
 }
 SKIPS = (0, 1, 2, 3)  # observed frames that the prefix leaves out of its score
-HARM = 0.005  # by how much a validation regime may end above the anchor
+HARM = 0.005  # by how much a validation regime may end above the anchor; choices that differ by less are tied
 REACH = 2.0  # widths beyond the validation regimes
 PULLS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 100.0)  # the last leaves an anchor only if that diverges
 
@@ -115,12 +115,14 @@ def choices_of(config: ConfigDict) -> list[Evidence]:
 def choose_evidence(ratios: dict[Evidence, list[float]]) -> Evidence:
     """The choice with the smallest mean ratio among those that harm no regime; without any, the largest pull.
 
-    Ties go to the larger pull, which asks for more evidence, then to more scored frames.
+    Choices within ``HARM`` of the smallest cannot be told apart by a few trajectories: among them the largest pull is
+    taken, which asks for most evidence, then the smallest ratio, then most scored frames.
     """
     harmless = {choice: float(np.mean(r)) for choice, r in ratios.items() if max(r) <= 1 + HARM}
     if not harmless:
         return max(ratios, key=lambda choice: (choice.pull, -choice.skip))
-    return min(harmless, key=lambda choice: (round(harmless[choice], 6), -choice.pull, choice.skip))
+    tied = [choice for choice in harmless if harmless[choice] <= min(harmless.values()) + HARM]
+    return min(tied, key=lambda choice: (-choice.pull, round(harmless[choice], 6), choice.skip))
 
 
 def leave_one_out(s: np.ndarray, best: np.ndarray, how: dict[str, Any]) -> float:

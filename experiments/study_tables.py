@@ -259,7 +259,8 @@ def to_csv(found: dict[str, Any]) -> str:
                 for i, ends in enumerate((value or {}).get("bootstrap", ())):
                     if ends is not None:
                         one = {"mean": value["seeds"][i], "low": ends[0], "high": ends[1], "seeds": [i]}
-                        line(f"{table}: gain of {who}, seed {i}, bootstrap over trajectories", row["key"], one)
+                        which = f"seed {i + 1} of {len(value['seeds'])}"
+                        line(f"{table}: gain of {who}, {which}, bootstrap over trajectories", row["key"], one)
     for row in found["geometry"]:
         for what in ("direction", "shared", "cosine"):
             line(f"geometry: {what}", row["what"], row[what])

@@ -295,6 +295,9 @@ def test_the_pull_is_the_best_that_harms_no_validation_regime() -> None:
     assert choose((0, 0.0, [0.5, 1.2]), never) == (0, 1.0)
     assert choose((0, 0.0, [0.5, 0.9]), (0, 0.1, [0.5, 0.9]), never) == (0, 0.1)  # more evidence for the same
     assert choose((0, 0.0, [0.5, 1.2]), (0, 0.1, [0.6, 1.2])) == (0, 0.1)
+    # Half a per cent is noise: the larger pull, and only then the smaller error.
+    tied = (1, 0.0, [0.5, 0.9]), (0, 0.1, [0.508, 0.9]), (2, 0.1, [0.506, 0.9])
+    assert choose(*tied, (0, 0.2, [0.52, 0.9])) == (2, 0.1)
 
 
 def test_the_worst_regime_of_the_prefix_is_reported(finished: Path) -> None:

@@ -97,7 +97,7 @@ def test_the_default_step_is_within_1e_4_of_a_four_times_finer_one() -> None:
 
         coarse, fine = (jax.jit(jax.vmap(lambda key, n=n: run(key, n)))(keys) for n in (1, 4))
         error = jnp.sqrt(jnp.sum((coarse - fine) ** 2, (-3, -2, -1)) / jnp.sum(fine**2, (-3, -2, -1)))
-        assert float(error.mean()) < 1e-4
+        assert float(error.mean()) < 1e-4, error
 
 
 def test_one_compilation_serves_every_diffusivity_and_gradients_reach_it() -> None:

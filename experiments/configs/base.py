@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
     c.solver = ConfigDict()
     c.solver.grid = 64  # cells per side of the simulation
     c.solver.dt = 0.25  # time between stored frames
-    c.solver.substeps = 10  # steps of the solver between stored frames
+    c.solver.substeps = 6  # steps of the solver between stored frames
     c.solver.frames = 20  # stored frames after the first one
     c.solver.burn_in = 0  # intervals simulated before the first stored frame
 
