@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.files.layouts import open_recording, open_recordings
+from experiments.files.opening import open_recording, open_recordings
 from experiments.files.recording import Recording, common_parameter
 from experiments.files.write import write_recording
 
