@@ -23,13 +23,14 @@ def dpot(c: ConfigDict) -> ConfigDict:
     """The configuration with a DPOT-style backbone in its own size."""
     c.model.name, c.model.args = "dpot", ConfigDict()
     c.model.history = 10 if c.size == "paper" else 4
-    c.train.noise = 0.02
     if c.size == "paper":  # published as DPOT-Ti
+        c.train.noise = 0.02
         c.model.args.update(patch=8, width=512, mlp=512, depth=4, heads=4, out_width=32)
         c.train.update(steps=50_000, learning_rate=5e-4)
         c.finetune.update(steps=10_000, learning_rate=1e-4)
     else:
         c.model.args.update(patch=4, width=64, mlp=64, depth=4, heads=4, out_width=16, residual=True)
+        c.train.learning_rate, c.finetune.learning_rate = 8e-3, 4e-3
     if c.size == "smoke":
         c.model.args.update(width=16, mlp=16, depth=2, heads=2, out_width=8)
         c.calibration.frames = 2
