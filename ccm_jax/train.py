@@ -110,8 +110,22 @@ def make_noise(level: float, *, history: int = 1) -> Corruption:
 def train_step(
     state: TrainState, frames: Array, *, loss_fn: Loss, optimizer: optax.GradientTransformation
 ) -> tuple[TrainState, Array]:
-    """One update; returns the new state and the loss before it."""
+    """One update; returns the new state and the loss before it.
+
+    Raises:
+        ValueError: if the state is of another optimizer.
+    """
+    _check_state("train_step", state, optimizer)
     return _step(state, frames, loss_fn, optimizer.update)
+
+
+def _check_state(function: str, state: TrainState, optimizer: optax.GradientTransformation) -> None:
+    found, expected = map(jax.tree.structure, (state.opt_state, jax.eval_shape(optimizer.init, state.params)))
+    if found != expected:
+        raise ValueError(
+            f"{function}: opt_state is of another optimizer, a {type(state.opt_state).__name__} that does not fit this "
+            "one; start from init_state(params, optimizer)."
+        )
 
 
 def _step(state: TrainState, frames: Array, loss_fn: Loss, update: Any) -> tuple[TrainState, Array]:
@@ -165,7 +179,11 @@ def train_chunk(
 
     Returns:
         The new state, and the loss of every step.
+
+    Raises:
+        ValueError: if the state is of another optimizer.
     """
+    _check_state("train_chunk", state, optimizer)
     # What an optimizer starts from is in the state: only how it goes on is part of the program.
     return _chunk(state, trajectories, order, seed, loss_fn, optimizer.update, frames, corrupt)
 

@@ -123,6 +123,17 @@ def test_trainings_of_other_lengths_share_a_program() -> None:
     assert train._chunk._cache_size() == before + 1
 
 
+def test_a_state_of_another_optimizer_is_refused() -> None:
+    state, how = (
+        init_state(start(), optax.sgd(0.1)),
+        {"loss_fn": make_loss(apply), "optimizer": make_optimizer(0.05, 20)},
+    )
+    with pytest.raises(ValueError, match=r"train_step: opt_state is of another optimizer.* start from init_state"):
+        train_step(state, trajectories()[:, :2], **how)
+    with pytest.raises(ValueError, match="train_chunk: opt_state is of another optimizer"):
+        train_chunk(state, trajectories(), batch_order(3, 0, 2, 24, 4), **how)
+
+
 def test_a_normalised_model_sees_unit_variance_and_speaks_physical_units() -> None:
     spread = jnp.array([3.0, 30.0]).reshape(1, 1, 1, 1, 2)
     x = 5.0 + spread * jax.random.normal(jax.random.key(0), (4, 6, 8, 8, 2))
