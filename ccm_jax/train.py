@@ -120,8 +120,9 @@ def train_step(
 
 
 def _check_state(function: str, state: TrainState, optimizer: optax.GradientTransformation) -> None:
-    found, expected = map(jax.tree.structure, (state.opt_state, jax.eval_shape(optimizer.init, state.params)))
-    if found != expected:
+    fresh = jax.eval_shape(optimizer.init, state.params)
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (state.opt_state, fresh)]
+    if structures[0] != structures[1]:
         raise ValueError(
             f"{function}: opt_state is of another optimizer, a {type(state.opt_state).__name__} that does not fit this "
             "one; start from init_state(params, optimizer)."
