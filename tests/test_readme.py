@@ -24,6 +24,12 @@ def test_the_figure_of_the_readme_shows_the_numbers_of_the_files(tmp_path: Path)
     assert np.abs(drawn[..., :3] - shown[..., :3]).mean() < 0.01  # fonts may differ, curves may not
 
 
+def test_the_page_of_speeds_is_that_of_the_files() -> None:
+    from benchmarks.page import page
+
+    assert page() == (ROOT / "docs" / "performance.md").read_text()
+
+
 def test_what_the_readme_links_to_exists() -> None:
     for target in re.findall(r"\]\(((?!http)[^)]+)\)", README):
         assert (ROOT / target.split("#")[0]).exists(), target
