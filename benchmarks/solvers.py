@@ -249,7 +249,8 @@ Below, every setting of the others beside the best of ours whose error is equal 
 speed over theirs, and its smallest value per problem is the figure that counts. A ratio of 0 means that none of our
 settings was as accurate. The goals were 1.2 against exponax, 20 against SciPy and 1.5 against PyClaw. Errors are
 distances to a fine solution: our own in double precision for the spectral problems; PyClaw's for the dam, which favours
-PyClaw. Written by `python -m benchmarks.solvers --output docs/solvers.json`, on {cores} cores; SciPy and PyClaw run one process a core.
+PyClaw. Written by `python -m benchmarks.solvers --output docs/solvers.json`, on {cores} cores; SciPy and PyClaw run one
+process a core.
 
 {table}
 """
