@@ -55,7 +55,7 @@ class CoordinateMap:
         b, n = self.coefficients, self.coefficients.shape[0] - 1
         inside = jnp.clip(t, 0.0, 1.0)
         curve = sum(comb(n, k) * b[k] * inside**k * (1 - inside) ** (n - k) for k in range(n + 1))
-        slope = jnp.where(t < 0, n * (b[1] - b[0]), n * (b[n] - b[n - 1]))
+        slope = jnp.where(t <= 0, n * (b[1] - b[0]), n * (b[n] - b[n - 1]))
         return jnp.where(allowed, curve + slope * (t - inside), jnp.nan)
 
     @classmethod

@@ -19,9 +19,14 @@ def _event_axes(x: Array) -> tuple[int, ...]:
 
 
 def relative_l2(predicted: Array, true: Array) -> Array:
-    """``sqrt(sum (p - t)^2) / sqrt(sum t^2)`` of each frame: ``[N, T, *space, C] -> [N, T]``."""
+    """``sqrt(sum (p - t)^2) / sqrt(sum t^2)`` of each frame: ``[N, T, *space, C] -> [N, T]``.
+
+    Where a frame is met exactly the gradient is 0, so that it does not spoil those of the others.
+    """
     axes = _event_axes(true)
-    return jnp.sqrt(jnp.sum((predicted - true) ** 2, axes) / jnp.sum(true**2, axes))
+    ratio = jnp.sum((predicted - true) ** 2, axes) / jnp.sum(true**2, axes)
+    positive = ratio > 0  # neither where the error is 0, with its infinite slope, nor where it is NaN
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, ratio, 1.0)), ratio)
 
 
 def rmse(predicted: Array, true: Array) -> Array:

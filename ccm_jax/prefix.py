@@ -146,6 +146,13 @@ def coordinate_from_prefix(
     if not is_traced(prefix) and not bool(jnp.all(jnp.isfinite(prefix))):
         frame = int(np.argwhere(~np.isfinite(np.asarray(prefix)))[0, 1])
         raise ValueError(f"{name}: prefix holds NaN or infinite values, first in frame {frame}; mend or drop it.")
+    scored = prefix[:, history : history + frames]
+    if not is_traced(scored) and not bool(jnp.all(jnp.any(scored != 0, axis=tuple(range(2, scored.ndim))))):
+        empty = ~np.any(np.asarray(scored) != 0, axis=tuple(range(2, scored.ndim)))
+        raise ValueError(
+            f"{name}: frame {history + int(np.argwhere(empty)[0, 1])} of the prefix is 0 everywhere, and a relative "
+            "error needs something to be relative to; begin the prefix where the state has left zero."
+        )
     errors = prefix_errors(
         chart, rollout_fn, prefix, candidates, history=history, frames=frames, chunk=chunk, mesh=mesh
     )
@@ -176,9 +183,9 @@ def select(candidates: Array, losses: Array, *, home: Any = None, pull: float | 
     score = losses
     if home is not None:
         distance = jnp.linalg.norm(candidates - as_coordinate("select", home, candidates.shape[-1])[None], axis=-1)
-        score = jnp.log(losses) + jnp.where(distance > 0, pull * distance, 0.0)
-        # An infinite pull must not make home's neighbours as bad as what diverged.
-        score = jnp.where(jnp.isfinite(losses), jnp.clip(jnp.nan_to_num(score, nan=jnp.inf), max=1e30), jnp.inf)
+        # An infinite pull must not make home's neighbours as bad as what diverged, nor as bad as each other.
+        score = jnp.log(losses) + jnp.minimum(pull, 1e6) * distance
+        score = jnp.where(jnp.isfinite(losses), jnp.nan_to_num(score, nan=1e30, posinf=1e30), jnp.inf)
     coordinate = jnp.where(jnp.any(jnp.isfinite(losses)), candidates[jnp.argmin(score)], jnp.nan)
     return Readout(coordinate, candidates, losses)
 
@@ -242,7 +249,8 @@ def keep_bounded(
         window, coordinate, bound = given
 
         def at(part: Array) -> Array:
-            return home + (coordinate - home) * ((parts - part) / parts)
+            # Home itself in the end, also from a coordinate that is NaN.
+            return jnp.where(part < parts, home + (coordinate - home) * ((parts - part) / parts), home)
 
         def unbounded(part: Array) -> Array:
             frames = rollout_fn(chart(at(part)), window[None], steps)[0]

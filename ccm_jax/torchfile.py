@@ -100,15 +100,30 @@ class _Reader(pickle.Unpickler):
         return np.memmap(self.path, np.uint8, "r", begin, (member.file_size,)).view(dtype)
 
 
-def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> np.ndarray:
-    """A view of a storage, which must hold all of it: a stride beyond its end would read other memory."""
+def _tensor(
+    storage: Any,
+    offset: int,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    _gradient: Any = None,
+    _hooks: Any = None,
+    bits: Any = None,
+) -> np.ndarray:
+    """A view of a storage, which must hold all of it: a stride beyond its end would read other memory.
+
+    PyTorch conjugates and negates lazily: it says so in ``bits`` and leaves the storage as it was.
+    """
+    if bits and not (isinstance(bits, dict) and set(bits) <= {"conj", "neg"}):
+        raise ValueError(f"a tensor with metadata {bits!r}, which are unknown")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if not isinstance(storage, np.ndarray) or min((offset, *size, *stride)) < 0:
         raise ValueError("a tensor is no view of a storage")
     if 0 not in size and last >= storage.size:
         raise ValueError(f"a tensor of shape {size} reaches beyond its storage of {storage.size} numbers")
     steps = tuple(step * storage.itemsize for step in stride)
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
+    view = np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
+    view = np.conj(view) if bits and bits.get("conj") else view
+    return -view if bits and bits.get("neg") else view
 
 
 def open_torch(path: Path_) -> Any:

@@ -19,9 +19,9 @@ _SCALES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 
 
 def interval(values: list[float], scale: Scale = "linear") -> dict[str, Any]:
-    """Mean of the values, and Student's 95 % interval, of their logarithms for ratios, of Fisher's z for correlations.
+    """Mean and Student's 95 % interval of the values, of their logarithms for ratios, of Fisher's z for correlations.
 
-    Without one (a single value, or one that is not finite) its ends are None.
+    Without an interval (a single value, or one that is not finite) its ends are None, and the mean is the plain one.
     """
     x = np.asarray(values, float)
     there, back = _SCALES[scale]
@@ -30,4 +30,4 @@ def interval(values: list[float], scale: Scale = "linear") -> dict[str, Any]:
         return found
     z = there(x)
     half = scipy.stats.t.ppf(0.975, len(x) - 1) * z.std(ddof=1) / np.sqrt(len(x))
-    return found | {"low": float(back(z.mean() - half)), "high": float(back(z.mean() + half))}
+    return found | {key: float(back(z.mean() + sign * half)) for key, sign in (("mean", 0), ("low", -1), ("high", 1))}

@@ -340,3 +340,23 @@ def test_a_coordinate_goes_back_toward_home_until_its_rollout_stays_bounded() ->
         chart, rollout_fn, jnp.full((1, 1, 4, 1), jnp.nan), jnp.array([[1.0]]), [0.0], jnp.ones((1, 1)), **how
     )
     assert at_home.tolist() == [[1.0]]  # no rollout of NaN is bounded: nothing is gained by going back
+
+
+def test_a_frame_of_zeros_cannot_be_scored_and_says_so() -> None:
+    chart = fit_chart({"g": jnp.array(1.0)}, [{"g": jnp.array(0.5)}, {"g": jnp.array(1.5)}], [-1.0, 1.0])
+    rollout_fn = make_rollout(lambda params, window: params["g"] * window[:, -1])
+    frames = jnp.ones((6, 2, 2, 1)).at[3:].set(0.0)
+    with pytest.raises(ValueError, match="frame 3 of the prefix is 0 everywhere"):
+        coordinate_from_prefix(chart, rollout_fn, frames)
+
+
+def test_an_infinite_pull_stays_near_a_home_that_diverges() -> None:
+    candidates, losses = jnp.array([[-1.5], [-0.5], [0.0], [0.5]]), jnp.array([3.0, 2.0, jnp.nan, 1.0])
+    assert float(select(candidates, losses, home=[0.0], pull=jnp.inf).coordinate[0]) == 0.5
+    assert float(select(candidates, losses.at[2].set(9.0), home=[0.0], pull=jnp.inf).coordinate[0]) == 0.0
+
+
+def test_a_map_has_one_slope_around_its_low_end() -> None:
+    fitted = fit_coordinate_map([-1.0, 0.0, 1.0], [-1.0, -0.5, 1.0], degree=2, intercept=True)
+    before, at, after = (float(jax.grad(fitted)(s)) for s in (-1.001, -1.0, -0.999))
+    assert before == pytest.approx(at, abs=1e-5) and at == pytest.approx(after, abs=2e-3)

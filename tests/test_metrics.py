@@ -113,3 +113,14 @@ def test_sweep_and_each_agree_with_one_by_one() -> None:
     np.testing.assert_allclose(future_error_sweep(chart, rollout_fn, x, bank), jnp.stack(one), rtol=1e-5)
     each = future_error_each(chart, rollout_fn, x, bank)
     np.testing.assert_allclose(each, jnp.stack([one[i][i] for i in range(4)]), rtol=1e-5)
+
+
+def test_a_frame_that_is_met_exactly_does_not_spoil_the_gradient() -> None:
+    true = jnp.stack([jnp.ones((1, 2, 2, 1)), 2 * jnp.ones((1, 2, 2, 1))])
+
+    def loss(gain: jax.Array) -> jax.Array:
+        return jnp.mean(metrics.relative_l2(jnp.stack([true[0], gain * true[1]]), true))
+
+    assert float(loss(jnp.array(1.5))) == pytest.approx(0.25)
+    assert float(jax.grad(loss)(jnp.array(1.5))) == pytest.approx(0.5)
+    assert not bool(jnp.isfinite(metrics.relative_l2(true * jnp.nan, true)).any())

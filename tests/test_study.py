@@ -96,7 +96,9 @@ def test_gains_are_against_the_better_anchor_outside_the_support() -> None:
     made = tables({"rd_ood": seeds(experiment(), experiment(2.0), experiment(3.0))})
     base = next(row for row in made["published"] if row["key"] == "scale_base")
     assert base["ours"]["mean"] == pytest.approx(1 - 0.22 / 0.2)
-    assert base["agrees"] is False
+    assert base["agrees"] is None  # the axis of the published one is not named
+    same = next(row for row in made["published"] if row["key"] == "du_average")
+    assert same["ours"]["mean"] == base["ours"]["mean"] and same["agrees"] is True  # both are losses
     assert made["summary"]["wrong_sign_factor"] == pytest.approx(10.0)
     run = made["runs"][0]["gains"]
     assert [run[who]["mean"] for who in ("ccm_coord", "ccm_prefix")] == pytest.approx([0.5, 0.75])

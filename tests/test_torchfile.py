@@ -170,3 +170,13 @@ def test_pytorch_s_own_files(tmp_path: Path) -> None:
     for name, tensor in tree.items():
         expected = tensor.detach().float() if name in ("half", "brain") else tensor.detach()
         np.testing.assert_array_equal(np.asarray(found[name], expected.numpy().dtype), expected.numpy())
+
+
+def test_lazily_conjugated_and_negated_tensors_are_read_as_what_they_mean(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    z = torch.tensor([1 + 2j, 3 - 1j])
+    torch.save({"conjugate": z.conj(), "negative": z.conj().imag, "plain": z}, tmp_path / "a.pt")
+    read = open_torch(tmp_path / "a.pt")
+    np.testing.assert_array_equal(read["conjugate"], [1 - 2j, 3 + 1j])
+    np.testing.assert_array_equal(read["negative"], [-2.0, 1.0])
+    np.testing.assert_array_equal(read["plain"], z.numpy())
