@@ -147,11 +147,11 @@ def coordinate_from_prefix(
         frame = int(np.argwhere(~np.isfinite(np.asarray(prefix)))[0, 1])
         raise ValueError(f"{name}: prefix holds NaN or infinite values, first in frame {frame}; mend or drop it.")
     scored = prefix[:, history : history + frames]
-    if not is_traced(scored) and not bool(jnp.all(jnp.any(scored != 0, axis=tuple(range(2, scored.ndim))))):
-        empty = ~np.any(np.asarray(scored) != 0, axis=tuple(range(2, scored.ndim)))
+    empty = jnp.all(scored == 0, axis=tuple(range(2, scored.ndim)))  # [N, frames]
+    if not is_traced(empty) and bool(jnp.any(empty)):
         raise ValueError(
-            f"{name}: frame {history + int(np.argwhere(empty)[0, 1])} of the prefix is 0 everywhere, and a relative "
-            "error needs something to be relative to; begin the prefix where the state has left zero."
+            f"{name}: frame {history + int(np.argwhere(np.asarray(empty))[0, 1])} of the prefix is 0 everywhere, and a "
+            "relative error needs something to be relative to; begin the prefix where the state has left zero."
         )
     errors = prefix_errors(
         chart, rollout_fn, prefix, candidates, history=history, frames=frames, chunk=chunk, mesh=mesh

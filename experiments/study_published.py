@@ -87,7 +87,15 @@ def published(gathered: Gathered) -> list[dict[str, Any]]:
             above = {"gain": 0.0, "factor": 1.0, "correlation": 0.0}[kind]
             low, high = (ours["mean"] if ours[end] is None else ours[end] for end in ("low", "high"))
             agrees = bool((ours["mean"] > above) == (theirs > above)) if (low > above) == (high > above) else None
-        return {"key": key, "what": what, "published": theirs, "ours": ours, "kind": kind, "agrees": agrees}
+        return {
+            "key": key,
+            "what": what,
+            "published": theirs,
+            "ours": ours,
+            "kind": kind,
+            "agrees": agrees,
+            "same_axis": same_axis,
+        }
 
     def of(name: str, who: str, split: str | None = "ood") -> dict[str, Any] | None:
         return gains_of(gathered, name, who, split)

@@ -340,6 +340,10 @@ def test_a_coordinate_goes_back_toward_home_until_its_rollout_stays_bounded() ->
         chart, rollout_fn, jnp.full((1, 1, 4, 1), jnp.nan), jnp.array([[1.0]]), [0.0], jnp.ones((1, 1)), **how
     )
     assert at_home.tolist() == [[1.0]]  # no rollout of NaN is bounded: nothing is gained by going back
+    lost = keep_bounded(
+        chart, rollout_fn, jnp.ones((1, 1, 4, 1)), jnp.array([[jnp.nan]]), [0.0], 9 * jnp.ones((1, 1)), **how
+    )
+    assert lost.tolist() == [[0.0]]  # home, where it is bounded
 
 
 def test_a_frame_of_zeros_cannot_be_scored_and_says_so() -> None:

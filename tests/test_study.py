@@ -216,3 +216,9 @@ def test_a_coordinate_s_value_has_that_coordinate(scale: str) -> None:
     config.axis.scale = scale
     for s in (-1.0, -0.3, 0.0, 1.0, 1.7):
         assert coordinate_of(config, value_of(config, s)) == pytest.approx(s, abs=1e-6)
+
+
+def test_a_mean_is_taken_where_its_interval_is() -> None:
+    ratio, one = interval([1.0, 4.0], "log"), interval([3.0], "log")
+    assert ratio["mean"] == pytest.approx(2.0) and ratio["low"] * ratio["high"] == pytest.approx(4.0)
+    assert one["mean"] == 3.0 and one["low"] is None
