@@ -155,7 +155,8 @@ def slerp(a: Params, b: Params, t: float | Array, *, parallel: float = 0.9995) -
 def model_stock(anchor: Params, experts: Sequence[Params]) -> Params:
     """Model Stock: between the anchor and the experts' mean, where their angle says, leaf by leaf (Jang et al., 2024).
 
-    ``t mean + (1 - t) anchor`` with ``t = n c / (1 + (n - 1) c)``, ``c`` the mean cosine between two updates.
+    ``t mean + (1 - t) anchor`` with ``t = n c / (1 + (n - 1) c)``, ``c`` the mean cosine between two updates. Of
+    updates that oppose each other nothing is taken, ``c = 0``: the formula has a pole at ``c = -1 / (n - 1)``.
     """
     _check("model_stock", anchor, experts)
     n = len(experts)
@@ -165,7 +166,7 @@ def model_stock(anchor: Params, experts: Sequence[Params]) -> Params:
     def merge(a: Array, *e: Array) -> Array:
         d = [x - a for x in e]
         pairs = [_cosine(d[i], d[j]) for i in range(n) for j in range(i)]
-        c = jnp.nan_to_num(sum(pairs) / len(pairs))
+        c = jnp.clip(jnp.nan_to_num(sum(pairs) / len(pairs)), 0, 1)
         t = n * c / (1 + (n - 1) * c)
         return a + t * sum(d) / n
 

@@ -40,7 +40,7 @@ Weights = Callable[[float], Params]  # coordinate of a regime -> weights
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds to run.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; default controls.json in the folder of the run.")
 
-VERSION = 1
+VERSION = 2
 FISHER_SAMPLES = 128
 
 

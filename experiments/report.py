@@ -22,7 +22,7 @@ from experiments.stages import Run, Stages
 from experiments.store import Stage, finite, read_json, run_stage, write_json
 from experiments.systems import stored_channels
 
-VERSION = 2
+VERSION = 3
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 
 

@@ -92,10 +92,13 @@ def _over_anchor(errors: dict[str, float | None]) -> float:
 
 
 def bootstrap_reduction(method: np.ndarray, reference: np.ndarray) -> list[float]:
-    """95 % interval of ``1 - mean(method) / mean(reference)``, resampling trajectories in pairs: ``[R, N]`` each."""
+    """95 % interval of ``1 - mean(method) / mean(reference)``, resampling trajectories in pairs: ``[R, N]`` each.
+
+    Trajectory n starts from the same state in every regime, so a resample takes the same ones in all of them.
+    """
     rng = np.random.default_rng(0)
     regimes, count = method.shape
-    draw = rng.integers(0, count, (RESAMPLES, regimes, count))
+    draw = rng.integers(0, count, (RESAMPLES, 1, count))
     rows = np.arange(regimes)[None, :, None]
     with np.errstate(invalid="ignore"):
         reductions = 1 - method[rows, draw].mean(axis=(1, 2)) / reference[rows, draw].mean(axis=(1, 2))

@@ -31,7 +31,7 @@ def _tuned(name: str, **changes: Any) -> Row:
 MAIN = (
     Row("rd_ood", "rd_ood", "run"),
     Row("ns_ood", "ns_ood", "run"),
-    Row("rdb_ood", "rdb_ood", "run", (3, 4, 5)),  # what the readout asks for was changed after 0, 1 and 2 were seen
+    Row("rdb_ood", "rdb_ood", "run", (6, 7, 8)),  # what the readout asks for was changed after 0 ... 5 were seen
     Row("rd_f2", "rd_f2", "run"),
     Row("rd_dpot", "rd_dpot", "run"),
     Row("controls", "rd_ood", "controls"),

@@ -91,6 +91,9 @@ def test_model_stock_stops_where_the_angle_says() -> None:
     # Orthogonal updates say nothing about a common direction: the anchor stays.
     experts = [{"w": anchor["w"] + jnp.array(d)} for d in ([2.0, 0.0], [0.0, 1.0])]
     np.testing.assert_allclose(baselines.model_stock(anchor, experts)["w"], anchor["w"], atol=1e-6)
+    # Nor do opposing ones, and the formula's pole at c = -1 is met by no rounding.
+    experts = [{"w": anchor["w"] + jnp.array(d)} for d in ([2.0, 1.0], [-2.0, -1.001])]
+    np.testing.assert_array_equal(baselines.model_stock(anchor, experts)["w"], anchor["w"])
 
 
 def test_fisher_weighs_each_number_by_its_information() -> None:
