@@ -72,6 +72,10 @@ class Gated:
 
     inner: Polynomial = Polynomial()
 
+    def __post_init__(self) -> None:
+        if not self.inner.constant:
+            raise ValueError(f"Gated: inner is {self.inner}, expected features with a constant, for the gate to scale.")
+
     @property
     def dim(self) -> int:
         return self.inner.dim + 1
@@ -114,7 +118,8 @@ class Chart:
         """The weights at one coordinate ``[dim]`` (a scalar is allowed for ``dim = 1``)."""
         c = as_coordinate("Chart", coordinate, self.features.dim)
         phi = self.features(c if self.warp is None else self.warp(c))
-        return jax.tree.map(lambda leaf, basis: _combine(leaf, phi, basis), self.origin, self.basis)
+        # Leaves that do not merge stay outside of jit, which would cut 64 bits.
+        return jax.tree.map(lambda a, b: _combine(a, phi, b) if is_merged(a) else a, self.origin, self.basis)
 
 
 def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
@@ -133,8 +138,6 @@ def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
 @jax.jit
 def _combine(origin: Array, phi: Array, basis: Array) -> Array:
     """``origin + phi . basis`` in at least float32, in one pass, with the origin's dtype."""
-    if not is_merged(origin):
-        return origin
     total = origin.astype(jnp.promote_types(origin.dtype, jnp.float32))
     phi = phi.astype(total.real.dtype)
     for j in range(basis.shape[0]):
@@ -163,7 +166,7 @@ def fit_chart(
         coordinates: ``[n, dim]``, the coordinate of each expert (``[n]`` for ``dim = 1``).
         features: coordinate -> features; the default is ``Polynomial()``, the line.
         ridge: weight of the penalty on the basis.
-        warp: a map applied to coordinates before the features.
+        warp: a map applied to coordinates before the features; a pytree if it has fitted numbers.
 
     Returns:
         A :class:`Chart` with the leaf dtypes of ``anchor``.
@@ -175,6 +178,8 @@ def fit_chart(
     remedy = "experts must be fine-tuned from this anchor."
     trees = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
     check_same_tree("fit_chart", trees, remedy)
+    if warp is not None and jax.tree.leaves(warp) == [warp]:
+        warp = jax.tree_util.Partial(warp)  # a plain function is no leaf that jit takes
     solve = _least_squares(len(experts), coordinates, features, ridge, warp)
     basis = jax.tree.map(lambda a, *e: _project(solve, a, e), anchor, *experts)
     return Chart(anchor, basis, features, warp)
@@ -194,6 +199,10 @@ def _least_squares(n: int, coordinates: Any, features: Features, ridge: float, w
         gram = phi.T @ phi + ridge * jnp.eye(phi.shape[1], dtype=phi.dtype)
         return jnp.linalg.pinv(phi) if ridge == 0 else jnp.linalg.solve(gram, phi.T)
     exact = np.asarray(phi, np.float64)
+    if not np.isfinite(exact).all():
+        raise ValueError(
+            f"fit_chart: coordinates are {np.asarray(c).tolist()}, expected finite ones with finite features."
+        )
     rank, needed = np.linalg.matrix_rank(exact), exact.shape[1]
     if ridge == 0:
         if rank < needed:

@@ -19,6 +19,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from ccm_jax._checks import is_merged
 from ccm_jax.chart import FEATURES, Chart
 
 Params = Any
@@ -185,13 +186,35 @@ def save_chart(path: str | os.PathLike[str], chart: Chart, metadata: dict[str, A
     if chart.warp is not None:
         raise ValueError("checkpoint.save_chart: the chart has a warp; save the warp's leaves beside it.")
     features = _features_to_dict(chart.features)
-    return save(path, {"origin": chart.origin, "basis": chart.basis}, {**(metadata or {}), "features": features})
+    # Leaves that do not merge have an empty basis, and Orbax writes no empty arrays.
+    named = {_name(where): leaf for where, leaf in jax.tree_util.tree_flatten_with_path(chart.basis)[0] if leaf.size}
+    facts = {**(metadata or {}), "features": features, "basis": list(named)}
+    return save(path, {"origin": chart.origin, "basis": list(named.values())}, facts)
 
 
-def load_chart(path: str | os.PathLike[str]) -> Chart:
-    """Reads back what :func:`save_chart` wrote."""
-    tree = load(path)
-    return Chart(tree["origin"], tree["basis"], _features_from_dict(load_metadata(path)["features"]))
+def load_chart(path: str | os.PathLike[str], like: Any = None) -> Chart:
+    """Reads back what :func:`save_chart` wrote.
+
+    Args:
+        path: the folder.
+        like: weights in the containers to give to the chart's; without it they are those of :func:`load`.
+    """
+    tree, facts = load(path), load_metadata(path)
+    origin = tree["origin"]
+    if like is not None:
+        origin = load(path, {"origin": like, "basis": tree["basis"]})["origin"]
+    basis = dict(zip(facts["basis"], tree["basis"], strict=True))
+    count = len(tree["basis"][0]) if basis else 0
+
+    def of(where: Any, leaf: Any) -> Any:
+        return basis.get(_name(where), np.zeros((count, *(np.shape(leaf) if is_merged(leaf) else (0,))), np.float32))
+
+    return Chart(origin, jax.tree_util.tree_map_with_path(of, origin), _features_from_dict(facts["features"]))
+
+
+def _name(where: Any) -> str:
+    """The path of a leaf, the same whether Orbax made dictionaries of its named tuples and lists of its tuples."""
+    return jax.tree_util.keystr(where, simple=True, separator="/")
 
 
 def _features_to_dict(features: Any) -> dict[str, Any]:

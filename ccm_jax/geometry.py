@@ -37,9 +37,10 @@ class LayerGeometry(NamedTuple):
 
 
 def tree_vdot(a: Params, b: Params) -> Array:
-    """Real inner product over all leaves that merge; complex leaves count as pairs of reals."""
+    """Real inner product over all leaves that merge, at least in float32; complex leaves count as pairs of reals."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return jnp.asarray(sum(jnp.vdot(x, y).real for x, y in pairs if is_merged(x) and x.size), float)
+    wide = ((x, y, jnp.promote_types(x.dtype, jnp.float32)) for x, y in pairs if is_merged(x) and x.size)
+    return jnp.asarray(sum(jnp.vdot(x.astype(t), y.astype(t)).real for x, y, t in wide), float)
 
 
 def tree_norm(a: Params) -> Array:

@@ -69,7 +69,8 @@ def merge_pytree(
     -1 gives the low expert, +1 the high one, 0 their average, and beyond +-1 the line extrapolates. With
     ``shared_scale = 0`` and ``coordinate = 0`` it is the anchor. The same as ``fit_chart`` with two experts,
     without ever forming the two parts: one pass over the leaves. Works under ``jit``, ``grad``, and ``vmap``
-    over the coordinate, and keeps the dtype of each leaf.
+    over the coordinate, and keeps the dtype of each leaf (as everywhere in jax, 64-bit floats only with
+    ``jax_enable_x64``; leaves that do not merge come back as they are).
 
     Args:
         anchor: weights of the family anchor, a tree of arrays of any framework that jax reads.
@@ -104,14 +105,17 @@ def merge_pytree(
     leaves = [jax.tree.leaves(tree) for tree in (anchor, low, high)]
     # Memory that another leaf shares (frozen layers, tied weights) is not given away.
     owners = collections.Counter(id(leaf) for tree in leaves for leaf in tree)
-    merges = [_merge_leaf_in_place if in_place and owners[id(a)] == 1 else _merge_leaf_apart for a in leaves[0]]
-    merged = [merge(a, lo, hi, alpha, sigma) for merge, a, lo, hi in zip(merges, *leaves, strict=True)]
+
+    def merge(a: Any, lo: Any, hi: Any) -> Any:
+        if not is_merged(a):
+            return a  # outside of jit, which would cut 64 bits
+        return (_merge_leaf_in_place if in_place and owners[id(a)] == 1 else _merge_leaf_apart)(a, lo, hi, alpha, sigma)
+
+    merged = [merge(*parts) for parts in zip(*leaves, strict=True)]
     return jax.tree.unflatten(jax.tree.structure(anchor), merged)
 
 
 def _merge_leaf(anchor: Array, low: Array, high: Array, alpha: Array, sigma: Array) -> Array:
-    if not is_merged(anchor):
-        return anchor
     wide = jnp.promote_types(anchor.dtype, jnp.float32)
     a = anchor.astype(wide)
     alpha, sigma = alpha.astype(a.real.dtype), sigma.astype(a.real.dtype)

@@ -199,6 +199,8 @@ def refine_readout(readout: Readout) -> Readout:
     diverged or one of a smaller loss, nothing moves.
     """
     c, losses = readout.candidates, readout.losses
+    if len(c) < 3:  # no two neighbours, or a readout that tried nothing
+        return readout
     same = jnp.all(c == readout.coordinate[None], axis=-1)
     i = jnp.clip(jnp.argmax(same), 1, len(c) - 2)
     left, mid, right = losses[i - 1], losses[i], losses[i + 1]

@@ -146,6 +146,8 @@ def batch_order(seed: int, first: int, steps: int, count: int, batch_size: int) 
     """
     if batch_size > count:
         raise ValueError(f"batch_order: batch_size {batch_size} exceeds the {count} samples; use a smaller batch.")
+    if steps < 1:
+        return np.zeros((0, batch_size), np.int32)
     per_epoch = count // batch_size
     epochs = range(first // per_epoch, (first + steps - 1) // per_epoch + 1)
     orders = [np.random.default_rng([seed, epoch]).permutation(count)[: per_epoch * batch_size] for epoch in epochs]

@@ -110,6 +110,8 @@ def test_a_warp_bends_the_coordinate_and_its_numbers_are_leaves() -> None:
     chart = fit_chart(origin, [-jnp.ones(2), jnp.ones(2)], [-1.0, 1.0], warp=warp)
     np.testing.assert_allclose(chart(0.5), fit_chart(origin, [-jnp.ones(2), jnp.ones(2)], [-1.0, 1.0])(0.5), atol=1e-6)
     assert len(jax.tree.leaves(chart)) == 2 + 3
+    plain = fit_chart(origin, [-jnp.ones(2), jnp.ones(2)], [-1.0, 1.0], warp=lambda c: 2 * c)  # no pytree, yet jitted
+    np.testing.assert_allclose(jax.jit(lambda chart, c: chart(c))(plain, 0.5), [0.5, 0.5], atol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [jnp.zeros(2), jnp.zeros((3, 1))])
@@ -121,5 +123,9 @@ def test_a_misshapen_coordinate_is_refused(bad: jax.Array) -> None:
 def test_misshapen_coordinates_of_experts_are_refused() -> None:
     with pytest.raises(ValueError, match=r"coordinates have shape \(3,\), expected \(2, 1\)"):
         fit_chart(jnp.zeros(2), [jnp.ones(2), jnp.ones(2)], [-1.0, 0.0, 1.0])
+    with pytest.raises(ValueError, match=r"fit_chart: coordinates are \[\[nan\], \[1.0\]\], expected finite"):
+        fit_chart(jnp.zeros(2), [jnp.ones(2), jnp.ones(2)], [np.nan, 1.0])
+    with pytest.raises(ValueError, match=r"Gated: inner is .*expected features with a constant"):
+        Gated(Polynomial(constant=False))
     with pytest.raises(ValueError, match=r"fit_chart: leaf \(root\) is float32\[3\] in `experts\[1\]`"):
         fit_chart(jnp.zeros(2), [jnp.ones(2), jnp.ones(3)], [-1.0, 1.0])

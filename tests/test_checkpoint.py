@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import NamedTuple
 
 import chex
 import jax
@@ -46,9 +47,33 @@ def test_a_chart_comes_back(tmp_path: Path, features: Polynomial | Gated) -> Non
     again = checkpoint.load_chart(checkpoint.save_chart(tmp_path / "c", chart, {"seed": 1}))
     assert again.features == features
     chex.assert_trees_all_close(again([0.3] * features.dim), chart([0.3] * features.dim))
+    like = checkpoint.load_chart(tmp_path / "c", like=params(0))
+    chex.assert_trees_all_equal(like.basis, chart.basis)
     warped = fit_chart(params(0), [params(1), params(2)], [-1.0, 1.0], warp=CoordinateMap.fit([-1, 1], [-1, 1]))
     with pytest.raises(ValueError, match="the chart has a warp"):
         checkpoint.save_chart(tmp_path / "d", warped)
+
+
+class Layer(NamedTuple):
+    """Its fields are not in the order of their names, as dictionaries are."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    count: np.ndarray
+
+
+def test_a_chart_of_named_tuples_with_a_counter_comes_back(tmp_path: Path) -> None:
+    def layers(value: float) -> tuple[Layer, Layer]:
+        return tuple(Layer(np.full(2, value + i), np.full(3, -value - i), np.arange(2)) for i in range(2))
+
+    chart = fit_chart(layers(0.0), [layers(1.0), layers(3.0)], [-1.0, 1.0])
+    path = checkpoint.save_chart(tmp_path / "c", chart)
+    again = checkpoint.load_chart(path, like=layers(0.0))
+    assert jax.tree.structure(again(0.5)) == jax.tree.structure(layers(0.0))
+    chex.assert_trees_all_close(again(0.5), chart(0.5))
+    plain = checkpoint.load_chart(path)(0.5)
+    np.testing.assert_allclose(plain[1]["bias"], chart(0.5)[1].bias)
+    np.testing.assert_array_equal(plain[1]["count"], [0, 1])
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

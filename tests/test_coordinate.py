@@ -87,6 +87,7 @@ def test_refinement_is_exact_for_a_parabola_and_stays_put_at_the_rim() -> None:
     refined = refine_readout(select(bank, (bank[:, 0] - 0.3) ** 2))
     np.testing.assert_allclose(refined.coordinate, [0.3], atol=1e-6)
     np.testing.assert_allclose(refine_readout(select(bank, bank[:, 0])).coordinate, [-1.0])
+    np.testing.assert_allclose(refine_readout(coordinate_from_metadata(2.0, 1.0, 3.0)).coordinate, [0.0])
     beside = jnp.array([1.0, jnp.inf, 0.0, 0.4, 1.0])
     np.testing.assert_allclose(refine_readout(select(bank, beside)).coordinate, [0.0])
 

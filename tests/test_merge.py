@@ -82,6 +82,15 @@ def test_leaves_that_do_not_merge_pass_through() -> None:
         merge_pytree(tree(0.0), tree(1.0), tree(2.0) | {"key": jax.random.key(6)}, 1.0)
 
 
+def test_counters_of_64_bits_pass_through_whole() -> None:
+    trees = [{"w": np.full(2, x, np.float32), "step": np.int64(2**40)} for x in (0.0, -1.0, 1.0)]
+    chart = fit_chart(trees[0], trees[1:], [-1.0, 1.0])
+    batch = jax.vmap(lambda c: chart(c)["w"])(jnp.array([0.5, 1.0]))
+    np.testing.assert_allclose(batch, [[0.5, 0.5], [1.0, 1.0]])
+    for merged in (merge_pytree(*trees, 0.5), merge_pytree(*trees, 0.5, in_place=True), chart(0.5)):
+        assert int(merged["step"]) == 2**40
+
+
 def test_numpy_leaves_and_empty_trees_merge() -> None:
     merged = merge_pytree({"w": np.zeros(2)}, {"w": np.ones(2)}, {"w": np.full(2, 3.0)}, 0.0)
     np.testing.assert_allclose(merged["w"], [2.0, 2.0])

@@ -85,6 +85,7 @@ def test_every_epoch_sees_every_sample_once_and_resumes_anywhere() -> None:
     assert not np.array_equal(rows[:5], rows[5:])
     np.testing.assert_array_equal(batch_order(7, 3, 6, 20, 4), rows[3:9])
     assert not np.array_equal(batch_order(8, 0, 5, 20, 4), rows[:5])
+    assert batch_order(7, 5, 0, 20, 4).shape == (0, 4)  # at the border of two epochs
     with pytest.raises(ValueError, match="batch_size 5 exceeds the 4 samples"):
         batch_order(0, 0, 1, 4, 5)
 
@@ -165,6 +166,7 @@ def test_geometry_of_known_updates() -> None:
     assert float(rows["['b']"].cosine) == 0.0
     np.testing.assert_allclose(tree_cosine(low, jax.tree.map(lambda x: -x, low)), -1.0, rtol=1e-6)
     np.testing.assert_allclose(tree_norm({"z": jnp.array([3.0 + 4.0j])}), 5.0, rtol=1e-6)
+    np.testing.assert_allclose(tree_norm({"w": jnp.full(4, 300.0, jnp.float16)}), 600.0)  # its square overflows
 
 
 def test_noise_is_on_the_input_alone_and_a_step_draws_its_own() -> None:
