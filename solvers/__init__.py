@@ -16,10 +16,12 @@ Equations
 * :mod:`solvers.shallow_water` -- depth and momenta of a dam break (finite volumes: its bores are discontinuous, which
   no spectral method represents).
 
-A new periodic or zero-flux equation is one short file on :mod:`solvers.spectral` and :mod:`solvers.etdrk`.
+A new periodic or zero-flux equation is one short file on :mod:`solvers.spectral` or
+:mod:`solvers.advection`, and :mod:`solvers.etdrk`.
 """
 
 from solvers import (
+    advection,
     burgers,
     etdrk,
     initial,
@@ -31,6 +33,7 @@ from solvers import (
 )
 
 __all__ = [
+    "advection",
     "burgers",
     "etdrk",
     "initial",

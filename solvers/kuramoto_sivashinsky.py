@@ -12,8 +12,8 @@ from collections.abc import Callable
 import jax
 
 from solvers._checks import check_order, check_sign, check_state, check_time
+from solvers.advection import periodic_line
 from solvers.etdrk import etdrk_coefficients, integrate
-from solvers.spectral import periodic_line
 
 Array = jax.Array
 

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from solvers._checks import check_order, check_sign, check_state, check_time
+from solvers.advection import periodic_plane
 from solvers.etdrk import etdrk_coefficients, integrate
-from solvers.spectral import dealiased_modes, fourier_wavenumbers, from_fourier, to_fourier
+from solvers.spectral import dealiased_modes
 
 Array = jax.Array
 
@@ -93,31 +94,22 @@ def make_step(
 
     def step(state: Array) -> Array:
         check_state("navier_stokes", state, ("H", "W"), 1)
-        shape = state.shape[:2]
-        modes = [dealiased_modes(n) for n in shape]
-        kx, ky = fourier_wavenumbers(modes, length)
-        k2 = kx**2 + ky**2
-        # Velocity from vorticity, and convection from the products of velocities, wave by wave.
-        inverse = np.divide(1.0, k2, out=np.zeros_like(k2), where=k2 > 0)
-        to_u, to_v = (jnp.asarray(a, state.dtype) for a in (ky * inverse, -kx * inverse))
-        of_uv, of_difference = (jnp.asarray(a, state.dtype) for a in (kx**2 - ky**2, kx * ky))
-        curl = forcing_field(forcing, shape, amplitude=amplitude, wavenumber=wavenumber, length=length)
-        if forcing == "kolmogorov" and not 1 <= wavenumber <= modes[1]:
+        shape = (state.shape[0], state.shape[1])
+        if forcing == "kolmogorov" and not 1 <= wavenumber <= dealiased_modes(shape[1]):
             raise ValueError(
-                f"navier_stokes: wavenumber is {wavenumber}, expected 1 ... {modes[1]}, what the 2/3 rule leaves of "
-                f"{shape[1]} points; use a finer grid."
+                f"navier_stokes: wavenumber is {wavenumber}, expected 1 ... {dealiased_modes(shape[1])}, what the 2/3 "
+                f"rule leaves of {shape[1]} points; use a finer grid."
             )
-        force = to_fourier(curl.astype(state.dtype), modes)
+        plane = periodic_plane(shape, length, state.dtype)
+        curl = forcing_field(forcing, shape, amplitude=amplitude, wavenumber=wavenumber, length=length)
+        force = plane.to_modes(curl[..., 0].astype(state.dtype))
+        nu, friction = (jnp.asarray(value, state.dtype) for value in (viscosity, drag))
+        linear = -nu * jnp.asarray(plane.squares, state.dtype) - friction
+        scheme = etdrk_coefficients(linear, dt / substeps, order=order)
 
         def nonlinear(c: Array) -> Array:
-            velocity = from_fourier(1j * jnp.concatenate([to_u * c, to_v * c]), shape)
-            u, v = velocity[..., 0], velocity[..., 1]
-            uv, difference = jnp.split(to_fourier(jnp.stack([u * v, v * v - u * u], axis=-1), modes), 2)
-            return of_uv * uv + of_difference * difference + force
+            return plane.convection(c) + force
 
-        nu, friction = (jnp.asarray(value, state.dtype) for value in (viscosity, drag))
-        linear = -nu * jnp.asarray(k2, state.dtype) - friction
-        scheme = etdrk_coefficients(linear, dt / substeps, order=order)
-        return from_fourier(integrate(scheme, nonlinear, to_fourier(state, modes), substeps), shape)
+        return plane.to_field(integrate(scheme, nonlinear, plane.to_modes(state[..., 0]), substeps))[..., None]
 
     return jax.jit(step)  # else each call would compile its scan anew

@@ -10,8 +10,7 @@ products.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,6 @@ import numpy as np
 Array = jax.Array
 
 _HIGHEST = jax.lax.Precision.HIGHEST
-MATRIX_LINE = 256  # the finest line transformed by real matrices: faster than an FFT at 128 and at 192 points
 MATRIX_GRID = {1: 128, 2: 256}  # by dimension: the finest periodic grid transformed by matrix products, not by FFT
 
 
@@ -92,63 +90,6 @@ def fourier_wavenumbers(modes: Sequence[int], length: float) -> list[np.ndarray]
     return [2 * np.pi / length * k.reshape(s) for k, s in zip(signed, shapes, strict=True)]
 
 
-class Line(NamedTuple):
-    """A periodic interval for equations ``u_t + (u^2 / 2)_x = L u``, with the 2/3 rule.
-
-    Attributes:
-        wavenumbers: of the coefficients, each as often as it appears among them, in double precision.
-        to_modes: field ``[N]`` -> coefficients.
-        to_field: coefficients -> field ``[N]``.
-        transport: coefficients of ``u`` -> those of ``-(u^2 / 2)_x``.
-    """
-
-    wavenumbers: np.ndarray
-    to_modes: Callable[[Array], Array]
-    to_field: Callable[[Array], Array]
-    transport: Callable[[Array], Array]
-
-
-def periodic_line(n: int, length: float, dtype: jnp.dtype) -> Line:
-    """A periodic interval of ``n`` points: real cosines and sines up to ``MATRIX_LINE`` points, beyond it by FFT.
-
-    With real coefficients a transform is a real product, and the derivative goes into the one that leads back. The
-    even and the odd part of ``u`` are known from half the points, and so are those of its square, ``e^2 + o^2`` and
-    ``2 e o``: half the work.
-    """
-    m = dealiased_modes(n)
-    k = fourier_wavenumbers([m], length)[0][0]
-    if n > MATRIX_LINE:
-        waves = jnp.asarray(k, dtype)
-
-        def to_modes(u: Array) -> Array:
-            return jnp.fft.rfft(u, norm="forward")[: m + 1]
-
-        def to_field(c: Array) -> Array:
-            return jnp.fft.irfft(c, n=n, norm="forward")
-
-        return Line(k, to_modes, to_field, lambda c: -0.5j * waves * to_modes(to_field(c) ** 2))
-    synthesis, analysis = _real_waves(n, m, mirror=True), _real_waves(n, m, mean=True)  # rows: cosines, then sines
-    half = n // 2 + 1
-    mirrored = np.full(half, 2.0)
-    mirrored[0] = 1.0
-    if n % 2 == 0:
-        mirrored[-1] = 1.0
-    (even, odd), (means, sines) = (np.split(waves[:, :half], 2) for waves in (synthesis, analysis))
-
-    def product(matrix: np.ndarray) -> Callable[[Array], Array]:
-        return lambda x: jnp.dot(x, jnp.asarray(matrix, dtype), precision=_HIGHEST)
-
-    to_even, to_odd = product(even), product(odd)
-    slope = 0.5 * k[:, None] * mirrored
-    from_odd, from_even = product((-slope * sines).T), product((slope * means).T)
-
-    def transport(c: Array) -> Array:
-        e, o = to_even(c[: m + 1]), to_odd(c[m + 1 :])
-        return jnp.concatenate([from_odd(2 * e * o), from_even(e * e + o * o)])
-
-    return Line(np.concatenate([k, k]), product(analysis.T), product(synthesis), transport)
-
-
 def to_fourier(u: Array, modes: Sequence[int]) -> Array:
     """Fourier coefficients of a periodic field, means against ``exp(-i k x)``, of the low modes only.
 
@@ -217,11 +158,11 @@ def resample_fourier(u: Array, shape: Sequence[int]) -> Array:
 
 
 def _waves(n: int, m: int, dtype: jnp.dtype, *, mean: bool = False, mirror: bool = False) -> Array:
-    """:func:`_real_waves` as an array of the device."""
-    return jnp.asarray(_real_waves(n, m, mean=mean, mirror=mirror), dtype)
+    """:func:`real_waves` as an array of the device."""
+    return jnp.asarray(real_waves(n, m, mean=mean, mirror=mirror), dtype)
 
 
-def _real_waves(n: int, m: int, *, mean: bool = False, mirror: bool = False) -> np.ndarray:
+def real_waves(n: int, m: int, *, mean: bool = False, mirror: bool = False) -> np.ndarray:
     """Rows ``cos(2 pi k x), k = 0 .. m``, then ``sin``, at ``n`` points: ``[2 (m + 1), n]``."""
     angle = 2 * np.pi * np.arange(m + 1)[:, None] * np.arange(n) / n
     weight = np.where(np.arange(m + 1) == 0, 1.0, 2.0)[:, None] if mirror else np.ones((m + 1, 1))

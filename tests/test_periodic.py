@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ccm_jax.rollout import rollout
-from solvers import burgers, etdrk, initial, kuramoto_sivashinsky, navier_stokes, spectral
+from solvers import advection, burgers, etdrk, initial, kuramoto_sivashinsky, navier_stokes, spectral
 from solvers.spectral import fourier_wavenumbers, from_fourier, resample_fourier, to_fourier
 
 EQUATIONS = {
@@ -45,8 +45,8 @@ def test_transforms_match_numpy_and_invert(
 def test_a_line_transports_by_the_derivative_of_half_the_square(
     x64: None, monkeypatch: pytest.MonkeyPatch, n: int, fast: bool
 ) -> None:
-    monkeypatch.setattr(spectral, "MATRIX_LINE", 0 if fast else 256)
-    line = spectral.periodic_line(n, 3.0, jnp.zeros(()).dtype)
+    monkeypatch.setattr(advection, "MATRIX_LINE", 0 if fast else 256)
+    line = advection.periodic_line(n, 3.0, jnp.zeros(()).dtype)
     x, m, k = 3.0 * np.arange(n) / n, (n - 1) // 3, 2 * np.pi / 3.0
     u = 0.7 + np.cos(k * x) - 0.4 * np.sin(m * k * x)  # the square of the highest wave would alias
     np.testing.assert_allclose(line.to_field(line.to_modes(jnp.asarray(u))), u, atol=1e-13)
@@ -55,6 +55,28 @@ def test_a_line_transports_by_the_derivative_of_half_the_square(
     spectrum = np.fft.rfft(square, norm="forward")[: m + 1] * -0.5j * k * np.arange(m + 1)
     expected = np.fft.irfft(spectrum, n=n, norm="forward")
     np.testing.assert_allclose(line.to_field(line.transport(line.to_modes(jnp.asarray(u)))), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (15, 10)])
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_plane_carries_vorticity_along_by_its_own_velocity(
+    x64: None, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], fast: bool
+) -> None:
+    monkeypatch.setattr(advection, "MATRIX_GRID", dict.fromkeys((1, 2), 0 if fast else 256))
+    length, modes = 3.0, [(n - 1) // 3 for n in shape]
+    plane = advection.periodic_plane(shape, length, jnp.zeros(()).dtype)
+    w = resample_fourier(
+        from_fourier(to_fourier(jax.random.normal(jax.random.key(0), (*shape, 1)), modes), shape), shape
+    )
+    np.testing.assert_allclose(plane.to_field(plane.to_modes(w[..., 0])), w[..., 0], atol=1e-13)
+    # By complex FFTs on a grid so fine that no product aliases; the mean of w moves nothing.
+    fine = (64, 64)
+    spectrum = np.fft.fft2(np.asarray(resample_fourier(w, fine))[..., 0])
+    kx, ky = np.meshgrid(*(2 * np.pi * np.fft.fftfreq(n, length / n) for n in fine), indexing="ij")
+    k2 = np.where(kx**2 + ky**2 > 0, kx**2 + ky**2, np.inf)
+    u, v, wx, wy = (np.fft.ifft2(f * spectrum).real for f in (1j * ky / k2, -1j * kx / k2, 1j * kx, 1j * ky))
+    exact = from_fourier(to_fourier(jnp.asarray(-(u * wx + v * wy))[..., None], modes), shape)[..., 0]
+    np.testing.assert_allclose(plane.to_field(plane.convection(plane.to_modes(w[..., 0]))), exact, atol=1e-11)
 
 
 def test_wavenumbers_differentiate(x64: None) -> None:
