@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from ccm_jax._checks import check_same_tree, is_merged
-from ccm_jax.merge import split_residuals
 
 Array = jax.Array
 Params = Any
@@ -59,19 +58,27 @@ def residual_geometry(anchor: Params, low: Params, high: Params) -> list[LayerGe
     check_same_tree("residual_geometry", {"anchor": anchor, "low": low, "high": high}, "give one family.")
     named = jax.tree_util.tree_flatten_with_path(anchor)[0]
     paths = [jax.tree_util.keystr(path) for path, leaf in named if is_merged(leaf)]
-    rows = _rows(*([leaf for leaf in jax.tree.leaves(tree) if is_merged(leaf)] for tree in (anchor, low, high)))
-    return [LayerGeometry(name, *row) for name, row in zip([*paths, "(all)"], rows, strict=True)]
+    merged = [[leaf for leaf in jax.tree.leaves(tree) if is_merged(leaf)] for tree in (anchor, low, high)]
+    leaves = [_products(*parts) for parts in zip(*merged, strict=True)]
+    zero = (jnp.zeros(()),) * 6
+    whole = tuple(sum(column) for column in zip(zero, *leaves, strict=True))
+    return [LayerGeometry(name, *_row(*sums)) for name, sums in zip([*paths, "(all)"], [*leaves, whole], strict=True)]
 
 
 @jax.jit
-def _rows(anchor: list[Array], low: list[Array], high: list[Array]) -> list[tuple[Array, ...]]:
-    """The numbers of every leaf, then of all leaves together."""
-    split = split_residuals(anchor, low, high)
-    parts = list(zip(anchor, split.shared, split.direction, strict=True))
-    rows = []
-    for base, shared, direction in [*(([a], [s], [d]) for a, s, d in parts), (anchor, split.shared, split.direction)]:
-        plus = jax.tree.map(jnp.add, shared, direction)
-        minus = jax.tree.map(jnp.subtract, shared, direction)
-        norms = tuple(tree_norm(tree) for tree in (base, minus, plus, shared, direction))
-        rows.append((*norms, tree_cosine(minus, plus)))
-    return rows
+def _products(anchor: Array, low: Array, high: Array) -> tuple[Array, ...]:
+    """Squared norms of a leaf, of its two updates and of their two parts, and the inner product of the updates."""
+    wide = jnp.promote_types(anchor.dtype, jnp.float32)
+    minus, plus = (expert.astype(wide) - anchor.astype(wide) for expert in (low, high))
+    shared, direction = (plus + minus) / 2, (plus - minus) / 2
+    squares = (tree_vdot(a, a) for a in (anchor, minus, plus, shared, direction))
+    return (*squares, tree_vdot(minus, plus))
+
+
+@jax.jit
+def _row(*sums: Array) -> tuple[Array, ...]:
+    """The norms, and the cosine between the updates; 0 if either is zero."""
+    *squares, inner = sums
+    norms = [jnp.sqrt(square) for square in squares]
+    product = norms[1] * norms[2]
+    return (*norms, jnp.where(product > 0, inner / jnp.where(product > 0, product, 1.0), 0.0))

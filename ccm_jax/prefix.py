@@ -179,10 +179,16 @@ def select(candidates: Array, losses: Array, *, home: Any = None, pull: float | 
         home: a coordinate ``[d]``, such as the anchor's on a gated chart; None weighs nothing.
         pull: at least 0, in units of log loss per unit of distance; infinite never leaves a home that is finite.
     """
+    place = None if home is None else as_coordinate("select", home, candidates.shape[-1])
+    return _select(jnp.asarray(candidates), jnp.asarray(losses), place, pull)
+
+
+@jax.jit
+def _select(candidates: Array, losses: Array, home: Array | None, pull: float | Array) -> Readout:
     losses = jnp.where(jnp.isfinite(losses), losses, jnp.inf)
     score = losses
     if home is not None:
-        distance = jnp.linalg.norm(candidates - as_coordinate("select", home, candidates.shape[-1])[None], axis=-1)
+        distance = jnp.linalg.norm(candidates - home[None], axis=-1)
         # An infinite pull must not make home's neighbours as bad as what diverged, nor as bad as each other.
         score = jnp.log(losses) + jnp.minimum(pull, 1e6) * distance
         score = jnp.where(jnp.isfinite(losses), jnp.nan_to_num(score, nan=1e30, posinf=1e30), jnp.inf)
@@ -190,6 +196,7 @@ def select(candidates: Array, losses: Array, *, home: Any = None, pull: float | 
     return Readout(coordinate, candidates, losses)
 
 
+@jax.jit
 def refine_readout(readout: Readout) -> Readout:
     """Moves a readout on a sorted bank to the vertex of the parabola around it, along the first coordinate.
 

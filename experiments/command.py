@@ -73,6 +73,7 @@ def run(main: Callable[..., None], doc: str | None) -> None:
         if _CACHE.value:
             runtime.keep_compiled()
         runtime.keep_memory()
+        runtime.compile_quickly()
         console.quiet = not runtime.is_writer()
 
         config = _CONFIG.value

@@ -93,6 +93,17 @@ def keep_memory() -> bool:
     return all([set_option(mmap_threshold, 1 << 30), set_option(trim_threshold, 2**31 - 1), set_option(arena_max, 1)])
 
 
+def compile_quickly() -> None:
+    """Compiles at LLVM's second level, before anything touches a device; a level in ``XLA_FLAGS`` goes first.
+
+    The third takes six times as long for jax's random numbers, a fifth of all compilation of a run, and networks are
+    no faster by it.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_backend_optimization_level" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=2".strip()
+
+
 def _processor() -> str:
     """A short hash of what programs are compiled for: the processor's model and its instructions."""
     described = [platform.machine(), platform.processor(), platform.system()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,19 @@ def test_a_cache_folder_that_cannot_be_made_is_done_without(
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert runtime.keep_compiled() is None
+
+
+def test_a_level_of_optimisation_in_the_environment_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    runtime.compile_quickly()
+    runtime.compile_quickly()
+    assert os.environ["XLA_FLAGS"].split() == [
+        "--xla_force_host_platform_device_count=2",
+        "--xla_backend_optimization_level=2",
+    ]
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    runtime.compile_quickly()
+    assert os.environ["XLA_FLAGS"] == "--xla_backend_optimization_level=0"
 
 
 def test_one_process_is_the_case_of_one() -> None:

@@ -54,7 +54,12 @@ def make_model(name: str, **arguments: Any) -> Model:
         module = MODELS[name](**arguments)
     except TypeError as error:
         raise ValueError(f"make_model: {name}: {error}.") from error
+
+    def init(key: Array, window: Array) -> Params:
+        shape = jax.ShapeDtypeStruct(window.shape, window.dtype)  # so that the forward pass is not run, only traced
+        return module.lazy_init(key, shape)["params"]
+
     return Model(
-        init=lambda key, window: module.init(key, window)["params"],
+        init=init,
         apply=lambda params, window: module.apply({"params": params}, window),
     )
