@@ -50,7 +50,7 @@ def training() -> Callable[[], Any]:
     import jax
 
     from ccm_jax.models import make_model
-    from ccm_jax.parallel import batch_axes, make_mesh, place
+    from ccm_jax.parallel import make_mesh, place
     from ccm_jax.train import batch_order, init_state, make_loss, make_optimizer, train_chunk
 
     mesh = make_mesh() if jax.device_count() > 1 else None
@@ -58,10 +58,10 @@ def training() -> Callable[[], Any]:
     x = np.random.default_rng(0).standard_normal((64, 2, BASE["grid"], BASE["grid"], 1), np.float32)
     optimizer, loss_fn = make_optimizer(1e-3, 1000), make_loss(model.apply)
     held = [place(init_state(model.init(jax.random.key(0), x[:1, :1]), optimizer), mesh)]
-    order, data = place(batch_order(0, 0, 10, 64, 16), mesh, None, batch_axes(mesh, 16)), place(x, mesh)
+    order, data = place(batch_order(0, 0, 10, 64, 16), mesh), place(x, mesh)
 
     def run() -> None:
-        held[0], losses = train_chunk(held[0], data, order, loss_fn=loss_fn, optimizer=optimizer)
+        held[0], losses = train_chunk(held[0], data, order, loss_fn=loss_fn, optimizer=optimizer, mesh=mesh)
         losses.block_until_ready()
 
     return run

@@ -10,8 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, PartitionSpec
 
 from ccm_jax.metrics import relative_l2
+from ccm_jax.parallel import batch_axes
 from ccm_jax.rollout import Apply, make_rollout
 
 Array = jax.Array
@@ -129,8 +132,13 @@ def _check_state(function: str, state: TrainState, optimizer: optax.GradientTran
         )
 
 
-def _step(state: TrainState, frames: Array, loss_fn: Loss, update: Any) -> tuple[TrainState, Array]:
+def _step(
+    state: TrainState, frames: Array, loss_fn: Loss, update: Any, axes: tuple[str, ...] | None = None
+) -> tuple[TrainState, Array]:
     loss, gradient = jax.value_and_grad(loss_fn)(state.params, frames)
+    if axes is not None:
+        flat, restore = ravel_pytree((loss, gradient))
+        loss, gradient = restore(jax.lax.pmean(flat, axes))
     updates, opt_state = update(gradient, state.opt_state, state.params)
     return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1), loss
 
@@ -166,6 +174,7 @@ def train_chunk(
     frames: int = 2,
     corrupt: Corruption | None = None,
     seed: int = 0,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, Array]:
     """Runs ``len(order)`` updates in one compiled scan; the state's memory is reused, so keep only the new one.
 
@@ -179,6 +188,8 @@ def train_chunk(
         frames: frames per sample, history plus unrolled steps.
         corrupt: what happens to a batch before it is trained on, such as :func:`make_noise`.
         seed: of the corruption; the key of a step follows from it and from the number of the step.
+        mesh: devices that share each batch, of :func:`~ccm_jax.parallel.make_mesh`, where it divides among them; state
+            and data are whole on each.
 
     Returns:
         The new state, and the loss of every step.
@@ -188,10 +199,10 @@ def train_chunk(
     """
     _check_state("train_chunk", state, optimizer)
     # What an optimizer starts from is in the state: only how it goes on is part of the program.
-    return _chunk(state, trajectories, order, seed, loss_fn, optimizer.update, frames, corrupt)
+    return _chunk(state, trajectories, order, seed, loss_fn, optimizer.update, frames, corrupt, mesh)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7), donate_argnums=0)
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7, 8), donate_argnums=0)
 def _chunk(
     state: TrainState,
     trajectories: Array,
@@ -201,15 +212,37 @@ def _chunk(
     update: Any,
     frames: int,
     corrupt: Corruption | None,
+    mesh: Mesh | None,
 ) -> tuple[TrainState, Array]:
-    starts = trajectories.shape[1] - frames + 1
-    flat = trajectories.reshape(-1, *trajectories.shape[2:])
+    axes = batch_axes(mesh, order.shape[1])
 
-    def body(state: TrainState, samples: Array) -> tuple[TrainState, Array]:
-        first = samples // starts * trajectories.shape[1] + samples % starts
-        batch = flat[first[:, None] + jnp.arange(frames)[None, :]]
-        if corrupt is not None:
-            batch = corrupt(jax.random.fold_in(jax.random.key(seed), state.step), batch)
-        return _step(state, batch, loss_fn, update)
+    def run(state: TrainState, trajectories: Array, order: Array, seed: Any) -> tuple[TrainState, Array]:
+        starts = trajectories.shape[1] - frames + 1
+        flat = trajectories.reshape(-1, *trajectories.shape[2:])
 
-    return jax.lax.scan(body, state, order)
+        def body(state: TrainState, samples: Array) -> tuple[TrainState, Array]:
+            if corrupt is None:
+                samples = _share(samples, mesh, axes)
+            first = samples // starts * trajectories.shape[1] + samples % starts
+            batch = flat[first[:, None] + jnp.arange(frames)[None, :]]
+            if corrupt is not None:  # the noise of a sample is the same however many devices there are
+                batch = corrupt(jax.random.fold_in(jax.random.key(seed), state.step), batch)
+                batch = _share(batch, mesh, axes)
+            return _step(state, batch, loss_fn, update, axes)
+
+        return jax.lax.scan(body, state, order)
+
+    if axes is None:
+        return run(state, trajectories, order, seed)
+    # By hand: left to the compiler, there are many small sums over devices instead of one.
+    whole = PartitionSpec()
+    run = jax.shard_map(run, mesh=mesh, in_specs=(whole,) * 4, out_specs=(whole, whole), check_vma=False)
+    return run(state, trajectories, order, seed)
+
+
+def _share(batch: Array, mesh: Mesh | None, axes: tuple[str, ...] | None) -> Array:
+    """This device's part of a batch that is whole on all of them."""
+    if mesh is None or axes is None:
+        return batch
+    parts = int(np.prod([mesh.shape[axis] for axis in axes]))
+    return batch.reshape(parts, -1, *batch.shape[1:])[jax.lax.axis_index(axes)]

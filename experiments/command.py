@@ -70,6 +70,8 @@ def run(main: Callable[..., None], doc: str | None) -> None:
 
         if _DISTRIBUTED.value or _COORDINATOR.value:
             runtime.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+        else:
+            runtime.share_processor()
         if _CACHE.value:
             runtime.keep_compiled()
         runtime.keep_memory()

@@ -22,7 +22,7 @@ Array = jax.Array
 
 # Integers that set the uses of randomness apart; `pair` is shared by both endpoints, which is what pairs them.
 PURPOSES = {"support": 1, "pair": 2, "validation": 3, "low": 5, "high": 6, "test": 7}
-BATCH = 16  # trajectories simulated side by side on a device: few enough for the cache of a CPU core
+BATCH = 16  # trajectories simulated side by side on a device, or on a CPU: few enough for its cache
 
 
 def coordinate_of(config: ConfigDict, value: float) -> float:
@@ -61,7 +61,8 @@ def simulate_batches(
     parts = {name: config[name].to_dict() for name in ("physics", "axis", "solver", "initial")}
     stored = {"grid": config.data.grid, "channels": stored_channels(config)}
     spec = json.dumps(parts | stored | {"system": config.system}, sort_keys=True)
-    size = BATCH * jax.device_count()
+    devices = jax.device_count()
+    size = devices * (-(-BATCH // devices) if jax.default_backend() == "cpu" else BATCH)
     for start in range(0, count, size):  # the last batch is filled up, so that one shape compiles
         numbers = first + start + np.arange(size)
         frames, courant = _simulate_batch(np.float32(value), np.asarray(key), numbers, spec=spec, mesh=mesh())

@@ -78,18 +78,20 @@ def sweep_errors(config: ConfigDict, family: Family, chart: Chart, candidates: A
     """Future errors ``[n, N, T_future]`` of every candidate ``[n, d]`` on the trajectories of a regime."""
     mesh, how = family.mesh, {"history": family.history, "prefix": config.calibration.frames}
 
+    spread = place(chart, mesh)
+
     def errors(bank: Any) -> np.ndarray:
-        spread, bank = place((chart, bank), mesh)
+        there = place(bank, mesh)
         return in_groups(
-            lambda g: future_error_sweep(spread, family.rollout_fn, place(g, mesh), bank, mesh=mesh, **how), x, mesh
+            lambda g: future_error_sweep(spread, family.rollout_fn, place(g, mesh), there, mesh=mesh, **how), x, mesh
         )
 
     return by_candidates(errors, candidates)
 
 
 def on_one_cpu() -> bool:
-    """Whether candidates gain nothing from being side by side."""
-    return jax.default_backend() == "cpu" and jax.device_count() == 1
+    """Whether candidates gain nothing from being side by side, beyond the devices that are made of its cores."""
+    return jax.default_backend() == "cpu" and jax.process_count() == 1
 
 
 def by_candidates(errors: Callable[[Array], np.ndarray], candidates: Any) -> np.ndarray:

@@ -88,10 +88,12 @@ def errors_of_prefix(config: ConfigDict, family: Family, plane: Chart, candidate
     observed, _, _ = split_future(x, history=family.history, prefix=frames)
     how: dict[str, Any] = {"history": family.history, "frames": frames, "mesh": mesh}
 
+    spread = place(plane, mesh)
+
     def errors(bank: Any) -> np.ndarray:
-        spread, bank = place((plane, bank), mesh)
+        there = place(bank, mesh)
         return in_groups(
-            lambda g: prefix_errors(spread, family.rollout_fn, place(g, mesh), bank, **how), observed, mesh
+            lambda g: prefix_errors(spread, family.rollout_fn, place(g, mesh), there, **how), observed, mesh
         )
 
     return by_candidates(errors, candidates)

@@ -14,12 +14,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ccm_jax import checkpoint
-from ccm_jax.parallel import batch_axes, place
+from ccm_jax.parallel import place
 from ccm_jax.rollout import Apply
 from ccm_jax.train import TrainState, batch_order, init_state, make_loss, make_noise, make_optimizer, train_chunk
 from experiments.logs import log
 from experiments.progress import bar, console
-from experiments.runtime import agree, is_writer, mesh
+from experiments.runtime import agree, is_writer, training_mesh
 
 Array = jax.Array
 Params = Any
@@ -69,9 +69,8 @@ def fit(
     loss_fn = _loss(apply, history=history, unroll=settings.unroll)
     corrupt = _noise(settings.noise, history=history) if settings.noise else None
     how = {"loss_fn": loss_fn, "optimizer": optimizer, "frames": history + settings.unroll, "corrupt": corrupt}
-    devices = mesh()
+    devices = training_mesh()
     x = place(trajectories.reshape(-1, *trajectories.shape[-4:]), devices)
-    cut = batch_axes(devices, settings.batch_size)
     count = x.shape[0] * (x.shape[1] - history - settings.unroll + 1) // (1 if part is None else len(trajectories))
     first_sample = count * (part or 0)
 
@@ -85,7 +84,7 @@ def fit(
             first = len(losses)
             order = batch_order(seed, first, min(settings.chunk, steps - first), count, settings.batch_size)
             order += first_sample
-            state, new = train_chunk(state, x, place(order, devices, None, cut), seed=seed, **how)
+            state, new = train_chunk(state, x, place(order, devices), seed=seed, mesh=devices, **how)
             losses = np.concatenate([losses, np.asarray(new)])
             if not np.isfinite(losses).all():
                 raise ValueError(

@@ -28,7 +28,7 @@ from ccm_jax import Gated, coordinate_from_prefix, fit_chart, make_rollout, plan
 from ccm_jax.evaluate import future_error_each, future_error_sweep
 from ccm_jax.models import make_model
 from ccm_jax.parallel import batch_axes, make_mesh, place
-from ccm_jax.train import batch_order, init_state, make_loss, make_optimizer, train_chunk
+from ccm_jax.train import batch_order, init_state, make_loss, make_noise, make_optimizer, train_chunk
 
 model = make_model("fno", modes=(2, 2), width=4, depth=2)
 x = np.asarray(jax.random.normal(jax.random.key(0), (6, 9, 8, 8, 1)))  # six trajectories, which four do not divide
@@ -58,8 +58,8 @@ order = batch_order(0, 0, 30, 6 * 8, 8)
 losses = []
 for m in (None, mesh):
     state = place(init_state(jax.tree.map(jnp.copy, trees[0]), optimizer), m)
-    cut = place(order, m, None, batch_axes(m, 8))
-    state, loss = train_chunk(state, place(x, m), cut, loss_fn=loss_fn, optimizer=optimizer)
+    how = dict(loss_fn=loss_fn, optimizer=optimizer, mesh=m, corrupt=make_noise(0.1))
+    state, loss = train_chunk(state, place(x, m), place(order, m), **how)
     losses.append(np.asarray(loss))
 assert len(jax.tree.leaves(state.params)[0].sharding.device_set) == 8
 np.testing.assert_allclose(*losses, rtol=1e-3)
