@@ -178,7 +178,7 @@ def fit_chart(
     remedy = "experts must be fine-tuned from this anchor."
     trees = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
     check_same_tree("fit_chart", trees, remedy)
-    if warp is not None and jax.tree.leaves(warp) == [warp]:
+    if warp is not None and jax.tree_util.all_leaves([warp]):
         warp = jax.tree_util.Partial(warp)  # a plain function is no leaf that jit takes
     solve = _least_squares(len(experts), coordinates, features, ridge, warp)
     basis = jax.tree.map(lambda a, *e: _project(solve, a, e), anchor, *experts)
