@@ -225,14 +225,6 @@ def test_activations_and_their_slopes_are_those_of_jax(name: str, approximate: b
     )
 
 
-def test_products_of_pairs_differentiate_in_both_modes_and_twice(x64: None) -> None:
-    c = jax.random.normal(jax.random.key(0), (3, 4, 2), float)
-    weight = jax.random.normal(jax.random.key(1), (2, 3, 2, 5), float)
-    jax.test_util.check_grads(spectral.pair_products, (c, weight), order=2, modes=("fwd", "rev"))
-    expected = np.stack([np.einsum("kni,kio->kno", c, w) for w in weight])
-    np.testing.assert_allclose(spectral.pair_products(c, weight), expected, atol=1e-12)
-
-
 def test_spectral_weights_are_real_pairs() -> None:
     params = FNO(modes=(2, 2), width=4, depth=1).init(jax.random.key(0), jnp.zeros((1, 1, 8, 8, 1)))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))

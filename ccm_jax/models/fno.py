@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax.models import spectral
+from ccm_jax.models.products import dense_product, pair_products, product
 
 Array = jax.Array
 
@@ -80,14 +81,14 @@ class SpectralConv(nn.Module):
         if self.cosine:
             kept = tuple(2 * m for m in self.modes)
             weight = self.param("weight", nn.initializers.normal(width**-0.5), (*kept[::-1], width, width))
-            c = jnp.matmul(spectral.cosine_analysis(x, kept, how), weight, precision=jax.lax.Precision.HIGHEST)
+            c = product(spectral.cosine_analysis(x, kept, how), weight, jax.lax.Precision.HIGHEST)
             return spectral.cosine_synthesis(c, grid, how)
         kept = tuple(len(f) for f in spectral.kept_frequencies(self.modes)[::-1])
         init = nn.initializers.normal((2 * width) ** -0.5)
         weight = self.param("weight", init, (2, *kept, width, width))
         c = spectral.fourier_analysis(x, self.modes, how)
         # Both parts as rows of one matrix a mode: each weight is read once, most of the cost at small batches.
-        products = spectral.pair_products(c.reshape(*kept, -1, width), weight).reshape(2, *c.shape)
+        products = pair_products(c.reshape(*kept, -1, width), weight).reshape(2, *c.shape)
         re, im = jnp.split(products, 2, axis=d + 1)
         c = jnp.concatenate([re[0] - im[1], re[1] + im[0]], axis=d)
         return spectral.fourier_synthesis(c, self.modes, grid, how)
@@ -165,7 +166,7 @@ class FNO(nn.Module):
             x = jnp.concatenate([x, _coordinates(grid, n, self.boundary, x.dtype)], axis=-1)
 
         def dense(features: int, name: str) -> nn.Dense:
-            return nn.Dense(features, dtype=self.dtype, param_dtype=jnp.float32, name=name)
+            return nn.Dense(features, dtype=self.dtype, dot_general=dense_product, name=name)
 
         # Points are one axis outside the transforms: gradients of weights then are plain products too.
         act = ACTIVATIONS[self.activation]

@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Array = jax.Array
+from ccm_jax.models.products import constant_product
 
-_HIGHEST = jax.lax.Precision.HIGHEST
+Array = jax.Array
 
 TRANSFORMS = ("auto", "matrix", "fft")
 
@@ -61,18 +61,14 @@ def check_modes(function: str, modes: Sequence[int], grid: Sequence[int], per_ax
             )
 
 
-def leading(matrix: np.ndarray, x: Array) -> Array:
+def _leading(matrix: np.ndarray, x: Array) -> Array:
     """Applies ``matrix [k, n]`` along the first axis of ``x``."""
-    y = jnp.dot(jnp.asarray(matrix, x.dtype), x.reshape(x.shape[0], -1), precision=_HIGHEST)
-    return y.reshape(-1, *x.shape[1:])
+    return constant_product(matrix, x.reshape(x.shape[0], -1)).reshape(-1, *x.shape[1:])
 
 
 def _stacked(matrix: np.ndarray, x: Array) -> Array:
     """Applies ``matrix [k, n]`` along the second axis of ``x [K, n, m]``."""
-    if x.shape[0] == 1:
-        return leading(matrix, x[0])[None]
-    every = jnp.broadcast_to(jnp.asarray(matrix, x.dtype), (x.shape[0], *matrix.shape))
-    return jnp.matmul(every, x, precision=_HIGHEST)
+    return _leading(matrix, x[0])[None] if x.shape[0] == 1 else constant_product(matrix, x)
 
 
 def cosine_basis(n: int, modes: int) -> np.ndarray:
@@ -142,7 +138,7 @@ def fourier_analysis(x: Array, modes: Sequence[int], transform: str = "matrix") 
         return jnp.stack([z.real, z.imag], axis=d)
     rest = x.shape[d:]
     cos, sin = waves(frequencies[0], x.shape[0]) / np.prod(x.shape[:d])
-    y = leading(np.stack([cos, -sin], axis=1).reshape(-1, x.shape[0]), x)  # rows: frequency, then part
+    y = _leading(np.stack([cos, -sin], axis=1).reshape(-1, x.shape[0]), x)  # rows: frequency, then part
     for axis in range(1, d):
         cos, sin = waves(frequencies[axis], x.shape[axis])
         turn = np.stack([np.concatenate([cos, sin], axis=1), np.concatenate([-sin, cos], axis=1)], axis=1)
@@ -174,25 +170,10 @@ def fourier_synthesis(c: Array, modes: Sequence[int], grid: Sequence[int], trans
     # Each kept mode stands for its mirror image too, but the mean and the Nyquist mode are their own.
     weight = np.where((frequencies[0] == 0) | (2 * frequencies[0] == n), 1.0, 2.0)
     both = np.stack([cos * weight, -sin * weight], axis=2).reshape(n, -1)
-    return leading(both, y.reshape(both.shape[1], -1)).reshape(*grid[::-1], *rest)
+    return _leading(both, y.reshape(both.shape[1], -1)).reshape(*grid[::-1], *rest)
 
 
 def waves(frequencies: np.ndarray, n: int) -> np.ndarray:
     """Cosines and sines of integer frequencies at ``n`` points, ``[2, k, n]``."""
     angle = 2 * np.pi * frequencies[:, None] * np.arange(n) / n
     return np.stack([np.cos(angle), np.sin(angle)])
-
-
-@jax.custom_jvp
-def pair_products(c: Array, weight: Array) -> Array:
-    """Real coefficients times both parts of complex weights: ``[..., N, i], [2, ..., i, o] -> [2, ..., N, o]``."""
-    return jnp.matmul(jnp.broadcast_to(c, (2, *c.shape)), weight, precision=_HIGHEST)
-
-
-@pair_products.defjvp
-def _pair_products_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    # The same function, but the transpose of a product that is broadcast is a sum over a stack of products, which costs
-    # several times more than the two products of which the sum is made.
-    (c, weight), (dc, dweight) = primals, tangents
-    by_part = [jnp.matmul(dc, weight[part], precision=_HIGHEST) for part in (0, 1)]
-    return pair_products(c, weight), jnp.stack(by_part) + pair_products(c, dweight)
