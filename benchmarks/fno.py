@@ -5,8 +5,9 @@
 
 Both hold the same weights, and are timed only after their outputs agree. A training step is forward, relative L2
 loss, gradient, Adam and the choice of a batch, as an epoch is really run: ours in one compiled scan, PyTorch's in a
-loop, eager and by ``torch.compile``, of which the faster counts. Rounds are interleaved; figures are medians, ratios
-their time over ours. Compilation and peak memory are those of a process of its own for each.
+loop, eager and by ``torch.compile``, of which the faster counts. A forward pass is timed on one device, and once more
+with the batch spread over a device for each core, as the experiments' rollouts are. Rounds are interleaved; figures are
+medians, ratios their time over ours. Compilation and peak memory are those of a process of its own for each.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks._measure import interleaved, machine, options, ratio, spread
+from experiments.runtime import mesh, share_processor
 
 STEPS = 20  # training steps in one timed call; an epoch here has more
 CHANNELS = 2
@@ -80,6 +82,27 @@ def ours(size: Size, model: Any) -> tuple[Callable[[], Any], Callable[[], Any], 
 
     fixed = jax.tree.map(jnp.asarray, params)
     return train, lambda: run(fixed, window).block_until_ready(), np.asarray(run(fixed, window))
+
+
+def by_core(size: Size, model: Any) -> Callable[[], Any] | None:
+    """A forward pass with the batch spread over a device for each core; None where it does not divide."""
+    import jax
+    from jax.sharding import PartitionSpec
+
+    from ccm_jax.interop import fno_from_neuraloperator
+    from ccm_jax.models import make_model
+    from ccm_jax.parallel import batch_axes, place
+
+    cores = mesh()
+    axes = batch_axes(cores, size.batch)
+    if cores is None or axes is None:
+        return None
+    weights = {key: value.detach().numpy() for key, value in model.state_dict().items() if hasattr(value, "detach")}
+    arguments, params = fno_from_neuraloperator(weights)
+    apply, cut, whole = make_model("fno", **arguments).apply, PartitionSpec(axes), PartitionSpec()
+    run = jax.jit(jax.shard_map(apply, mesh=cores, in_specs=(whole, cut), out_specs=cut))
+    params, window = place(params, cores), place(pairs(size)[: size.batch, :1], cores, axes)
+    return lambda: run(params, window).block_until_ready()
 
 
 def theirs(size: Size, model: Any, compiled: bool) -> tuple[Callable[[], Any], Callable[[], Any], np.ndarray]:
@@ -148,6 +171,7 @@ def measure(size: Size, repeats: int, compiled: bool) -> dict[str, Any]:
 
     model, frozen = torch_model(size), torch_model(size)
     train, forward, out = ours(size, frozen)
+    spread_out = by_core(size, frozen)
     peers = {"eager": theirs(size, model, False)}
     difference = float(np.abs(out - peers["eager"][2]).max() / np.abs(out).max())
     if difference > 1e-4:
@@ -163,10 +187,16 @@ def measure(size: Size, repeats: int, compiled: bool) -> dict[str, Any]:
     row: dict[str, Any] = {**size._asdict(), "difference": difference, "torch_compile_failed": failed}
     for i, what in enumerate(("training_step", "forward")):
         runs = {"ours": (train, forward)[i]} | {name: peer[i] for name, peer in peers.items()}
+        if what == "forward" and spread_out is not None:
+            runs["by core"] = spread_out
         times = interleaved(runs, repeats=repeats, seconds=0.3)
         if what == "training_step":
             times = {name: [t / STEPS for t in ts] for name, ts in times.items()}
         best = min((name for name in peers), key=lambda name: float(np.median(times[name])))
+        if what == "forward":
+            cores = times.pop("by core", None)
+            row |= {"forward_by_core": spread(cores) if cores else None}
+            row |= {"forward_by_core_ratio": ratio(times[best], cores) if cores else None}
         row[what] = {name: spread(ts) for name, ts in times.items()}
         row[f"{what}_ratio"] = ratio(times[best], times["ours"]) | {"against": best}
     row["alone"] = {who: alone(who, size) for who in ("ours", "torch")}
@@ -202,6 +232,7 @@ def main() -> None:
     parser.add_argument("--no_compile", action="store_true", help="leave torch.compile out")
     chosen = parser.parse_args()
     warnings.filterwarnings("ignore")
+    share_processor()
     sizes = [Size(*map(int, chosen.size.split(",")))] if chosen.size else SIZES[:1] if chosen.quick else SIZES + MORE
     if chosen.one:
         print(json.dumps(one(chosen.one, sizes[0])))
@@ -218,7 +249,7 @@ def main() -> None:
         summary = {
             f"{what}_ratio_{row['grid']}_w{row['width']}": row[f"{what}_ratio"]["median"]
             for row in rows
-            for what in ("training_step", "forward")
+            for what in ("training_step", "forward", "forward_by_core")
             if Size(**{key: row[key] for key in Size._fields}) in SIZES
         }
         summary["smallest_ratio"] = min(

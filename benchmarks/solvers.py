@@ -32,6 +32,7 @@ from matplotlib.ticker import NullFormatter
 from benchmarks import solver_peers
 from experiments import data
 from experiments.configs import rd_ood
+from experiments.runtime import share_processor
 from experiments.store import provenance, write_json
 from solvers import burgers, initial, kuramoto_sivashinsky, navier_stokes, reaction_diffusion, shallow_water
 from solvers.spectral import resample_cosine, resample_fourier
@@ -289,6 +290,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", required=True, type=Path)
     options = parser.parse_args()
+    share_processor()  # as the experiments do; what runs on one device still has all cores
     spawn = multiprocessing.get_context("spawn")  # a forked child of a threaded JAX program may hang
     with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), mp_context=spawn) as pool:
         vorticity = {"dim": 2, "length": 2 * np.pi, "scale": 1 / 6, "amplitude": 2.0, "time": 2.0, "stored": 32}
@@ -309,9 +311,11 @@ def main() -> None:
     summary, as_run = summarise(results), seconds_as_run()
     machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(options.output, {"summary": summary, "rd_ood_64_trajectories": as_run, "results": results, "machine": machine, **provenance()})
+    found = {"summary": summary, "rd_ood_64_trajectories": as_run, "results": results}
+    write_json(options.output, {**found, "machine": machine, **provenance()})
     picture(results).savefig(options.output.with_suffix(".png"), dpi=130)
-    options.output.with_suffix(".md").write_text(PAGE.format(cores=os.cpu_count(), table=markdown(results), as_run=as_run))
+    page = PAGE.format(cores=os.cpu_count(), as_run=as_run, table=markdown(results))
+    options.output.with_suffix(".md").write_text(page)
     print(json.dumps(summary, indent=1))
 
 
