@@ -43,11 +43,15 @@ def main() -> None:
         small = [f"--config={options.config}:smoke", f"--workdir={folder}/smoke"]
         full = [f"--config={options.config}", f"--workdir={workdir}"]
         cache = Path(folder, "cache")  # empty: nobody compiled for a cold run before
-        cold, small_seconds, again = seconds(cache, *full), seconds(cache, *small), seconds(cache, *full)
+        cold = seconds(cache, *full)
+        lines = [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
+        compiled = [line["compile_seconds"] for line in lines if line["event"] == "end"]
+        small_seconds, again = seconds(cache, *small), seconds(cache, *full)
         stages = json.loads((workdir / "results.json").read_text())["wall_seconds"]
         result = {
             "smoke_seconds": small_seconds,
             "cold_seconds": sum(stages.values()) if options.finished else cold,
+            "compile_seconds": None if options.finished else compiled[-1],
             "again_seconds": again,
             "stage_seconds": stages,
             "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},

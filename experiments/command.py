@@ -76,6 +76,7 @@ def run(main: Callable[..., None], doc: str | None) -> None:
             runtime.keep_compiled()
         runtime.keep_memory()
         runtime.compile_quickly()
+        compile_seconds = runtime.count_compilation()
         console.quiet = not runtime.is_writer()
 
         config = _CONFIG.value
@@ -96,6 +97,7 @@ def run(main: Callable[..., None], doc: str | None) -> None:
                 sys.exit(2)
             try:
                 main(config, Run(config, path / "stages"))
+                logs.log("end", compile_seconds=compile_seconds())
             except DataError as error:  # numbers that only reading shows
                 print(error, file=sys.stderr)
                 sys.exit(2)

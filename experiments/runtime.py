@@ -15,7 +15,9 @@ import math
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jaxlib
@@ -121,6 +123,18 @@ def compile_quickly() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_backend_optimization_level" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=2".strip()
+
+
+def count_compilation() -> Callable[[], float]:
+    """Counts from now on; returns how many seconds XLA has compiled since, or read what it compiled before."""
+    seconds = [0.0]
+
+    def listen(event: str, duration: float, **_: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            seconds[0] += duration
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return lambda: seconds[0]
 
 
 def _processor() -> str:
