@@ -17,7 +17,6 @@ import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import jaxlib
@@ -129,9 +128,9 @@ def count_compilation() -> Callable[[], float]:
     """Counts from now on; returns how many seconds XLA has compiled since, or read what it compiled before."""
     seconds = [0.0]
 
-    def listen(event: str, duration: float, **_: Any) -> None:
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
-            seconds[0] += duration
+            seconds[0] += duration_secs
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     return lambda: seconds[0]
