@@ -5,9 +5,10 @@
 
 Both hold the same weights, and are timed only after their outputs agree. A training step is forward, relative L2
 loss, gradient, Adam and the choice of a batch, as an epoch is really run: ours in one compiled scan, PyTorch's in a
-loop, eager and by ``torch.compile``, of which the faster counts. A forward pass is timed on one device, and once more
-with the batch spread over a device for each core, as the experiments' rollouts are. Rounds are interleaved; figures are
-medians, ratios their time over ours. Compilation and peak memory are those of a process of its own for each.
+loop, eager and by ``torch.compile``, of which the faster counts. Ours cuts the batch over a device for each core where
+the experiments do. A forward pass is timed on one device, and once more with the batch spread over a device for each
+core, as the experiments' rollouts are. Rounds are interleaved; figures are medians, ratios their time over ours.
+Compilation and peak memory are those of a process of its own for each.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks._measure import interleaved, machine, options, ratio, spread
-from experiments.runtime import mesh, share_processor
+from experiments.runtime import mesh, share_processor, training_mesh
 
 STEPS = 20  # training steps in one timed call; an epoch here has more
 CHANNELS = 2
@@ -65,6 +66,7 @@ def ours(size: Size, model: Any) -> tuple[Callable[[], Any], Callable[[], Any], 
 
     from ccm_jax.interop import fno_from_neuraloperator
     from ccm_jax.models import make_model
+    from ccm_jax.parallel import place
     from ccm_jax.train import batch_order, init_state, make_loss, make_optimizer, train_chunk
 
     weights = {key: value.detach().numpy() for key, value in model.state_dict().items() if hasattr(value, "detach")}
@@ -72,12 +74,13 @@ def ours(size: Size, model: Any) -> tuple[Callable[[], Any], Callable[[], Any], 
     apply = make_model("fno", **arguments).apply
     x = jnp.asarray(pairs(size))
     optimizer, loss_fn = make_optimizer(1e-3, 10_000), make_loss(apply)
-    held = [init_state(jax.tree.map(jnp.asarray, params), optimizer)]
-    order = jnp.asarray(batch_order(0, 0, STEPS, len(x), size.batch))
+    cores = training_mesh(sum(leaf.size for leaf in jax.tree.leaves(params)))
+    held = [place(init_state(jax.tree.map(jnp.asarray, params), optimizer), cores)]
+    data, order = place((pairs(size), batch_order(0, 0, STEPS, len(x), size.batch)), cores)
     run, window = jax.jit(apply), x[: size.batch, :1]
 
     def train() -> None:
-        held[0], losses = train_chunk(held[0], x, order, loss_fn=loss_fn, optimizer=optimizer)
+        held[0], losses = train_chunk(held[0], data, order, loss_fn=loss_fn, optimizer=optimizer, mesh=cores)
         losses.block_until_ready()
 
     fixed = jax.tree.map(jnp.asarray, params)

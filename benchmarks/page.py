@@ -43,7 +43,7 @@ def fno(content: dict[str, Any]) -> str:
         "Milliseconds; ratios are neuraloperator's time, eager or compiled, whichever is faster, over ours. Goals: 2 × "
         "in the first three rows, 2.5 × at 32², never below 1. *First call*: seconds until a forward pass and the "
         "first training call are built, compiled and done (theirs: eager). *By core*: the forward pass with the batch "
-        "spread over a device for each core, as the experiments' rollouts are; training keeps to one device.",
+        "spread over a device for each core, as the experiments' rollouts are; training is so for small networks.",
     ]
     table = [
         "| grid, width, modes, batch | training step: ours | eager | compiled | ratio | forward: ours | eager "

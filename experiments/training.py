@@ -69,7 +69,7 @@ def fit(
     loss_fn = _loss(apply, history=history, unroll=settings.unroll)
     corrupt = _noise(settings.noise, history=history) if settings.noise else None
     how = {"loss_fn": loss_fn, "optimizer": optimizer, "frames": history + settings.unroll, "corrupt": corrupt}
-    devices = training_mesh()
+    devices = training_mesh(sum(leaf.size for leaf in jax.tree.leaves(start)))
     x = place(trajectories.reshape(-1, *trajectories.shape[-4:]), devices)
     count = x.shape[0] * (x.shape[1] - history - settings.unroll + 1) // (1 if part is None else len(trajectories))
     first_sample = count * (part or 0)
