@@ -123,7 +123,7 @@ def test_paired_experts_start_from_the_same_states(finished: Path) -> None:
         assert not np.array_equal(x[0, :, 1], x[1, :, 1])
 
 
-def test_a_killed_run_goes_on_with_the_same_numbers(finished: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "experiments.run", "--config=rd_ood:smoke", f"--workdir={tmp_path / 'run'}"]
     alone = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}  # as this process: another number of devices rounds otherwise
     process = subprocess.Popen(arguments, cwd=ROOT, env=alone, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -135,8 +135,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(finished: Path, tmp_path: Pa
     process.wait()
     assert list(stages.glob(".anchor-*.partial/anchor-steps/*")), "the run was killed too late to test anything"
     config = rd_ood.get_config("smoke")
-    first = anchor(Run(config, stages), support_data(Run(config, stages)))
-    whole = anchor(Run(config, finished / "stages"), support_data(Run(config, finished / "stages")))
+    first, whole = (anchor(run, support_data(run)) for run in (Run(config, stages), Run(config, tmp_path / "whole")))
     losses = [np.load(stage.path / "anchor-losses.npy") for stage in (first, whole)]
     assert len(losses[0]) == config.train.steps
     np.testing.assert_array_equal(*losses)
