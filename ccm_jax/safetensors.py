@@ -29,7 +29,7 @@ DTYPES = {
     **{"U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_},
 }
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
-BLOCK = 1 << 16  # numbers that are merged at a time: a few of them fit into a core's cache
+BLOCK = 1 << 17  # numbers that are merged at a time: few enough for a core's cache, many for a call of numpy's
 
 
 class File(NamedTuple):
@@ -92,41 +92,39 @@ def _span(name: str, entry: Any, available: int) -> tuple[int, int]:
     return entry["data_offsets"][0], entry["data_offsets"][1]
 
 
-def create_safetensors(path: Path_, like: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> File:
-    """Makes a file for arrays with the shapes and dtypes of ``like``, and maps it for writing; they hold zeros."""
+def _begin(function: str, path: Path, like: Mapping[str, Any], metadata: Mapping[str, str] | None) -> dict[str, int]:
+    """Makes a file for arrays with the shapes and dtypes of ``like``, and says where the bytes of each begin."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    offset = 0
+    offset, offsets = 0, {}
     for name, leaf in like.items():
         dtype = np.dtype(leaf.dtype)
         if dtype not in NAMES:
-            raise ValueError(f"create_safetensors: {name} is {dtype}, expected one of {', '.join(map(str, NAMES))}.")
+            raise ValueError(f"{function}: {name} is {dtype}, expected one of {', '.join(map(str, NAMES))}.")
         end = offset + math.prod(leaf.shape) * dtype.itemsize
         header[name] = {"dtype": NAMES[dtype], "shape": list(leaf.shape), "data_offsets": [offset, end]}
-        offset = end
+        offset, offsets[name] = end, offset
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 64)  # numbers begin at a multiple of their size
     with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        file.flush()
-        if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and a crash when mapped memory is written
-            os.posix_fallocate(file.fileno(), 0, 8 + len(text) + offset)
-        else:
-            file.truncate(8 + len(text) + offset)
-    data = np.memmap(path, np.uint8, "r+", offset=8 + len(text)) if offset else np.zeros(0, np.uint8)
-    arrays = {}
-    for name in like:
-        begin, end = header[name]["data_offsets"]
-        arrays[name] = data[begin:end].view(DTYPES[header[name]["dtype"]]).reshape(header[name]["shape"])
-    return File(arrays, dict(metadata or {}))
+        file.truncate(8 + len(text) + offset)
+    return {name: 8 + len(text) + begin for name, begin in offsets.items()}
+
+
+def _write(path: Path, begin: int, values: np.ndarray) -> None:
+    """Writes numbers at a place in a file. (Mapped memory would be slower, and a full disk would end the process.)"""
+    with open(path, "r+b") as file:
+        file.seek(begin)
+        file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
 
 
 def save_safetensors(path: Path_, tree: Any, metadata: Mapping[str, str] | None = None) -> Path:
     """Writes a tree of nested dictionaries, names joined by dots, to a path that does not exist yet."""
     flat = flatten(tree)
     with _new_file("save_safetensors", path) as partial:
-        out = create_safetensors(partial, flat, metadata)
+        begins = _begin("save_safetensors", partial, flat, metadata)
         for name, leaf in flat.items():
-            out.arrays[name][...] = np.asarray(leaf)
+            _write(partial, begins[name], np.asarray(leaf))
     return Path(path)
 
 
@@ -192,18 +190,20 @@ def write_merged(
         threads: that merge side by side; by default one a core.
     """
     with _new_file("write_merged", output) as partial:
-        out = create_safetensors(partial, trees[0], metadata)
+        begins = _begin("write_merged", partial, trees[0], metadata)
 
         def one(name: str, cut: slice) -> None:
             # Views, but a copy of a tensor that was saved transposed: only while its turn lasts.
             leaves = [t[name].reshape(-1)[cut] for t in trees]
-            merge_block(leaves, weights(name), out.arrays[name].reshape(-1)[cut], name)
+            merged = np.empty_like(leaves[0])
+            merge_block(leaves, weights(name), merged, name)
+            _write(partial, begins[name] + cut.start * merged.itemsize, merged)
 
         with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
             jobs = [
                 pool.submit(one, name, cut)
-                for name, leaf in out.arrays.items()
-                for cut in (_cuts(leaf.size) if all(_in_order(t[name]) for t in trees) else [slice(None)])
+                for name, leaf in trees[0].items()
+                for cut in (_cuts(leaf.size) if all(_in_order(t[name]) for t in trees) else [slice(0, leaf.size)])
             ]
             try:
                 for job in jobs:
@@ -237,16 +237,17 @@ def merge_block(leaves: Sequence[np.ndarray], weights: np.ndarray, out: np.ndarr
     total, part = np.empty(min(BLOCK, anchor.size), wide), np.empty(min(BLOCK, anchor.size), wide)
     for start in range(0, anchor.size, BLOCK):
         cut = slice(start, min(start + BLOCK, anchor.size))
-        t, p = total[: cut.stop - start], part[: cut.stop - start]
+        t, p = out[cut] if out.dtype == wide else total[: cut.stop - start], part[: cut.stop - start]
         np.multiply(anchor[cut], wide.type(rest), out=t)
         for expert, weight in zip(experts, weights, strict=True):
             np.multiply(expert[cut], wide.type(weight), out=p)
             np.add(t, p, out=t)
-        out[cut] = t
+        if out.dtype != wide:
+            out[cut] = t
 
 
 def _cuts(size: int) -> Iterator[slice]:
-    piece = 64 * BLOCK
+    piece = 4 * BLOCK
     return (slice(start, min(start + piece, size)) for start in range(0, max(size, 1), piece))
 
 

@@ -87,9 +87,9 @@ def test_three_commands_from_files_to_a_merged_checkpoint_and_its_rollout(family
     assert "+1.25" in done.output and (tmp_path / "found.png").stat().st_size > 1000
     ran = ccm("rollout", out, *how, "--initial", family / "seen.npy", "--truth", "-o", tmp_path / "run.npz")
     assert ran.exit_code == 0, ran.output
-    stored = np.load(tmp_path / "run.npz")
-    np.testing.assert_allclose(stored["frames"], np.load(family / "seen.npy")[0, 1:], atol=1e-4)
-    assert stored["errors"].max() < 1e-3
+    with np.load(tmp_path / "run.npz") as stored:
+        np.testing.assert_allclose(stored["frames"], np.load(family / "seen.npy")[0, 1:], atol=1e-4)
+        assert stored["errors"].max() < 1e-3
     assert {p.suffix for p in tmp_path.glob("run.*")} == {".npz", ".png", ".gif"}
 
 
@@ -219,7 +219,11 @@ def test_orbax_runs_tell_their_model(family: Path, tmp_path: Path) -> None:
     for made in ("merged", "merged.safetensors"):
         done = ccm("rollout", tmp_path / made, "--initial", family / "seen.npy", "-o", tmp_path / f"{made}.run.npz")
         assert done.exit_code == 0, done.output
-    a, b = (np.load(tmp_path / f"{made}.run.npz")["frames"] for made in ("merged", "merged.safetensors"))
+    found = []
+    for made in ("merged", "merged.safetensors"):
+        with np.load(tmp_path / f"{made}.run.npz") as stored:
+            found.append(stored["frames"])
+    a, b = found
     np.testing.assert_allclose(a, b, atol=1e-6)
 
 
