@@ -51,7 +51,7 @@ def main() -> None:
         result = {
             "smoke_seconds": small_seconds,
             "cold_seconds": sum(stages.values()) if options.finished else cold,
-            "compile_seconds": None if options.finished else compiled[-1],
+            "compile_seconds": compiled[0],
             "again_seconds": again,
             "stage_seconds": stages,
             "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},

@@ -59,19 +59,25 @@ def pairs(size: Size) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((64, 2, size.grid, size.grid, CHANNELS), np.float32)
 
 
+def imported(model: Any) -> tuple[Any, Any]:
+    """Our network with the weights of a PyTorch model: ``apply`` and parameters."""
+    from ccm_jax.interop import fno_from_neuraloperator
+    from ccm_jax.models import make_model
+
+    weights = {key: value.detach().numpy() for key, value in model.state_dict().items() if hasattr(value, "detach")}
+    arguments, params = fno_from_neuraloperator(weights)
+    return make_model("fno", **arguments).apply, params
+
+
 def ours(size: Size, model: Any) -> tuple[Callable[[], Any], Callable[[], Any], np.ndarray]:
     """Training of ``STEPS`` steps, a forward pass, and its output, from the weights of a PyTorch model."""
     import jax
     import jax.numpy as jnp
 
-    from ccm_jax.interop import fno_from_neuraloperator
-    from ccm_jax.models import make_model
     from ccm_jax.parallel import place
     from ccm_jax.train import batch_order, init_state, make_loss, make_optimizer, train_chunk
 
-    weights = {key: value.detach().numpy() for key, value in model.state_dict().items() if hasattr(value, "detach")}
-    arguments, params = fno_from_neuraloperator(weights)
-    apply = make_model("fno", **arguments).apply
+    apply, params = imported(model)
     x = jnp.asarray(pairs(size))
     optimizer, loss_fn = make_optimizer(1e-3, 10_000), make_loss(apply)
     cores = training_mesh(sum(leaf.size for leaf in jax.tree.leaves(params)))
@@ -92,17 +98,13 @@ def by_core(size: Size, model: Any) -> Callable[[], Any] | None:
     import jax
     from jax.sharding import PartitionSpec
 
-    from ccm_jax.interop import fno_from_neuraloperator
-    from ccm_jax.models import make_model
     from ccm_jax.parallel import batch_axes, place
 
     cores = mesh()
     axes = batch_axes(cores, size.batch)
     if cores is None or axes is None:
         return None
-    weights = {key: value.detach().numpy() for key, value in model.state_dict().items() if hasattr(value, "detach")}
-    arguments, params = fno_from_neuraloperator(weights)
-    apply, cut, whole = make_model("fno", **arguments).apply, PartitionSpec(axes), PartitionSpec()
+    (apply, params), cut, whole = imported(model), PartitionSpec(axes), PartitionSpec()
     run = jax.jit(jax.shard_map(apply, mesh=cores, in_specs=(whole, cut), out_specs=cut))
     params, window = place(params, cores), place(pairs(size)[: size.batch, :1], cores, axes)
     return lambda: run(params, window).block_until_ready()

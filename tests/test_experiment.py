@@ -67,7 +67,7 @@ def test_results_hold_what_they_promise(finished: Path) -> None:
     assert summary["wrong_sign_factor"] == pytest.approx(mean["wrong_sign"] / mean["ccm_coord"], rel=1e-5)
     said = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in said if line["event"] == "anchor" and "loss" in line] == [20, 40, 60]
-    assert all(line["compile_seconds"] > 0 for line in said if line["event"] == "end")
+    assert next(line["compile_seconds"] for line in said if line["event"] == "end") > 0
     lines = (finished / "results.csv").read_text().splitlines()
     assert len(lines) == 1 + len(results["regimes"]) * len(METHODS)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,11 +14,11 @@ from ccm_jax.models.products import constant_product, dense_product, pair_produc
 MATRIX = np.random.default_rng(0).standard_normal((6, 12)).astype(np.float32)
 
 
-def close(a, b):
+def close(a: Any, b: Any) -> None:
     jax.tree.map(lambda p, q: np.testing.assert_allclose(p, q, rtol=1e-4, atol=1e-4), a, b)
 
 
-def pairs_in_words(c, weight):
+def pairs_in_words(c: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.stack([jnp.einsum("...ni,...io->...no", c, weight[part]) for part in (0, 1)])
 
 
@@ -34,7 +36,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_values_and_all_derivatives_are_those_of_a_plain_product(case):
+def test_values_and_all_derivatives_are_those_of_a_plain_product(case: str) -> None:
     ours, plain, shapes = CASES[case]
     rng = np.random.default_rng(1)
     x, dx = (tuple(jnp.asarray(rng.standard_normal(s), jnp.float32) for s in shapes) for _ in range(2))
@@ -44,7 +46,7 @@ def test_values_and_all_derivatives_are_those_of_a_plain_product(case):
     dy = jnp.asarray(rng.standard_normal(y.shape), jnp.float32)
     close(back(dy), jax.vjp(plain, *x)[1](dy))
 
-    def squares(f):
+    def squares(f: Any) -> Any:
         return lambda *x: jnp.mean(f(*x) ** 2)
 
     which = tuple(range(len(x)))
@@ -55,7 +57,7 @@ def test_values_and_all_derivatives_are_those_of_a_plain_product(case):
     close(*gradients)
 
 
-def test_a_dense_layer_may_have_it_for_its_product():
+def test_a_dense_layer_may_have_it_for_its_product() -> None:
     rng = np.random.default_rng(2)
     x, w = (jnp.asarray(rng.standard_normal(s), jnp.float32) for s in ((2, 3, 64, 6), (6, 5)))
     last = (((3,), (0,)), ((), ()))
@@ -65,7 +67,7 @@ def test_a_dense_layer_may_have_it_for_its_product():
     np.testing.assert_array_equal(dense_product(x, y.T, other), jax.lax.dot_general(x, y.T, other))
 
 
-def test_half_precision_is_left_alone():
+def test_half_precision_is_left_alone() -> None:
     x, w = jnp.ones((4096, 3), jnp.bfloat16), jnp.ones((3, 1), jnp.bfloat16)
     gradient = jax.grad(lambda w: jnp.sum(product(x, w).astype(jnp.float32)))(w)
     np.testing.assert_array_equal(gradient.astype(jnp.float32), 4096.0)

@@ -1,7 +1,7 @@
 """Matrix products that train as fast as they run.
 
 XLA's fast kernels for CPUs want the contracted axis of the left factor last. Reverse mode puts it first, and gets
-kernels that take twice as long, or ten times where a result is narrow. The tangents here are written such that their
+slower ones, the more so where a result is narrow. The tangents here are written such that their
 transposes have it last: the transposed matrix as a constant of its own, or a transposed copy of the left factor, in
 blocks of rows that the cores share out. The numbers are those of plain products to rounding. Accelerators read factors
 either way, so there these are plain products.
@@ -37,13 +37,13 @@ def constant_product(matrix: np.ndarray, x: Array) -> Array:
 
     if not _left_matters(x):
         return plain(x)
-    product = jax.custom_jvp(plain)
+    known = jax.custom_jvp(plain)
 
-    @product.defjvp
+    @known.defjvp
     def tangent(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-        return product(*primals), _first_axes(stack(matrix.T, *tangents), *tangents, _HIGHEST)
+        return known(*primals), _first_axes(stack(matrix.T, *tangents), *tangents, _HIGHEST)
 
-    return product(x)
+    return known(x)
 
 
 def product(x: Array, weight: Array, precision: Any = None) -> Array:
