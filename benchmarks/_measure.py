@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.runtime import compile_quickly, keep_memory
+from experiments.runtime import set_compiler, keep_memory
 
 
 def interleaved(
@@ -60,7 +60,7 @@ def machine(*packages: str) -> dict[str, Any]:
 def options(doc: str | None) -> argparse.ArgumentParser:
     """A parser with ``--output`` and ``--quick``; and memory is kept from here on, for all sides alike, as in a run."""
     keep_memory()
-    compile_quickly()
+    set_compiler()
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write; a picture goes beside it")
     parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds, to see that it works")

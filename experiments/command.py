@@ -75,7 +75,7 @@ def run(main: Callable[..., None], doc: str | None) -> None:
         if _CACHE.value:
             runtime.keep_compiled()
         runtime.keep_memory()
-        runtime.compile_quickly()
+        runtime.set_compiler()
         compile_seconds = runtime.count_compilation()
         console.quiet = not runtime.is_writer()
 

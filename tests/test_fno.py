@@ -220,9 +220,18 @@ def test_activations_and_their_slopes_are_those_of_jax(name: str, approximate: b
     expected = partial(jax.nn.gelu, approximate=approximate)
     rounding = np.abs(ACTIVATIONS[name](x) - expected(x)) / (1 + np.abs(x))  # Phi is to 1e-7 what it should be
     assert rounding.max() < 4e-7
-    np.testing.assert_allclose(
-        jax.vmap(jax.grad(ACTIVATIONS[name]))(x), jax.vmap(jax.grad(expected))(x), rtol=1e-5, atol=5e-6
-    )
+    slope, expected_slope = jax.grad(ACTIVATIONS[name]), jax.grad(expected)
+    np.testing.assert_allclose(jax.vmap(slope)(x), jax.vmap(expected_slope)(x), rtol=1e-5, atol=5e-6)
+    second, expected_second = jax.vmap(jax.grad(slope))(x), jax.vmap(jax.grad(expected_slope))(x)
+    np.testing.assert_allclose(second, expected_second, rtol=1e-4, atol=5e-5)
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_exact"])
+def test_activations_and_their_slopes_are_finite_wherever_their_argument_is(name: str) -> None:
+    x = jnp.asarray([-1e6, -1e3, -20.0, 0.0, 20.0, 1e3, 1e6])
+    slope = jax.grad(ACTIVATIONS[name])
+    np.testing.assert_allclose(ACTIVATIONS[name](x) / (1 + jnp.abs(x)), jnp.maximum(x, 0) / (1 + jnp.abs(x)), atol=1e-6)
+    np.testing.assert_allclose(jax.vmap(slope)(x), [0, 0, 0, 0.5, 1, 1, 1], atol=1e-6)
 
 
 def test_spectral_weights_are_real_pairs() -> None:

@@ -53,17 +53,18 @@ def test_a_cache_folder_that_cannot_be_made_is_done_without(
     assert runtime.keep_compiled() is None
 
 
-def test_a_level_of_optimisation_in_the_environment_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_environment_tells_the_compiler_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
-    runtime.compile_quickly()
-    runtime.compile_quickly()
+    runtime.set_compiler()
+    runtime.set_compiler()
     assert os.environ["XLA_FLAGS"].split() == [
         "--xla_force_host_platform_device_count=2",
         "--xla_backend_optimization_level=2",
+        "--xla_cpu_prefer_vector_width=512",
     ]
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
-    runtime.compile_quickly()
-    assert os.environ["XLA_FLAGS"] == "--xla_backend_optimization_level=0"
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_prefer_vector_width=256")
+    runtime.set_compiler()
+    assert os.environ["XLA_FLAGS"] == "--xla_backend_optimization_level=0 --xla_cpu_prefer_vector_width=256"
 
 
 def test_one_process_is_the_case_of_one() -> None:
