@@ -45,6 +45,8 @@ class ScheduledState(NamedTuple):
     warmup: Array
 
 
+# Weights of a leaf whose gradient is summed over devices by itself.
+_LARGE = 1 << 16
 _ADAM = optax.scale_by_adam()
 
 
@@ -137,10 +139,17 @@ def _step(
 ) -> tuple[TrainState, Array]:
     loss, gradient = jax.value_and_grad(loss_fn)(state.params, frames)
     if axes is not None:
-        flat, restore = ravel_pytree((loss, gradient))
-        loss, gradient = restore(jax.lax.pmean(flat, axes))
+        loss, gradient = _mean((loss, gradient), axes)
     updates, opt_state = update(gradient, state.opt_state, state.params)
     return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1), loss
+
+
+def _mean(tree: Any, axes: tuple[str, ...]) -> Any:
+    """The mean over devices: of large leaves where they lie, of all others at once, because each mean is a meeting."""
+    leaves, structure = jax.tree.flatten(tree)
+    flat, restore = ravel_pytree([leaf for leaf in leaves if leaf.size < _LARGE])
+    small = iter(restore(jax.lax.pmean(flat, axes)))
+    return structure.unflatten([next(small) if x.size < _LARGE else jax.lax.pmean(x, axes) for x in leaves])
 
 
 def batch_order(seed: int, first: int, steps: int, count: int, batch_size: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,14 @@ def coordinate_of(config: ConfigDict, value: float) -> float:
     axis = config.axis
     # Decimal configurations should give decimal coordinates: float32 arithmetic must not show.
     return round(float(normalised_coordinate(value, axis.low, axis.high, scale=axis.scale)), 5)
+
+
+def specification(config: ConfigDict) -> dict[str, Any]:
+    """All that trajectories depend on but their regime, seed and number, JSON-able: not on where the experts are."""
+    parts = {name: config[name].to_dict() for name in ("physics", "solver", "initial")}
+    axis = {"parameters": list(config.axis.parameters), "kind": config.axis.kind}
+    stored = {"grid": config.data.grid, "channels": stored_channels(config)}
+    return parts | stored | {"system": config.system, "axis": axis}
 
 
 def simulate(config: ConfigDict, value: float, count: int, purpose: str, first: int = 0) -> np.ndarray:
@@ -58,9 +67,7 @@ def simulate_batches(
         ValueError: if a trajectory is not finite, with regime, frame and remedy.
     """
     key = jax.random.key_data(jax.random.fold_in(jax.random.key(config.seed), PURPOSES[purpose]))
-    parts = {name: config[name].to_dict() for name in ("physics", "axis", "solver", "initial")}
-    stored = {"grid": config.data.grid, "channels": stored_channels(config)}
-    spec = json.dumps(parts | stored | {"system": config.system}, sort_keys=True)
+    spec = json.dumps(specification(config), sort_keys=True)
     devices = jax.device_count()
     size = devices * (-(-BATCH // devices) if jax.default_backend() == "cpu" else BATCH)
     for start in range(0, count, size):  # the last batch is filled up, so that one shape compiles

@@ -121,7 +121,7 @@ def keep_memory() -> bool:
 
 
 def set_compiler() -> None:
-    """Compiles at LLVM's second level and for whole vectors, before anything touches a device; ``XLA_FLAGS`` goes first.
+    """Compiles at LLVM's second level and for whole vectors, unless ``XLA_FLAGS`` says otherwise; comes before devices.
 
     The third level takes six times as long for jax's random numbers, a fifth of all compilation of a run, and networks
     are no faster by it. XLA works with half of a vector of 512 bits unless it is told otherwise: a forward pass takes

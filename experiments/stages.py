@@ -130,8 +130,7 @@ def simulated(run: Run, name: str, plan: Sequence[tuple[float, int, str]]) -> St
             file.flush()
         return {"courant": reached}
 
-    settings = settings_of(config, "system", "physics", "axis", "solver", "initial", "seed")
-    settings |= {"grid": config.data.grid, "channels": stored_channels(config), "plan": [list(row) for row in plan]}
+    settings = data.specification(config) | {"seed": config.seed, "plan": [list(row) for row in plan]}
     if config.data.path:
         settings |= {
             "recorded": recorded.identity(config),

@@ -64,7 +64,7 @@ def configured(row: Row, size: str, seed: int) -> ConfigDict:
 def measure(row: Row, size: str, seed: int, workdir: Path) -> dict[str, Any]:
     """Runs one seed of a row in this process, and returns what it measured."""
     from experiments import study_measures
-    from experiments.runtime import set_compiler, keep_compiled, keep_memory, share_processor
+    from experiments.runtime import keep_compiled, keep_memory, set_compiler, share_processor
     from experiments.stages import Run
 
     keep_compiled()

@@ -96,6 +96,10 @@ def test_an_override_redoes_only_what_depends_on_it(finished: Path) -> None:
     config.finetune.steps = 20
     stages = run_all(Run(config, finished / "stages"))
     assert {s.name for s in stages if s.fresh} == {"anchor_more", "endpoints", "calibration", "evaluation"}
+    config = rd_ood.get_config("smoke")
+    config.axis.low = 1.5e-3
+    stages = run_all(Run(config, finished / "stages"))
+    assert {s.name for s in stages if s.fresh} == {"data_endpoints", "endpoints", "calibration", "evaluation"}
 
 
 def test_calibration_is_that_of_all_candidates_though_it_rolls_out_some(finished: Path) -> None:

@@ -18,9 +18,8 @@ _SQRT_2_PI = float(np.sqrt(2 / np.pi))
 BOUNDARIES = ("periodic", "padded", "zero-flux")
 
 
-# Both end in a quotient, and so do their slopes: XLA computes one once for all that read it, where it would repeat a
-# product for each of them. The slopes are written out because what reverse mode finds shares more with the value than is
-# worth keeping in memory.
+# Both end in a quotient: XLA computes one once for all that read it, where it would repeat a product for each of them.
+# Their slopes are written out, because those that JAX derives keep more in memory than they save.
 @jax.custom_jvp
 def gelu(x: Array) -> Array:
     """``x / (1 + e)`` with ``e = exp(-2 z)`` and ``z = sqrt(2 / pi) (x + 0.044715 x^3)``: the same as by tanh."""
