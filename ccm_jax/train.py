@@ -149,7 +149,8 @@ def _mean(tree: Any, axes: tuple[str, ...]) -> Any:
     leaves, structure = jax.tree.flatten(tree)
     flat, restore = ravel_pytree([leaf for leaf in leaves if leaf.size < _LARGE])
     small = iter(restore(jax.lax.pmean(flat, axes)))
-    return structure.unflatten([next(small) if x.size < _LARGE else jax.lax.pmean(x, axes) for x in leaves])
+    means = [next(small) if x.size < _LARGE else jax.lax.pmean(x, axes) for x in leaves]
+    return jax.tree.unflatten(structure, means)
 
 
 def batch_order(seed: int, first: int, steps: int, count: int, batch_size: int) -> np.ndarray:
