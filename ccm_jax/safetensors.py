@@ -221,7 +221,8 @@ def _in_order(leaf: np.ndarray) -> bool:
 def merge_block(leaves: Sequence[np.ndarray], weights: np.ndarray, out: np.ndarray, name: str = "a leaf") -> None:
     """``out = leaves[0] + sum_i weights[i] (leaves[i + 1] - leaves[0])``, flat arrays, a cacheful at a time.
 
-    Leaves that do not merge (integers, booleans) take the anchor's values, and must be equal unless all weights are 0.
+    A leaf of no weight is not read: on the line through two experts, the anchor's. Leaves that do not merge (integers,
+    booleans) take the anchor's values, and must be equal unless all weights are 0.
     """
     anchor, *experts = leaves
     if not jnp.issubdtype(anchor.dtype, jnp.inexact):
@@ -234,13 +235,17 @@ def merge_block(leaves: Sequence[np.ndarray], weights: np.ndarray, out: np.ndarr
         return
     wide = np.promote_types(anchor.dtype, np.float32) if anchor.dtype != jnp.bfloat16 else np.dtype(np.float32)
     rest = 1.0 - float(np.sum(weights))
+    if abs(rest) < 4 * np.finfo(np.float32).eps * float(np.sum(np.abs(weights))):  # what rounding left of nothing
+        rest = 0.0
+    weighted = [(leaf, wide.type(w)) for leaf, w in zip(leaves, [rest, *weights], strict=True) if w]
+    (first, of_first), *others = weighted
     total, part = np.empty(min(BLOCK, anchor.size), wide), np.empty(min(BLOCK, anchor.size), wide)
     for start in range(0, anchor.size, BLOCK):
         cut = slice(start, min(start + BLOCK, anchor.size))
         t, p = out[cut] if out.dtype == wide else total[: cut.stop - start], part[: cut.stop - start]
-        np.multiply(anchor[cut], wide.type(rest), out=t)
-        for expert, weight in zip(experts, weights, strict=True):
-            np.multiply(expert[cut], wide.type(weight), out=p)
+        np.multiply(first[cut], of_first, out=t)
+        for leaf, weight in others:
+            np.multiply(leaf[cut], weight, out=p)
             np.add(t, p, out=t)
         if out.dtype != wide:
             out[cut] = t

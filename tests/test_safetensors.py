@@ -63,6 +63,25 @@ def test_merging_files_is_merging_trees(tmp_path: Path) -> None:
         np.testing.assert_allclose(got.astype(leaf.dtype), leaf, atol=tolerance, rtol=tolerance)
 
 
+def test_what_has_no_weight_is_not_read(tmp_path: Path) -> None:
+    _, low, high = files(tmp_path, 3)
+    lost = jax.tree.map(lambda x: x if x.dtype == np.int32 else np.full_like(x, np.nan), tree(0))
+    anchor = save_safetensors(tmp_path / "lost.safetensors", lost)
+    for number, s in enumerate((-1.0, 0.3, 1.7)):
+        out = merge_safetensors(anchor, [low, high], [-1.0, 1.0], s, tmp_path / f"m{number}.safetensors")
+        a, b = (open_safetensors(path).arrays["layer.kernel"] for path in (low, high))
+        got = open_safetensors(out).arrays["layer.kernel"]
+        np.testing.assert_allclose(got, (1 - s) / 2 * a + (1 + s) / 2 * b, atol=2e-6)
+
+
+def test_experts_of_no_weight_leave_the_anchor_as_it_is(tmp_path: Path) -> None:
+    anchor, low, high = files(tmp_path, 3)
+    gated = {"features": Gated(Polynomial(1))}
+    out = merge_safetensors(anchor, [low, high], [[-1.0, 1.0], [1.0, 1.0]], [0.0, 0.0], tmp_path / "m", **gated)
+    for name, leaf in open_safetensors(anchor).arrays.items():
+        np.testing.assert_array_equal(open_safetensors(out).arrays[name], leaf)
+
+
 @pytest.mark.parametrize(
     ("features", "coordinates", "where"),
     [
