@@ -48,7 +48,7 @@ def published(rows: list[dict[str, Any]]) -> Figure:
         error_kw={"lw": 1},
     )
     ax.set_yticks(y, [row["what"] for row in rows])
-    ax.set_xlim(left=max(-60, ax.get_xlim()[0]))
+    ax.set_xlim(left=max(-100, ax.get_xlim()[0]))
     ax.axvline(0, color="black", lw=0.8)
     ax.set_xlabel("less error than the anchor (%)")
     figure.legend(frameon=False, loc="outside upper center", ncols=2)
@@ -133,7 +133,7 @@ def tuned(rows: list[dict[str, Any]]) -> Figure:
         colour = COLOURS[f"ccm_{who}"]
         ax.barh(y + shift, values, 0.38, xerr=bars, color=colour, label=label, error_kw={"lw": 1})
     ax.set_yticks(y, [row["what"] for row in rows])
-    ax.set_xlim(left=max(-60, ax.get_xlim()[0]))
+    ax.set_xlim(left=max(-100, ax.get_xlim()[0]))
     ax.set_xlabel("less error outside the support than the anchor (%)")
     figure.legend(frameon=False, loc="outside upper center", ncols=2)
     tidy(ax)
