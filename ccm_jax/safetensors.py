@@ -29,7 +29,7 @@ DTYPES = {
     **{"U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_},
 }
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
-BLOCK = 1 << 17  # numbers that are merged at a time: few enough for a core's cache, many for a call of numpy's
+BLOCK = 1 << 20  # numbers that are merged at a time: few enough for a cache, many for threads that share an interpreter
 
 
 class File(NamedTuple):
@@ -252,8 +252,7 @@ def merge_block(leaves: Sequence[np.ndarray], weights: np.ndarray, out: np.ndarr
 
 
 def _cuts(size: int) -> Iterator[slice]:
-    piece = 4 * BLOCK
-    return (slice(start, min(start + piece, size)) for start in range(0, max(size, 1), piece))
+    return (slice(start, min(start + BLOCK, size)) for start in range(0, max(size, 1), BLOCK))
 
 
 def check_same_names(
