@@ -124,8 +124,8 @@ def set_compiler() -> None:
     """Compiles at LLVM's second level and for whole vectors, unless ``XLA_FLAGS`` says otherwise; comes before devices.
 
     The third level takes six times as long for jax's random numbers, a fifth of all compilation of a run, and networks
-    are no faster by it. XLA works with half of a vector of 512 bits unless it is told otherwise: a forward pass takes
-    a tenth less with whole ones. A processor without such vectors does not notice.
+    are no faster by it. XLA works with half of a vector of 512 bits unless it is told otherwise, which is slower for
+    activations. A processor without such vectors does not notice.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     for name, value in (("xla_backend_optimization_level", 2), ("xla_cpu_prefer_vector_width", 512)):
