@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.runtime import keep_memory, set_compiler
+from experiments.runner.runtime import keep_memory, set_compiler
 
 
 def interleaved(

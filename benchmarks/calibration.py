@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks._measure import interleaved, machine, options, ratio, spread
 from benchmarks.fno import CHANNELS, Size, torch_model
-from experiments.runtime import mesh, share_processor
+from experiments.runner.runtime import mesh, share_processor
 
 FRAMES = 4
 SIZE = Size(64, 32, 12, 16)
@@ -104,7 +104,7 @@ def main() -> None:
         rows.append(row)
         print(batch, round(row["ratio"]["median"], 2), round(row["39_over_13"]["median"], 2), flush=True)
     summary = {name: rows[0][name]["median"] for name in ("ratio", "ratio_one_device", "39_over_13")}
-    from experiments.store import provenance, write_json
+    from experiments.pipeline.store import provenance, write_json
 
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     about = machine("jax", "jaxlib", "torch", "neuraloperator")

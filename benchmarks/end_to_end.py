@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from experiments.store import provenance, write_json
+from experiments.pipeline.store import provenance, write_json
 
 ROOT = Path(__file__).parent.parent
 

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks._measure import interleaved, machine, options, ratio, spread
-from experiments.runtime import mesh, share_processor, training_mesh
+from experiments.runner.runtime import mesh, share_processor, training_mesh
 
 STEPS = 20  # training steps in one timed call; an epoch here has more
 CHANNELS = 2
@@ -243,7 +243,7 @@ def main() -> None:
     if chosen.one:
         print(json.dumps(one(chosen.one, sizes[0])))
         return
-    from experiments.store import provenance, write_json
+    from experiments.pipeline.store import provenance, write_json
 
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     about = machine("jax", "jaxlib", "flax", "torch", "neuraloperator")

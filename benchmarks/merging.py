@@ -71,7 +71,7 @@ def from_files(leaves: int, repeats: int, folder: Path) -> dict[str, Any]:
     from mergekit.merge_methods.base import TensorBatch
     from mergekit.merge_methods.linear import linear_merge
 
-    from ccm_jax.safetensors import merge_safetensors, open_safetensors, save_safetensors
+    from ccm_jax.io.safetensors import merge_safetensors, open_safetensors, save_safetensors
 
     paths = [save_safetensors(folder / f"{seed}.safetensors", tree(leaves, seed)) for seed in range(3)]
     kernel = linear_merge.implementation
@@ -128,7 +128,7 @@ def main() -> None:
         "in_place_of_copy": memory["of_copy"]["in place"]["median"],
         "files_ratio": files["ratio"]["median"],
     }
-    from experiments.store import provenance, write_json
+    from experiments.pipeline.store import provenance, write_json
 
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     about = machine("jax", "jaxlib", "torch", "mergekit")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from experiments.store import read_json
+from ccm_jax.io.atomic import read_json
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "performance"

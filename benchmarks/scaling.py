@@ -102,7 +102,7 @@ def main() -> None:
         runs = {"calibration": calibration(**(BASE | {"candidates": 16}), spread_out=True), "training": training()}
         print(json.dumps({name: spread(ts) for name, ts in interleaved(runs, repeats=chosen.repeats).items()}))
         return
-    from experiments.store import provenance, write_json
+    from experiments.pipeline.store import provenance, write_json
 
     counts = (1, 2) if chosen.quick else (1, 2, 4, 8)
     devices = {str(count): on_devices(count, chosen.repeats) for count in counts}

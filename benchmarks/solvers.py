@@ -28,10 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import solver_page, solver_peers
-from experiments import data
 from experiments.configs import rd_ood
-from experiments.runtime import share_processor
-from experiments.store import provenance, write_json
+from experiments.pipeline import data
+from experiments.pipeline.store import provenance, write_json
+from experiments.runner.runtime import share_processor
 from solvers import burgers, initial, kuramoto_sivashinsky, navier_stokes, reaction_diffusion, shallow_water
 from solvers.spectral import resample_cosine, resample_fourier
 

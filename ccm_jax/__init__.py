@@ -1,9 +1,10 @@
 """Calibration-Conditioned Merge: weights of neural PDE operators as a function of physical coordinates.
 
 Needs only jax and numpy. Models (``ccm_jax.models``), training (``ccm_jax.train``) and checkpoints
-(``ccm_jax.checkpoint``) need flax, optax and orbax, and are imported by name.
+(``ccm_jax.io.checkpoint``) need flax, optax and orbax, and are imported by name.
 """
 
+from ccm_jax._moved import keep_old_names
 from ccm_jax.chart import Chart, Gated, Polynomial, fit_chart
 from ccm_jax.coordinate import (
     CoordinateMap,
@@ -50,3 +51,7 @@ __all__ = [
     "split_residuals",
     "__version__",
 ]
+
+keep_old_names(
+    {f"ccm_jax.{name}": f"ccm_jax.io.{name}" for name in ("checkpoint", "safetensors", "torchfile", "weights")}
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -61,3 +62,14 @@ def _equal(a: Any, b: Any) -> bool:
     if jnp.issubdtype(getattr(a, "dtype", np.dtype(int)), jax.dtypes.prng_key):
         a, b = jax.random.key_data(a), jax.random.key_data(b)
     return bool(np.array_equal(np.asarray(a), np.asarray(b)))
+
+
+def as_numbers(value: Any, what: str) -> tuple[float, ...]:
+    """A coordinate: a number, or a list of numbers."""
+    try:
+        numbers = tuple(float(v) for v in (value if isinstance(value, (list, tuple)) else [value]))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} is {value!r}, expected a number or a list of numbers.") from error
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{what} is {value!r}, expected finite numbers.")
+    return numbers

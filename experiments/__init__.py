@@ -1,1 +1,9 @@
-"""Experiments: solvers make truth, models learn it, charts merge them, and reports show it."""
+"""Experiments: solvers make truth, models learn it, charts merge them, and reports show it.
+
+Read in this order: ``configs`` (what is run), ``pipeline`` (data, anchor, experts, calibration, evaluation),
+``report`` (tables and pages), ``study`` (rows of runs), ``runner`` (processes, folders, logs).
+"""
+
+from ccm_jax._moved import keep_old_names
+
+keep_old_names({"experiments.files": "ccm_jax.io.recordings", "experiments.cli": "ccm_jax.cli"})

@@ -6,11 +6,15 @@ import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from experiments import configs
+
+if TYPE_CHECKING:
+    from experiments.pipeline.stages import Run
 
 # Commands adopt these with flags.adopt_module_key_flags, so that their --help shows them.
 _CONFIG = config_flags.DEFINE_config_file(
@@ -42,46 +46,20 @@ def resolve_arguments(argv: list[str]) -> list[str]:
     return resolved
 
 
-def run(main: Callable[..., None], doc: str | None) -> None:
-    """Runs ``main(config, run)`` as a program whose help is ``doc``.
+def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
+    """Runs ``main(config, run)`` as a program whose help is ``doc``, in the folder of its run.
 
     A wrong name, field or folder is answered by one line and exit code 2; what goes wrong later, by its traceback.
     """
-    sys.modules["__main__"].__doc__ = doc
-    try:
-        argv = resolve_arguments(sys.argv)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
 
-    def with_config(argv: list[str]) -> None:
-        if len(argv) > 1:
-            raise app.UsageError(f"unexpected arguments {argv[1:]}; options begin with --")
-        if _CONFIG.value is None:
-            raise app.UsageError(f"--config is needed; there are: {', '.join(configs.names())}")
-        logging.set_verbosity(logging.WARNING)  # Orbax tells every file that it touches
-        # Imported late, so that --help and a wrong name answer at once.
-        from experiments import logs, runtime
-        from experiments.checks import check_config
-        from experiments.progress import console
-        from experiments.recorded import DataError
-        from experiments.stages import Run
-        from experiments.workdir import alone, open_workdir
+    def in_folder(config: ConfigDict) -> None:
+        from experiments.pipeline.checks import check_config
+        from experiments.pipeline.recorded import DataError
+        from experiments.pipeline.stages import Run
+        from experiments.runner import logs, runtime
+        from experiments.runner.workdir import alone, open_workdir
 
-        if _DISTRIBUTED.value or _COORDINATOR.value:
-            runtime.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-        else:
-            runtime.share_processor()
-        if _CACHE.value:
-            runtime.keep_compiled()
-        runtime.keep_memory()
-        runtime.set_compiler()
         compile_seconds = runtime.count_compilation()
-        console.quiet = not runtime.is_writer()
-
-        config = _CONFIG.value
-        if _SEED.value is not None:
-            config.seed = _SEED.value
         path, refused = Path(_WORKDIR.value or f"runs/{label(config)}"), None
         with contextlib.ExitStack() as stack:
             try:
@@ -101,6 +79,58 @@ def run(main: Callable[..., None], doc: str | None) -> None:
             except DataError as error:  # numbers that only reading shows
                 print(error, file=sys.stderr)
                 sys.exit(2)
+
+    _start(in_folder, doc)
+
+
+def run_without_folder(main: Callable[[ConfigDict], None], doc: str | None) -> None:
+    """Runs ``main(config)``, which keeps nothing but its output; wrong input is one line and exit code 2."""
+
+    def checked(config: ConfigDict) -> None:
+        from experiments.pipeline.checks import check_config
+
+        try:
+            check_config(config)
+            main(config)
+        except (ValueError, OSError) as error:
+            print(error, file=sys.stderr)
+            sys.exit(2)
+
+    _start(checked, doc)
+
+
+def _start(main: Callable[[ConfigDict], None], doc: str | None) -> None:
+    """Reads the flags, prepares the processor, and runs ``main(config)``."""
+    sys.modules["__main__"].__doc__ = doc
+    try:
+        argv = resolve_arguments(sys.argv)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+    def with_config(argv: list[str]) -> None:
+        if len(argv) > 1:
+            raise app.UsageError(f"unexpected arguments {argv[1:]}; options begin with --")
+        if _CONFIG.value is None:
+            raise app.UsageError(f"--config is needed; there are: {', '.join(configs.names())}")
+        logging.set_verbosity(logging.WARNING)  # Orbax tells every file that it touches
+        # Imported late, so that --help and a wrong name answer at once.
+        from experiments.runner import runtime
+        from experiments.runner.progress import console
+
+        if _DISTRIBUTED.value or _COORDINATOR.value:
+            runtime.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+        else:
+            runtime.share_processor()
+        if _CACHE.value:
+            runtime.keep_compiled()
+        runtime.keep_memory()
+        runtime.set_compiler()
+        console.quiet = not runtime.is_writer()
+        config = _CONFIG.value
+        if _SEED.value is not None:
+            config.seed = _SEED.value
+        main(config)
 
     app.run(with_config, argv=argv, flags_parser=_parse)
 

@@ -19,15 +19,15 @@ from ml_collections import ConfigDict
 from experiments import command
 
 if TYPE_CHECKING:
-    from experiments.stages import Run
+    from experiments.pipeline.stages import Run
 
 
 def main(config: ConfigDict, run: Run) -> None:
     """Runs the experiment, and says what came out."""
-    from experiments.progress import console
-    from experiments.report import report
-    from experiments.results import headline, terminal_table
-    from experiments.stages import run_all
+    from experiments.pipeline.stages import run_all
+    from experiments.report.page import report
+    from experiments.report.results import headline, terminal_table
+    from experiments.runner.progress import console
 
     begin = time.perf_counter()
     workdir = run.root.parent

@@ -36,8 +36,8 @@ import jax
 from IPython.display import Image, display
 
 from experiments.configs.rd_ood import get_config
-from experiments.report import report
-from experiments.stages import Run, run_all
+from experiments.pipeline.stages import Run, run_all
+from experiments.report.page import report
 
 print(jax.devices())
 

@@ -38,8 +38,8 @@ import numpy as np
 
 import ccm_jax
 from ccm_jax.interop import fno_to_neuraloperator
+from ccm_jax.io.safetensors import save_safetensors
 from ccm_jax.models import make_model
-from ccm_jax.safetensors import save_safetensors
 
 os.chdir(tempfile.mkdtemp())
 settings = {"modes": (6, 6), "width": 12, "depth": 3, "out_channels": 1, "lifting": 2, "channel_mlp": 0.5}
@@ -87,7 +87,7 @@ run("ccm data generate --config rd_ood:smoke --value 5e-4 --value 4e-3 --count 2
 run("ccm data describe family.h5")
 
 # %%
-from experiments.files import common_parameter, open_recording
+from ccm_jax.io.recordings import common_parameter, open_recording
 
 recording = open_recording("family.h5")
 print(recording.trajectory(0).shape, common_parameter(recording, "diffusivity_u"))

@@ -72,8 +72,8 @@ def test_the_report(browser: Any, report: Path, width: int, scheme: str) -> None
 
 @pytest.mark.parametrize("width, scheme", LOOKS[1:3])
 def test_the_study(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
-    from experiments.study_page import publish
-    from experiments.study_rows import Row
+    from experiments.study.page import publish
+    from experiments.study.rows import Row
     from tests.test_study import experiment, seeds
 
     rows = [Row("rd_ood", "rd_ood", "run", (0, 1)), Row("rd_dpot", "rd_dpot", "run", (0,))]

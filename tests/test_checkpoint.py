@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ccm_jax import Gated, Polynomial, checkpoint, fit_chart
+from ccm_jax import Gated, Polynomial, fit_chart
 from ccm_jax.coordinate_map import CoordinateMap
+from ccm_jax.io import checkpoint
 from ccm_jax.train import init_state, make_optimizer
 
 
@@ -108,7 +109,7 @@ def test_what_two_devices_wrote_one_device_reads(tmp_path: Path) -> None:
     script = f"""
         import jax, numpy as np
         from jax.sharding import NamedSharding, PartitionSpec
-        from ccm_jax import checkpoint
+        from ccm_jax.io import checkpoint
         assert len(jax.devices()) == 2
         mesh = jax.sharding.Mesh(np.array(jax.devices()), ("x",))
         tree = {{"w": jax.device_put(np.arange(8.0, dtype=np.float32), NamedSharding(mesh, PartitionSpec("x")))}}

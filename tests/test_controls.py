@@ -10,8 +10,8 @@ import numpy as np
 
 from ccm_jax import merge_pytree, split_residuals
 from ccm_jax.geometry import tree_norm
-from experiments.controls import combine, merges, only, random_like, shuffled_layers
-from experiments.family import Family
+from experiments.pipeline.family import Family
+from experiments.study.controls import combine, merges, only, random_like, shuffled_layers
 
 
 def weights(seed: int) -> dict[str, Any]:

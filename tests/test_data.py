@@ -13,10 +13,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from ccm_jax.rollout import rollout
-from experiments import data, systems
-from experiments.checks import check_config
 from experiments.configs import ns_ood, rd_f2, rd_ood, rdb_gravity, rdb_ood
-from experiments.systems import SYSTEMS, regime_parameters
+from experiments.pipeline import data, systems
+from experiments.pipeline.checks import check_config
+from experiments.pipeline.systems import SYSTEMS, regime_parameters
 from solvers.spectral import resample_fourier
 
 
@@ -131,7 +131,7 @@ def test_as_many_devices_make_the_same_samples(tmp_path: Path) -> None:
 import jax, numpy as np
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
-from experiments import data
+from experiments.pipeline import data
 from experiments.configs import rd_ood
 config = rd_ood.get_config("smoke")
 out = data.simulate(config, 2e-3, 37, "test")

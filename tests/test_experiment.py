@@ -17,16 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ccm_jax import checkpoint
-from experiments import configs, networks, store, training
-from experiments.calibration import PULLS, SKIPS, choose_evidence
-from experiments.checks import check_config
+from ccm_jax.io import atomic, checkpoint
+from experiments import configs
 from experiments.configs import rd_ood
-from experiments.evaluation import METHODS
-from experiments.family import plane_of, sweep_errors
-from experiments.readouts import Evidence, candidates_of, chosen, errors_of_prefix
-from experiments.stages import Run, anchor, endpoint_data, endpoints, load_trajectories, run_all, support_data
-from experiments.workdir import alone, open_workdir
+from experiments.pipeline import networks, store, training
+from experiments.pipeline.calibration import PULLS, SKIPS, choose_evidence
+from experiments.pipeline.checks import check_config
+from experiments.pipeline.evaluation import METHODS
+from experiments.pipeline.family import plane_of, sweep_errors
+from experiments.pipeline.readouts import Evidence, candidates_of, chosen, errors_of_prefix
+from experiments.pipeline.stages import Run, anchor, endpoint_data, endpoints, load_trajectories, run_all, support_data
+from experiments.runner.workdir import alone, open_workdir
 
 ROOT = Path(__file__).parent.parent
 
@@ -150,7 +151,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
 def test_an_expert_done_before_a_kill_is_kept(finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import shutil
 
-    from experiments import stages as module
+    from experiments.pipeline import stages as module
 
     root = tmp_path / "stages"
     shutil.copytree(finished / "stages", root)
@@ -315,7 +316,7 @@ def test_the_worst_regime_of_the_prefix_is_reported(finished: Path) -> None:
 
 
 def test_divergence_is_written_as_null() -> None:
-    assert store.finite({"a": [1.0, float("inf"), float("nan")], "b": "x"}) == {"a": [1.0, None, None], "b": "x"}
+    assert atomic.finite({"a": [1.0, float("inf"), float("nan")], "b": "x"}) == {"a": [1.0, None, None], "b": "x"}
 
 
 def test_an_expert_on_a_part_of_the_data_is_one_on_that_part_alone(tmp_path: Path) -> None:

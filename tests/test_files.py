@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from experiments.files import common_parameter, open_recording, open_recordings, write_recording
+from ccm_jax.io.recordings import common_parameter, open_recording, open_recordings, write_recording
 from tests import recordings
 from tests.recordings import H, N, T, W, trajectories
 

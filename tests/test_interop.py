@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from ccm_jax.interop import fno_from_neuraloperator, fno_to_neuraloperator
+from ccm_jax.io.torchfile import open_torch, state_dict_of
 from ccm_jax.models import make_model
-from ccm_jax.torchfile import open_torch, state_dict_of
 
 
 def random_params(**arguments: Any) -> tuple[dict[str, Any], Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.locks import hold
+from experiments.runner.locks import hold
 
 pytest.importorskip("fcntl")
 
@@ -30,7 +30,7 @@ def test_a_held_lock_refuses_and_says_who_holds_it(tmp_path: Path) -> None:
 def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
     code = (
-        "import os, sys; from pathlib import Path; from experiments.locks import hold\n"
+        "import os, sys; from pathlib import Path; from experiments.runner.locks import hold\n"
         f"with hold(Path({str(path)!r})): os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 9

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from experiments.logs import FILE, log, writing
+from experiments.runner.logs import FILE, log, writing
 
 
 def test_without_a_run_nothing_is_written(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ccm_jax import checkpoint
+from ccm_jax.io import checkpoint
 from ccm_jax.parallel import batch_axes, candidates_at_once, make_mesh, map_candidates
 
 ROOT = Path(__file__).parent.parent

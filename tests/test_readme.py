@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from experiments.readme import BEGIN, END, ROOT, figure, replace_numbers, with_numbers
+from experiments.report.readme import BEGIN, END, ROOT, figure, replace_numbers, with_numbers
 
 README = (ROOT / "README.md").read_text()
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import data, recorded, stages
+from ccm_jax.io.recordings import write_recording
 from experiments.configs import rd_ood
-from experiments.files import write_recording
-from experiments.stages import Run, run_all
+from experiments.pipeline import data, recorded, stages
+from experiments.pipeline.stages import Run, run_all
 
 ROOT = Path(__file__).parent.parent
 

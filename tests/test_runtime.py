@@ -10,7 +10,7 @@ import jax
 import jaxlib
 import pytest
 
-from experiments import runtime
+from experiments.runner import runtime
 
 
 @pytest.fixture

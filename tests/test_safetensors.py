@@ -13,8 +13,8 @@ import pytest
 import safetensors.numpy
 
 from ccm_jax import Gated, Polynomial, fit_chart, merge_pytree
-from ccm_jax.names import flatten, restore, unflatten
-from ccm_jax.safetensors import load_safetensors, merge_safetensors, open_safetensors, save_safetensors
+from ccm_jax.io.names import flatten, restore, unflatten
+from ccm_jax.io.safetensors import load_safetensors, merge_safetensors, open_safetensors, save_safetensors
 
 
 def tree(seed: int) -> dict[str, Any]:

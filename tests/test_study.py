@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import study, study_measures
-from experiments.ablations import filled, noisy, observed_pixels
+from experiments import study
 from experiments.configs.rd_ood import get_config
-from experiments.paths import value_of
-from experiments.statistics import interval
-from experiments.study_figures import over_anchor
-from experiments.study_page import page, publish
-from experiments.study_rows import Row, rows_of
-from experiments.study_tables import minutes, tables, to_csv
+from experiments.study import measures as study_measures
+from experiments.study.ablations import filled, noisy, observed_pixels
+from experiments.study.figures import over_anchor
+from experiments.study.page import page, publish
+from experiments.study.paths import value_of
+from experiments.study.rows import Row, rows_of
+from experiments.study.statistics import interval
+from experiments.study.tables import minutes, tables, to_csv
 
 METHODS = {"anchor": 0.4, "anchor_more": 0.2, "average": 0.22, "wrong_sign": 1.0, "ccm_coord": 0.1, "best": 0.08}
 
@@ -122,7 +123,7 @@ def test_a_layer_s_share_is_of_the_direction_s_gain_on_the_average() -> None:
 
 
 def _rest(over: dict[str, float]) -> dict[str, float]:
-    from experiments.study_tables import CONTROLS, MERGES
+    from experiments.study.tables import CONTROLS, MERGES
 
     return {name: 1.1 for name in (*MERGES, *CONTROLS) if name not in over}
 
@@ -158,7 +159,7 @@ def test_a_row_that_fails_is_marked_and_does_not_stop_the_others(
         return {"seed": run.config.seed}
 
     monkeypatch.setitem(study_measures.MEASURES, "run", measure)
-    monkeypatch.setattr("experiments.runtime.keep_compiled", lambda: None)
+    monkeypatch.setattr("experiments.runner.runtime.keep_compiled", lambda: None)
     assert [study.one(row, "smoke", seed, tmp_path, None) for seed in (0, 1)] == [0, 1]
     found = study.gather([row], "smoke", tmp_path)["rd_ood"]
     assert found[0]["found"] == {"seed": 0}
@@ -210,7 +211,7 @@ def test_missing_pixels_are_filled_from_the_nearest_observed_one() -> None:
 
 @pytest.mark.parametrize("scale", ["linear", "log"])
 def test_a_coordinate_s_value_has_that_coordinate(scale: str) -> None:
-    from experiments.data import coordinate_of
+    from experiments.pipeline.data import coordinate_of
 
     config = get_config()
     config.axis.scale = scale

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ccm_jax.torchfile import open_torch, state_dict_of
+from ccm_jax.io.torchfile import open_torch, state_dict_of
 
 
 class Global:

@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
     c.size = ""  # "" for a laptop, "smoke" for a test of the machinery, "paper" for the paper's sizes
     c.seed = 0  # everything random follows from it
 
-    c.system = ""  # a name in experiments.systems.SYSTEMS
+    c.system = ""  # a name in experiments.pipeline.systems.SYSTEMS
     c.physics = ConfigDict()  # parameters of the solver that the axis does not change, in the solver's units
 
     # The physical axis: which parameters it sets, or by which factor it scales them.
@@ -47,7 +47,7 @@ def get_config() -> ConfigDict:
     # Trajectories, all different: per support regime, per endpoint, per validation and per test regime.
     c.data = ConfigDict()
     c.data.grid = 32  # cells per side of the stored frames
-    c.data.path = ""  # a file or folder of trajectories to read instead of simulating; see experiments.files
+    c.data.path = ""  # a file or folder of trajectories to read instead of simulating; see ccm_jax.io.recordings
     c.data.observe = ()  # fields that are stored, by name; none named: all of the system's
     c.data.support = 96
     c.data.endpoint = 240

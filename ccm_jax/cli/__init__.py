@@ -1,0 +1,56 @@
+"""``ccm``: from checkpoint files and a few observed frames to a merged checkpoint, in the terminal."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+# Verb -> its module, imported when it is asked for, so that --help answers at once.
+VERBS = {
+    "inspect": "what a checkpoint holds, and how experts left their anchor",
+    "merge": "write the weights of a coordinate",
+    "calibrate": "find the coordinate from observed frames, and merge there",
+    "rollout": "run a surrogate from an initial state",
+    "data": "make or describe files of trajectories",
+}
+
+
+class Verbs(click.Group):
+    """The verbs, by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names in the order of a session."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of a verb; None if there is none."""
+        return importlib.import_module(f"ccm_jax.cli.{name}").command if name in VERBS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A line for each, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Wrong input is one line on stderr and exit code 2."""
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError) as error:
+            click.echo(f"ccm: {error}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ccm_jax", prog_name="ccm")
+def main() -> None:
+    """Merge fine-tuned neural operators along a physical direction.
+
+    Checkpoints may be safetensors, PyTorch files (read without running their code), folders of Orbax, or npz.
+
+    \b
+    ccm inspect anchor.pt low.pt high.pt
+    ccm merge --anchor anchor.pt --low low.pt --high high.pt --coordinate 1.4 -o merged.safetensors
+    """

@@ -1,0 +1,51 @@
+"""``ccm data``: make a family of trajectories, or say what a file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from ccm_jax.cli.console import console
+from ccm_jax.io.recordings import open_recordings
+
+
+@click.group("data")
+def command() -> None:
+    """Make or describe files of trajectories."""
+
+
+@command.command("describe")
+@click.argument("path", type=click.Path(path_type=Path))
+def describe(path: Path) -> None:
+    """Say what PATH, a file or a folder, holds: layout, fields, grid, times, parameters.
+
+    \b
+    ccm data describe 2D_diff-react_NA_NA.h5
+    """
+    table = Table(title=str(path), title_justify="left")
+    for heading in ("file", "layout", "fields", "samples", "frames", "grid", "times", "parameters"):
+        table.add_column(heading, overflow="fold")
+    for r in open_recordings(path):
+        times = "–" if r.times is None else f"{r.times[0]:g} … {r.times[-1]:g}"
+        names = sorted({name for row in r.parameters for name in row})
+        ranges = []
+        for name in names:
+            values = [row[name] for row in r.parameters if name in row]
+            low, high = min(values), max(values)
+            ranges.append(f"{name} = {low:g}" if low == high else f"{name} = {low:g} … {high:g}")
+        grid = "×".join(map(str, r.shape[2:]))
+        row = (r.path.name, r.layout, ", ".join(r.fields), str(r.shape[0]), str(r.shape[1]), grid, times)
+        table.add_row(*row, "\n".join(ranges) or "–")
+    console.print(table)
+
+
+@command.command("generate", context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def generate(arguments: tuple[str, ...]) -> None:
+    """Says where data come from: solvers live in a clone of the repository, not in the package."""
+    raise ValueError(
+        "data generate: the package has no solvers; in a clone of the repository run "
+        "'python -m experiments.generate --config=rd_ood --output=family.h5'."
+    )

@@ -1,0 +1,129 @@
+"""``ccm inspect``: names, sizes and norms; and for an anchor with two experts, the geometry of their residuals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from ccm_jax.cli.console import console
+from ccm_jax.io.safetensors import check_same_names
+from ccm_jax.io.weights import Weights, open_weights
+
+# Weights trained independently are about as far from each other as from zero: relative distances near 1.4.
+FAR = 0.9
+
+
+class Residuals(NamedTuple):
+    """Two experts against their anchor, in one tensor or in all: norms over the anchor's, and their cosine."""
+
+    low: float
+    high: float
+    shared: float
+    direction: float
+    cosine: float
+
+
+def flat(leaf: np.ndarray) -> np.ndarray:
+    """The numbers of a leaf as float64, complex ones as pairs; empty for leaves that do not merge."""
+    if np.iscomplexobj(leaf):
+        return np.stack([leaf.real, leaf.imag]).astype(np.float64).ravel()
+    if leaf.dtype.kind not in "fV" and leaf.dtype.name != "bfloat16":
+        return np.zeros(0)
+    return np.asarray(leaf, np.float64).ravel()
+
+
+def residuals(
+    anchor: Mapping[str, np.ndarray], low: Mapping[str, np.ndarray], high: Mapping[str, np.ndarray]
+) -> dict[str, Residuals]:
+    """The geometry of each tensor, read one after the other; the last entry, ``(all)``, is the whole."""
+    sums, found = np.zeros(4), {}
+
+    def row(aa: float, ll: float, hh: float, lh: float) -> Residuals:
+        scale = max(aa, 1e-300)
+        shared, direction = (ll + hh + 2 * lh) / 4, (ll + hh - 2 * lh) / 4
+        cosine = lh / np.sqrt(ll * hh) if ll > 0 and hh > 0 else 0.0
+        low, high, both, apart = (float(np.sqrt(max(x, 0.0) / scale)) for x in (ll, hh, shared, direction))
+        return Residuals(low, high, both, apart, float(cosine))
+
+    for name in anchor:
+        a, lo, hi = (flat(tree[name]) for tree in (anchor, low, high))
+        if a.size:
+            products = np.array([a @ a, (lo - a) @ (lo - a), (hi - a) @ (hi - a), (lo - a) @ (hi - a)])
+            found[name], sums = row(*products), sums + products
+    found["(all)"] = row(*sums)
+    return found
+
+
+def verdict(whole: Residuals) -> str:
+    """Whether the experts can have come from this anchor, in words."""
+    if max(whole.low, whole.high) == 0:
+        return "The experts equal the anchor: there is nothing to merge."
+    if max(whole.low, whole.high) > FAR:
+        return (
+            f"The experts are {max(whole.low, whole.high):.2f} of the anchor's norm away from it, as weights that were "
+            "trained independently are. They hardly come from this anchor, and merges of them mean little."
+        )
+    if whole.direction == 0:
+        return "The experts are equal: there is no direction."
+    share = whole.shared**2 / (whole.shared**2 + whole.direction**2)
+    return (
+        f"The experts are near this anchor, as fine-tuned ones are; {share:.0%} of their update is shared, the rest is "
+        "the direction."
+    )
+
+
+def tree_table(weights: Weights) -> Table:
+    """Names, types, shapes and norms of a checkpoint."""
+    numbers = sum(leaf.size for leaf in weights.arrays.values())
+    size = sum(leaf.nbytes for leaf in weights.arrays.values())
+    path, count = escape(str(weights.path)), len(weights.arrays)
+    title = f"{path} · {weights.kind} · {count} tensors · {numbers:,} numbers · {size / 1e6:.1f} MB"
+    table = Table(title=title, title_justify="left")
+    for heading, side in (("name", "left"), ("type", "left"), ("shape", "left"), ("norm", "right")):
+        table.add_column(heading, justify=side, no_wrap=heading != "name", overflow="fold")  # type: ignore[arg-type]
+    for name, leaf in weights.arrays.items():
+        values = flat(leaf)
+        norm = f"{np.linalg.norm(values):.4g}" if values.size else "–"
+        note = "" if np.isfinite(values).all() else "  NaN or infinite!"
+        table.add_row(escape(name), str(leaf.dtype), "×".join(map(str, leaf.shape)) or "()", norm + note)
+    return table
+
+
+@click.command("inspect")
+@click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
+def command(checkpoints: tuple[Path, ...]) -> None:
+    """Show what CHECKPOINTS hold: one alone; or an anchor and its low and high expert, in this order.
+
+    \b
+    ccm inspect model.safetensors
+    ccm inspect anchor.pt low.pt high.pt
+    """
+    if len(checkpoints) not in (1, 3):
+        raise click.UsageError(f"{len(checkpoints)} checkpoints, expected one, or three: anchor, low, high")
+    opened = [open_weights(path) for path in checkpoints]
+    console.print(tree_table(opened[0]))
+    if len(opened) == 1:
+        return
+    anchor, low, high = opened
+    for other in (low, high):
+        check_same_names("ccm inspect", str(anchor.path), anchor.arrays, str(other.path), other.arrays)
+    found = residuals(anchor.arrays, low.arrays, high.arrays)
+    table = Table(
+        title="residuals over the anchor's norm, their cosine, and the share of them that is shared",
+        title_justify="left",
+    )
+    for heading in ("name", "low", "high", "shared", "direction", "cosine", "share"):
+        first = heading == "name"
+        table.add_column(heading, justify="left" if first else "right", no_wrap=not first, overflow="fold")
+    for name, row in found.items():
+        both = row.shared**2 + row.direction**2
+        share = f"{row.shared**2 / both:.0%}" if both else "–"
+        table.add_row(escape(name), *(f"{x:.3g}" for x in row[:4]), f"{row.cosine:+.2f}", share)
+    console.print(table)
+    console.print(verdict(found["(all)"]), markup=False)

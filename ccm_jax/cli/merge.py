@@ -1,0 +1,277 @@
+"""``ccm merge``: the weights of a coordinate, from files to a file, with a card that says where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import jax
+import numpy as np
+
+from ccm_jax import Polynomial, baselines
+from ccm_jax._checks import as_numbers
+from ccm_jax.cli.console import console
+from ccm_jax.cli.recipe import Recipe, read_recipe, weights_by_name
+from ccm_jax.io.atomic import write_text
+from ccm_jax.io.names import restore, unflatten
+from ccm_jax.io.safetensors import check_same_names, save_safetensors, write_merged
+from ccm_jax.io.weights import Weights, open_weights
+from ccm_jax.version import __version__
+
+Arrays = dict[str, Any]
+
+# Methods of others: (anchor, experts, recipe) -> weights, all in memory.
+OTHERS: dict[str, Callable[..., Arrays]] = {
+    "average": lambda anchor, experts, recipe: baselines.average(*experts),
+    "nearest_expert": lambda anchor, experts, recipe: baselines.nearest_expert(
+        experts, [c[0] for c in recipe.coordinates], recipe.coordinate[0]
+    ),
+    "task_arithmetic": lambda anchor, experts, recipe, **how: baselines.task_arithmetic(anchor, experts, **how),
+    "ties": lambda anchor, experts, recipe, **how: baselines.ties(anchor, experts, **how),
+    "dare": lambda anchor, experts, recipe, seed=0, **how: baselines.dare(
+        anchor, experts, jax.random.key(int(seed)), **how
+    ),
+    "slerp": lambda anchor, experts, recipe, **how: baselines.slerp(experts[0], experts[-1], **({"t": 0.5} | how)),
+    "model_stock": lambda anchor, experts, recipe: baselines.model_stock(anchor, experts),
+}
+
+
+LOCATED = ("chart", "nearest_expert")  # the methods that depend on a coordinate
+FILES = (".pt", ".pth", ".bin", ".npz", ".npy", ".json", ".h5", ".hdf5", ".mat", ".yaml", ".yml")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file; of a folder, of its files by name."""
+    total = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        if path.is_dir():
+            total.update(str(file.relative_to(path)).encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 24):
+                total.update(block)
+    return total.hexdigest()
+
+
+def provenance(recipe: Recipe) -> dict[str, Any]:
+    """Where merged weights come from, JSON-able."""
+    return {
+        "made_by": f"ccm_jax {__version__}",
+        "method": recipe.method,
+        "arguments": dict(recipe.arguments),
+        "coordinate": list(recipe.coordinate) if recipe.method in LOCATED else None,
+        "anchor": {"path": str(recipe.anchor), "sha256": digest(recipe.anchor)},
+        "experts": [
+            {"path": str(path), "coordinate": list(c), "sha256": digest(path)}
+            for path, c in zip(recipe.experts, recipe.coordinates, strict=True)
+        ],
+        "features": repr(recipe.features),
+        "ridge": recipe.ridge,
+        "filters": [{"name": f.pattern, "coordinate": f.coordinate or "anchor"} for f in recipe.filters],
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
+    """A short model card, in Markdown."""
+    experts = "\n".join(
+        f"| expert | `{e['path']}` | {e['coordinate']} | `{e['sha256'][:12]}` |" for e in facts["experts"]
+    )
+    numbers = sum(leaf.size for leaf in weights.arrays.values())
+    where = "" if facts["coordinate"] is None else f"at coordinate {facts['coordinate']} "
+    found = "".join(f"\n- {name}: {value}" for name, value in facts.get("found", {}).items())
+    found = f"\nHow the coordinate was found:\n{found}\n" if found else ""
+    return f"""# {output.name}
+
+Merged weights, {numbers:,} numbers, {where}by the method `{facts["method"]}`
+({facts["made_by"]}, {facts["created"]}). Nothing was trained for it. At coordinates beyond those of its experts it
+extrapolates: compare it on observed frames with the anchor before it is used.
+
+| part | file | coordinate | SHA-256 |
+|---|---|---|---|
+| anchor | `{facts["anchor"]["path"]}` | – | `{facts["anchor"]["sha256"][:12]}` |
+{experts}
+{found}
+All facts are in the metadata of the file. Weights with PyTorch's names go back into PyTorch by
+`model.load_state_dict(safetensors.torch.load_file("{output.name}"))`.
+"""
+
+
+def open_family(recipe: Recipe) -> list[Weights]:
+    """The anchor and its experts.
+
+    Raises:
+        ValueError: if they do not have the same names, shapes and types.
+    """
+    anchor, *experts = opened = [open_weights(path) for path in (recipe.anchor, *recipe.experts)]
+    for expert in experts:
+        check_same_names("ccm merge", str(anchor.path), anchor.arrays, str(expert.path), expert.arrays)
+    return opened
+
+
+def check_method(recipe: Recipe) -> None:
+    """Raises ValueError for an unknown method, or for what the method would ignore."""
+    if recipe.method != "chart" and recipe.method not in OTHERS:
+        raise ValueError(f"method is {recipe.method!r}, expected chart, {', '.join(OTHERS)}.")
+    if recipe.method == "chart":
+        ignored = {"arguments": bool(recipe.arguments)}
+    else:
+        plain = Recipe(*recipe[:4])
+        usual = Polynomial(dim=len(recipe.coordinate))
+        ignored = {"filters": bool(recipe.filters), "ridge": recipe.ridge != plain.ridge}
+        ignored["features"] = recipe.features not in (plain.features, usual)
+    names = [name for name, given in ignored.items() if given]
+    if names:
+        raise ValueError(f"method {recipe.method} takes no {' and no '.join(names)}; leave them out.")
+
+
+def check_output(output: Path) -> Path:
+    """Where the card goes that is written beside a checkpoint; raises ValueError if either cannot be written there."""
+    if output.suffix != ".safetensors" and output.suffix in FILES:
+        raise ValueError(f"{output} is to be a {output.suffix} file, expected .safetensors, or a folder for Orbax.")
+    beside = output.with_name(f"{output.name}.md")
+    for path in (output, beside):
+        if os.path.lexists(path):
+            raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
+    return beside
+
+
+def merge(recipe: Recipe, output: Path, *, found: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Merges files to a file (safetensors) or a folder (Orbax), which must not exist; returns the provenance.
+
+    Args:
+        recipe: what is merged, and how.
+        output: where to.
+        found: how the coordinate was found, for the provenance.
+    """
+    check_method(recipe)
+    beside = check_output(output)
+    anchor, *experts = open_family(recipe)
+    facts, trees = (
+        provenance(recipe) | ({"found": dict(found)} if found else {}),
+        [anchor.arrays, *(e.arrays for e in experts)],
+    )
+    kept = {k: v for k, v in anchor.metadata.items() if k in ("config", "seed", "normalization")}
+    said = {"provenance": json.dumps(facts)} | {k: v if isinstance(v, str) else json.dumps(v) for k, v in kept.items()}
+    if recipe.method == "chart":
+        weights = weights_by_name(recipe, list(anchor.arrays))
+        if output.suffix == ".safetensors":
+            write_merged(output, trees, weights, metadata=said)
+        else:
+            _save_orbax(output, _in_memory(trees, weights), anchor, kept | {"provenance": facts})
+    else:
+        merged = _other(recipe, trees)
+        if output.suffix == ".safetensors":
+            save_safetensors(output, merged, said)
+        else:
+            _save_orbax(output, merged, anchor, kept | {"provenance": facts})
+    write_text(beside, card(output, facts, anchor))
+    return facts
+
+
+def _other(recipe: Recipe, trees: list[Arrays]) -> Arrays:
+    anchor, *experts = (jax.tree.map(np.asarray, tree) for tree in trees)
+    wide = any(leaf.dtype.itemsize // (2 if leaf.dtype.kind == "c" else 1) == 8 for leaf in anchor.values())
+    before = jax.numpy.zeros(()).dtype == np.float64
+    jax.config.update("jax_enable_x64", bool(before or wide))  # jax would cut numbers of 64 bits
+    try:
+        merged = OTHERS[recipe.method](anchor, experts, recipe, **dict(recipe.arguments))
+        return {name: np.asarray(merged[name]).astype(leaf.dtype) for name, leaf in anchor.items()}  # jax sorts names
+    except TypeError as error:
+        raise ValueError(f"method {recipe.method}: {error}.") from error
+    finally:
+        jax.config.update("jax_enable_x64", bool(before))
+
+
+def _in_memory(trees: list[Arrays], weights: Callable[[str], np.ndarray]) -> Arrays:
+    from ccm_jax.io.safetensors import merge_block
+
+    merged = {}
+    for name, leaf in trees[0].items():
+        out = np.empty(leaf.size, leaf.dtype)
+        merge_block([np.reshape(tree[name], -1) for tree in trees], weights(name), out, name)
+        merged[name] = out.reshape(leaf.shape)
+    return merged
+
+
+def _save_orbax(output: Path, merged: Arrays, anchor: Weights, metadata: dict[str, Any]) -> None:
+    from ccm_jax.io import checkpoint
+
+    checkpoint.save(output, unflatten(merged) if anchor.tree is None else restore(merged, anchor.tree), metadata)
+
+
+def parse_arguments(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+    """``("density=0.2",)`` as ``(("density", 0.2),)``."""
+    found = []
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(f"--set {pair}: expected NAME=NUMBER, a finite one.")
+        found.append((name, number))
+    return tuple(sorted(found))
+
+
+def family_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name an anchor and its two experts."""
+    for name, what in (
+        ("high", "expert at coordinate +1"),
+        ("low", "expert at coordinate -1"),
+        ("anchor", "the anchor"),
+    ):
+        function = click.option(f"--{name}", type=click.Path(path_type=Path), help=what)(function)
+    return function
+
+
+@click.command("merge")
+@family_options
+@click.option("--recipe", type=click.Path(path_type=Path, exists=True), help="YAML with experts, features, filters.")
+@click.option("--coordinate", "-c", type=float, multiple=True, help="Where to merge; once for each axis of the chart.")
+@click.option("--method", default=None, help=f"chart (the default), {', '.join(OTHERS)}.")
+@click.option("--set", "arguments", multiple=True, metavar="NAME=NUMBER", help="An argument of the method.")
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="NAME.safetensors, or a folder.")
+def command(
+    anchor: Path | None,
+    low: Path | None,
+    high: Path | None,
+    recipe: Path | None,
+    coordinate: tuple[float, ...],
+    method: str | None,
+    arguments: tuple[str, ...],
+    output: Path,
+) -> None:
+    """Write the weights of a coordinate; a card, OUTPUT.md, says where they come from.
+
+    \b
+    ccm merge --anchor a.pt --low l.pt --high h.pt --coordinate 1.4 -o merged.safetensors
+    ccm merge --anchor a.pt --low l.pt --high h.pt --method ties --set density=0.2 -o ties.safetensors
+    ccm merge --recipe recipe.yaml -o merged.safetensors
+    """
+    if recipe is not None:
+        if anchor or low or high:
+            raise click.UsageError("--recipe names the anchor and experts; leave --anchor, --low and --high out")
+        chosen = read_recipe(recipe, coordinate)
+    else:
+        if not (anchor and low and high):
+            raise click.UsageError("--anchor, --low and --high are needed, or --recipe")
+        if not coordinate and method in (None, "chart"):
+            raise click.UsageError("--coordinate is needed")
+        at = as_numbers(list(coordinate) or 0.0, "--coordinate")
+        chosen = Recipe(anchor, (low, high), ((-1.0,), (1.0,)), at)
+    chosen = chosen._replace(method=method or chosen.method)
+    if arguments:
+        chosen = chosen._replace(arguments=parse_arguments(arguments))
+    begin = time.perf_counter()
+    merge(chosen, output)
+    console.print(
+        f"{output} in {time.perf_counter() - begin:.1f} s; {output}.md says where it comes from.", markup=False
+    )

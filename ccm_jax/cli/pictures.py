@@ -1,0 +1,96 @@
+"""Pictures that commands leave beside their results: loss curves, strips of frames, animations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:  # matplotlib is slow to import
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GREEN = "#009E73"  # of Okabe and Ito's colours, safe for colour-blind readers
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def tidy(ax: Axes, grid: bool = True) -> None:
+    """Takes away the frame, and adds a quiet grid."""
+    ax.spines[["top", "right"]].set_visible(False)
+    if grid:
+        ax.grid(True, which="major", color="#dddddd", linewidth=0.6)
+        ax.set_axisbelow(True)
+
+
+def draw_losses(found: dict[str, Any], target: Path) -> None:
+    """The loss curve as a picture."""
+    figure = new_figure(5.6, 3.2)
+    ax, losses = figure.subplots(), np.asarray(found["losses"], float)
+    ax.plot(found["candidates"], losses, "o-", color=GREEN, ms=4, label="merged weights")
+    ax.axhline(found["anchor_loss"], color="black", lw=1.4, label="anchor")
+    ax.axvline(found["coordinate"], color="black", lw=0.8, ls=":", label=f"chosen, {found['coordinate']:+.2f}")
+    ax.set(xlabel="coordinate", ylabel=f"relative L2 error over {found['frames']} frames", yscale="log")
+    ax.legend(frameon=False, fontsize=8)
+    tidy(ax)
+    figure.savefig(target, dpi=150)
+
+
+def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns: int = 6) -> None:
+    """A few frames of the first channel in a row, over the truth if there is one; of a line, time over space."""
+    rows = [predicted] if truth is None else [predicted, truth]
+    if predicted.ndim == 3:
+        figure = new_figure(5.6, 1.4 * len(rows) + 0.6)
+        limit = np.nanpercentile(np.abs(rows[-1][..., 0]), 99.5)
+        column = figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0]
+        for ax, frames, label in zip(column, rows, ("surrogate", "truth"), strict=False):
+            picture = ax.imshow(frames[..., 0].T, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
+            ax.set_ylabel(label)
+        column[-1].set_xlabel("frame")
+        figure.colorbar(picture, ax=column, shrink=0.8)
+        figure.savefig(target, dpi=150)
+        return
+    at = np.unique(np.linspace(0, len(predicted) - 1, columns).round().astype(int))
+    figure = new_figure(1.5 * len(at) + 0.9, 1.6 * len(rows) + 0.3)
+    axes = np.atleast_2d(figure.subplots(len(rows), len(at), squeeze=False))
+    limit = np.nanpercentile(np.abs(rows[-1][..., 0]), 99.5)
+    for row, frames, label in zip(axes, rows, ("surrogate", "truth"), strict=False):
+        for ax, i in zip(row, at, strict=True):
+            picture = ax.imshow(frames[i, ..., 0].T, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit)
+            ax.set_xticks([])
+            ax.set_yticks([])
+            if frames is rows[0]:
+                ax.set_title(f"frame {i + 1}", fontsize=8)
+        row[0].set_ylabel(label)
+    figure.colorbar(picture, ax=axes, shrink=0.8)
+    figure.savefig(target, dpi=150)
+
+
+def draw_rollout(predicted: np.ndarray, truth: np.ndarray | None, output: Path) -> None:
+    """The strip and the animation beside ``output``; of a box its middle plane, and a line has no animation."""
+    if predicted.ndim == 5:
+        middle = predicted.shape[3] // 2
+        predicted, truth = predicted[..., middle, :], None if truth is None else truth[..., middle, :]
+    strip(predicted, truth, output.with_suffix(".png"))
+    if predicted.ndim == 4:
+        animate(predicted, output.with_suffix(".gif"))
+
+
+def animate(predicted: np.ndarray, target: Path) -> None:
+    """The first channel as an animated GIF."""
+    from matplotlib import colormaps
+    from PIL import Image
+
+    field = predicted[..., 0]
+    limit = max(float(np.nanpercentile(np.abs(field), 99.5)), 1e-12)
+    scaled = np.clip(np.nan_to_num(field) / limit, -1, 1) / 2 + 0.5
+    zoom = max(1, 256 // field.shape[1])
+    frames = [np.kron(frame.T[::-1], np.ones((zoom, zoom))) for frame in scaled]
+    images = [Image.fromarray((255 * colormaps["RdBu_r"](frame)[..., :3]).astype(np.uint8)) for frame in frames]
+    images[0].save(target, save_all=True, append_images=images[1:], duration=120, loop=0)

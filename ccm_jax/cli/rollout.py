@@ -1,0 +1,69 @@
+"""``ccm rollout``: a surrogate from an initial state to a file, a strip of frames and an animation."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax.cli.console import console
+from ccm_jax.cli.frames import read_frames
+from ccm_jax.cli.pictures import draw_rollout
+from ccm_jax.io.atomic import replacing
+from ccm_jax.io.description import HELP
+from ccm_jax.io.weights import open_weights
+from ccm_jax.metrics import relative_l2
+from ccm_jax.surrogate import surrogate_of
+
+
+@click.command("rollout")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--model", help=HELP)
+@click.option("--initial", required=True, type=click.Path(path_type=Path), help="File that begins with the window.")
+@click.option("--sample", default=0, show_default=True, help="Which trajectory of it.")
+@click.option("--steps", type=int, help="Frames to predict; default: as many as the file has after the window.")
+@click.option("--truth", is_flag=True, help="The file goes on with the truth: say the error.")
+@click.option(
+    "--output", "-o", required=True, type=click.Path(path_type=Path), help="NAME.npz; NAME.png too, and NAME.gif."
+)
+def command(
+    checkpoint: Path, model: str | None, initial: Path, sample: int, steps: int | None, truth: bool, output: Path
+) -> None:
+    """Run CHECKPOINT from the first frames of a file: OUTPUT.npz, a strip of frames and an animation.
+
+    \b
+    ccm rollout merged.safetensors --model neuraloperator --initial start.npy --steps 50 -o rollout.npz
+    """
+    if output.suffix != ".npz":
+        raise ValueError(f"--output is {output}, expected a name that ends in .npz.")
+    for path in (output, output.with_suffix(".png"), output.with_suffix(".gif")):
+        if os.path.lexists(path):
+            raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
+    x = read_frames(initial, str(sample))
+    weights = open_weights(checkpoint)
+    surrogate = surrogate_of(weights, model, x.shape[2:])
+    history, after = surrogate.history, x.shape[1] - surrogate.history
+    count = after if steps is None else steps
+    if after < 0 or count < 1 or (truth and after < count):
+        needed = history + (count if truth else 0)
+        raise ValueError(f"{initial} has {x.shape[1]} frames, expected at least {needed}; say how many with --steps.")
+    run = jax.jit(surrogate.rollout_fn, static_argnums=2)
+    predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
+    if not np.isfinite(predicted).all():
+        first = int(np.argwhere(~np.isfinite(predicted))[0, 0])
+        console.print(f"The rollout is not finite from frame {first + 1} on.", markup=False)
+    real = x[0, history : history + count] if truth else None
+    errors = {}
+    if real is not None:
+        per_frame = np.asarray(relative_l2(jnp.asarray(predicted)[None], jnp.asarray(real)[None]))[0]
+        errors = {"errors": per_frame}
+        console.print(f"relative L2 error: mean {per_frame.mean():.4f}, last frame {per_frame[-1]:.4f}", markup=False)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(output) as partial:
+        np.savez(partial, allow_pickle=False, frames=predicted, dim=predicted.ndim - 2, **errors)
+    draw_rollout(predicted, real, output)
+    console.print(f"{output}: {count} frames of {list(predicted.shape[1:])}.", markup=False)

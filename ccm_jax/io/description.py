@@ -1,0 +1,63 @@
+"""Which model a checkpoint is of: its own metadata, a name, or a YAML file with ``model, history, args, mean, std``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ccm_jax._checks import as_numbers
+from ccm_jax.io.weights import Weights
+
+FOREIGN = ("neuraloperator", "fno2d", "dpot-torch")
+KEYS = ("model", "history", "args", "mean", "std")
+HELP = (
+    "What the weights are of: nothing for runs of this package; neuraloperator, fno2d or dpot-torch for PyTorch's; or "
+    "a YAML file with model, history, args, mean, std."
+)
+
+
+def describe(weights: Weights, description: str | None) -> dict[str, Any]:
+    """The keys ``model, history, args, mean, std``, from a description or from what the checkpoint says of itself.
+
+    Raises:
+        ValueError: if neither tells, or a key is unknown.
+    """
+    if description is None:
+        return _of_run(weights)
+    if description in FOREIGN:
+        return {"model": description}
+    path = Path(description)
+    if not path.is_file():
+        raise ValueError(f"--model {description}: no such file, and none of {', '.join(FOREIGN)}.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML file: {error}") from error
+    if not isinstance(content, dict) or "model" not in content:
+        raise ValueError(f"{path}: there is no model; expected the keys {', '.join(KEYS)}.")
+    unknown = sorted(set(content) - set(KEYS))
+    if unknown:
+        raise ValueError(f"{path}: {unknown[0]} is unknown; there are: {', '.join(KEYS)}.")
+    if not isinstance(content.get("args") or {}, dict) or not isinstance(content.get("history", 1), int):
+        raise ValueError(f"{path}: expected args as names with values, and history as a whole number.")
+    for key in set(content) & {"mean", "std"}:
+        content[key] = as_numbers(content[key], f"{path}: {key}")
+        if key == "std" and min(content[key]) <= 0:
+            raise ValueError(f"{path}: std is {list(content[key])}, expected positive numbers.")
+    return content
+
+
+def _of_run(weights: Weights) -> dict[str, Any]:
+    def parsed(key: str) -> Any:
+        value = weights.metadata.get(key)
+        return json.loads(value) if isinstance(value, str) else value
+
+    config, scale = parsed("config"), parsed("normalization")
+    if not config or not scale:
+        raise ValueError(f"{weights.path} does not say which model it is of; give --model. {HELP}")
+    channels = len(scale["mean"])
+    args = {"out_channels": channels} | config["model"]["args"]
+    return {"model": config["model"]["name"], "history": config["model"]["history"], "args": args, **scale}

@@ -1,0 +1,9 @@
+"""Trajectories in the files of others: opened lazily, with one small description whatever the layout."""
+
+from __future__ import annotations
+
+from ccm_jax.io.recordings.opening import open_recording, open_recordings
+from ccm_jax.io.recordings.recording import Recording, common_parameter
+from ccm_jax.io.recordings.write import write_recording
+
+__all__ = ["Recording", "common_parameter", "open_recording", "open_recordings", "write_recording"]

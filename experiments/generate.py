@@ -1,0 +1,55 @@
+"""Simulates a family of trajectories and writes it to a file in PDEBench's layout.
+
+    python -m experiments.generate --config=rd_ood --value=5e-4,4e-3 --count=8 --output=family.h5
+
+Without --value, all test regimes of the configuration. Overrides work as in ``experiments.run``:
+``--config.solver.substeps=12``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from ccm_jax.io.recordings import write_recording
+from experiments import command, options
+from experiments.options import OUTPUT
+
+_VALUE = flags.DEFINE_list("value", [], "Values on the axis, separated by commas; default: all test regimes.")
+_COUNT = flags.DEFINE_integer("count", 4, "Trajectories of each value.", lower_bound=1)
+
+
+def main(config: ConfigDict) -> None:
+    """Simulates every value, and writes one file."""
+    from experiments.pipeline import data
+    from experiments.pipeline.systems import grid_points, regime_parameters, stored_channels
+    from experiments.runner.progress import console
+
+    if OUTPUT.value is None:
+        raise ValueError("--output is needed: the file to write, NAME.h5.")
+    try:
+        values = [float(v) for v in _VALUE.value] or list(config.regimes.test)
+    except ValueError as error:
+        raise ValueError(f"--value={','.join(_VALUE.value)}: expected numbers separated by commas.") from error
+    count = _COUNT.value
+    x = np.concatenate([data.simulate(config, v, count, "test", i * count) for i, v in enumerate(values)])
+    numbers = [{k: p for k, p in regime_parameters(config, v).items() if isinstance(p, (int, float))} for v in values]
+    write_recording(
+        OUTPUT.value,
+        x,
+        [row for row in numbers for _ in range(count)],
+        fields=stored_channels(config),
+        times=config.solver.dt * (config.solver.burn_in + np.arange(config.solver.frames + 1)),
+        axes=grid_points(config),
+    )
+    console.print(f"{Path(OUTPUT.value)}: {len(x)} trajectories of {list(x.shape[1:])}.", markup=False)
+
+
+flags.adopt_module_key_flags(command)
+flags.adopt_module_key_flags(options)
+
+if __name__ == "__main__":
+    command.run_without_folder(main, __doc__)

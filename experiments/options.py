@@ -1,0 +1,8 @@
+"""Flags that several commands share; a command adopts them beside those of :mod:`experiments.command`."""
+
+from __future__ import annotations
+
+from absl import flags
+
+SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds to run.")
+OUTPUT = flags.DEFINE_string("output", None, "File to write; default: beside the run, under the command's name.")

@@ -1,0 +1,1 @@
+"""The stages of an experiment, in order: data, anchor, experts, calibration, evaluation."""

@@ -1,0 +1,107 @@
+"""Truth: from a configuration to trajectories ``[N, T, H, W, C]``, reproducible sample by sample."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from ccm_jax.coordinate import normalised_coordinate
+from ccm_jax.parallel import CANDIDATE, DATA
+from ccm_jax.rollout import repeat, rollout
+from experiments.pipeline.systems import SYSTEMS, regime_parameters, stored_channels
+from experiments.runner.runtime import mesh
+
+Array = jax.Array
+
+# Integers that set the uses of randomness apart; `pair` is shared by both endpoints, which is what pairs them.
+PURPOSES = {"support": 1, "pair": 2, "validation": 3, "low": 5, "high": 6, "test": 7}
+BATCH = 16  # trajectories simulated side by side on a device, or on a CPU: few enough for its cache
+
+
+def coordinate_of(config: ConfigDict, value: float) -> float:
+    """The normalised physical coordinate of a value on the axis; -1 and +1 are the endpoints."""
+    axis = config.axis
+    # Decimal configurations should give decimal coordinates: float32 arithmetic must not show.
+    return round(float(normalised_coordinate(value, axis.low, axis.high, scale=axis.scale)), 5)
+
+
+def specification(config: ConfigDict) -> dict[str, Any]:
+    """All that trajectories depend on but their regime, seed and number, JSON-able: not on where the experts are."""
+    parts = {name: config[name].to_dict() for name in ("physics", "solver", "initial")}
+    axis = {"parameters": list(config.axis.parameters), "kind": config.axis.kind}
+    stored = {"grid": config.data.grid, "channels": stored_channels(config)}
+    return parts | stored | {"system": config.system, "axis": axis}
+
+
+def simulate(config: ConfigDict, value: float, count: int, purpose: str, first: int = 0) -> np.ndarray:
+    """Simulates one regime: :func:`simulate_batches` together, ``[count, frames + 1, grid, grid, C]``."""
+    return np.concatenate([batch for batch, _ in simulate_batches(config, value, count, purpose, first)])
+
+
+def simulate_batches(
+    config: ConfigDict, value: float, count: int, purpose: str, first: int = 0
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Simulates one regime, batch by batch, spread over all devices of all processes; every process gets it whole.
+
+    Args:
+        config: the experiment.
+        value: value on the physical axis.
+        count: number of trajectories.
+        purpose: a key of ``PURPOSES``.
+        first: number of the first sample; a sample depends on its number, purpose and the seed alone,
+            not on how many are made with it, nor on how many devices make them.
+
+    Yields:
+        Trajectories ``[n, frames + 1, grid, grid, C]`` in float32, and the Courant number that they reached (0 for
+        schemes that have none).
+
+    Raises:
+        ValueError: if a trajectory is not finite, with regime, frame and remedy.
+    """
+    key = jax.random.key_data(jax.random.fold_in(jax.random.key(config.seed), PURPOSES[purpose]))
+    spec = json.dumps(specification(config), sort_keys=True)
+    devices = jax.device_count()
+    size = devices * (-(-BATCH // devices) if jax.default_backend() == "cpu" else BATCH)
+    for start in range(0, count, size):  # the last batch is filled up, so that one shape compiles
+        numbers = first + start + np.arange(size)
+        frames, courant = _simulate_batch(np.float32(value), np.asarray(key), numbers, spec=spec, mesh=mesh())
+        trajectories = np.asarray(frames)[: count - start]
+        finite = np.isfinite(trajectories).reshape(*trajectories.shape[:2], -1).all(axis=-1)
+        if not finite.all():
+            frame = int(np.argwhere(~finite)[:, 1].min())
+            raise ValueError(
+                f"simulate: {config.system} at {config.axis.label} = {value:g} is not finite from frame {frame} on; "
+                "use more solver.substeps, or a finer solver.grid."
+            )
+        yield trajectories, float(jnp.max(courant))
+
+
+@functools.partial(jax.jit, static_argnames=("spec", "mesh"))
+def _simulate_batch(value: Array, key: Array, numbers: Array, *, spec: str, mesh: Mesh | None) -> tuple[Array, Array]:
+    """Trajectories for sample numbers ``[N]``; compiled once for all regimes of a specification (JSON)."""
+    key = jax.random.wrap_key_data(key)
+    config = ConfigDict(json.loads(spec))
+    system, solver, grid = SYSTEMS[config.system], config.solver, (config.grid, config.grid)
+    parameters = regime_parameters(config, value)
+    step = system.make_step(config, parameters)
+    channels = [system.channels.index(name) for name in config.channels]
+
+    def one(number: Array) -> tuple[Array, Array]:
+        start = system.start(config, parameters, jax.random.fold_in(key, number))
+        frames = rollout(step, solver.frames, include_init=True)(repeat(step, solver.burn_in)(start))
+        courant = system.courant(config, parameters, frames)
+        return jax.vmap(lambda state: system.store(state, grid)[..., jnp.array(channels)])(frames), courant
+
+    if mesh is None:
+        return jax.vmap(one)(numbers)
+    whole, cut = (NamedSharding(mesh, PartitionSpec(axes)) for axes in ((), (CANDIDATE, DATA)))
+    simulated = jax.vmap(one)(jax.lax.with_sharding_constraint(numbers, cut))
+    return jax.lax.with_sharding_constraint(jax.lax.with_sharding_constraint(simulated, cut), whole)

@@ -1,0 +1,133 @@
+"""The stage store: each piece of work is done once, kept under the hash of all it depends on, and never half kept.
+
+A stage lives in ``<root>/<name>-<hash>``. It is built in ``.<name>-<hash>.partial`` and moved when finished, so a
+kill leaves the finished stages and a partial folder in which a training stage finds its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ccm_jax.io import atomic
+from experiments.runner.locks import hold
+from experiments.runner.runtime import agree, barrier, is_writer
+
+RECORD = "stage.json"
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class Stage(NamedTuple):
+    """A finished stage: its folder, its hash, the seconds it took, and whether this run made it."""
+
+    name: str
+    key: str
+    path: Path
+    seconds: float
+    fresh: bool
+
+
+def stage_key(name: str, settings: dict[str, Any], inputs: Sequence[Stage], version: int) -> str:
+    """The hash of all that a stage depends on: its settings, its inputs and the version of its code."""
+    content = json.dumps([name, version, settings, [stage.key for stage in inputs]], sort_keys=True, default=list)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def run_stage(
+    root: Path,
+    name: str,
+    settings: dict[str, Any],
+    inputs: Sequence[Stage],
+    build: Callable[[Path], dict[str, Any] | None],
+    *,
+    version: int = 1,
+) -> Stage:
+    """Returns the finished stage, building it if this root does not have it.
+
+    Args:
+        root: folder of all stages; several configurations may share one.
+        name: name of the stage.
+        settings: JSON-able; everything beside the inputs that the result depends on.
+        inputs: the stages it reads.
+        build: writes the result into the folder it is given, which still holds what a killed run left there. It
+            runs on every process, and only the writer writes plain files.
+            It may return facts for the record; ``seconds_before`` among them counts work done before a kill.
+        version: of the code of ``build``.
+
+    Raises:
+        ValueError: if the folder of the finished stage exists without its record.
+    """
+    key = stage_key(name, settings, inputs, version)
+    final, work = root / f"{name}-{key}", root / f".{name}-{key}.partial"
+    with contextlib.ExitStack() as stack:
+        if is_writer() and not final.exists():
+            root.mkdir(parents=True, exist_ok=True)
+            # Rows of a study share stages: who comes second waits, and finds it made.
+            stack.enter_context(hold(root / f".{name}-{key}.lock"))
+        if agree(is_writer() and final.exists()):
+            return Stage(name, key, final, _read_record(final)["seconds"], False)
+        if is_writer():
+            work.mkdir(parents=True, exist_ok=True)
+        barrier(f"begin {name}")
+        begin = time.perf_counter()
+        facts = build(work) or {}
+        seconds = time.perf_counter() - begin + facts.pop("seconds_before", 0.0)
+        record = {"name": name, "key": key, "version": version, "seconds": seconds, "settings": settings}
+        record |= {"inputs": [stage.path.name for stage in inputs], "facts": facts, **provenance()}
+        if is_writer():
+            (work / RECORD).write_text(json.dumps(record, indent=1, default=list), encoding="utf-8")
+            os.replace(work, final)
+        barrier(f"end {name}")
+    return Stage(name, key, final, seconds, True)
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"run_stage: {folder} has no readable {RECORD}: it was not finished by this program. Move it away, and run "
+            "again."
+        ) from error
+    made, current = record["package"], package_version()
+    if made != current:
+        warnings.warn(
+            f"{folder.name} was made by ccm_jax {made}, this is {current}; delete {folder} to make it again.",
+            stacklevel=3,
+        )
+    return record
+
+
+def package_version() -> str:
+    """The version of this package."""
+    import ccm_jax
+
+    return ccm_jax.__version__
+
+
+def provenance() -> dict[str, Any]:
+    """Package versions, git commit (with ``-dirty`` for local changes) and time, to stand beside a result."""
+    try:
+        git = ["git", "-C", str(Path(__file__).parent)]
+        commit = subprocess.run([*git, "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=10)
+        described = commit.stdout.strip() or None
+    except (OSError, subprocess.TimeoutExpired):
+        described = None
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"package": package_version(), "versions": versions, "git": described, "created": created}
+
+
+def write_json(path: Path, content: Any) -> None:
+    """:func:`ccm_jax.io.atomic.write_json`; of several processes, the writer does."""
+    if is_writer():
+        atomic.write_json(path, content)

@@ -1,0 +1,126 @@
+"""Training that survives a kill: pure chunks of steps, and between some of them a checkpoint."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from ccm_jax.io import checkpoint
+from ccm_jax.parallel import place
+from ccm_jax.rollout import Apply
+from ccm_jax.train import TrainState, batch_order, init_state, make_loss, make_noise, make_optimizer, train_chunk
+from experiments.runner.logs import log
+from experiments.runner.progress import bar, console
+from experiments.runner.runtime import agree, is_writer, training_mesh
+
+Array = jax.Array
+Params = Any
+
+# The same object for the same arguments: a chunk compiles once for both experts of a pair.
+_optimizer, _loss, _noise = (functools.cache(make) for make in (make_optimizer, make_loss, make_noise))
+
+
+def fit(
+    name: str,
+    apply: Apply,
+    start: Params,
+    trajectories: np.ndarray,
+    settings: ConfigDict,
+    *,
+    history: int,
+    steps: int,
+    seed: int,
+    work: Path,
+    metadata: dict[str, Any],
+    part: int | None = None,
+) -> dict[str, float]:
+    """Trains from ``start`` and leaves the weights and every loss in ``work / name``, going on where a kill left off.
+
+    Args:
+        name: of the result, and of its progress bar.
+        apply: ``(params, window) -> frame`` in physical units.
+        start: parameters to start from; they are copied.
+        trajectories: ``[..., T, H, W, C]``; leading axes are one set of trajectories.
+        settings: learning_rate, batch_size, unroll, noise, chunk, save_every.
+        history: frames in the model's window.
+        steps: updates.
+        seed: of the batch order and of the noise.
+        work: folder of the stage.
+        metadata: goes beside the weights.
+        part: trains on ``trajectories[part]`` alone, by the program that trains on all of them.
+
+    Returns:
+        Facts for the record: the final loss, and ``seconds_before``, the time that killed runs had spent.
+
+    Raises:
+        ValueError: if the loss stops being finite, with the step and what to change.
+    """
+    if agree(is_writer() and (work / name).exists()):
+        return checkpoint.load_metadata(work / name)["facts"]
+    optimizer = _optimizer(settings.learning_rate, steps)
+    loss_fn = _loss(apply, history=history, unroll=settings.unroll)
+    corrupt = _noise(settings.noise, history=history) if settings.noise else None
+    how = {"loss_fn": loss_fn, "optimizer": optimizer, "frames": history + settings.unroll, "corrupt": corrupt}
+    devices = training_mesh(sum(leaf.size for leaf in jax.tree.leaves(start)))
+    x = place(trajectories.reshape(-1, *trajectories.shape[-4:]), devices)
+    count = x.shape[0] * (x.shape[1] - history - settings.unroll + 1) // (1 if part is None else len(trajectories))
+    first_sample = count * (part or 0)
+
+    # A copy, because chunks reuse the memory of the state that they are given.
+    state = init_state(jax.tree.map(jnp.copy, start), optimizer)
+    state, losses, seconds_before = _restore(work / f"{name}-steps", state)
+    state = place(state, devices)
+    begin = time.perf_counter()
+    with bar(name, steps, len(losses)) as advance:
+        while len(losses) < steps:
+            first = len(losses)
+            order = batch_order(seed, first, min(settings.chunk, steps - first), count, settings.batch_size)
+            order += first_sample
+            state, new = train_chunk(state, x, place(order, devices), seed=seed, mesh=devices, **how)
+            losses = np.concatenate([losses, np.asarray(new)])
+            if not np.isfinite(losses).all():
+                raise ValueError(
+                    f"fit: the loss of {name} is not finite at step {int(np.argmin(np.isfinite(losses)))}; lower its "
+                    "learning_rate, and see that the data are what you expect."
+                )
+            advance(len(new), f"loss {new.mean():.4f}")
+            log(name, len(losses), loss=float(new.mean()), seconds=time.perf_counter() - begin)
+            if len(losses) % settings.save_every == 0 and len(losses) < steps:
+                _save(work / f"{name}-steps", state, losses, seconds_before + time.perf_counter() - begin)
+    facts = {"final_loss": float(losses[-settings.chunk :].mean()), "seconds_before": seconds_before}
+    if is_writer():
+        np.save(work / f"{name}-losses.npy", losses)
+    spent = facts | {"seconds_before": seconds_before + time.perf_counter() - begin}
+    checkpoint.save(work / name, state.params, metadata | {"facts": spent})
+    if is_writer():
+        shutil.rmtree(work / f"{name}-steps", ignore_errors=True)
+    return facts
+
+
+def _save(folder: Path, state: TrainState, losses: np.ndarray, seconds: float) -> None:
+    """Writes a new checkpoint, then removes older ones: at any moment there is a whole one."""
+    older = list(folder.glob("*"))
+    checkpoint.save(folder / f"{len(losses):08d}", {"state": state, "losses": losses}, {"seconds": seconds})
+    for path in older if is_writer() else ():
+        shutil.rmtree(path)
+
+
+def _restore(folder: Path, fresh: TrainState) -> tuple[TrainState, np.ndarray, float]:
+    steps = agree(max((int(path.name) for path in folder.glob("*") if path.name.isdigit()), default=0))
+    if not steps:
+        return fresh, np.zeros(0, np.float32), 0.0
+    newest, losses = folder / f"{steps:08d}", np.zeros(steps, np.float32)
+    try:
+        stored = checkpoint.load(newest, like={"state": fresh, "losses": losses})
+    except ValueError as error:  # of another version of the package, or damaged: nothing but time is lost
+        console.print(f"  training begins again: {error}", markup=False)
+        return fresh, np.zeros(0, np.float32), 0.0
+    return stored["state"], stored["losses"], checkpoint.load_metadata(newest)["seconds"]

@@ -1,0 +1,109 @@
+"""What the slider of the report shows: every candidate's error and frames on every test regime, computed beforehand."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax.evaluate import future_frames, split_future
+from experiments.pipeline import networks, stages
+from experiments.pipeline.family import bank_of, chart_of, column
+from experiments.pipeline.stages import Run, Stages
+from experiments.pipeline.store import Stage, run_stage
+from experiments.runner.progress import finished
+from experiments.runner.runtime import is_writer
+
+VERSION = 1
+TIMES = 4  # frames shown side by side
+COLOURS = 255  # of the palette; the last one is for what is not finite
+
+
+def explorer(run: Run, done: Stages) -> Stage:
+    """Frames of the first test trajectory, of truth, anchor and every candidate: ``[R, 2 + n, times, H, W]``."""
+
+    def build(work: Path) -> None:
+        config = run.config
+        family = networks.load_family(run.config, done.anchor, done.endpoints)
+        line, bank = chart_of(family), jnp.asarray(column(bank_of(config)))
+        shape = {"history": family.history, "prefix": config.calibration.frames}
+        tests = stages.load_trajectories(done.test)
+        future = split_future(jnp.asarray(tests[0, :1]), **shape)[2].shape[1]
+        at = np.unique(np.linspace(0, future - 1, TIMES).round().astype(int))
+
+        def shown(params: Any, x: jax.Array) -> jax.Array:
+            return future_frames(params, family.rollout_fn, x, **shape)[0, jnp.asarray(at), ..., 0]
+
+        @jax.jit
+        def regime(x: jax.Array) -> jax.Array:
+            swept = jax.lax.map(lambda c: shown(line(c), x), bank)
+            truth = split_future(x, **shape)[2][0, jnp.asarray(at), ..., 0]
+            return jnp.concatenate([truth[None], shown(family.anchor, x)[None], swept])
+
+        frames = np.stack([np.asarray(regime(jnp.asarray(x[:1]))) for x in tests])
+        if is_writer():
+            np.savez(work / "explorer.npz", allow_pickle=False, frames=frames.astype(np.float32), times=at)
+
+    settings = stages.settings_of(run.config, "calibration", "axis", "model")
+    stage = run_stage(run.root, "explorer", settings, (done.test, done.anchor, done.endpoints), build, version=VERSION)
+    finished(stage, "frames of every candidate, for the slider")
+    return stage
+
+
+def content(results: dict[str, Any], sweep: np.ndarray, stage: Stage) -> dict[str, Any]:
+    """What the page needs, JSON-able: curves of the error, and for each regime one bitmap of all frames.
+
+    Args:
+        results: of the run.
+        sweep: errors ``[R, n, N]`` of every candidate.
+        stage: of :func:`explorer`.
+    """
+    stored, regimes = np.load(stage.path / "explorer.npz"), results["regimes"]
+    frames, bank = stored["frames"], results["bank"]
+    history, prefix = results["config"]["model"]["history"], results["config"]["calibration"]["frames"]
+    rows = []
+    for i in sorted(range(len(regimes)), key=lambda i: regimes[i]["coordinate"]):
+        errors = sweep[i].mean(axis=-1)
+        row = {key: regimes[i][key] for key in ("value", "coordinate", "split")}
+        row |= {"anchor": regimes[i]["errors"]["anchor"], "best": regimes[i]["chosen"]["best"]}
+        row |= {"prefix": float(np.mean(regimes[i]["chosen"]["ccm_prefix"])), "sprite": sprite(frames[i])}
+        rows.append(row | {"errors": [float(e) if np.isfinite(e) else None for e in errors]})
+    height, width = frames.shape[-2:]
+    times = [int(t) + history + prefix for t in stored["times"]]
+    axis = results["config"]["axis"]
+    return {
+        "rows": rows,
+        "bank": bank,
+        "height": height,
+        "width": width,
+        "times": times,
+        "axis": f"{axis['label']} ({axis['unit']})",
+    }
+
+
+def sprite(frames: np.ndarray) -> str:
+    """Frames ``[rows, times, H, W]`` as one bitmap in a data URI, coloured by the range of the truth, the first row."""
+    from matplotlib import colormaps
+    from PIL import Image
+
+    truth = frames[0]
+    low, high = float(truth.min()), float(truth.max())
+    if low < 0 < high:
+        low, high = -max(-low, high), max(-low, high)  # zero is white
+    scaled = np.clip((frames - low) / max(high - low, 1e-12), 0, 1) * (COLOURS - 1)
+    index = np.where(np.isfinite(frames), np.nan_to_num(scaled), COLOURS).round().astype(np.uint8)
+    rows, times, height, width = index.shape
+    # Axes as in a plot: the first one to the right, the second one up.
+    sheet = np.swapaxes(index, 2, 3)[:, :, ::-1].transpose(0, 2, 1, 3).reshape(rows * width, times * height)
+    picture = Image.fromarray(sheet, mode=None).convert("L")
+    picture.putpalette(
+        [*(255 * colormaps["RdBu_r"](np.linspace(0, 1, COLOURS))[:, :3]).astype(np.uint8).ravel(), 128, 128, 128]
+    )
+    stream = io.BytesIO()
+    picture.save(stream, format="png", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -1,0 +1,228 @@
+"""Figures of a run, from its saved numbers alone. The colours are Okabe and Ito's, safe for colour-blind readers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ccm_jax.cli.pictures import new_figure, tidy
+
+COLOURS = {
+    "anchor": "#000000",
+    "anchor_more": "#8c8c8c",
+    "low": "#56B4E9",
+    "high": "#E69F00",
+    "average": "#CC79A7",
+    "wrong_sign": "#D55E00",
+    "ccm_coord": "#0072B2",
+    "ccm_scale": "#F0E442",
+    "ccm_prefix": "#009E73",
+    "ccm_prefix_paper": "#7fceb8",
+    "best": "#000000",
+}
+LABELS = {
+    "anchor": "anchor",
+    "anchor_more": "anchor, trained on",
+    "low": "low expert",
+    "high": "high expert",
+    "average": "endpoint average",
+    "wrong_sign": "wrong sign",
+    "ccm_coord": "CCM-Coord",
+    "ccm_scale": "CCM-Scale",
+    "ccm_prefix": "CCM-Prefix",
+    "ccm_prefix_paper": "CCM-Prefix, paper's bank",
+    "best": "best in hindsight",
+}
+DASHES = {"anchor_more": "--", "wrong_sign": ":", "best": ":", "average": "-.", "low": (0, (4, 2)), "high": (0, (4, 2))}
+
+# From the back of the picture to its front.
+DRAWN = (
+    "wrong_sign",
+    "low",
+    "high",
+    "anchor_more",
+    "anchor",
+    "average",
+    "ccm_scale",
+    "ccm_coord",
+    "ccm_prefix",
+    "best",
+)
+
+
+def _axis_label(config: dict[str, Any]) -> str:
+    axis = config["axis"]
+    return f"{axis['label']} ({axis['unit']})" if axis["unit"] else axis["label"]
+
+
+def _by_coordinate(results: dict[str, Any]) -> list[dict[str, Any]]:
+    return sorted(results["regimes"], key=lambda row: row["coordinate"])
+
+
+def error_by_regime(results: dict[str, Any]) -> Figure:
+    """Error of every method against the physical parameter, with the support shaded."""
+    rows, axis = _by_coordinate(results), results["config"]["axis"]
+    x = [row["value"] for row in rows]
+    figure = new_figure(7.2, 4.4)
+    ax = figure.subplots()
+    ax.axvspan(axis["low"], axis["high"], color="#eef2f6", zorder=0, label="support of the anchor")
+    for name in DRAWN:
+        y = [np.nan if row["errors"][name] is None else row["errors"][name] for row in rows]
+        bold = name.startswith("ccm") or name == "anchor"
+        ax.plot(
+            x,
+            y,
+            color=COLOURS[name],
+            linestyle=DASHES.get(name, "-"),
+            marker="o" if bold else None,
+            markersize=4,
+            linewidth=2.0 if bold else 1.2,
+            label=LABELS[name],
+            markeredgecolor="#444444",
+            markeredgewidth=0.4,
+        )
+    ax.set(yscale="log", xlabel=_axis_label(results["config"]), ylabel="relative L2 error after the prefix")
+    if axis["scale"] == "log":
+        ax.set_xscale("log")
+    tidy(ax)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    return figure
+
+
+def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray) -> Figure:
+    """Error along the direction for each regime, as a multiple of its smallest; what each readout chose."""
+    order = np.argsort([row["coordinate"] for row in results["regimes"]])
+    rows, bank = _by_coordinate(results), np.array(results["bank"])
+    errors = sweep[order].mean(axis=-1)
+    errors = np.where(np.isfinite(errors), errors, np.nan)
+    ratio = errors / np.nanmin(errors, axis=1, keepdims=True)
+    figure = new_figure(7.2, 4.2)
+    ax = figure.subplots()
+    step = bank[1] - bank[0]
+    edges = np.append(bank - step / 2, bank[-1] + step / 2)
+    image = ax.pcolormesh(edges, np.arange(len(rows) + 1) - 0.5, np.log10(ratio), cmap="cividis_r", vmin=0, vmax=1)
+    for i, row in enumerate(rows):
+        chosen = row["chosen"]
+        prefix = np.atleast_1d(np.array(chosen["ccm_prefix"], float))
+        marks = (
+            (row["coordinate"], "|", "ccm_coord", 13, "#ffffff"),
+            (chosen["best"], "*", "best", 9, "#ffffff"),
+            (float(np.nanmean(prefix)), "o", "ccm_prefix", 5, COLOURS["ccm_prefix"]),
+        )
+        ax.plot(prefix, np.full(len(prefix), i + 0.28), ".", color=COLOURS["ccm_prefix"], markersize=2)
+        for x, marker, name, size, colour in marks:
+            ax.plot(
+                x,
+                i,
+                marker,
+                color=colour,
+                markersize=size,
+                markeredgecolor="#111111" if marker != "|" else colour,
+                markeredgewidth=0.7 if marker != "|" else 2,
+                label=LABELS[name] if i == 0 else None,
+                linestyle="none",
+            )
+    ax.set_yticks(range(len(rows)), [f"{row['value']:g}  (s = {row['coordinate']:+.2f})" for row in rows])
+    ax.set(xlabel="coordinate on the physical direction", ylabel=_axis_label(results["config"]))
+    ax.set_xlim(edges[0], edges[-1])
+    bar = figure.colorbar(image, ax=ax, extend="max", ticks=[0, np.log10(2), np.log10(5), 1])
+    bar.ax.set_yticklabels(["1", "2", "5", "10"])
+    bar.set_label("error / smallest error of the regime")
+    legend = figure.legend(loc="outside upper center", ncols=3, fontsize=8, frameon=True, facecolor="#b9b9b9")
+    legend.get_frame().set_edgecolor("none")
+    return figure
+
+
+def frames(results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, channels: tuple[str, ...]) -> Figure:
+    """The last frame of one trajectory of one regime: truth, anchor and CCM-Prefix, with their errors."""
+    row = results["regimes"][index]
+    truth = arrays["frames/truth"][index][-1]
+    names = ("anchor", "ccm_prefix")
+    seen = {name: arrays[f"frames/{name}"][index][-1] for name in names}
+    figure = new_figure(9.0, 1.95 * len(channels) + 0.4)
+    axes = figure.subplots(len(channels), 5, squeeze=False)
+    for c, channel in enumerate(channels):
+        field = truth[..., c]
+        # A field of one sign, such as a depth, has no zero to set apart.
+        signed = field.min() < 0
+        low, high = (-np.abs(field).max(), np.abs(field).max()) if signed else (field.min(), field.max())
+        worst = max(np.abs(seen[name][..., c] - truth[..., c]).max() for name in names)
+        worst = worst if np.isfinite(worst) and worst > 0 else 1.0
+        colours = "RdBu_r" if signed else "cividis"
+        panels = [("truth", field, colours, low, high)]
+        panels += [(LABELS[name], seen[name][..., c], colours, low, high) for name in names]
+        error = {name: seen[name][..., c] - field for name in names}
+        panels += [(f"error of {LABELS[name]}", error[name], "RdBu_r", -worst, worst) for name in names]
+        for ax, (title, shown, cmap, least, most) in zip(axes[c], panels, strict=True):
+            image = ax.imshow(shown, cmap=cmap, vmin=least, vmax=most, origin="lower")
+            ax.set_xticks([])
+            ax.set_yticks([])
+            if c == 0:
+                ax.set_title(title, fontsize=9)
+            if ax in (axes[c][2], axes[c][4]):
+                figure.colorbar(image, ax=ax, fraction=0.05, pad=0.02).ax.tick_params(labelsize=7)
+        axes[c][0].set_ylabel(channel, rotation=0, labelpad=10)
+    steps = arrays["frames/truth"].shape[1]
+    axis = results["config"]["axis"]["label"]
+    where = f"{axis} = {row['value']:g} (s = {row['coordinate']:+.2f})"
+    figure.suptitle(f"{where}, {steps} frames after the prefix", fontsize=10)
+    return figure
+
+
+def growth(results: dict[str, Any], indices: list[int]) -> Figure:
+    """Error over time in some regimes."""
+    config = results["config"]
+    figure = new_figure(3.6 * len(indices) + 1.4, 3.2)
+    axes = figure.subplots(1, len(indices), sharey=True, squeeze=False)[0]
+    first = config["model"]["history"] + config["calibration"]["frames"]
+    for ax, index in zip(axes, indices, strict=True):
+        row = results["regimes"][index]
+        for name in ("anchor", "anchor_more", "average", "ccm_coord", "ccm_prefix", "best"):
+            y = row["error_over_time"][name]
+            y = [np.nan if value is None else value for value in y]
+            t = (first + np.arange(len(y))) * config["solver"]["dt"]
+            ax.plot(t, y, color=COLOURS[name], linestyle=DASHES.get(name, "-"), label=LABELS[name], linewidth=1.6)
+        ax.set(yscale="log", xlabel="time")
+        ax.set_title(f"{row['value']:g}  (s = {row['coordinate']:+.2f})", fontsize=9)
+        tidy(ax)
+    axes[0].set_ylabel("relative L2 error")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
+    return figure
+
+
+def geometry(results: dict[str, Any]) -> Figure:
+    """Per layer: how large the two parts of the updates are, and the cosine between the updates."""
+    layers = results["geometry"][:-1]
+    names = [layer["name"].replace("']['", ".").strip("[]'") for layer in layers]
+    y = np.arange(len(layers))[::-1]
+    figure = new_figure(8.4, 0.24 * len(layers) + 1.2)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    scale = np.array([max(layer["anchor_norm"], 1e-12) for layer in layers])
+    for offset, part, colour in ((0.2, "shared_norm", "#CC79A7"), (-0.2, "direction_norm", "#0072B2")):
+        label = {"shared_norm": "shared adaptation", "direction_norm": "physical direction"}[part]
+        left.barh(y + offset, [layer[part] for layer in layers] / scale, 0.38, color=colour, label=label)
+    left.set_yticks(y, names, fontsize=7)
+    left.set_xlabel("norm / norm of the anchor's leaf")
+    left.legend(frameon=False, fontsize=8)
+    right.barh(y, [layer["cosine"] for layer in layers], 0.6, color="#666666")
+    right.axvline(0, color="#222222", linewidth=0.8)
+    right.set(xlim=(-1, 1), xlabel="cosine between the two updates")
+    for ax in (left, right):
+        tidy(ax)
+    return figure
+
+
+def training(losses: dict[str, np.ndarray]) -> Figure:
+    """Training loss of every set of weights, smoothed over a hundredth of its steps."""
+    figure = new_figure(7.2, 2.6)
+    ax = figure.subplots()
+    for name, values in losses.items():
+        width = max(1, len(values) // 100)
+        smooth = values[: len(values) // width * width].reshape(-1, width).mean(axis=1)
+        ax.plot((np.arange(len(smooth)) + 0.5) * width, smooth, color=COLOURS[name], label=LABELS[name], linewidth=1.2)
+    ax.set(yscale="log", xlabel="step", ylabel="training loss")
+    ax.legend(frameon=False, fontsize=8)
+    tidy(ax)
+    return figure

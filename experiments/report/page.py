@@ -1,0 +1,117 @@
+"""The report of a run: a page, its figures as files, and its numbers, redrawn from what the stages saved."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from ml_collections import ConfigDict
+
+from ccm_jax.io.atomic import finite, read_json, write_text
+from experiments.pipeline.evaluation import METHODS
+from experiments.pipeline.stages import Run, Stages
+from experiments.pipeline.store import Stage, run_stage, write_json
+from experiments.pipeline.systems import stored_channels
+from experiments.report import explorer
+from experiments.report.results import collect, headline, to_csv
+from experiments.runner.progress import finished
+from experiments.runner.runtime import is_writer
+
+VERSION = 3
+OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
+
+
+def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
+    """Makes the report if it is not there yet, puts it into ``workdir``, and returns its numbers."""
+
+    def build(work: Path) -> None:
+        if not is_writer():
+            return
+        results = collect(run.config, stages)
+        write_json(work / "results.json", results)
+        write_text(work / "results.csv", to_csv(results))
+        write_page(results, stages, shown, work)
+
+    shown = explorer.explorer(run, stages)
+    stage = run_stage(run.root, "report", {"name": run.config.name}, (*stages, shown), build, version=VERSION)
+    for name in OUTPUTS if is_writer() else ():
+        _publish(stage.path / name, workdir / name)
+    finished(stage, "report.html, results.json, results.csv, figures/")
+    return read_json(stage.path / "results.json")
+
+
+def _publish(source: Path, target: Path) -> None:
+    """Copies a file or folder beside its target, then moves it there."""
+    partial = target.with_name(f".{target.name}.partial")
+    if source.is_dir():
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial)
+        shutil.rmtree(target, ignore_errors=True)
+    else:
+        shutil.copyfile(source, partial)
+    os.replace(partial, target)
+
+
+def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Path) -> None:
+    """Draws all figures into ``folder / figures`` and the page that holds them."""
+    results = finite(results)
+    drawn = draw(results, stages)
+    (folder / "figures").mkdir(exist_ok=True)
+    svg = {}
+    for name, figure in drawn.items():
+        for kind in ("png", "pdf"):
+            figure.savefig(folder / "figures" / f"{name}.{kind}", dpi=150)
+        svg[name] = inline_svg(figure)
+    page = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    ).get_template("report.html.j2")
+    rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
+    sweep = np.load(stages.evaluation.path / "evaluation.npz")["sweep"]
+    moving = explorer.content(results, sweep, shown)
+    content = page.render(
+        results=results, rows=rows, methods=METHODS, figures=svg, headline=headline(results), explorer=moving
+    )
+    write_text(folder / "report.html", content)
+
+
+def draw(results: dict[str, Any], stages: Stages) -> dict[str, Any]:
+    """All figures by name."""
+    from experiments.report import figures  # matplotlib is slow to import, and only a fresh report needs it
+
+    arrays = np.load(stages.evaluation.path / "evaluation.npz")
+    regimes = results["regimes"]
+    order = sorted(range(len(regimes)), key=lambda i: regimes[i]["coordinate"])
+    ends = [order[0], order[-1]] if len(order) > 1 else order
+    losses = {
+        name: np.load(stage.path / f"{name}-losses.npy")
+        for stage, name in (
+            (stages.anchor, "anchor"),
+            (stages.anchor_more, "anchor_more"),
+            (stages.endpoints, "low"),
+            (stages.endpoints, "high"),
+        )
+    }
+    channels = stored_channels(ConfigDict(results["config"]))
+    far = max(order, key=lambda i: abs(regimes[i]["coordinate"]))
+    return {
+        "error_by_regime": figures.error_by_regime(results),
+        "coordinate_sweep": figures.coordinate_sweep(results, arrays["sweep"]),
+        "frames": figures.frames(results, arrays, far, channels),
+        "growth": figures.growth(results, ends),
+        "geometry": figures.geometry(results),
+        "training": figures.training(losses),
+    }
+
+
+def inline_svg(figure: Any) -> Markup:
+    """The figure as inline SVG; bitmaps inside it are embedded, so the page stands alone."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()
+    return Markup(svg[svg.index("<svg") :])

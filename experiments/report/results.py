@@ -1,0 +1,165 @@
+"""From stages to numbers: ``results.json``, ``results.csv`` and the table in the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from rich.table import Table
+
+from ccm_jax.io.atomic import read_json
+from ccm_jax.metrics import reduction
+from experiments.pipeline.evaluation import METHODS
+from experiments.pipeline.family import mean_error
+from experiments.pipeline.stages import Stages
+from experiments.pipeline.store import provenance
+
+# What the paper reports for a configuration of the same axis (arXiv 2605.14546): out-of-support means.
+PUBLISHED: dict[str, dict[str, float]] = {
+    "rd_f2": {"anchor": 0.188, "average": 0.183, "ccm_coord": 0.086},
+    "ns_ood": {"anchor": 0.591, "average": 0.586, "ccm_scale": 0.338},
+    "rdb_ood": {"anchor": 0.471, "average": 0.450, "ccm_prefix": 0.406},
+}
+
+REDUCED = ("average", "ccm_coord", "ccm_scale", "ccm_prefix", "ccm_prefix_paper", "best")
+RESAMPLES = 2000
+
+
+def collect(config: ConfigDict, stages: Stages) -> dict[str, Any]:
+    """All numbers of a run, JSON-able; infinite errors stay infinite until they are written as null."""
+    tables = read_json(stages.evaluation.path / "evaluation.json")
+    arrays = np.load(stages.evaluation.path / "evaluation.npz")
+    calibration = read_json(stages.calibration.path / "calibration.json")
+    per_trajectory = {name: arrays[f"errors/{name}"].mean(axis=-1) for name in METHODS}
+    return {
+        "config": config.to_dict(),
+        "seed": config.seed,
+        "wall_seconds": {stage.name: round(stage.seconds, 2) for stage in stages},
+        "regimes": tables["regimes"],
+        "summary": summarise(tables["regimes"], per_trajectory),
+        "published": PUBLISHED.get(config.name),
+        "calibration": calibration,
+        "geometry": tables["geometry"],
+        "bank": tables["bank"],
+        "provenance": provenance(),
+    }
+
+
+def summarise(regimes: list[dict[str, Any]], per_trajectory: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The headline numbers.
+
+    Args:
+        regimes: rows of the evaluation.
+        per_trajectory: error of each method, ``[R, N]``.
+
+    Returns:
+        Out-of-support means, reductions against the better anchor with 95 % bootstrap intervals over trajectories,
+        the factor of the wrong sign, the correlation of the best coordinate with the physical one, and the regime
+        where the prefix readout does worst against the anchor.
+    """
+    ood = np.array([row["split"] == "ood" for row in regimes])
+    s = np.array([row["coordinate"] for row in regimes])
+    best = np.array([row["chosen"]["best"] for row in regimes])
+    summary: dict[str, Any] = {"ood_regimes": int(ood.sum()), "trajectories": int(per_trajectory["anchor"].shape[1])}
+    ratios = {row["value"]: _over_anchor(row["errors"]) for row in regimes}
+    worst = max(ratios, key=lambda value: ratios[value])
+    summary["harm"] = {"value": worst, "above_anchor": ratios[worst] - 1}
+    varies = np.ptp(s) > 0 and np.ptp(best) > 0
+    summary["best_correlation"] = float(np.corrcoef(s, best)[0, 1]) if varies else float("nan")
+    for split, chosen in (("ood", ood), ("id", ~ood)):
+        means = {name: mean_error(errors[chosen]) for name, errors in per_trajectory.items()} if chosen.any() else {}
+        summary[f"{split}_error"] = means
+    if not ood.any():
+        return summary
+    means = summary["ood_error"]
+    reference = min(("anchor", "anchor_more"), key=lambda name: means[name])
+    summary["better_anchor"] = reference
+    summary["wrong_sign_factor"] = means["wrong_sign"] / means["ccm_coord"]
+    summary["reduction"] = {name: float(reduction(means[name], means[reference])) for name in REDUCED}
+    summary["reduction_interval"] = {
+        name: bootstrap_reduction(per_trajectory[name][ood], per_trajectory[reference][ood]) for name in REDUCED
+    }
+    return summary
+
+
+def _over_anchor(errors: dict[str, float | None]) -> float:
+    """The prefix readout's error over the anchor's; infinite if it diverged (null), zero if only the anchor did."""
+    values = (errors["ccm_prefix"], errors["anchor"])
+    prefix, anchor = (float("inf") if value is None else value for value in values)
+    return float("inf") if not np.isfinite(prefix) else prefix / anchor if np.isfinite(anchor) else 0.0
+
+
+def bootstrap_reduction(method: np.ndarray, reference: np.ndarray) -> list[float]:
+    """95 % interval of ``1 - mean(method) / mean(reference)``, resampling trajectories in pairs: ``[R, N]`` each.
+
+    Trajectory n starts from the same state in every regime, so a resample takes the same ones in all of them.
+    """
+    rng = np.random.default_rng(0)
+    regimes, count = method.shape
+    draw = rng.integers(0, count, (RESAMPLES, 1, count))
+    rows = np.arange(regimes)[None, :, None]
+    with np.errstate(invalid="ignore"):
+        reductions = 1 - method[rows, draw].mean(axis=(1, 2)) / reference[rows, draw].mean(axis=(1, 2))
+    return [float(q) for q in np.percentile(reductions, [2.5, 97.5])]
+
+
+def to_csv(results: dict[str, Any]) -> str:
+    """One line per regime and method."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["value", "coordinate", "split", "method", "relative_l2", "chosen_coordinate"])
+    for row in results["regimes"]:
+        for name, error in row["errors"].items():
+            chosen = row["chosen"].get(name)
+            chosen = float(np.mean(chosen)) if chosen is not None else ""
+            shown = "" if error is None or not np.isfinite(error) else repr(error)
+            writer.writerow([row["value"], row["coordinate"], row["split"], name, shown, chosen])
+    return text.getvalue()
+
+
+def terminal_table(results: dict[str, Any]) -> Table:
+    """The errors by regime, and the reductions, for the terminal."""
+    columns = {
+        "anchor": "anchor",
+        "anchor_more": "anchor+",
+        "average": "average",
+        "wrong_sign": "wrong",
+        "ccm_coord": "Coord",
+        "ccm_scale": "Scale",
+        "ccm_prefix": "Prefix",
+        "best": "best",
+    }
+    title = "relative L2 error after the prefix (* outside the support)"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for heading in ("value", "s", *columns.values(), "at"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in sorted(results["regimes"], key=lambda r: r["coordinate"]):
+        errors = [row["errors"][name] for name in columns]
+        cells = ["inf" if e is None or not np.isfinite(e) else f"{e:.3f}" for e in errors]
+        s = f"{row['coordinate']:+.2f}{'*' if row['split'] == 'ood' else ' '}"
+        table.add_row(f"{row['value']:g}", s, *cells, f"{row['chosen']['best']:+.2f}")
+    return table
+
+
+def headline(results: dict[str, Any]) -> list[str]:
+    """What the run says, in sentences."""
+    summary = results["summary"]
+    if "reduction" not in summary:
+        return ["No test regime lies outside the support: there is no out-of-support error to reduce."]
+    lines = [f"Outside the support, against the better anchor ({summary['better_anchor'].replace('_', ' ')}):"]
+    names = {"ccm_coord": "CCM-Coord (metadata)", "ccm_scale": "CCM-Scale", "ccm_prefix": "CCM-Prefix"}
+    for name, label in names.items():
+        low, high = summary["reduction_interval"][name]
+        lines.append(f"  {label:<21} {summary['reduction'][name]:6.1%} less error   [{low:.1%}, {high:.1%}]")
+    lines.append(f"  wrong sign {summary['wrong_sign_factor']:.1f} x the error of the right one")
+    harm = summary["harm"]
+    if harm["above_anchor"] is not None:
+        where = f"at {harm['value']:g}, its worst regime, against the anchor"
+        lines.append(f"  CCM-Prefix {harm['above_anchor']:+.1%} error {where}")
+    r = summary["best_correlation"]
+    told = f"{r:.4f}" if r is not None else "is not defined: one of them is the same everywhere"
+    lines.append(f"  correlation of the best coordinate with the physical one {told}")
+    return lines
