@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import study
 from experiments.configs.rd_ood import get_config
+from experiments.study import __main__ as study
 from experiments.study import measures as study_measures
 from experiments.study.ablations import filled, noisy, observed_pixels
 from experiments.study.figures import over_anchor

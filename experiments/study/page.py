@@ -15,6 +15,8 @@ from experiments.runner.progress import console
 from experiments.study.rows import Row
 from experiments.study.tables import minutes, tables, to_csv
 
+HERE = Path(__file__).parent
+
 
 def publish(rows: Sequence[Row], gathered: dict[str, Any], workdir: Path, output: Path | None, *, jobs: int) -> None:
     """Writes the page, its figures and the tables into the folder of the study, and the tables to ``output``."""
@@ -52,7 +54,9 @@ def page(content: dict[str, Any], folder: Path) -> str:
             figure.savefig(folder / f"{name}.{kind}", dpi=150)
         svg[name] = inline_svg(figure)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader([HERE, HERE.parent / "report"]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("study.html.j2").render(study=content, figures=svg)
 
