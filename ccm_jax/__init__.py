@@ -8,11 +8,12 @@ from ccm_jax._moved import keep_old_names
 from ccm_jax.chart import Chart, Gated, Polynomial, fit_chart
 from ccm_jax.coordinate import (
     CoordinateMap,
-    Readout,
+    Estimate,
     coordinate_from_map,
     coordinate_from_metadata,
     fit_coordinate_map,
 )
+from ccm_jax.fit_readout import Choices, fit_prefix_readout
 from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.prefix import (
     coordinate_from_prefix,
@@ -23,21 +24,25 @@ from ccm_jax.prefix import (
     refine_readout,
     select,
 )
+from ccm_jax.readout import PrefixReadout
 from ccm_jax.rollout import make_rollout, repeat, rollout
 from ccm_jax.version import __version__
 
 __all__ = [
     "Chart",
+    "Choices",
     "CoordinateMap",
+    "Estimate",
     "Gated",
     "Polynomial",
-    "Readout",
+    "PrefixReadout",
     "Split",
     "coordinate_from_map",
     "coordinate_from_metadata",
     "coordinate_from_prefix",
     "fit_chart",
     "fit_coordinate_map",
+    "fit_prefix_readout",
     "keep_bounded",
     "make_rollout",
     "merge_pytree",

@@ -64,7 +64,8 @@ class Polynomial:
 class Gated:
     """Other features with a gate on the constant one: the last coordinate scales the shared adaptation.
 
-    At coordinate 0 and gate 0 the chart is at its origin, the anchor, so that a readout can choose it.
+    At coordinate 0 and gate 0 the chart is at its origin, the anchor, so that a readout can choose it. Experts stand at
+    gate 1, and a coordinate without its gate is one at gate 1.
 
     Attributes:
         inner: features with a constant, which must come first.
@@ -115,11 +116,23 @@ class Chart:
     warp: Callable[[Array], Array] | None = None
 
     def __call__(self, coordinate: Array | float | Sequence[float]) -> Params:
-        """The weights at one coordinate ``[dim]`` (a scalar is allowed for ``dim = 1``)."""
-        c = as_coordinate("Chart", coordinate, self.features.dim)
+        """The weights at one coordinate ``[dim]``; without a gate it is 1, and one number may be a scalar."""
+        c = as_coordinate("Chart", complete(self.features, coordinate), self.features.dim)
         phi = self.features(c if self.warp is None else self.warp(c))
         # Leaves that do not merge stay outside of jit, which would cut 64 bits.
         return jax.tree.map(lambda a, b: _combine(a, phi, b) if is_merged(a) else a, self.origin, self.basis)
+
+
+def complete(features: Features, coordinate: Any) -> Any:
+    """Coordinates of :class:`Gated` features that lack their gate, with a gate of 1; others unchanged."""
+    if not isinstance(features, Gated):
+        return coordinate
+    c = jnp.asarray(coordinate)
+    if features.dim == 2 and c.ndim == 0:
+        c = c[None]
+    if c.ndim == 0 or c.shape[-1] != features.dim - 1:
+        return coordinate
+    return jnp.concatenate([c, jnp.ones((*c.shape[:-1], 1), c.dtype)], axis=-1)
 
 
 def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
@@ -163,7 +176,8 @@ def fit_chart(
     Args:
         anchor: tree of weights; the chart's origin.
         experts: ``n`` trees like ``anchor``, fine-tuned from it.
-        coordinates: ``[n, dim]``, the coordinate of each expert (``[n]`` for ``dim = 1``).
+        coordinates: ``[n, dim]``, the coordinate of each expert (``[n]`` for one axis). Experts have gate 1: with
+            :class:`Gated` features, coordinates without a gate get it.
         features: coordinate -> features; the default is ``Polynomial()``, the line.
         ridge: weight of the penalty on the basis.
         warp: a map applied to coordinates before the features; a pytree if it has fitted numbers.
@@ -188,7 +202,7 @@ def fit_chart(
 def _least_squares(n: int, coordinates: Any, features: Features, ridge: float, warp: Any) -> Array:
     """The matrix ``[n_features, n]`` that turns residuals of experts into the basis."""
     c = jnp.asarray(coordinates, jnp.result_type(float))
-    c = c[:, None] if c.ndim == 1 else c
+    c = complete(features, c[:, None] if c.ndim == 1 else c)
     if c.shape != (n, features.dim):
         raise ValueError(
             f"fit_chart: coordinates have shape {np.shape(coordinates)}, expected ({n}, {features.dim}): "
@@ -231,7 +245,7 @@ def expert_weights(
         ``[n]``.
     """
     solve = _least_squares(n, coordinates, features, ridge, warp)
-    c = as_coordinate("expert_weights", coordinate, features.dim)
+    c = as_coordinate("expert_weights", complete(features, coordinate), features.dim)
     return np.asarray(features(c if warp is None else warp(c)) @ solve, np.float64)
 
 

@@ -1,6 +1,6 @@
 """Coordinates from what is known of a regime: its physical parameter, or that and a calibrated map.
 
-Every readout, also those from observed frames (:mod:`ccm_jax.prefix`), returns the same small :class:`Readout`.
+Every readout, also those from observed frames (:mod:`ccm_jax.prefix`), returns the same small :class:`Estimate`.
 """
 
 from __future__ import annotations
@@ -19,24 +19,32 @@ Array = jax.Array
 PAPER_CLIP = 1.5
 
 
-class Readout(NamedTuple):
-    """Where a regime lies on a chart, and the evidence.
+class Estimate(NamedTuple):
+    """Where a regime lies on a chart, and the evidence; for a batch, every field has a leading axis.
 
     Attributes:
         coordinate: the chosen coordinate, ``[d]``; NaN if no candidate had a finite rollout.
         candidates: what was tried, ``[n, d]``; empty for a readout that tries nothing.
         losses: the loss of each candidate, ``[n]``; infinite where its rollout was not finite.
+        loss: at the chosen coordinate (before a rollout without bounds drew it back).
+        anchor_loss: of the anchor's own weights.
+        persistence_loss: of the last frame of the window repeated, which every model should beat.
+        rollouts: of the prefix that it took, one for each value and for each derivative along an axis.
     """
 
     coordinate: Array
     candidates: Array
     losses: Array
+    loss: Array | None = None
+    anchor_loss: Array | None = None
+    persistence_loss: Array | None = None
+    rollouts: Array | None = None
 
 
-def _untried(coordinate: Array, clip: float | None) -> Readout:
+def _untried(coordinate: Array, clip: float | None) -> Estimate:
     coordinate = jnp.atleast_1d(coordinate)
     coordinate = coordinate if clip is None else jnp.clip(coordinate, -clip, clip)
-    return Readout(coordinate, jnp.zeros((0, coordinate.shape[-1])), jnp.zeros((0,)))
+    return Estimate(coordinate, jnp.zeros((0, coordinate.shape[-1])), jnp.zeros((0,)))
 
 
 def normalised_coordinate(
@@ -70,7 +78,7 @@ def coordinate_from_metadata(
     *,
     scale: Literal["linear", "log"] = "linear",
     clip: float | None = PAPER_CLIP,
-) -> Readout:
+) -> Estimate:
     """CCM-Coord: reads the coordinate off the known physical parameter, ``clip(s(value))``.
 
     Args:
@@ -98,7 +106,7 @@ def coordinate_from_map(
     *,
     scale: Literal["linear", "log"] = "linear",
     clip: float | None = PAPER_CLIP,
-) -> Readout:
+) -> Estimate:
     """CCM-Scale: the coordinate of the metadata, corrected by a map fitted on validation regimes."""
     return _untried(fitted(normalised_coordinate(value, low, high, scale=scale)), clip)
 

@@ -69,11 +69,13 @@ def batch_axes(mesh: Mesh | None, batch_size: int) -> tuple[str, ...] | None:
     return None
 
 
-Errors = Callable[[Any, Array, Array], Array]
+Errors = Callable[[Any, Any, Array], Any]
 
 
 def over_mesh(errors: Errors, mesh: Mesh | None) -> Errors:
     """Spreads ``errors(chart, trajectories [N, ...], candidates [n, d]) -> [n, N, ...]`` over the devices of a mesh.
+
+    Trajectories may be a tree of arrays with the same leading axis.
 
     Each device rolls its candidates over its trajectories with nothing to say to the others; both are filled up by
     repetition to a multiple of their axis. For use inside ``jit``.
@@ -82,7 +84,7 @@ def over_mesh(errors: Errors, mesh: Mesh | None) -> Errors:
 
 
 def over_trajectories(errors: Errors, mesh: Mesh | None) -> Errors:
-    """The same for ``errors(chart, trajectories [N, ...], coordinates [N, d]) -> [N, ...]``, one for each."""
+    """The same for ``errors(chart, trajectories [N, ...], coordinates [N, d]) -> [N, ...]``, one for each; of trees."""
     both = (CANDIDATE, DATA)
     return errors if mesh is None else _spread(errors, mesh, both, both, PartitionSpec(both))
 
@@ -92,17 +94,21 @@ def _spread(errors: Errors, mesh: Mesh, first: tuple[str, ...], second: tuple[st
     local = jax.shard_map(errors, mesh=mesh, in_specs=specs, out_specs=out, check_vma=False)
     parts = [int(np.prod([mesh.shape[axis] for axis in axes])) for axes in (first, second)]
 
-    def spread(chart: Any, trajectories: Array, candidates: Array) -> Array:
+    def spread(chart: Any, trajectories: Any, candidates: Array) -> Any:
         result = local(chart, _fill(trajectories, parts[0]), _fill(candidates, parts[1]))
-        kept = result[: len(candidates), : len(trajectories)] if len(out) == 2 else result[: len(candidates)]
+        n, count = (len(jax.tree.leaves(x)[0]) for x in (candidates, trajectories))
+        kept = jax.tree.map(lambda r: r[:n, :count] if len(out) == 2 else r[:n], result)
         return jax.lax.with_sharding_constraint(kept, NamedSharding(mesh, PartitionSpec()))
 
     return spread
 
 
-def _fill(x: Array, multiple: int) -> Array:
-    missing = -len(x) % multiple
-    return jnp.concatenate([x, jnp.broadcast_to(x[:1], (missing, *x.shape[1:]))]) if missing else x
+def _fill(tree: Any, multiple: int) -> Any:
+    def filled(x: Array) -> Array:
+        missing = -len(x) % multiple
+        return jnp.concatenate([x, jnp.broadcast_to(x[:1], (missing, *x.shape[1:]))]) if missing else x
+
+    return jax.tree.map(filled, tree)
 
 
 # Hidden fields per channel of a frame that a rollout is assumed to hold at once.

@@ -12,10 +12,11 @@ from jax.sharding import Mesh
 
 from ccm_jax._checks import is_traced
 from ccm_jax.chart import Chart, as_coordinate
-from ccm_jax.coordinate import Readout
+from ccm_jax.coordinate import Estimate
 from ccm_jax.metrics import relative_l2
+from ccm_jax.minimize import score_of
 from ccm_jax.parallel import candidates_at_once, map_candidates, over_mesh
-from ccm_jax.rollout import RolloutFn
+from ccm_jax.rollout import RolloutFn, call_rollout
 
 Array = jax.Array
 
@@ -48,6 +49,7 @@ def prefix_errors(
     *,
     history: int = 1,
     frames: int = 4,
+    context: Any = None,
     chunk: int | None = None,
     mesh: Mesh | None = None,
 ) -> Array:
@@ -62,6 +64,8 @@ def prefix_errors(
         candidates: coordinates ``[n, d]``.
         history: frames in the model's window.
         frames: the K scored frames.
+        context: what the model takes beside the window, a tree of arrays ``[N, ...]``; see
+            :func:`~ccm_jax.rollout.call_rollout`.
         chunk: candidates that run side by side, each with weights of its own; by default one on a CPU, which is
             fastest there, and as many as fit on an accelerator, see :func:`~ccm_jax.parallel.candidates_at_once`.
         mesh: devices over which candidates and trajectories are spread, of :func:`~ccm_jax.parallel.make_mesh`.
@@ -75,14 +79,37 @@ def prefix_errors(
             f"and {frames} to score; observe more frames, or score fewer."
         )
 
-    def errors(chart: Chart, prefix: Array, candidates: Array) -> Array:
+    def errors(chart: Chart, given: tuple[Array, Any], candidates: Array) -> Array:
+        prefix, context = given
         window, truth = prefix[:, :history], prefix[:, history : history + frames]
         size = candidates_at_once(chart.origin, prefix, len(candidates)) if chunk is None else chunk
-        return map_candidates(
-            lambda c: relative_l2(rollout_fn(chart(c), window, frames), truth), candidates, min(size, len(candidates))
-        )
 
-    return over_mesh(errors, mesh)(chart, prefix, candidates)
+        def error(c: Array) -> Array:
+            return relative_l2(call_rollout(rollout_fn, chart(c), window, frames, context, history), truth)
+
+        return map_candidates(error, candidates, min(size, len(candidates)))
+
+    return over_mesh(errors, mesh)(chart, (prefix, context), candidates)
+
+
+def check_prefix(function: str, prefix: Array, history: int, frames: int) -> None:
+    """Raises ValueError for observed frames ``[N, T, *space, C]`` that cannot be scored."""
+    if frames < 1 or history < 1 or prefix.ndim < 3 or prefix.shape[1] < history + frames or not len(prefix):
+        raise ValueError(
+            f"{function}: prefix has {prefix.shape[1] if prefix.ndim > 1 else 0} frames (shape {prefix.shape} with its "
+            f"batch axis), expected at least {history} for the model's window and {frames} to score; observe "
+            "more frames, or score fewer."
+        )
+    if not is_traced(prefix) and not bool(jnp.all(jnp.isfinite(prefix))):
+        frame = int(np.argwhere(~np.isfinite(np.asarray(prefix)))[0, 1])
+        raise ValueError(f"{function}: prefix holds NaN or infinite values, first in frame {frame}; mend or drop it.")
+    scored = prefix[:, history : history + frames]
+    empty = jnp.all(scored == 0, axis=tuple(range(2, scored.ndim)))  # [N, frames]
+    if not is_traced(empty) and bool(jnp.any(empty)):
+        raise ValueError(
+            f"{function}: frame {history + int(np.argwhere(np.asarray(empty))[0, 1])} of the prefix is 0 everywhere, "
+            "and a relative error needs something to be relative to; begin the prefix where the state has left zero."
+        )
 
 
 def coordinate_from_prefix(
@@ -98,7 +125,7 @@ def coordinate_from_prefix(
     mesh: Mesh | None = None,
     home: Any = None,
     pull: float = 0.0,
-) -> Readout:
+) -> Estimate:
     """CCM-Prefix: the candidate whose rollout best fits the first K observed frames.
 
     Args:
@@ -120,7 +147,7 @@ def coordinate_from_prefix(
         pull: the evidence that a unit of distance from it asks for.
 
     Returns:
-        A :class:`Readout` with the mean relative L2 error over the K frames as losses. A candidate whose
+        A :class:`Estimate` with the mean relative L2 error over the K frames as losses. A candidate whose
         rollout is not finite is never chosen.
 
     Raises:
@@ -137,34 +164,19 @@ def coordinate_from_prefix(
         )
     prefix = jnp.asarray(prefix)
     prefix = prefix[None] if batch is None else prefix
-    if frames < 1 or history < 1 or prefix.ndim < 3 or prefix.shape[1] < history + frames or not len(prefix):
-        raise ValueError(
-            f"{name}: prefix has {prefix.shape[1] if prefix.ndim > 1 else 0} frames (shape {prefix.shape} with its "
-            f"batch axis), expected at least {history} for the model's window and {frames} to score; observe "
-            "more frames, or score fewer."
-        )
-    if not is_traced(prefix) and not bool(jnp.all(jnp.isfinite(prefix))):
-        frame = int(np.argwhere(~np.isfinite(np.asarray(prefix)))[0, 1])
-        raise ValueError(f"{name}: prefix holds NaN or infinite values, first in frame {frame}; mend or drop it.")
-    scored = prefix[:, history : history + frames]
-    empty = jnp.all(scored == 0, axis=tuple(range(2, scored.ndim)))  # [N, frames]
-    if not is_traced(empty) and bool(jnp.any(empty)):
-        raise ValueError(
-            f"{name}: frame {history + int(np.argwhere(np.asarray(empty))[0, 1])} of the prefix is 0 everywhere, and a "
-            "relative error needs something to be relative to; begin the prefix where the state has left zero."
-        )
+    check_prefix(name, prefix, history, frames)
     errors = prefix_errors(
         chart, rollout_fn, prefix, candidates, history=history, frames=frames, chunk=chunk, mesh=mesh
     )
     losses = errors.mean(axis=-1).T  # [N, n]
 
-    def chosen(losses: Array) -> Readout:
+    def chosen(losses: Array) -> Estimate:
         return select(candidates, losses, home=home, pull=pull)
 
     return jax.vmap(chosen)(losses) if batch == "each" else chosen(losses.mean(axis=0))
 
 
-def select(candidates: Array, losses: Array, *, home: Any = None, pull: float | Array = 0.0) -> Readout:
+def select(candidates: Array, losses: Array, *, home: Any = None, pull: float | Array = 0.0) -> Estimate:
     """The readout of the best finite candidate: the smallest loss, or the best weighed against its distance from home.
 
         coordinate = argmin_c  log loss(c) + pull * |c - home|
@@ -184,20 +196,20 @@ def select(candidates: Array, losses: Array, *, home: Any = None, pull: float | 
 
 
 @jax.jit
-def _select(candidates: Array, losses: Array, home: Array | None, pull: float | Array) -> Readout:
+def _select(candidates: Array, losses: Array, home: Array | None, pull: float | Array) -> Estimate:
     losses = jnp.where(jnp.isfinite(losses), losses, jnp.inf)
     score = losses
     if home is not None:
         distance = jnp.linalg.norm(candidates - home[None], axis=-1)
-        # An infinite pull must not make home's neighbours as bad as what diverged, nor as bad as each other.
-        score = jnp.log(losses) + jnp.minimum(pull, 1e6) * distance
-        score = jnp.where(jnp.isfinite(losses), jnp.nan_to_num(score, nan=1e30, posinf=1e30), jnp.inf)
+        score = score_of(losses, distance, pull)
+        # Of candidates that fit equally well, the one nearest home.
+        score = jnp.where(score == jnp.min(score), distance - jnp.max(distance) - 1e9, score)
     coordinate = jnp.where(jnp.any(jnp.isfinite(losses)), candidates[jnp.argmin(score)], jnp.nan)
-    return Readout(coordinate, candidates, losses)
+    return Estimate(coordinate, candidates, losses)
 
 
 @jax.jit
-def refine_readout(readout: Readout) -> Readout:
+def refine_readout(readout: Estimate) -> Estimate:
     """Moves a readout on a sorted bank to the vertex of the parabola around it, along the first coordinate.
 
     The bank's step is coarser than what the losses tell: the chosen candidate and its two neighbours fix a
@@ -221,7 +233,7 @@ def refine_readout(readout: Readout) -> Readout:
     return readout._replace(coordinate=readout.coordinate.at[0].add(shift * step))
 
 
-@functools.partial(jax.jit, static_argnames=("rollout_fn", "steps", "parts"))
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "steps", "start", "parts"))
 def keep_bounded(
     chart: Chart,
     rollout_fn: RolloutFn,
@@ -231,13 +243,15 @@ def keep_bounded(
     bounds: Array,
     *,
     steps: int,
+    start: int = 0,
+    context: Any = None,
     parts: int = 5,
 ) -> Array:
     """Draws coordinates back toward home, until the rollout that they are for stays bounded; needs no truth.
 
     A prefix of a few frames cannot tell that a rollout will blow up later, but the rollout itself can: it is run before
     it is trusted. Each coordinate goes back in equal parts of its way home, and stays where the rollout is finite and
-    its fields no larger than their bounds; if it is nowhere, where it was.
+    its fields no larger than their bounds. If no point is bounded, the coordinate is returned unchanged.
 
     Args:
         chart: weights as a function of coordinates.
@@ -247,6 +261,8 @@ def keep_bounded(
         home: ``[d]``, such as the anchor's.
         bounds: ``[N, C]``, the largest root mean square over space that each field may reach.
         steps: length of the rollout.
+        start: index of its first frame within the trajectory, for models that take the time.
+        context: what the model takes beside the window, ``[N, ...]``.
         parts: into which the way home is cut.
 
     Returns:
@@ -254,19 +270,20 @@ def keep_bounded(
     """
     home = as_coordinate("keep_bounded", home, chart.features.dim)
 
-    def one(given: tuple[Array, Array, Array]) -> Array:
-        window, coordinate, bound = given
+    def one(given: tuple[Array, Array, Array, Any]) -> Array:
+        window, coordinate, bound, context = given
+        context = jax.tree.map(lambda x: x[None], context)
 
         def at(part: Array) -> Array:
             # Home itself in the end, also from a coordinate that is NaN.
             return jnp.where(part < parts, home + (coordinate - home) * ((parts - part) / parts), home)
 
         def unbounded(part: Array) -> Array:
-            frames = rollout_fn(chart(at(part)), window[None], steps)[0]
+            frames = call_rollout(rollout_fn, chart(at(part)), window[None], steps, context, start)[0]
             size = jnp.sqrt(jnp.mean(frames**2, axis=tuple(range(1, frames.ndim - 1))))
             return ~jnp.all(size <= bound[None])  # NaN is not bounded
 
         last = jax.lax.while_loop(lambda part: (part <= parts) & unbounded(part), lambda part: part + 1, jnp.int32(0))
         return jnp.where(last <= parts, at(last), coordinate)
 
-    return jax.lax.map(one, (windows, coordinates, bounds))
+    return jax.lax.map(one, (windows, coordinates, bounds, context))

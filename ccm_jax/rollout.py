@@ -12,7 +12,7 @@ Array = jax.Array
 Params = Any
 Step = Callable[[Array], Array]
 Apply = Callable[[Params, Array], Array]
-RolloutFn = Callable[[Params, Array, int], Array]
+RolloutFn = Callable[..., Array]
 
 
 def repeat(step: Step, n: int) -> Step:
@@ -72,3 +72,19 @@ def make_rollout(apply: Apply) -> RolloutFn:
         return jnp.moveaxis(frames, 0, 1)
 
     return rollout_fn
+
+
+def call_rollout(rollout_fn: RolloutFn, params: Params, window: Array, steps: int, context: Any, start: int) -> Array:
+    """Calls a rollout with what it takes beside the window, if anything.
+
+    Args:
+        rollout_fn: ``(params, window, steps)``, or with a context ``(params, window, steps, context, start)``.
+        params: weights.
+        window: ``[N, history, *space, C]``.
+        steps: frames to predict.
+        context: a tree of arrays ``[N, ...]``: static fields, a forcing over time, the parameter; or None.
+        start: index within the trajectory of the first predicted frame, for models that take the time.
+    """
+    if context is None:
+        return rollout_fn(params, window, steps)
+    return rollout_fn(params, window, steps, context, start)

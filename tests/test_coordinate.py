@@ -9,9 +9,9 @@ import pytest
 
 from ccm_jax import (
     Chart,
+    Estimate,
     Gated,
     Polynomial,
-    Readout,
     coordinate_from_map,
     coordinate_from_metadata,
     coordinate_from_prefix,
@@ -156,7 +156,7 @@ def test_metadata_linear_and_log_agree_at_the_endpoints() -> None:
     for scale in ("linear", "log"):
         for value, expected in ((1e-3, -1.0), (4e-3, 1.0)):
             readout = coordinate_from_metadata(value, 1e-3, 4e-3, scale=scale)  # type: ignore[arg-type]
-            assert isinstance(readout, Readout) and readout.losses.shape == (0,)
+            assert isinstance(readout, Estimate) and readout.losses.shape == (0,)
             np.testing.assert_allclose(readout.coordinate, [expected], atol=1e-6)
     middle = coordinate_from_metadata(2e-3, 1e-3, 4e-3, scale="log").coordinate
     np.testing.assert_allclose(middle, [0.0], atol=1e-6)
@@ -283,7 +283,7 @@ def test_home_is_left_only_on_evidence() -> None:
 
 def test_a_readout_that_stayed_at_home_is_not_refined_away() -> None:
     candidates = jnp.array([[0.0, 0.0], [1.0, 1.0], [1.5, 1.0], [2.0, 1.0]])
-    readout = Readout(jnp.array([0.0, 0.0]), candidates, jnp.array([1.0, 0.9, 0.8, 0.95]))
+    readout = Estimate(jnp.array([0.0, 0.0]), candidates, jnp.array([1.0, 0.9, 0.8, 0.95]))
     assert refine_readout(readout).coordinate.tolist() == [0.0, 0.0]
 
 

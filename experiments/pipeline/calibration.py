@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from ccm_jax import Chart, Readout
+from ccm_jax import Chart, Estimate
 from ccm_jax.coordinate_map import CoordinateMap
 from experiments.pipeline import data
 from experiments.pipeline.family import Family, bank_of, best_coordinate, mean_error, on_one_cpu, plane_of, sweep_errors
@@ -78,7 +78,7 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
     }
 
 
-def places(readout: Readout) -> np.ndarray:
+def places(readout: Estimate) -> np.ndarray:
     """Which candidate each trajectory has, ``[N]``, or ``[1]`` if they have one together."""
     same = np.asarray(readout.candidates == readout.coordinate[:, None]).all(axis=-1)  # [N, n]
     return same.argmax(axis=1)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from ccm_jax import Chart, Readout
+from ccm_jax import Chart, Estimate
 from ccm_jax.coordinate_map import CoordinateMap
 from ccm_jax.evaluate import future_error, future_frames, split_future
 from ccm_jax.geometry import residual_geometry
@@ -117,7 +117,7 @@ def evaluate_regime(
         hit = np.flatnonzero(np.isclose(bank, coordinate, atol=1e-6))
         return sweep[hit[0]] if len(hit) else fixed(line(coordinate))
 
-    def by_readout(readout: Readout) -> np.ndarray:
+    def by_readout(readout: Estimate) -> np.ndarray:
         if config.calibration.pooled:
             return fixed(plane(readout.coordinate[0]))
         return errors_each(config, family, plane, x, readout.coordinate)

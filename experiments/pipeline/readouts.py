@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from ccm_jax import Chart, Readout, keep_bounded, paper_bank, plane_bank, prefix_errors, refine_readout, select
+from ccm_jax import Chart, Estimate, keep_bounded, paper_bank, plane_bank, prefix_errors, refine_readout, select
 from ccm_jax.evaluate import split_future
 from ccm_jax.parallel import place
 from experiments.pipeline.family import Family, bank_of, by_candidates, in_groups
@@ -39,7 +39,7 @@ def candidates_of(config: ConfigDict) -> np.ndarray:
 
 def both_readouts(
     config: ConfigDict, family: Family, plane: Chart, x: Array, evidence: Evidence
-) -> tuple[Readout, Readout]:
+) -> tuple[Estimate, Estimate]:
     """What the prefix of trajectories ``x`` chooses, for each or, if ``config.calibration.pooled``, for all at once.
 
     Returns:
@@ -62,7 +62,7 @@ def growth_of(config: ConfigDict, family: Family, trajectories: np.ndarray) -> f
     return 2 * float((size.max(axis=-2) / np.maximum(observed, 1e-12)).max())
 
 
-def bounded(config: ConfigDict, family: Family, plane: Chart, x: Array, readout: Readout, growth: float) -> Readout:
+def bounded(config: ConfigDict, family: Family, plane: Chart, x: Array, readout: Estimate, growth: float) -> Estimate:
     """The readout, drawn back toward the anchor where the rollout that it is for outgrows its prefix."""
     observed, windows, future = split_future(x, history=family.history, prefix=config.calibration.frames)
     size = jnp.sqrt(jnp.mean(observed**2, axis=(2, 3))).max(axis=1)  # [N, C]
@@ -74,7 +74,7 @@ def bounded(config: ConfigDict, family: Family, plane: Chart, x: Array, readout:
     return readout._replace(coordinate=kept)
 
 
-def chosen(config: ConfigDict, candidates: np.ndarray, errors: np.ndarray, evidence: Evidence) -> Readout:
+def chosen(config: ConfigDict, candidates: np.ndarray, errors: np.ndarray, evidence: Evidence) -> Estimate:
     """What evidence makes of prefix errors ``[n, N, K]``, before refinement; the anchor is home."""
     losses = errors[..., evidence.skip :].mean(axis=-1)
     losses = losses.mean(axis=1)[None] if config.calibration.pooled else losses.T

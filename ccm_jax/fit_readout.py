@@ -1,0 +1,304 @@
+"""Fits a prefix readout: what is searched, which frames count and when the anchor is left, decided on validation."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from ccm_jax.chart import Chart, Gated
+from ccm_jax.evaluate import as_error, future_error, future_error_each
+from ccm_jax.parallel import place
+from ccm_jax.prefix import check_prefix
+from ccm_jax.readout import PrefixReadout, coarse_errors, read
+from ccm_jax.rollout import RolloutFn, call_rollout
+
+Array = jax.Array
+
+REACH = 2.5  # how far from the middle of the experts a coordinate is looked for
+COARSE = {1: 9, 2: 5, 3: 4}  # candidates along each axis that the continuous search starts from
+GATES = (0.5, 1.0, 2.0)  # and of the gate, where it is searched
+HARM = 0.005  # by how much a validation regime may end above the anchor
+TIED = 0.005  # relative: choices that differ by less are tied, and the simplest is taken
+
+
+class Choices(NamedTuple):
+    """What validation decides among; without validation the first of each is taken.
+
+    Attributes:
+        free_gate: whether the gate of a :class:`~ccm_jax.Gated` chart is searched.
+        skip: observed frames, from the first, that are not scored: a start is not typical of what follows.
+        pull: evidence asked for per unit of distance from the anchor, in units of log loss.
+    """
+
+    free_gate: tuple[bool, ...] = (False, True)
+    skip: tuple[int, ...] | None = None
+    pull: tuple[float, ...] = (0.0, 0.1, 0.3)
+
+
+CHOICES = Choices()
+
+
+class Tried(NamedTuple):
+    """One choice, and the error of the future on each validation regime over the anchor's, ``[R]``."""
+
+    free_gate: bool
+    skip: int
+    pull: float
+    error_over_anchor: tuple[float, ...]
+
+
+class Fitted(NamedTuple):
+    """A readout, and what was tried for it."""
+
+    readout: PrefixReadout
+    tried: tuple[Tried, ...]
+
+
+def prefix_readout(
+    chart: Chart, rollout_fn: RolloutFn, *, history: int = 1, frames: int = 4, reach: float = REACH, **settings: Any
+) -> PrefixReadout:
+    """A prefix readout with stated settings: all frames count alike, the gate is 1, any better fit leaves the anchor.
+
+    Args:
+        chart: weights as a function of coordinates; one with :class:`~ccm_jax.Gated` features can keep the anchor.
+        rollout_fn: see :class:`~ccm_jax.PrefixReadout`.
+        history: frames in the model's window.
+        frames: the K observed frames after it.
+        reach: the search stays within ``[-reach, reach]`` along every axis, and a gate within [0, 4].
+        **settings: fields of :class:`~ccm_jax.PrefixReadout` that differ.
+
+    Raises:
+        ValueError: for a gate or a pull on a chart that has no gate, or a chart of more than three axes.
+    """
+    gated = isinstance(chart.features, Gated)
+    for name in ("free_gate", "pull"):
+        if not gated and settings.get(name):
+            raise ValueError(
+                f"fit_prefix_readout: {name} is {settings[name]}, but the chart has no gate; make it with "
+                "fit_chart(..., features=Gated())."
+            )
+    axes = chart.features.dim - gated
+    if axes not in COARSE:
+        raise ValueError(f"fit_prefix_readout: the chart has {axes} axes, expected 1, 2 or 3; give it candidates.")
+    sides = [np.linspace(-reach, reach, COARSE[axes])] * axes
+    if gated:
+        sides.append(np.array(GATES if settings.get("free_gate") else (1.0,)))
+    candidates = np.array(list(itertools.product(*sides)), np.float32)
+    low, high = np.full(chart.features.dim, -reach), np.full(chart.features.dim, reach)
+    if gated:
+        low[-1], high[-1] = 0.0, 4.0
+    plain: dict[str, Any] = {
+        "candidates": jnp.asarray(candidates),
+        "low": jnp.asarray(low, jnp.float32),
+        "high": jnp.asarray(high, jnp.float32),
+        "weights": frame_weights(frames, 0),
+        "pull": jnp.float32(0.0),
+        "growth": None,
+    }
+    return PrefixReadout(chart, rollout_fn=rollout_fn, history=history, **(plain | settings))
+
+
+def frame_weights(frames: int, skip: int) -> Array:
+    """Equal weights of the K frames after the first ``skip``, ``[K]``.
+
+    Raises:
+        ValueError: if no frame is left.
+    """
+    if not 0 <= skip < frames:
+        raise ValueError(f"fit_prefix_readout: skip is {skip}, expected 0 to {frames - 1}: some frame must count.")
+    return jnp.asarray((np.arange(frames) >= skip) / (frames - skip), jnp.float32)
+
+
+def fit_prefix_readout(
+    chart: Chart,
+    rollout_fn: RolloutFn,
+    validation: Sequence[Any] | None = None,
+    *,
+    history: int = 1,
+    frames: int = 4,
+    reach: float = REACH,
+    choices: Choices = CHOICES,
+    contexts: Sequence[Any] | None = None,
+    mesh: Mesh | None = None,
+) -> PrefixReadout:
+    """Fits CCM-Prefix: a function from observed frames to a coordinate of a chart.
+
+    With validation trajectories, from regimes that are not tested, it decides whether the gate is searched, which
+    frames count and how much evidence leaves the anchor: the choice with the smallest error of the future over the
+    anchor's (geometric mean over regimes) among those that harm no regime. A rollout that outgrows its prefix by
+    more than twice what validation trajectories do draws the coordinate back toward the anchor. Without validation
+    the settings are those of :func:`prefix_readout`.
+
+    Args:
+        chart: weights as a function of coordinates, of :func:`~ccm_jax.fit_chart`; with ``features=Gated()`` the
+            anchor is a choice.
+        rollout_fn: ``(params, window [N, history, *space, C], steps) -> [N, steps, *space, C]``, such as
+            ``make_rollout(apply)``; made once and kept, because it is compiled for.
+        validation: trajectories of each regime, ``[N, T, *space, C]``, with frames after the prefix.
+        history: frames in the model's window.
+        frames: the K observed frames after it.
+        reach: the search stays within ``[-reach, reach]`` along every axis.
+        choices: what validation decides among.
+        contexts: for each regime what the model takes beside the window; see
+            :func:`~ccm_jax.rollout.call_rollout`.
+        mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
+
+    Returns:
+        A :class:`~ccm_jax.PrefixReadout`.
+
+    Raises:
+        ValueError: for validation trajectories that are too short, not finite or of other channels than each other.
+
+    Example:
+        >>> from ccm_jax import Gated, fit_chart, make_rollout
+        >>> anchor, low, high = ({"rate": jnp.array([r])} for r in (-1.0, -1.5, -0.5))
+        >>> chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())
+        >>> rollout_fn = make_rollout(lambda params, window: window[:, -1] * jnp.exp(0.1 * params["rate"][0]))
+        >>> readout = fit_prefix_readout(chart, rollout_fn)
+        >>> frames = jnp.exp(-0.02 * jnp.arange(5.0))[:, None, None] * jnp.ones((5, 8, 1))  # a rate of -0.2
+        >>> found = readout(frames)
+        >>> chart(found.coordinate)["rate"].round(3).tolist()
+        [-0.2]
+
+    Source: CCM-Prefix of arXiv 2605.14546, made continuous.
+    """
+    readout = prefix_readout(chart, rollout_fn, history=history, frames=frames, reach=reach)
+    if validation is None:
+        return readout
+    return choose(readout, validation, choices=choices, contexts=contexts, mesh=mesh).readout
+
+
+def choose(
+    readout: PrefixReadout,
+    validation: Sequence[Any],
+    *,
+    choices: Choices = CHOICES,
+    contexts: Sequence[Any] | None = None,
+    mesh: Mesh | None = None,
+) -> Fitted:
+    """Decides on validation trajectories what :class:`Choices` leaves open, beginning from a readout.
+
+    Args:
+        readout: with a chart, a model and what no choice is about.
+        validation: trajectories of each regime, ``[N, T, *space, C]``.
+        choices: what is decided among. A skip of None tries all frames, and the last alone.
+        contexts: of each regime, or None.
+        mesh: devices to spread over.
+
+    Returns:
+        The readout, bounded by the growth of validation trajectories, and all that was tried.
+    """
+    regimes = [jnp.asarray(x) for x in validation]
+    given = [None] * len(regimes) if contexts is None else list(contexts)
+    check_validation(readout, regimes, given)
+    gates = choices.free_gate if isinstance(readout.chart.features, Gated) else (False,)
+    skips = tuple(sorted({0, readout.frames - 1})) if choices.skip is None else choices.skip
+    pulls = choices.pull if isinstance(readout.chart.features, Gated) else (0.0,)
+    how: dict[str, Any] = {"history": readout.history, "prefix": readout.frames}
+    growth, horizon = (
+        growth_of(regimes, readout.history + readout.frames),
+        regimes[0].shape[1] - readout.history - readout.frames,
+    )
+    readout = dataclasses.replace(readout, growth=jnp.asarray(growth, jnp.float32), horizon=horizon)
+    anchors = [
+        float(as_error(future_error(readout.chart.origin, readout.rollout_fn, x, context=c, **how)))
+        for x, c in zip(regimes, given, strict=True)
+    ]
+    tried: dict[tuple[bool, int, float], list[float]] = {}
+    made: dict[tuple[bool, int, float], PrefixReadout] = {}
+    for gate in gates:
+        start = readout if gate == readout.free_gate else _with_gate(readout, gate)
+        start = place(start, mesh)
+        for x, c, anchor in zip(regimes, given, anchors, strict=True):
+            x, c = place((x, c), mesh)
+            coarse = coarse_errors(start, x, c, mesh=mesh)
+            for skip, pull in itertools.product(skips, pulls):
+                key = (gate, skip, pull)
+                one = dataclasses.replace(start, weights=frame_weights(readout.frames, skip), pull=jnp.float32(pull))
+                made.setdefault(key, one)
+                found = read(one, x, c, coarse, mesh=mesh).coordinate
+                errors = future_error_each(one.chart, one.rollout_fn, x, found, context=c, mesh=mesh, **how)
+                tried.setdefault(key, []).append(over(float(as_error(errors)), anchor))
+    best = best_choice(tried)
+    return Fitted(made[best], tuple(Tried(*key, tuple(ratios)) for key, ratios in tried.items()))
+
+
+def _with_gate(readout: PrefixReadout, free_gate: bool) -> PrefixReadout:
+    new = prefix_readout(
+        readout.chart,
+        readout.rollout_fn,
+        history=readout.history,
+        frames=readout.frames,
+        reach=float(readout.high[0]),
+        free_gate=free_gate,
+    )
+    return dataclasses.replace(readout, candidates=new.candidates, free_gate=free_gate)
+
+
+def over(error: float, anchor: float) -> float:
+    """An error over the anchor's; 0 if only the anchor diverges, infinite if the other does."""
+    return float("inf") if not np.isfinite(error) else error / anchor if np.isfinite(anchor) else 0.0
+
+
+def best_choice(tried: dict[tuple[bool, int, float], list[float]]) -> tuple[bool, int, float]:
+    """The choice with the smallest geometric mean among those that harm no regime; without any, that which harms least.
+
+    Among choices that are tied, the line goes before the plane, then the smallest pull, then most scored frames.
+    """
+    harmless = {key: ratios for key, ratios in tried.items() if max(ratios) <= 1 + HARM}
+    if not harmless:
+        return min(tried, key=lambda key: (max(tried[key]), key))
+    means = {key: float(np.mean(np.log(np.maximum(ratios, 1e-12)))) for key, ratios in harmless.items()}
+    tied = [key for key in means if means[key] <= min(means.values()) + TIED]
+    return min(tied, key=lambda key: (key[0], key[2], key[1]))
+
+
+def growth_of(regimes: Sequence[Array], observed: int) -> float:
+    """Twice the largest growth of a field beyond its observed frames, among trajectories ``[N, T, *space, C]``."""
+    factors = []
+    for x in regimes:
+        size = np.sqrt(np.mean(np.square(np.asarray(x, np.float64)), axis=tuple(range(2, x.ndim - 1))))  # [N, T, C]
+        factors.append((size.max(axis=1) / np.maximum(size[:, :observed].max(axis=1), 1e-12)).max())
+    return 2 * float(max(factors))
+
+
+def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts: Sequence[Any]) -> None:
+    """Raises ValueError for validation trajectories that cannot serve."""
+    name, observed = "fit_prefix_readout", readout.history + readout.frames
+    if not regimes:
+        raise ValueError(f"{name}: validation is empty, expected trajectories [N, T, ...] of at least one regime.")
+    for i, x in enumerate(regimes):
+        if x.ndim < 3 or x.shape[1] <= observed:
+            raise ValueError(
+                f"{name}: validation[{i}] has shape {x.shape}, expected [N, T, *space, C] with T above {observed}: "
+                f"{readout.history} frames of the window, {readout.frames} of the prefix, and a future to be judged on."
+            )
+        if x.shape[1:] != regimes[0].shape[1:]:
+            raise ValueError(
+                f"{name}: validation[{i}] has frames {list(x.shape[1:])}, validation[0] {list(regimes[0].shape[1:])}; "
+                "give all regimes the same frames, grid and channels."
+            )
+        check_prefix(f"{name}, validation[{i}]", x, readout.history, readout.frames)
+        if not bool(jnp.isfinite(x).all()):
+            raise ValueError(f"{name}: validation[{i}] holds NaN or infinite values; mend or drop them.")
+    window, context = regimes[0][:, : readout.history], contexts[0]
+
+    def step(params: Any, window: Array, context: Any) -> Array:
+        return call_rollout(readout.rollout_fn, params, window, 1, context, readout.history)
+
+    try:
+        frame = jax.eval_shape(step, readout.chart.origin, window, context).shape[2:]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: the model does not take frames {list(window.shape[2:])}: {error}") from error
+    if frame != window.shape[2:]:
+        raise ValueError(
+            f"{name}: the model predicts frames {list(frame)}, validation has {list(window.shape[2:])}; give it the "
+            "grid and channels that the model was trained on."
+        )

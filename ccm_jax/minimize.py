@@ -1,0 +1,161 @@
+"""Gauss-Newton over a coordinate of few dimensions, in a trust region, with forward-mode derivatives of a rollout.
+
+What is minimised is the mean norm of residual vectors, not of their squares, with a penalty on the distance from home:
+
+    F(c) = log sum_k w_k |r_k(c)| + pull * |c - home|
+
+Each step solves the linearised problem with the residuals weighted by w_k / |r_k| (iteratively reweighted least
+squares), so that a frame that fits badly anyway does not decide alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+TINY = 1e-30  # a loss of zero has a finite logarithm
+CLOSE = 3e-3  # steps shorter than this, in units of the coordinate, end the search
+STEPS = 6
+
+
+class Local(NamedTuple):
+    """What one evaluation of the residuals tells at a coordinate.
+
+    Attributes:
+        loss: ``sum_k w_k |r_k|``; infinite where a residual is not finite.
+        gradient: of the loss along the free axes, ``[f]``.
+        hessian: Gauss-Newton's, of the loss, ``[f, f]``.
+    """
+
+    loss: Array
+    gradient: Array
+    hessian: Array
+
+
+class Problem(NamedTuple):
+    """What is minimised, and where.
+
+    Attributes:
+        residuals: ``[d] -> [m, p]``, m vectors of p numbers.
+        weights: of the vectors, ``[m]``.
+        free: axes of the coordinate that move; the others keep the start's values.
+        low: lowest coordinate, ``[d]``.
+        high: highest coordinate, ``[d]``.
+        home: coordinate from which the distance is measured, ``[d]``.
+        pull: weight of the distance.
+    """
+
+    residuals: Callable[[Array], Array]
+    weights: Array
+    free: tuple[int, ...]
+    low: Array
+    high: Array
+    home: Array
+    pull: Array | float = 0.0
+
+
+class Minimum(NamedTuple):
+    """Where a search ended.
+
+    Attributes:
+        coordinate: ``[d]``, the best that was evaluated.
+        loss: there.
+        score: ``F`` there; infinite for a search that did not begin.
+        evaluations: of the residuals, each with its derivatives.
+    """
+
+    coordinate: Array
+    loss: Array
+    score: Array
+    evaluations: Array
+
+
+def score_of(loss: Array, distance: Array, pull: Array | float) -> Array:
+    """``log loss + pull * distance``; infinite where the loss is not finite, however large the pull."""
+    # An infinite pull must not make home's neighbours as bad as what diverged, nor as bad as each other.
+    score = jnp.log(jnp.maximum(loss, TINY)) + jnp.minimum(pull, 1e6) * distance
+    return jnp.where(jnp.isfinite(loss), score, jnp.inf)
+
+
+def linearize(problem: Problem, coordinate: Array) -> Local:
+    """The loss at a coordinate ``[d]``, with its gradient and Gauss-Newton Hessian along the free axes."""
+    directions = jnp.eye(len(coordinate), dtype=coordinate.dtype)[jnp.array(problem.free)]
+
+    def along(direction: Array) -> tuple[Array, Array]:
+        return jax.jvp(problem.residuals, (coordinate,), (direction,))
+
+    r, slopes = jax.vmap(along, out_axes=(None, 0))(directions)  # [m, p], [f, m, p]
+    norms = jnp.sqrt(jnp.sum(r**2, axis=-1))
+    weights = problem.weights / jnp.maximum(norms, TINY)
+    gradient = jnp.einsum("fmp,mp,m->f", slopes, r, weights)
+    hessian = jnp.einsum("fmp,gmp,m->fg", slopes, slopes, weights)
+    loss = jnp.sum(jnp.where(problem.weights > 0, problem.weights * norms, 0.0))
+    usable = jnp.isfinite(gradient).all() & jnp.isfinite(hessian).all()
+    gradient, hessian = (jnp.where(usable, x, 0.0) for x in (gradient, hessian))
+    return Local(jnp.where(jnp.isfinite(loss), loss, jnp.inf), gradient, hessian)
+
+
+def minimize(
+    problem: Problem, start: Array, radius: Array | float, *, active: Any = True, steps: int = STEPS
+) -> Minimum:
+    """Searches the minimum of ``F`` from a start; one loop of fixed shapes for ``jit``, ``vmap`` and ``lax.map``.
+
+    A step that does not lower ``F`` is taken back, and the trust region shrinks to a quarter of it; so a coordinate
+    with residuals that are not finite is never the result, unless the start is one.
+
+    Args:
+        problem: what is minimised.
+        start: ``[d]``.
+        radius: of the trust region at first.
+        active: False ends the search before it begins, with a score of infinity.
+        steps: at most so many evaluations after the first.
+
+    Returns:
+        The :class:`Minimum`.
+    """
+    axes = jnp.array(problem.free)
+    low, high = problem.low[axes], problem.high[axes]
+
+    def look(c: Array) -> tuple[Local, Array]:
+        local = linearize(problem, c)
+        return local, score_of(local.loss, jnp.linalg.norm(c - problem.home), problem.pull)
+
+    def step_from(c: Array, local: Local, radius: Array) -> Array:
+        away = c - problem.home
+        unit = away[axes] / jnp.maximum(jnp.linalg.norm(away), TINY)
+        loss = jnp.maximum(local.loss, TINY)
+        slope = local.gradient / loss + jnp.minimum(problem.pull, 1e6) * unit
+        curvature = local.hessian / loss
+        damping = 1e-6 * jnp.maximum(jnp.trace(curvature), TINY)
+        step = -jnp.linalg.solve(curvature + damping * jnp.eye(len(axes), dtype=c.dtype), slope)
+        step = jnp.nan_to_num(step * jnp.minimum(1.0, radius / jnp.maximum(jnp.linalg.norm(step), TINY)))
+        return jnp.clip(c[axes] + step, low, high) - c[axes]
+
+    def going(state: Any) -> Array:
+        *_, moved, count = state
+        return (moved > CLOSE) & (count <= steps)
+
+    def body(state: Any) -> Any:
+        c, local, score, radius, _, count = state
+        step = step_from(c, local, radius)
+        length = jnp.linalg.norm(step)
+        there = c.at[axes].add(step)
+        new, new_score = look(there)
+        better = new_score < score
+        kept = jax.tree.map(lambda a, b: jnp.where(better, a, b), (there, new, new_score), (c, local, score))
+        radius = jnp.where(better, jnp.maximum(radius, 2 * length), length / 4)
+        # What was taken back is tried again within the smaller region, as long as that is worth a look.
+        return (*kept, radius, jnp.where(better, length, radius), count + 1)
+
+    start = jnp.asarray(start)
+    none = jax.tree.map(lambda x: jnp.full(x.shape, jnp.inf, x.dtype), jax.eval_shape(look, start))
+    local, score = jax.lax.cond(active, look, lambda _: none, start)
+    moved = jnp.where(jnp.isfinite(score), jnp.asarray(jnp.inf, start.dtype), 0.0)
+    begun = (start, local, score, jnp.asarray(radius, start.dtype), moved, jnp.int32(1))
+    c, local, score, _, _, count = jax.lax.while_loop(going, body, begun)
+    return Minimum(c, local.loss, score, jnp.where(active, count, 0))

@@ -1,0 +1,242 @@
+"""The prefix readout: from the first observed frames of a rollout to a coordinate of a chart.
+
+    coordinate = argmin_c  log sum_k w_k |rollout_k(weights(c)) - frame_k| / |frame_k|  +  pull * |c - home|
+
+Home is the anchor, where the chart reaches it. :func:`ccm_jax.fit_prefix_readout` makes a readout; calling it reads.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from ccm_jax.chart import Chart, Gated
+from ccm_jax.coordinate import Estimate
+from ccm_jax.metrics import relative_l2
+from ccm_jax.minimize import Problem, minimize, score_of
+from ccm_jax.parallel import candidates_at_once, over_trajectories
+from ccm_jax.prefix import check_prefix, keep_bounded, prefix_errors, refine_readout, select
+from ccm_jax.rollout import RolloutFn, call_rollout
+
+Array = jax.Array
+Batch = Literal["each", "pooled"]
+Search = Literal["continuous", "parabola", "bank"]
+
+RIVAL = 1.25  # a second start is searched from if its loss is at most so many times the best one's
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class PrefixReadout:
+    """A function from observed frames to an :class:`~ccm_jax.Estimate`; a pytree, so it can be jitted and saved.
+
+    Attributes:
+        chart: weights as a function of coordinates.
+        candidates: coordinates ``[n, d]`` that are tried first, or, for a search in a bank, all that are tried.
+        low: lowest coordinate of a continuous search, ``[d]``.
+        high: highest coordinate of a continuous search, ``[d]``.
+        weights: of the K frames after the window, ``[K]``, with sum 1; 0 leaves a frame out.
+        pull: evidence that a unit of distance from the anchor asks for, in units of log loss.
+        growth: factor by which fields may outgrow their prefix; None trusts every rollout.
+        rollout_fn: ``(params, window [N, history, *space, C], steps) -> [N, steps, *space, C]``, or with a context
+            ``(params, window, steps, context, start)``; see :func:`~ccm_jax.rollout.call_rollout`.
+        history: frames in the model's window.
+        horizon: steps of the rollout that ``growth`` looks at.
+        free_gate: whether the gate of a :class:`~ccm_jax.Gated` chart is searched too, or is 1.
+        search: ``"continuous"``, in between candidates by Gauss-Newton; ``"bank"``, the best candidate; or
+            ``"parabola"``, the vertex of the parabola around that.
+    """
+
+    chart: Chart
+    candidates: Array
+    low: Array
+    high: Array
+    weights: Array
+    pull: Array
+    growth: Array | None
+    rollout_fn: RolloutFn = field(metadata={"static": True})
+    history: int = field(default=1, metadata={"static": True})
+    horizon: int = field(default=0, metadata={"static": True})
+    free_gate: bool = field(default=False, metadata={"static": True})
+    search: Search = field(default="continuous", metadata={"static": True})
+
+    @property
+    def frames(self) -> int:
+        """The K frames after the window that are observed."""
+        return self.weights.shape[-1]
+
+    def __call__(
+        self, frames: Any, *, batch: Batch | None = None, context: Any = None, mesh: Mesh | None = None
+    ) -> Estimate:
+        """Reads the coordinate off observed frames.
+
+        Args:
+            frames: of one trajectory ``[T, *space, C]``, or of a batch ``[N, T, *space, C]``, with
+                ``T >= history + K``, in the model's units.
+            batch: None for one trajectory; ``"each"`` for one coordinate per trajectory of a batch; ``"pooled"`` for
+                one coordinate of a batch that is known to come from one regime.
+            context: what the model takes beside the window, a tree of arrays (``[N, ...]`` for a batch).
+            mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
+
+        Returns:
+            An :class:`~ccm_jax.Estimate`. A coordinate whose rollout is not finite is never chosen.
+
+        Raises:
+            ValueError: for frames that are too few, NaN, infinite, or 0 everywhere.
+        """
+        if batch not in (None, "each", "pooled"):
+            raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")
+        x = jnp.asarray(frames)
+        if batch is None:
+            x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
+        check_prefix("PrefixReadout", x, self.history, self.frames)
+        coarse = coarse_errors(self, x, context, mesh=mesh)
+        estimate = read(self, x, context, coarse, pooled=batch == "pooled", mesh=mesh)
+        return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
+
+
+class Coarse(NamedTuple):
+    """Relative L2 errors of each frame of the prefix: of what is tried first, and of what is not on the chart.
+
+    Attributes:
+        candidates: ``[n, N, K]``.
+        anchor: ``[N, K]``.
+        persistence: of the last frame of the window repeated, ``[N, K]``.
+    """
+
+    candidates: Array
+    anchor: Array
+    persistence: Array
+
+
+@functools.partial(jax.jit, static_argnames=("mesh",))
+def coarse_errors(readout: PrefixReadout, x: Array, context: Any, *, mesh: Mesh | None = None) -> Coarse:
+    """Errors of a readout's candidates, of the anchor and of persistence on trajectories ``[N, T, *space, C]``."""
+    history, frames = readout.history, readout.frames
+    how: dict[str, Any] = {"history": history, "frames": frames, "context": context, "mesh": mesh}
+    tried = prefix_errors(readout.chart, readout.rollout_fn, x, readout.candidates, **how)
+    window, truth = x[:, :history], x[:, history : history + frames]
+    anchor = call_rollout(readout.rollout_fn, readout.chart.origin, window, frames, context, history)
+    repeated = jnp.broadcast_to(window[:, -1:], truth.shape)
+    return Coarse(tried, relative_l2(anchor, truth), relative_l2(repeated, truth))
+
+
+@functools.partial(jax.jit, static_argnames=("pooled", "mesh"))
+def read(
+    readout: PrefixReadout, x: Array, context: Any, coarse: Coarse, *, pooled: bool = False, mesh: Mesh | None = None
+) -> Estimate:
+    """A readout from its coarse errors on; the fields of the estimate have a leading axis ``N``, or 1 if pooled."""
+    losses, anchor, persistence = (_loss(readout, errors) for errors in coarse)
+    losses = losses.T  # [N, n]
+    if pooled:
+        losses, anchor, persistence = (value.mean(axis=0, keepdims=True) for value in (losses, anchor, persistence))
+        found = _add_axis(_choose(readout, x, context, losses[0], anchor[0]))
+    else:
+
+        def each(readout: PrefixReadout, given: Any, losses: Array) -> Any:
+            def one(of: Any) -> Any:
+                (x, context, anchor), losses = of
+                return _choose(readout, x[None], _add_axis(context), losses, anchor)
+
+            size = candidates_at_once(readout.chart.origin, given[0][:1], len(losses))
+            return jax.lax.map(one, (given, losses), batch_size=size if size > 1 else None)
+
+        found = over_trajectories(each, mesh)(readout, (x, context, anchor), losses)
+    coordinate, loss, evaluations = found
+    if readout.growth is not None:
+        coordinate = _bounded(readout, readout.growth, x, context, coordinate)
+    return Estimate(
+        coordinate=coordinate,
+        candidates=jnp.broadcast_to(readout.candidates, (len(losses), *readout.candidates.shape)),
+        losses=losses,
+        loss=loss,
+        anchor_loss=anchor,
+        persistence_loss=persistence,
+        rollouts=losses.shape[-1] + 1 + evaluations * (1 + len(_free_axes(readout))),
+    )
+
+
+def _add_axis(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
+
+
+def _loss(readout: PrefixReadout, errors: Array) -> Array:
+    """Errors ``[..., K]`` as one loss; infinite where a frame that counts is not finite."""
+    counted = jnp.where(readout.weights > 0, readout.weights * errors, 0.0).sum(axis=-1)
+    return jnp.where(jnp.isfinite(counted), counted, jnp.inf)
+
+
+def _free_axes(readout: PrefixReadout) -> tuple[int, ...]:
+    features = readout.chart.features
+    fixed = isinstance(features, Gated) and not readout.free_gate
+    return tuple(range(features.dim - fixed))
+
+
+def _choose(readout: PrefixReadout, x: Array, context: Any, losses: Array, anchor: Array) -> tuple[Array, Array, Array]:
+    """Coordinate ``[d]``, loss and evaluations for trajectories of one regime, from the losses of candidates."""
+    home = jnp.zeros(readout.candidates.shape[-1], readout.candidates.dtype)
+    if readout.search == "continuous":
+        coordinate, loss, evaluations = _search(readout, x, context, losses, home)
+        refined = coordinate
+    else:
+        best = select(readout.candidates, losses, home=home if _has_anchor(readout) else None, pull=readout.pull)
+        coordinate, evaluations = best.coordinate, jnp.int32(0)
+        loss = jnp.min(jnp.where(jnp.all(readout.candidates == coordinate[None], axis=-1), losses, jnp.inf))
+        refined = refine_readout(best).coordinate if readout.search == "parabola" else coordinate
+    if not _has_anchor(readout):
+        return refined, loss, evaluations
+    score = score_of(loss, jnp.linalg.norm(coordinate - home), readout.pull)
+    stays = jnp.isfinite(anchor) & (score_of(anchor, jnp.zeros(()), readout.pull) <= score)
+    return jnp.where(stays, home, refined), jnp.where(stays, anchor, loss), evaluations
+
+
+def _has_anchor(readout: PrefixReadout) -> bool:
+    return isinstance(readout.chart.features, Gated)
+
+
+def _search(readout: PrefixReadout, x: Array, context: Any, losses: Array, home: Array) -> tuple[Array, Array, Array]:
+    """The continuous minimum, from the best candidate and from a rival that is not its neighbour."""
+    history, frames, candidates = readout.history, readout.frames, readout.candidates
+    window, truth = x[:, :history], x[:, history : history + frames]
+    axes = tuple(range(2, truth.ndim))
+    size = jnp.sqrt(jnp.sum(truth**2, axes, keepdims=True))
+
+    def residuals(c: Array) -> Array:
+        predicted = call_rollout(readout.rollout_fn, readout.chart(c), window, frames, context, history)
+        return ((predicted - truth) / size).reshape(len(x) * frames, -1)
+
+    weights = jnp.tile(readout.weights / len(x), len(x))
+    problem = Problem(residuals, weights, _free_axes(readout), readout.low, readout.high, home, readout.pull)
+    between = jnp.linalg.norm(candidates[:, None] - candidates[None], axis=-1)
+    spacing = jnp.max(jnp.min(jnp.where(between > 0, between, jnp.inf), axis=1))
+    spacing = jnp.where(jnp.isfinite(spacing), spacing, 1.0)
+    scores = score_of(losses, jnp.linalg.norm(candidates - home[None], axis=-1), readout.pull)
+    first = jnp.argmin(scores)
+    apart = jnp.where(between[first] > 1.5 * spacing, scores, jnp.inf)
+    second = jnp.argmin(apart)
+    rival = apart[second] <= scores[first] + jnp.log(RIVAL)
+    starts = candidates[jnp.stack([first, second])]
+    begin = jnp.stack([jnp.isfinite(scores[first]), rival & jnp.isfinite(apart[second])])
+    found = jax.lax.map(lambda s: minimize(problem, s[0], spacing, active=s[1]), (starts, begin))
+    best = jnp.argmin(found.score)
+    coordinate = jnp.where(jnp.isfinite(found.score[best]), found.coordinate[best], jnp.nan)
+    return coordinate, found.loss[best], found.evaluations.sum()
+
+
+def _bounded(readout: PrefixReadout, growth: Array, x: Array, context: Any, coordinate: Array) -> Array:
+    """The coordinates, drawn back toward home where the rollout that they are for outgrows its prefix."""
+    observed = readout.history + readout.frames
+    fields = tuple(range(2, x.ndim - 1))
+    size = jnp.sqrt(jnp.mean(x[:, :observed] ** 2, axis=fields)).max(axis=1)  # [N, C]
+    windows, home = x[:, readout.frames : observed], jnp.zeros(coordinate.shape[-1], coordinate.dtype)
+    each = jnp.broadcast_to(coordinate, (len(x), coordinate.shape[-1]))
+    how = {"steps": readout.horizon, "start": observed, "context": context}
+    kept = keep_bounded(readout.chart, readout.rollout_fn, windows, each, home, growth * size, **how)
+    if len(coordinate) == len(x):
+        return kept
+    return kept[jnp.argmin(jnp.linalg.norm(kept, axis=-1))][None]  # one for all: the most cautious
