@@ -181,3 +181,35 @@ def test_lazily_conjugated_and_negated_tensors_are_read_as_what_they_mean(tmp_pa
     np.testing.assert_array_equal(read["conjugate"], [1 - 2j, 3 + 1j])
     np.testing.assert_array_equal(read["plain"], z.numpy())
     np.testing.assert_array_equal(open_torch(tmp_path / "b.pt"), [-2.0, 1.0])
+
+
+class Custom:
+    """An object of a class that only its writer knows."""
+
+    def __init__(self) -> None:
+        self.rate = 0.1
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_whole_training_state_is_read(tmp_path: Path, protocol: int) -> None:
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.randn(5, 4)).sum().backward()
+    optimizer.step()
+    beside = {"epoch": 3, "best": 0.5, "done": False, "none": None, "pair": (1, [2.5, "ü"]), "seed": 2**70}
+    content = beside | {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "custom": Custom()}
+    content |= {"size": torch.Size([2, 3]), "wide": torch.ones(1).expand(2, 3), "rows": torch.arange(6).unfold(0, 3, 1)}
+    torch.save(content, tmp_path / "a.pt", pickle_protocol=protocol)
+    found = open_torch(tmp_path / "a.pt")
+    assert {key: found[key] for key in beside} == beside and found["size"] == (2, 3)
+    assert found["custom"].name.endswith(".Custom")
+    assert type(found["model"]) is collections.OrderedDict and found["model"]._metadata["1"]["version"] == 2
+    assert found["optimizer"]["param_groups"][0]["betas"] == (0.9, 0.999)
+    np.testing.assert_array_equal(
+        found["optimizer"]["state"][0]["exp_avg"], optimizer.state_dict()["state"][0]["exp_avg"]
+    )
+    assert set(state_dict_of(found)) == set(model.state_dict())
+    for name, tensor in (model.state_dict() | {"wide": content["wide"], "rows": content["rows"]}).items():
+        np.testing.assert_array_equal(found["model"].get(name, found.get(name)), tensor.numpy())

@@ -1,7 +1,7 @@
 """PyTorch's checkpoint files as mapped numpy arrays: without PyTorch, and without running what the file holds.
 
 A ``.pt`` file is a zip archive: a pickle that says how tensors lie in storages, and the storages, each as plain bytes.
-Pickles may call any function that they name. Here five names are known; every other one becomes an inert
+Four of the functions that pickles may call are known here, by name; every other one becomes an inert
 :class:`Placeholder`, as the callables that neuraloperator stores beside its weights.
 
 Source: ``torch/serialization.py``, PyTorch 2.13; the format of ``torch.save`` since version 1.6.
@@ -9,19 +9,26 @@ Source: ``torch/serialization.py``, PyTorch 2.13; the format of ``torch.save`` s
 
 from __future__ import annotations
 
-import collections
-import io
+import math
 import os
-import pickle
 import struct
+import sys
 import zipfile
+import zlib
+from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._unpickle import Placeholder, unpickle
+
 Path_ = str | os.PathLike[str]
+
+SPREAD = 64  # what a file holds, written out in full, may be so many times as large as the file, or as 1 MiB
+DEPTH = 100  # containers within containers
 
 _STORAGES = {
     **{"DoubleStorage": np.float64, "FloatStorage": np.float32, "HalfStorage": np.float16},
@@ -32,124 +39,175 @@ _STORAGES = {
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "module")
 
 
-class Placeholder:
-    """Stands for what a pickle names and this reader does not know; it takes anything and does nothing."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Storage:
+    """The mapped bytes of a storage. Only :meth:`_Reader.storage` makes one, and none leaves :func:`open_torch`."""
 
-    def __new__(cls, *_: Any, **__: Any) -> Placeholder:
-        return object.__new__(cls)
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-    def append(self, item: Any) -> None:
-        """Takes an item of a list that is none."""
-
-    def extend(self, items: Any) -> None:
-        """Takes items of a list that is none."""
-
-    def add(self, item: Any) -> None:
-        """Takes an item of a set that is none."""
-
-    def __repr__(self) -> str:
-        return "<not loaded>"
+    data: np.ndarray
+    dtype: np.dtype
 
 
-class _StorageType(NamedTuple):
-    dtype: Any
+class _Reader:
+    """An open file: its members, its storages, and the tensors that its pickle describes."""
 
+    def __init__(self, file: BinaryIO) -> None:
+        self.archive = zipfile.ZipFile(file)
+        names = [name for name in self.archive.namelist() if name == "data.pkl" or name.endswith("/data.pkl")]
+        if len(names) != 1:
+            raise ValueError("it has no data.pkl; a TorchScript file or another archive")
+        self.root = names[0].removesuffix("data.pkl")
+        self.data = np.memmap(file, np.uint8, "r")
+        self.left = SPREAD * max(self.data.size, 1 << 20)
 
-class _Reader(pickle.Unpickler):
-    """An unpickler that can make dictionaries, lists, numbers, text and arrays, and nothing else."""
+    def load(self) -> Any:
+        """What the pickle holds."""
+        if f"{self.root}byteorder" in self.archive.namelist() and self.member("byteorder").tobytes() != b"little":
+            raise ValueError("it was written on a big-endian machine")
+        program = self.member("data.pkl").tobytes()
+        if zlib.crc32(program) != self.archive.getinfo(f"{self.root}data.pkl").CRC:
+            raise zipfile.BadZipFile("data.pkl is damaged: its checksum does not fit")
+        content = unpickle(program, self.call, self.storage)
+        self.check(content)
+        return content
 
-    def __init__(self, path: Path_, archive: zipfile.ZipFile, root: str) -> None:
-        super().__init__(io.BytesIO(archive.read(f"{root}data.pkl")))
-        self.path, self.archive, self.root = path, archive, root
+    def member(self, name: str) -> np.ndarray:
+        """The bytes of a member. PyTorch compresses none, so that they are views of the file and no larger than it."""
+        info = self.archive.getinfo(self.root + name)
+        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1:
+            raise ValueError(f"{name} is compressed or encrypted, which torch.save does not do")
+        begin = info.header_offset
+        head = self.data[begin : begin + 30].tobytes() if begin >= 0 else b""
+        if len(head) < 30 or head[:4] != b"PK\3\4":
+            raise zipfile.BadZipFile(f"{name} is not where the archive says")
+        begin += 30 + sum(struct.unpack("<HH", head[26:]))  # the name, and the padding before the bytes
+        if begin + info.file_size > self.data.size:
+            raise zipfile.BadZipFile(f"{name} ends beyond the end of the file")
+        return self.data[begin : begin + info.file_size]
 
-    def find_class(self, module: str, name: str) -> Any:
-        """The few names that tensors need; a placeholder for all others."""
-        known: dict[tuple[str, str], Any] = {
-            ("collections", "OrderedDict"): collections.OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-            ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
-            ("torch", "Size"): tuple,
-        }
-        if module == "torch" and name in _STORAGES:
-            return _StorageType(_STORAGES[name])
-        return known.get((module, name), type(f"{module}.{name}", (Placeholder,), {}))
+    def spend(self, size: int) -> None:
+        """Counts bytes of what the file stands for: a few could stand for more than any memory holds."""
+        self.left -= size
+        if self.left < 0:
+            raise ValueError(f"its {self.data.size} bytes stand for more than {SPREAD} times as many, or {SPREAD} MiB")
 
-    def persistent_load(self, pid: Any) -> np.ndarray:
-        """The bytes of a storage, as they lie in the file."""
-        kind, storage, key, _, count = pid
-        if kind != "storage" or not isinstance(storage, _StorageType) or type(count) is not int or count < 0:
-            raise ValueError(f"a storage of an unknown kind: {pid!r}")
-        dtype, member = np.dtype(storage.dtype), self.archive.getinfo(f"{self.root}data/{key}")
-        if member.compress_type != zipfile.ZIP_STORED or member.file_size != count * dtype.itemsize:
-            raise ValueError(f"storage {key} has {member.file_size} bytes, expected {count} numbers of {dtype}")
-        if not count:
-            return np.zeros(0, dtype)
-        with open(self.path, "rb") as file:
-            file.seek(member.header_offset + 26)  # the lengths of the name and of the padding before the bytes
-            name, extra = struct.unpack("<HH", file.read(4))
-        begin = member.header_offset + 30 + name + extra
-        return np.memmap(self.path, np.uint8, "r", begin, (member.file_size,)).view(dtype)
+    def call(self, function: str, arguments: tuple[Any, ...]) -> Any:
+        """What a call gives: four functions are known, and of any other nothing but its name is left."""
+        match function, arguments:
+            case "collections.OrderedDict", ():
+                return OrderedDict()
+            case "torch.Size", (tuple(size),):
+                return size
+            case "torch._utils._rebuild_parameter", (data, _, _):
+                return data
+            case "torch._utils._rebuild_tensor_v2", (Placeholder() as unknown, *_):
+                return unknown
+            case "torch._utils._rebuild_tensor_v2", (_Storage() as storage, offset, tuple(size), tuple(stride), *rest):
+                return self.tensor(storage, offset, size, stride, *rest)
+            case "torch._utils._rebuild_tensor_v2", _:
+                raise ValueError("a tensor is no view of a storage")
+        return Placeholder(function)
 
+    def storage(self, pid: Any) -> _Storage | Placeholder:
+        """The bytes of a storage as they lie in the file; a placeholder where the type of its numbers is not known."""
+        match pid:
+            case ("storage", Placeholder(kind), str(key), _, int(count)):
+                pass
+            case _:
+                raise ValueError("its pickle refers to something that is no storage")
+        if kind.removeprefix("torch.") not in _STORAGES:
+            return Placeholder(kind)
+        dtype, data = np.dtype(_STORAGES[kind.removeprefix("torch.")]), self.member(f"data/{key}")
+        if data.size != count * dtype.itemsize:
+            raise ValueError(f"storage {key} has {data.size} bytes, expected {count} numbers of {dtype}")
+        return _Storage(data, dtype)
 
-def _tensor(
-    storage: Any,
-    offset: int,
-    size: tuple[int, ...],
-    stride: tuple[int, ...],
-    _gradient: Any = None,
-    _hooks: Any = None,
-    bits: Any = None,
-) -> np.ndarray:
-    """A view of a storage, which must hold all of it: a stride beyond its end would read other memory.
+    def tensor(
+        self,
+        storage: _Storage,
+        offset: int,
+        size: tuple[int, ...],
+        stride: tuple[int, ...],
+        _gradient: Any,
+        _hooks: Any,
+        bits: Any = None,
+    ) -> np.ndarray:
+        """A view of a storage, which must hold all of it: a stride beyond its end would read other memory.
 
-    PyTorch conjugates and negates lazily: it says so in ``bits`` and leaves the storage as it was.
-    """
-    if bits and not (isinstance(bits, dict) and set(bits) <= {"conj", "neg"}):
-        raise ValueError(f"a tensor with metadata {bits!r}, which are unknown")
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if not isinstance(storage, np.ndarray) or min((offset, *size, *stride)) < 0:
-        raise ValueError("a tensor is no view of a storage")
-    if 0 not in size and last >= storage.size:
-        raise ValueError(f"a tensor of shape {size} reaches beyond its storage of {storage.size} numbers")
-    steps = tuple(step * storage.itemsize for step in stride)
-    view = np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False)
-    view = np.conj(view) if bits and bits.get("conj") else view
-    return -view if bits and bits.get("neg") else view
+        Strides of ``expand`` are 0, and those of ``unfold`` overlap, so that a view may be larger than its storage: as
+        far as :meth:`spend` allows. PyTorch conjugates and negates lazily: it says so in ``bits``, and the storage is
+        as it was.
+        """
+        numbers = (offset, *size, *stride)
+        if len(size) != len(stride) or any(type(n) is not int or not 0 <= n < 1 << 63 for n in numbers):
+            raise ValueError("a tensor is no view of a storage: expected natural numbers as size, stride and offset")
+        if bits and not (isinstance(bits, dict) and set(bits) <= {"conj", "neg"}):
+            raise ValueError("a tensor has metadata that are unknown")
+        if 0 in size:
+            return np.ndarray(size, storage.dtype, b"")
+        width, last = storage.dtype.itemsize, offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+        if last >= storage.data.size // width:
+            raise ValueError(f"a tensor of shape {size} reaches beyond its storage of {storage.data.size} bytes")
+        self.spend(math.prod(size) * width)
+        view = np.ndarray(size, storage.dtype, storage.data.data, offset * width, [step * width for step in stride])
+        if bits and bits.get("conj"):
+            view = np.asarray(np.conj(view))
+        if bits and bits.get("neg"):
+            view = np.asarray(np.negative(view))
+        view.flags.writeable = False
+        return view
+
+    def check(self, content: Any) -> None:
+        """Refuses what nobody can walk through: too deep, within itself, or few objects that are met very often.
+
+        Objects count as often as they are met: those that share their parts, and these theirs, grow exponentially.
+        """
+        level = [content]
+        for _ in range(DEPTH):
+            deeper: list[Any] = []
+            for node in level:
+                self.spend(sys.getsizeof(node) + getattr(node, "nbytes", 0))
+                if isinstance(node, _Storage):
+                    raise ValueError("it holds a storage that belongs to no tensor")
+                if isinstance(node, dict):
+                    deeper += [*node, *node.values(), *getattr(node, "__dict__", {}).values()]
+                elif isinstance(node, (list, tuple, set, frozenset)):
+                    deeper += node
+            if not deeper:
+                return
+            level = deeper
+        raise ValueError(f"it is nested more than {DEPTH} deep, or within itself")
 
 
 def open_torch(path: Path_) -> Any:
     """What a file of ``torch.save`` holds, tensors as read-only arrays that are views of the disk.
 
-    Nothing in the file is executed, and PyTorch is not needed. Objects that are not data become placeholders.
+    Nothing in the file is executed, and PyTorch is not needed. Objects that are not data become placeholders. The
+    content, written out in full, may take ``SPREAD`` times the size of the file, or that many MiB.
 
     Raises:
         ValueError: if it is not a whole file of this kind, naming the remedy.
+        OSError: if it cannot be opened.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name == "data.pkl" or name.endswith("/data.pkl")]
-            if len(names) != 1:
-                raise ValueError("it has no data.pkl; a TorchScript file or another archive")
-            root = names[0].removesuffix("data.pkl")
-            if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
-                raise ValueError("it was written on a big-endian machine")
-            return _Reader(path, archive, root).load()
-    except (zipfile.BadZipFile, struct.error, EOFError) as error:
-        raise ValueError(
-            f"open_torch: {path} is cut off, or not a file of torch.save since version 1.6: {error}. "
-            "Load it where it was written and save its state_dict as safetensors."
-        ) from error
-    except (pickle.UnpicklingError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"open_torch: {path} cannot be read without running code: {error}.") from error
+    with open(path, "rb") as file:
+        try:
+            return _Reader(file).load()
+        except Exception as error:  # of which type depends on the bytes; callers need not know them all
+            cut = isinstance(error, zipfile.BadZipFile)
+            what = "is cut off, or not a file of torch.save since version 1.6" if cut else "cannot be read"
+            reason = f"{error}" if cut or type(error) is ValueError else f"{type(error).__name__} {error}"
+            raise ValueError(
+                f"open_torch: {path} {what}: {_shown(reason)}. Load it where it was written and save its state_dict "
+                "as safetensors."
+            ) from error
+
+
+def _shown(value: Any) -> str:
+    """Text of a file within one line of a terminal: not all of it, and no control characters."""
+    return repr(str(value)[:160])[1:-1]
+
+
+def _kind(value: Any) -> str:
+    return _shown(value.name) if isinstance(value, Placeholder) else type(value).__name__
 
 
 def state_dict_of(content: Any, path: Path_ = "the file") -> dict[str, np.ndarray]:
@@ -175,10 +233,10 @@ def state_dict_of(content: Any, path: Path_ = "the file") -> dict[str, np.ndarra
         if arrays and unread:
             name, value = next(iter(unread.items()))
             raise ValueError(
-                f"state_dict_of: {path}: {name} is {type(value).__name__}, which is not read here; save a state_dict "
+                f"state_dict_of: {path}: {_shown(name)} is {_kind(value)}, which is not read here; save a state_dict "
                 "of plain, dense tensors."
             )
         if arrays:
             return arrays
-    said = list(content) if isinstance(content, Mapping) else type(content).__name__
+    said = _shown(list(content)) if isinstance(content, Mapping) else _kind(content)
     raise ValueError(f"state_dict_of: {path} holds no arrays by name, but {said}; save a state_dict.")

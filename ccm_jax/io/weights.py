@@ -51,11 +51,9 @@ def open_weights(path: Path_) -> Weights:
         tree, facts = checkpoint.load_any(path)
         return Weights(path, "orbax", flatten(tree), facts, tree)
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            numpy_file = all(name.endswith(".npy") for name in archive.namelist())
-        if numpy_file:
-            with np.load(path, allow_pickle=False) as stored:
-                return Weights(path, "npz", dict(stored), {})
+        arrays = _npz(path)
+        if arrays is not None:
+            return Weights(path, "npz", arrays, {})
         content = open_torch(path)
         metadata = content.get("_metadata") if isinstance(content, Mapping) else None
         said = {"_metadata": metadata} if isinstance(metadata, Mapping) else {}
@@ -64,3 +62,21 @@ def open_weights(path: Path_) -> Weights:
         open_torch(path)  # says that it is cut off, or too old
     file = open_safetensors(path)
     return Weights(path, "safetensors", file.arrays, dict(file.metadata))
+
+
+def _npz(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of an archive of numpy's; None if it is an archive of something else.
+
+    Raises:
+        ValueError: if it is damaged, or its arrays hold Python objects.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        if not names or not all(name.endswith(".npy") for name in names):
+            return None
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except Exception as error:  # of which type depends on the bytes
+        reason = repr(f"{type(error).__name__} {error}"[:160])[1:-1]
+        raise ValueError(f"open_weights: {path} cannot be read: {reason}. Save it anew by numpy.savez.") from error

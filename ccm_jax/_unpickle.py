@@ -1,0 +1,145 @@
+"""Pickles of plain data, read without running what they hold.
+
+A pickle is a program, which may call any function that it names. Python's own unpickler looks the names up and hands
+what it finds to the program, which may call it, or change it for later files too. Here the few instructions that data
+needs are carried out one by one, and all others are refused. A name stays a name: an inert :class:`Placeholder`.
+
+Source: ``pickletools`` of Python's library, which describes each instruction.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+_LITERALS = {
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_CONTAINERS = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": set}
+_FILLED = {"SETITEM": dict, "SETITEMS": dict, "APPEND": list, "APPENDS": list, "ADDITEMS": set}
+_TAKEN = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2}  # so many items off the stack
+_TAKEN_TO_MARK = {"TUPLE", "FROZENSET", "APPENDS", "SETITEMS", "ADDITEMS", "POP_MARK"}
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """Stands for a function or class that a file names, or for an object of it; none of them is loaded."""
+
+    name: str
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return "<not loaded>"
+
+
+def unpickle(program: bytes, call: Callable[[str, tuple[Any, ...]], Any], stored: Callable[[Any], Any]) -> Any:
+    """What a pickle holds: containers, numbers, text, placeholders, and what two functions give.
+
+    Only containers that the pickle made itself are changed. They may hold themselves, or share their parts.
+
+    Args:
+        program: the pickle.
+        call: given the name of a function and its arguments, what the call gives.
+        stored: given the description of an object that lies outside the pickle, that object.
+
+    Raises:
+        ValueError: for what data does not need.
+        Exception: of any type, if the pickle is damaged.
+    """
+    stack: list[Any] = []
+    below: list[list[Any]] = []  # the parts of the stack that end at a mark
+    memo: dict[int, Any] = {}
+    argument: Any
+    for instruction, argument, _ in pickletools.genops(program):
+        name = instruction.name
+        items: list[Any] = []
+        if name in _TAKEN_TO_MARK:
+            items, stack = stack, below.pop()
+        elif name in _TAKEN:
+            items = [stack.pop() for _ in range(_TAKEN[name])][::-1]
+        match name:
+            case "BINPUT" | "LONG_BINPUT":
+                memo[argument] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case _ if name in _LITERALS:
+                stack.append(argument)
+            case _ if name in _CONSTANTS:
+                stack.append(_CONSTANTS[name])
+            case _ if name in _CONTAINERS:
+                stack.append(_CONTAINERS[name]())
+            case _ if name in _FILLED:
+                _fill(stack[-1], _FILLED[name], items)
+            case "MARK":
+                below.append(stack)
+                stack = []
+            case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
+                stack.append(tuple(items))
+            case "FROZENSET":
+                stack.append(frozenset(map(_key, items)))
+            case "GLOBAL":
+                stack.append(Placeholder(argument.replace(" ", ".", 1)))
+            case "STACK_GLOBAL":
+                last, module = stack.pop(), stack.pop()
+                if len(module) + len(last) > 1000:  # the text is copied, from a few bytes that refer to it
+                    raise ValueError(f"its pickle has a name of {len(module) + len(last)} characters")
+                stack.append(Placeholder(".".join((module, last))))
+            case "REDUCE" | "NEWOBJ" | "NEWOBJ_EX":
+                named = (stack.pop(),) if name == "NEWOBJ_EX" else ()
+                arguments, function = stack.pop(), stack.pop()
+                if type(function) is not Placeholder or type(arguments) is not tuple:
+                    raise ValueError(f"its pickle calls a {type(function).__name__}")
+                stack.append(call(function.name, arguments + named))
+            case "BUILD":
+                state = stack.pop()
+                _build(stack[-1], state)
+            case "BINPERSID":
+                stack.append(stored(stack.pop()))
+            case "POP":
+                stack.pop()
+            case "PROTO" | "FRAME" | "POP_MARK" | "STOP":
+                pass
+            case _:
+                raise ValueError(f"its pickle has the instruction {name}, which data does not need")
+    return stack.pop()
+
+
+def _key(key: Any) -> Any:
+    """A key, or an item of a set. A hash goes as deep as tuples do, and might end the process: so they are flat."""
+    for part in key if type(key) is tuple and len(key) < 100 else (key,):
+        if not isinstance(part, (str, bytes, int, float, type(None), Placeholder)):
+            raise ValueError(f"its pickle has a key of type {type(part).__name__}")
+    return key
+
+
+def _fill(target: Any, kind: type, items: list[Any]) -> None:
+    """Puts items into a container; what is not loaded takes them and keeps none."""
+    if isinstance(target, Placeholder):
+        return
+    if not isinstance(target, kind):
+        raise ValueError(f"its pickle puts items of a {kind.__name__} into a {type(target).__name__}")
+    if isinstance(target, dict):
+        target.update(zip(map(_key, items[::2]), items[1::2], strict=True))
+    elif isinstance(target, set):
+        target.update(map(_key, items))
+    elif isinstance(target, list):
+        target.extend(items)
+
+
+def _build(target: Any, state: Any) -> None:
+    """Sets the attributes of an object. A ``state_dict`` has one; others would hide the methods of their names."""
+    if isinstance(target, OrderedDict) and isinstance(state, dict):
+        if "_metadata" in state:
+            target.__dict__["_metadata"] = state["_metadata"]
+    elif not isinstance(target, Placeholder):
+        raise ValueError(f"its pickle sets attributes of a {type(target).__name__}")
