@@ -11,11 +11,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import jax.numpy as jnp
-import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
 from ccm_jax.evaluate import future_error
+from ccm_jax.metrics import gain
 from ccm_jax.rollout import make_rollout
 from experiments import command, options
 from experiments.options import OUTPUT
@@ -38,7 +38,7 @@ def anchor_errors(run: Run) -> tuple[dict[str, float], float]:
     errors = {
         f"{value:g}": mean_error(future_error(params, rollout_fn, jnp.asarray(x), **shape))
         for value, x in zip(config.regimes.validation, stages.load_trajectories(validation), strict=True)
-        if abs(data.coordinate_of(config, value)) <= 1
+        if not data.outside(data.coordinate_of(config, value))
     }
     return errors, first.seconds
 
@@ -48,12 +48,12 @@ def main(config: ConfigDict, run: Run) -> None:
     doubled = config.copy_and_resolve_references()
     doubled.train.steps = 2 * config.train.steps
     (once, seconds), (twice, more) = anchor_errors(run), anchor_errors(Run(doubled, run.root))
-    gain = 1 - float(np.mean(list(twice.values())) / np.mean(list(once.values())))
-    result = {"steps": config.train.steps, "seed": config.seed, "error": once, "error_doubled": twice, "gain": gain}
+    share = gain(list(twice.values()), list(once.values()))
+    result = {"steps": config.train.steps, "seed": config.seed, "error": once, "error_doubled": twice, "gain": share}
     output = Path(OUTPUT.value) if OUTPUT.value else run.root.parent / "convergence.json"
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(output, result | {"seconds": seconds + more, **provenance()})
-    console.print(f"Twice the steps lower the anchor's error inside the support by {gain:.1%}.")
+    console.print(f"Twice the steps lower the anchor's error inside the support by {share:.1%}.")
 
 
 flags.adopt_module_key_flags(command)

@@ -10,11 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax import merge_pytree, split_residuals
-from ccm_jax.evaluate import future_error
 from ccm_jax.geometry import tree_cosine, tree_norm
 from ccm_jax.io.atomic import read_json
 from experiments.pipeline import data, networks, stages
-from experiments.pipeline.family import bank_of, chart_of, column, in_groups, mean_error, sweep_errors
+from experiments.pipeline.family import bank_of, chart_of, column, errors_of, mean_error, sweep_errors
 from experiments.pipeline.readouts import errors_of_prefix
 from experiments.pipeline.stages import Run, run_all
 from experiments.pipeline.store import Stage, run_stage, write_json
@@ -53,8 +52,8 @@ def seconds_of(*used: Stage) -> dict[str, dict[str, float]]:
 def refuting(run: Run) -> dict[str, Any]:
     """Controls and the merges of others."""
     done = run_all(run)
-    pair, judged = controls.controls(run, done)
-    return controls.summarise(run.config, done, judged) | seconds_of(*done, *pair, judged)
+    pair, errors = controls.controls(run, done)
+    return controls.summarise(done, errors) | seconds_of(*done, *pair, errors)
 
 
 def of_prefix(run: Run) -> dict[str, Any]:
@@ -86,7 +85,7 @@ def judged(run: Run, first: Stage, experts: Stage, tests: Stage) -> Stage:
     def build(work: Path) -> None:
         config = run.config
         family, trajectories = networks.load_family(run.config, first, experts), stages.load_trajectories(tests)
-        line, shape = chart_of(family), {"history": family.history, "prefix": config.calibration.frames}
+        line = chart_of(family)
         # A bank that reaches as far on the axis whatever the gap between the endpoints.
         far = max(abs(data.coordinate_of(config, value)) for value in config.regimes.test)
         bank = bank_of(config) * max(1.0, far / 2)
@@ -101,8 +100,7 @@ def judged(run: Run, first: Stage, experts: Stage, tests: Stage) -> Stage:
             picked = np.where(np.isfinite(losses), losses, np.inf).argmin(axis=0)
 
             def fixed(params: Any, x: Any = x) -> float:
-                run_one = lambda part: future_error(params, family.rollout_fn, part, **shape)[None]  # noqa: E731
-                return mean_error(in_groups(run_one, x))
+                return mean_error(errors_of(config, family, params, x))
 
             row = {
                 "anchor": fixed(family.anchor),

@@ -16,9 +16,10 @@ from ml_collections import ConfigDict
 
 from experiments import command, options
 from experiments.options import OUTPUT, SEEDS
+from experiments.pipeline.methods import METHODS, reduced
 from experiments.pipeline.stages import Run, run_all
 from experiments.pipeline.store import provenance, write_json
-from experiments.report.results import METHODS, REDUCED, collect
+from experiments.report.results import collect
 from experiments.runner.progress import console
 from experiments.study.statistics import interval
 
@@ -32,7 +33,7 @@ def combine(config: ConfigDict, results: list[dict[str, Any]]) -> dict[str, Any]
         for i, row in enumerate(results[0]["regimes"])
     ]
     summary: dict[str, Any] = {
-        "reduction": {name: interval([s["reduction"][name] for s in summaries]) for name in REDUCED},
+        "reduction": {name: interval([s["reduction"][name] for s in summaries]) for name in reduced()},
         "better_anchor": [s["better_anchor"] for s in summaries],
         "calibrated_map": [r["calibration"]["kind"] for r in results],
     }
