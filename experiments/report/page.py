@@ -23,7 +23,7 @@ from experiments.report.results import collect, headline, to_csv
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 3
+VERSION = 4
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 
 

@@ -48,7 +48,7 @@ VERSION = 2
 FISHER_SAMPLES = 128
 
 
-def same_regime(run: Run, first: Stage) -> tuple[Stage, Stage]:
+def same_regime(run: Run, anchor_stage: Stage) -> tuple[Stage, Stage]:
     """Two experts of the middle of the axis that share neither data nor order of batches, ``low`` and ``high``.
 
     Returns:
@@ -58,7 +58,7 @@ def same_regime(run: Run, first: Stage) -> tuple[Stage, Stage]:
     middle = (axis.low * axis.high) ** 0.5 if axis.scale == "log" else (axis.low + axis.high) / 2
     plan = [(middle, run.config.data.endpoint, purpose) for purpose in ("low", "high")]
     regimes = stages.simulated(run, "data_same_regime", plan)
-    return regimes, stages.experts(run, "same_regime", regimes, first, {"low": LOW, "high": HIGH})
+    return regimes, stages.experts(run, "same_regime", regimes, anchor_stage, {"low": LOW, "high": HIGH})
 
 
 def combine(base: Params, scale: float, direction: Params) -> Params:

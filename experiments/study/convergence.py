@@ -31,16 +31,16 @@ def anchor_errors(run: Run) -> tuple[dict[str, float], float]:
     config = run.config
     support = stages.support_data(run)
     validation = stages.validation_data(run)
-    first = stages.anchor(run, support)
-    _, apply = networks.normalized_model(run.config, first)
-    rollout_fn, params = make_rollout(apply), networks.load_params(first, "anchor")
+    anchor_stage = stages.anchor(run, support)
+    _, apply = networks.normalized_model(run.config, anchor_stage)
+    rollout_fn, params = make_rollout(apply), networks.load_params(anchor_stage, "anchor")
     shape = {"history": config.model.history, "prefix": config.calibration.frames}
     errors = {
         f"{value:g}": mean_error(future_error(params, rollout_fn, jnp.asarray(x), **shape))
         for value, x in zip(config.regimes.validation, stages.load_trajectories(validation), strict=True)
         if not data.outside(data.coordinate_of(config, value))
     }
-    return errors, first.seconds
+    return errors, anchor_stage.seconds
 
 
 def main(config: ConfigDict, run: Run) -> None:

@@ -23,7 +23,7 @@ from experiments.study import controls
 from experiments.study.ablations import prefix_ablation
 from experiments.study.paths import path
 
-VERSION = 1
+VERSION = 2
 
 
 def whole(run: Run) -> dict[str, Any]:
@@ -73,18 +73,19 @@ def of_path(run: Run) -> dict[str, Any]:
 def tuned(run: Run) -> dict[str, Any]:
     """Experts fine-tuned otherwise, from the same anchor: errors outside the support of the anchor's regimes."""
     support, ends, tests = (make(run) for make in (stages.support_data, stages.endpoint_data, stages.test_data))
-    first = stages.anchor(run, support)
-    experts = stages.endpoints(run, ends, first)
-    stage = judged(run, first, experts, tests)
-    return read_json(stage.path / "judged.json") | seconds_of(support, ends, tests, first, experts, stage)
+    anchor_stage = stages.anchor(run, support)
+    experts = stages.endpoints(run, ends, anchor_stage)
+    stage = plain_readouts(run, anchor_stage, experts, tests)
+    errors = read_json(stage.path / "plain_readouts.json")
+    return errors | seconds_of(support, ends, tests, anchor_stage, experts, stage)
 
 
-def judged(run: Run, first: Stage, experts: Stage, tests: Stage) -> Stage:
-    """The plain readouts on the far test regimes, without calibration: ``judged.json``."""
+def plain_readouts(run: Run, anchor_stage: Stage, experts: Stage, tests: Stage) -> Stage:
+    """The plain readouts on the far test regimes, without calibration: ``plain_readouts.json``."""
 
     def build(work: Path) -> None:
         config = run.config
-        family, trajectories = networks.load_family(run.config, first, experts), stages.load_trajectories(tests)
+        family, trajectories = networks.load_family(run.config, anchor_stage, experts), stages.load_trajectories(tests)
         line = chart_of(family)
         # A bank that reaches as far on the axis whatever the gap between the endpoints.
         far = max(abs(data.coordinate_of(config, value)) for value in config.regimes.test)
@@ -113,10 +114,10 @@ def judged(run: Run, first: Stage, experts: Stage, tests: Stage) -> Stage:
                 errors.setdefault(name, []).append(error)
         split = split_residuals(family.anchor, family.low, family.high)
         facts = {"direction_norm": float(tree_norm(split.direction)), "shared_norm": float(tree_norm(split.shared))}
-        write_json(work / "judged.json", {name: float(np.mean(e)) for name, e in errors.items()} | facts)
+        write_json(work / "plain_readouts.json", {name: float(np.mean(e)) for name, e in errors.items()} | facts)
 
     settings = stages.settings_of(run.config, "calibration", "axis", "model", "regimes")
-    stage = run_stage(run.root, "judged", settings, (tests, first, experts), build, version=VERSION)
+    stage = run_stage(run.root, "plain_readouts", settings, (tests, anchor_stage, experts), build, version=VERSION)
     finished(stage, "plain readouts outside the support")
     return stage
 
@@ -130,10 +131,10 @@ def repeatability(run: Run) -> dict[str, Any]:
         config.seed, config.finetune.seed = seed, again
         one = Run(config, run.root)
         support, ends = stages.support_data(one), stages.endpoint_data(one)
-        first = stages.anchor(one, support)
-        experts = stages.endpoints(one, ends, first)
-        used += [support, ends, first, experts]
-        family = networks.load_family(one.config, first, experts)
+        anchor_stage = stages.anchor(one, support)
+        experts = stages.endpoints(one, ends, anchor_stage)
+        used += [support, ends, anchor_stage, experts]
+        family = networks.load_family(one.config, anchor_stage, experts)
         directions[seed, again] = split_residuals(family.anchor, family.low, family.high).direction
 
     def cosines(keys: list[tuple[int, int]]) -> list[float]:

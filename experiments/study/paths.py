@@ -37,14 +37,18 @@ def value_of(config: ConfigDict, s: float) -> float:
     return float(low ** (1 - part) * high**part if config.axis.scale == "log" else low + part * (high - low))
 
 
-def path_experts(run: Run, first: Stage) -> tuple[dict[float, str], Stage, Stage]:
+def path_experts(run: Run, anchor_stage: Stage) -> tuple[dict[float, str], Stage, Stage]:
     """Experts at every coordinate that is asked for but the endpoints: names by coordinate, their data, and they."""
     where = sorted({*MORE, *GAPS, *(-g for g in GAPS)} - {-1.0, 1.0})
     kept = [s for s in where if value_of(run.config, s) > 0]
     plan = [(value_of(run.config, s), run.config.data.endpoint, "pair") for s in kept]
     regimes = stages.simulated(run, "data_path", plan)
     names = {s: f"at{s:+g}" for s in kept}
-    return names, regimes, stages.experts(run, "path_experts", regimes, first, dict.fromkeys(names.values(), PAIR))
+    return (
+        names,
+        regimes,
+        stages.experts(run, "path_experts", regimes, anchor_stage, dict.fromkeys(names.values(), PAIR)),
+    )
 
 
 def minus(a: Params, b: Params) -> Params:

@@ -24,7 +24,7 @@ from experiments.runner.progress import console
 from experiments.study.statistics import interval
 
 
-def combine(config: ConfigDict, results: list[dict[str, Any]]) -> dict[str, Any]:
+def summarise_seeds(config: ConfigDict, results: list[dict[str, Any]]) -> dict[str, Any]:
     """The numbers of all seeds: per regime and method, and the headline."""
     summaries = [r["summary"] for r in results]
     regimes = [
@@ -52,7 +52,7 @@ def main(config: ConfigDict, run: Run) -> None:
         with_seed = config.copy_and_resolve_references()
         with_seed.seed = seed
         results.append(collect(with_seed, run_all(Run(with_seed, run.root))))
-    combined = combine(config, results)
+    combined = summarise_seeds(config, results)
     output = Path(OUTPUT.value) if OUTPUT.value else run.root.parent / "seeds.json"
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(output, combined)
