@@ -29,12 +29,12 @@ from ccm_jax.models import is_real_pair
 from ccm_jax.rollout import make_rollout
 from ccm_jax.train import make_loss
 from experiments import command, options
-from experiments.options import OUTPUT, SEEDS
+from experiments.options import SEEDS, output_path
 from experiments.pipeline import data, networks, stages
 from experiments.pipeline.family import Family, errors_of, mean_error
 from experiments.pipeline.methods import ANCHORS
 from experiments.pipeline.stages import HIGH, LOW, Run, Stages, run_all
-from experiments.pipeline.store import Stage, provenance, run_stage, write_json
+from experiments.pipeline.store import Stage, run_stage, write_result
 from experiments.runner.progress import bar, console, finished
 from experiments.runner.runtime import is_writer
 from experiments.study.published import error
@@ -230,12 +230,11 @@ def main(config: ConfigDict, run: Run) -> None:
         with_seed.config.seed = seed
         done = run_all(with_seed)
         found.append(summarise(done, controls(with_seed, done)[1]))
-    over = {name: interval([f["over_anchor"][name] for f in found], "log") for name in found[0]["over_anchor"]}
+    ratios = {name: interval([f["over_anchor"][name] for f in found], "log") for name in found[0]["over_anchor"]}
     gains = {name: interval([f[name] for f in found]) for name in found[0] if name != "over_anchor"}
-    output = Path(OUTPUT.value) if OUTPUT.value else run.root.parent / "controls.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(output, {"config": config.to_dict(), "summary": gains, "over_anchor": over, **provenance()})
-    for name, value in (over | gains).items():
+    output = output_path(run.root, "controls.json")
+    write_result(output, {"config": config.to_dict(), "summary": gains, "over_anchor": ratios})
+    for name, value in (ratios | gains).items():
         console.print(f"  {name:<28} {value['mean']:.3f}", markup=False)
     console.print(f"{output} is written.", markup=False)
 

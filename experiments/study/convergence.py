@@ -8,8 +8,6 @@ regimes inside the support by less than 10 %. Shares the folder of the run.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import jax.numpy as jnp
 from absl import flags
 from ml_collections import ConfigDict
@@ -18,11 +16,11 @@ from ccm_jax.evaluate import future_error
 from ccm_jax.metrics import gain
 from ccm_jax.rollout import make_rollout
 from experiments import command, options
-from experiments.options import OUTPUT
+from experiments.options import output_path
 from experiments.pipeline import data, networks, stages
 from experiments.pipeline.family import mean_error
 from experiments.pipeline.stages import Run
-from experiments.pipeline.store import provenance, write_json
+from experiments.pipeline.store import write_result
 from experiments.runner.progress import console
 
 
@@ -50,9 +48,7 @@ def main(config: ConfigDict, run: Run) -> None:
     (once, seconds), (twice, more) = anchor_errors(run), anchor_errors(Run(doubled, run.root))
     share = gain(list(twice.values()), list(once.values()))
     result = {"steps": config.train.steps, "seed": config.seed, "error": once, "error_doubled": twice, "gain": share}
-    output = Path(OUTPUT.value) if OUTPUT.value else run.root.parent / "convergence.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(output, result | {"seconds": seconds + more, **provenance()})
+    write_result(output_path(run.root, "convergence.json"), result | {"seconds": seconds + more})
     console.print(f"Twice the steps lower the anchor's error inside the support by {share:.1%}.")
 
 
