@@ -104,11 +104,10 @@ def main() -> None:
         rows.append(row)
         print(batch, round(row["ratio"]["median"], 2), round(row["39_over_13"]["median"], 2), flush=True)
     summary = {name: rows[0][name]["median"] for name in ("ratio", "ratio_one_device", "39_over_13")}
-    from experiments.pipeline.store import provenance, write_json
+    from experiments.pipeline.store import write_result
 
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
     about = machine("jax", "jaxlib", "torch", "neuraloperator")
-    write_json(chosen.output, {"summary": summary, "rows": rows, "machine": about, **provenance()})
+    write_result(chosen.output, {"summary": summary, "rows": rows, "machine": about})
     print(json.dumps(summary, indent=1))
 
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from experiments.pipeline.store import provenance, write_json
+from benchmarks._measure import machine
+from experiments.pipeline.store import write_result
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,11 +54,9 @@ def main() -> None:
             "compile_seconds": compiled[0],
             "again_seconds": again,
             "stage_seconds": stages,
-            "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-            **provenance(),
+            "machine": machine(),
         }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(options.output, result)
+    write_result(options.output, result)
     print(json.dumps(result, indent=1))
 
 

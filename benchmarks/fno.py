@@ -243,9 +243,8 @@ def main() -> None:
     if chosen.one:
         print(json.dumps(one(chosen.one, sizes[0])))
         return
-    from experiments.pipeline.store import provenance, write_json
+    from experiments.pipeline.store import write_result
 
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
     about = machine("jax", "jaxlib", "flax", "torch", "neuraloperator")
     rows: list[dict[str, Any]] = []
     for size in sizes:
@@ -262,7 +261,7 @@ def main() -> None:
             row[f"{w}_ratio"]["median"] for row in rows for w in ("training_step", "forward")
         )
         # Written row by row: a run that is stopped has measured something.
-        write_json(chosen.output, {"summary": summary, "rows": rows, "machine": about, **provenance()})
+        write_result(chosen.output, {"summary": summary, "rows": rows, "machine": about})
         draw(rows, chosen.output.with_suffix(".png"))
     print(json.dumps(summary, indent=1))
 

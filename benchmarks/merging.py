@@ -128,11 +128,10 @@ def main() -> None:
         "in_place_of_copy": memory["of_copy"]["in place"]["median"],
         "files_ratio": files["ratio"]["median"],
     }
-    from experiments.pipeline.store import provenance, write_json
+    from experiments.pipeline.store import write_result
 
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
     about = machine("jax", "jaxlib", "torch", "mergekit")
-    write_json(chosen.output, {"summary": summary, "memory": memory, "files": files, "machine": about, **provenance()})
+    write_result(chosen.output, {"summary": summary, "memory": memory, "files": files, "machine": about})
     print(json.dumps(summary, indent=1))
 
 

@@ -102,7 +102,7 @@ def main() -> None:
         runs = {"calibration": calibration(**(BASE | {"candidates": 16}), spread_out=True), "training": training()}
         print(json.dumps({name: spread(ts) for name, ts in interleaved(runs, repeats=chosen.repeats).items()}))
         return
-    from experiments.pipeline.store import provenance, write_json
+    from experiments.pipeline.store import write_result
 
     counts = (1, 2) if chosen.quick else (1, 2, 4, 8)
     devices = {str(count): on_devices(count, chosen.repeats) for count in counts}
@@ -110,11 +110,8 @@ def main() -> None:
         print(count, "devices", {name: round(1e3 * value["median"], 1) for name, value in row.items()}, flush=True)
     sizes = exponents(chosen.repeats, chosen.quick)
     summary = {f"exponent_{name}": row["exponent"] for name, row in sizes.items()}
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
     about = machine("jax", "jaxlib")
-    write_json(
-        chosen.output, {"summary": summary, "sizes": sizes, "devices": devices, "machine": about, **provenance()}
-    )
+    write_result(chosen.output, {"summary": summary, "sizes": sizes, "devices": devices, "machine": about})
     print(json.dumps(summary, indent=1))
 
 

@@ -17,7 +17,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,9 +27,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import solver_page, solver_peers
+from benchmarks._measure import machine
 from experiments.configs import rd_ood
 from experiments.pipeline import data
-from experiments.pipeline.store import provenance, write_json
+from experiments.pipeline.store import write_result
 from experiments.runner.runtime import share_processor
 from solvers import burgers, initial, kuramoto_sivashinsky, navier_stokes, reaction_diffusion, shallow_water
 from solvers.spectral import resample_cosine, resample_fourier
@@ -248,10 +248,8 @@ def main() -> None:
         ]
         results = {problem.name: measure(problem) for problem in problems}
     summary, as_run = summarise(results), seconds_as_run()
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
     found = {"summary": summary, "rd_ood_64_trajectories": as_run, "results": results}
-    write_json(options.output, {**found, "machine": machine, **provenance()})
+    write_result(options.output, found | {"machine": machine()})
     solver_page.picture(results).savefig(options.output.with_suffix(".png"), dpi=130)
     options.output.with_suffix(".md").write_text(solver_page.page(results, as_run))
     print(json.dumps(summary, indent=1))

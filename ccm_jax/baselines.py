@@ -9,10 +9,11 @@ coefficient and keeping its imaginary half would turn its phase, which no method
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ccm_jax._checks import check_same_tree, is_merged
 
@@ -32,7 +33,7 @@ def complex_view(tree: Params, is_pair: IsPair) -> Params:
     """
 
     def view(path: Any, leaf: Any) -> Any:
-        return jax.lax.complex(leaf[0], leaf[1]) if is_pair(path, leaf) else leaf
+        return jax.lax.complex(_wide(leaf[0]), _wide(leaf[1])) if is_pair(path, leaf) else leaf
 
     return jax.tree_util.tree_map_with_path(view, tree)
 
@@ -42,7 +43,7 @@ def pair_view(tree: Params, like: Params) -> Params:
 
     def view(leaf: Any, target: Any) -> Any:
         if jnp.iscomplexobj(leaf) and not jnp.iscomplexobj(target):
-            return jnp.stack([leaf.real, leaf.imag])
+            return jnp.stack([leaf.real, leaf.imag]).astype(target.dtype)
         return leaf
 
     return jax.tree.map(view, tree, like)
@@ -62,9 +63,13 @@ def average(*trees: Params, weights: Sequence[float] | None = None) -> Params:
     return _map(lambda *leaves: sum(a * b for a, b in zip(w, leaves, strict=True)) / sum(w), *trees)
 
 
-def nearest_expert(experts: Sequence[Params], coordinates: Sequence[float], target: float) -> Params:
-    """The expert whose coordinate is nearest to ``target``; of two at the same distance the first."""
-    return min(zip(coordinates, experts, strict=True), key=lambda pair: abs(pair[0] - target))[1]
+def nearest_expert(experts: Sequence[Params], coordinates: Sequence[Any], target: Any) -> Params:
+    """The expert whose coordinate, a number or ``[dim]``, is nearest to ``target``; of two equally near the first."""
+
+    def distance(pair: tuple[Any, Params]) -> float:
+        return float(np.linalg.norm(np.ravel(pair[0]) - np.ravel(target)))
+
+    return min(zip(coordinates, experts, strict=True), key=distance)[1]
 
 
 def task_arithmetic(anchor: Params, experts: Sequence[Params], *, scale: float = 1.0) -> Params:
@@ -126,11 +131,12 @@ def dare(anchor: Params, experts: Sequence[Params], key: Array, *, drop: float =
     def merge(i: int, a: Any) -> Any:
         if not is_merged(a):
             return a
-        total = jnp.zeros_like(a)
+        start = _wide(a)
+        total = jnp.zeros_like(start)
         for j, column in enumerate(columns):
             keep = jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, j), i), 1 - drop, a.shape)
-            total = total + jnp.where(keep, column[i] - a, 0) / (1 - drop)
-        return (a + scale * total).astype(a.dtype)
+            total = total + jnp.where(keep, _wide(column[i]) - start, 0) / (1 - drop)
+        return (start + scale * total).astype(a.dtype)
 
     return jax.tree.unflatten(treedef, [merge(i, leaf) for i, leaf in enumerate(leaves)])
 
@@ -192,6 +198,60 @@ def fisher_average(experts: Sequence[Params], fishers: Sequence[Params], *, epsi
     return _map(merge, *experts, *fishers)
 
 
+class Baseline(NamedTuple):
+    """A published method, called like every other.
+
+    Attributes:
+        label: name in tables.
+        merge: ``(anchor, experts, coordinates, coordinate, **arguments) -> weights``, where ``coordinates`` has one
+            number, or ``[dim]``, per expert, ``coordinate`` is that of the regime, and ``arguments`` are those of the
+            method's function in this module.
+        located: whether the weights depend on ``coordinate``.
+        needs: arguments without which it cannot be called, and which are no numbers.
+    """
+
+    label: str
+    merge: Callable[..., Params]
+    located: bool = False
+    needs: tuple[str, ...] = ()
+
+
+def _dare(
+    anchor: Params, experts: Sequence[Params], *_: Any, seed: float = 0, key: Array | None = None, **how: Any
+) -> Params:
+    return dare(anchor, experts, jax.random.key(int(seed)) if key is None else key, **how)
+
+
+def _slerp(
+    _anchor: Params, experts: Sequence[Params], coordinates: Any, coordinate: Any, *, t: float | None = None, **how: Any
+) -> Params:
+    """Interpolates from the first expert to the last, at ``t`` or where the coordinate projects on the line between."""
+    if t is None:
+        first, last = np.ravel(coordinates[0]), np.ravel(coordinates[-1])
+        if not np.any(last - first):
+            raise ValueError("slerp: the first and the last expert have the same coordinate; give t.")
+        t = float((np.ravel(coordinate) - first) @ (last - first) / ((last - first) @ (last - first)))
+    return slerp(experts[0], experts[-1], t, **how)
+
+
+BASELINES: dict[str, Baseline] = {
+    "average": Baseline("endpoint average", lambda anchor, experts, *_, **how: average(*experts, **how)),
+    "nearest_expert": Baseline(
+        "nearest expert", lambda anchor, experts, at, s: nearest_expert(experts, at, s), located=True
+    ),
+    "task_arithmetic": Baseline(
+        "Task Arithmetic", lambda anchor, experts, *_, **how: task_arithmetic(anchor, experts, **how)
+    ),
+    "ties": Baseline("TIES", lambda anchor, experts, *_, **how: ties(anchor, experts, **how)),
+    "dare": Baseline("DARE", _dare),
+    "slerp": Baseline("SLERP", _slerp, located=True),
+    "model_stock": Baseline("Model Stock", lambda anchor, experts, *_, **how: model_stock(anchor, experts, **how)),
+    "fisher_average": Baseline(
+        "Fisher average", lambda anchor, experts, *_, **how: fisher_average(experts, **how), needs=("fishers",)
+    ),
+}
+
+
 def _check(function: str, anchor: Params, experts: Sequence[Params]) -> None:
     if not experts:
         raise ValueError(f"{function}: there are no experts, expected at least one.")
@@ -202,13 +262,17 @@ def _cosine(a: Array, b: Array) -> Array:
     return jnp.vdot(a, b).real / (jnp.linalg.norm(a.ravel()) * jnp.linalg.norm(b.ravel()))
 
 
+def _wide(leaf: Any) -> Any:
+    """The leaf in at least single precision, in which sums are taken."""
+    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+
+
 def _map(f: Callable[..., Any], *trees: Params) -> Params:
     """Applies ``f`` in at least single precision to leaves that merge, and keeps their dtype; others pass through."""
 
     def one(*leaves: Any) -> Any:
         if not is_merged(leaves[0]):
             return leaves[0]
-        wide = [leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) for leaf in leaves]
-        return f(*wide).astype(leaves[0].dtype)
+        return f(*map(_wide, leaves)).astype(leaves[0].dtype)
 
     return jax.tree.map(one, *trees)

@@ -104,15 +104,23 @@ def merge_pytree(
     sigma = jnp.asarray(shared_scale, float).reshape(())
     leaves = [jax.tree.leaves(tree) for tree in (anchor, low, high)]
     # Memory that another leaf shares (frozen layers, tied weights) is not given away.
-    owners = collections.Counter(id(leaf) for tree in leaves for leaf in tree)
+    owners = collections.Counter(part for tree in leaves for leaf in tree for part in _memory(leaf) if in_place)
 
     def merge(a: Any, lo: Any, hi: Any) -> Any:
         if not is_merged(a):
             return a  # outside of jit, which would cut 64 bits
-        return (_merge_leaf_in_place if in_place and owners[id(a)] == 1 else _merge_leaf_apart)(a, lo, hi, alpha, sigma)
+        alone = in_place and all(owners[part] == 1 for part in _memory(a))
+        return (_merge_leaf_in_place if alone else _merge_leaf_apart)(a, lo, hi, alpha, sigma)
 
     merged = [merge(*parts) for parts in zip(*leaves, strict=True)]
     return jax.tree.unflatten(jax.tree.structure(anchor), merged)
+
+
+def _memory(leaf: Any) -> list[int]:
+    """What tells whether two leaves share memory: addresses of buffers, of which several arrays may be views."""
+    if not is_merged(leaf) or not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
+        return [id(leaf)]
+    return [shard.data.unsafe_buffer_pointer() for shard in leaf.addressable_shards]
 
 
 def _merge_leaf(anchor: Array, low: Array, high: Array, alpha: Array, sigma: Array) -> Array:

@@ -6,6 +6,10 @@ frames, then over trajectories. Errors that are not finite stay so: divergence i
 
 from __future__ import annotations
 
+import math
+import warnings
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +80,51 @@ def fourier_error(predicted: Array, true: Array, *, low: int = 4, high: int = 12
     return jnp.stack([b.mean(axis=0) if len(b) else jnp.zeros_like(spectrum[0]) for b in bands]).mean(-1)
 
 
-def reduction(method: Array, anchor: Array) -> Array:
-    """``1 - mean(method) / mean(anchor)`` over regimes: the share of the anchor's error that a method removes."""
-    return 1 - jnp.mean(jnp.asarray(method)) / jnp.mean(jnp.asarray(anchor))
+def over(error: Any, reference: Any) -> float:
+    """``mean(error) / mean(reference)``, to rank by: what diverges comes last, and whatever does not beats it.
+
+    Args:
+        error: errors of a method, of any shape; None and what is not finite stand for a divergence.
+        reference: errors of the reference, likewise.
+
+    Returns:
+        The ratio; infinity where ``error`` diverged, 0 where only ``reference`` did.
+
+    Example:
+        >>> over([0.1, 0.3], [0.4, 0.4]), over(None, 0.4), over(0.1, float("inf"))
+        (0.5, inf, 0.0)
+    """
+    ours, theirs = _mean(error), _mean(reference)
+    return math.inf if math.isinf(ours) else 0.0 if math.isinf(theirs) else ours / theirs
+
+
+def gain(error: Any, reference: Any) -> float:
+    """``1 - mean(error) / mean(reference)``, to report: the share of the reference's error that a method removes.
+
+    Args:
+        error: errors of a method, of any shape; None and what is not finite stand for a divergence.
+        reference: errors of the reference, likewise.
+
+    Returns:
+        The gain; NaN where ``reference`` diverged, of which there is no share; -infinity where only ``error`` did.
+
+    Example:
+        >>> gain([0.1, 0.3], [0.4, 0.4]), gain(float("nan"), 0.4), gain(0.1, None)
+        (0.5, -inf, nan)
+    """
+    return 1 - over(error, reference) if math.isfinite(_mean(reference)) else math.nan
+
+
+def _mean(errors: Any) -> float:
+    """The mean of errors; infinite as soon as one is None or not finite, so that divergence never wins."""
+    mean = float(np.mean(np.asarray(errors, float)))  # where None is NaN
+    return mean if math.isfinite(mean) else math.inf
+
+
+def __getattr__(name: str) -> Any:
+    if name == "reduction":
+        warnings.warn(
+            "metrics.reduction is now metrics.gain; the old name goes with the next version.", FutureWarning, 2
+        )
+        return gain
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

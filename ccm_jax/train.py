@@ -209,21 +209,24 @@ def train_chunk(
     """
     _check_state("train_chunk", state, optimizer)
     # What an optimizer starts from is in the state: only how it goes on is part of the program.
-    return _chunk(state, trajectories, order, seed, loss_fn, optimizer.update, frames, corrupt, mesh)
+    return _chunk(state, trajectories, order, seed, _Program(loss_fn, optimizer.update, frames, corrupt, mesh))
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7, 8), donate_argnums=0)
+class _Program(NamedTuple):
+    """What a chunk is compiled for."""
+
+    loss_fn: Loss
+    update: Any
+    frames: int
+    corrupt: Corruption | None
+    mesh: Mesh | None
+
+
+@functools.partial(jax.jit, static_argnames="program", donate_argnums=0)
 def _chunk(
-    state: TrainState,
-    trajectories: Array,
-    order: Array,
-    seed: int,
-    loss_fn: Loss,
-    update: Any,
-    frames: int,
-    corrupt: Corruption | None,
-    mesh: Mesh | None,
+    state: TrainState, trajectories: Array, order: Array, seed: int, program: _Program
 ) -> tuple[TrainState, Array]:
+    loss_fn, update, frames, corrupt, mesh = program
     axes = batch_axes(mesh, order.shape[1])
 
     def run(state: TrainState, trajectories: Array, order: Array, seed: Any) -> tuple[TrainState, Array]:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from absl import flags
 
 SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds to run.")
 OUTPUT = flags.DEFINE_string("output", None, "File to write; default: beside the run, under the command's name.")
+
+
+def output_path(root: Path, name: str) -> Path:
+    """Where a command writes: to ``--output``, or else to ``name`` beside the folder ``root`` of stages."""
+    return Path(OUTPUT.value) if OUTPUT.value else root.parent / name

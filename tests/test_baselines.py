@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from ccm_jax import baselines, merge_pytree
+from ccm_jax.baselines import BASELINES
 from ccm_jax.models import is_real_pair, make_model
 from tests.trees import families
 
@@ -141,3 +142,45 @@ def test_bad_input_is_refused() -> None:
         baselines.task_arithmetic(ANCHOR, [{"a": jnp.zeros(2)}])
     with pytest.raises(ValueError, match="average: weights are"):
         baselines.average(ONE, TWO, weights=[1.0])
+
+
+def test_every_method_is_called_alike_and_does_what_its_function_does() -> None:
+    experts, where, fishers = [ONE, TWO], [-1.0, 1.0], [tree(1, 3, 0, 1), tree(1, 1, 0, 0)]
+    key = jax.random.key(3)
+    expected = {
+        "average": baselines.average(ONE, TWO),
+        "nearest_expert": TWO,
+        "task_arithmetic": baselines.task_arithmetic(ANCHOR, experts),
+        "ties": baselines.ties(ANCHOR, experts),
+        "dare": baselines.dare(ANCHOR, experts, key),
+        "slerp": baselines.slerp(ONE, TWO, 0.75),
+        "model_stock": baselines.model_stock(ANCHOR, experts),
+        "fisher_average": baselines.fisher_average(experts, fishers),
+    }
+    assert list(expected) == list(BASELINES)
+    for name, baseline in BASELINES.items():
+        given = {"fishers": fishers} if baseline.needs else {"seed": 3.0} if name == "dare" else {}
+        merged = [baseline.merge(ANCHOR, experts, where, at, **given) for at in (0.5, -0.5)]
+        chex.assert_trees_all_equal(merged[0], expected[name])
+        same = all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, merged), strict=True))
+        assert same != baseline.located, name
+
+
+def test_coordinates_of_several_axes_are_told_by_all_of_them() -> None:
+    experts, where = [ONE, TWO], [(0.0, -1.0), (0.0, 1.0)]
+    assert BASELINES["nearest_expert"].merge(ANCHOR, experts, where, (0.0, 0.9)) is TWO
+    halfway = BASELINES["slerp"].merge(ANCHOR, experts, where, (5.0, 0.0))
+    chex.assert_trees_all_close(halfway, baselines.slerp(ONE, TWO, 0.5))
+    with pytest.raises(ValueError, match="slerp: the first and the last expert have the same coordinate; give t"):
+        BASELINES["slerp"].merge(ANCHOR, experts, [1.0, 1.0], 0.0)
+
+
+def test_half_precision_is_added_up_in_single() -> None:
+    low = jnp.full(8, 1.0, jnp.bfloat16)
+    experts = [low + jnp.bfloat16(d) for d in (0.0078125, 0.0078125, 0.0078125)]
+    out = baselines.dare(low, experts, jax.random.key(0), drop=0.0, scale=0.5)
+    wide = 1 + 0.5 * sum(np.asarray(e, np.float32) - 1 for e in experts)
+    np.testing.assert_array_equal(out, jnp.asarray(wide, jnp.bfloat16))
+    pairs = {"w": jnp.ones((2, 3), jnp.bfloat16)}
+    seen = baselines.complex_view(pairs, lambda path, leaf: True)
+    chex.assert_trees_all_equal(baselines.pair_view(seen, pairs), pairs)

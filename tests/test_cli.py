@@ -14,15 +14,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ccm_jax import make_rollout, merge_pytree
+from ccm_jax.baselines import BASELINES, complex_view, pair_view
 from ccm_jax.cli import VERBS, main
 from ccm_jax.cli.inspect import residuals
+from ccm_jax.cli.others import OTHERS, real_pairs
 from ccm_jax.interop import fno_to_neuraloperator
 from ccm_jax.io import checkpoint
+from ccm_jax.io.description import model_name
 from ccm_jax.io.names import flatten, unflatten
 from ccm_jax.io.recordings import open_recording
 from ccm_jax.io.safetensors import open_safetensors, save_safetensors
-from ccm_jax.io.weights import open_weights
-from ccm_jax.models import make_model
+from ccm_jax.io.weights import Weights, open_weights
+from ccm_jax.models import is_real_pair, make_model
 
 SETTINGS: dict[str, Any] = {
     "modes": (3, 3),
@@ -117,8 +120,8 @@ def test_a_calibrated_file_says_how_its_coordinate_was_found(family: Path, tmp_p
     assert (tmp_path / "merged.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("method", ["average", "task_arithmetic", "ties", "dare", "slerp", "model_stock"])
-def test_other_methods_keep_double_precision_and_tell_no_coordinate(method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", list(OTHERS))
+def test_other_methods_keep_double_precision_and_tell_the_coordinate_that_they_use(method: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("anchor", "low", "high"):
         save_safetensors(tmp_path / f"{name}.safetensors", {"w": rng.standard_normal((4, 3)), "n": np.arange(2)})
@@ -127,7 +130,38 @@ def test_other_methods_keep_double_precision_and_tell_no_coordinate(method: str,
     assert done.exit_code == 0, done.output
     assert {name: leaf.dtype for name, leaf in arrays(out).items()} == {"w": np.float64, "n": np.int64}
     assert jnp.zeros(()).dtype == jnp.float32
-    assert json.loads(open_safetensors(out).metadata["provenance"])["coordinate"] is None
+    told = [1.0] if method in ("nearest_expert", "slerp") else None
+    assert json.loads(open_safetensors(out).metadata["provenance"])["coordinate"] == told
+
+
+@pytest.mark.parametrize("method", ["ties", "dare", "slerp", "model_stock"])
+def test_fourier_weights_of_our_models_are_merged_as_complex_numbers(method: str, tmp_path: Path) -> None:
+    anchor = weights(0)
+    trees = [anchor, weights(1, anchor), weights(2, anchor)]
+    config = {"config": json.dumps({"model": {"name": "fno", "history": 1, "args": {}}})}
+    (tmp_path / "mute").mkdir()
+    for name, tree in zip(("anchor", "low", "high"), trees, strict=True):
+        save_safetensors(tmp_path / f"{name}.safetensors", tree, config)
+        save_safetensors(tmp_path / "mute" / f"{name}.safetensors", tree)
+    (tmp_path / "model.yaml").write_text("model: fno\n")
+    a, *e = (complex_view(tree, is_real_pair) for tree in trees)
+    expected = flatten(pair_view(BASELINES[method].merge(a, e, [-1.0, 1.0], 0.5), anchor))
+    for files, more in ((tmp_path, ()), (tmp_path / "mute", ("--model", tmp_path / "model.yaml"))):
+        out = files / "out.safetensors"
+        done = ccm("merge", *of(files), "-c", 0.5, "--method", method, *more, "-o", out)
+        assert done.exit_code == 0, done.output
+        for name, leaf in arrays(out).items():
+            np.testing.assert_allclose(leaf, expected[name], atol=1e-5, err_msg=name)
+
+
+def test_pytorch_s_dpot_keeps_complex_weights_in_pairs_and_other_texts_are_no_model() -> None:
+    pair, plain = np.zeros((2, 4, 3, 3)), np.zeros((2, 3))
+    assert real_pairs("dpot-torch")("blocks.0.filter.w1", pair)
+    assert not real_pairs("dpot-torch")("blocks.0.mlp.0.weight", plain)
+    assert not real_pairs("neuraloperator")("spectral_0.weight", pair)
+    assert real_pairs("fno")("spectral_0.weight", pair)
+    said = Weights(Path("x"), "safetensors", {}, {"config": "resnet50"})
+    assert model_name(said, None) is None
 
 
 def test_counters_that_differ_are_named_and_a_filter_keeps_the_anchor_s(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from experiments.configs import rd_ood
 from experiments.pipeline import networks, store, training
 from experiments.pipeline.calibration import PULLS, SKIPS, choose_evidence
 from experiments.pipeline.checks import check_config
-from experiments.pipeline.evaluation import METHODS
 from experiments.pipeline.family import plane_of, sweep_errors
+from experiments.pipeline.methods import METHODS
 from experiments.pipeline.readouts import Evidence, candidates_of, chosen, errors_of_prefix
 from experiments.pipeline.stages import Run, anchor, endpoint_data, endpoints, load_trajectories, run_all, support_data
 from experiments.runner.workdir import alone, open_workdir
@@ -323,14 +323,15 @@ def test_an_expert_on_a_part_of_the_data_is_one_on_that_part_alone(tmp_path: Pat
     x = np.random.default_rng(0).random((2, 3, 4, 4, 4, 1)).astype(np.float32)
     settings = rd_ood.get_config("smoke").finetune
     settings.batch_size = 4
-    how = {"history": 1, "steps": 6, "seed": 5, "metadata": {}}
+    batches = training.Batches(x, history=1, steps=6, seed=5)
+    how = {"work": tmp_path, "metadata": {}}
     start = {"gain": jnp.ones(1), "shift": jnp.zeros(1)}
 
     def model(params: dict[str, jax.Array], window: jax.Array) -> jax.Array:
         return window[:, -1] * params["gain"][None, None, None] + params["shift"][None, None, None]
 
-    training.fit("part", model, start, x, settings, work=tmp_path, part=1, **how)
-    training.fit("alone", model, start, x[1], settings, work=tmp_path, **how)
+    training.fit("part", model, start, batches._replace(part=1), settings, **how)
+    training.fit("alone", model, start, batches._replace(trajectories=x[1]), settings, **how)
     part, alone = (checkpoint.load(tmp_path / name) for name in ("part", "alone"))
     np.testing.assert_allclose(part["gain"], alone["gain"], rtol=1e-6)
     assert part["gain"] != start["gain"]

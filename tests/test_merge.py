@@ -134,3 +134,14 @@ def test_in_place_gives_the_same_and_spares_what_is_shared() -> None:
     np.testing.assert_allclose(merged["a"], expected["a"], rtol=1e-6)
     np.testing.assert_allclose(merged["b"], kept, rtol=1e-6)
     assert anchor["a"].is_deleted() and not anchor["b"].is_deleted()
+
+
+def test_in_place_spares_memory_that_two_arrays_share() -> None:
+    anchor = {"a": jnp.arange(4096.0)}
+    anchor["b"] = jax.device_put(anchor["a"], jax.devices()[0])  # another array, on the same buffer
+    assert anchor["a"] is not anchor["b"]
+    assert anchor["a"].unsafe_buffer_pointer() == anchor["b"].unsafe_buffer_pointer()
+    low, high = ({name: leaf + d for name, leaf in anchor.items()} for d in (-1.0, 1.0))
+    merged = merge_pytree(anchor, low, high, 0.5, in_place=True)
+    np.testing.assert_allclose(merged["b"], np.arange(4096.0) + 0.5)
+    assert not anchor["a"].is_deleted()

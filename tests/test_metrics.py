@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,8 +65,19 @@ def test_fourier_error_against_a_loop_over_the_definition() -> None:
     np.testing.assert_allclose(got, np.stack(bands).mean(-1), rtol=1e-4)
 
 
-def test_reduction_is_of_means_over_regimes() -> None:
-    assert float(metrics.reduction(jnp.array([0.1, 0.2]), jnp.array([0.5, 0.1]))) == pytest.approx(0.5)
+def test_a_gain_is_of_means_over_regimes() -> None:
+    assert metrics.gain(jnp.array([0.1, 0.2]), jnp.array([0.5, 0.1])) == pytest.approx(0.5)
+    with pytest.warns(FutureWarning, match=r"metrics\.reduction is now metrics\.gain"):
+        assert metrics.reduction is metrics.gain
+
+
+@pytest.mark.parametrize("diverged", [None, float("inf"), float("nan"), [0.1, float("inf")], [0.1, None]])
+def test_what_diverges_gains_nothing_and_a_reference_that_diverges_gives_no_gain(diverged: Any) -> None:
+    finite = [0.1, 0.3]
+    assert metrics.gain(diverged, finite) == -np.inf
+    assert np.isnan(metrics.gain(finite, diverged)) and np.isnan(metrics.gain(diverged, diverged))
+    assert metrics.over(diverged, finite) == metrics.over(diverged, diverged) == np.inf
+    assert metrics.over(finite, diverged) == 0.0 and metrics.over(finite, 0.4) == pytest.approx(0.5)
 
 
 def test_rollout_ends_where_repeat_does() -> None:

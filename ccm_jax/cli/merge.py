@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-import jax
 import numpy as np
 
-from ccm_jax import Polynomial, baselines
+from ccm_jax import Polynomial
 from ccm_jax._checks import as_numbers
 from ccm_jax.cli.console import console
+from ccm_jax.cli.others import OTHERS, merge_by_other, tells_coordinate
 from ccm_jax.cli.recipe import Recipe, read_recipe, weights_by_name
 from ccm_jax.io.atomic import write_text
+from ccm_jax.io.description import HELP
 from ccm_jax.io.names import restore, unflatten
 from ccm_jax.io.safetensors import check_same_names, save_safetensors, write_merged
 from ccm_jax.io.weights import Weights, open_weights
@@ -27,23 +28,6 @@ from ccm_jax.version import __version__
 
 Arrays = dict[str, Any]
 
-# Methods of others: (anchor, experts, recipe) -> weights, all in memory.
-OTHERS: dict[str, Callable[..., Arrays]] = {
-    "average": lambda anchor, experts, recipe: baselines.average(*experts),
-    "nearest_expert": lambda anchor, experts, recipe: baselines.nearest_expert(
-        experts, [c[0] for c in recipe.coordinates], recipe.coordinate[0]
-    ),
-    "task_arithmetic": lambda anchor, experts, recipe, **how: baselines.task_arithmetic(anchor, experts, **how),
-    "ties": lambda anchor, experts, recipe, **how: baselines.ties(anchor, experts, **how),
-    "dare": lambda anchor, experts, recipe, seed=0, **how: baselines.dare(
-        anchor, experts, jax.random.key(int(seed)), **how
-    ),
-    "slerp": lambda anchor, experts, recipe, **how: baselines.slerp(experts[0], experts[-1], **({"t": 0.5} | how)),
-    "model_stock": lambda anchor, experts, recipe: baselines.model_stock(anchor, experts),
-}
-
-
-LOCATED = ("chart", "nearest_expert")  # the methods that depend on a coordinate
 FILES = (".pt", ".pth", ".bin", ".npz", ".npy", ".json", ".h5", ".hdf5", ".mat", ".yaml", ".yml")
 
 
@@ -59,13 +43,13 @@ def digest(path: Path) -> str:
     return total.hexdigest()
 
 
-def provenance(recipe: Recipe) -> dict[str, Any]:
+def origin_of(recipe: Recipe) -> dict[str, Any]:
     """Where merged weights come from, JSON-able."""
     return {
         "made_by": f"ccm_jax {__version__}",
         "method": recipe.method,
         "arguments": dict(recipe.arguments),
-        "coordinate": list(recipe.coordinate) if recipe.method in LOCATED else None,
+        "coordinate": list(recipe.coordinate) if tells_coordinate(recipe) else None,
         "anchor": {"path": str(recipe.anchor), "sha256": digest(recipe.anchor)},
         "experts": [
             {"path": str(path), "coordinate": list(c), "sha256": digest(path)}
@@ -142,19 +126,23 @@ def check_output(output: Path) -> Path:
     return beside
 
 
-def merge(recipe: Recipe, output: Path, *, found: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def merge(
+    recipe: Recipe, output: Path, *, found: Mapping[str, Any] | None = None, model: str | None = None
+) -> dict[str, Any]:
     """Merges files to a file (safetensors) or a folder (Orbax), which must not exist; returns the provenance.
 
     Args:
         recipe: what is merged, and how.
         output: where to.
         found: how the coordinate was found, for the provenance.
+        model: what the weights are of, where they do not say so: other methods than charts treat real and complex
+            weights differently.
     """
     check_method(recipe)
     beside = check_output(output)
     anchor, *experts = open_family(recipe)
     facts, trees = (
-        provenance(recipe) | ({"found": dict(found)} if found else {}),
+        origin_of(recipe) | ({"found": dict(found)} if found else {}),
         [anchor.arrays, *(e.arrays for e in experts)],
     )
     kept = {k: v for k, v in anchor.metadata.items() if k in ("config", "seed", "normalization")}
@@ -166,27 +154,13 @@ def merge(recipe: Recipe, output: Path, *, found: Mapping[str, Any] | None = Non
         else:
             _save_orbax(output, _in_memory(trees, weights), anchor, kept | {"provenance": facts})
     else:
-        merged = _other(recipe, trees)
+        merged = merge_by_other(recipe, [anchor, *experts], model=model)
         if output.suffix == ".safetensors":
             save_safetensors(output, merged, said)
         else:
             _save_orbax(output, merged, anchor, kept | {"provenance": facts})
     write_text(beside, card(output, facts, anchor))
     return facts
-
-
-def _other(recipe: Recipe, trees: list[Arrays]) -> Arrays:
-    anchor, *experts = (jax.tree.map(np.asarray, tree) for tree in trees)
-    wide = any(leaf.dtype.itemsize // (2 if leaf.dtype.kind == "c" else 1) == 8 for leaf in anchor.values())
-    before = jax.numpy.zeros(()).dtype == np.float64
-    jax.config.update("jax_enable_x64", bool(before or wide))  # jax would cut numbers of 64 bits
-    try:
-        merged = OTHERS[recipe.method](anchor, experts, recipe, **dict(recipe.arguments))
-        return {name: np.asarray(merged[name]).astype(leaf.dtype) for name, leaf in anchor.items()}  # jax sorts names
-    except TypeError as error:
-        raise ValueError(f"method {recipe.method}: {error}.") from error
-    finally:
-        jax.config.update("jax_enable_x64", bool(before))
 
 
 def _in_memory(trees: list[Arrays], weights: Callable[[str], np.ndarray]) -> Arrays:
@@ -238,6 +212,7 @@ def family_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--coordinate", "-c", type=float, multiple=True, help="Where to merge; once for each axis of the chart.")
 @click.option("--method", default=None, help=f"chart (the default), {', '.join(OTHERS)}.")
 @click.option("--set", "arguments", multiple=True, metavar="NAME=NUMBER", help="An argument of the method.")
+@click.option("--model", help=HELP)
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="NAME.safetensors, or a folder.")
 def command(
     anchor: Path | None,
@@ -247,6 +222,7 @@ def command(
     coordinate: tuple[float, ...],
     method: str | None,
     arguments: tuple[str, ...],
+    model: str | None,
     output: Path,
 ) -> None:
     """Write the weights of a coordinate; a card, OUTPUT.md, says where they come from.
@@ -271,7 +247,7 @@ def command(
     if arguments:
         chosen = chosen._replace(arguments=parse_arguments(arguments))
     begin = time.perf_counter()
-    merge(chosen, output)
+    merge(chosen, output, model=model)
     console.print(
         f"{output} in {time.perf_counter() - begin:.1f} s; {output}.md says where it comes from.", markup=False
     )

@@ -50,12 +50,25 @@ def describe(weights: Weights, description: str | None) -> dict[str, Any]:
     return content
 
 
-def _of_run(weights: Weights) -> dict[str, Any]:
-    def parsed(key: str) -> Any:
-        value = weights.metadata.get(key)
-        return json.loads(value) if isinstance(value, str) else value
+def model_name(weights: Weights, description: str | None) -> str | None:
+    """The model that a description names, or else the checkpoint itself; None if neither does."""
+    if description is not None:
+        return str(describe(weights, description)["model"])
+    try:
+        config = _metadata(weights, "config")
+    except ValueError:  # a text of its own
+        return None
+    model = config.get("model") if isinstance(config, dict) else None
+    return model.get("name") if isinstance(model, dict) else None
 
-    config, scale = parsed("config"), parsed("normalization")
+
+def _metadata(weights: Weights, key: str) -> Any:
+    value = weights.metadata.get(key)
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _of_run(weights: Weights) -> dict[str, Any]:
+    config, scale = _metadata(weights, "config"), _metadata(weights, "normalization")
     if not config or not scale:
         raise ValueError(f"{weights.path} does not say which model it is of; give --model. {HELP}")
     channels = len(scale["mean"])

@@ -33,6 +33,11 @@ def coordinate_of(config: ConfigDict, value: float) -> float:
     return round(float(normalised_coordinate(value, axis.low, axis.high, scale=axis.scale)), 5)
 
 
+def outside(coordinate: float) -> bool:
+    """Whether a normalised coordinate lies outside the support, ``|s| > 1``; an endpoint that was rounded does not."""
+    return abs(coordinate) > 1 + 1e-9
+
+
 def specification(config: ConfigDict) -> dict[str, Any]:
     """All that trajectories depend on but their regime, seed and number, JSON-able: not on where the experts are."""
     parts = {name: config[name].to_dict() for name in ("physics", "solver", "initial")}

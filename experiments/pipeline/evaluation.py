@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from ccm_jax import Chart, Estimate
 from ccm_jax.coordinate_map import CoordinateMap
-from ccm_jax.evaluate import future_error, future_frames, split_future
+from ccm_jax.evaluate import future_frames, split_future
 from ccm_jax.geometry import residual_geometry
 from experiments.pipeline import data
 from experiments.pipeline.family import (
@@ -20,30 +20,17 @@ from experiments.pipeline.family import (
     best_coordinate,
     chart_of,
     errors_each,
-    in_groups,
+    errors_of,
     mean_error,
     plane_of,
     sweep_errors,
 )
+from experiments.pipeline.methods import METHODS
 from experiments.pipeline.readouts import Evidence, both_readouts, bounded
 from experiments.runner.progress import bar
 
 Array = jax.Array
 Params = Any
-
-METHODS = (
-    "anchor",
-    "anchor_more",
-    "low",
-    "high",
-    "average",
-    "wrong_sign",
-    "ccm_coord",
-    "ccm_scale",
-    "ccm_prefix",
-    "ccm_prefix_paper",
-    "best",
-)
 
 
 def clipped(config: ConfigDict, coordinate: float) -> float:
@@ -111,7 +98,7 @@ def evaluate_regime(
     sweep = sweep_errors(config, family, plane, np.stack([bank, np.ones_like(bank)], axis=1), x)
 
     def fixed(params: Params) -> np.ndarray:
-        return in_groups(lambda g: future_error(params, rollout_fn, g, **shape)[None], x)[0]
+        return errors_of(config, family, params, x)
 
     def on_line(coordinate: float) -> np.ndarray:
         hit = np.flatnonzero(np.isclose(bank, coordinate, atol=1e-6))
@@ -146,8 +133,8 @@ def evaluate_regime(
     row = {
         "value": value,
         "coordinate": s,
-        "split": "ood" if abs(s) > 1 + 1e-9 else "id",
-        "errors": {name: mean_error(e) for name, e in errors.items()},
+        "split": "ood" if data.outside(s) else "id",
+        "errors": {name: mean_error(errors[name]) for name in METHODS},
         "chosen": {name: np.asarray(readout.coordinate)[:, 0].tolist() for name, readout in chosen.items()}
         | {"ccm_prefix_gate": np.asarray(prefix.coordinate)[:, 1].tolist(), "ccm_scale": scale, "best": best},
         "error_over_time": {name: np.mean(e, axis=0).tolist() for name, e in errors.items()},

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ccm_jax import Chart, Gated, fit_chart, refine_readout, select
-from ccm_jax.evaluate import as_error, future_error_each, future_error_sweep
+from ccm_jax.evaluate import as_error, future_error, future_error_each, future_error_sweep
 from ccm_jax.parallel import place
 from ccm_jax.rollout import RolloutFn
 
@@ -72,6 +72,12 @@ def mean_error(errors: Any) -> float:
 def best_coordinate(bank: np.ndarray, errors: Any) -> float:
     """Where the error ``[n]`` along the bank is smallest, between candidates: the vertex of the parabola there."""
     return float(refine_readout(select(column(bank), jnp.asarray(errors, jnp.float32))).coordinate[0])
+
+
+def errors_of(config: ConfigDict, family: Family, params: Params, x: Array) -> np.ndarray:
+    """Future errors ``[N, T_future]`` of fixed weights, run by the family's model, on the trajectories of a regime."""
+    how = {"history": family.history, "prefix": config.calibration.frames}
+    return in_groups(lambda g: future_error(params, family.rollout_fn, g, **how)[None], x)[0]
 
 
 def sweep_errors(config: ConfigDict, family: Family, chart: Chart, candidates: Any, x: Array) -> np.ndarray:

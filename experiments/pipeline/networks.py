@@ -37,9 +37,9 @@ def _made(name: str, args: str, channels: int) -> Model:
     return make_model(name, out_channels=channels, **tuples)
 
 
-def normalized_model(config: ConfigDict, first: Stage) -> tuple[Normalization, Apply]:
+def normalized_model(config: ConfigDict, anchor_stage: Stage) -> tuple[Normalization, Apply]:
     """The anchor's normalisation, and the model in physical units."""
-    normalization = load_normalization(first)
+    normalization = load_normalization(anchor_stage)
     return normalization, physical_model(config, normalization)
 
 
@@ -62,14 +62,14 @@ def load_params(stage: Stage, name: str) -> Params:
     return jax.tree.map(jnp.asarray, checkpoint.load(stage.path / name))
 
 
-def load_normalization(first: Stage) -> Normalization:
+def load_normalization(anchor_stage: Stage) -> Normalization:
     """The normalisation stored with the anchor, which all experts share."""
-    stored = checkpoint.load_metadata(first.path / "anchor")["normalization"]
+    stored = checkpoint.load_metadata(anchor_stage.path / "anchor")["normalization"]
     return Normalization(**{key: jnp.asarray(value) for key, value in stored.items()})
 
 
-def load_family(config: ConfigDict, first: Stage, experts: Stage) -> Family:
+def load_family(config: ConfigDict, anchor_stage: Stage, experts: Stage) -> Family:
     """Anchor, experts, and the model that they are weights of."""
-    _, apply = normalized_model(config, first)
-    weights = (load_params(first, "anchor"), load_params(experts, "low"), load_params(experts, "high"))
+    _, apply = normalized_model(config, anchor_stage)
+    weights = (load_params(anchor_stage, "anchor"), load_params(experts, "low"), load_params(experts, "high"))
     return Family(*weights, _rollout_of(apply), config.model.history, mesh())

@@ -20,11 +20,12 @@ from ccm_jax.normalize import Normalization, fit_normalization
 from experiments.pipeline import data, recorded
 from experiments.pipeline.calibration import calibrate, load_map
 from experiments.pipeline.evaluation import evaluate
-from experiments.pipeline.networks import load_family, load_params, model_of, normalized_model, physical_model
+from experiments.pipeline.methods import METHODS
+from experiments.pipeline.networks import load_family, load_normalization, load_params, model_of, physical_model
 from experiments.pipeline.readouts import Evidence, growth_of
 from experiments.pipeline.store import RECORD, Stage, provenance, run_stage, write_json
 from experiments.pipeline.systems import stored_channels
-from experiments.pipeline.training import fit
+from experiments.pipeline.training import Batches, fit
 from experiments.runner.progress import bar, finished
 from experiments.runner.runtime import is_writer
 
@@ -61,12 +62,13 @@ class Stages(NamedTuple):
 def run_all(run: Run) -> Stages:
     """Makes what is not there yet, in order."""
     support, ends, validation, test = (make(run) for make in (support_data, endpoint_data, validation_data, test_data))
-    first = anchor(run, support)
-    more = anchor_more(run, support, first)
-    experts = endpoints(run, ends, first)
-    chosen = calibration(run, validation, first, experts)
-    judged = evaluation(run, test, validation, first, more, experts, chosen)
-    return Stages(support, ends, validation, test, first, more, experts, chosen, judged)
+    anchor_stage = anchor(run, support)
+    more = anchor_more(run, support, anchor_stage)
+    experts = endpoints(run, ends, anchor_stage)
+    calibrated = calibration(run, validation, anchor_stage, experts)
+    trained = (anchor_stage, more, experts)
+    evaluated = evaluation(run, test, validation, trained, calibrated)
+    return Stages(support, ends, validation, test, *trained, calibrated, evaluated)
 
 
 def settings_of(config: ConfigDict, *fields: str) -> dict[str, Any]:
@@ -158,7 +160,8 @@ def anchor(run: Run, support: Stage) -> Stage:
         normalization = fit_normalization(jnp.asarray(x))
         window = jnp.zeros((1, config.model.history, *x.shape[-3:]))
         start = model_of(config).init(jax.random.fold_in(jax.random.key(config.seed), 0), window)
-        return _fit(run, "anchor", physical_model(config, normalization), start, x, ANCHOR, work, normalization)
+        batches = Batches(x, config.model.history, config.train.steps, _seed(config, ANCHOR))
+        return _fit(config, "anchor", start, normalization, batches, config.train, work)
 
     stage = run_stage(
         run.root, "anchor", settings_of(config, "model", "train", "seed"), (support,), build, version=VERSIONS["train"]
@@ -166,77 +169,65 @@ def anchor(run: Run, support: Stage) -> Stage:
     return _trained(stage, config.train.steps, "anchor")
 
 
-def anchor_more(run: Run, support: Stage, first: Stage) -> Stage:
+def anchor_more(run: Run, support: Stage, anchor_stage: Stage) -> Stage:
     """The anchor, trained on for as many steps as both experts together: what the same effort buys without them."""
-    steps = 2 * run.config.finetune.steps
+    config, steps = run.config, 2 * run.config.finetune.steps
 
     def build(work: Path) -> dict[str, float]:
-        normalization, apply = normalized_model(run.config, first)
-        x, start = load_trajectories(support), load_params(first, "anchor")
-        return _fit(run, "anchor_more", apply, start, x, MORE, work, normalization, steps)
+        start, normalization = load_params(anchor_stage, "anchor"), load_normalization(anchor_stage)
+        batches = Batches(load_trajectories(support), config.model.history, steps, _seed(config, MORE))
+        return _fit(config, "anchor_more", start, normalization, batches, config.finetune, work)
 
     settings = settings_of(run.config, "finetune", "seed")
-    stage = run_stage(run.root, "anchor_more", settings, (support, first), build, version=VERSIONS["train"])
+    stage = run_stage(run.root, "anchor_more", settings, (support, anchor_stage), build, version=VERSIONS["train"])
     return _trained(stage, steps, "anchor_more")
 
 
-def endpoints(run: Run, ends: Stage, first: Stage) -> Stage:
+def endpoints(run: Run, ends: Stage, anchor_stage: Stage) -> Stage:
     """The two experts, fine-tuned from the anchor at either end of the axis."""
     low, high = (PAIR, PAIR) if run.config.finetune.paired else (LOW, HIGH)
-    return experts(run, "endpoints", ends, first, {"low": low, "high": high})
+    return experts(run, "endpoints", ends, anchor_stage, {"low": low, "high": high})
 
 
-def experts(run: Run, stage_name: str, regimes: Stage, first: Stage, orders: dict[str, int]) -> Stage:
+def experts(run: Run, stage_name: str, regimes: Stage, anchor_stage: Stage, orders: dict[str, int]) -> Stage:
     """Experts fine-tuned from the anchor, one for each regime of a data stage: names, and orders of their batches."""
-    steps = run.config.finetune.steps
+    config, steps = run.config, run.config.finetune.steps
 
     def build(work: Path) -> dict[str, float]:
-        x, start = load_trajectories(regimes), load_params(first, "anchor")
-        normalization, apply = normalized_model(run.config, first)
-        facts = [
-            _fit(run, name, apply, start, x, order, work, normalization, steps, part=i)
-            for i, (name, order) in enumerate(orders.items())
-        ]
+        x, start = load_trajectories(regimes), load_params(anchor_stage, "anchor")
+        normalization, facts = load_normalization(anchor_stage), []
+        for i, (name, order) in enumerate(orders.items()):
+            batches = Batches(x, config.model.history, steps, _seed(config, order), part=i)
+            facts.append(_fit(config, name, start, normalization, batches, config.finetune, work))
         return {key: sum(f[key] for f in facts) for key in facts[0]}
 
     settings = settings_of(run.config, "finetune", "seed")
-    stage = run_stage(run.root, stage_name, settings, (regimes, first), build, version=VERSIONS["train"])
+    stage = run_stage(run.root, stage_name, settings, (regimes, anchor_stage), build, version=VERSIONS["train"])
     return _trained(stage, steps, *orders)
 
 
+def _seed(config: ConfigDict, order: int) -> int:
+    """The seed of a batch order; fine-tuning has one of its own beside the experiment's."""
+    return 10 * config.seed + order + (0 if order == ANCHOR else 1000 * config.finetune.seed)
+
+
 def _fit(
-    run: Run,
+    config: ConfigDict,
     name: str,
-    apply: Any,
     start: Params,
-    x: np.ndarray,
-    order: int,
-    work: Path,
     normalization: Normalization,
-    steps: int | None = None,
-    part: int | None = None,
+    batches: Batches,
+    settings: ConfigDict,
+    work: Path,
 ) -> dict[str, float]:
-    config = run.config
-    settings = config.train if steps is None else config.finetune
     metadata = {
         "config": config.to_dict(),
         "seed": config.seed,
         "normalization": {key: value.tolist() for key, value in normalization._asdict().items()},
         **provenance(),
     }
-    return fit(
-        name,
-        apply,
-        start,
-        x,
-        settings,
-        history=config.model.history,
-        steps=steps or settings.steps,
-        seed=10 * config.seed + order + (0 if steps is None else 1000 * config.finetune.seed),
-        work=work,
-        metadata=metadata,
-        part=part,
-    )
+    apply = physical_model(config, normalization)
+    return fit(name, apply, start, batches, settings, work=work, metadata=metadata)
 
 
 def _trained(stage: Stage, steps: int, *names: str) -> Stage:
@@ -245,15 +236,15 @@ def _trained(stage: Stage, steps: int, *names: str) -> Stage:
     return stage
 
 
-def calibration(run: Run, validation: Stage, first: Stage, experts: Stage) -> Stage:
+def calibration(run: Run, validation: Stage, anchor_stage: Stage, experts: Stage) -> Stage:
     """What validation regimes decide, the map from metadata and the margin of the prefix: ``calibration.json``."""
 
     def build(work: Path) -> None:
-        family = load_family(run.config, first, experts)
+        family = load_family(run.config, anchor_stage, experts)
         write_json(work / "calibration.json", calibrate(run.config, family, load_trajectories(validation)))
 
     settings = settings_of(run.config, "calibration", "axis", "model")
-    inputs = (validation, first, experts)
+    inputs = (validation, anchor_stage, experts)
     stage = run_stage(run.root, "calibration", settings, inputs, build, version=VERSIONS["calibration"])
     facts = read_json(stage.path / "calibration.json")
     evidence = facts["evidence"]
@@ -263,13 +254,22 @@ def calibration(run: Run, validation: Stage, first: Stage, experts: Stage) -> St
 
 
 def evaluation(
-    run: Run, test: Stage, validation: Stage, first: Stage, more: Stage, experts: Stage, chosen: Stage
+    run: Run, test: Stage, validation: Stage, trained: tuple[Stage, Stage, Stage], calibrated: Stage
 ) -> Stage:
-    """Every method on every test regime, future frames only: ``evaluation.json`` and ``evaluation.npz``."""
+    """Every method on every test regime, future frames only: ``evaluation.json`` and ``evaluation.npz``.
+
+    Args:
+        run: the experiment.
+        test: test data.
+        validation: validation data.
+        trained: the anchor, the anchor trained on, and the experts.
+        calibrated: what :func:`calibration` chose.
+    """
+    anchor_stage, more, experts = trained
 
     def build(work: Path) -> None:
-        family = load_family(run.config, first, experts)
-        choices = read_json(chosen.path / "calibration.json")
+        family = load_family(run.config, anchor_stage, experts)
+        choices = read_json(calibrated.path / "calibration.json")
         fitted, evidence = load_map(choices), Evidence(**choices["evidence"])
         more_params = load_params(more, "anchor_more")
         growth = growth_of(run.config, family, load_trajectories(validation))
@@ -278,8 +278,8 @@ def evaluation(
             np.savez(work / "evaluation.npz", allow_pickle=False, **arrays)
         write_json(work / "evaluation.json", tables)
 
-    settings = settings_of(run.config, "calibration", "axis", "model")
-    inputs = (test, validation, first, more, experts, chosen)
+    settings = settings_of(run.config, "calibration", "axis", "model") | {"methods": list(METHODS)}
+    inputs = (test, validation, *trained, calibrated)
     stage = run_stage(run.root, "evaluation", settings, inputs, build, version=VERSIONS["evaluation"])
     finished(stage, f"{len(run.config.regimes.test)} test regimes")
     return stage

@@ -131,3 +131,9 @@ def write_json(path: Path, content: Any) -> None:
     """:func:`ccm_jax.io.atomic.write_json`; of several processes, the writer does."""
     if is_writer():
         atomic.write_json(path, content)
+
+
+def write_result(path: Path, content: dict[str, Any]) -> None:
+    """Writes numbers with the :func:`provenance` beside them; the folder is made if there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, content | provenance())

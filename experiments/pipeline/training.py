@@ -6,7 +6,7 @@ import functools
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,34 +28,44 @@ Params = Any
 _optimizer, _loss, _noise = (functools.cache(make) for make in (make_optimizer, make_loss, make_noise))
 
 
+class Batches(NamedTuple):
+    """The samples of a training, and their order.
+
+    Attributes:
+        trajectories: ``[..., T, H, W, C]``; leading axes are one set of trajectories.
+        history: frames in the model's window.
+        steps: updates, one batch each.
+        seed: of the order and of the noise.
+        part: trains on ``trajectories[part]`` alone, by the program that trains on all of them.
+    """
+
+    trajectories: np.ndarray
+    history: int
+    steps: int
+    seed: int
+    part: int | None = None
+
+
 def fit(
     name: str,
     apply: Apply,
     start: Params,
-    trajectories: np.ndarray,
+    batches: Batches,
     settings: ConfigDict,
     *,
-    history: int,
-    steps: int,
-    seed: int,
     work: Path,
     metadata: dict[str, Any],
-    part: int | None = None,
 ) -> dict[str, float]:
     """Trains from ``start`` and leaves the weights and every loss in ``work / name``, going on where a kill left off.
 
     Args:
-        name: of the result, and of its progress bar.
+        name: name of the result, and of its progress bar.
         apply: ``(params, window) -> frame`` in physical units.
         start: parameters to start from; they are copied.
-        trajectories: ``[..., T, H, W, C]``; leading axes are one set of trajectories.
+        batches: the samples, and their order.
         settings: learning_rate, batch_size, unroll, noise, chunk, save_every.
-        history: frames in the model's window.
-        steps: updates.
-        seed: of the batch order and of the noise.
         work: folder of the stage.
         metadata: goes beside the weights.
-        part: trains on ``trajectories[part]`` alone, by the program that trains on all of them.
 
     Returns:
         Facts for the record: the final loss, and ``seconds_before``, the time that killed runs had spent.
@@ -65,6 +75,7 @@ def fit(
     """
     if agree(is_writer() and (work / name).exists()):
         return checkpoint.load_metadata(work / name)["facts"]
+    trajectories, history, steps, seed, part = batches
     optimizer = _optimizer(settings.learning_rate, steps)
     loss_fn = _loss(apply, history=history, unroll=settings.unroll)
     corrupt = _noise(settings.noise, history=history) if settings.noise else None

@@ -1,4 +1,4 @@
-"""Figures of a run, from its saved numbers alone. The colours are Okabe and Ito's, safe for colour-blind readers."""
+"""Figures of a run, from its saved numbers alone."""
 
 from __future__ import annotations
 
@@ -8,48 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ccm_jax.cli.pictures import new_figure, tidy
-
-COLOURS = {
-    "anchor": "#000000",
-    "anchor_more": "#8c8c8c",
-    "low": "#56B4E9",
-    "high": "#E69F00",
-    "average": "#CC79A7",
-    "wrong_sign": "#D55E00",
-    "ccm_coord": "#0072B2",
-    "ccm_scale": "#F0E442",
-    "ccm_prefix": "#009E73",
-    "ccm_prefix_paper": "#7fceb8",
-    "best": "#000000",
-}
-LABELS = {
-    "anchor": "anchor",
-    "anchor_more": "anchor, trained on",
-    "low": "low expert",
-    "high": "high expert",
-    "average": "endpoint average",
-    "wrong_sign": "wrong sign",
-    "ccm_coord": "CCM-Coord",
-    "ccm_scale": "CCM-Scale",
-    "ccm_prefix": "CCM-Prefix",
-    "ccm_prefix_paper": "CCM-Prefix, paper's bank",
-    "best": "best in hindsight",
-}
-DASHES = {"anchor_more": "--", "wrong_sign": ":", "best": ":", "average": "-.", "low": (0, (4, 2)), "high": (0, (4, 2))}
-
-# From the back of the picture to its front.
-DRAWN = (
-    "wrong_sign",
-    "low",
-    "high",
-    "anchor_more",
-    "anchor",
-    "average",
-    "ccm_scale",
-    "ccm_coord",
-    "ccm_prefix",
-    "best",
-)
+from experiments.pipeline.methods import METHODS, drawn
 
 
 def _axis_label(config: dict[str, Any]) -> str:
@@ -68,18 +27,17 @@ def error_by_regime(results: dict[str, Any]) -> Figure:
     figure = new_figure(7.2, 4.4)
     ax = figure.subplots()
     ax.axvspan(axis["low"], axis["high"], color="#eef2f6", zorder=0, label="support of the anchor")
-    for name in DRAWN:
+    for name, method in drawn("by_regime").items():
         y = [np.nan if row["errors"][name] is None else row["errors"][name] for row in rows]
-        bold = name.startswith("ccm") or name == "anchor"
         ax.plot(
             x,
             y,
-            color=COLOURS[name],
-            linestyle=DASHES.get(name, "-"),
-            marker="o" if bold else None,
+            color=method.colour,
+            linestyle=method.dash,
+            marker="o" if method.bold else None,
             markersize=4,
-            linewidth=2.0 if bold else 1.2,
-            label=LABELS[name],
+            linewidth=2.0 if method.bold else 1.2,
+            label=method.label,
             markeredgecolor="#444444",
             markeredgewidth=0.4,
         )
@@ -109,9 +67,9 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray) -> Figure:
         marks = (
             (row["coordinate"], "|", "ccm_coord", 13, "#ffffff"),
             (chosen["best"], "*", "best", 9, "#ffffff"),
-            (float(np.nanmean(prefix)), "o", "ccm_prefix", 5, COLOURS["ccm_prefix"]),
+            (float(np.nanmean(prefix)), "o", "ccm_prefix", 5, METHODS["ccm_prefix"].colour),
         )
-        ax.plot(prefix, np.full(len(prefix), i + 0.28), ".", color=COLOURS["ccm_prefix"], markersize=2)
+        ax.plot(prefix, np.full(len(prefix), i + 0.28), ".", color=METHODS["ccm_prefix"].colour, markersize=2)
         for x, marker, name, size, colour in marks:
             ax.plot(
                 x,
@@ -121,7 +79,7 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray) -> Figure:
                 markersize=size,
                 markeredgecolor="#111111" if marker != "|" else colour,
                 markeredgewidth=0.7 if marker != "|" else 2,
-                label=LABELS[name] if i == 0 else None,
+                label=METHODS[name].label if i == 0 else None,
                 linestyle="none",
             )
     ax.set_yticks(range(len(rows)), [f"{row['value']:g}  (s = {row['coordinate']:+.2f})" for row in rows])
@@ -152,9 +110,9 @@ def frames(results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, c
         worst = worst if np.isfinite(worst) and worst > 0 else 1.0
         colours = "RdBu_r" if signed else "cividis"
         panels = [("truth", field, colours, low, high)]
-        panels += [(LABELS[name], seen[name][..., c], colours, low, high) for name in names]
+        panels += [(METHODS[name].label, seen[name][..., c], colours, low, high) for name in names]
         error = {name: seen[name][..., c] - field for name in names}
-        panels += [(f"error of {LABELS[name]}", error[name], "RdBu_r", -worst, worst) for name in names]
+        panels += [(f"error of {METHODS[name].label}", error[name], "RdBu_r", -worst, worst) for name in names]
         for ax, (title, shown, cmap, least, most) in zip(axes[c], panels, strict=True):
             image = ax.imshow(shown, cmap=cmap, vmin=least, vmax=most, origin="lower")
             ax.set_xticks([])
@@ -179,11 +137,11 @@ def growth(results: dict[str, Any], indices: list[int]) -> Figure:
     first = config["model"]["history"] + config["calibration"]["frames"]
     for ax, index in zip(axes, indices, strict=True):
         row = results["regimes"][index]
-        for name in ("anchor", "anchor_more", "average", "ccm_coord", "ccm_prefix", "best"):
+        for name, method in drawn("over_time").items():
             y = row["error_over_time"][name]
             y = [np.nan if value is None else value for value in y]
             t = (first + np.arange(len(y))) * config["solver"]["dt"]
-            ax.plot(t, y, color=COLOURS[name], linestyle=DASHES.get(name, "-"), label=LABELS[name], linewidth=1.6)
+            ax.plot(t, y, color=method.colour, linestyle=method.dash, label=method.label, linewidth=1.6)
         ax.set(yscale="log", xlabel="time")
         ax.set_title(f"{row['value']:g}  (s = {row['coordinate']:+.2f})", fontsize=9)
         tidy(ax)
@@ -221,7 +179,8 @@ def training(losses: dict[str, np.ndarray]) -> Figure:
     for name, values in losses.items():
         width = max(1, len(values) // 100)
         smooth = values[: len(values) // width * width].reshape(-1, width).mean(axis=1)
-        ax.plot((np.arange(len(smooth)) + 0.5) * width, smooth, color=COLOURS[name], label=LABELS[name], linewidth=1.2)
+        step, method = (np.arange(len(smooth)) + 0.5) * width, METHODS[name]
+        ax.plot(step, smooth, color=method.colour, label=method.label, linewidth=1.2)
     ax.set(yscale="log", xlabel="step", ylabel="training loss")
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)

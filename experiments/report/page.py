@@ -14,7 +14,7 @@ from markupsafe import Markup
 from ml_collections import ConfigDict
 
 from ccm_jax.io.atomic import finite, read_json, write_text
-from experiments.pipeline.evaluation import METHODS
+from experiments.pipeline.methods import METHODS, deployable, headlines
 from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage, write_json
 from experiments.pipeline.systems import stored_channels
@@ -23,7 +23,7 @@ from experiments.report.results import collect, headline, to_csv
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 3
+VERSION = 4
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 
 
@@ -75,7 +75,14 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
     sweep = np.load(stages.evaluation.path / "evaluation.npz")["sweep"]
     moving = explorer.content(results, sweep, shown)
     content = page.render(
-        results=results, rows=rows, methods=METHODS, figures=svg, headline=headline(results), explorer=moving
+        results=results,
+        rows=rows,
+        methods=tuple(METHODS),
+        deployable=deployable(),
+        cards=headlines(results["config"]["calibration"]["frames"]),
+        figures=svg,
+        headline=headline(results),
+        explorer=moving,
     )
     write_text(folder / "report.html", content)
 

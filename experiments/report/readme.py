@@ -18,8 +18,10 @@ SYSTEMS_MARKS = ("<!-- systems: python -m experiments.report.readme -->", "<!-- 
 BEGIN, END = "<!-- numbers: python -m experiments.report.readme -->", "<!-- end of numbers -->"
 
 
-def _percent(value: dict[str, Any]) -> str:
-    return f"**{value['mean']:.1%}** [{value['low']:.1%}, {value['high']:.1%}]"
+def _percent(value: dict[str, Any], digits: int = 1) -> str:
+    """A gain with its interval, if it has one; a null is a divergence."""
+    mean = "diverges" if value["mean"] is None else f"**{value['mean']:.1%}**"
+    return mean if value["low"] is None else f"{mean} [{value['low']:.{digits}%}, {value['high']:.{digits}%}]"
 
 
 def _plain(value: dict[str, Any], digits: int = 1) -> str:
@@ -127,9 +129,7 @@ def systems_table(folder: Path) -> str:
         cells = [label, f"`{name}`", str(row["seeds"]), minutes]
         for method, bound in (("ccm_coord", coord), ("ccm_prefix", prefix)):
             value = row["gains"][method]
-            spread = "" if value["low"] is None else f" [{value['low']:.0%}, {value['high']:.0%}]"
-            mean = "diverges" if value["mean"] is None else f"**{value['mean']:.1%}**"
-            cells.append(f"{mean}{spread}{asked(bound, '.0%')}")
+            cells.append(f"{_percent(value, 0)}{asked(bound, '.0%')}")
         cells += ["diverges" if row[k] is None else f"{row[k]:+.1%}" for k in ("harm", "harm_better")]
         cells[-2] += " (≤ +2%)"
         known = [r for r in row["correlation"]["seeds"] if r is not None]
@@ -156,7 +156,7 @@ def figure(folder: Path) -> Any:
     from matplotlib.figure import Figure
 
     from experiments.configs.rd_ood import get_config
-    from experiments.report.figures import COLOURS, LABELS
+    from experiments.pipeline.methods import drawn
 
     axis = get_config().axis
     rows = sorted(read_json(folder / "paper.json")["curves"]["rd_ood"], key=lambda row: row["value"])
@@ -164,11 +164,11 @@ def figure(folder: Path) -> Any:
     ax = made.subplots()
     ax.axvspan(axis.low, axis.high, color="#eef2f6", zorder=0, label="support of the anchor")
     x = [row["value"] for row in rows]
-    for name in ("wrong_sign", "average", "anchor", "anchor_more", "ccm_coord", "ccm_prefix"):
+    for name, method in drawn("readme").items():
         y = np.array([row["errors"][name] for row in rows], float)
-        ax.fill_between(x, y.min(axis=1), y.max(axis=1), color=COLOURS[name], alpha=0.18, linewidth=0)
-        width = 2.2 if name.startswith("ccm") or name == "anchor" else 1.2
-        ax.plot(x, y.mean(axis=1), color=COLOURS[name], linewidth=width, marker="o", markersize=3.5, label=LABELS[name])
+        ax.fill_between(x, y.min(axis=1), y.max(axis=1), color=method.colour, alpha=0.18, linewidth=0)
+        width = 2.2 if method.bold else 1.2
+        ax.plot(x, y.mean(axis=1), color=method.colour, linewidth=width, marker="o", markersize=3.5, label=method.label)
     ax.set(yscale="log", xlabel=f"{axis.label} ({axis.unit})", ylabel="relative L2 error after the prefix")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(True, which="major", color="#dddddd", linewidth=0.6)

@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from ccm_jax.io.atomic import read_json
-from ccm_jax.metrics import reduction
-from experiments.pipeline.evaluation import METHODS
+from ccm_jax.metrics import gain, over
 from experiments.pipeline.family import mean_error
+from experiments.pipeline.methods import ANCHORS, METHODS, columns, headlines, reduced
 from experiments.pipeline.stages import Stages
 from experiments.pipeline.store import provenance
 
@@ -24,7 +24,6 @@ PUBLISHED: dict[str, dict[str, float]] = {
     "rdb_ood": {"anchor": 0.471, "average": 0.450, "ccm_prefix": 0.406},
 }
 
-REDUCED = ("average", "ccm_coord", "ccm_scale", "ccm_prefix", "ccm_prefix_paper", "best")
 RESAMPLES = 2000
 
 
@@ -64,7 +63,7 @@ def summarise(regimes: list[dict[str, Any]], per_trajectory: dict[str, np.ndarra
     s = np.array([row["coordinate"] for row in regimes])
     best = np.array([row["chosen"]["best"] for row in regimes])
     summary: dict[str, Any] = {"ood_regimes": int(ood.sum()), "trajectories": int(per_trajectory["anchor"].shape[1])}
-    ratios = {row["value"]: _over_anchor(row["errors"]) for row in regimes}
+    ratios = {row["value"]: over(row["errors"]["ccm_prefix"], row["errors"]["anchor"]) for row in regimes}
     worst = max(ratios, key=lambda value: ratios[value])
     summary["harm"] = {"value": worst, "above_anchor": ratios[worst] - 1}
     varies = np.ptp(s) > 0 and np.ptp(best) > 0
@@ -75,35 +74,32 @@ def summarise(regimes: list[dict[str, Any]], per_trajectory: dict[str, np.ndarra
     if not ood.any():
         return summary
     means = summary["ood_error"]
-    reference = min(("anchor", "anchor_more"), key=lambda name: means[name])
+    reference = min(ANCHORS, key=lambda name: means[name])
     summary["better_anchor"] = reference
-    summary["wrong_sign_factor"] = means["wrong_sign"] / means["ccm_coord"]
-    summary["reduction"] = {name: float(reduction(means[name], means[reference])) for name in REDUCED}
+    summary["wrong_sign_factor"] = over(means["wrong_sign"], means["ccm_coord"])
+    summary["reduction"] = {name: gain(means[name], means[reference]) for name in reduced()}
     summary["reduction_interval"] = {
-        name: bootstrap_reduction(per_trajectory[name][ood], per_trajectory[reference][ood]) for name in REDUCED
+        name: bootstrap_gain(per_trajectory[name][ood], per_trajectory[reference][ood]) for name in reduced()
     }
     return summary
 
 
-def _over_anchor(errors: dict[str, float | None]) -> float:
-    """The prefix readout's error over the anchor's; infinite if it diverged (null), zero if only the anchor did."""
-    values = (errors["ccm_prefix"], errors["anchor"])
-    prefix, anchor = (float("inf") if value is None else value for value in values)
-    return float("inf") if not np.isfinite(prefix) else prefix / anchor if np.isfinite(anchor) else 0.0
+def bootstrap_gain(method: np.ndarray, reference: np.ndarray) -> list[float]:
+    """95 % interval of ``1 - mean(method) / mean(reference)``, resampling trajectories: ``[R, N]`` each.
 
+    Method and reference are scored on the same trajectories, so they share each draw. Regimes do not: their test
+    trajectories start from states of their own, so each regime is drawn for itself.
 
-def bootstrap_reduction(method: np.ndarray, reference: np.ndarray) -> list[float]:
-    """95 % interval of ``1 - mean(method) / mean(reference)``, resampling trajectories in pairs: ``[R, N]`` each.
-
-    Trajectory n starts from the same state in every regime, so a resample takes the same ones in all of them.
+    Returns:
+        Both ends; NaN where a trajectory diverged, of which no interval holds.
     """
-    rng = np.random.default_rng(0)
+    if not (np.isfinite(method).all() and np.isfinite(reference).all()):
+        return [float("nan"), float("nan")]
     regimes, count = method.shape
-    draw = rng.integers(0, count, (RESAMPLES, 1, count))
+    draw = np.random.default_rng(0).integers(0, count, (RESAMPLES, regimes, count))
     rows = np.arange(regimes)[None, :, None]
-    with np.errstate(invalid="ignore"):
-        reductions = 1 - method[rows, draw].mean(axis=(1, 2)) / reference[rows, draw].mean(axis=(1, 2))
-    return [float(q) for q in np.percentile(reductions, [2.5, 97.5])]
+    gains = 1 - method[rows, draw].mean(axis=(1, 2)) / reference[rows, draw].mean(axis=(1, 2))
+    return [float(q) for q in np.percentile(gains, [2.5, 97.5])]
 
 
 def to_csv(results: dict[str, Any]) -> str:
@@ -122,22 +118,13 @@ def to_csv(results: dict[str, Any]) -> str:
 
 def terminal_table(results: dict[str, Any]) -> Table:
     """The errors by regime, and the reductions, for the terminal."""
-    columns = {
-        "anchor": "anchor",
-        "anchor_more": "anchor+",
-        "average": "average",
-        "wrong_sign": "wrong",
-        "ccm_coord": "Coord",
-        "ccm_scale": "Scale",
-        "ccm_prefix": "Prefix",
-        "best": "best",
-    }
     title = "relative L2 error after the prefix (* outside the support)"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-    for heading in ("value", "s", *columns.values(), "at"):
+    shown = columns(METHODS)
+    for heading in ("value", "s", *shown.values(), "at"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in sorted(results["regimes"], key=lambda r: r["coordinate"]):
-        errors = [row["errors"][name] for name in columns]
+        errors = [row["errors"][name] for name in shown]
         cells = ["inf" if e is None or not np.isfinite(e) else f"{e:.3f}" for e in errors]
         s = f"{row['coordinate']:+.2f}{'*' if row['split'] == 'ood' else ' '}"
         table.add_row(f"{row['value']:g}", s, *cells, f"{row['chosen']['best']:+.2f}")
@@ -150,11 +137,10 @@ def headline(results: dict[str, Any]) -> list[str]:
     if "reduction" not in summary:
         return ["No test regime lies outside the support: there is no out-of-support error to reduce."]
     lines = [f"Outside the support, against the better anchor ({summary['better_anchor'].replace('_', ' ')}):"]
-    names = {"ccm_coord": "CCM-Coord (metadata)", "ccm_scale": "CCM-Scale", "ccm_prefix": "CCM-Prefix"}
-    for name, label in names.items():
-        low, high = summary["reduction_interval"][name]
-        lines.append(f"  {label:<21} {summary['reduction'][name]:6.1%} less error   [{low:.1%}, {high:.1%}]")
-    lines.append(f"  wrong sign {summary['wrong_sign_factor']:.1f} x the error of the right one")
+    for name, label in headlines(results["config"]["calibration"]["frames"]).items():
+        lines.append(f"  {label:<26} {_said(summary['reduction'][name], summary['reduction_interval'][name])}")
+    factor = summary["wrong_sign_factor"]
+    lines.append(f"  wrong sign {'diverges' if factor is None else f'{factor:.1f} x the error of the right one'}")
     harm = summary["harm"]
     if harm["above_anchor"] is not None:
         where = f"at {harm['value']:g}, its worst regime, against the anchor"
@@ -163,3 +149,11 @@ def headline(results: dict[str, Any]) -> list[str]:
     told = f"{r:.4f}" if r is not None else "is not defined: one of them is the same everywhere"
     lines.append(f"  correlation of the best coordinate with the physical one {told}")
     return lines
+
+
+def _said(value: float | None, ends: list[float | None]) -> str:
+    """A gain in words; null where the method or both anchors diverged."""
+    if value is None:
+        return "not defined: a rollout diverged"
+    known = [end for end in ends if end is not None]
+    return f"{value:6.1%} less error" + (f"   [{known[0]:.1%}, {known[1]:.1%}]" if len(known) == 2 else "")

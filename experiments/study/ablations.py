@@ -114,7 +114,7 @@ def prefix_ablation(run: Run, done: Stages) -> Stage:
 
         with bar("prefix_ablation", len(tests)) as advance:
             for value, trajectories in zip(config.regimes.test, tests, strict=True):
-                if abs(data.coordinate_of(config, value)) > 1 + 1e-9:
+                if data.outside(data.coordinate_of(config, value)):
                     x = np.asarray(trajectories)
                     future = sweep_errors(config, family, line, candidates, jnp.asarray(x)).mean(axis=-1)  # [n, N]
                     future = np.where(np.isfinite(future), future, np.inf)

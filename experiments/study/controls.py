@@ -20,21 +20,24 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from ccm_jax import baselines, split_residuals
-from ccm_jax.evaluate import future_error
+from ccm_jax import split_residuals
+from ccm_jax.baselines import BASELINES, complex_view, pair_view
 from ccm_jax.geometry import tree_norm
 from ccm_jax.io.atomic import read_json
+from ccm_jax.metrics import gain, over
 from ccm_jax.models import is_real_pair
 from ccm_jax.rollout import make_rollout
 from ccm_jax.train import make_loss
 from experiments import command, options
-from experiments.options import OUTPUT, SEEDS
+from experiments.options import SEEDS, output_path
 from experiments.pipeline import data, networks, stages
-from experiments.pipeline.family import Family, in_groups, mean_error
+from experiments.pipeline.family import Family, errors_of, mean_error
+from experiments.pipeline.methods import ANCHORS
 from experiments.pipeline.stages import HIGH, LOW, Run, Stages, run_all
-from experiments.pipeline.store import Stage, provenance, run_stage, write_json
+from experiments.pipeline.store import Stage, run_stage, write_result
 from experiments.runner.progress import bar, console, finished
 from experiments.runner.runtime import is_writer
+from experiments.study.published import error
 from experiments.study.statistics import interval
 
 Params = Any
@@ -45,7 +48,7 @@ VERSION = 2
 FISHER_SAMPLES = 128
 
 
-def same_regime(run: Run, first: Stage) -> tuple[Stage, Stage]:
+def same_regime(run: Run, anchor_stage: Stage) -> tuple[Stage, Stage]:
     """Two experts of the middle of the axis that share neither data nor order of batches, ``low`` and ``high``.
 
     Returns:
@@ -55,7 +58,7 @@ def same_regime(run: Run, first: Stage) -> tuple[Stage, Stage]:
     middle = (axis.low * axis.high) ** 0.5 if axis.scale == "log" else (axis.low + axis.high) / 2
     plan = [(middle, run.config.data.endpoint, purpose) for purpose in ("low", "high")]
     regimes = stages.simulated(run, "data_same_regime", plan)
-    return regimes, stages.experts(run, "same_regime", regimes, first, {"low": LOW, "high": HIGH})
+    return regimes, stages.experts(run, "same_regime", regimes, anchor_stage, {"low": LOW, "high": HIGH})
 
 
 def combine(base: Params, scale: float, direction: Params) -> Params:
@@ -121,23 +124,8 @@ def merges(family: Family, noise: Params, fishers: list[Params], seed: int) -> d
     chance = random_like(split.direction, jax.random.fold_in(jax.random.key(seed), 11))
     shuffled = shuffled_layers(split.direction)
 
-    a, *e = (baselines.complex_view(tree, is_real_pair) for tree in (anchor, *experts))
-
-    def fixed(tree: Params) -> Weights:
-        pairs = baselines.pair_view(tree, anchor)
-        return lambda s: pairs
-
-    # The Fisher information of a pair, E |g|^2, weighs both of its halves alike.
-    f = [_per_pair(tree) for tree in fishers]
-    made: dict[str, Weights] = {
+    made = by_others(family, fishers, seed) | {
         "average": lambda s: middle,
-        "nearest_expert": lambda s: baselines.nearest_expert(experts, (-1.0, 1.0), s),
-        "task_arithmetic": fixed(baselines.task_arithmetic(a, e)),
-        "ties": fixed(baselines.ties(a, e)),
-        "dare": fixed(baselines.dare(a, e, jax.random.fold_in(jax.random.key(seed), 12))),
-        "slerp": lambda s: baselines.pair_view(baselines.slerp(e[0], e[1], (1 + s) / 2), anchor),
-        "model_stock": fixed(baselines.model_stock(a, e)),
-        "fisher_average": fixed(baselines.fisher_average(experts, f)),
         "ccm_coord": lambda s: combine(middle, s, split.direction),
         "wrong_sign": lambda s: combine(middle, -s, split.direction),
         "direction_alone": lambda s: combine(anchor, s, split.direction),
@@ -152,9 +140,32 @@ def merges(family: Family, noise: Params, fishers: list[Params], seed: int) -> d
     return made
 
 
+def by_others(family: Family, fishers: list[Params], seed: int) -> dict[str, Weights]:
+    """Every baseline, untuned; complex weights that are stored as pairs of reals are merged as complex ones."""
+    anchor, *experts = (complex_view(tree, is_real_pair) for tree in (family.anchor, family.low, family.high))
+    given: dict[str, dict[str, Any]] = {
+        "dare": {"key": jax.random.fold_in(jax.random.key(seed), 12)},
+        "fisher_average": {"fishers": [_per_pair(tree) for tree in fishers]},
+    }
+
+    def weights(name: str) -> Weights:
+        def at(s: float) -> Params:
+            merged = BASELINES[name].merge(anchor, experts, (-1.0, 1.0), s, **given.get(name, {}))
+            return pair_view(merged, family.anchor)
+
+        if BASELINES[name].located:
+            return at
+        everywhere = at(0.0)
+        return lambda s: everywhere
+
+    return {name: weights(name) for name in BASELINES}
+
+
 def _per_pair(information: Params) -> Params:
+    """The Fisher information of complex weights, E |g|^2, from that of their real and imaginary parts."""
+
     def share(path: Any, leaf: jax.Array) -> jax.Array:
-        return jnp.broadcast_to(leaf.sum(axis=0, keepdims=True), leaf.shape) if is_real_pair(path, leaf) else leaf
+        return leaf.sum(axis=0) if is_real_pair(path, leaf) else leaf
 
     return jax.tree_util.tree_map_with_path(share, information)
 
@@ -175,20 +186,16 @@ def controls(run: Run, done: Stages) -> tuple[tuple[Stage, Stage], Stage]:
         ends = stages.load_trajectories(done.endpoint_data)
         fishers = [fisher(run, p, apply, ends[i]) for i, p in enumerate((family.low, family.high))]
         made = merges(family, combine(b, -1.0, a), fishers, config.seed)
-        shape = {"history": family.history, "prefix": config.calibration.frames}
         both = make_rollout(lambda p, window: (apply(p[0], window) + apply(p[1], window)) / 2)
+        ensemble, experts = family._replace(rollout_fn=both), (family.low, family.high)
         errors: dict[str, list[np.ndarray]] = {name: [] for name in [*made, "output_ensemble"]}
         tests = stages.load_trajectories(done.test)
         with bar("controls", len(tests)) as advance:
             for value, trajectories in zip(config.regimes.test, tests, strict=True):
                 s, x = data.coordinate_of(config, value), jnp.asarray(trajectories)
-
-                def judged(params: Params, rollout_fn: Any = family.rollout_fn, x: jax.Array = x) -> np.ndarray:
-                    return in_groups(lambda g: future_error(params, rollout_fn, g, **shape)[None], x)[0].mean(axis=-1)
-
                 for name, weights in made.items():
-                    errors[name].append(judged(weights(s)))
-                errors["output_ensemble"].append(judged((family.low, family.high), both))
+                    errors[name].append(errors_of(config, family, weights(s), x).mean(axis=-1))
+                errors["output_ensemble"].append(errors_of(config, ensemble, experts, x).mean(axis=-1))
                 advance(1, f"at {value:g}")
         if is_writer():
             np.savez(work / "controls.npz", allow_pickle=False, **{name: np.stack(e) for name, e in errors.items()})
@@ -200,24 +207,17 @@ def controls(run: Run, done: Stages) -> tuple[tuple[Stage, Stage], Stage]:
     return (regimes, pair), stage
 
 
-def summarise(config: ConfigDict, done: Stages, stage: Stage) -> dict[str, Any]:
+def summarise(done: Stages, stage: Stage) -> dict[str, Any]:
     """Out-of-support means of one seed, over the better anchor's; and what same-regime noise gains on the average."""
     rows = read_json(done.evaluation.path / "evaluation.json")["regimes"]
     ood = np.array([row["split"] == "ood" for row in rows])
     means = {name: mean_error(errors[ood]) for name, errors in np.load(stage.path / "controls.npz").items()}
-    diverged = float("inf")  # written as null
-
-    def mean(who: str) -> float:
-        return float(
-            np.mean([diverged if (e := row["errors"][who]) is None else e for row in rows if row["split"] == "ood"])
-        )
-
-    anchor = min(mean("anchor"), mean("anchor_more"))
+    anchor = min(error({"regimes": rows}, name) for name in ANCHORS)
     return {
-        "over_anchor": {name: mean / anchor for name, mean in means.items()},
-        "same_regime_direction_gain": 1 - means["same_regime"] / means["average"],
-        "physical_direction_gain": 1 - means["ccm_coord"] / means["average"],
-        "wrong_sign_factor": means["wrong_sign"] / means["ccm_coord"],
+        "over_anchor": {name: 1 - gain(mean, anchor) for name, mean in means.items()},
+        "same_regime_direction_gain": gain(means["same_regime"], means["average"]),
+        "physical_direction_gain": gain(means["ccm_coord"], means["average"]),
+        "wrong_sign_factor": over(means["wrong_sign"], means["ccm_coord"]),
     }
 
 
@@ -229,13 +229,12 @@ def main(config: ConfigDict, run: Run) -> None:
         with_seed = Run(config.copy_and_resolve_references(), run.root)
         with_seed.config.seed = seed
         done = run_all(with_seed)
-        found.append(summarise(with_seed.config, done, controls(with_seed, done)[1]))
-    over = {name: interval([f["over_anchor"][name] for f in found], "log") for name in found[0]["over_anchor"]}
+        found.append(summarise(done, controls(with_seed, done)[1]))
+    ratios = {name: interval([f["over_anchor"][name] for f in found], "log") for name in found[0]["over_anchor"]}
     gains = {name: interval([f[name] for f in found]) for name in found[0] if name != "over_anchor"}
-    output = Path(OUTPUT.value) if OUTPUT.value else run.root.parent / "controls.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(output, {"config": config.to_dict(), "summary": gains, "over_anchor": over, **provenance()})
-    for name, value in (over | gains).items():
+    output = output_path(run.root, "controls.json")
+    write_result(output, {"config": config.to_dict(), "summary": gains, "over_anchor": ratios})
+    for name, value in (ratios | gains).items():
         console.print(f"  {name:<28} {value['mean']:.3f}", markup=False)
     console.print(f"{output} is written.", markup=False)
 

@@ -8,21 +8,19 @@ regimes inside the support by less than 10 %. Shares the folder of the run.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import jax.numpy as jnp
-import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
 from ccm_jax.evaluate import future_error
+from ccm_jax.metrics import gain
 from ccm_jax.rollout import make_rollout
 from experiments import command, options
-from experiments.options import OUTPUT
+from experiments.options import output_path
 from experiments.pipeline import data, networks, stages
 from experiments.pipeline.family import mean_error
 from experiments.pipeline.stages import Run
-from experiments.pipeline.store import provenance, write_json
+from experiments.pipeline.store import write_result
 from experiments.runner.progress import console
 
 
@@ -31,16 +29,16 @@ def anchor_errors(run: Run) -> tuple[dict[str, float], float]:
     config = run.config
     support = stages.support_data(run)
     validation = stages.validation_data(run)
-    first = stages.anchor(run, support)
-    _, apply = networks.normalized_model(run.config, first)
-    rollout_fn, params = make_rollout(apply), networks.load_params(first, "anchor")
+    anchor_stage = stages.anchor(run, support)
+    _, apply = networks.normalized_model(run.config, anchor_stage)
+    rollout_fn, params = make_rollout(apply), networks.load_params(anchor_stage, "anchor")
     shape = {"history": config.model.history, "prefix": config.calibration.frames}
     errors = {
         f"{value:g}": mean_error(future_error(params, rollout_fn, jnp.asarray(x), **shape))
         for value, x in zip(config.regimes.validation, stages.load_trajectories(validation), strict=True)
-        if abs(data.coordinate_of(config, value)) <= 1
+        if not data.outside(data.coordinate_of(config, value))
     }
-    return errors, first.seconds
+    return errors, anchor_stage.seconds
 
 
 def main(config: ConfigDict, run: Run) -> None:
@@ -48,12 +46,10 @@ def main(config: ConfigDict, run: Run) -> None:
     doubled = config.copy_and_resolve_references()
     doubled.train.steps = 2 * config.train.steps
     (once, seconds), (twice, more) = anchor_errors(run), anchor_errors(Run(doubled, run.root))
-    gain = 1 - float(np.mean(list(twice.values())) / np.mean(list(once.values())))
-    result = {"steps": config.train.steps, "seed": config.seed, "error": once, "error_doubled": twice, "gain": gain}
-    output = Path(OUTPUT.value) if OUTPUT.value else run.root.parent / "convergence.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(output, result | {"seconds": seconds + more, **provenance()})
-    console.print(f"Twice the steps lower the anchor's error inside the support by {gain:.1%}.")
+    share = gain(list(twice.values()), list(once.values()))
+    result = {"steps": config.train.steps, "seed": config.seed, "error": once, "error_doubled": twice, "gain": share}
+    write_result(output_path(run.root, "convergence.json"), result | {"seconds": seconds + more})
+    console.print(f"Twice the steps lower the anchor's error inside the support by {share:.1%}.")
 
 
 flags.adopt_module_key_flags(command)

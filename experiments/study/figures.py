@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from ccm_jax.cli.pictures import new_figure, tidy
-from experiments.report.figures import COLOURS
+from experiments.pipeline.methods import METHODS
 
 ENDS = (("low", -1), ("high", 1))
-OURS, THEIRS, BAD = COLOURS["ccm_coord"], "#8c8c8c", COLOURS["wrong_sign"]
+OURS, THEIRS, BAD = METHODS["ccm_coord"].colour, "#8c8c8c", METHODS["wrong_sign"].colour
 
 
 def mean(value: dict[str, Any] | None) -> float:
@@ -131,7 +131,7 @@ def tuned(rows: list[dict[str, Any]]) -> Figure:
     for shift, who, label in ((0.2, "coord", "CCM-Coord"), (-0.2, "prefix", "CCM-Prefix, plain bank")):
         values = drawable([100 * mean(row["gains"][who]) for row in rows])
         bars = 100 * ends([row["gains"][who] for row in rows])
-        colour = COLOURS[f"ccm_{who}"]
+        colour = METHODS[f"ccm_{who}"].colour
         ax.barh(y + shift, values, 0.38, xerr=bars, color=colour, label=label, error_kw={"lw": 1})
     ax.set_yticks(y, [row["what"] for row in rows])
     ax.set_xlim(left=max(-100, ax.get_xlim()[0]))

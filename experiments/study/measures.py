@@ -10,11 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax import merge_pytree, split_residuals
-from ccm_jax.evaluate import future_error
 from ccm_jax.geometry import tree_cosine, tree_norm
 from ccm_jax.io.atomic import read_json
 from experiments.pipeline import data, networks, stages
-from experiments.pipeline.family import bank_of, chart_of, column, in_groups, mean_error, sweep_errors
+from experiments.pipeline.family import bank_of, chart_of, column, errors_of, mean_error, sweep_errors
 from experiments.pipeline.readouts import errors_of_prefix
 from experiments.pipeline.stages import Run, run_all
 from experiments.pipeline.store import Stage, run_stage, write_json
@@ -24,7 +23,7 @@ from experiments.study import controls
 from experiments.study.ablations import prefix_ablation
 from experiments.study.paths import path
 
-VERSION = 1
+VERSION = 2
 
 
 def whole(run: Run) -> dict[str, Any]:
@@ -53,8 +52,8 @@ def seconds_of(*used: Stage) -> dict[str, dict[str, float]]:
 def refuting(run: Run) -> dict[str, Any]:
     """Controls and the merges of others."""
     done = run_all(run)
-    pair, judged = controls.controls(run, done)
-    return controls.summarise(run.config, done, judged) | seconds_of(*done, *pair, judged)
+    pair, errors = controls.controls(run, done)
+    return controls.summarise(done, errors) | seconds_of(*done, *pair, errors)
 
 
 def of_prefix(run: Run) -> dict[str, Any]:
@@ -74,19 +73,20 @@ def of_path(run: Run) -> dict[str, Any]:
 def tuned(run: Run) -> dict[str, Any]:
     """Experts fine-tuned otherwise, from the same anchor: errors outside the support of the anchor's regimes."""
     support, ends, tests = (make(run) for make in (stages.support_data, stages.endpoint_data, stages.test_data))
-    first = stages.anchor(run, support)
-    experts = stages.endpoints(run, ends, first)
-    stage = judged(run, first, experts, tests)
-    return read_json(stage.path / "judged.json") | seconds_of(support, ends, tests, first, experts, stage)
+    anchor_stage = stages.anchor(run, support)
+    experts = stages.endpoints(run, ends, anchor_stage)
+    stage = plain_readouts(run, anchor_stage, experts, tests)
+    errors = read_json(stage.path / "plain_readouts.json")
+    return errors | seconds_of(support, ends, tests, anchor_stage, experts, stage)
 
 
-def judged(run: Run, first: Stage, experts: Stage, tests: Stage) -> Stage:
-    """The plain readouts on the far test regimes, without calibration: ``judged.json``."""
+def plain_readouts(run: Run, anchor_stage: Stage, experts: Stage, tests: Stage) -> Stage:
+    """The plain readouts on the far test regimes, without calibration: ``plain_readouts.json``."""
 
     def build(work: Path) -> None:
         config = run.config
-        family, trajectories = networks.load_family(run.config, first, experts), stages.load_trajectories(tests)
-        line, shape = chart_of(family), {"history": family.history, "prefix": config.calibration.frames}
+        family, trajectories = networks.load_family(run.config, anchor_stage, experts), stages.load_trajectories(tests)
+        line = chart_of(family)
         # A bank that reaches as far on the axis whatever the gap between the endpoints.
         far = max(abs(data.coordinate_of(config, value)) for value in config.regimes.test)
         bank = bank_of(config) * max(1.0, far / 2)
@@ -101,8 +101,7 @@ def judged(run: Run, first: Stage, experts: Stage, tests: Stage) -> Stage:
             picked = np.where(np.isfinite(losses), losses, np.inf).argmin(axis=0)
 
             def fixed(params: Any, x: Any = x) -> float:
-                run_one = lambda part: future_error(params, family.rollout_fn, part, **shape)[None]  # noqa: E731
-                return mean_error(in_groups(run_one, x))
+                return mean_error(errors_of(config, family, params, x))
 
             row = {
                 "anchor": fixed(family.anchor),
@@ -115,10 +114,10 @@ def judged(run: Run, first: Stage, experts: Stage, tests: Stage) -> Stage:
                 errors.setdefault(name, []).append(error)
         split = split_residuals(family.anchor, family.low, family.high)
         facts = {"direction_norm": float(tree_norm(split.direction)), "shared_norm": float(tree_norm(split.shared))}
-        write_json(work / "judged.json", {name: float(np.mean(e)) for name, e in errors.items()} | facts)
+        write_json(work / "plain_readouts.json", {name: float(np.mean(e)) for name, e in errors.items()} | facts)
 
     settings = stages.settings_of(run.config, "calibration", "axis", "model", "regimes")
-    stage = run_stage(run.root, "judged", settings, (tests, first, experts), build, version=VERSION)
+    stage = run_stage(run.root, "plain_readouts", settings, (tests, anchor_stage, experts), build, version=VERSION)
     finished(stage, "plain readouts outside the support")
     return stage
 
@@ -132,10 +131,10 @@ def repeatability(run: Run) -> dict[str, Any]:
         config.seed, config.finetune.seed = seed, again
         one = Run(config, run.root)
         support, ends = stages.support_data(one), stages.endpoint_data(one)
-        first = stages.anchor(one, support)
-        experts = stages.endpoints(one, ends, first)
-        used += [support, ends, first, experts]
-        family = networks.load_family(one.config, first, experts)
+        anchor_stage = stages.anchor(one, support)
+        experts = stages.endpoints(one, ends, anchor_stage)
+        used += [support, ends, anchor_stage, experts]
+        family = networks.load_family(one.config, anchor_stage, experts)
         directions[seed, again] = split_residuals(family.anchor, family.low, family.high).direction
 
     def cosines(keys: list[tuple[int, int]]) -> list[float]:

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from ccm_jax.io.atomic import finite, write_text
+from experiments.pipeline.methods import columns, reduced
 from experiments.pipeline.store import provenance, write_json
 from experiments.report.page import inline_svg
 from experiments.runner.progress import console
@@ -58,7 +59,7 @@ def page(content: dict[str, Any], folder: Path) -> str:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template("study.html.j2").render(study=content, figures=svg)
+    return environment.get_template("study.html.j2").render(study=content, figures=svg, columns=columns(reduced()))
 
 
 def draw(content: dict[str, Any]) -> dict[str, Any]:

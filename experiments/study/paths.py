@@ -15,10 +15,9 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from ccm_jax import merge_pytree, split_residuals
-from ccm_jax.evaluate import future_error
 from ccm_jax.geometry import tree_cosine, tree_norm, tree_vdot
 from experiments.pipeline import data, networks, stages
-from experiments.pipeline.family import in_groups, mean_error
+from experiments.pipeline.family import Family, errors_of, mean_error
 from experiments.pipeline.stages import PAIR, Run, Stages
 from experiments.pipeline.store import Stage, run_stage, write_json
 from experiments.runner.progress import bar, finished
@@ -38,14 +37,18 @@ def value_of(config: ConfigDict, s: float) -> float:
     return float(low ** (1 - part) * high**part if config.axis.scale == "log" else low + part * (high - low))
 
 
-def path_experts(run: Run, first: Stage) -> tuple[dict[float, str], Stage, Stage]:
+def path_experts(run: Run, anchor_stage: Stage) -> tuple[dict[float, str], Stage, Stage]:
     """Experts at every coordinate that is asked for but the endpoints: names by coordinate, their data, and they."""
     where = sorted({*MORE, *GAPS, *(-g for g in GAPS)} - {-1.0, 1.0})
     kept = [s for s in where if value_of(run.config, s) > 0]
     plan = [(value_of(run.config, s), run.config.data.endpoint, "pair") for s in kept]
     regimes = stages.simulated(run, "data_path", plan)
     names = {s: f"at{s:+g}" for s in kept}
-    return names, regimes, stages.experts(run, "path_experts", regimes, first, dict.fromkeys(names.values(), PAIR))
+    return (
+        names,
+        regimes,
+        stages.experts(run, "path_experts", regimes, anchor_stage, dict.fromkeys(names.values(), PAIR)),
+    )
 
 
 def minus(a: Params, b: Params) -> Params:
@@ -105,7 +108,7 @@ def path(run: Run, done: Stages) -> tuple[Stage, Stage, Stage]:
             }
             for g, d in slopes.items()
         ]
-        errors = far_errors(run, done, family.rollout_fn, at, gaps, family.anchor)
+        errors = far_errors(run, done, family, at, gaps)
         write_json(
             work / "path.json",
             {"direction_norm": length, "curvature": curvature, "experts": rows, "gaps": differences, "errors": errors},
@@ -127,24 +130,23 @@ def _scaled(difference: Params, gap: float) -> Params:
 
 
 def far_errors(
-    run: Run, done: Stages, rollout_fn: Any, at: dict[float, Params], gaps: list[float], anchor: Params
+    run: Run, done: Stages, family: Family, at: dict[float, Params], gaps: list[float]
 ) -> list[dict[str, Any]]:
     """On each far regime: errors of the anchor, of the lines through each pair, and of an expert fine-tuned there."""
     config, rows = run.config, []
-    shape = {"history": config.model.history, "prefix": config.calibration.frames}
     tests = stages.load_trajectories(done.test)
     with bar("path", len(tests)) as advance:
         for value, trajectories in zip(config.regimes.test, tests, strict=True):
             s, x = data.coordinate_of(config, value), jnp.asarray(trajectories)
             advance(1, f"at {value:g}")
-            if abs(s) <= 1 + 1e-9:
+            if not data.outside(s):
                 continue
 
             def error(params: Params, x: Any = x) -> float:
-                return mean_error(in_groups(lambda part: future_error(params, rollout_fn, part, **shape)[None], x))
+                return mean_error(errors_of(config, family, params, x))
 
-            row: dict[str, Any] = {"coordinate": s, "anchor": error(anchor)}
+            row: dict[str, Any] = {"coordinate": s, "anchor": error(family.anchor)}
             row["expert_there"] = error(at[s]) if s in at else None
-            row["line"] = {f"{g:g}": error(merge_pytree(anchor, at[-g], at[g], s / g)) for g in gaps}
+            row["line"] = {f"{g:g}": error(merge_pytree(family.anchor, at[-g], at[g], s / g)) for g in gaps}
             rows.append(row)
     return rows

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ccm_jax.metrics import gain, over
+from experiments.pipeline.methods import ANCHORS
 from experiments.study.statistics import Scale, interval
 
 Gathered = dict[str, Any]
-ANCHORS = ("anchor", "anchor_more")
 
 
 def infinite(value: float | None) -> float:
@@ -33,19 +34,14 @@ def error(found: dict[str, Any], who: str, split: str | None = "ood") -> float:
     )
 
 
-def gain(who: str, split: str | None = "ood") -> Callable[[dict[str, Any]], float]:
-    """``1 - error / error of the better anchor``; no number where both anchors diverge."""
-
-    def of(found: dict[str, Any]) -> float:
-        anchor = min(error(found, name, split) for name in ANCHORS)
-        return 1 - error(found, who, split) / anchor if np.isfinite(anchor) else float("nan")
-
-    return of
+def over_better_anchor(who: str, split: str | None = "ood") -> Callable[[dict[str, Any]], float]:
+    """The gain of a method over the better of the anchors; no number where both diverge."""
+    return lambda found: gain(error(found, who, split), min(error(found, name, split) for name in ANCHORS))
 
 
 def gains_of(gathered: Gathered, row: str, who: str, split: str | None = "ood") -> dict[str, Any] | None:
     """Gains over seeds, and what each seed's bootstrap over its trajectories says; a single seed has that interval."""
-    value = over_seeds(gathered, row, gain(who, split))
+    value = over_seeds(gathered, row, over_better_anchor(who, split))
     if value is None or split != "ood":
         return value
     listed = [one["found"]["summary"].get("reduction_interval") for one in gathered[row] if "found" in one]
@@ -57,12 +53,8 @@ def gains_of(gathered: Gathered, row: str, who: str, split: str | None = "ood") 
 
 def harm(found: dict[str, Any], anchors: tuple[str, ...] = ("anchor",)) -> float:
     """By how much the prefix readout ends above the best of some anchors in the regime where it does worst."""
-
-    def over(errors: dict[str, float | None]) -> float:
-        prefix, anchor = infinite(errors["ccm_prefix"]), min(infinite(errors[name]) for name in anchors)
-        return float("inf") if not np.isfinite(prefix) else prefix / anchor if np.isfinite(anchor) else 0.0
-
-    return max(over(row["errors"]) for row in found["regimes"]) - 1
+    regimes = (row["errors"] for row in found["regimes"])
+    return max(over(e["ccm_prefix"], min(infinite(e[name]) for name in anchors)) for e in regimes) - 1
 
 
 def correlation(found: dict[str, Any]) -> float:
@@ -104,7 +96,7 @@ def published(gathered: Gathered) -> list[dict[str, Any]]:
         return over_seeds(gathered, name, correlation, "correlation")
 
     def wrong(found: dict[str, Any]) -> float:
-        return error(found, "wrong_sign") / error(found, "ccm_coord")
+        return over(error(found, "wrong_sign"), error(found, "ccm_coord"))
 
     spread = over_seeds(gathered, "rd_f2", lambda f: error(f, "ccm_coord"))
     if spread is not None:  # how much seeds differ, over their mean

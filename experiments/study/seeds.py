@@ -8,22 +8,22 @@ seeds that are there already are not repeated.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from experiments import command, options
-from experiments.options import OUTPUT, SEEDS
+from experiments.options import SEEDS, output_path
+from experiments.pipeline.methods import METHODS, reduced
 from experiments.pipeline.stages import Run, run_all
-from experiments.pipeline.store import provenance, write_json
-from experiments.report.results import METHODS, REDUCED, collect
+from experiments.pipeline.store import write_result
+from experiments.report.results import collect
 from experiments.runner.progress import console
 from experiments.study.statistics import interval
 
 
-def combine(config: ConfigDict, results: list[dict[str, Any]]) -> dict[str, Any]:
+def summarise_seeds(config: ConfigDict, results: list[dict[str, Any]]) -> dict[str, Any]:
     """The numbers of all seeds: per regime and method, and the headline."""
     summaries = [r["summary"] for r in results]
     regimes = [
@@ -32,7 +32,7 @@ def combine(config: ConfigDict, results: list[dict[str, Any]]) -> dict[str, Any]
         for i, row in enumerate(results[0]["regimes"])
     ]
     summary: dict[str, Any] = {
-        "reduction": {name: interval([s["reduction"][name] for s in summaries]) for name in REDUCED},
+        "reduction": {name: interval([s["reduction"][name] for s in summaries]) for name in reduced()},
         "better_anchor": [s["better_anchor"] for s in summaries],
         "calibrated_map": [r["calibration"]["kind"] for r in results],
     }
@@ -40,7 +40,7 @@ def combine(config: ConfigDict, results: list[dict[str, Any]]) -> dict[str, Any]
     summary["seconds"] = [sum(r["wall_seconds"].values()) for r in results]
     for name in ("wrong_sign_factor", "best_correlation"):
         summary[name] = interval([s[name] for s in summaries])
-    return {"config": config.to_dict(), "summary": summary, "regimes": regimes, **provenance()}
+    return {"config": config.to_dict(), "summary": summary, "regimes": regimes}
 
 
 def main(config: ConfigDict, run: Run) -> None:
@@ -51,10 +51,9 @@ def main(config: ConfigDict, run: Run) -> None:
         with_seed = config.copy_and_resolve_references()
         with_seed.seed = seed
         results.append(collect(with_seed, run_all(Run(with_seed, run.root))))
-    combined = combine(config, results)
-    output = Path(OUTPUT.value) if OUTPUT.value else run.root.parent / "seeds.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(output, combined)
+    combined = summarise_seeds(config, results)
+    output = output_path(run.root, "seeds.json")
+    write_result(output, combined)
     for name, value in combined["summary"]["reduction"].items():
         low, high = (f"{value[k]:.1%}" if value[k] is not None else "?" for k in ("low", "high"))
         console.print(f"  {name:<18} {value['mean']:.1%} less error outside the support [{low}, {high}]", markup=False)

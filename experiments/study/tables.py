@@ -7,8 +7,10 @@ import io
 import math
 from typing import Any
 
+from ccm_jax.baselines import BASELINES
+from ccm_jax.metrics import gain, over
+from experiments.pipeline.methods import ANCHORS, METHODS, columns, reduced
 from experiments.study.published import (
-    ANCHORS,
     Gathered,
     correlation,
     error,
@@ -22,18 +24,10 @@ from experiments.study.statistics import interval
 
 NOT_RUN = "not run"
 
-MERGES = {
-    "average": "endpoint average",
-    "nearest_expert": "nearest expert",
-    "output_ensemble": "ensemble of the experts' outputs",
-    "task_arithmetic": "Task Arithmetic",
-    "ties": "TIES",
-    "dare": "DARE",
-    "slerp": "SLERP",
-    "model_stock": "Model Stock",
-    "fisher_average": "Fisher average",
-    "ccm_coord": "CCM-Coord",
-}
+MERGES = {key: BASELINES[key].label for key in ("average", "nearest_expert")}
+MERGES |= {"output_ensemble": "ensemble of the experts' outputs"}
+MERGES |= {key: baseline.label for key, baseline in BASELINES.items()}
+MERGES |= {"ccm_coord": METHODS["ccm_coord"].label}
 CONTROLS = {
     "ccm_coord": "the physical direction",
     "wrong_sign": "with the wrong sign",
@@ -79,7 +73,7 @@ def tuned(gathered: Gathered) -> list[dict[str, Any]]:
         if not name.startswith("tuned "):
             continue
         gains = {
-            who: over_seeds(gathered, name, lambda f, w=who: 1 - infinite(f[w]) / infinite(f["anchor"]))  # type: ignore[misc]
+            who: over_seeds(gathered, name, lambda f, w=who: gain(f[w], f["anchor"]))  # type: ignore[misc]
             for who in ("average", "coord", "prefix", "best")
         }
         norm = over_seeds(gathered, name, lambda f: f["direction_norm"])
@@ -95,7 +89,7 @@ def prefixes(gathered: Gathered) -> dict[str, list[dict[str, Any]]]:
         if name in ("best", "coord"):
             continue
         family, _, at = name.partition(" ")
-        ours = interval([infinite(f[name]) / infinite(f["best"]) for f in found], "log")
+        ours = interval([over(f[name], f["best"]) for f in found], "log")
         families.setdefault(family, []).append({"at": float(at), "ours": ours})
     return families
 
@@ -107,11 +101,10 @@ def others(gathered: Gathered) -> list[dict[str, Any]]:
         found = [one["found"] for one in listed if "regimes" in one.get("found", ())]
         if not found:
             continue
-        who = ("average", "ccm_coord", "ccm_scale", "ccm_prefix", "best")
         lines.append(
             {
                 "key": name,
-                "gains": {method: gains_of(gathered, name, method) for method in who},
+                "gains": {method: gains_of(gathered, name, method) for method in columns(reduced())},
                 "seeds": len(found),
                 "correlation": over_seeds(gathered, name, correlation, "correlation"),
                 "map_error": over_seeds(
@@ -201,7 +194,7 @@ def tables(gathered: Gathered) -> dict[str, Any]:
             for end in ("low", "high"):
                 if row["ours"][end] is not None:
                     summary[f"{row['key']}_{end}"] = row["ours"][end]
-    dpot = over_seeds(gathered, "rd_dpot", lambda f: error(f, "ccm_coord") / error(f, "best"), "log")
+    dpot = over_seeds(gathered, "rd_dpot", lambda f: over(error(f, "ccm_coord"), error(f, "best")), "log")
     wrong = next(row["ours"] for row in rows if row["key"] == "wrong_sign")
     more: dict[str, dict[str, Any] | None] = {
         "wrong_sign_factor": wrong,

@@ -1,0 +1,64 @@
+"""The methods of others, of :data:`ccm_jax.baselines.BASELINES`, on the arrays of files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from ccm_jax.baselines import BASELINES, complex_view, pair_view
+from ccm_jax.cli.recipe import Recipe
+from ccm_jax.io.description import model_name
+from ccm_jax.io.weights import Weights
+from ccm_jax.models import MODELS, is_real_pair
+
+Arrays = dict[str, Any]
+
+# Those that need nothing but weights and numbers.
+OTHERS = tuple(name for name, baseline in BASELINES.items() if not baseline.needs)
+
+
+def tells_coordinate(recipe: Recipe) -> bool:
+    """Whether the merged weights depend on the coordinate of the recipe."""
+    if recipe.method in BASELINES:
+        return BASELINES[recipe.method].located and "t" not in dict(recipe.arguments)
+    return True
+
+
+def real_pairs(model: str | None) -> Callable[[str, Any], bool]:
+    """Which arrays, by name, hold complex weights as pairs of reals: those of our models, and of PyTorch's DPOT."""
+    if model in MODELS:
+        return lambda name, leaf: is_real_pair(name.split("."), leaf)
+    if model == "dpot-torch":
+        return lambda name, leaf: bool(re.search(r"\.filter\.[wb][12]$", name)) and leaf.shape[:1] == (2,)
+    return lambda name, leaf: False
+
+
+def merge_by_other(recipe: Recipe, family: list[Weights], *, model: str | None = None) -> Arrays:
+    """The weights that another method merges, in memory; pairs of reals are merged as the complex numbers they are.
+
+    Args:
+        recipe: the method, its arguments, and where to merge.
+        family: the anchor and its experts.
+        model: what the weights are of, see :data:`ccm_jax.io.description.HELP`.
+
+    Raises:
+        ValueError: for arguments that the method does not take.
+    """
+    anchor, *experts = ({name: np.asarray(leaf) for name, leaf in weights.arrays.items()} for weights in family)
+    is_pair = real_pairs(model_name(family[0], model))
+    wide = any(leaf.dtype.itemsize // (2 if leaf.dtype.kind == "c" else 1) == 8 for leaf in anchor.values())
+    before = jax.numpy.zeros(()).dtype == np.float64
+    jax.config.update("jax_enable_x64", bool(before or wide))  # jax would cut numbers of 64 bits
+    try:
+        a, *e = (complex_view(tree, lambda path, leaf: is_pair(path[-1].key, leaf)) for tree in (anchor, *experts))
+        merge = BASELINES[recipe.method].merge
+        merged = pair_view(merge(a, e, recipe.coordinates, recipe.coordinate, **dict(recipe.arguments)), anchor)
+        return {name: np.asarray(merged[name]).astype(leaf.dtype) for name, leaf in anchor.items()}  # jax sorts names
+    except TypeError as error:
+        raise ValueError(f"method {recipe.method}: {error}.") from error
+    finally:
+        jax.config.update("jax_enable_x64", bool(before))
