@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from ccm_jax.torchfile import Placeholder, open_torch, state_dict_of
 
 Refused = Callable[[bytes, str], None]

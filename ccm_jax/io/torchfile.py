@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._unpickle import Placeholder, unpickle
+from ccm_jax.io.unpickle import Placeholder, unpickle
 
 Path_ = str | os.PathLike[str]
 
