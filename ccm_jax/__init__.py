@@ -26,6 +26,7 @@ from ccm_jax.prefix import (
 )
 from ccm_jax.readout import PrefixReadout
 from ccm_jax.rollout import make_rollout, repeat, rollout
+from ccm_jax.scale import ScaleReadout, fit_scale_readout
 from ccm_jax.version import __version__
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Gated",
     "Polynomial",
     "PrefixReadout",
+    "ScaleReadout",
     "Split",
     "coordinate_from_map",
     "coordinate_from_metadata",
@@ -43,6 +45,7 @@ __all__ = [
     "fit_chart",
     "fit_coordinate_map",
     "fit_prefix_readout",
+    "fit_scale_readout",
     "keep_bounded",
     "make_rollout",
     "merge_pytree",

@@ -12,11 +12,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from ccm_jax.chart import Chart
 from ccm_jax.metrics import relative_l2
-from ccm_jax.parallel import candidates_at_once, map_candidates, over_mesh, over_trajectories
+from ccm_jax.parallel import candidates_at_once, map_candidates, over_mesh, over_trajectories, place
 from ccm_jax.rollout import RolloutFn, call_rollout
 
 Array = jax.Array
@@ -118,6 +119,51 @@ def future_error_each(
         return jax.lax.map(one, (coordinates, given), batch_size=size if size > 1 else None)
 
     return over_trajectories(errors, mesh)(chart, (trajectories, context), coordinates)
+
+
+def sweep_errors(
+    chart: Chart,
+    rollout_fn: RolloutFn,
+    trajectories: Any,
+    candidates: Any,
+    *,
+    history: int = 1,
+    prefix: int = 4,
+    mesh: Mesh | None = None,
+) -> np.ndarray:
+    """:func:`future_error_sweep` of any number of candidates and trajectories, in calls of a few: ``[n, N, T_future]``.
+
+    One program serves whatever their numbers, and a CPU's cache holds the trajectories of a call.
+    """
+    spread, how = place(chart, mesh), {"history": history, "prefix": prefix, "mesh": mesh}
+
+    def errors(x: Array, bank: Array) -> Array:
+        return future_error_sweep(spread, rollout_fn, x, bank, **how)
+
+    return in_groups(errors, trajectories, candidates, mesh)
+
+
+GROUP = 16  # trajectories rolled out side by side
+TOGETHER = 7  # candidates in a call on a CPU: a bank of 21 has three such parts
+
+
+def in_groups(errors: Any, trajectories: Any, candidates: Any, mesh: Mesh | None = None) -> np.ndarray:
+    """``errors(trajectories, candidates) -> [n, N, ...]`` of all, a few at a time.
+
+    Args:
+        errors: a function of arrays ``[N, T, ...]`` and ``[n, d]``.
+        trajectories: ``[N, T, *space, C]``.
+        candidates: ``[n, d]``.
+        mesh: devices that the arrays are placed on.
+    """
+    bank, size = np.asarray(candidates, np.float32), GROUP * (1 if mesh is None else mesh.shape["data"])
+    together = TOGETHER if jax.default_backend() == "cpu" and jax.process_count() == 1 else len(bank)
+    # The last one again, to fill the last call.
+    padded = np.concatenate([bank, np.repeat(bank[-1:], -len(bank) % together, axis=0)])
+    parts = [place(padded[i : i + together], mesh) for i in range(0, len(padded), together)]
+    groups = [place(trajectories[i : i + size], mesh) for i in range(0, len(trajectories), size)]
+    found = [[np.asarray(errors(x, part)) for x in groups] for part in parts]
+    return np.concatenate([np.concatenate(row, axis=1) for row in found])[: len(bank)]
 
 
 def as_error(values: Any) -> Array:

@@ -13,7 +13,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ccm_jax.chart import Chart, Gated
-from ccm_jax.evaluate import as_error, future_error, future_error_each
+from ccm_jax.evaluate import future_error, future_error_each
+from ccm_jax.metrics import over
 from ccm_jax.parallel import place
 from ccm_jax.prefix import check_prefix
 from ccm_jax.readout import PrefixReadout, coarse_errors, read
@@ -169,26 +170,28 @@ def fit_prefix_readout(
 
     Source: CCM-Prefix of arXiv 2605.14546, made continuous.
     """
-    readout = prefix_readout(chart, rollout_fn, history=history, frames=frames, reach=reach)
+    gates = choices.free_gate if isinstance(chart.features, Gated) else (False,)
+    how: dict[str, Any] = {"history": history, "frames": frames, "reach": reach}
+    starts = [prefix_readout(chart, rollout_fn, free_gate=gate, **how) for gate in gates]
     if validation is None:
-        return readout
-    return choose(readout, validation, choices=choices, contexts=contexts, mesh=mesh).readout
+        return starts[0]
+    return choose(starts, validation, choices=choices, contexts=contexts, mesh=mesh).readout
 
 
 def choose(
-    readout: PrefixReadout,
+    starts: Sequence[PrefixReadout],
     validation: Sequence[Any],
     *,
     choices: Choices = CHOICES,
     contexts: Sequence[Any] | None = None,
     mesh: Mesh | None = None,
 ) -> Fitted:
-    """Decides on validation trajectories what :class:`Choices` leaves open, beginning from a readout.
+    """Decides on validation trajectories between readouts, and for each between frames that count and pulls.
 
     Args:
-        readout: with a chart, a model and what no choice is about.
+        starts: readouts that differ in what they search, of one chart and model.
         validation: trajectories of each regime, ``[N, T, *space, C]``.
-        choices: what is decided among. A skip of None tries all frames, and the last alone.
+        choices: what is decided among beside the starts. A skip of None tries all frames, and the last alone.
         contexts: of each regime, or None.
         mesh: devices to spread over.
 
@@ -197,54 +200,31 @@ def choose(
     """
     regimes = [jnp.asarray(x) for x in validation]
     given = [None] * len(regimes) if contexts is None else list(contexts)
-    check_validation(readout, regimes, given)
-    gates = choices.free_gate if isinstance(readout.chart.features, Gated) else (False,)
-    skips = tuple(sorted({0, readout.frames - 1})) if choices.skip is None else choices.skip
-    pulls = choices.pull if isinstance(readout.chart.features, Gated) else (0.0,)
-    how: dict[str, Any] = {"history": readout.history, "prefix": readout.frames}
-    growth, horizon = (
-        growth_of(regimes, readout.history + readout.frames),
-        regimes[0].shape[1] - readout.history - readout.frames,
-    )
-    readout = dataclasses.replace(readout, growth=jnp.asarray(growth, jnp.float32), horizon=horizon)
-    anchors = [
-        float(as_error(future_error(readout.chart.origin, readout.rollout_fn, x, context=c, **how)))
-        for x, c in zip(regimes, given, strict=True)
-    ]
+    check_validation(starts[0], regimes, given)
+    frames, observed = starts[0].frames, starts[0].history + starts[0].frames
+    skips = tuple(sorted({0, frames - 1})) if choices.skip is None else choices.skip
+    pulls = choices.pull if isinstance(starts[0].chart.features, Gated) else (0.0,)
+    how: dict[str, Any] = {"history": starts[0].history, "prefix": frames}
+    growth = jnp.asarray(growth_of(regimes, observed), jnp.float32)
+    origin, rollout_fn = starts[0].chart.origin, starts[0].rollout_fn
+    anchors = [future_error(origin, rollout_fn, x, context=c, **how) for x, c in zip(regimes, given, strict=True)]
     tried: dict[tuple[bool, int, float], list[float]] = {}
     made: dict[tuple[bool, int, float], PrefixReadout] = {}
-    for gate in gates:
-        start = readout if gate == readout.free_gate else _with_gate(readout, gate)
-        start = place(start, mesh)
+    for start in starts:
+        start = place(dataclasses.replace(start, growth=growth, horizon=regimes[0].shape[1] - observed), mesh)
         for x, c, anchor in zip(regimes, given, anchors, strict=True):
             x, c = place((x, c), mesh)
             coarse = coarse_errors(start, x, c, mesh=mesh)
             for skip, pull in itertools.product(skips, pulls):
-                key = (gate, skip, pull)
-                one = dataclasses.replace(start, weights=frame_weights(readout.frames, skip), pull=jnp.float32(pull))
-                made.setdefault(key, one)
+                key = (start.free_gate, skip, pull)
+                weighed = frame_weights(frames, skip)
+                one = dataclasses.replace(start, weights=weighed, pull=jnp.asarray(pull, jnp.float32))
                 found = read(one, x, c, coarse, mesh=mesh).coordinate
-                errors = future_error_each(one.chart, one.rollout_fn, x, found, context=c, mesh=mesh, **how)
-                tried.setdefault(key, []).append(over(float(as_error(errors)), anchor))
+                errors = future_error_each(one.chart, rollout_fn, x, found, context=c, mesh=mesh, **how)
+                tried.setdefault(key, []).append(over(errors, anchor))
+                made.setdefault(key, one)
     best = best_choice(tried)
     return Fitted(made[best], tuple(Tried(*key, tuple(ratios)) for key, ratios in tried.items()))
-
-
-def _with_gate(readout: PrefixReadout, free_gate: bool) -> PrefixReadout:
-    new = prefix_readout(
-        readout.chart,
-        readout.rollout_fn,
-        history=readout.history,
-        frames=readout.frames,
-        reach=float(readout.high[0]),
-        free_gate=free_gate,
-    )
-    return dataclasses.replace(readout, candidates=new.candidates, free_gate=free_gate)
-
-
-def over(error: float, anchor: float) -> float:
-    """An error over the anchor's; 0 if only the anchor diverges, infinite if the other does."""
-    return float("inf") if not np.isfinite(error) else error / anchor if np.isfinite(anchor) else 0.0
 
 
 def best_choice(tried: dict[tuple[bool, int, float], list[float]]) -> tuple[bool, int, float]:

@@ -52,6 +52,8 @@ def place(tree: Any, mesh: Mesh | None, *axes: Any) -> Any:
     sharding = NamedSharding(mesh, PartitionSpec(*axes))
 
     def put(leaf: Any) -> Array:
+        if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+            return leaf
         host = np.asarray(leaf)
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 

@@ -17,15 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ccm_jax.fit_readout import CHOICES
 from ccm_jax.io import atomic, checkpoint
 from experiments import configs
 from experiments.configs import rd_ood
 from experiments.pipeline import networks, store, training
-from experiments.pipeline.calibration import PULLS, SKIPS, choose_evidence
 from experiments.pipeline.checks import check_config
-from experiments.pipeline.family import plane_of, sweep_errors
 from experiments.pipeline.methods import METHODS
-from experiments.pipeline.readouts import Evidence, candidates_of, chosen, errors_of_prefix
+from experiments.pipeline.readouts import load_readout
 from experiments.pipeline.stages import Run, anchor, endpoint_data, endpoints, load_trajectories, run_all, support_data
 from experiments.runner.workdir import alone, open_workdir
 
@@ -103,20 +102,19 @@ def test_an_override_redoes_only_what_depends_on_it(finished: Path) -> None:
     assert {s.name for s in stages if s.fresh} == {"data_endpoints", "endpoints", "calibration", "evaluation"}
 
 
-def test_calibration_is_that_of_all_candidates_though_it_rolls_out_some(finished: Path) -> None:
+def test_what_validation_chose_is_what_the_readout_does(finished: Path) -> None:
     config = rd_ood.get_config("smoke")
     done = run_all(Run(config, finished / "stages"))
     facts = json.loads((done.calibration.path / "calibration.json").read_text())
     family = networks.load_family(config, done.anchor, done.endpoints)
     x = jnp.asarray(load_trajectories(done.validation)[0])
-    candidates, plane = candidates_of(config), plane_of(family)
-    future = sweep_errors(config, family, plane, candidates, x).mean(axis=-1)
-    observed = errors_of_prefix(config, family, plane, candidates, x)
-    for tried in facts["evidence_tried"]:
-        choice = chosen(config, candidates, observed, Evidence(tried["skip"], tried["pull"]))
-        picked = [int(np.isclose(candidates, np.asarray(c), atol=1e-4).all(axis=1).argmax()) for c in choice.coordinate]
-        ratio = future[picked, np.arange(len(x))].mean() / future[0].mean()
-        assert tried["error_over_anchor"][0] == pytest.approx(ratio, rel=1e-4)
+    readout = load_readout(config, family, facts["prefix"])
+    errors = family.errors_each(family.plane, readout(x, batch="each").coordinate, x)
+    ratio = errors.mean() / family.errors_of(family.anchor, x).mean()
+    skip = facts["prefix"]["weights"].count(0.0)
+    key = {"free_gate": readout.free_gate, "skip": skip, "pull": pytest.approx(facts["prefix"]["pull"])}
+    row = next(row for row in facts["prefix_tried"] if {name: row[name] for name in key} == key)
+    assert row["error_over_anchor"][0] == pytest.approx(ratio, rel=1e-3)
 
 
 def test_paired_experts_start_from_the_same_states(finished: Path) -> None:
@@ -291,28 +289,12 @@ def test_results_of_another_version_are_a_warning(tmp_path: Path) -> None:
         store.run_stage(tmp_path, "b", {}, (), lambda work: None)
 
 
-def test_the_pull_is_the_best_that_harms_no_validation_regime() -> None:
-    def choose(*rows: tuple[int, float, list[float]]) -> tuple[int, float]:
-        return tuple(choose_evidence({Evidence(skip, pull): ratios for skip, pull, ratios in rows}))
-
-    never = (0, 1.0, [1.0, 1.0])
-    assert choose((0, 0.0, [0.5, 1.2]), (0, 0.1, [0.6, 1.001]), (0, 0.2, [0.8, 1.0]), never) == (0, 0.1)
-    assert choose((0, 0.0, [0.5, 1.2]), (2, 0.0, [0.5, 0.9]), never) == (2, 0.0)
-    assert choose((0, 0.0, [0.5, 1.2]), never) == (0, 1.0)
-    assert choose((0, 0.0, [0.5, 0.9]), (0, 0.1, [0.5, 0.9]), never) == (0, 0.1)  # more evidence for the same
-    assert choose((0, 0.0, [0.5, 1.2]), (0, 0.1, [0.6, 1.2])) == (0, 0.1)
-    # Half a per cent is noise: the larger pull, and only then the smaller error.
-    tied = (1, 0.0, [0.5, 0.9]), (0, 0.1, [0.508, 0.9]), (2, 0.1, [0.506, 0.9])
-    assert choose(*tied, (0, 0.2, [0.52, 0.9])) == (2, 0.1)
-
-
 def test_the_worst_regime_of_the_prefix_is_reported(finished: Path) -> None:
     results = json.loads((finished / "results.json").read_text())
     ratios = [row["errors"]["ccm_prefix"] / row["errors"]["anchor"] for row in results["regimes"]]
     assert results["summary"]["harm"]["above_anchor"] == pytest.approx(max(ratios) - 1)
-    tried = results["calibration"]["evidence_tried"]
-    assert len(tried) == len(SKIPS) * len(PULLS)
-    assert results["calibration"]["evidence"] in [{key: row[key] for key in ("skip", "pull")} for row in tried]
+    tried = results["calibration"]["prefix_tried"]
+    assert len(tried) == 2 * 2 * len(CHOICES.pull)  # with and without the gate, all frames and the last
 
 
 def test_divergence_is_written_as_null() -> None:

@@ -86,8 +86,10 @@ def get_config() -> ConfigDict:
     c.calibration.high = 2.5
     c.calibration.step = 0.25
     c.calibration.frames = 4  # K: observed frames that are scored
+    c.calibration.search = "continuous"  # between candidates; "bank" or "parabola": among those of the bank
     c.calibration.skip = config_dict.placeholder(int)  # first observed frames not scored; none: by validation
-    c.calibration.gates = (0.0, 0.5, 1.0)  # scales of the shared adaptation that the prefix chooses among
+    c.calibration.free_gate = config_dict.placeholder(bool)  # whether the gate is searched; none: by validation
+    c.calibration.gates = (0.0, 0.5, 1.0)  # scales of the shared adaptation that the search starts from
     c.calibration.pull = config_dict.placeholder(float)  # toward the anchor; none: by validation
     c.calibration.clip = config_dict.placeholder(float)  # largest |coordinate| from metadata; none: no clip
     c.calibration.pooled = False  # one coordinate per test trajectory, or one per regime

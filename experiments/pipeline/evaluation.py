@@ -2,35 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from ccm_jax import Chart, Estimate
+from ccm_jax import Estimate, PrefixReadout
 from ccm_jax.coordinate_map import CoordinateMap
 from ccm_jax.evaluate import future_frames, split_future
 from ccm_jax.geometry import residual_geometry
+from ccm_jax.scale import best_coordinate
 from experiments.pipeline import data
-from experiments.pipeline.family import (
-    Family,
-    bank_of,
-    best_coordinate,
-    chart_of,
-    errors_each,
-    errors_of,
-    mean_error,
-    plane_of,
-    sweep_errors,
-)
+from experiments.pipeline.family import Family, mean_error
 from experiments.pipeline.methods import METHODS
-from experiments.pipeline.readouts import Evidence, both_readouts, bounded
+from experiments.pipeline.readouts import paper_readout
 from experiments.runner.progress import bar
 
 Array = jax.Array
 Params = Any
+
+
+class Calibrated(NamedTuple):
+    """What is judged beside the anchor and the experts, fixed before a test regime is looked at.
+
+    Attributes:
+        anchor_more: the anchor trained on for as long as both experts.
+        map: the calibrated map from metadata to coordinates.
+        prefix: the prefix readout.
+    """
+
+    anchor_more: Params
+    map: CoordinateMap
+    prefix: PrefixReadout
+
+
+def evaluate(
+    config: ConfigDict, family: Family, calibrated: Calibrated, tests: np.ndarray
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Errors of every method on every test regime.
+
+    Args:
+        config: the experiment.
+        family: its weights.
+        calibrated: what validation regimes decided.
+        tests: test trajectories ``[R, N, T, *space, C]``.
+
+    Returns:
+        The tables, JSON-able, and the arrays behind them: ``errors/<method> [R, N, T_future]``, ``sweep [R, n, N]``,
+        and ``frames/<who>``, the future of the first trajectory of each regime.
+    """
+    rows, arrays = [], []
+    with bar("evaluation", len(tests)) as advance:
+        for value, x in zip(config.regimes.test, tests, strict=True):
+            row, more = evaluate_regime(config, family, calibrated, float(value), jnp.asarray(x))
+            rows.append(row)
+            arrays.append(more)
+            advance(1, f"at {value:g}")
+    layers = residual_geometry(family.anchor, family.low, family.high)
+    geometry = [{k: v if k == "name" else float(v) for k, v in layer._asdict().items()} for layer in layers]
+    tables = {"regimes": rows, "geometry": geometry, "bank": family.bank.tolist()}
+    return tables, {key: np.stack([a[key] for a in arrays]) for key in arrays[0]}
 
 
 def clipped(config: ConfigDict, coordinate: float) -> float:
@@ -39,86 +72,37 @@ def clipped(config: ConfigDict, coordinate: float) -> float:
     return coordinate if clip is None else float(np.clip(coordinate, -clip, clip))
 
 
-def evaluate(
-    config: ConfigDict,
-    family: Family,
-    anchor_more: Params,
-    fitted: CoordinateMap,
-    evidence: Evidence,
-    growth: float,
-    tests: np.ndarray,
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Errors of every method on every test regime.
-
-    Args:
-        config: the experiment.
-        family: its weights.
-        anchor_more: the anchor trained on for as long as both experts.
-        fitted: the calibrated map, from validation regimes.
-        evidence: how the prefix decides, from validation regimes.
-        growth: by how much fields may outgrow their prefix before a rollout counts as unbounded; see :func:`growth_of`.
-        tests: test trajectories ``[R, N, T, H, W, C]``.
-
-    Returns:
-        The tables, JSON-able, and the arrays behind them: ``errors/<method> [R, N, T_future]``, ``sweep [R, n, N]``,
-        and ``frames/<who>``, the future of the first trajectory of each regime.
-    """
-    line, plane = chart_of(family), plane_of(family)
-    rows, arrays = [], []
-    with bar("evaluation", len(tests)) as advance:
-        for value, x in zip(config.regimes.test, tests, strict=True):
-            row, more = evaluate_regime(
-                config, family, line, plane, anchor_more, fitted, evidence, growth, float(value), jnp.asarray(x)
-            )
-            rows.append(row)
-            arrays.append(more)
-            advance(1, f"at {value:g}")
-    layers = residual_geometry(family.anchor, family.low, family.high)
-    geometry = [{k: v if k == "name" else float(v) for k, v in layer._asdict().items()} for layer in layers]
-    tables = {"regimes": rows, "geometry": geometry, "bank": bank_of(config).tolist()}
-    return tables, {key: np.stack([a[key] for a in arrays]) for key in arrays[0]}
-
-
 def evaluate_regime(
-    config: ConfigDict,
-    family: Family,
-    line: Chart,
-    plane: Chart,
-    anchor_more: Params,
-    fitted: CoordinateMap,
-    evidence: Evidence,
-    growth: float,
-    value: float,
-    x: Array,
+    config: ConfigDict, family: Family, calibrated: Calibrated, value: float, x: Array
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """All methods on the trajectories ``x [N, T, H, W, C]`` of the regime at ``value``."""
-    bank, s, rollout_fn = bank_of(config), data.coordinate_of(config, value), family.rollout_fn
-    shape = {"history": family.history, "prefix": config.calibration.frames}
+    """All methods on the trajectories ``x [N, T, *space, C]`` of the regime at ``value``."""
+    bank, s, line, plane = family.bank, data.coordinate_of(config, value), family.line, family.plane
     # The line is the plane where the gate is open; so calibration's program serves here too.
-    sweep = sweep_errors(config, family, plane, np.stack([bank, np.ones_like(bank)], axis=1), x)
-
-    def fixed(params: Params) -> np.ndarray:
-        return errors_of(config, family, params, x)
+    sweep = family.errors_along(plane, np.stack([bank, np.ones_like(bank)], axis=1), x)
 
     def on_line(coordinate: float) -> np.ndarray:
         hit = np.flatnonzero(np.isclose(bank, coordinate, atol=1e-6))
-        return sweep[hit[0]] if len(hit) else fixed(line(coordinate))
+        return sweep[hit[0]] if len(hit) else family.errors_of(line(coordinate), x)
 
-    def by_readout(readout: Estimate) -> np.ndarray:
+    def by_readout(estimate: Estimate) -> np.ndarray:
         if config.calibration.pooled:
-            return fixed(plane(readout.coordinate[0]))
-        return errors_each(config, family, plane, x, readout.coordinate)
+            return family.errors_of(plane(estimate.coordinate[0]), x)
+        return family.errors_each(plane, estimate.coordinate, x)
 
-    prefix, paper = both_readouts(config, family, plane, x, evidence)
-    prefix = bounded(config, family, plane, x, prefix, growth)
-    scale = clipped(config, float(fitted(s)))
+    batch: Any = "pooled" if config.calibration.pooled else "each"
+    prefix, paper = (
+        with_axis(readout(x, batch=batch, mesh=family.mesh), batch)
+        for readout in (calibrated.prefix, paper_readout(family))
+    )
+    paper = paper._replace(coordinate=jnp.pad(paper.coordinate, ((0, 0), (0, 1)), constant_values=1.0))
+    scale = clipped(config, float(calibrated.map(s)))
     hindsight = {float(c): errors for c, errors in zip(bank, sweep, strict=True)}
     vertex = best_coordinate(bank, [mean_error(e) for e in sweep])
     hindsight[vertex] = on_line(vertex)
     best = min(hindsight, key=lambda c: mean_error(hindsight[c]))
     errors = {
-        "anchor": fixed(family.anchor),
-        "anchor_more": fixed(anchor_more),
+        "anchor": family.errors_of(family.anchor, x),
+        "anchor_more": family.errors_of(calibrated.anchor_more, x),
         "low": on_line(-1.0),
         "high": on_line(1.0),
         "average": on_line(0.0),
@@ -135,12 +119,19 @@ def evaluate_regime(
         "coordinate": s,
         "split": "ood" if data.outside(s) else "id",
         "errors": {name: mean_error(errors[name]) for name in METHODS},
-        "chosen": {name: np.asarray(readout.coordinate)[:, 0].tolist() for name, readout in chosen.items()}
+        "chosen": {name: np.asarray(estimate.coordinate)[:, 0].tolist() for name, estimate in chosen.items()}
         | {"ccm_prefix_gate": np.asarray(prefix.coordinate)[:, 1].tolist(), "ccm_scale": scale, "best": best},
         "error_over_time": {name: np.mean(e, axis=0).tolist() for name, e in errors.items()},
     }
     seen = {"anchor": family.anchor, "ccm_prefix": plane(prefix.coordinate[0])}
-    frames = {name: future_frames(params, rollout_fn, x[:1], **shape)[0] for name, params in seen.items()}
-    frames["truth"] = split_future(x[:1], **shape)[2][0]
+    frames = {
+        name: future_frames(params, family.rollout_fn, x[:1], **family.protocol)[0] for name, params in seen.items()
+    }
+    frames["truth"] = split_future(x[:1], **family.protocol)[2][0]
     arrays = {f"errors/{name}": e for name, e in errors.items()} | {"sweep": sweep.mean(axis=-1)}
     return row, arrays | {f"frames/{name}": np.asarray(field) for name, field in frames.items()}
+
+
+def with_axis(estimate: Estimate, batch: str) -> Estimate:
+    """The estimate with a leading axis of its trajectories, which is 1 if they were pooled."""
+    return jax.tree.map(lambda leaf: leaf[None], estimate) if batch == "pooled" else estimate

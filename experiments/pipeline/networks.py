@@ -18,7 +18,7 @@ from ccm_jax.io import checkpoint
 from ccm_jax.models import Model, make_model
 from ccm_jax.normalize import Normalization, normalized
 from ccm_jax.rollout import Apply, make_rollout
-from experiments.pipeline.family import Family
+from experiments.pipeline.family import Family, bank_of
 from experiments.pipeline.store import Stage
 from experiments.pipeline.systems import stored_channels
 from experiments.runner.runtime import mesh
@@ -72,4 +72,5 @@ def load_family(config: ConfigDict, anchor_stage: Stage, experts: Stage) -> Fami
     """Anchor, experts, and the model that they are weights of."""
     _, apply = normalized_model(config, anchor_stage)
     weights = (load_params(anchor_stage, "anchor"), load_params(experts, "low"), load_params(experts, "high"))
-    return Family(*weights, _rollout_of(apply), config.model.history, mesh())
+    shape = (config.model.history, config.calibration.frames, bank_of(config))
+    return Family(*weights, _rollout_of(apply), *shape, mesh())

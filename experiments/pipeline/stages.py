@@ -19,10 +19,10 @@ from ccm_jax.io.atomic import read_json
 from ccm_jax.normalize import Normalization, fit_normalization
 from experiments.pipeline import data, recorded
 from experiments.pipeline.calibration import calibrate, load_map
-from experiments.pipeline.evaluation import evaluate
+from experiments.pipeline.evaluation import Calibrated, evaluate
 from experiments.pipeline.methods import METHODS
 from experiments.pipeline.networks import load_family, load_normalization, load_params, model_of, physical_model
-from experiments.pipeline.readouts import Evidence, growth_of
+from experiments.pipeline.readouts import load_readout
 from experiments.pipeline.store import RECORD, Stage, provenance, run_stage, write_json
 from experiments.pipeline.systems import stored_channels
 from experiments.pipeline.training import Batches, fit
@@ -32,7 +32,7 @@ from experiments.runner.runtime import is_writer
 Params = Any
 
 # Raise one when its code changes what it computes: kept stages of the old code are then not used.
-VERSIONS = {"data": 1, "train": 2, "calibration": 3, "evaluation": 3}
+VERSIONS = {"data": 1, "train": 2, "calibration": 4, "evaluation": 4}
 
 # Batch orders of one seed. Both experts of a pair share theirs.
 ANCHOR, MORE, PAIR, LOW, HIGH = range(5)
@@ -67,7 +67,7 @@ def run_all(run: Run) -> Stages:
     experts = endpoints(run, ends, anchor_stage)
     calibrated = calibration(run, validation, anchor_stage, experts)
     trained = (anchor_stage, more, experts)
-    evaluated = evaluation(run, test, validation, trained, calibrated)
+    evaluated = evaluation(run, test, trained, calibrated)
     return Stages(support, ends, validation, test, *trained, calibrated, evaluated)
 
 
@@ -247,21 +247,19 @@ def calibration(run: Run, validation: Stage, anchor_stage: Stage, experts: Stage
     inputs = (validation, anchor_stage, experts)
     stage = run_stage(run.root, "calibration", settings, inputs, build, version=VERSIONS["calibration"])
     facts = read_json(stage.path / "calibration.json")
-    evidence = facts["evidence"]
-    note = f"{facts['kind']} map; prefix: pull {evidence['pull']:g}, first {evidence['skip']} frames not scored"
+    prefix = facts["prefix"]
+    where, skipped = "line and gate" if prefix["free_gate"] else "line", prefix["weights"].count(0.0)
+    note = f"{facts['kind']} map; prefix: {where}, pull {prefix['pull']:.2g}, first {skipped} frames not scored"
     finished(stage, f"{note}, from {len(facts['coordinates'])} validation regimes")
     return stage
 
 
-def evaluation(
-    run: Run, test: Stage, validation: Stage, trained: tuple[Stage, Stage, Stage], calibrated: Stage
-) -> Stage:
+def evaluation(run: Run, test: Stage, trained: tuple[Stage, Stage, Stage], calibrated: Stage) -> Stage:
     """Every method on every test regime, future frames only: ``evaluation.json`` and ``evaluation.npz``.
 
     Args:
         run: the experiment.
         test: test data.
-        validation: validation data.
         trained: the anchor, the anchor trained on, and the experts.
         calibrated: what :func:`calibration` chose.
     """
@@ -270,16 +268,15 @@ def evaluation(
     def build(work: Path) -> None:
         family = load_family(run.config, anchor_stage, experts)
         choices = read_json(calibrated.path / "calibration.json")
-        fitted, evidence = load_map(choices), Evidence(**choices["evidence"])
-        more_params = load_params(more, "anchor_more")
-        growth = growth_of(run.config, family, load_trajectories(validation))
-        tables, arrays = evaluate(run.config, family, more_params, fitted, evidence, growth, load_trajectories(test))
+        prefix = load_readout(run.config, family, choices["prefix"])
+        fixed = Calibrated(load_params(more, "anchor_more"), load_map(choices), prefix)
+        tables, arrays = evaluate(run.config, family, fixed, load_trajectories(test))
         if is_writer():
             np.savez(work / "evaluation.npz", allow_pickle=False, **arrays)
         write_json(work / "evaluation.json", tables)
 
     settings = settings_of(run.config, "calibration", "axis", "model") | {"methods": list(METHODS)}
-    inputs = (test, validation, *trained, calibrated)
+    inputs = (test, *trained, calibrated)
     stage = run_stage(run.root, "evaluation", settings, inputs, build, version=VERSIONS["evaluation"])
     finished(stage, f"{len(run.config.regimes.test)} test regimes")
     return stage

@@ -13,7 +13,7 @@ import numpy as np
 
 from ccm_jax.evaluate import future_frames, split_future
 from experiments.pipeline import networks, stages
-from experiments.pipeline.family import bank_of, chart_of, column
+from experiments.pipeline.family import column
 from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage
 from experiments.runner.progress import finished
@@ -30,7 +30,7 @@ def explorer(run: Run, done: Stages) -> Stage:
     def build(work: Path) -> None:
         config = run.config
         family = networks.load_family(run.config, done.anchor, done.endpoints)
-        line, bank = chart_of(family), jnp.asarray(column(bank_of(config)))
+        line, bank = family.line, jnp.asarray(column(family.bank))
         shape = {"history": family.history, "prefix": config.calibration.frames}
         tests = stages.load_trajectories(done.test)
         future = split_future(jnp.asarray(tests[0, :1]), **shape)[2].shape[1]

@@ -18,8 +18,7 @@ from scipy.interpolate import griddata
 
 from ccm_jax.rollout import RolloutFn
 from experiments.pipeline import data, networks, stages
-from experiments.pipeline.family import Family, bank_of, chart_of, column, mean_error, sweep_errors
-from experiments.pipeline.readouts import errors_of_prefix
+from experiments.pipeline.family import Family, bank_of, column, mean_error
 from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage, write_json
 from experiments.runner.progress import bar, finished
@@ -76,7 +75,7 @@ def variants(
         prefix_of: ``(family, x) -> [n, N, FRAMES]``.
         x: trajectories ``[N, T, H, W, C]``.
     """
-    bank, seed, history = bank_of(run.config), run.config.seed, family.history
+    bank, seed, history = family.bank, run.config.seed, family.history
     clean = prefix_of(family, x)
     found = {f"frames {k}": clean[..., :k].mean(axis=-1) for k in range(1, FRAMES + 1)}
     usual = clean[..., :USUAL].mean(axis=-1)
@@ -102,7 +101,8 @@ def prefix_ablation(run: Run, done: Stages) -> Stage:
         config = run.config.copy_and_resolve_references()
         config.calibration.frames = FRAMES
         family = networks.load_family(run.config, done.anchor, done.endpoints)
-        line, candidates = chart_of(family), np.asarray(column(bank_of(config)))
+        family = family._replace(frames=FRAMES)
+        line, candidates = family.line, column(family.bank)
         errors: dict[str, list[np.ndarray]] = {}
         tests = stages.load_trajectories(done.test)
         hidden = {
@@ -110,13 +110,13 @@ def prefix_ablation(run: Run, done: Stages) -> Stage:
         }
 
         def prefix_of(family: Family, x: np.ndarray) -> np.ndarray:
-            return errors_of_prefix(config, family, line, candidates, jnp.asarray(x))
+            return family.errors_of_prefix(line, candidates, x)
 
         with bar("prefix_ablation", len(tests)) as advance:
             for value, trajectories in zip(config.regimes.test, tests, strict=True):
                 if data.outside(data.coordinate_of(config, value)):
                     x = np.asarray(trajectories)
-                    future = sweep_errors(config, family, line, candidates, jnp.asarray(x)).mean(axis=-1)  # [n, N]
+                    future = family.errors_along(line, candidates, x).mean(axis=-1)  # [n, N]
                     future = np.where(np.isfinite(future), future, np.inf)
                     for name, losses in variants(run, family, hidden, prefix_of, x).items():
                         losses = np.where(np.isfinite(losses), losses, np.inf)

@@ -31,7 +31,7 @@ from ccm_jax.train import make_loss
 from experiments import command, options
 from experiments.options import SEEDS, output_path
 from experiments.pipeline import data, networks, stages
-from experiments.pipeline.family import Family, errors_of, mean_error
+from experiments.pipeline.family import Family, mean_error
 from experiments.pipeline.methods import ANCHORS
 from experiments.pipeline.stages import HIGH, LOW, Run, Stages, run_all
 from experiments.pipeline.store import Stage, run_stage, write_result
@@ -194,8 +194,8 @@ def controls(run: Run, done: Stages) -> tuple[tuple[Stage, Stage], Stage]:
             for value, trajectories in zip(config.regimes.test, tests, strict=True):
                 s, x = data.coordinate_of(config, value), jnp.asarray(trajectories)
                 for name, weights in made.items():
-                    errors[name].append(errors_of(config, family, weights(s), x).mean(axis=-1))
-                errors["output_ensemble"].append(errors_of(config, ensemble, experts, x).mean(axis=-1))
+                    errors[name].append(family.errors_of(weights(s), x).mean(axis=-1))
+                errors["output_ensemble"].append(ensemble.errors_of(experts, x).mean(axis=-1))
                 advance(1, f"at {value:g}")
         if is_writer():
             np.savez(work / "controls.npz", allow_pickle=False, **{name: np.stack(e) for name, e in errors.items()})

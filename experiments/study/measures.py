@@ -13,8 +13,7 @@ from ccm_jax import merge_pytree, split_residuals
 from ccm_jax.geometry import tree_cosine, tree_norm
 from ccm_jax.io.atomic import read_json
 from experiments.pipeline import data, networks, stages
-from experiments.pipeline.family import bank_of, chart_of, column, errors_of, mean_error, sweep_errors
-from experiments.pipeline.readouts import errors_of_prefix
+from experiments.pipeline.family import column, mean_error
 from experiments.pipeline.stages import Run, run_all
 from experiments.pipeline.store import Stage, run_stage, write_json
 from experiments.report.results import collect
@@ -39,7 +38,7 @@ def whole(run: Run) -> dict[str, Any]:
         "geometry": results["geometry"],
         "bank": results["bank"],
         "sweep": [[mean_error(errors) for errors in regime] for regime in sweep],
-        "calibration": {key: results["calibration"][key] for key in ("kind", "leave_one_out", "evidence")},
+        "calibration": {key: results["calibration"][key] for key in ("kind", "leave_one_out", "prefix")},
         "stage_seconds": results["wall_seconds"],
     }
 
@@ -86,22 +85,22 @@ def plain_readouts(run: Run, anchor_stage: Stage, experts: Stage, tests: Stage) 
     def build(work: Path) -> None:
         config = run.config
         family, trajectories = networks.load_family(run.config, anchor_stage, experts), stages.load_trajectories(tests)
-        line = chart_of(family)
+        line = family.line
         # A bank that reaches as far on the axis whatever the gap between the endpoints.
         far = max(abs(data.coordinate_of(config, value)) for value in config.regimes.test)
-        bank = bank_of(config) * max(1.0, far / 2)
+        bank = family.bank * max(1.0, far / 2)
         errors: dict[str, list[float]] = {}
         support = config.regimes.support
         for value, x in zip(config.regimes.test, trajectories, strict=True):
             if min(support) <= value <= max(support):
                 continue
             x, s = jnp.asarray(x), data.coordinate_of(config, value)
-            future = sweep_errors(config, family, line, column(bank), x).mean(axis=-1)
-            losses = errors_of_prefix(config, family, line, np.asarray(column(bank)), x).mean(axis=-1)
+            future = family.errors_along(line, column(bank), x).mean(axis=-1)
+            losses = family.errors_of_prefix(line, column(bank), x).mean(axis=-1)
             picked = np.where(np.isfinite(losses), losses, np.inf).argmin(axis=0)
 
             def fixed(params: Any, x: Any = x) -> float:
-                return mean_error(errors_of(config, family, params, x))
+                return mean_error(family.errors_of(params, x))
 
             row = {
                 "anchor": fixed(family.anchor),

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from ccm_jax import merge_pytree, split_residuals
 from ccm_jax.geometry import tree_cosine, tree_norm, tree_vdot
 from experiments.pipeline import data, networks, stages
-from experiments.pipeline.family import Family, errors_of, mean_error
+from experiments.pipeline.family import Family, mean_error
 from experiments.pipeline.stages import PAIR, Run, Stages
 from experiments.pipeline.store import Stage, run_stage, write_json
 from experiments.runner.progress import bar, finished
@@ -143,7 +143,7 @@ def far_errors(
                 continue
 
             def error(params: Params, x: Any = x) -> float:
-                return mean_error(errors_of(config, family, params, x))
+                return mean_error(family.errors_of(params, x))
 
             row: dict[str, Any] = {"coordinate": s, "anchor": error(family.anchor)}
             row["expert_there"] = error(at[s]) if s in at else None
