@@ -35,7 +35,8 @@ class Choices(NamedTuple):
     Attributes:
         free_gate: whether the gate of a :class:`~ccm_jax.Gated` chart is searched.
         skip: observed frames, from the first, that are not scored: a start is not typical of what follows.
-        pull: evidence asked for per unit of distance from the anchor, in units of log loss.
+        pull: evidence asked for per unit of distance from the anchor, in units of log loss; the next larger one is
+            tried only where none of the smaller ones leaves every regime unharmed.
     """
 
     free_gate: tuple[bool, ...] = (False, True)
@@ -44,6 +45,14 @@ class Choices(NamedTuple):
 
 
 CHOICES = Choices()
+
+
+class Choice(NamedTuple):
+    """One of the choices."""
+
+    free_gate: bool
+    skip: int
+    pull: float
 
 
 class Tried(NamedTuple):
@@ -208,26 +217,31 @@ def choose(
     growth = jnp.asarray(growth_of(regimes, observed), jnp.float32)
     origin, rollout_fn = starts[0].chart.origin, starts[0].rollout_fn
     anchors = [future_error(origin, rollout_fn, x, context=c, **how) for x, c in zip(regimes, given, strict=True)]
-    tried: dict[tuple[bool, int, float], list[float]] = {}
-    made: dict[tuple[bool, int, float], PrefixReadout] = {}
-    for start in starts:
-        start = place(dataclasses.replace(start, growth=growth, horizon=regimes[0].shape[1] - observed), mesh)
-        for x, c, anchor in zip(regimes, given, anchors, strict=True):
-            x, c = place((x, c), mesh)
-            coarse = coarse_errors(start, x, c, mesh=mesh)
-            for skip, pull in itertools.product(skips, pulls):
-                key = (start.free_gate, skip, pull)
-                weighed = frame_weights(frames, skip)
-                one = dataclasses.replace(start, weights=weighed, pull=jnp.asarray(pull, jnp.float32))
-                found = read(one, x, c, coarse, mesh=mesh).coordinate
+    tried: dict[Choice, list[float]] = {}
+    made: dict[Choice, PrefixReadout] = {}
+    bounded: dict[str, Any] = {"growth": growth, "horizon": regimes[0].shape[1] - observed}
+    placed = [place(dataclasses.replace(start, **bounded), mesh) for start in starts]
+    data = place(list(zip(regimes, given, strict=True)), mesh)
+    coarse = {
+        (start.free_gate, i): coarse_errors(start, x, c, mesh=mesh) for start in placed for i, (x, c) in enumerate(data)
+    }
+    for pull in sorted(pulls):  # evidence is asked for only where some regime is harmed without it
+        for start, skip in itertools.product(placed, skips):
+            weighed = frame_weights(frames, skip)
+            one = dataclasses.replace(start, weights=weighed, pull=jnp.asarray(pull, jnp.float32))
+            key = Choice(start.free_gate, skip, pull)
+            made[key] = one
+            for i, (x, c) in enumerate(data):
+                found = read(one, x, c, coarse[start.free_gate, i], mesh=mesh).coordinate
                 errors = future_error_each(one.chart, rollout_fn, x, found, context=c, mesh=mesh, **how)
-                tried.setdefault(key, []).append(over(errors, anchor))
-                made.setdefault(key, one)
+                tried.setdefault(key, []).append(over(errors, anchors[i]))
+        if any(max(ratios) <= 1 + HARM for ratios in tried.values()):
+            break
     best = best_choice(tried)
     return Fitted(made[best], tuple(Tried(*key, tuple(ratios)) for key, ratios in tried.items()))
 
 
-def best_choice(tried: dict[tuple[bool, int, float], list[float]]) -> tuple[bool, int, float]:
+def best_choice(tried: dict[Choice, list[float]]) -> Choice:
     """The choice with the smallest geometric mean among those that harm no regime; without any, that which harms least.
 
     Among choices that are tied, the line goes before the plane, then the smallest pull, then most scored frames.
@@ -237,7 +251,7 @@ def best_choice(tried: dict[tuple[bool, int, float], list[float]]) -> tuple[bool
         return min(tried, key=lambda key: (max(tried[key]), key))
     means = {key: float(np.mean(np.log(np.maximum(ratios, 1e-12)))) for key, ratios in harmless.items()}
     tied = [key for key in means if means[key] <= min(means.values()) + TIED]
-    return min(tied, key=lambda key: (key[0], key[2], key[1]))
+    return min(tied, key=lambda key: (key.free_gate, key.pull, key.skip))
 
 
 def growth_of(regimes: Sequence[Array], observed: int) -> float:

@@ -117,7 +117,7 @@ def fit_scale_readout(
     """
     if len(values) != len(validation) or len(values) < 2:
         raise ValueError(
-            f"fit_scale_readout: {len(values)} values for {len(validation)} regimes, expected one each and at least two."
+            f"fit_scale_readout: {len(values)} values for {len(validation)} regimes, expected one each, two or more."
         )
     tried = np.asarray(BANK if bank is None else bank, np.float64)
     candidates = np.asarray(complete(chart.features, jnp.asarray(tried, jnp.float32)[:, None]))
