@@ -34,13 +34,17 @@ class Choices(NamedTuple):
 
     Attributes:
         free_gate: whether the gate of a :class:`~ccm_jax.Gated` chart is searched.
-        skip: observed frames, from the first, that are not scored: a start is not typical of what follows.
+        begin: observed frames that are passed before the rollout that is scored begins; None tries 0, K / 2 and
+            K - 1. One step from the last frame but one is short, but it starts where the transient of the first
+            frames is over.
+        skip: frames of that rollout, from its first, that are not scored.
         pull: evidence asked for per unit of distance from the anchor, in units of log loss; the next larger one is
             tried only where none of the smaller ones leaves every regime unharmed.
     """
 
     free_gate: tuple[bool, ...] = (False, True)
-    skip: tuple[int, ...] | None = None
+    begin: tuple[int, ...] | None = None
+    skip: tuple[int, ...] = (0,)
     pull: tuple[float, ...] = (0.0, 0.1, 0.3)
 
 
@@ -51,6 +55,7 @@ class Choice(NamedTuple):
     """One of the choices."""
 
     free_gate: bool
+    begin: int
     skip: int
     pull: float
 
@@ -59,6 +64,7 @@ class Tried(NamedTuple):
     """One choice, and the error of the future on each validation regime over the anchor's, ``[R]``."""
 
     free_gate: bool
+    begin: int
     skip: int
     pull: float
     error_over_anchor: tuple[float, ...]
@@ -74,7 +80,8 @@ class Fitted(NamedTuple):
 def prefix_readout(
     chart: Chart, rollout_fn: RolloutFn, *, history: int = 1, frames: int = 4, reach: float = REACH, **settings: Any
 ) -> PrefixReadout:
-    """A prefix readout with stated settings: all frames count alike, the gate is 1, any better fit leaves the anchor.
+    """A prefix readout with stated settings: the last half of the prefix counts, the gate is 1, and any better fit
+    leaves the anchor.
 
     Args:
         chart: weights as a function of coordinates; one with :class:`~ccm_jax.Gated` features can keep the anchor.
@@ -104,11 +111,13 @@ def prefix_readout(
     low, high = np.full(chart.features.dim, -reach), np.full(chart.features.dim, reach)
     if gated:
         low[-1], high[-1] = 0.0, 4.0
+    begin = settings.get("begin", frames // 2)
     plain: dict[str, Any] = {
+        "begin": begin,
         "candidates": jnp.asarray(candidates),
         "low": jnp.asarray(low, jnp.float32),
         "high": jnp.asarray(high, jnp.float32),
-        "weights": frame_weights(frames, 0),
+        "weights": frame_weights(frames - begin, 0),
         "pull": jnp.float32(0.0),
         "growth": None,
     }
@@ -116,13 +125,13 @@ def prefix_readout(
 
 
 def frame_weights(frames: int, skip: int) -> Array:
-    """Equal weights of the K frames after the first ``skip``, ``[K]``.
+    """Equal weights of predicted frames after the first ``skip``, ``[frames]``.
 
     Raises:
         ValueError: if no frame is left.
     """
     if not 0 <= skip < frames:
-        raise ValueError(f"fit_prefix_readout: skip is {skip}, expected 0 to {frames - 1}: some frame must count.")
+        raise ValueError(f"fit_prefix_readout: skip is {skip}, expected 0 to {frames - 1}; some frame must count.")
     return jnp.asarray((np.arange(frames) >= skip) / (frames - skip), jnp.float32)
 
 
@@ -174,12 +183,13 @@ def fit_prefix_readout(
         >>> readout = fit_prefix_readout(chart, rollout_fn)
         >>> frames = jnp.exp(-0.02 * jnp.arange(5.0))[:, None, None] * jnp.ones((5, 8, 1))  # a rate of -0.2
         >>> found = readout(frames)
-        >>> chart(found.coordinate)["rate"].round(3).tolist()
-        [-0.2]
+        >>> round(float(chart(found.coordinate)["rate"][0]), 3)
+        -0.2
 
     Source: CCM-Prefix of arXiv 2605.14546, made continuous.
     """
-    gates = choices.free_gate if isinstance(chart.features, Gated) else (False,)
+    gated = isinstance(chart.features, Gated) or False not in choices.free_gate
+    gates = choices.free_gate if gated else (False,)
     how: dict[str, Any] = {"history": history, "frames": frames, "reach": reach}
     starts = [prefix_readout(chart, rollout_fn, free_gate=gate, **how) for gate in gates]
     if validation is None:
@@ -200,7 +210,7 @@ def choose(
     Args:
         starts: readouts that differ in what they search, of one chart and model.
         validation: trajectories of each regime, ``[N, T, *space, C]``.
-        choices: what is decided among beside the starts. A skip of None tries all frames, and the last alone.
+        choices: what is decided among beside the starts.
         contexts: of each regime, or None.
         mesh: devices to spread over.
 
@@ -211,7 +221,7 @@ def choose(
     given = [None] * len(regimes) if contexts is None else list(contexts)
     check_validation(starts[0], regimes, given)
     frames, observed = starts[0].frames, starts[0].history + starts[0].frames
-    skips = tuple(sorted({0, frames - 1})) if choices.skip is None else choices.skip
+    begins = tuple(sorted({0, frames // 2, frames - 1})) if choices.begin is None else choices.begin
     pulls = choices.pull if isinstance(starts[0].chart.features, Gated) else (0.0,)
     how: dict[str, Any] = {"history": starts[0].history, "prefix": frames}
     growth = jnp.asarray(growth_of(regimes, observed), jnp.float32)
@@ -222,17 +232,20 @@ def choose(
     bounded: dict[str, Any] = {"growth": growth, "horizon": regimes[0].shape[1] - observed}
     placed = [place(dataclasses.replace(start, **bounded), mesh) for start in starts]
     data = place(list(zip(regimes, given, strict=True)), mesh)
-    coarse = {
-        (start.free_gate, i): coarse_errors(start, x, c, mesh=mesh) for start in placed for i, (x, c) in enumerate(data)
-    }
+    coarse: dict[tuple[bool, int, int], Any] = {}
     for pull in sorted(pulls):  # evidence is asked for only where some regime is harmed without it
-        for start, skip in itertools.product(placed, skips):
-            weighed = frame_weights(frames, skip)
-            one = dataclasses.replace(start, weights=weighed, pull=jnp.asarray(pull, jnp.float32))
-            key = Choice(start.free_gate, skip, pull)
+        for start, begin, skip in itertools.product(placed, begins, choices.skip):
+            if skip >= frames - begin:
+                continue
+            weighed = frame_weights(frames - begin, skip)
+            one = dataclasses.replace(start, begin=begin, weights=weighed, pull=jnp.asarray(pull, jnp.float32))
+            key = Choice(start.free_gate, begin, skip, pull)
             made[key] = one
             for i, (x, c) in enumerate(data):
-                found = read(one, x, c, coarse[start.free_gate, i], mesh=mesh).coordinate
+                place_of = (start.free_gate, begin, i)
+                if place_of not in coarse:
+                    coarse[place_of] = coarse_errors(one, x, c, mesh=mesh)
+                found = read(one, x, c, coarse[place_of], mesh=mesh).coordinate
                 errors = future_error_each(one.chart, rollout_fn, x, found, context=c, mesh=mesh, **how)
                 tried.setdefault(key, []).append(over(errors, anchors[i]))
         if any(max(ratios) <= 1 + HARM for ratios in tried.values()):
@@ -244,14 +257,14 @@ def choose(
 def best_choice(tried: dict[Choice, list[float]]) -> Choice:
     """The choice with the smallest geometric mean among those that harm no regime; without any, that which harms least.
 
-    Among choices that are tied, the line goes before the plane, then the smallest pull, then most scored frames.
+    Among choices that are tied, the line goes before the plane, then the smallest pull, then the most frames.
     """
     harmless = {key: ratios for key, ratios in tried.items() if max(ratios) <= 1 + HARM}
     if not harmless:
         return min(tried, key=lambda key: (max(tried[key]), key))
     means = {key: float(np.mean(np.log(np.maximum(ratios, 1e-12)))) for key, ratios in harmless.items()}
     tied = [key for key in means if means[key] <= min(means.values()) + TIED]
-    return min(tied, key=lambda key: (key.free_gate, key.pull, key.skip))
+    return min(tied, key=lambda key: (key.free_gate, key.pull, key.begin, key.skip))
 
 
 def growth_of(regimes: Sequence[Array], observed: int) -> float:

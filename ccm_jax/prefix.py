@@ -40,7 +40,7 @@ def plane_bank(bank: Any, gates: Any) -> Array:
     return jnp.concatenate([jnp.zeros((1, 2)), jnp.stack([alpha.ravel(), gate.ravel()], axis=-1)])
 
 
-@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "frames", "chunk", "mesh"))
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "frames", "begin", "chunk", "mesh"))
 def prefix_errors(
     chart: Chart,
     rollout_fn: RolloutFn,
@@ -49,6 +49,7 @@ def prefix_errors(
     *,
     history: int = 1,
     frames: int = 4,
+    begin: int = 0,
     context: Any = None,
     chunk: int | None = None,
     mesh: Mesh | None = None,
@@ -64,6 +65,7 @@ def prefix_errors(
         candidates: coordinates ``[n, d]``.
         history: frames in the model's window.
         frames: the K scored frames.
+        begin: frames that are passed before the window.
         context: what the model takes beside the window, a tree of arrays ``[N, ...]``; see
             :func:`~ccm_jax.rollout.call_rollout`.
         chunk: candidates that run side by side, each with weights of its own; by default one on a CPU, which is
@@ -73,19 +75,20 @@ def prefix_errors(
     Returns:
         Relative L2 error ``[n, N, frames]``; NaN or infinite where a rollout diverged.
     """
-    if prefix.shape[1] < history + frames:
+    if prefix.shape[1] < begin + history + frames:
         raise ValueError(
-            f"prefix_errors: prefix has {prefix.shape[1]} frames, expected at least {history} for the model's window "
-            f"and {frames} to score; observe more frames, or score fewer."
+            f"prefix_errors: prefix has {prefix.shape[1]} frames, expected at least {begin + history} for the model's "
+            f"window and {frames} to score; observe more frames, or score fewer."
         )
 
     def errors(chart: Chart, given: tuple[Array, Any], candidates: Array) -> Array:
         prefix, context = given
-        window, truth = prefix[:, :history], prefix[:, history : history + frames]
+        start = begin + history
+        window, truth = prefix[:, begin:start], prefix[:, start : start + frames]
         size = candidates_at_once(chart.origin, prefix, len(candidates)) if chunk is None else chunk
 
         def error(c: Array) -> Array:
-            return relative_l2(call_rollout(rollout_fn, chart(c), window, frames, context, history), truth)
+            return relative_l2(call_rollout(rollout_fn, chart(c), window, frames, context, start), truth)
 
         return map_candidates(error, candidates, min(size, len(candidates)))
 

@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from ccm_jax._checks import is_traced
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.coordinate import Estimate
 from ccm_jax.metrics import relative_l2
 from ccm_jax.minimize import Problem, minimize, score_of
-from ccm_jax.parallel import candidates_at_once, over_trajectories
+from ccm_jax.parallel import candidates_at_once, over_trajectories, place
 from ccm_jax.prefix import check_prefix, keep_bounded, prefix_errors, refine_readout, select
 from ccm_jax.rollout import RolloutFn, call_rollout
 
@@ -40,12 +41,13 @@ class PrefixReadout:
         candidates: coordinates ``[n, d]`` that are tried first, or, for a search in a bank, all that are tried.
         low: lowest coordinate of a continuous search, ``[d]``.
         high: highest coordinate of a continuous search, ``[d]``.
-        weights: of the K frames after the window, ``[K]``, with sum 1; 0 leaves a frame out.
+        weights: of the frames that are predicted, ``[K - begin]``, with sum 1; 0 leaves a frame out.
         pull: evidence that a unit of distance from the anchor asks for, in units of log loss.
         growth: factor by which fields may outgrow their prefix; None trusts every rollout.
         rollout_fn: ``(params, window [N, history, *space, C], steps) -> [N, steps, *space, C]``, or with a context
             ``(params, window, steps, context, start)``; see :func:`~ccm_jax.rollout.call_rollout`.
         history: frames in the model's window.
+        begin: observed frames that are passed before a rollout begins: those nearer to the future may tell more.
         horizon: steps of the rollout that ``growth`` looks at.
         free_gate: whether the gate of a :class:`~ccm_jax.Gated` chart is searched too, or is 1.
         search: ``"continuous"``, in between candidates by Gauss-Newton; ``"bank"``, the best candidate; or
@@ -61,14 +63,15 @@ class PrefixReadout:
     growth: Array | None
     rollout_fn: RolloutFn = field(metadata={"static": True})
     history: int = field(default=1, metadata={"static": True})
+    begin: int = field(default=0, metadata={"static": True})
     horizon: int = field(default=0, metadata={"static": True})
     free_gate: bool = field(default=False, metadata={"static": True})
     search: Search = field(default="continuous", metadata={"static": True})
 
     @property
     def frames(self) -> int:
-        """The K frames after the window that are observed."""
-        return self.weights.shape[-1]
+        """The K observed frames after the first window."""
+        return self.begin + self.weights.shape[-1]
 
     def __call__(
         self, frames: Any, *, batch: Batch | None = None, context: Any = None, mesh: Mesh | None = None
@@ -95,18 +98,19 @@ class PrefixReadout:
         if batch is None:
             x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
         check_prefix("PrefixReadout", x, self.history, self.frames)
-        coarse = coarse_errors(self, x, context, mesh=mesh)
-        estimate = read(self, x, context, coarse, pooled=batch == "pooled", mesh=mesh)
+        placed = (self, x, context) if is_traced(x) or mesh is None else place((self, x, context), mesh)
+        coarse = coarse_errors(*placed, mesh=mesh)
+        estimate = read(*placed, coarse, pooled=batch == "pooled", mesh=mesh)
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
 
 
 class Coarse(NamedTuple):
-    """Relative L2 errors of each frame of the prefix: of what is tried first, and of what is not on the chart.
+    """Relative L2 errors of each predicted frame of the prefix: of the candidates, and of what is not on the chart.
 
     Attributes:
-        candidates: ``[n, N, K]``.
-        anchor: ``[N, K]``.
-        persistence: of the last frame of the window repeated, ``[N, K]``.
+        candidates: ``[n, N, K - begin]``.
+        anchor: ``[N, K - begin]``.
+        persistence: of the last frame of the window repeated, ``[N, K - begin]``.
     """
 
     candidates: Array
@@ -117,11 +121,11 @@ class Coarse(NamedTuple):
 @functools.partial(jax.jit, static_argnames=("mesh",))
 def coarse_errors(readout: PrefixReadout, x: Array, context: Any, *, mesh: Mesh | None = None) -> Coarse:
     """Errors of a readout's candidates, of the anchor and of persistence on trajectories ``[N, T, *space, C]``."""
-    history, frames = readout.history, readout.frames
-    how: dict[str, Any] = {"history": history, "frames": frames, "context": context, "mesh": mesh}
-    tried = prefix_errors(readout.chart, readout.rollout_fn, x, readout.candidates, **how)
-    window, truth = x[:, :history], x[:, history : history + frames]
-    anchor = call_rollout(readout.rollout_fn, readout.chart.origin, window, frames, context, history)
+    window, truth = _observed(readout, x)
+    shape: dict[str, Any] = {"history": readout.history, "frames": truth.shape[1], "begin": readout.begin}
+    tried = prefix_errors(readout.chart, readout.rollout_fn, x, readout.candidates, context=context, mesh=mesh, **shape)
+    start = readout.begin + readout.history
+    anchor = call_rollout(readout.rollout_fn, readout.chart.origin, window, truth.shape[1], context, start)
     repeated = jnp.broadcast_to(window[:, -1:], truth.shape)
     return Coarse(tried, relative_l2(anchor, truth), relative_l2(repeated, truth))
 
@@ -161,13 +165,20 @@ def read(
     )
 
 
+def _observed(readout: PrefixReadout, x: Array) -> tuple[Array, Array]:
+    """The window that a rollout of the prefix begins from, and the frames that it predicts."""
+    start = readout.begin + readout.history
+    return x[:, readout.begin : start], x[:, start : readout.history + readout.frames]
+
+
 def _add_axis(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
 
 
 def _loss(readout: PrefixReadout, errors: Array) -> Array:
     """Errors ``[..., K]`` as one loss; infinite where a frame that counts is not finite."""
-    counted = jnp.where(readout.weights > 0, readout.weights * errors, 0.0).sum(axis=-1)
+    weights = jnp.broadcast_to(readout.weights, errors.shape)
+    counted = jnp.where(weights > 0, weights * errors, 0.0).sum(axis=-1)
     return jnp.where(jnp.isfinite(counted), counted, jnp.inf)
 
 
@@ -201,13 +212,13 @@ def _has_anchor(readout: PrefixReadout) -> bool:
 
 def _search(readout: PrefixReadout, x: Array, context: Any, losses: Array, home: Array) -> tuple[Array, Array, Array]:
     """The continuous minimum, from the best candidate and from a rival that is not its neighbour."""
-    history, frames, candidates = readout.history, readout.frames, readout.candidates
-    window, truth = x[:, :history], x[:, history : history + frames]
+    (window, truth), candidates = _observed(readout, x), readout.candidates
+    frames, start = truth.shape[1], readout.begin + readout.history
     axes = tuple(range(2, truth.ndim))
     size = jnp.sqrt(jnp.sum(truth**2, axes, keepdims=True))
 
     def residuals(c: Array) -> Array:
-        predicted = call_rollout(readout.rollout_fn, readout.chart(c), window, frames, context, history)
+        predicted = call_rollout(readout.rollout_fn, readout.chart(c), window, frames, context, start)
         return ((predicted - truth) / size).reshape(len(x) * frames, -1)
 
     weights = jnp.tile(readout.weights / len(x), len(x))

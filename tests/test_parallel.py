@@ -24,7 +24,9 @@ import jax
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 import jax.numpy as jnp, numpy as np
-from ccm_jax import Gated, coordinate_from_prefix, fit_chart, make_rollout, plane_bank, prefix_errors
+from ccm_jax import (
+    Choices, Gated, coordinate_from_prefix, fit_chart, fit_prefix_readout, make_rollout, plane_bank, prefix_errors
+)
 from ccm_jax.evaluate import future_error_each, future_error_sweep
 from ccm_jax.models import make_model
 from ccm_jax.parallel import batch_axes, make_mesh, place
@@ -52,6 +54,14 @@ one, many = (
     coordinate_from_prefix(c, rollout_fn, x, bank, batch="each", mesh=m) for c, m in ((chart, None), (spread, mesh))
 )
 np.testing.assert_array_equal(one.coordinate, many.coordinate)
+readout = fit_prefix_readout(chart, rollout_fn, [x[:, ::-1], x], choices=Choices(begin=(0,), pull=(0.0,)), frames=2)
+shared = fit_prefix_readout(
+    chart, rollout_fn, [x[:, ::-1], x], choices=Choices(begin=(0,), pull=(0.0,)), frames=2, mesh=mesh
+)
+assert readout.free_gate == shared.free_gate
+one, many = (r(x, batch="each", mesh=m) for r, m in ((readout, None), (shared, mesh)))
+np.testing.assert_allclose(one.coordinate, many.coordinate, atol=2e-2)  # noise: flat minima
+np.testing.assert_allclose(one.loss, many.loss, rtol=1e-4)
 
 optimizer, loss_fn = make_optimizer(1e-2, 30), make_loss(model.apply)
 order = batch_order(0, 0, 30, 6 * 8, 8)

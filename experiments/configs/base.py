@@ -87,7 +87,8 @@ def get_config() -> ConfigDict:
     c.calibration.step = 0.25
     c.calibration.frames = 4  # K: observed frames that are scored
     c.calibration.search = "continuous"  # between candidates; "bank" or "parabola": among those of the bank
-    c.calibration.skip = config_dict.placeholder(int)  # first observed frames not scored; none: by validation
+    c.calibration.begin = config_dict.placeholder(int)  # observed frames before the scored rollout; none: by validation
+    c.calibration.skip = config_dict.placeholder(int)  # first frames of that rollout not scored; none: all are
     c.calibration.free_gate = config_dict.placeholder(bool)  # whether the gate is searched; none: by validation
     c.calibration.gates = (0.0, 0.5, 1.0)  # scales of the shared adaptation that the search starts from
     c.calibration.pull = config_dict.placeholder(float)  # toward the anchor; none: by validation

@@ -29,7 +29,7 @@ def get_config(size: str = "") -> ConfigDict:
     c.finetune.update(steps=800, learning_rate=1e-4)  # gentle: experts of a visible parameter forget the others
     c.calibration.gates = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # so their shared adaptation is small, and may be scaled up
     c.calibration.update(
-        skip=3, pull=0.1, free_gate=True
+        begin=0, skip=3, pull=0.1, free_gate=True
     )  # by the validation regimes of six seeds: those of one say too little
     if size == "smoke":
         c = base.smoke(c)
@@ -41,5 +41,5 @@ def get_config(size: str = "") -> ConfigDict:
         c.model.args.update(modes=(16, 16), width=64, depth=4)
         c.train.update(steps=50_000, learning_rate=5e-4)
         c.finetune.update(steps=10_000, learning_rate=2e-6)
-        c.calibration.update(skip=None, pull=None, free_gate=None)  # by its own validation regimes
+        c.calibration.update(begin=None, skip=None, pull=None, free_gate=None)  # by its own validation regimes
     return c

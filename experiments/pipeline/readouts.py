@@ -26,7 +26,7 @@ def starts_of(config: ConfigDict, family: Family) -> list[PrefixReadout]:
     how: dict[str, Any] = {"history": family.history, "frames": family.frames}
     if c.search != "continuous":
         candidates = jnp.asarray(candidates_of(config), jnp.float32)
-        return [prefix_readout(plane, family.rollout_fn, candidates=candidates, search=c.search, **how)]
+        return [prefix_readout(plane, family.rollout_fn, candidates=candidates, search=c.search, begin=0, **how)]
     box: dict[str, Any] = {"low": jnp.array([c.low, 0.0]), "high": jnp.array([c.high, max(1.0, *c.gates) + 1.0])}
     found = []
     for free in (False, True) if c.free_gate is None else (c.free_gate,):
@@ -40,8 +40,10 @@ def starts_of(config: ConfigDict, family: Family) -> list[PrefixReadout]:
 
 def choices_of(config: ConfigDict) -> Choices:
     """What validation decides beside the gate: one each where the configuration says which."""
-    skip, pull = config.calibration.skip, config.calibration.pull
-    return CHOICES._replace(skip=None if skip is None else (skip,), pull=CHOICES.pull if pull is None else (pull,))
+    given = {name: config.calibration[name] for name in ("begin", "skip", "pull")}
+    if config.calibration.search != "continuous":  # the readout of the first version: it began at the first frame
+        given["begin"] = given["begin"] or 0
+    return CHOICES._replace(**{name: (value,) for name, value in given.items() if value is not None})
 
 
 def candidates_of(config: ConfigDict) -> np.ndarray:
@@ -55,7 +57,7 @@ def candidates_of(config: ConfigDict) -> np.ndarray:
 def paper_readout(family: Family) -> PrefixReadout:
     """The paper's: the best of its bank of 13 on the line, over all K frames."""
     how: dict[str, Any] = {"history": family.history, "frames": family.frames}
-    return prefix_readout(family.line, family.rollout_fn, candidates=paper_bank(), search="bank", **how)
+    return prefix_readout(family.line, family.rollout_fn, candidates=paper_bank(), search="bank", begin=0, **how)
 
 
 def stored(readout: PrefixReadout) -> dict[str, Any]:
@@ -63,6 +65,7 @@ def stored(readout: PrefixReadout) -> dict[str, Any]:
     assert readout.growth is not None
     return {
         "free_gate": readout.free_gate,
+        "begin": readout.begin,
         "weights": np.asarray(readout.weights, float).tolist(),
         "pull": float(readout.pull),
         "growth": float(readout.growth),
@@ -74,4 +77,4 @@ def load_readout(config: ConfigDict, family: Family, chosen: dict[str, Any]) -> 
     """The readout that validation chose."""
     start = next(r for r in starts_of(config, family) if r.free_gate == chosen["free_gate"])
     numbers: dict[str, Any] = {name: jnp.asarray(chosen[name], jnp.float32) for name in ("weights", "pull", "growth")}
-    return dataclasses.replace(start, horizon=chosen["horizon"], **numbers)
+    return dataclasses.replace(start, horizon=chosen["horizon"], begin=chosen["begin"], **numbers)

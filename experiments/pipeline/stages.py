@@ -248,8 +248,8 @@ def calibration(run: Run, validation: Stage, anchor_stage: Stage, experts: Stage
     stage = run_stage(run.root, "calibration", settings, inputs, build, version=VERSIONS["calibration"])
     facts = read_json(stage.path / "calibration.json")
     prefix = facts["prefix"]
-    where, skipped = "line and gate" if prefix["free_gate"] else "line", prefix["weights"].count(0.0)
-    note = f"{facts['kind']} map; prefix: {where}, pull {prefix['pull']:.2g}, first {skipped} frames not scored"
+    where, begin = "line and gate" if prefix["free_gate"] else "line", prefix["begin"]
+    note = f"{facts['kind']} map; prefix: {where}, pull {prefix['pull']:.2g}, scored from frame {begin}"
     finished(stage, f"{note}, from {len(facts['coordinates'])} validation regimes")
     return stage
 
