@@ -11,6 +11,7 @@ import numpy as np
 
 from ccm_jax.models import spectral
 from ccm_jax.models.products import dense_product, pair_products, product
+from ccm_jax.models.registry import register_model
 
 Array = jax.Array
 
@@ -110,6 +111,7 @@ class SpectralConv(nn.Module):
         return spectral.fourier_synthesis(c, self.modes, grid, how)
 
 
+@register_model("fno")
 class FNO(nn.Module):
     """Fourier neural operator: window of past frames -> next frame.
 
