@@ -132,9 +132,7 @@ def frames(results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, c
     steps = arrays["frames/truth"].shape[1]
     axis = results["config"]["axis"]["label"]
     where = f"{axis} = {row['value']:g} (s = {row['coordinate']:+.2f})"
-    when = (
-        f"the {steps} frames after the prefix, from left to right" if over_time else f"{steps} frames after the prefix"
-    )
+    when = f"{steps} frames after the prefix" + (", from left to right" if over_time else "")
     figure.suptitle(f"{where}, {when}", fontsize=10)
     return figure
 
