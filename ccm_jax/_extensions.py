@@ -17,10 +17,13 @@ def load_extensions(package: str) -> None:
     """Imports all modules of one of our packages, then what installed ones and ``CCM_EXTENSIONS`` name; once.
 
     Raises:
-        ValueError: for a module that cannot be imported.
+        ValueError: for a module that cannot be imported, or a library of an extra that is not installed.
     """
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        importlib.import_module(f"{package}.{module.name}")
+        try:
+            importlib.import_module(f"{package}.{module.name}")
+        except ModuleNotFoundError as error:
+            raise ValueError(f"{package}: {error}; pip install 'ccm_jax[models,files]' brings it.") from error
     for entry in entry_points(group=GROUP):
         entry.load()
     for name in filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))):

@@ -190,7 +190,7 @@ def test_a_name_is_taken_once() -> None:
         register_model("fno")(lambda **_: None)
     with pytest.raises(ValueError, match="nowhere cannot be imported: .*; put its folder on PYTHONPATH"):
         make_model("nowhere:net")
-    with pytest.raises(ValueError, match="no model 'net' in json; there are: .*fno"):  # imported, and registers nothing
+    with pytest.raises(ValueError, match="no model 'json:net'; there are: .*fno"):  # imported, and registers nothing
         make_model("json:net")
 
 

@@ -61,7 +61,14 @@ def model_name(weights: Weights, description: str | None) -> str | None:
     except ValueError:  # a text of its own
         return None
     model = config.get("model") if isinstance(config, dict) else None
-    return model.get("name") if isinstance(model, dict) else None
+    return _trusted(weights, model.get("name")) if isinstance(model, dict) else None
+
+
+def _trusted(weights: Weights, name: Any) -> Any:
+    """The name of a model, unless it names a module: code runs on the user's word, not on a file's."""
+    if ":" in str(name):
+        raise ValueError(f"{weights.path} says that it is of {name}; if you trust that, give it as --model.")
+    return name
 
 
 def _metadata(weights: Weights, key: str) -> Any:
@@ -71,8 +78,7 @@ def _metadata(weights: Weights, key: str) -> Any:
 
 def _of_run(weights: Weights) -> dict[str, Any]:
     said = _facts(weights)
-    if ":" in str(said["model"]):  # code runs on the user's word, not on a file's
-        raise ValueError(f"{weights.path} says that it is of {said['model']}; if you trust that, give it as --model.")
+    _trusted(weights, said["model"])
     return said
 
 

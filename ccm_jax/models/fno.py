@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax.models import spectral
+from ccm_jax.models.pairs import is_real_pair
 from ccm_jax.models.products import dense_product, pair_products, product
 from ccm_jax.models.registry import register_model
 
@@ -111,7 +112,7 @@ class SpectralConv(nn.Module):
         return spectral.fourier_synthesis(c, self.modes, grid, how)
 
 
-@register_model("fno")
+@register_model("fno", is_pair=is_real_pair)
 class FNO(nn.Module):
     """Fourier neural operator: window of past frames -> next frame.
 

@@ -25,16 +25,31 @@ class Model(NamedTuple):
     apply: Callable[[Params, Array], Array]
 
 
+IsPair = Callable[[Any, Any], bool]
 Build = TypeVar("Build", bound=Callable[..., Any])
 
-MODELS: dict[str, Callable[..., Any]] = {}  # name -> what register_model was given
+
+class Network(NamedTuple):
+    """What :func:`register_model` was given."""
+
+    build: Callable[..., Any]
+    is_pair: IsPair
 
 
-def register_model(name: str) -> Callable[[Build], Build]:
+MODELS: dict[str, Network] = {}
+
+
+def _no_pair(path: Any, leaf: Any) -> bool:
+    return False
+
+
+def register_model(name: str, *, is_pair: IsPair = _no_pair) -> Callable[[Build], Build]:
     """Registers a network under a name, where it stands.
 
     Args:
         name: as :func:`make_model` and ``--config.model.name`` take it. Another module names it ``"MODULE:NAME"``.
+        is_pair: ``(path, leaf) -> bool``, which weights are complex numbers stored as pairs of reals on a leading axis
+            of two, for merges that take sizes and angles of weights; by default none.
 
     Returns:
         A decorator for a Linen module's class, or for a function that returns a :class:`Model`. Either is called with
@@ -55,9 +70,9 @@ def register_model(name: str) -> Callable[[Build], Build]:
 
     def add(build: Build) -> Build:
         there = MODELS.get(name)
-        if there is not None and _origin(there) != _origin(build):
-            raise ValueError(f"register_model: {name!r} is {_origin(there)} already; choose another name.")
-        MODELS[name] = build
+        if there is not None and _origin(there.build) != _origin(build):
+            raise ValueError(f"register_model: {name!r} is {_origin(there.build)} already; choose another name.")
+        MODELS[name] = Network(build, is_pair)
         return build
 
     return add
@@ -73,6 +88,20 @@ def model_names() -> list[str]:
     return list(MODELS)
 
 
+def _find(name: str) -> Network | None:
+    """The network of a name; what a module of others is named for, is imported."""
+    module, _, short = name.rpartition(":")
+    if module:
+        import_extension(module, "make_model")
+    return MODELS.get(short) if short in MODELS or short in model_names() else None
+
+
+def pairs_of(name: str | None) -> IsPair:
+    """Which weights of a network, by its name, are pairs of reals; none where nothing is registered under it."""
+    network = _find(name) if isinstance(name, str) else None
+    return _no_pair if network is None else network.is_pair
+
+
 def make_model(name: str, **arguments: Any) -> Model:
     """Builds a network by name, for instance ``make_model("fno", modes=(12, 12), width=32, out_channels=2)``.
 
@@ -83,17 +112,14 @@ def make_model(name: str, **arguments: Any) -> Model:
     Raises:
         ValueError: for an unknown name, with those that exist, or an unknown argument.
     """
-    module, _, short = name.rpartition(":")
-    if module:
-        import_extension(module, "make_model")
-    if short not in MODELS and short not in model_names():
-        where = f" in {module}" if module else ""
+    network = _find(name)
+    if network is None:
         raise ValueError(
-            f"make_model: no model {short!r}{where}; there are: {', '.join(MODELS)}. One of your own is MODULE:NAME, "
-            f'and stands below @register_model("NAME").'
+            f"make_model: no model {name!r}; there are: {', '.join(MODELS)}. One of your own is MODULE:NAME, and "
+            'stands below @register_model("NAME").'
         )
     try:
-        built = MODELS[short](**arguments)
+        built = network.build(**arguments)
     except TypeError as error:
         raise ValueError(f"make_model: {name}: {error}.") from error
     return built if isinstance(built, Model) else _from_linen(built)
