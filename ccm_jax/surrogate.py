@@ -13,7 +13,7 @@ from ccm_jax.interop import dpot_from_torch, fno_from_fno2d, fno_from_neuraloper
 from ccm_jax.io.description import FOREIGN, describe
 from ccm_jax.io.names import unflatten
 from ccm_jax.io.weights import Weights
-from ccm_jax.models import MODELS, make_model
+from ccm_jax.models import make_model
 from ccm_jax.normalize import Normalization, normalized
 from ccm_jax.rollout import Apply, RolloutFn, make_rollout
 
@@ -68,15 +68,13 @@ def surrogate_of(weights: Weights, description: str | None, frame: tuple[int, ..
         def to_params(arrays: Arrays) -> Any:
             return jax.tree.map(jnp.asarray, load(arrays)[1])
 
-    elif name in MODELS:
-        model = make_model(name, **args)
+    else:
+        model = make_model(name, **({"out_channels": channels} | args))
 
         def to_params(arrays: Arrays) -> Any:
             return jax.tree.map(jnp.asarray, unflatten(arrays))
 
         params = to_params(weights.arrays)
-    else:
-        raise ValueError(f"model is {name!r}, expected one of {', '.join((*MODELS, *FOREIGN))}.")
     apply = model.apply
     if "mean" in said or "std" in said:
         mean, std = (jnp.ravel(jnp.asarray(said.get(k, d), jnp.float32)) for k, d in (("mean", 0.0), ("std", 1.0)))

@@ -40,10 +40,19 @@ def resolve_arguments(argv: list[str]) -> list[str]:
     resolved = list(argv)
     for i, argument in enumerate(argv):
         if argument in ("--config", "-config") and i + 1 < len(argv):
-            resolved[i + 1] = configs.resolve(argv[i + 1])
+            resolved[i + 1] = _find(argv[i + 1])
         elif argument.startswith(("--config=", "-config=")):
-            resolved[i] = f"--config={configs.resolve(argument.split('=', 1)[1])}"
+            resolved[i] = f"--config={_find(argument.split('=', 1)[1])}"
     return resolved
+
+
+def _find(name: str) -> str:
+    """The file of a configuration; what lies beside it may be imported, as beside any program."""
+    file = configs.resolve(name)
+    folder = str(Path(file.partition(":")[0]).absolute().parent)
+    if Path(folder) != Path(configs.__file__).parent and folder not in sys.path:
+        sys.path.append(folder)
+    return file
 
 
 def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:

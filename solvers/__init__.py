@@ -16,8 +16,8 @@ Equations
 * :mod:`solvers.shallow_water` -- depth and momenta of a dam break (finite volumes: its bores are discontinuous, which
   no spectral method represents).
 
-A new periodic or zero-flux equation is one short file on :mod:`solvers.spectral` or
-:mod:`solvers.advection`, and :mod:`solvers.etdrk`.
+A new periodic or zero-flux equation is one short file on :mod:`solvers.spectral` or :mod:`solvers.advection`, and
+:mod:`solvers.etdrk`. It ends in a ``SYSTEM``, which says what experiments need of it (:mod:`solvers.system`).
 """
 
 from solvers import (
@@ -30,6 +30,7 @@ from solvers import (
     reaction_diffusion,
     shallow_water,
     spectral,
+    system,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "reaction_diffusion",
     "shallow_water",
     "spectral",
+    "system",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ Array = jax.Array
 
 
 def smooth_zero_flux(
-    key: Array, shape: tuple[int, int], channels: int, *, length: float, scale: float, modes: int = 16
+    key: Array, shape: Sequence[int], channels: int, *, length: float, scale: float, modes: int = 16
 ) -> Array:
     """Gaussian random field with zero-flux walls, unit variance and correlation length ``scale``.
 
@@ -51,7 +51,7 @@ def smooth_zero_flux(
 
 
 def smooth_periodic(
-    key: Array, shape: tuple[int, ...], channels: int, *, length: float, scale: float, modes: int = 16
+    key: Array, shape: Sequence[int], channels: int, *, length: float, scale: float, modes: int = 16
 ) -> Array:
     """The same on a periodic interval or square, ``[*shape, C]``: zero mean, unit variance, the same on every grid.
 
@@ -61,9 +61,7 @@ def smooth_periodic(
     return _periodic(key, shape, channels, lambda k2: np.exp(-(scale**2) * k2 / 4), length, modes)
 
 
-def fno_vorticity(
-    key: Array, shape: tuple[int, ...], *, alpha: float = 2.5, tau: float = 7.0, modes: int = 20
-) -> Array:
+def fno_vorticity(key: Array, shape: Sequence[int], *, alpha: float = 2.5, tau: float = 7.0, modes: int = 20) -> Array:
     """The start of the Fourier neural operator's Navier-Stokes data on the unit square, ``[H, W, 1]``.
 
     A Gaussian field with covariance ``tau^(2 alpha - 2) (-lap + tau^2)^-alpha``: standard deviation 0.185 at the
@@ -79,7 +77,7 @@ def fno_vorticity(
 
 def _periodic(
     key: Array,
-    shape: tuple[int, ...],
+    shape: Sequence[int],
     channels: int,
     amplitude: Callable[[np.ndarray], np.ndarray],
     length: float,
@@ -100,6 +98,6 @@ def _periodic(
     return from_fourier(half, shape)
 
 
-def white_noise(key: Array, shape: tuple[int, int], channels: int) -> Array:
+def white_noise(key: Array, shape: Sequence[int], channels: int) -> Array:
     """Independent standard normal numbers per cell and channel: PDEBench's start. Its statistics depend on the grid."""
     return jax.random.normal(key, (*shape, channels), jnp.float32)

@@ -14,6 +14,9 @@ import jax
 from solvers._checks import check_order, check_sign, check_state, check_time
 from solvers.advection import periodic_line
 from solvers.etdrk import etdrk_coefficients, integrate
+from solvers.initial import smooth_periodic
+from solvers.spectral import resample_fourier
+from solvers.system import Parameters, Settings, System, nodes
 
 Array = jax.Array
 
@@ -60,3 +63,17 @@ def make_step(
         return line.to_field(integrate(scheme, line.transport, line.to_modes(state[:, 0]), substeps))[:, None]
 
     return jax.jit(step)  # else each call would compile its scan anew
+
+
+def _smooth(settings: Settings, parameters: Parameters, key: Array) -> Array:
+    return smooth_periodic(key, settings.grid, 1, length=parameters["length"], scale=settings.initial["scale"])
+
+
+SYSTEM = System(
+    channels=("u",),
+    dimension=1,
+    starts={"smooth": _smooth},
+    make_step=lambda settings, parameters: make_step(dt=settings.dt, substeps=settings.substeps, **parameters),
+    store=resample_fourier,
+    points=nodes,
+)

@@ -19,7 +19,9 @@ import numpy as np
 from solvers._checks import check_order, check_sign, check_state, check_time
 from solvers.advection import periodic_plane
 from solvers.etdrk import etdrk_coefficients, integrate
-from solvers.spectral import dealiased_modes
+from solvers.initial import fno_vorticity, smooth_periodic
+from solvers.spectral import dealiased_modes, resample_fourier
+from solvers.system import Parameters, Settings, System, nodes
 
 Array = jax.Array
 
@@ -113,3 +115,17 @@ def make_step(
         return plane.to_field(integrate(scheme, nonlinear, plane.to_modes(state[..., 0]), substeps))[..., None]
 
     return jax.jit(step)  # else each call would compile its scan anew
+
+
+def _smooth(settings: Settings, parameters: Parameters, key: Array) -> Array:
+    return smooth_periodic(key, settings.grid, 1, length=parameters["length"], scale=settings.initial["scale"])
+
+
+SYSTEM = System(
+    channels=("vorticity",),
+    dimension=2,
+    starts={"fno": lambda settings, parameters, key: fno_vorticity(key, settings.grid), "smooth": _smooth},
+    make_step=lambda settings, parameters: make_step(dt=settings.dt, substeps=settings.substeps, **parameters),
+    store=resample_fourier,
+    points=nodes,
+)

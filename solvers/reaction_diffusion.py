@@ -17,7 +17,9 @@ import jax.numpy as jnp
 
 from solvers._checks import check_order, check_sign, check_state, check_time
 from solvers.etdrk import etdrk_coefficients, integrate
-from solvers.spectral import cosine_wavenumbers, from_cosine, to_cosine
+from solvers.initial import smooth_zero_flux, white_noise
+from solvers.spectral import cosine_wavenumbers, from_cosine, resample_cosine, to_cosine
+from solvers.system import Parameters, Settings, System, centres
 
 Array = jax.Array
 
@@ -76,3 +78,17 @@ def make_step(
         return from_cosine(integrate(scheme, nonlinear, to_cosine(state), substeps))
 
     return jax.jit(step)  # else each call would compile its scan anew
+
+
+def _smooth(settings: Settings, parameters: Parameters, key: Array) -> Array:
+    return smooth_zero_flux(key, settings.grid, 2, length=parameters["length"], scale=settings.initial["scale"])
+
+
+SYSTEM = System(
+    channels=("u", "v"),
+    dimension=2,
+    starts={"smooth": _smooth, "white": lambda settings, parameters, key: white_noise(key, settings.grid, 2)},
+    make_step=lambda settings, parameters: make_step(dt=settings.dt, substeps=settings.substeps, **parameters),
+    store=resample_cosine,
+    points=centres,
+)

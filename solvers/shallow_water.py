@@ -19,13 +19,14 @@ Reference: Toro, Shock-Capturing Methods for Free-Surface Shallow Flows (2001). 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from solvers._checks import check_sign, check_state, check_time
+from solvers.system import Parameters, Settings, System, cell_averages
 
 Array = jax.Array
 Fields = tuple[Array, ...]
@@ -69,7 +70,7 @@ def cfl_number(states: Array, *, dt: float, substeps: int, gravity: float | Arra
 
 
 def dam(
-    shape: tuple[int, int],
+    shape: Sequence[int],
     *,
     height: float | Array,
     radius: float | Array,
@@ -246,3 +247,54 @@ def _hllc(left: Fields, right: Fields, g: Array) -> Fields:
     mass = (sr * ml - sl * mr + product * (hr - hl)) / width
     momentum = (sr * pl - sl * pr + product * (mr - ml)) / width
     return mass, momentum, mass * jnp.where(mass > 0, vl, vr)
+
+
+def _random_dam(settings: Settings, parameters: Parameters, key: Array) -> Array:
+    low, high = settings.initial["radius"]
+    u = jax.random.uniform(key, (3,), jnp.float32)
+    height, outer, length = (parameters[name] for name in ("height", "outer", "length"))
+    radius, center = low + (high - low) * u[0], settings.initial["center"] * (2 * u[1:] - 1)
+    return dam(settings.grid, height=height, radius=radius, center=center, outer=outer, length=length)
+
+
+def _step(settings: Settings, parameters: Parameters) -> Callable[[Array], Array]:
+    physics = {name: parameters[name] for name in ("gravity", "length", "walls")}
+    return make_step(dt=settings.dt, substeps=settings.substeps, **physics)
+
+
+def _points(settings: Settings, parameters: Parameters) -> tuple[np.ndarray, ...]:
+    """Cell centres around the origin; the cells of the simulation are square, and its first axis has the length."""
+    sides = [parameters["length"] * n / settings.grid[0] for n in settings.grid]
+    return tuple(side * ((np.arange(n) + 0.5) / n - 0.5) for side, n in zip(sides, settings.stored, strict=True))
+
+
+def _check(settings: Settings, regimes: Sequence[Parameters]) -> None:
+    """Frames are averages over whole cells; steps are stable in every regime, by the bound on the wave speed."""
+    if any(n % m for n, m in zip(settings.grid, settings.stored, strict=True)):
+        what = f"data.grid is {settings.stored}, expected divisors of solver.grid, {settings.grid}"
+        raise ValueError(f"{what}: frames are stored as averages over whole cells.")
+    for p in regimes:
+        speed = speed_bound(p["height"], p["gravity"], outer=p["outer"])
+        needed = substeps_needed(settings.dt, p["length"] / settings.grid[0], speed)
+        if settings.substeps < needed:
+            raise ValueError(
+                f"solver.substeps is {settings.substeps}, expected at least {needed}: waves of height {p['height']:g} "
+                f"and gravity {p['gravity']:g} run at up to {speed:.3g}, and a longer step is unstable."
+            )
+
+
+def _courant(settings: Settings, parameters: Parameters, states: Array) -> Array:
+    gravity, length = parameters["gravity"], parameters["length"]
+    return cfl_number(states, dt=settings.dt, substeps=settings.substeps, gravity=gravity, length=length)
+
+
+SYSTEM = System(
+    channels=("h", "hu", "hv"),
+    dimension=2,
+    starts={"dam": _random_dam},
+    make_step=_step,
+    store=cell_averages,
+    points=_points,
+    check=_check,
+    courant=_courant,
+)

@@ -56,7 +56,7 @@ def _sandwich(left: Array, x: Array, right: Array) -> Array:
     return jnp.einsum("kh,chl->ckl", left, x, precision=_HIGHEST)
 
 
-def resample_cosine(u: Array, shape: tuple[int, int]) -> Array:
+def resample_cosine(u: Array, shape: Sequence[int]) -> Array:
     """Evaluates the cosine series of a zero-flux field on another cell-centred grid, truncating or padding it.
 
     Args:

@@ -221,9 +221,13 @@ def test_names_and_fields_that_are_wrong_suggest_the_right_ones(tmp_path: Path) 
         ({"regimes.validation": (5e-4, 1e-3)}, r"validation is \[0.0005\], expected within \|s\| <= 1.25"),
         ({"regimes.validation": (2e-3, 1.1e-3)}, "expected apart from regimes.test"),
         ({"regimes.test": ()}, "config.regimes.test is .*, expected at least one value"),
-        ({"regimes.test": (-1e-3,)}, "expected positive values"),
+        ({"regimes.test": (-1e-3,)}, "make_step: diffusivity_u is -0.001, expected a number >= 0"),
+        ({"regimes.test": (-1e-3,), "axis.scale": "log"}, "expected positive values on a log axis"),
+        ({"axis.label": ""}, "config.axis.label is '', expected a name of the axis"),
+        ({"data.grid": (16, 16, 16)}, r"data.grid is \(16, 16, 16\), expected a number of points, or 2 of them"),
+        ({"solver.grid": (64, 24)}, r"config.data.grid is 32, expected at most solver.grid, \(64, 24\)"),
         ({"solver.frames": 4}, "config.solver.frames is 4, expected more than history"),
-        ({"system": "heat"}, "config.system is 'heat', expected one of reaction_diffusion"),
+        ({"system": "heat"}, "config.system: find_system: no equation 'heat', expected one of burgers"),
         ({"initial.kind": "smoth"}, r"config.initial.kind is 'smoth', expected one of \('smooth', 'white'\)"),
         ({"axis.parameters": ()}, "config.axis.parameters is empty, expected at least one of"),
         ({"solver.burn_in": -1}, "config.solver.burn_in is -1, expected at least 0"),
@@ -312,7 +316,7 @@ def test_an_expert_on_a_part_of_the_data_is_one_on_that_part_alone(tmp_path: Pat
         return window[:, -1] * params["gain"][None, None, None] + params["shift"][None, None, None]
 
     training.fit("part", model, start, batches._replace(part=1), settings, **how)
-    training.fit("alone", model, start, batches._replace(trajectories=x[1]), settings, **how)
+    training.fit("alone", model, start, batches._replace(trajectories=x[1:]), settings, **how)
     part, alone = (checkpoint.load(tmp_path / name) for name in ("part", "alone"))
     np.testing.assert_allclose(part["gain"], alone["gain"], rtol=1e-6)
     assert part["gain"] != start["gain"]

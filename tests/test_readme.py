@@ -68,8 +68,8 @@ def test_the_configuration_names_in_the_readme_exist() -> None:
             assert Path(resolve(name).split(":")[0]).exists()
 
 
-def test_the_example_for_one_s_own_model_runs() -> None:
-    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "how-to" / "own-model.md").read_text(), re.S)[1]  # type: ignore[index]
+def test_the_example_for_one_s_own_network_runs() -> None:
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "how-to" / "own-network.md").read_text(), re.S)[1]  # type: ignore[index]
     scope: dict[str, Any] = {}
     exec(code, scope)
     assert scope["readout"].coordinate.tolist() == [2.0]

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from ccm_jax.io.recordings import write_recording
 from experiments.configs import rd_ood
 from experiments.pipeline import data, recorded, stages
+from experiments.pipeline.plans import Row, plan
 from experiments.pipeline.stages import Run, run_all
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 
 def family(folder: Path, config: ConfigDict, count: int) -> Path:
     """Every regime of a configuration, as one file each."""
-    values = {config.axis.low, config.axis.high, *config.regimes.support, *config.regimes.validation}
+    values = {config.axis.low, config.axis.high, 2e-3, *config.regimes.support, *config.regimes.validation}
     for value in sorted(values | set(config.regimes.test)):
         x = data.simulate(config, value, count, "test")
         points = (np.arange(config.data.grid) + 0.5) / config.data.grid
@@ -44,13 +45,38 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> ConfigDict:
 
 
 def test_every_purpose_has_samples_of_its_own(config: ConfigDict) -> None:
-    assert recorded.sections(config, 1e-3) == [("test", 2), ("endpoint", 4), ("support", 3)]
+    assert recorded.sections(config, "data_test", 1e-3) == [("test", 2), ("endpoint", 4), ("support", 3)]
     taken = [
         (str(recording.path), i)
-        for purpose, count in (("test", 2), ("pair", 4), ("support", 3))
-        for recording, i in recorded.samples_of(config, 1e-3, count, purpose)
+        for stage in ("data_test", "data_endpoints", "data_support")
+        for row in plan(config, stage)
+        if row.value == 1e-3
+        for recording, i in recorded.samples_of(config, stage, row)
     ]
-    assert len(set(taken)) == 9
+    assert len(taken) == len(set(taken)) == 9
+
+
+def test_what_the_study_trains_is_never_tested(config: ConfigDict) -> None:
+    """Controls train a pair in the middle of the axis, paths an expert there and beyond: regimes that are tested."""
+    studied = config.copy_and_resolve_references()
+    studied.regimes.update(test=(2e-3,), support=(2e-3,), validation=(1.5e-3, 2.5e-3))
+    studied.data.update(support=1, endpoint=2, test=2)
+    (tested,) = plan(studied, "data_test")
+    taken = [recorded.samples_of(studied, "data_test", tested)]
+    for stage in ("data_support", "data_same_regime", "data_path"):
+        taken += [recorded.samples_of(studied, stage, row) for row in plan(studied, stage) if row.value == 2e-3]
+    numbers = [i for samples in taken for _, i in samples]
+    assert numbers == list(range(9))  # tested, support, the control's pair, and the expert of the path
+    assert recorded.sections(studied, "data_test", 2e-3) == [("test", 2), ("support", 1)]
+    low, high = plan(studied, "data_same_regime")
+    assert (low.value, high.value, low.purpose, high.purpose) == (2e-3, 2e-3, "low", "high")
+
+
+def test_samples_that_nobody_planned_are_refused(config: ConfigDict) -> None:
+    with pytest.raises(ValueError, match="is no row of data_test, so its samples could be those of another"):
+        recorded.samples_of(config, "data_test", Row(2e-3, 2, "pair"))
+    with pytest.raises(ValueError, match="no data stage 'data_extra', expected one of data_test"):
+        stages.trajectories(Run(config, Path("never")), "data_extra")
 
 
 def test_the_files_numbers_come_through_and_the_pipeline_ends(config: ConfigDict, tmp_path: Path) -> None:
@@ -67,11 +93,11 @@ def test_too_few_samples_are_said_with_the_remedy(config: ConfigDict) -> None:
     more = config.copy_and_resolve_references()
     more.data.support = 100
     with pytest.raises(ValueError, match=r"has 9 samples with diffusivity_u = 0.001, expected 106 .*lower config.data"):
-        list(recorded.read_batches(more, 1e-3, 100, "support"))
+        list(recorded.read_batches(more, "data_support", plan(more, "data_support")[0]))
     more = config.copy_and_resolve_references()
     more.solver.frames = 50
     with pytest.raises(ValueError, match=r"has 11 frames on a grid \(8, 8\), expected at least 51"):
-        list(recorded.read_batches(more, 1e-3, 1, "test"))
+        list(recorded.read_batches(more, "data_test", plan(more, "data_test")[0]))
 
 
 def test_files_of_another_time_step_are_said_with_the_remedy(config: ConfigDict) -> None:
@@ -83,7 +109,7 @@ def test_files_of_another_time_step_are_said_with_the_remedy(config: ConfigDict)
 
 
 def test_fields_are_found_by_name(config: ConfigDict) -> None:
-    (recording, sample), *_ = recorded.samples_of(config, 1e-3, 1, "test")
+    (recording, sample), *_ = recorded.samples_of(config, "data_test", plan(config, "data_test")[0])
     assert recorded.channels_of(config, recording, sample) == [0, 1]
     assert recorded.channels_of(config, recording._replace(fields=("v", "w", "u")), sample) == [2, 0]
     assert recorded.channels_of(config, recording._replace(fields=("first", "second")), sample) == [0, 1]

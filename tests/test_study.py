@@ -17,7 +17,6 @@ from experiments.study import measures as study_measures
 from experiments.study.ablations import filled, noisy, observed_pixels
 from experiments.study.figures import over_anchor
 from experiments.study.page import page, publish
-from experiments.study.paths import value_of
 from experiments.study.rows import Row, rows_of
 from experiments.study.statistics import interval
 from experiments.study.tables import minutes, tables, to_csv
@@ -212,6 +211,7 @@ def test_missing_pixels_are_filled_from_the_nearest_observed_one() -> None:
 @pytest.mark.parametrize("scale", ["linear", "log"])
 def test_a_coordinate_s_value_has_that_coordinate(scale: str) -> None:
     from experiments.pipeline.data import coordinate_of
+    from experiments.pipeline.plans import value_of
 
     config = get_config()
     config.axis.scale = scale

@@ -13,7 +13,7 @@ from ccm_jax.baselines import BASELINES, complex_view, pair_view
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.io.description import model_name
 from ccm_jax.io.weights import Weights
-from ccm_jax.models import MODELS, is_real_pair
+from ccm_jax.models import pairs_of
 
 Arrays = dict[str, Any]
 
@@ -29,12 +29,11 @@ def tells_coordinate(recipe: Recipe) -> bool:
 
 
 def real_pairs(model: str | None) -> Callable[[str, Any], bool]:
-    """Which arrays, by name, hold complex weights as pairs of reals: those of our models, and of PyTorch's DPOT."""
-    if model in MODELS:
-        return lambda name, leaf: is_real_pair(name.split("."), leaf)
+    """Which arrays, by name, hold complex weights as pairs of reals: of registered networks, and of PyTorch's DPOT."""
     if model == "dpot-torch":
         return lambda name, leaf: bool(re.search(r"\.filter\.[wb][12]$", name)) and leaf.shape[:1] == (2,)
-    return lambda name, leaf: False
+    is_pair = pairs_of(model)
+    return lambda name, leaf: is_pair(name.split("."), leaf)
 
 
 def merge_by_other(recipe: Recipe, family: list[Weights], *, model: str | None = None) -> Arrays:

@@ -14,8 +14,8 @@ from ccm_jax.io.weights import Weights
 FOREIGN = ("neuraloperator", "fno2d", "dpot-torch")
 KEYS = ("model", "history", "args", "mean", "std")
 HELP = (
-    "What the weights are of: nothing for runs of this package; neuraloperator, fno2d or dpot-torch for PyTorch's; or "
-    "a YAML file with model, history, args, mean, std."
+    "What the weights are of: nothing for runs of this package; neuraloperator, fno2d or dpot-torch for PyTorch's; "
+    "MODULE:NAME for a run with a network of your own; or a YAML file with model, history, args, mean, std."
 )
 
 
@@ -30,8 +30,10 @@ def describe(weights: Weights, description: str | None) -> dict[str, Any]:
     if description in FOREIGN:
         return {"model": description}
     path = Path(description)
+    if ":" in description and not path.exists():
+        return _facts(weights) | {"model": description}
     if not path.is_file():
-        raise ValueError(f"--model {description}: no such file, and none of {', '.join(FOREIGN)}.")
+        raise ValueError(f"--model {description}: no such file, and none of {', '.join(FOREIGN)}, or MODULE:NAME.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -59,7 +61,14 @@ def model_name(weights: Weights, description: str | None) -> str | None:
     except ValueError:  # a text of its own
         return None
     model = config.get("model") if isinstance(config, dict) else None
-    return model.get("name") if isinstance(model, dict) else None
+    return _trusted(weights, model.get("name")) if isinstance(model, dict) else None
+
+
+def _trusted(weights: Weights, name: Any) -> Any:
+    """The name of a model, unless it names a module: code runs on the user's word, not on a file's."""
+    if ":" in str(name):
+        raise ValueError(f"{weights.path} says that it is of {name}; if you trust that, give it as --model.")
+    return name
 
 
 def _metadata(weights: Weights, key: str) -> Any:
@@ -68,6 +77,13 @@ def _metadata(weights: Weights, key: str) -> Any:
 
 
 def _of_run(weights: Weights) -> dict[str, Any]:
+    said = _facts(weights)
+    _trusted(weights, said["model"])
+    return said
+
+
+def _facts(weights: Weights) -> dict[str, Any]:
+    """What the checkpoint of a run says of its model."""
     config, scale = _metadata(weights, "config"), _metadata(weights, "normalization")
     if not config or not scale:
         raise ValueError(f"{weights.path} does not say which model it is of; give --model. {HELP}")

@@ -11,6 +11,8 @@ import numpy as np
 
 from ccm_jax.models import spectral
 from ccm_jax.models.fno import gelu_exact
+from ccm_jax.models.pairs import is_real_pair
+from ccm_jax.models.registry import register_model
 
 Array = jax.Array
 
@@ -132,6 +134,7 @@ def unpatched(x: Array, patch: int) -> Array:
     return jnp.swapaxes(x, -4, -3).reshape(*lead, h * patch, w * patch, pc // patch**2)
 
 
+@register_model("dpot", is_pair=is_real_pair)
 class DPOT(nn.Module):
     """DPOT-style operator: window of past frames -> next frame, on any grid that the patch divides.
 

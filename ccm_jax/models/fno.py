@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax.models import spectral
+from ccm_jax.models.pairs import is_real_pair
 from ccm_jax.models.products import dense_product, pair_products, product
+from ccm_jax.models.registry import register_model
 
 Array = jax.Array
 
@@ -110,6 +112,7 @@ class SpectralConv(nn.Module):
         return spectral.fourier_synthesis(c, self.modes, grid, how)
 
 
+@register_model("fno", is_pair=is_real_pair)
 class FNO(nn.Module):
     """Fourier neural operator: window of past frames -> next frame.
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ccm_jax.models.dpot import patches
+from ccm_jax.models.registry import register_model
 
 Array = jax.Array
 
@@ -27,6 +28,7 @@ class Conv3(nn.Module):
         return nn.Dense(self.features, name="dense")(jnp.concatenate(near, axis=-1))
 
 
+@register_model("unet")
 class UNet(nn.Module):
     """U-Net: window of past frames -> next frame, on any grid divisible by ``2 ** (len(widths) - 1)``.
 

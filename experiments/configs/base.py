@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
     c.size = ""  # "" for a laptop, "smoke" for a test of the machinery, "paper" for the paper's sizes
     c.seed = 0  # everything random follows from it
 
-    c.system = ""  # a name in experiments.pipeline.systems.SYSTEMS
+    c.system = ""  # a module of solvers, or MODULE:NAME for a solvers.system.System of your own
     c.physics = ConfigDict()  # parameters of the solver that the axis does not change, in the solver's units
 
     # The physical axis: which parameters it sets, or by which factor it scales them.
@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
     c.regimes.test = ()
 
     c.solver = ConfigDict()
-    c.solver.grid = 64  # cells per side of the simulation
+    c.solver.grid = _grid(64)  # points of the simulation along every axis, or one number per axis: (64, 32)
     c.solver.dt = 0.25  # time between stored frames
     c.solver.substeps = 6  # steps of the solver between stored frames
     c.solver.frames = 20  # stored frames after the first one
@@ -46,7 +46,7 @@ def get_config() -> ConfigDict:
 
     # Trajectories, all different: per support regime, per endpoint, per validation and per test regime.
     c.data = ConfigDict()
-    c.data.grid = 32  # cells per side of the stored frames
+    c.data.grid = _grid(32)  # points of the stored frames, likewise
     c.data.path = ""  # a file or folder of trajectories to read instead of simulating; see ccm_jax.io.recordings
     c.data.observe = ()  # fields that are stored, by name; none named: all of the system's
     c.data.support = 96
@@ -55,7 +55,7 @@ def get_config() -> ConfigDict:
     c.data.test = 16
 
     c.model = ConfigDict()
-    c.model.name = "fno"  # a name in ccm_jax.models.MODELS
+    c.model.name = "fno"  # a module of ccm_jax.models, or MODULE:NAME for a network of your own
     c.model.history = 1  # frames in the model's window
     c.model.args = ConfigDict()  # arguments of the model
 
@@ -95,6 +95,11 @@ def get_config() -> ConfigDict:
     c.calibration.clip = config_dict.placeholder(float)  # largest |coordinate| from metadata; none: no clip
     c.calibration.pooled = False  # one coordinate per test trajectory, or one per regime
     return c
+
+
+def _grid(points: int) -> config_dict.FieldReference:
+    """A field that takes a number or a tuple of numbers."""
+    return config_dict.FieldReference(points, field_type=object)
 
 
 def smoke(c: ConfigDict) -> ConfigDict:

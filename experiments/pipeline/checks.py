@@ -10,7 +10,15 @@ from ml_collections import ConfigDict
 
 from experiments.pipeline import data, recorded
 from experiments.pipeline.networks import model_of
-from experiments.pipeline.systems import SYSTEMS, regime_parameters, stored_channels
+from experiments.pipeline.systems import (
+    grid_shape,
+    regime_parameters,
+    settings_for,
+    start_of,
+    stored_shape,
+    system_of,
+)
+from solvers.system import System
 
 VALIDATION_REACH = 1.25  # validation regimes stay within this coordinate, so that far regimes stay unseen
 
@@ -23,12 +31,17 @@ def check_config(config: ConfigDict) -> None:
             raise ValueError(f"config.{field} is {got}, expected {expected}.")
 
     axis, regimes, solver, sizes = config.axis, config.regimes, config.solver, config.data
-    need(config.system in SYSTEMS, "system", f"one of {', '.join(SYSTEMS)}", repr(config.system))
+    try:
+        system = system_of(config)
+    except ValueError as error:
+        raise ValueError(f"config.system: {error}") from error
     need(axis.kind in ("value", "factor"), "axis.kind", "'value' or 'factor'", repr(axis.kind))
     need(axis.scale in ("linear", "log"), "axis.scale", "'linear' or 'log'", repr(axis.scale))
-    system = SYSTEMS[config.system]
-    need(config.initial.kind in system.starts, "initial.kind", f"one of {system.starts}", repr(config.initial.kind))
+    need(bool(axis.label), "axis.label", "a name of the axis for the report, such as 'viscosity'", repr(axis.label))
+    starts = tuple(system.starts)
+    need(config.initial.kind in starts, "initial.kind", f"one of {starts}", repr(config.initial.kind))
     need(axis.low < axis.high, "axis.low", f"below axis.high, {axis.high} (the low expert's end comes first)", axis.low)
+    need(axis.scale != "log" or axis.low > 0, "axis.low", "a positive value on a log axis", axis.low)
     need(len(axis.parameters) > 0, "axis.parameters", f"at least one of {', '.join(config.physics)}", "empty")
     for name in axis.parameters:
         need(name in config.physics, "axis.parameters", f"among {', '.join(config.physics)}", name)
@@ -36,7 +49,8 @@ def check_config(config: ConfigDict) -> None:
         values = regimes[field]
         need(len(values) > 0, f"regimes.{field}", "at least one value", values)
         need(len(set(values)) == len(values), f"regimes.{field}", "distinct values", values)
-        need(all(v > 0 for v in values), f"regimes.{field}", "positive values", values)
+        log = axis.scale == "log"
+        need(not log or all(v > 0 for v in values), f"regimes.{field}", "positive values on a log axis", values)
     need(len(regimes.validation) > 1, "regimes.validation", "at least two values, to fit a map", regimes.validation)
     coordinates = {v: data.coordinate_of(config, v) for v in (*regimes.validation, *regimes.test)}
     far = [v for v in regimes.validation if abs(coordinates[v]) > VALIDATION_REACH + 1e-6]
@@ -46,12 +60,11 @@ def check_config(config: ConfigDict) -> None:
     need(not seen, "regimes.validation", "apart from regimes.test: what is tested must not be tuned on", seen)
 
     need(not sizes.path or Path(sizes.path).exists(), "data.path", "a file or folder that exists", repr(sizes.path))
-    need(0 < sizes.grid <= solver.grid, "data.grid", f"at most solver.grid, {solver.grid}", sizes.grid)
+    _check_grids(config, system)
     for name in sizes.observe:
         need(name in system.channels, "data.observe", f"among {', '.join(system.channels)}", name)
     need(solver.burn_in >= 0, "solver.burn_in", "at least 0", solver.burn_in)
-    values = {axis.low, axis.high, *regimes.support, *regimes.validation, *regimes.test}
-    system.check(config, [regime_parameters(config, v) for v in sorted(values)])
+    _check_regimes(config, system)
     for field in ("support", "endpoint", "validation", "test"):
         need(sizes[field] >= 1, f"data.{field}", "at least 1", sizes[field])
     need(config.calibration.frames >= 1, "calibration.frames", "at least 1", config.calibration.frames)
@@ -74,11 +87,47 @@ def check_config(config: ConfigDict) -> None:
         recorded.check_files(config)
 
 
+def _check_grids(config: ConfigDict, system: System) -> None:
+    """A number, or one for each space axis; the stored grid no finer than that of the simulation."""
+    for part in ("solver", "data"):
+        grid, d = config[part].grid, system.dimension
+        whole = isinstance(grid, int) or (isinstance(grid, (tuple, list)) and len(grid) == d)
+        if not whole or any(not isinstance(n, int) or n < 1 for n in grid_shape(grid, d)):
+            raise ValueError(
+                f"config.{part}.grid is {grid}, expected a number of points, or {d} of them, one for each space axis "
+                f"of {config.system}."
+            )
+    settings = settings_for(config)
+    if any(stored > n for stored, n in zip(settings.stored, settings.grid, strict=True)):
+        raise ValueError(f"config.data.grid is {config.data.grid}, expected at most solver.grid, {config.solver.grid}.")
+
+
+def _check_regimes(config: ConfigDict, system: System) -> None:
+    """Whether the equation takes every value on the axis, with steps short enough, and makes states of its shape."""
+    regimes, settings = config.regimes, settings_for(config)
+    values = sorted({config.axis.low, config.axis.high, *regimes.support, *regimes.validation, *regimes.test})
+    try:
+        starts = [start_of(config, value) for value in values]
+        system.check(settings, [regime_parameters(config, value) for value in values])
+        frame = jax.eval_shape(lambda state: system.store(state, settings.stored), starts[0])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"config for {config.system}: {error}") from error
+    for what, state, grid in (("starts", starts[0], settings.grid), ("stores frames", frame, settings.stored)):
+        expected = (*grid, len(system.channels))
+        if state.shape != expected:
+            raise ValueError(f"config.system: {config.system} {what} of shape {state.shape}, expected {expected}.")
+
+
 def _check_model(config: ConfigDict) -> None:
     """Traces the model on the grid of the data, which costs nothing and meets every wrong argument."""
-    channels = len(stored_channels(config))
-    window = jnp.zeros((1, config.model.history, config.data.grid, config.data.grid, channels))
+    window, frame = jnp.zeros((2, config.model.history, *stored_shape(config))), (2, *stored_shape(config))
     try:
-        jax.eval_shape(model_of(config).init, jax.random.key(0), window)
+        model = model_of(config)
+        params = jax.eval_shape(model.init, jax.random.key(0), window)
+        found = jax.eval_shape(model.apply, params, window).shape
     except (ValueError, TypeError) as error:
         raise ValueError(f"config.model: {error}") from error
+    if found != frame:
+        raise ValueError(
+            f"config.model: {config.model.name} makes frames {found} of windows {window.shape}, not {frame}."
+        )

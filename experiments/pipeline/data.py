@@ -1,4 +1,4 @@
-"""Truth: from a configuration to trajectories ``[N, T, H, W, C]``, reproducible sample by sample."""
+"""Truth: from a configuration to trajectories ``[N, T, *space, C]``, reproducible sample by sample."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from ccm_jax.coordinate import normalised_coordinate
 from ccm_jax.parallel import CANDIDATE, DATA
 from ccm_jax.rollout import repeat, rollout
-from experiments.pipeline.systems import SYSTEMS, regime_parameters, stored_channels
+from experiments.pipeline.systems import regime_parameters, solver_settings, stored_channels, system_of
 from experiments.runner.runtime import mesh
 
 Array = jax.Array
@@ -47,7 +47,7 @@ def specification(config: ConfigDict) -> dict[str, Any]:
 
 
 def simulate(config: ConfigDict, value: float, count: int, purpose: str, first: int = 0) -> np.ndarray:
-    """Simulates one regime: :func:`simulate_batches` together, ``[count, frames + 1, grid, grid, C]``."""
+    """Simulates one regime: :func:`simulate_batches` together, ``[count, frames + 1, *space, C]``."""
     return np.concatenate([batch for batch, _ in simulate_batches(config, value, count, purpose, first)])
 
 
@@ -65,7 +65,7 @@ def simulate_batches(
             not on how many are made with it, nor on how many devices make them.
 
     Yields:
-        Trajectories ``[n, frames + 1, grid, grid, C]`` in float32, and the Courant number that they reached (0 for
+        Trajectories ``[n, frames + 1, *space, C]`` in float32, and the Courant number that they reached (0 for
         schemes that have none).
 
     Raises:
@@ -84,7 +84,8 @@ def simulate_batches(
             frame = int(np.argwhere(~finite)[:, 1].min())
             raise ValueError(
                 f"simulate: {config.system} at {config.axis.label} = {value:g} is not finite from frame {frame} on; "
-                "use more solver.substeps, or a finer solver.grid."
+                f"use more substeps, --config.solver.substeps={2 * config.solver.substeps}, or a finer "
+                "--config.solver.grid."
             )
         yield trajectories, float(jnp.max(courant))
 
@@ -94,16 +95,16 @@ def _simulate_batch(value: Array, key: Array, numbers: Array, *, spec: str, mesh
     """Trajectories for sample numbers ``[N]``; compiled once for all regimes of a specification (JSON)."""
     key = jax.random.wrap_key_data(key)
     config = ConfigDict(json.loads(spec))
-    system, solver, grid = SYSTEMS[config.system], config.solver, (config.grid, config.grid)
-    parameters = regime_parameters(config, value)
-    step = system.make_step(config, parameters)
+    system, solver, parameters = system_of(config), config.solver, regime_parameters(config, value)
+    settings = solver_settings(system, solver, config.initial, config.grid)
+    step, begin = system.make_step(settings, parameters), system.starts[config.initial.kind]
     channels = [system.channels.index(name) for name in config.channels]
 
     def one(number: Array) -> tuple[Array, Array]:
-        start = system.start(config, parameters, jax.random.fold_in(key, number))
+        start = begin(settings, parameters, jax.random.fold_in(key, number))
         frames = rollout(step, solver.frames, include_init=True)(repeat(step, solver.burn_in)(start))
-        courant = system.courant(config, parameters, frames)
-        return jax.vmap(lambda state: system.store(state, grid)[..., jnp.array(channels)])(frames), courant
+        courant = system.courant(settings, parameters, frames)
+        return jax.vmap(lambda state: system.store(state, settings.stored)[..., jnp.array(channels)])(frames), courant
 
     if mesh is None:
         return jax.vmap(one)(numbers)

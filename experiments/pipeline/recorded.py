@@ -1,7 +1,8 @@
 """Trajectories from files instead of the solver: ``--config.data.path=FOLDER``.
 
-A regime is every sample whose physical parameter has the value that is asked for. Each purpose (test, validation,
-endpoints, support) takes samples of its own, in that order, so that nothing is trained on that is judged on.
+A regime is every sample whose physical parameter has the value that is asked for. Each row of a plan (test, validation,
+endpoints, support, then what the study trains) takes samples of its own, in that order, so that nothing is trained on
+that is judged on; see :mod:`experiments.pipeline.plans`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from ccm_jax.io.recordings import Recording, common_parameter, open_recordings
-from ccm_jax.io.recordings.layouts import SUFFIXES
-from experiments.pipeline.systems import SYSTEMS, stored_channels
+from ccm_jax.io.recordings import Recording, common_parameter, open_recordings, suffixes
+from experiments.pipeline.plans import RUN, STUDY, Row, allocation, plan
+from experiments.pipeline.systems import settings_for, stored_channels
+from solvers.system import find_system
 
 CLOSE = 1e-3  # two values within this fraction are the same regime
 
@@ -29,29 +31,34 @@ class DataError(ValueError):
 def identity(config: ConfigDict) -> dict[str, Any]:
     """What the trajectories depend on beside the configuration: the files, by name, size and time of change."""
     path = Path(config.data.path)
-    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
+    files = sorted(p for p in path.iterdir() if p.suffix in suffixes()) if path.is_dir() else [path]
     stats = [(file.name, file.stat()) for file in files]
     return {"path": str(path.absolute()), "files": [[name, s.st_size, s.st_mtime_ns] for name, s in stats]}
 
 
-def sections(config: ConfigDict, value: float) -> list[tuple[str, int]]:
-    """The purposes that a regime's samples serve, and how many each takes, in order."""
-
-    def among(values: Any) -> bool:
-        return any(_same(v, value) for v in values)
-
-    regimes, sizes = config.regimes, config.data
-    wanted = [
-        ("test", sizes.test, among(regimes.test)),
-        ("validation", sizes.validation, among(regimes.validation)),
-        ("endpoint", sizes.endpoint, among((config.axis.low, config.axis.high))),
-        ("support", sizes.support, among(regimes.support)),
-    ]
-    return [(name, count) for name, count, asked in wanted if asked]
+def sections(config: ConfigDict, stage: str, value: float) -> list[tuple[str, int]]:
+    """What a regime's samples serve, and how many each takes, in order, as a stage sees it."""
+    found = [(name, row) for name, row in allocation(config, stage) if _same(config, row.value, value)]
+    return [((RUN | {"data_path": "path", "data_same_regime": row.purpose})[name], row.number) for name, row in found]
 
 
-def _same(a: float, b: float) -> bool:
-    return _close(a, b, CLOSE)
+def _first_sample(config: ConfigDict, stage: str, row: Row) -> int:
+    """The number of the first sample of a regime that a row takes.
+
+    Raises:
+        ValueError: for a row that the plans do not hold.
+    """
+    begin = 0
+    for name, other in allocation(config, stage):
+        if (name, other) == (stage, row):
+            return begin
+        begin += other.number if _same(config, other.value, row.value) else 0
+    raise ValueError(f"recorded: {row} is no row of {stage}, so its samples could be those of another; see plans.py.")
+
+
+def _same(config: ConfigDict, a: float, b: float) -> bool:
+    # A value of zero is met by what is small beside the axis.
+    return _close(a, b, CLOSE) or abs(a - b) <= CLOSE**2 * (config.axis.high - config.axis.low)
 
 
 def _close(a: float, b: float, fraction: float) -> bool:
@@ -64,31 +71,32 @@ def _opened(path: str, _identity: str) -> list[Recording]:
     return open_recordings(path)
 
 
-def samples_of(config: ConfigDict, value: float, count: int, purpose: str) -> list[tuple[Recording, int]]:
-    """The samples of a regime that a purpose takes.
+def samples_of(config: ConfigDict, stage: str, row: Row) -> list[tuple[Recording, int]]:
+    """The samples of the files that a row of a data stage takes.
 
     Raises:
         DataError: if the files have too few, with how many they have; or cannot be read.
+        ValueError: for a row that the plans do not hold.
     """
+    name, (value, number, _) = config.axis.parameters[0], row
+    begin = _first_sample(config, stage, row)
     try:
         found = [
             (recording, int(i))
             for recording in _opened(config.data.path, str(identity(config)))
-            for i in np.flatnonzero([_same(v, value) for v in common_parameter(recording, config.axis.parameters[0])])
+            for i in np.flatnonzero([_same(config, v, value) for v in common_parameter(recording, name)])
         ]
     except ValueError as error:
         raise DataError(str(error)) from error
-    name = purpose if purpose in ("test", "validation", "support") else "endpoint"
-    plan = sections(config, value)
-    begin = sum(n for _, n in plan[: [p for p, _ in plan].index(name)]) if name in dict(plan) else 0
-    if len(found) < begin + count:
-        asked = ", ".join(f"{n} for {p}" for p, n in plan)
+    if len(found) < begin + number:
+        served = sections(config, stage, value)
+        asked = ", ".join(f"{n} for {p}" for p, n in served)
         raise DataError(
-            f"recorded: {config.data.path} has {len(found)} samples with {config.axis.parameters[0]} = {value:g}, "
-            f"expected {max(begin + count, sum(n for _, n in plan))} ({asked}); lower config.data.{name}, or change "
+            f"recorded: {config.data.path} has {len(found)} samples with {name} = {value:g}, expected "
+            f"{sum(n for _, n in served)} ({asked}); lower config.data.{(RUN | STUDY)[stage]}, or change "
             "config.regimes to values that the files have."
         )
-    return found[begin : begin + count]
+    return found[begin : begin + number]
 
 
 def check_files(config: ConfigDict) -> None:
@@ -97,11 +105,9 @@ def check_files(config: ConfigDict) -> None:
     Raises:
         DataError: with the file, what was expected, what it has, and the remedy.
     """
-    regimes = config.regimes
-    values = {config.axis.low, config.axis.high, *regimes.support, *regimes.validation, *regimes.test}
-    for value in sorted(values):
-        for purpose, count in sections(config, value):
-            for recording, sample in samples_of(config, value, count, purpose):
+    for stage in RUN:
+        for row in plan(config, stage):
+            for recording, sample in samples_of(config, stage, row):
                 channels_of(config, recording, sample)
 
 
@@ -111,15 +117,17 @@ def channels_of(config: ConfigDict, recording: Recording, sample: int) -> list[i
     Raises:
         DataError: for other fields, too few frames, a grid too coarse or another time step.
     """
-    fields, grid, solver = stored_channels(config), config.data.grid, config.solver
+    fields, grid, solver = stored_channels(config), settings_for(config).stored, config.solver
     what, frames = f"recorded: {recording.path}, sample {sample}", solver.burn_in + solver.frames + 1
     named = set(fields) <= set(recording.fields)
     if not named and (len(recording.fields) != len(fields) or set(fields) & set(recording.fields)):
         raise DataError(f"{what} has fields {recording.fields}, expected {fields}; see data.observe.")
-    if recording.shape[1] < frames or min(recording.shape[2:]) < grid or len(recording.shape) != 4:
+    space = recording.shape[2:]
+    coarse = len(space) != len(grid) or any(n < m for n, m in zip(space, grid, strict=True))
+    if recording.shape[1] < frames or coarse:
         raise DataError(
-            f"{what} has {recording.shape[1]} frames on a grid {recording.shape[2:]}, expected at least {frames} on "
-            f"two axes of at least {grid}; lower solver.frames or data.grid."
+            f"{what} has {recording.shape[1]} frames on a grid {space}, expected at least {frames} on a grid of at "
+            f"least {grid}; lower solver.frames or data.grid."
         )
     try:
         step = recording.time_step
@@ -130,17 +138,17 @@ def channels_of(config: ConfigDict, recording: Recording, sample: int) -> list[i
     return [recording.fields.index(name) for name in fields] if named else list(range(len(fields)))
 
 
-def read_batches(config: ConfigDict, value: float, count: int, purpose: str) -> Iterator[tuple[np.ndarray, float]]:
-    """One regime from the files, as :func:`experiments.pipeline.data.simulate_batches` gives it.
+def read_batches(config: ConfigDict, stage: str, row: Row) -> Iterator[tuple[np.ndarray, float]]:
+    """One row of a data stage from the files, as :func:`experiments.pipeline.data.simulate_batches` gives it.
 
     Yields:
-        One trajectory after the other, ``[1, frames + 1, grid, grid, C]``, resampled to the grid of the data; and 0.
+        One trajectory after the other, ``[1, frames + 1, *space, C]``, resampled to the grid of the data; and 0.
 
     Raises:
         DataError: for too few samples or frames, a grid too coarse, or numbers that are not finite.
     """
-    begin, grid = config.solver.burn_in, config.data.grid
-    for recording, sample in samples_of(config, value, count, purpose):
+    begin, grid = config.solver.burn_in, settings_for(config).stored
+    for recording, sample in samples_of(config, stage, row):
         channels = channels_of(config, recording, sample)
         x = recording.frames(sample, slice(begin, begin + config.solver.frames + 1))[..., channels]
         if not np.isfinite(x).all():
@@ -151,5 +159,5 @@ def read_batches(config: ConfigDict, value: float, count: int, purpose: str) -> 
 
 
 @functools.cache
-def _stored(system: str, grid: int) -> Any:
-    return jax.jit(jax.vmap(lambda state: SYSTEMS[system].store(state, (grid, grid))))
+def _stored(system: str, grid: tuple[int, ...]) -> Any:
+    return jax.jit(jax.vmap(lambda state: find_system(system).store(state, grid)))

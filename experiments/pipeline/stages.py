@@ -6,7 +6,6 @@ the settings and inputs that it names, so an override redoes only what it touche
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +21,10 @@ from experiments.pipeline.calibration import calibrate, load_map
 from experiments.pipeline.evaluation import Calibrated, evaluate
 from experiments.pipeline.methods import METHODS
 from experiments.pipeline.networks import load_family, load_normalization, load_params, model_of, physical_model
+from experiments.pipeline.plans import plan
 from experiments.pipeline.readouts import load_readout
 from experiments.pipeline.store import RECORD, Stage, provenance, run_stage, write_json
-from experiments.pipeline.systems import stored_channels
+from experiments.pipeline.systems import stored_shape
 from experiments.pipeline.training import Batches, fit
 from experiments.runner.progress import bar, finished
 from experiments.runner.runtime import is_writer
@@ -79,36 +79,30 @@ def settings_of(config: ConfigDict, *fields: str) -> dict[str, Any]:
 
 def support_data(run: Run) -> Stage:
     """Trajectories of the support regimes, for the anchor."""
-    plan = [(value, run.config.data.support, "support") for value in run.config.regimes.support]
-    return simulated(run, "data_support", plan)
+    return trajectories(run, "data_support")
 
 
 def endpoint_data(run: Run) -> Stage:
     """Trajectories at either end of the axis, for the experts; paired ones start from the same states."""
-    config = run.config
-    low, high = ("pair", "pair") if config.finetune.paired else ("low", "high")
-    plan = [(config.axis.low, config.data.endpoint, low), (config.axis.high, config.data.endpoint, high)]
-    return simulated(run, "data_endpoints", plan)
+    return trajectories(run, "data_endpoints")
 
 
 def validation_data(run: Run) -> Stage:
     """Trajectories for every choice that is not fixed beforehand."""
-    plan = [(value, run.config.data.validation, "validation") for value in run.config.regimes.validation]
-    return simulated(run, "data_validation", plan)
+    return trajectories(run, "data_validation")
 
 
 def test_data(run: Run) -> Stage:
     """Trajectories that nothing is chosen on."""
-    plan = [(value, run.config.data.test, "test") for value in run.config.regimes.test]
-    return simulated(run, "data_test", plan)
+    return trajectories(run, "data_test")
 
 
-def simulated(run: Run, name: str, plan: Sequence[tuple[float, int, str]]) -> Stage:
-    """Regimes as a list of (value, count, purpose): ``trajectories.npy [regimes, N, T, H, W, C]``."""
+def trajectories(run: Run, name: str) -> Stage:
+    """A data stage, simulated or from files, as its plan says: ``trajectories.npy [regimes, N, T, *space, C]``."""
 
     config = run.config
-    frame = (config.data.grid, config.data.grid, len(stored_channels(config)))
-    shape = (len(plan), plan[0][1], config.solver.frames + 1, *frame)
+    rows = plan(config, name)
+    shape = (len(rows), rows[0].number, config.solver.frames + 1, *stored_shape(config))
 
     def build(work: Path) -> dict[str, float]:
         # Written as it comes: data may be larger than memory.
@@ -116,14 +110,14 @@ def simulated(run: Run, name: str, plan: Sequence[tuple[float, int, str]]) -> St
         if is_writer():
             file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
         reached = 0.0
-        with bar(name, len(plan)) as advance:
-            for i, (value, count, purpose) in enumerate(plan):
+        with bar(name, len(rows)) as advance:
+            for i, row in enumerate(rows):
                 # Samples of one purpose are numbered through its regimes; a pair has the same ones twice.
-                first, done = 0 if purpose == "pair" else i * count, 0
+                first, done = 0 if row.purpose == "pair" else i * row.number, 0
                 if config.data.path:
-                    batches = recorded.read_batches(config, value, count, purpose)
+                    batches = recorded.read_batches(config, name, row)
                 else:
-                    batches = data.simulate_batches(config, value, count, purpose, first)
+                    batches = data.simulate_batches(config, *row, first)
                 for batch, courant in batches:
                     if file is not None:
                         file[i, done : done + len(batch)] = batch
@@ -133,21 +127,21 @@ def simulated(run: Run, name: str, plan: Sequence[tuple[float, int, str]]) -> St
             file.flush()
         return {"courant": reached}
 
-    settings = data.specification(config) | {"seed": config.seed, "plan": [list(row) for row in plan]}
+    settings = data.specification(config) | {"seed": config.seed, "plan": [list(row) for row in rows]}
     if config.data.path:
         settings |= {
             "recorded": recorded.identity(config),
-            "sections": [recorded.sections(config, v) for v, *_ in plan],
+            "sections": [recorded.sections(config, name, row.value) for row in rows],
         }
     stage = run_stage(run.root, name, settings, (), build, version=VERSIONS["data"])
     courant = read_json(stage.path / RECORD)["facts"]["courant"]
     note = f", Courant number {courant:.2f}" if courant else ""
-    finished(stage, f"{len(plan)} regimes, {plan[0][1]} trajectories each{note}")
+    finished(stage, f"{len(rows)} regimes, {rows[0].number} trajectories each{note}")
     return stage
 
 
 def load_trajectories(stage: Stage) -> np.ndarray:
-    """The arrays of a data stage, ``[regimes, N, T, H, W, C]``, mapped from disk."""
+    """The arrays of a data stage, ``[regimes, N, T, *space, C]``, mapped from disk."""
     return np.load(stage.path / "trajectories.npy", mmap_mode="r")
 
 
@@ -158,7 +152,7 @@ def anchor(run: Run, support: Stage) -> Stage:
     def build(work: Path) -> dict[str, float]:
         x = load_trajectories(support)
         normalization = fit_normalization(jnp.asarray(x))
-        window = jnp.zeros((1, config.model.history, *x.shape[-3:]))
+        window = jnp.zeros((1, config.model.history, *x.shape[3:]))
         start = model_of(config).init(jax.random.fold_in(jax.random.key(config.seed), 0), window)
         batches = Batches(x, config.model.history, config.train.steps, _seed(config, ANCHOR))
         return _fit(config, "anchor", start, normalization, batches, config.train, work)

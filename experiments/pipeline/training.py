@@ -32,7 +32,7 @@ class Batches(NamedTuple):
     """The samples of a training, and their order.
 
     Attributes:
-        trajectories: ``[..., T, H, W, C]``; leading axes are one set of trajectories.
+        trajectories: ``[regimes, N, T, *space, C]``; all regimes are one set of trajectories.
         history: frames in the model's window.
         steps: updates, one batch each.
         seed: of the order and of the noise.
@@ -81,7 +81,7 @@ def fit(
     corrupt = _noise(settings.noise, history=history) if settings.noise else None
     how = {"loss_fn": loss_fn, "optimizer": optimizer, "frames": history + settings.unroll, "corrupt": corrupt}
     devices = training_mesh(sum(leaf.size for leaf in jax.tree.leaves(start)))
-    x = place(trajectories.reshape(-1, *trajectories.shape[-4:]), devices)
+    x = place(trajectories.reshape(-1, *trajectories.shape[2:]), devices)
     count = x.shape[0] * (x.shape[1] - history - settings.unroll + 1) // (1 if part is None else len(trajectories))
     first_sample = count * (part or 0)
 

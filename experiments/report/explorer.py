@@ -16,6 +16,7 @@ from experiments.pipeline import networks, stages
 from experiments.pipeline.family import column
 from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage
+from experiments.report.panels import panels
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
@@ -25,7 +26,7 @@ COLOURS = 255  # of the palette; the last one is for what is not finite
 
 
 def explorer(run: Run, done: Stages) -> Stage:
-    """Frames of the first test trajectory, of truth, anchor and every candidate: ``[R, 2 + n, times, H, W]``."""
+    """Pictures of the first test trajectory, of truth, anchor and every candidate: ``[R, 2 + n, pictures, a, b]``."""
 
     def build(work: Path) -> None:
         config = run.config
@@ -37,12 +38,12 @@ def explorer(run: Run, done: Stages) -> Stage:
         at = np.unique(np.linspace(0, future - 1, TIMES).round().astype(int))
 
         def shown(params: Any, x: jax.Array) -> jax.Array:
-            return future_frames(params, family.rollout_fn, x, **shape)[0, jnp.asarray(at), ..., 0]
+            return panels(future_frames(params, family.rollout_fn, x, **shape)[0, ..., 0], at)
 
         @jax.jit
         def regime(x: jax.Array) -> jax.Array:
             swept = jax.lax.map(lambda c: shown(line(c), x), bank)
-            truth = split_future(x, **shape)[2][0, jnp.asarray(at), ..., 0]
+            truth = panels(split_future(x, **shape)[2][0, ..., 0], at)
             return jnp.concatenate([truth[None], shown(family.anchor, x)[None], swept])
 
         frames = np.stack([np.asarray(regime(jnp.asarray(x[:1]))) for x in tests])
@@ -75,19 +76,22 @@ def content(results: dict[str, Any], sweep: np.ndarray, stage: Stage) -> dict[st
         rows.append(row | {"errors": [float(e) if np.isfinite(e) else None for e in errors]})
     height, width = frames.shape[-2:]
     times = [int(t) + history + prefix for t in stored["times"]]
+    heads = [f"frame {t}" for t in times]
+    if frames.shape[2] == 1 < len(times):  # one picture of space and time
+        heads = [f"frames {times[0]} to {times[-1]}, upward"]
     axis = results["config"]["axis"]
     return {
         "rows": rows,
         "bank": bank,
         "height": height,
         "width": width,
-        "times": times,
+        "heads": heads,
         "axis": f"{axis['label']} ({axis['unit']})",
     }
 
 
 def sprite(frames: np.ndarray) -> str:
-    """Frames ``[rows, times, H, W]`` as one bitmap in a data URI, coloured by the range of the truth, the first row."""
+    """Pictures ``[rows, times, H, W]`` as one bitmap in a data URI, coloured by the range of the truth, row 0."""
     from matplotlib import colormaps
     from PIL import Image
 

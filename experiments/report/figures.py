@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ccm_jax.cli.pictures import new_figure, tidy
 from experiments.pipeline.methods import METHODS, drawn
+from experiments.report.panels import panels
 
 
 def _axis_label(config: dict[str, Any]) -> str:
@@ -94,11 +95,16 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray) -> Figure:
 
 
 def frames(results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, channels: tuple[str, ...]) -> Figure:
-    """The last frame of one trajectory of one regime: truth, anchor and CCM-Prefix, with their errors."""
+    """One trajectory of one regime: truth, anchor and CCM-Prefix, with their errors.
+
+    The last frame; of three space axes its middle slice, of one the whole future over time.
+    """
     row = results["regimes"][index]
-    truth = arrays["frames/truth"][index][-1]
-    names = ("anchor", "ccm_prefix")
-    seen = {name: arrays[f"frames/{name}"][index][-1] for name in names}
+    names, who = ("anchor", "ccm_prefix"), ("truth", "anchor", "ccm_prefix")
+    future = {name: np.moveaxis(arrays[f"frames/{name}"][index], -1, 0) for name in who}  # [C, T, *space]
+    shown = {name: np.stack([panels(field, [-1])[0] for field in fields], -1) for name, fields in future.items()}
+    truth, seen = shown["truth"], {name: shown[name] for name in names}
+    over_time = arrays["frames/truth"].ndim == 4
     figure = new_figure(9.0, 1.95 * len(channels) + 0.4)
     axes = figure.subplots(len(channels), 5, squeeze=False)
     for c, channel in enumerate(channels):
@@ -109,12 +115,13 @@ def frames(results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, c
         worst = max(np.abs(seen[name][..., c] - truth[..., c]).max() for name in names)
         worst = worst if np.isfinite(worst) and worst > 0 else 1.0
         colours = "RdBu_r" if signed else "cividis"
-        panels = [("truth", field, colours, low, high)]
-        panels += [(METHODS[name].label, seen[name][..., c], colours, low, high) for name in names]
+        pictures = [("truth", field, colours, low, high)]
+        pictures += [(METHODS[name].label, seen[name][..., c], colours, low, high) for name in names]
         error = {name: seen[name][..., c] - field for name in names}
-        panels += [(f"error of {METHODS[name].label}", error[name], "RdBu_r", -worst, worst) for name in names]
-        for ax, (title, shown, cmap, least, most) in zip(axes[c], panels, strict=True):
-            image = ax.imshow(shown, cmap=cmap, vmin=least, vmax=most, origin="lower")
+        pictures += [(f"error of {METHODS[name].label}", error[name], "RdBu_r", -worst, worst) for name in names]
+        for ax, (title, picture, cmap, least, most) in zip(axes[c], pictures, strict=True):
+            aspect = "auto" if over_time else "equal"
+            image = ax.imshow(picture, cmap=cmap, vmin=least, vmax=most, origin="lower", aspect=aspect)
             ax.set_xticks([])
             ax.set_yticks([])
             if c == 0:
@@ -125,7 +132,8 @@ def frames(results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, c
     steps = arrays["frames/truth"].shape[1]
     axis = results["config"]["axis"]["label"]
     where = f"{axis} = {row['value']:g} (s = {row['coordinate']:+.2f})"
-    figure.suptitle(f"{where}, {steps} frames after the prefix", fontsize=10)
+    when = f"{steps} frames after the prefix" + (", from left to right" if over_time else "")
+    figure.suptitle(f"{where}, {when}", fontsize=10)
     return figure
 
 

@@ -54,10 +54,7 @@ def same_regime(run: Run, anchor_stage: Stage) -> tuple[Stage, Stage]:
     Returns:
         Their data, and the two.
     """
-    axis = run.config.axis
-    middle = (axis.low * axis.high) ** 0.5 if axis.scale == "log" else (axis.low + axis.high) / 2
-    plan = [(middle, run.config.data.endpoint, purpose) for purpose in ("low", "high")]
-    regimes = stages.simulated(run, "data_same_regime", plan)
+    regimes = stages.trajectories(run, "data_same_regime")
     return regimes, stages.experts(run, "same_regime", regimes, anchor_stage, {"low": LOW, "high": HIGH})
 
 
@@ -103,10 +100,9 @@ def fisher(run: Run, params: Params, apply: Any, trajectories: np.ndarray) -> Pa
     """Mean squared gradient of the training loss over single samples, one a trajectory in turn."""
     history = run.config.model.history
     loss = make_loss(apply, history=history)
-    flat = trajectories.reshape(-1, *trajectories.shape[-4:])
-    starts = flat.shape[1] - history
-    picks = [(i % len(flat), (7 * i) % starts) for i in range(FISHER_SAMPLES)]
-    samples = jnp.asarray(np.stack([flat[n, t : t + history + 1] for n, t in picks]))
+    starts = trajectories.shape[1] - history
+    picks = [(i % len(trajectories), (7 * i) % starts) for i in range(FISHER_SAMPLES)]
+    samples = jnp.asarray(np.stack([trajectories[n, t : t + history + 1] for n, t in picks]))
 
     def add(total: Params, frames: jax.Array) -> tuple[Params, None]:
         gradient = jax.grad(loss)(params, frames[None])

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from ccm_jax import merge_pytree, split_residuals
 from ccm_jax.geometry import tree_cosine, tree_norm, tree_vdot
 from experiments.pipeline import data, networks, stages
 from experiments.pipeline.family import Family, mean_error
+from experiments.pipeline.plans import GAPS, path_coordinates
 from experiments.pipeline.stages import PAIR, Run, Stages
 from experiments.pipeline.store import Stage, run_stage, write_json
 from experiments.runner.progress import bar, finished
@@ -26,29 +26,14 @@ from experiments.study.controls import combine
 Params = Any
 
 VERSION = 2
-GAPS = (0.25, 0.5, 1.0, 1.5)  # endpoints at -g and +g
-MORE = (0.0, 2.0)  # experts at these coordinates too
-
-
-def value_of(config: ConfigDict, s: float) -> float:
-    """The value on the axis at a normalised coordinate."""
-    low, high = config.axis.low, config.axis.high
-    part = (s + 1) / 2
-    return float(low ** (1 - part) * high**part if config.axis.scale == "log" else low + part * (high - low))
 
 
 def path_experts(run: Run, anchor_stage: Stage) -> tuple[dict[float, str], Stage, Stage]:
     """Experts at every coordinate that is asked for but the endpoints: names by coordinate, their data, and they."""
-    where = sorted({*MORE, *GAPS, *(-g for g in GAPS)} - {-1.0, 1.0})
-    kept = [s for s in where if value_of(run.config, s) > 0]
-    plan = [(value_of(run.config, s), run.config.data.endpoint, "pair") for s in kept]
-    regimes = stages.simulated(run, "data_path", plan)
-    names = {s: f"at{s:+g}" for s in kept}
-    return (
-        names,
-        regimes,
-        stages.experts(run, "path_experts", regimes, anchor_stage, dict.fromkeys(names.values(), PAIR)),
-    )
+    regimes = stages.trajectories(run, "data_path")
+    names = {s: f"at{s:+g}" for s in path_coordinates(run.config)}
+    orders = dict.fromkeys(names.values(), PAIR)
+    return names, regimes, stages.experts(run, "path_experts", regimes, anchor_stage, orders)
 
 
 def minus(a: Params, b: Params) -> Params:

@@ -13,24 +13,18 @@ import numpy as np
 import yaml
 
 from ccm_jax.io.recordings.recording import Recording
+from ccm_jax.io.recordings.registry import register_layout
 
-SUFFIXES = (".h5", ".hdf5", ".mat", ".npy", ".npz")
 
-
-def described(path: Path) -> Recording:
-    """What a file says of itself; its layout is told by its content."""
-    if path.suffix in (".npy", ".npz"):
-        return _numpy(path)
-    if h5py.is_hdf5(path):
-        try:
-            return _hdf5(path)
-        except (OSError, KeyError, AttributeError, IndexError, TypeError, yaml.YAMLError) as error:
-            raise ValueError(f"open_recording: {path} is damaged or of no known layout: {error}.") from error
-    if path.suffix == ".mat":
-        return _matlab(path)
-    raise ValueError(
-        f"open_recording: {path} is no whole file of a known kind ({', '.join(SUFFIXES)}); it may be cut off."
-    )
+@register_layout(".h5", ".hdf5", ".mat")
+def read_hdf5(path: Path) -> Recording | None:
+    """HDF5 of PDEBench, PDEInvBench, The Well or MATLAB 7.3; its layout is told by its content."""
+    if not h5py.is_hdf5(path):
+        return None
+    try:
+        return _hdf5(path)
+    except (OSError, KeyError, AttributeError, IndexError, TypeError, yaml.YAMLError) as error:
+        raise ValueError(f"open_recording: {path} is damaged or of no known layout: {error}.") from error
 
 
 def _hdf5(path: Path) -> Recording:
@@ -213,7 +207,11 @@ def _load_matlab(path: Path) -> dict[str, Any]:
         raise ValueError(f"open_recording: {path} cannot be read as a MATLAB file: {error}.") from error
 
 
-def _matlab(path: Path) -> Recording:
+@register_layout(".mat")
+def read_matlab(path: Path) -> Recording | None:
+    """The FNO's vorticity in a MATLAB file before 7.3."""
+    if path.suffix != ".mat" or h5py.is_hdf5(path):
+        return None
     content = _load_matlab(path)
     if not {"a", "u", "t"} <= set(content):
         raise ValueError(
@@ -222,12 +220,15 @@ def _matlab(path: Path) -> Recording:
     return _fno(path, {key: content[key].shape for key in ("a", "u")}, np.ravel(content["t"]), hdf5=False)
 
 
-def _numpy(path: Path) -> Recording:
+@register_layout(".npy", ".npz")
+def read_numpy(path: Path) -> Recording | None:
     """Frames ``[T, *space, C]``, or several trajectories ``[N, T, *space, C]``, of one, two or three space axes.
 
     Where both readings are possible, four axes are one trajectory of a plane and five are several; ``dim`` in an
     ``.npz``, the number of space axes, says otherwise. There the array is called ``frames``, or is alone.
     """
+    if path.suffix not in (".npy", ".npz"):
+        return None
     try:
         stored: Any = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
         known: dict[str, float] = {}

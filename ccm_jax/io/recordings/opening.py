@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ccm_jax.io.recordings.layouts import SUFFIXES, described
 from ccm_jax.io.recordings.recording import Recording
+from ccm_jax.io.recordings.registry import described, suffixes
 
 
 def open_recording(path: str | Path) -> Recording:
@@ -43,10 +43,10 @@ def open_recordings(path: str | Path) -> list[Recording]:
         ValueError: if there are none, or they do not agree, naming the two.
     """
     path = Path(path)
-    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
+    files = sorted(p for p in path.iterdir() if p.suffix in suffixes()) if path.is_dir() else [path]
     found = [open_recording(file) for file in files]
     if not found:
-        raise ValueError(f"open_recordings: {path} has no files of trajectories ({', '.join(SUFFIXES)}).")
+        raise ValueError(f"open_recordings: {path} has no files of trajectories ({', '.join(suffixes())}).")
     for other in found[1:]:
         for what, a, b in (
             ("fields", found[0].fields, other.fields),

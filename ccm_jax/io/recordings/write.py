@@ -22,15 +22,15 @@ def write_recording(
     times: np.ndarray,
     axes: Sequence[np.ndarray],
 ) -> Path:
-    """Writes trajectories ``[N, T, H, W, C]`` to a path that does not exist yet.
+    """Writes trajectories ``[N, T, *space, C]`` to a path that does not exist yet.
 
     Args:
         path: file to make.
-        trajectories: frames, axes in the order x, y.
+        trajectories: frames, axes in the order x, y, z.
         parameters: physical parameters of each trajectory; they go into the attribute ``config``, as YAML.
         fields: names of the channels.
         times: ``[T]``.
-        axes: coordinates of the points along x and y.
+        axes: coordinates of the points along x, y and z, as many as there are.
 
     Raises:
         ValueError: if ``path`` exists, or the numbers of things do not agree.
@@ -47,7 +47,7 @@ def write_recording(
             group = file.create_group(f"{i:04d}")
             data = group.create_dataset("data", data=np.asarray(trajectory, np.float32), compression="lzf")
             data.attrs["fields"] = list(fields)
-            for name, values in zip("tx" if len(axes) == 1 else "txy", (times, *axes), strict=True):
+            for name, values in zip("txyz"[: 1 + len(axes)], (times, *axes), strict=True):
                 group[f"grid/{name}"] = np.asarray(values, np.float32)
             group.attrs["config"] = yaml.safe_dump({"sim": {k: float(v) for k, v in known.items()}})
     return path

@@ -1,0 +1,42 @@
+"""Modules of others that register networks or file layouts, imported when something is looked up."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import pkgutil
+from importlib.metadata import entry_points
+
+GROUP = "ccm_jax"  # entry points of an installed package: each names a module
+VARIABLE = "CCM_EXTENSIONS"  # modules on Python's path, separated by commas
+
+
+@functools.cache
+def load_extensions(package: str) -> None:
+    """Imports all modules of one of our packages, then what installed ones and ``CCM_EXTENSIONS`` name; once.
+
+    Raises:
+        ValueError: for a module that cannot be imported, or a library of an extra that is not installed.
+    """
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        try:
+            importlib.import_module(f"{package}.{module.name}")
+        except ModuleNotFoundError as error:
+            raise ValueError(f"{package}: {error}; pip install 'ccm_jax[models,files]' brings it.") from error
+    for entry in entry_points(group=GROUP):
+        entry.load()
+    for name in filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))):
+        import_extension(name, VARIABLE)
+
+
+def import_extension(module: str, who: str) -> None:
+    """Imports a module for what it registers.
+
+    Raises:
+        ValueError: if Python does not find it, or something that it imports.
+    """
+    try:
+        importlib.import_module(module)
+    except (ImportError, ValueError) as error:
+        raise ValueError(f"{who}: {module} cannot be imported: {error}; put its folder on PYTHONPATH.") from error

@@ -1,0 +1,67 @@
+"""The layouts of files of trajectories, each a function that knows its own files; others may add theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ccm_jax._extensions import load_extensions
+from ccm_jax.io.recordings.recording import Recording
+
+Reader = Callable[[Path], Recording | None]
+
+_READERS: dict[str, Reader] = {}
+_SUFFIXES: dict[str, tuple[str, ...]] = {}
+
+
+def register_layout(*suffixes: str) -> Callable[[Reader], Reader]:
+    """Registers a layout of files of trajectories where its reader stands.
+
+    The reader gets a path, and returns a :class:`Recording` that describes the file, or None if the file is of another
+    layout. The layout registered last is asked first, so one of your own may read files that ours would take, too.
+
+    Args:
+        suffixes: by which files of a folder are taken for trajectories, such as ``".dat"``.
+
+    Raises:
+        ValueError: for no suffix, or one without a dot.
+
+    Example:
+        >>> @register_layout(".nothing")
+        ... def read_nothing(path):
+        ...     return None
+    """
+    if not suffixes or not all(suffix.startswith(".") for suffix in suffixes):
+        raise ValueError(
+            f"register_layout: suffixes are {suffixes}, expected some that begin with a dot, such as '.dat'."
+        )
+
+    def add(reader: Reader) -> Reader:
+        name = f"{reader.__module__}.{reader.__qualname__}"  # the same after a reload
+        _READERS[name], _SUFFIXES[name] = reader, suffixes
+        return reader
+
+    return add
+
+
+def suffixes() -> tuple[str, ...]:
+    """Endings of files of trajectories."""
+    load_extensions("ccm_jax.io.recordings")
+    return tuple(dict.fromkeys(suffix for known in _SUFFIXES.values() for suffix in known))
+
+
+def described(path: Path) -> Recording:
+    """What a file says of itself, by the first layout that knows it.
+
+    Raises:
+        ValueError: if none does.
+    """
+    load_extensions("ccm_jax.io.recordings")
+    for reader in reversed(_READERS.values()):
+        found = reader(path)
+        if found is not None:
+            return found
+    raise ValueError(
+        f"open_recording: {path} is no whole file of a known kind ({', '.join(suffixes())}); it may be cut off, or "
+        "needs a layout of your own, see register_layout."
+    )

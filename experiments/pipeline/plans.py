@@ -1,0 +1,93 @@
+"""Which trajectories every data stage holds: the one table that simulation and recorded files are allocated by.
+
+A row is a regime, how many trajectories of it, and their purpose. In recorded data every row takes samples of its own:
+what is tested is never trained on, by whichever stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from experiments.pipeline.systems import start_of
+
+GAPS = (0.25, 0.5, 1.0, 1.5)  # the study of the path in weight space has pairs of experts at -g and +g
+MORE = (0.0, 2.0)  # and experts at these coordinates
+
+# In the order in which recorded samples are handed out, with the field of config.data that says how many.
+RUN = {
+    "data_test": "test",
+    "data_validation": "validation",
+    "data_endpoints": "endpoint",
+    "data_support": "support",
+}
+STUDY = {"data_same_regime": "endpoint", "data_path": "endpoint"}
+
+
+class Row(NamedTuple):
+    """Trajectories of one regime.
+
+    Attributes:
+        value: on the physical axis.
+        number: of trajectories.
+        purpose: a key of :data:`experiments.pipeline.data.PURPOSES`.
+    """
+
+    value: float
+    number: int
+    purpose: str
+
+
+def value_of(config: ConfigDict, s: float) -> float:
+    """The value on the axis at a normalised coordinate."""
+    low, high = config.axis.low, config.axis.high
+    part = (s + 1) / 2
+    return float(low ** (1 - part) * high**part if config.axis.scale == "log" else low + part * (high - low))
+
+
+def path_coordinates(config: ConfigDict) -> list[float]:
+    """Where the study trains experts beside the endpoints: coordinates whose regimes the equation has."""
+    wanted = sorted({*MORE, *GAPS, *(-g for g in GAPS)} - {-1.0, 1.0})
+    return [s for s in wanted if _exists(config, value_of(config, s))]
+
+
+def _exists(config: ConfigDict, value: float) -> bool:
+    try:
+        start_of(config, value)
+    except ValueError:
+        return False
+    return True
+
+
+def plan(config: ConfigDict, stage: str) -> list[Row]:
+    """The rows of a data stage.
+
+    Raises:
+        ValueError: for a stage that is not planned here: its samples could be those of another.
+    """
+    axis, regimes = config.axis, config.regimes
+    low, high = ("pair", "pair") if config.finetune.paired else ("low", "high")
+    middle = (axis.low * axis.high) ** 0.5 if axis.scale == "log" else (axis.low + axis.high) / 2
+    rows = {
+        "data_test": [(v, "test") for v in regimes.test],
+        "data_validation": [(v, "validation") for v in regimes.validation],
+        "data_endpoints": [(axis.low, low), (axis.high, high)],
+        "data_support": [(v, "support") for v in regimes.support],
+        "data_same_regime": [(middle, "low"), (middle, "high")],
+        "data_path": [(value_of(config, s), "pair") for s in path_coordinates(config)],
+    }
+    if stage not in rows:
+        raise ValueError(f"plan: no data stage {stage!r}, expected one of {', '.join(rows)}; give it rows in plans.py.")
+    number = config.data[(RUN | STUDY)[stage]]
+    return [Row(value, number, purpose) for value, purpose in rows[stage]]
+
+
+def allocation(config: ConfigDict, stage: str) -> Iterator[tuple[str, Row]]:
+    """Stages and rows in the order in which samples are handed out, for a stage of a run or of the study.
+
+    The study comes after the run, so that a run takes the same samples whether it is studied or not.
+    """
+    for name in RUN if stage in RUN else (RUN | STUDY):
+        yield from ((name, row) for row in plan(config, name))
