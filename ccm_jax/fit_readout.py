@@ -34,9 +34,9 @@ class Choices(NamedTuple):
 
     Attributes:
         free_gate: whether the gate of a :class:`~ccm_jax.Gated` chart is searched.
-        begin: observed frames that are passed before the rollout that is scored begins; None tries 0, K / 2 and
-            K - 1. One step from the last frame but one is short, but it starts where the transient of the first
-            frames is over.
+        begin: observed frames that are passed before the rollout that is scored begins; None tries 0 and K - 1.
+            One step from the last frame but one is short, but it starts where the transient of the first frames is
+            over.
         skip: frames of that rollout, from its first, that are not scored.
         pull: evidence asked for per unit of distance from the anchor, in units of log loss; the next larger one is
             tried only where none of the smaller ones leaves every regime unharmed.
@@ -221,7 +221,7 @@ def choose(
     given = [None] * len(regimes) if contexts is None else list(contexts)
     check_validation(starts[0], regimes, given)
     frames, observed = starts[0].frames, starts[0].history + starts[0].frames
-    begins = tuple(sorted({0, frames // 2, frames - 1})) if choices.begin is None else choices.begin
+    begins = tuple(sorted({0, frames - 1})) if choices.begin is None else choices.begin
     pulls = choices.pull if isinstance(starts[0].chart.features, Gated) else (0.0,)
     how: dict[str, Any] = {"history": starts[0].history, "prefix": frames}
     growth = jnp.asarray(growth_of(regimes, observed), jnp.float32)

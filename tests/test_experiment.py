@@ -297,7 +297,7 @@ def test_the_worst_regime_of_the_prefix_is_reported(finished: Path) -> None:
     ratios = [row["errors"]["ccm_prefix"] / row["errors"]["anchor"] for row in results["regimes"]]
     assert results["summary"]["harm"]["above_anchor"] == pytest.approx(max(ratios) - 1)
     tried = results["calibration"]["prefix_tried"]
-    assert len(tried) % (2 * 3) == 0 and len(tried) <= 2 * 3 * len(CHOICES.pull)  # with and without gate, three begins
+    assert len(tried) % 4 == 0 and len(tried) <= 4 * len(CHOICES.pull)  # with and without gate, two begins
 
 
 def test_divergence_is_written_as_null() -> None:
