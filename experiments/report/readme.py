@@ -33,7 +33,7 @@ def table(folder: Path) -> str:
     study, time = read_json(folder / "paper.json"), read_json(folder / "rd_ood_time.json")
     anchor, cold = read_json(folder / "rd_ood_convergence.json"), time["cold_seconds"]
     whole = study["process_minutes"] / study["jobs"]
-    gains = next(row for row in study["runs"] if row["key"] == "rd_ood")["gains"]
+    gains = runs_of(folder)[0]["rd_ood"]["gains"]
     known = {row["key"]: row["ours"] for row in study["published"]}
     merges = {row["key"]: row["ours"]["mean"] for row in study["merges"]}
 
@@ -111,12 +111,21 @@ SYSTEMS: dict[str, tuple[str, float | None, float | None, float | None]] = {
 }
 
 
+def runs_of(folder: Path) -> tuple[dict[str, Any], set[str]]:
+    """The rows of whole experiments, and which of them ``readouts.json`` measured after the whole study."""
+    runs, newer = (
+        {row["key"]: row for row in read_json(folder / name)["runs"]} for name in ("paper.json", "readouts.json")
+    )
+    anew = {key for key, row in newer.items() if row["seeds"]}
+    return runs | {key: newer[key] for key in anew}, anew
+
+
 def systems_table(folder: Path) -> str:
     """Every configuration of the study, in Markdown: what was asked stands behind what was measured."""
     columns = ["system, axis", "`--config=`", "seeds", "minutes, cold", "Coord", "Prefix"]
     columns += ["worst regime", "over the better anchor", "correlation"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    runs = {row["key"]: row for row in read_json(folder / "paper.json")["runs"]}
+    runs, anew = runs_of(folder)
 
     def asked(bound: float | None, form: str) -> str:
         return "" if bound is None else f" (≥ {bound:{form}})"
