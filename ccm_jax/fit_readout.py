@@ -24,7 +24,8 @@ Array = jax.Array
 
 REACH = 2.5  # how far from the middle of the experts a coordinate is looked for
 COARSE = {1: 9, 2: 5, 3: 4}  # candidates along each axis that the continuous search starts from
-GATES = (0.5, 1.0, 2.0)  # and of the gate, where it is searched
+COARSE_GATED = {1: 7, 2: 4, 3: 3}  # the same for each gate, where the gate is searched
+GATES = (0.5, 1.0)
 HARM = 0.005  # by how much a validation regime may end above the anchor
 TIED = 0.005  # relative: choices that differ by less are tied, and the simplest is taken
 
@@ -78,7 +79,14 @@ class Fitted(NamedTuple):
 
 
 def prefix_readout(
-    chart: Chart, rollout_fn: RolloutFn, *, history: int = 1, frames: int = 4, reach: float = REACH, **settings: Any
+    chart: Chart,
+    rollout_fn: RolloutFn,
+    *,
+    history: int = 1,
+    frames: int = 4,
+    reach: float = REACH,
+    gates: Sequence[float] = GATES,
+    **settings: Any,
 ) -> PrefixReadout:
     """A prefix readout with stated settings: the last half of the prefix counts, the gate is 1, and any better fit
     leaves the anchor.
@@ -88,7 +96,8 @@ def prefix_readout(
         rollout_fn: see :class:`~ccm_jax.PrefixReadout`.
         history: frames in the model's window.
         frames: the K observed frames after it.
-        reach: the search stays within ``[-reach, reach]`` along every axis, and a gate within [0, 4].
+        reach: the search stays within ``[-reach, reach]`` along every axis.
+        gates: that a search of the gate starts from; it stays between 0 and 1 above the largest.
         **settings: fields of :class:`~ccm_jax.PrefixReadout` that differ.
 
     Raises:
@@ -104,13 +113,14 @@ def prefix_readout(
     axes = chart.features.dim - gated
     if axes not in COARSE:
         raise ValueError(f"fit_prefix_readout: the chart has {axes} axes, expected 1, 2 or 3; give it candidates.")
-    sides = [np.linspace(-reach, reach, COARSE[axes])] * axes
+    free = bool(settings.get("free_gate"))
+    sides = [np.linspace(-reach, reach, (COARSE_GATED if free else COARSE)[axes])] * axes
     if gated:
-        sides.append(np.array(GATES if settings.get("free_gate") else (1.0,)))
+        sides.append(np.array(gates if free else (1.0,)))
     candidates = np.array(list(itertools.product(*sides)), np.float32)
     low, high = np.full(chart.features.dim, -reach), np.full(chart.features.dim, reach)
     if gated:
-        low[-1], high[-1] = 0.0, 4.0
+        low[-1], high[-1] = 0.0, max(gates) + 1.0
     begin = settings.get("begin", frames // 2)
     plain: dict[str, Any] = {
         "begin": begin,

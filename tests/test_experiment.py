@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ccm_jax import Gated, fit_chart, fit_prefix_readout
+from ccm_jax.evaluate import future_error_each
 from ccm_jax.fit_readout import CHOICES
 from ccm_jax.io import atomic, checkpoint
 from experiments import configs
@@ -114,6 +116,20 @@ def test_what_validation_chose_is_what_the_readout_does(finished: Path) -> None:
     key = {"free_gate": readout.free_gate, "begin": readout.begin, "pull": pytest.approx(facts["prefix"]["pull"])}
     row = next(row for row in facts["prefix_tried"] if {name: row[name] for name in key} == key)
     assert row["error_over_anchor"][0] == pytest.approx(ratio, rel=1e-3)
+
+
+def test_the_library_s_call_on_a_finished_run_gives_the_number_of_its_table(finished: Path) -> None:
+    config = rd_ood.get_config("smoke")
+    done = run_all(Run(config, finished / "stages"))
+    family = networks.load_family(config, done.anchor, done.endpoints)
+    validation = [jnp.asarray(x) for x in load_trajectories(done.validation)]
+    chart = fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=Gated())
+    readout = fit_prefix_readout(chart, family.rollout_fn, validation)
+    x = jnp.asarray(load_trajectories(done.test)[0])
+    found = readout(x, batch="each")
+    errors = future_error_each(chart, family.rollout_fn, x, found.coordinate)
+    row = json.loads((finished / "results.json").read_text())["regimes"][0]
+    assert float(errors.mean()) == pytest.approx(row["errors"]["ccm_prefix"], rel=1e-3)
 
 
 def test_paired_experts_start_from_the_same_states(finished: Path) -> None:

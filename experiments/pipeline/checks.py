@@ -73,7 +73,11 @@ def check_config(config: ConfigDict) -> None:
     observed = config.model.history + config.calibration.frames
     need(solver.frames + 1 > observed, "solver.frames", f"more than history + K - 1 = {observed - 1}", solver.frames)
     need(config.calibration.step > 0, "calibration.step", "above 0", config.calibration.step)
-    need(config.calibration.low < config.calibration.high, "calibration.low", "below high", config.calibration.low)
+    low, high = config.calibration.low, config.calibration.high
+    need(low < high, "calibration.low", "below high", low)
+    need(
+        any(gate > 0 for gate in config.calibration.gates), "calibration.gates", "one above 0", config.calibration.gates
+    )
     for part in ("train", "finetune"):
         settings = config[part]
         for field in ("steps", "batch_size", "unroll", "chunk", "save_every"):

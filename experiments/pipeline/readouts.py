@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,8 +12,6 @@ from ml_collections import ConfigDict
 from ccm_jax import Choices, PrefixReadout, paper_bank, plane_bank
 from ccm_jax.fit_readout import CHOICES, prefix_readout
 from experiments.pipeline.family import Family, bank_of
-
-COARSE = 7  # candidates along the line for each gate, where the gate is searched
 
 
 def starts_of(config: ConfigDict, family: Family) -> list[PrefixReadout]:
@@ -27,15 +24,9 @@ def starts_of(config: ConfigDict, family: Family) -> list[PrefixReadout]:
     if c.search != "continuous":
         candidates = jnp.asarray(candidates_of(config), jnp.float32)
         return [prefix_readout(plane, family.rollout_fn, candidates=candidates, search=c.search, begin=0, **how)]
-    box: dict[str, Any] = {"low": jnp.array([c.low, 0.0]), "high": jnp.array([c.high, max(1.0, *c.gates) + 1.0])}
-    found = []
-    for free in (False, True) if c.free_gate is None else (c.free_gate,):
-        if free:
-            gates = [gate for gate in c.gates if gate > 0]
-            rows = list(itertools.product(np.linspace(c.low, c.high, COARSE), gates))
-            box["candidates"] = jnp.asarray(rows, jnp.float32)
-        found.append(prefix_readout(plane, family.rollout_fn, reach=c.high, free_gate=free, **box, **how))
-    return found
+    how |= {"reach": max(-c.low, c.high), "gates": [gate for gate in c.gates if gate > 0]}
+    free = (False, True) if c.free_gate is None else (c.free_gate,)
+    return [prefix_readout(plane, family.rollout_fn, free_gate=f, **how) for f in free]
 
 
 def choices_of(config: ConfigDict) -> Choices:
