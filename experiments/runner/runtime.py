@@ -6,15 +6,12 @@ them share out, and one of them, the writer, writes. A single process is the cas
 
 from __future__ import annotations
 
-import functools
-import math
-
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from ccm_jax.parallel import make_mesh
+from ccm_jax.parallel import mesh_of_all as mesh
 from ccm_jax.processor import count_compilation, keep_compiled, keep_memory, set_compiler, share_processor
 
 __all__ = [
@@ -59,15 +56,6 @@ def agree(value: int) -> int:
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
-
-
-@functools.cache
-def mesh() -> Mesh | None:
-    """All devices of all processes, near to square over candidates and data; None if there is only one."""
-    count = jax.device_count()
-    if count == 1:
-        return None
-    return make_mesh(max(d for d in range(1, math.isqrt(count) + 1) if count % d == 0))
 
 
 def training_mesh(weights: int) -> Mesh | None:
