@@ -12,8 +12,10 @@ import pytest
 from ccm_jax import Polynomial, fit_chart
 from ccm_jax.cli import prefix
 from ccm_jax.cli.frames import read_regimes
+from ccm_jax.cli.recipe import Filter, Recipe
 from ccm_jax.io.recordings import write_recording
 from ccm_jax.io.safetensors import open_safetensors
+from ccm_jax.io.weights import open_weights
 from tests.terminal import Slow, ccm, make_slow_family, of
 
 DIM2 = {"dim": 2}
@@ -153,3 +155,16 @@ def test_validation_of_other_channels_names_the_file_s_regimes(slow: Slow, seen:
     np.savez(tmp_path / "v.npz", frames=np.ones((1, 9, 12, 12, 3)), **DIM2)
     done, _ = calibrate(slow, seen[:1], tmp_path, "--validation", tmp_path / "v.npz")
     assert done.exit_code == 2 and "--validation" in done.output and "channels" in done.output
+
+
+def test_filters_of_a_recipe_hold_while_it_calibrates(slow: Slow) -> None:
+    paths = [slow.folder / f"{name}.safetensors" for name in ("anchor", "low", "high")]
+    filters = (Filter("project*", None), Filter("lift*", (1.0,)))
+    recipe = Recipe(paths[0], (paths[1], paths[2]), ((-1.0,), (1.0,)), (), filters=filters)
+    anchor, low, high = prefix.filtered(recipe, [open_weights(path) for path in paths])
+    before = [open_weights(path).arrays for path in paths]
+    for name in anchor:
+        kept = before[0] if name.startswith("project") else before[2] if name.startswith("lift") else None
+        np.testing.assert_array_equal(anchor[name], before[0][name])
+        for expert, whole in ((low, before[1]), (high, before[2])):
+            np.testing.assert_allclose(expert[name], (kept or whole)[name], atol=1e-6)

@@ -107,6 +107,15 @@ def test_a_recipe_may_be_written_in_physical_values(family: Path, typed: tuple[s
 AT = ("coordinate: -1", "coordinate: 1")
 
 
+@pytest.mark.parametrize(("gate", "same_as"), [("[0, 0]", "anchor"), ("1", "high"), ("[1, 1]", "high")])
+def test_a_gate_is_1_for_experts_and_for_a_coordinate_without_it(family: Path, gate: str, same_as: str) -> None:
+    path = recipe(family, *AT, f"features: {{name: Gated, inner: {{degree: 1}}}}\ncoordinate: {gate}")
+    done = ccm("merge", "--recipe", path, "-o", family / "out.safetensors")
+    assert done.exit_code == 0, done.output
+    expected = arrays(family / f"{same_as}.safetensors")["w"]
+    np.testing.assert_allclose(arrays(family / "out.safetensors")["w"], expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("experts", "rest", "typed", "message"),
     [

@@ -145,7 +145,7 @@ def command(source: Source, **given: Any) -> None:
     found = find(recipe, frames, bank=bank, always=options.write_anyway, **how)
     show(found)
     best = min(found.loss, found.anchor_loss)
-    check_persistence("ccm calibrate", found.persistence_loss, best, accept=options.accept_persistence)
+    check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence)
     if options.output is not None:
         if found.keeps_anchor and not options.write_anyway:
             say(f"{options.output} is not written; --write-anyway writes the best merge.")

@@ -60,7 +60,7 @@ def evaluate(networks: dict[Path, tuple[str, str]], trajectories: Path, sample: 
     opened = [open_weights(path) for path in networks]
     anchor = opened[0]
     for other in opened[1:]:
-        check_same_names("ccm evaluate", str(anchor.path), anchor.arrays, str(other.path), other.arrays)
+        check_same_names("evaluate", str(anchor.path), anchor.arrays, str(other.path), other.arrays)
     recording = open_recording(trajectories)
     chosen = choose_samples(recording, sample)
     surrogate = surrogate_of(anchor, how["model"], (*recording.shape[2:], len(recording.fields)))
@@ -187,8 +187,11 @@ def command(target: Path | None, accept_persistence: bool, **given: Any) -> None
     processor.prepare()
     found = evaluate(networks, given.pop("trajectories"), given.pop("sample"), **given)
     show(found)
+    persistence = float(found.persistence.mean())
     best = min(float(m.errors.mean()) for m in found.methods)
-    check_persistence("ccm evaluate", float(found.persistence.mean()), best, accept=accept_persistence)
+    check_persistence("evaluate", persistence, best, accept=accept_persistence)
     if target is not None:
         write_csv(found, target)
     say(judge(found.methods))
+    if best >= persistence:
+        say("Repeating the last frame has a smaller error than any of them.")

@@ -126,7 +126,7 @@ def find(
             raise ValueError(f"--validation, regimes {'; '.join(validation)}: {error}") from error
         readout = jax.tree.map(np.asarray, readout)  # from all devices to one, which a few frames do not fill
     x = jnp.asarray(frames)
-    check_prefix("ccm calibrate", x, surrogate.history, count)
+    check_prefix("calibrate", x, surrogate.history, count)
     return found_by(readout, x, always)._replace(
         readout=described(readout) | {"validation": None if validation is None else list(validation)}
     )
@@ -154,7 +154,7 @@ def found_by(readout: PrefixReadout, x: Array, always: bool) -> Found:
         best, loss = best_merge(readout, x, coarse, losses, always)
     if not np.isfinite(min(loss, anchor_loss)):
         raise ValueError(
-            "ccm calibrate: neither the anchor nor a merge has a finite rollout on these frames; are they in the "
+            "calibrate: neither the anchor nor a merge has a finite rollout on these frames; are they in the "
             "model's units, and does --model give the network's mean and std?"
         )
     tried = np.asarray(readout.candidates, float)
