@@ -75,7 +75,7 @@ def show(found: Found) -> None:
         f"last frame repeated {found.persistence_loss:.4f}"
     )
     if found.at_rim and not found.keeps_anchor:
-        say("The coordinate lies at the rim of what was searched; do not trust it unseen.")
+        say("The coordinate lies at the end of what was searched; compare it on held-out frames (ccm evaluate).")
 
 
 def check_free(options: Options) -> Path | None:
@@ -106,7 +106,7 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 @click.option("--model", help=HELP)
 @click.option("--prefix", required=True, type=click.Path(path_type=Path), help="File with the observed frames.")
 @click.option("--sample", help="Which trajectories of it: 0, or 0,3, or 0:8; all of them, if not given.")
-@click.option("--frames", default=4, show_default=True, help="Frames to score after the model's window.")
+@click.option("--frames", default=4, show_default=True, help="Observed frames after the model's window.")
 @click.option(
     "--validation",
     type=click.Path(path_type=Path),

@@ -41,7 +41,7 @@ def draw_losses(found: Found, target: Path) -> None:
     ax.plot(found.coordinate[0], found.loss, "*", color="black", ms=10, label=f"best merge, {best}")
     ax.axhline(found.anchor_loss, color="black", lw=1.4, label="anchor")
     ax.axhline(found.persistence_loss, color="black", lw=0.8, ls=":", label="last frame repeated")
-    ax.set(xlabel="coordinate", ylabel=f"relative L2 error over {found.frames} frames", yscale="log")
+    ax.set(xlabel="coordinate", ylabel="relative L2 error, observed frames", yscale="log")
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)
     figure.savefig(target, dpi=150)

@@ -14,7 +14,7 @@ import numpy as np
 from ccm_jax.chart import Features, Gated, Polynomial, complete, fit_chart
 from ccm_jax.cli.merge import open_family
 from ccm_jax.cli.recipe import Recipe, weights_by_name
-from ccm_jax.fit_readout import fit_prefix_readout
+from ccm_jax.fit_readout import fit_prefix_readout, prefix_readout
 from ccm_jax.io.safetensors import merge_block
 from ccm_jax.io.weights import Weights
 from ccm_jax.parallel import mesh_of_all
@@ -39,7 +39,7 @@ class Found(NamedTuple):
         candidates: coordinates that were tried first, ``[n, d]``.
         losses: theirs, ``[n]``; infinite where a rollout diverged.
         at_rim: whether the coordinate lies at an end of what is searched.
-        frames: that are scored after the window.
+        frames: that are observed after the first window.
         history: frames in the window.
         readout: its settings.
     """
@@ -100,7 +100,7 @@ def find(
         recipe: anchor, experts, features, filters.
         frames: trajectories ``[N, T, *space, C]`` of one regime, in the model's units.
         model: what the weights are of.
-        count: frames to score after the model's window.
+        count: the K observed frames after the model's window.
         validation: trajectories of other regimes, by name, on which the readout is fitted; None takes stated settings.
         bank: coordinates ``[n]`` to choose among; None searches in between.
         always: whether the best merge is searched for, too, where the anchor is better.
@@ -209,7 +209,7 @@ def with_gate(features: Features) -> Features:
 
 
 def in_bank(readout: PrefixReadout, bank: np.ndarray) -> PrefixReadout:
-    """The readout that chooses among coordinates ``[n]`` only, on one axis.
+    """The readout that chooses among coordinates ``[n]`` only, on one axis, by all observed frames, as the paper does.
 
     Raises:
         ValueError: for a chart of several axes.
@@ -218,7 +218,8 @@ def in_bank(readout: PrefixReadout, bank: np.ndarray) -> PrefixReadout:
     if features.dim - isinstance(features, Gated) != 1:
         raise ValueError(f"--bank is for charts of one axis, and this one has {features}; leave it out.")
     candidates = complete(features, jnp.asarray(bank, jnp.float32)[:, None])
-    return dataclasses.replace(readout, candidates=candidates, search="bank")
+    how: dict[str, Any] = {"history": readout.history, "frames": readout.frames, "begin": 0, "search": "bank"}
+    return prefix_readout(readout.chart, readout.rollout_fn, candidates=candidates, **how)
 
 
 def filtered(recipe: Recipe, family: list[Weights]) -> list[Mapping[str, np.ndarray]]:
@@ -241,6 +242,7 @@ def described(readout: PrefixReadout) -> dict[str, Any]:
     return {
         "search": readout.search,
         "free_gate": readout.free_gate,
+        "begin": readout.begin,
         "frame_weights": np.asarray(readout.weights, float).round(6).tolist(),
         "pull": float(readout.pull),
         "growth": None if readout.growth is None else float(readout.growth),
