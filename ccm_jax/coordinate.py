@@ -16,7 +16,7 @@ from ccm_jax.coordinate_map import CoordinateMap
 
 Array = jax.Array
 
-PAPER_CLIP = 1.5
+PAPER_CLIP = 1.5  # largest absolute coordinate of the paper's readouts: pass it as `clip`
 
 
 class Estimate(NamedTuple):
@@ -77,23 +77,25 @@ def coordinate_from_metadata(
     high: float,
     *,
     scale: Literal["linear", "log"] = "linear",
-    clip: float | None = PAPER_CLIP,
+    clip: float | None = None,
 ) -> Estimate:
-    """CCM-Coord: reads the coordinate off the known physical parameter, ``clip(s(value))``.
+    """CCM-Coord: reads the coordinate off the known physical parameter, ``s(value)``.
 
     Args:
         value: the physical parameter of the regime, in the unit of ``low`` and ``high``.
         low: its value where the low expert was fine-tuned.
         high: its value where the high expert was fine-tuned.
         scale: ``"linear"`` or ``"log"``.
-        clip: largest absolute coordinate, or None; the default is the paper's.
+        clip: largest absolute coordinate, for instance ``PAPER_CLIP``; None clips nothing.
 
     Raises:
         ValueError: if ``low < high`` does not hold, or a log scale meets a value that is not positive.
 
     Example:
-        >>> coordinate_from_metadata(4e-3, 1e-3, 3e-3, clip=None).coordinate.round(3).tolist()
+        >>> coordinate_from_metadata(4e-3, 1e-3, 3e-3).coordinate.round(3).tolist()
         [2.0]
+        >>> coordinate_from_metadata(4e-3, 1e-3, 3e-3, clip=PAPER_CLIP).coordinate.tolist()
+        [1.5]
     """
     return _untried(normalised_coordinate(value, low, high, scale=scale), clip)
 
@@ -105,9 +107,21 @@ def coordinate_from_map(
     fitted: CoordinateMap,
     *,
     scale: Literal["linear", "log"] = "linear",
-    clip: float | None = PAPER_CLIP,
+    clip: float | None = None,
 ) -> Estimate:
-    """CCM-Scale: the coordinate of the metadata, corrected by a map fitted on validation regimes."""
+    """CCM-Scale: the coordinate of the metadata, corrected by a map fitted on validation regimes: ``map(s(value))``.
+
+    Args:
+        value: the physical parameter of the regime, in the unit of ``low`` and ``high``.
+        low: its value where the low expert was fine-tuned.
+        high: its value where the high expert was fine-tuned.
+        fitted: the map, of :func:`fit_coordinate_map`.
+        scale: ``"linear"`` or ``"log"``.
+        clip: largest absolute coordinate, for instance ``PAPER_CLIP``; None clips nothing.
+
+    Raises:
+        ValueError: as :func:`coordinate_from_metadata`, or for a value beyond the map's reach.
+    """
     return _untried(fitted(normalised_coordinate(value, low, high, scale=scale)), clip)
 
 

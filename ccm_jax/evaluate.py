@@ -50,7 +50,7 @@ def future_frames(
     return call_rollout(rollout_fn, params, window, truth.shape[1], context, history + prefix)
 
 
-@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix"))
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
 def future_error(
     params: Params,
     rollout_fn: RolloutFn,
@@ -59,11 +59,24 @@ def future_error(
     history: int = 1,
     prefix: int = 4,
     context: Any = None,
+    mesh: Mesh | None = None,
 ) -> Array:
     """Relative L2 error of each future frame: ``[N, T - history - prefix]``."""
-    _, _, truth = split_future(trajectories, history=history, prefix=prefix)
-    predicted = future_frames(params, rollout_fn, trajectories, history=history, prefix=prefix, context=context)
-    return relative_l2(predicted, truth)
+
+    def errors(params: Params, given: tuple[Array, Any], _: Array) -> Array:
+        x, context = given
+        _, _, truth = split_future(x, history=history, prefix=prefix)
+        return relative_l2(future_frames(params, rollout_fn, x, history=history, prefix=prefix, context=context), truth)
+
+    nothing = jnp.zeros((len(trajectories), 0))  # the weights are those of all trajectories
+    return over_trajectories(errors, mesh)(params, (trajectories, context), nothing)
+
+
+@functools.partial(jax.jit, static_argnames=("history", "prefix"))
+def persistence_error(trajectories: Array, *, history: int = 1, prefix: int = 4) -> Array:
+    """The same of the last observed frame repeated, which every model should beat."""
+    _, window, truth = split_future(trajectories, history=history, prefix=prefix)
+    return relative_l2(jnp.broadcast_to(window[:, -1:], truth.shape), truth)
 
 
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))

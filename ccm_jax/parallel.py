@@ -6,6 +6,8 @@ and trajectories are spread over its devices, and what comes back is whole on ev
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,6 +37,15 @@ def make_mesh(candidate: int = 1, *, devices: Sequence[jax.Device] | None = None
         raise ValueError(f"make_mesh: candidate is {candidate}, expected a divisor of the {len(devices)} devices.")
     shape = (candidate, len(devices) // candidate)
     return jax.make_mesh(shape, (CANDIDATE, DATA), (AxisType.Auto, AxisType.Auto), devices=devices)
+
+
+@functools.cache
+def mesh_of_all() -> Mesh | None:
+    """All devices of all processes, near to square over candidates and data; None if there is only one."""
+    count = jax.device_count()
+    if count == 1:
+        return None
+    return make_mesh(max(d for d in range(1, math.isqrt(count) + 1) if count % d == 0))
 
 
 def place(tree: Any, mesh: Mesh | None, *axes: Any) -> Any:

@@ -107,7 +107,7 @@ diffusivities = np.linspace(0.8e-4, 5.2e-4, 12)
 chart = ccm_jax.fit_chart(anchor, [low, high], [-1.0, 1.0])
 found = []
 for d in diffusivities:
-    told = ccm_jax.coordinate_from_metadata(d, LOW, HIGH, clip=None).coordinate
+    told = ccm_jax.coordinate_from_metadata(d, LOW, HIGH).coordinate
     # Or without knowing the diffusivity: from the first frames alone.
     seen = ccm_jax.coordinate_from_prefix(chart, rollout_fn, truth(d), jnp.linspace(-2.5, 2.5, 41), batch="pooled")
     found.append([error(anchor, d), error(chart(told), d), error(chart(seen.coordinate), d)])

@@ -11,6 +11,8 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_opti
 import jax
 import pytest
 
+from ccm_jax import processor
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
@@ -18,6 +20,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 def compiled_programs_stay_here(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Programs that tests start share what they compile, and leave the user's cache folder alone."""
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settings_of_this_process_stay() -> None:
+    """Verbs of ``ccm`` that tests call run in the process of the tests, whose devices and memory are not theirs."""
+    processor.prepare = lambda: None
 
 
 @pytest.fixture

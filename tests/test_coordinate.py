@@ -25,6 +25,7 @@ from ccm_jax import (
     refine_readout,
     select,
 )
+from ccm_jax.coordinate import PAPER_CLIP
 
 FIELD = 5
 
@@ -162,9 +163,12 @@ def test_metadata_linear_and_log_agree_at_the_endpoints() -> None:
     np.testing.assert_allclose(middle, [0.0], atol=1e-6)
 
 
-def test_metadata_clip_is_the_paper_s_and_can_be_taken_off() -> None:
-    assert float(coordinate_from_metadata(5.0, 1.0, 2.0).coordinate[0]) == 1.5
-    assert float(coordinate_from_metadata(5.0, 1.0, 2.0, clip=None).coordinate[0]) == 7.0
+def test_nothing_is_clipped_unless_asked_for() -> None:
+    fitted = fit_coordinate_map([-1.0, 1.0], [-1.0, 1.0], reach=3.0)
+    assert float(coordinate_from_metadata(5.0, 1.0, 2.0).coordinate[0]) == 7.0
+    assert float(coordinate_from_map(5.0, 1.0, 2.0, fitted).coordinate[0]) == 7.0
+    assert float(coordinate_from_metadata(5.0, 1.0, 2.0, clip=PAPER_CLIP).coordinate[0]) == 1.5
+    assert float(coordinate_from_map(5.0, 1.0, 2.0, fitted, clip=PAPER_CLIP).coordinate[0]) == 1.5
 
 
 def test_metadata_can_be_traced() -> None:
@@ -193,7 +197,7 @@ def test_gamma_is_the_least_squares_slope_through_the_origin() -> None:
     fitted = fit_coordinate_map(s, alpha)
     np.testing.assert_allclose(float(fitted(1.0)), s @ alpha / (s @ s), rtol=1e-6)
     np.testing.assert_allclose(float(fitted(0.0)), 0.0, atol=1e-6)
-    readout = coordinate_from_map(4.0, 1.0, 3.0, fitted, clip=None)
+    readout = coordinate_from_map(4.0, 1.0, 3.0, fitted)
     np.testing.assert_allclose(readout.coordinate, [2 * s @ alpha / (s @ s)], rtol=1e-6)
 
 

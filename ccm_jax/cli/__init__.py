@@ -13,6 +13,7 @@ VERBS = {
     "inspect": "what a checkpoint holds, and how experts left their anchor",
     "merge": "write the weights of a coordinate",
     "calibrate": "find the coordinate from observed frames, and merge there",
+    "evaluate": "compare anchor, experts and merged weights on held-out trajectories",
     "rollout": "run a surrogate from an initial state",
     "data": "make or describe files of trajectories",
 }

@@ -1,142 +1,157 @@
-"""``ccm calibrate``: the coordinate that observed frames ask for, with its loss curve, and the weights there."""
+"""``ccm calibrate``: the coordinate that observed frames ask for, with its losses, and the weights there."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
-import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax import coordinate_from_prefix, fit_chart
-from ccm_jax.cli.console import console
-from ccm_jax.cli.frames import read_frames
-from ccm_jax.cli.merge import check_output, digest, family_options, merge, open_family
+from ccm_jax import processor
+from ccm_jax.cli.console import say
+from ccm_jax.cli.frames import read_frames, read_regimes
+from ccm_jax.cli.merge import check_output, digest, merge
+from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_losses
+from ccm_jax.cli.prefix import Found, find
 from ccm_jax.cli.recipe import Recipe
+from ccm_jax.cli.source import Source, source_options
 from ccm_jax.io.atomic import write_json
 from ccm_jax.io.description import HELP
-from ccm_jax.surrogate import surrogate_of
 
 BAR = 40  # characters of the longest bar in the terminal
 
 
+class Options(NamedTuple):
+    """What the command line says beside what is merged."""
+
+    model: str | None
+    prefix: Path
+    sample: str | None
+    frames: int
+    validation: Path | None
+    bank: str | None
+    accept_persistence: bool
+    write_anyway: bool
+    output: Path | None
+    report: Path | None
+
+
 def parse_bank(text: str) -> np.ndarray:
-    """``"-2.5:2.5:0.25"`` as candidates, both ends included."""
+    """``"-1.5:1.5:0.25"`` as candidates, both ends included."""
     try:
         low, high, step = (float(part) for part in text.split(":"))
     except ValueError as error:
-        raise ValueError(f"--bank {text}: expected LOW:HIGH:STEP, for instance -2.5:2.5:0.25.") from error
+        raise ValueError(f"--bank {text}: expected LOW:HIGH:STEP, for instance -1.5:1.5:0.25.") from error
     if not (low < high and 0 < step <= high - low):
         raise ValueError(f"--bank {text}: expected LOW below HIGH, and a STEP between 0 and their distance.")
     return low + step * np.arange(round((high - low) / step) + 1)
 
 
-def calibrate(recipe: Recipe, frames: np.ndarray, bank: np.ndarray, *, model: str | None, count: int) -> dict[str, Any]:
-    """Scores every candidate on the first ``count`` frames after the window; JSON-able.
+def typed(coordinate: tuple[float, ...]) -> str:
+    """A coordinate for the terminal."""
+    return ", ".join(f"{c:+.2f}" for c in coordinate)
 
-    The one coordinate is that of all trajectories together; each trajectory's own choice says how sure it is.
-    """
-    anchor, low, high = open_family(recipe)
-    surrogate = surrogate_of(anchor, model, frames.shape[2:])
-    trees = [surrogate.to_params(w.arrays) for w in (anchor, low, high)]
-    chart, candidates = fit_chart(trees[0], trees[1:], [-1.0, 1.0]), jnp.asarray(bank, jnp.float32)[:, None]
-    how: dict[str, Any] = {"history": surrogate.history, "frames": count}
-    each = coordinate_from_prefix(chart, surrogate.rollout_fn, jnp.asarray(frames), candidates, batch="each", **how)
-    losses = np.asarray(each.losses, float)  # [N, n]
-    pooled = losses.mean(axis=0)
-    if not np.isfinite(pooled).any():
-        raise ValueError("calibrate: no candidate has a finite rollout on these frames; are they in the model's units?")
-    best = int(np.where(np.isfinite(pooled), pooled, np.inf).argmin())
-    choices = np.asarray(each.coordinate, float)[:, 0]
-    # The anchor itself, which no coordinate of the line gives.
-    unmerged = fit_chart(trees[0], [trees[0], trees[0]], [-1.0, 1.0])
-    at_anchor = coordinate_from_prefix(
-        unmerged, surrogate.rollout_fn, jnp.asarray(frames), jnp.zeros((1, 1)), batch="pooled", **how
+
+def show(found: Found) -> None:
+    """Losses of what was tried first, in the terminal, then the coordinate and its yardsticks."""
+    losses = np.asarray(found.losses)
+    finite = losses[np.isfinite(losses)]
+    for c, loss in zip(found.candidates, losses, strict=True):
+        bar = "diverges"
+        if np.isfinite(loss):
+            bar = "█" * max(1, round(BAR * loss / max(float(finite.max()), 1e-30))) + f" {loss:.4f}"
+        say(f"  {typed(tuple(c))}  {bar}")
+    spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
+    if found.keeps_anchor:
+        say("The anchor fits these frames at least as well as any merge: keep it.")
+        say(f"best coordinate of a merge {typed(found.coordinate)}, error {found.loss:.4f}")
+    else:
+        say(f"coordinate {typed(found.coordinate)}{spread}")
+    say(
+        f"error on the observed frames: merged {found.loss:.4f}, anchor {found.anchor_loss:.4f}, "
+        f"last frame repeated {found.persistence_loss:.4f}"
     )
-    return {
-        "coordinate": float(bank[best]),
-        "loss": float(pooled[best]),
-        "anchor_loss": float(at_anchor.losses[0]),
-        "choices": choices.tolist(),
-        "spread": float(choices.std(ddof=1)) if len(choices) > 1 else None,
-        "frames": count,
-        "history": surrogate.history,
-        "candidates": bank.tolist(),
-        "losses": pooled.tolist(),
-    }
+    if found.at_rim and not found.keeps_anchor:
+        say("The coordinate lies at the end of what was searched; compare it on held-out frames (ccm evaluate).")
 
 
-def show(found: dict[str, Any]) -> None:
-    """The loss curve in the terminal."""
-    losses = np.asarray(found["losses"])
-    top = np.max(losses[np.isfinite(losses)])
-    for s, loss in zip(found["candidates"], losses, strict=True):
-        mark = " <" if s == found["coordinate"] else ""
-        bar = "█" * max(1, round(BAR * loss / top)) + f" {loss:.4f}" if np.isfinite(loss) else "diverges"
-        console.print(f"  {s:+6.2f}  {bar}{mark}", markup=False, highlight=False)
-    spread = "" if found["spread"] is None else f", ± {found['spread']:.2f} over {len(found['choices'])} trajectories"
-    console.print(f"coordinate {found['coordinate']:+.2f}{spread}", markup=False)
-    console.print(
-        f"error on the observed frames: {found['loss']:.4f}, of the anchor {found['anchor_loss']:.4f}", markup=False
-    )
-    ends = found["candidates"][0], found["candidates"][-1]
-    if found["coordinate"] in ends:
-        console.print("The best candidate is the last of the bank: widen it with --bank.", markup=False)
-    if found["loss"] > found["anchor_loss"]:
-        console.print("The anchor fits these frames better than any merge: keep it.", markup=False)
+def check_free(options: Options) -> Path | None:
+    """The report's path; raises ValueError if anything cannot be written."""
+    report = options.report
+    if options.output is not None:
+        check_output(options.output)
+        report = report or options.output.with_name(f"{options.output.name.removesuffix('.safetensors')}.json")
+    if report is not None and report.suffix != ".json":
+        raise ValueError(f"--report is {report}, expected a name that ends in .json.")
+    for path in (report, report and report.with_suffix(".png")):
+        if path is not None and os.path.lexists(path):
+            raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
+    return report
+
+
+def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
+    """The merged checkpoint, which says how its coordinate was found."""
+    facts: dict[str, Any] = {"prefix": str(options.prefix), "prefix_sha256": digest(options.prefix)}
+    facts |= {"samples": options.sample or "all", "model": options.model, "frames": found.frames}
+    facts |= {"loss": found.loss, "anchor_loss": found.anchor_loss, "persistence_loss": found.persistence_loss}
+    facts |= {"spread": found.spread, "readout": dict(found.readout)}
+    merge(found.place_in(recipe), output, found=facts)
 
 
 @click.command("calibrate")
-@family_options
+@source_options
 @click.option("--model", help=HELP)
 @click.option("--prefix", required=True, type=click.Path(path_type=Path), help="File with the observed frames.")
 @click.option("--sample", help="Which trajectories of it: 0, or 0,3, or 0:8; all of them, if not given.")
-@click.option("--frames", default=4, show_default=True, help="Frames to score after the model's window.")
-@click.option("--bank", default="-2.5:2.5:0.25", show_default=True, help="Candidates, LOW:HIGH:STEP.")
+@click.option("--frames", default=4, show_default=True, help="Observed frames after the model's window.")
+@click.option(
+    "--validation",
+    type=click.Path(path_type=Path),
+    help="File of trajectories of other regimes, on which the readout's settings are chosen.",
+)
+@click.option("--bank", metavar="LOW:HIGH:STEP", help="Choose among these only; the paper's is -1.5:1.5:0.25.")
+@persistence_option
+@click.option("--write-anyway", is_flag=True, help="Write the best merge even where the anchor fits better.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Merged checkpoint to write.")
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
     help="NAME.json for the numbers, with a NAME.png; default: beside OUTPUT.",
 )
-def command(
-    anchor: Path | None,
-    low: Path | None,
-    high: Path | None,
-    model: str | None,
-    prefix: Path,
-    sample: str | None,
-    frames: int,
-    bank: str,
-    output: Path | None,
-    report: Path | None,
-) -> None:
+def command(source: Source, **given: Any) -> None:
     """Find the coordinate that best continues observed frames, and write the weights there.
+
+    Where no merge fits the frames better than the anchor, the anchor is to be kept, and no weights are written.
 
     \b
     ccm calibrate --anchor a.pt --low l.pt --high h.pt --model neuraloperator --prefix seen.npy -o merged.safetensors
+    ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 -o merged.safetensors
     """
-    if not (anchor and low and high):
-        raise click.UsageError("--anchor, --low and --high are needed")
-    if output is not None:
-        check_output(output)
-        report = report or output.with_name(f"{output.name.removesuffix('.safetensors')}.json")
-    if report is not None and report.suffix != ".json":
-        raise ValueError(f"--report is {report}, expected a name that ends in .json.")
-    for path in (report, report and report.with_suffix(".png")):
-        if path is not None and os.path.lexists(path):
-            raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
-    recipe = Recipe(anchor, (low, high), ((-1.0,), (1.0,)), (0.0,))
-    found = calibrate(recipe, read_frames(prefix, sample), parse_bank(bank), model=model, count=frames)
+    options = Options(**given)
+    recipe = source.read()
+    if recipe.method != "chart":
+        raise ValueError(f"{source.recipe}: method is {recipe.method}, and only a chart has a coordinate to find.")
+    if options.bank is not None and options.validation is not None:
+        raise ValueError("--bank and --validation exclude each other: a bank has no settings to choose.")
+    bank = None if options.bank is None else parse_bank(options.bank)
+    report = check_free(options)
+    processor.prepare()
+    frames = read_frames(options.prefix, options.sample)
+    regimes = None if options.validation is None else read_regimes(options.validation)
+    how: dict[str, Any] = {"model": options.model, "count": options.frames, "validation": regimes}
+    found = find(recipe, frames, bank=bank, always=options.write_anyway, **how)
     show(found)
-    if output is not None:
-        how = {"prefix": str(prefix), "prefix_sha256": digest(prefix), "samples": sample or "all", "model": model}
-        how |= {key: found[key] for key in ("frames", "loss", "anchor_loss", "spread")} | {"bank": bank}
-        merge(recipe._replace(coordinate=(found["coordinate"],)), output, found=how)
-        console.print(f"{output} holds the weights at {found['coordinate']:+.2f}.", markup=False)
+    best = min(found.loss, found.anchor_loss)
+    check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence)
+    if options.output is not None:
+        if found.keeps_anchor and not options.write_anyway:
+            say(f"{options.output} is not written; --write-anyway writes the best merge.")
+        else:
+            write(recipe, found, options, options.output)
+            say(f"{options.output} holds the weights at {typed(found.coordinate)}.")
     if report is not None:
-        write_json(report, found)
+        write_json(report, found.as_json())
         draw_losses(found, report.with_suffix(".png"))

@@ -15,10 +15,11 @@ import click
 import numpy as np
 
 from ccm_jax import Polynomial
-from ccm_jax._checks import as_numbers
-from ccm_jax.cli.console import console
+from ccm_jax.cli.console import say
 from ccm_jax.cli.others import OTHERS, merge_by_other, tells_coordinate
-from ccm_jax.cli.recipe import Recipe, read_recipe, weights_by_name
+from ccm_jax.cli.recipe import Recipe, weights_by_name
+from ccm_jax.cli.source import Source, remarks, source_options
+from ccm_jax.cli.units import Where, where_options
 from ccm_jax.io.atomic import write_text
 from ccm_jax.io.description import HELP
 from ccm_jax.io.names import restore, unflatten
@@ -50,6 +51,7 @@ def origin_of(recipe: Recipe) -> dict[str, Any]:
         "method": recipe.method,
         "arguments": dict(recipe.arguments),
         "coordinate": list(recipe.coordinate) if tells_coordinate(recipe) else None,
+        **_physical(recipe),
         "anchor": {"path": str(recipe.anchor), "sha256": digest(recipe.anchor)},
         "experts": [
             {"path": str(path), "coordinate": list(c), "sha256": digest(path)}
@@ -62,6 +64,13 @@ def origin_of(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def _physical(recipe: Recipe) -> dict[str, Any]:
+    if recipe.value is None or recipe.units is None or not tells_coordinate(recipe):
+        return {}
+    low, high, scale = recipe.units
+    return {"physical": {"value": recipe.value, "range": [low, high], "scale": scale}}
+
+
 def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
     """A short model card, in Markdown."""
     experts = "\n".join(
@@ -69,6 +78,10 @@ def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
     )
     numbers = sum(leaf.size for leaf in weights.arrays.values())
     where = "" if facts["coordinate"] is None else f"at coordinate {facts['coordinate']} "
+    if "physical" in facts:
+        known = facts["physical"]
+        low, high = known["range"]
+        where += f"(the value {known['value']:g}; {low:g} is -1, {high:g} is +1, {known['scale']} scale) "
     found = "".join(f"\n- {name}: {value}" for name, value in facts.get("found", {}).items())
     found = f"\nHow the coordinate was found:\n{found}\n" if found else ""
     return f"""# {output.name}
@@ -195,59 +208,45 @@ def parse_arguments(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(found))
 
 
-def family_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that name an anchor and its two experts."""
-    for name, what in (
-        ("high", "expert at coordinate +1"),
-        ("low", "expert at coordinate -1"),
-        ("anchor", "the anchor"),
-    ):
-        function = click.option(f"--{name}", type=click.Path(path_type=Path), help=what)(function)
-    return function
-
-
 @click.command("merge")
-@family_options
-@click.option("--recipe", type=click.Path(path_type=Path, exists=True), help="YAML with experts, features, filters.")
-@click.option("--coordinate", "-c", type=float, multiple=True, help="Where to merge; once for each axis of the chart.")
+@source_options
+@where_options
 @click.option("--method", default=None, help=f"chart (the default), {', '.join(OTHERS)}.")
 @click.option("--set", "arguments", multiple=True, metavar="NAME=NUMBER", help="An argument of the method.")
 @click.option("--model", help=HELP)
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="NAME.safetensors, or a folder.")
 def command(
-    anchor: Path | None,
-    low: Path | None,
-    high: Path | None,
-    recipe: Path | None,
-    coordinate: tuple[float, ...],
-    method: str | None,
-    arguments: tuple[str, ...],
-    model: str | None,
-    output: Path,
+    source: Source, where: Where, method: str | None, arguments: tuple[str, ...], model: str | None, output: Path
 ) -> None:
-    """Write the weights of a coordinate; a card, OUTPUT.md, says where they come from.
+    """Write the weights of a coordinate, or of a physical value; a card, OUTPUT.md, says where they come from.
 
     \b
+    ccm merge --anchor a.pt --low l.pt --high h.pt --value 4e-3 --range 1e-3:3e-3 -o merged.safetensors
     ccm merge --anchor a.pt --low l.pt --high h.pt --coordinate 1.4 -o merged.safetensors
     ccm merge --anchor a.pt --low l.pt --high h.pt --method ties --set density=0.2 -o ties.safetensors
     ccm merge --recipe recipe.yaml -o merged.safetensors
     """
-    if recipe is not None:
-        if anchor or low or high:
-            raise click.UsageError("--recipe names the anchor and experts; leave --anchor, --low and --high out")
-        chosen = read_recipe(recipe, coordinate)
-    else:
-        if not (anchor and low and high):
-            raise click.UsageError("--anchor, --low and --high are needed, or --recipe")
-        if not coordinate and method in (None, "chart"):
-            raise click.UsageError("--coordinate is needed")
-        at = as_numbers(list(coordinate) or 0.0, "--coordinate")
-        chosen = Recipe(anchor, (low, high), ((-1.0,), (1.0,)), at)
+    chosen = source.read(where)
     chosen = chosen._replace(method=method or chosen.method)
+    if not chosen.coordinate:
+        if chosen.method == "chart":
+            raise click.UsageError("--coordinate is needed, or --value and --range")
+        chosen = chosen._replace(coordinate=(0.0,))
     if arguments:
         chosen = chosen._replace(arguments=parse_arguments(arguments))
+    if tells_coordinate(chosen):
+        for remark in remarks(chosen):
+            click.echo(f"ccm: warning: {remark}", err=True)
     begin = time.perf_counter()
     merge(chosen, output, model=model)
-    console.print(
-        f"{output} in {time.perf_counter() - begin:.1f} s; {output}.md says where it comes from.", markup=False
+    say(f"{output} in {time.perf_counter() - begin:.1f} s{at(chosen)}; {output}.md says where it comes from.")
+
+
+def at(recipe: Recipe) -> str:
+    """Where a recipe merges, in words; nothing for methods that have no place."""
+    if not tells_coordinate(recipe):
+        return ""
+    place = ", ".join(f"{c:+g}" for c in recipe.coordinate)
+    return f" at coordinate {place}" + (
+        f" (value {recipe.value:g}, experts {recipe.units})" if recipe.value is not None else ""
     )

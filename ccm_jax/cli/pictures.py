@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from ccm_jax.cli.prefix import Found
 
 GREEN = "#009E73"  # of Okabe and Ito's colours, safe for colour-blind readers
 
@@ -29,14 +31,17 @@ def tidy(ax: Axes, grid: bool = True) -> None:
         ax.set_axisbelow(True)
 
 
-def draw_losses(found: dict[str, Any], target: Path) -> None:
-    """The loss curve as a picture."""
+def draw_losses(found: Found, target: Path) -> None:
+    """Losses over the first coordinate, with those of the anchor and of the last frame repeated."""
     figure = new_figure(5.6, 3.2)
-    ax, losses = figure.subplots(), np.asarray(found["losses"], float)
-    ax.plot(found["candidates"], losses, "o-", color=GREEN, ms=4, label="merged weights")
-    ax.axhline(found["anchor_loss"], color="black", lw=1.4, label="anchor")
-    ax.axvline(found["coordinate"], color="black", lw=0.8, ls=":", label=f"chosen, {found['coordinate']:+.2f}")
-    ax.set(xlabel="coordinate", ylabel=f"relative L2 error over {found['frames']} frames", yscale="log")
+    ax, first = figure.subplots(), np.asarray([c[0] for c in found.candidates])
+    style = "o-" if {len(c) for c in found.candidates} == {1} else "o"
+    ax.plot(first, np.asarray(found.losses, float), style, color=GREEN, ms=4, label="tried first")
+    best = ", ".join(f"{c:+.2f}" for c in found.coordinate)
+    ax.plot(found.coordinate[0], found.loss, "*", color="black", ms=10, label=f"best merge, {best}")
+    ax.axhline(found.anchor_loss, color="black", lw=1.4, label="anchor")
+    ax.axhline(found.persistence_loss, color="black", lw=0.8, ls=":", label="last frame repeated")
+    ax.set(xlabel="coordinate", ylabel="relative L2 error, observed frames", yscale="log")
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)
     figure.savefig(target, dpi=150)

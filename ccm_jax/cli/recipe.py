@@ -11,9 +11,13 @@ import numpy as np
 import yaml
 
 from ccm_jax._checks import as_numbers
-from ccm_jax.chart import FEATURES, Features, Polynomial, expert_weights
+from ccm_jax.chart import FEATURES, Features, Gated, Polynomial, expert_weights
+from ccm_jax.cli.units import Units, Where, as_units
 
-KEYS = ("anchor", "experts", "coordinate", "features", "ridge", "filters", "method", "arguments")
+KEYS = (
+    *("anchor", "experts", "coordinate", "value", "range", "scale"),
+    *("features", "ridge", "filters", "method", "arguments"),
+)
 
 
 class Filter(NamedTuple):
@@ -24,7 +28,21 @@ class Filter(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """A merge: a chart through experts, or another method by name."""
+    """A merge: a chart through experts, or another method by name.
+
+    Attributes:
+        anchor: its checkpoint.
+        experts: theirs.
+        coordinates: of the experts.
+        coordinate: where to merge; empty if that is yet to be found.
+        features: of the chart.
+        ridge: of its fit.
+        filters: tensors that merge elsewhere.
+        method: ``"chart"``, or a method of others.
+        arguments: of the method.
+        value: the physical value that the coordinate stands for, if it was given as one.
+        units: the experts' physical values, if they were given.
+    """
 
     anchor: Path
     experts: tuple[Path, ...]
@@ -35,9 +53,11 @@ class Recipe(NamedTuple):
     filters: tuple[Filter, ...] = ()
     method: str = "chart"
     arguments: tuple[tuple[str, float], ...] = ()
+    value: float | None = None
+    units: Units | None = None
 
 
-def read_recipe(path: Path, coordinate: Sequence[float] = ()) -> Recipe:
+def read_recipe(path: Path, where: Where | None = None) -> Recipe:
     """Reads a recipe; paths in it are relative to its folder.
 
     \b
@@ -51,8 +71,16 @@ def read_recipe(path: Path, coordinate: Sequence[float] = ()) -> Recipe:
       - {name: "projection.*", keep: anchor}
       - {name: "*norm*", coordinate: 0}
 
+    On one axis, experts and place may have physical values: ``range: [1e-3, 3e-3]`` (at -1 and +1), ``scale: log``,
+    ``value: 4e-3``, and ``{path: low.safetensors, value: 1e-3}``.
+
+    Args:
+        path: the file.
+        where: what the command line says of where to merge; None if nothing needs to.
+
     Raises:
-        ValueError: for what is missing, unknown or of a wrong type, by name.
+        ValueError: for what is missing, unknown or of a wrong type, by name; or for experts that do not determine the
+            features.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -64,35 +92,98 @@ def read_recipe(path: Path, coordinate: Sequence[float] = ()) -> Recipe:
     if "anchor" not in content or not isinstance(content.get("experts"), list) or not content["experts"]:
         raise ValueError(f"{path}: anchor and a list of experts are needed.")
     experts = content["experts"]
-    for i, expert in enumerate(experts):
-        if not isinstance(expert, dict) or set(expert) != {"path", "coordinate"}:
-            raise ValueError(f"{path}: experts[{i}] is {expert!r}, expected {{path: FILE, coordinate: NUMBER}}.")
+    units = _units(path, content)
+    coordinates = tuple(_expert_at(path, i, expert, units) for i, expert in enumerate(experts))
     for key, kind, name in (("filters", list, "a list"), ("arguments", dict, "names with numbers")):
         if not isinstance(content.get(key) or kind(), kind):
             raise ValueError(f"{path}: {key} are {content[key]!r}, expected {name}.")
-    given = (
-        as_numbers(list(coordinate), "--coordinate")
-        if coordinate
-        else (as_numbers(content["coordinate"], f"{path}: coordinate") if "coordinate" in content else ())
-    )
-    lengths = {len(as_numbers(e["coordinate"], f"{path}: experts[{i}].coordinate")) for i, e in enumerate(experts)}
+    lengths = {len(c) for c in coordinates}
     if len(lengths) > 1:
         raise ValueError(f"{path}: experts have coordinates of {' and '.join(map(str, sorted(lengths)))} numbers.")
-    if not given:
+    place = _place(path, content, Where() if where is None else where, units)
+    if not place.coordinate and where is not None and content.get("method", "chart") == "chart":
         raise ValueError(f"{path}: there is no coordinate; write one, or give --coordinate.")
-    return Recipe(
+    recipe = Recipe(
         path.parent / str(content["anchor"]),
         tuple(path.parent / str(e["path"]) for e in experts),
-        tuple(as_numbers(e["coordinate"], f"{path}: experts[{i}].coordinate") for i, e in enumerate(experts)),
-        given,
-        _features(path, content.get("features"), len(given)),
+        coordinates,
+        place.coordinate,
+        _features(path, content.get("features"), lengths.pop()),
         as_numbers(content.get("ridge", 0.0), f"{path}: ridge")[0],
         tuple(_filter(path, i, f) for i, f in enumerate(content.get("filters") or ())),
         str(content.get("method", "chart")),
         tuple(
             sorted((k, as_numbers(v, f"{path}: arguments.{k}")[0]) for k, v in (content.get("arguments") or {}).items())
         ),
+        place.value,
+        place.units,
     )
+    _check_axes(path, recipe)
+    return recipe
+
+
+def _units(path: Path, content: dict[str, Any]) -> Units | None:
+    if "range" in content:
+        return as_units(content["range"], content.get("scale", "linear"), f"{path}: range")
+    valued = [f"experts[{i}].value" for i, e in enumerate(content["experts"]) if isinstance(e, dict) and "value" in e]
+    needy = ["scale"] * ("scale" in content) + valued
+    if needy:
+        raise ValueError(f"{path}: {needy[0]} needs range: [LOW, HIGH], the physical values at coordinates -1 and +1.")
+    return None
+
+
+def _expert_at(path: Path, i: int, expert: Any, units: Units | None) -> tuple[float, ...]:
+    if not isinstance(expert, dict) or set(expert) not in ({"path", "coordinate"}, {"path", "value"}):
+        raise ValueError(
+            f"{path}: experts[{i}] is {expert!r}, expected {{path: FILE, coordinate: NUMBER}}, or a value and a range."
+        )
+    if "coordinate" in expert or units is None:
+        return as_numbers(expert["coordinate"], f"{path}: experts[{i}].coordinate")
+    what = f"{path}: experts[{i}].value"
+    return (units.coordinate(as_numbers(expert["value"], what)[0], what),)
+
+
+def _place(path: Path, content: dict[str, Any], where: Where, units: Units | None) -> Where:
+    """Where to merge, with the coordinate of a value; what is typed goes before what the file says."""
+    if where.units is not None and units is not None:
+        raise ValueError(f"--range is given, and {path} has a range; leave one out.")
+    units = where.units or units
+    if where.coordinate:
+        return Where(where.coordinate, None, units)
+    if where.value is None and "coordinate" in content:
+        if "value" in content:
+            raise ValueError(f"{path}: coordinate and value say the same thing twice; leave one out.")
+        return Where(as_numbers(content["coordinate"], f"{path}: coordinate"), None, units)
+    what, value = f"--value {where.value}", where.value
+    if value is None:
+        if "value" not in content:
+            return Where((), None, units)
+        what = f"{path}: value"
+        value = as_numbers(content["value"], what)[0]
+    if units is None:
+        raise ValueError(f"{what} needs a range, the physical values at coordinates -1 and +1: --range LOW:HIGH.")
+    return Where((units.coordinate(value, what),), value, units)
+
+
+def _check_axes(path: Path, recipe: Recipe) -> None:
+    """Raises ValueError for coordinates of other lengths than the chart's, or experts that do not determine it."""
+    if recipe.method != "chart":
+        return
+    features = recipe.features
+    gated = isinstance(features, Gated)
+    for what, c in (("coordinate", recipe.coordinate), ("experts[0].coordinate", recipe.coordinates[0])):
+        if c and len(c) not in {features.dim, features.dim - gated}:
+            raise ValueError(
+                f"{path}: {what} has {len(c)} numbers, expected {features.dim - gated}, one for each axis of {features}"
+                + (", and a gate if it is not 1." if gated else ".")
+            )
+    try:
+        at = recipe.coordinate or recipe.coordinates[0]
+        expert_weights(
+            len(recipe.experts), np.asarray(recipe.coordinates), np.asarray(at), features, ridge=recipe.ridge
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _known(path: Path, where: str, content: dict[str, Any], keys: Sequence[str]) -> None:
@@ -107,11 +198,13 @@ def _features(path: Path, content: Any, dim: int) -> Features:
     if not isinstance(content, dict) or content.get("name") not in FEATURES:
         raise ValueError(f"{path}: features are {content!r}, expected {{name: {' or '.join(FEATURES)}, ...}}.")
     try:
-        arguments = {key: value for key, value in content.items() if key != "name"}
-        if any(not isinstance(value, (int, bool)) for value in arguments.values()):
+        arguments = {key: value for key, value in content.items() if key not in ("name", "inner")}
+        if "inner" in content:  # of Gated
+            arguments["inner"] = _features(path, {"name": "Polynomial"} | (content["inner"] or {}), dim)
+        if any(not isinstance(value, (int, bool, Polynomial)) for value in arguments.values()):
             raise TypeError(f"{arguments} are not all whole numbers or true and false")
         return FEATURES[content["name"]](**arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: features: {error}.") from error
 
 

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax.cli.console import console
+from ccm_jax import processor
+from ccm_jax.cli.console import say
 from ccm_jax.cli.frames import read_frames
 from ccm_jax.cli.pictures import draw_rollout
 from ccm_jax.io.atomic import replacing
@@ -43,6 +44,7 @@ def command(
     for path in (output, output.with_suffix(".png"), output.with_suffix(".gif")):
         if os.path.lexists(path):
             raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
+    processor.prepare()
     x = read_frames(initial, str(sample))
     weights = open_weights(checkpoint)
     surrogate = surrogate_of(weights, model, x.shape[2:])
@@ -55,15 +57,15 @@ def command(
     predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
     if not np.isfinite(predicted).all():
         first = int(np.argwhere(~np.isfinite(predicted))[0, 0])
-        console.print(f"The rollout is not finite from frame {first + 1} on.", markup=False)
+        say(f"The rollout is not finite from frame {first + 1} on.")
     real = x[0, history : history + count] if truth else None
     errors = {}
     if real is not None:
         per_frame = np.asarray(relative_l2(jnp.asarray(predicted)[None], jnp.asarray(real)[None]))[0]
         errors = {"errors": per_frame}
-        console.print(f"relative L2 error: mean {per_frame.mean():.4f}, last frame {per_frame[-1]:.4f}", markup=False)
+        say(f"relative L2 error: mean {per_frame.mean():.4f}, last frame {per_frame[-1]:.4f}")
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as partial:
         np.savez(partial, allow_pickle=False, frames=predicted, dim=predicted.ndim - 2, **errors)
     draw_rollout(predicted, real, output)
-    console.print(f"{output}: {count} frames of {list(predicted.shape[1:])}.", markup=False)
+    say(f"{output}: {count} frames of {list(predicted.shape[1:])}.")

@@ -1,0 +1,197 @@
+"""``ccm evaluate``: anchor, experts and merged weights on held-out trajectories, and what to use."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+from rich.table import Table
+
+from ccm_jax import processor
+from ccm_jax.cli.console import console, say
+from ccm_jax.cli.frames import choose_samples, read_samples
+from ccm_jax.cli.persistence import check_persistence, persistence_option
+from ccm_jax.cli.verdict import KINDS, Method, judge
+from ccm_jax.evaluate import future_error, persistence_error
+from ccm_jax.io.atomic import replacing
+from ccm_jax.io.description import HELP
+from ccm_jax.io.recordings import Recording, open_recording
+from ccm_jax.io.safetensors import check_same_names
+from ccm_jax.io.weights import open_weights
+from ccm_jax.parallel import mesh_of_all, place
+from ccm_jax.surrogate import surrogate_of
+
+GROUP = 16  # trajectories that are in memory together
+
+
+class Errors(NamedTuple):
+    """Mean relative L2 error over the future frames of each trajectory, ``[N]``, infinite where a rollout diverges.
+
+    Attributes:
+        methods: of each network.
+        persistence: of the last observed frame repeated.
+        samples: numbers of the trajectories in their file.
+        frames: future frames that are scored.
+    """
+
+    methods: list[Method]
+    persistence: np.ndarray
+    samples: list[int]
+    frames: int
+
+
+def evaluate(networks: dict[Path, tuple[str, str]], trajectories: Path, sample: str | None, **how: Any) -> Errors:
+    """Scores every network on the frames after the prefix of every trajectory; all restart from the same frames.
+
+    Args:
+        networks: checkpoint -> its name and kind; the anchor first.
+        trajectories: file of trajectories, in the model's units.
+        sample: which of them, see :func:`~ccm_jax.cli.frames.choose_samples`.
+        **how: ``model``, its description; ``frames``, the K frames before the restart.
+
+    Raises:
+        ValueError: for checkpoints of other names or shapes, trajectories that are too short, or frames that are 0.
+    """
+    opened = [open_weights(path) for path in networks]
+    anchor = opened[0]
+    for other in opened[1:]:
+        check_same_names("evaluate", str(anchor.path), anchor.arrays, str(other.path), other.arrays)
+    recording = open_recording(trajectories)
+    chosen = choose_samples(recording, sample)
+    surrogate = surrogate_of(anchor, how["model"], (*recording.shape[2:], len(recording.fields)))
+    observed, length = surrogate.history + how["frames"], recording.shape[1]
+    if how["frames"] < 0 or length <= observed:
+        raise ValueError(
+            f"{trajectories} has {length} frames, expected more than {observed}: {surrogate.history} of the model's "
+            f"window, {how['frames']} of the prefix (--frames), and a future to score."
+        )
+    mesh = mesh_of_all()
+    weights = [place(surrogate.to_params(w.arrays), mesh) for w in opened]
+    rollout_fn, kept = surrogate.rollout_fn, {"history": surrogate.history, "prefix": how["frames"]}
+    found: list[list[np.ndarray]] = [[] for _ in range(len(opened) + 1)]
+    for numbers in groups(chosen, GROUP):
+        frames = read_samples(recording, numbers)
+        check_not_zero(recording, numbers, frames, observed)
+        filling = np.repeat(frames[:1], min(GROUP, len(chosen)) - len(numbers), axis=0)  # one shape, one program
+        x = place(np.concatenate([frames, filling]), mesh)
+        each = [future_error(params, rollout_fn, x, mesh=mesh, **kept) for params in weights]
+        for errors, part in zip(found, [*each, persistence_error(x, **kept)], strict=True):
+            errors.append(_mean(part, len(numbers)))
+    *rest, persistence = (np.concatenate(parts) for parts in found)
+    methods = [Method(name, kind, str(path), e) for (path, (name, kind)), e in zip(networks.items(), rest, strict=True)]
+    return Errors(methods, persistence, chosen, length - observed)
+
+
+def check_not_zero(recording: Recording, numbers: list[int], frames: np.ndarray, observed: int) -> None:
+    """Raises ValueError if a frame after the observed ones is 0 everywhere."""
+    zero = np.argwhere(~np.any(frames[:, observed:] != 0, axis=tuple(range(2, frames.ndim))))
+    if len(zero):
+        i, frame = zero[0]
+        raise ValueError(
+            f"{recording.path}: sample {numbers[i]} is 0 everywhere in frame {observed + frame}, and a relative error "
+            "needs something to be relative to; leave the sample out with --sample."
+        )
+
+
+def groups(items: list[int], size: int) -> Iterator[list[int]]:
+    """The items in order, ``size`` at a time."""
+    for begin in range(0, len(items), size):
+        yield items[begin : begin + size]
+
+
+def _mean(errors: Any, count: int) -> np.ndarray:
+    """The mean over frames of the first ``count`` trajectories; infinite where a frame is not finite."""
+    mean = np.asarray(errors, np.float64)[:count].mean(axis=1)
+    return np.where(np.isfinite(mean), mean, np.inf)
+
+
+def show(found: Errors) -> None:
+    """The table in the terminal."""
+    count = len(found.samples)
+    title = f"relative L2 error, mean of {found.frames} future frames of {count} trajectories"
+    table = Table(title=title, title_justify="left")
+    for heading in ("network", "error", "over the anchor's", "below the anchor", "diverged"):
+        table.add_column(heading, justify="left" if heading == "network" else "right")
+    anchor = found.methods[0].errors
+    rows = [(m.name, m.errors) for m in found.methods] + [("persistence (last frame repeated)", found.persistence)]
+    for name, errors in rows:
+        mean, base = errors.mean(), anchor.mean()
+        ratio = f"{mean / base:.3f}" if np.isfinite(mean) and np.isfinite(base) and base > 0 else "–"
+        below = "–" if name == found.methods[0].name else f"{int((errors < anchor).sum())} of {count}"
+        error = f"{mean:.4f}" if np.isfinite(mean) else "infinite"
+        table.add_row(name, error, ratio, below, str(int((~np.isfinite(errors)).sum())))
+    console.print(table)
+
+
+def write_csv(found: Errors, target: Path) -> None:
+    """One row for each trajectory and method."""
+    with replacing(target) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sample", "method", "kind", "checkpoint", "relative_l2"])
+        for i, number in enumerate(found.samples):
+            for m in found.methods:
+                writer.writerow([number, m.name, m.kind, m.path, repr(float(m.errors[i]))])
+            writer.writerow([number, "persistence", "persistence", "", repr(float(found.persistence[i]))])
+
+
+def networks_of(
+    anchor: Path, low: Path | None, high: Path | None, merged: tuple[Path, ...]
+) -> dict[Path, tuple[str, str]]:
+    """Checkpoint -> name and kind.
+
+    Raises:
+        ValueError: for a checkpoint that is given twice.
+    """
+    given = [(anchor, "anchor", KINDS[0])]
+    given += [(p, name, KINDS[1]) for p, name in ((low, "low"), (high, "high")) if p is not None]
+    given += [(p, p.name.removesuffix(".safetensors"), KINDS[2]) for p in merged]
+    found: dict[Path, tuple[str, str]] = {}
+    for path, name, kind in given:
+        if path in found:
+            raise ValueError(f"{path} is given twice, as {found[path][0]} and as {kind}; leave one out.")
+        found[path] = (str(path) if name in [n for n, _ in found.values()] else name, kind)
+    return found
+
+
+@click.command("evaluate")
+@click.option("--anchor", required=True, type=click.Path(path_type=Path), help="the anchor")
+@click.option("--low", type=click.Path(path_type=Path), help="expert at coordinate -1")
+@click.option("--high", type=click.Path(path_type=Path), help="expert at coordinate +1")
+@click.option("--merged", multiple=True, type=click.Path(path_type=Path), help="Merged checkpoint; may be repeated.")
+@click.option("--model", help=HELP)
+@click.option("--trajectories", required=True, type=click.Path(path_type=Path), help="File of held-out trajectories.")
+@click.option("--sample", help="Which trajectories of it: 0, or 0,3, or 0:8; all of them, if not given.")
+@click.option("--frames", default=4, show_default=True, help="Frames before the restart, which are not scored.")
+@click.option("--csv", "target", type=click.Path(path_type=Path), help="NAME.csv for the error of each trajectory.")
+@persistence_option
+def command(target: Path | None, accept_persistence: bool, **given: Any) -> None:
+    """Compare anchor, experts and merged weights on held-out trajectories: one table, and what to use.
+
+    Every network restarts from the same observed frames, and is scored on those that follow.
+
+    \b
+    ccm evaluate --anchor a.pt --low l.pt --high h.pt --merged merged.safetensors --trajectories held_out.h5
+    ccm evaluate --anchor a.pt --merged m.safetensors --model neuraloperator --trajectories t.npy --csv errors.csv
+    """
+    networks = networks_of(*(given.pop(name) for name in ("anchor", "low", "high", "merged")))
+    if len(networks) < 2:
+        raise click.UsageError("there is nothing to compare the anchor with: give --merged, --low or --high")
+    if target is not None and (target.suffix != ".csv" or os.path.lexists(target)):
+        what = "exists, and nothing is overwritten" if target.suffix == ".csv" else "does not end in .csv"
+        raise ValueError(f"--csv {target}: {what}; choose a new path that ends in .csv.")
+    processor.prepare()
+    found = evaluate(networks, given.pop("trajectories"), given.pop("sample"), **given)
+    show(found)
+    persistence = float(found.persistence.mean())
+    best = min(float(m.errors.mean()) for m in found.methods)
+    check_persistence("evaluate", persistence, best, accept=accept_persistence)
+    if target is not None:
+        write_csv(found, target)
+    say(judge(found.methods))
+    if best >= persistence:
+        say("Repeating the last frame has a smaller error than any of them.")

@@ -1,0 +1,32 @@
+"""The last frame repeated: the yardstick that every network beats, unless its input is wrong."""
+
+from __future__ import annotations
+
+import click
+
+
+def persistence_option(function: click.decorators.FC) -> click.decorators.FC:
+    """The option that goes on where repeating the last frame is best."""
+    return click.option(
+        "--accept-persistence",
+        is_flag=True,
+        help="Go on where repeating the last frame has the smallest error, for states that hardly change.",
+    )(function)
+
+
+def check_persistence(verb: str, persistence: float, best: float, *, accept: bool) -> None:
+    """Raises ValueError unless the best network has a smaller error than the last frame repeated.
+
+    Args:
+        verb: for the message.
+        persistence: error of the last frame repeated.
+        best: smallest error of a network, infinite if all diverge.
+        accept: whether that is known, and wanted.
+    """
+    if best < persistence or accept:
+        return
+    raise ValueError(
+        f"{verb}: repeating the last frame has error {persistence:.4g}, and every network at least {best:.4g}; check "
+        "that channels come in the order of the training data and in its units, and that --model gives the network's "
+        "mean and std. For states that hardly change, add --accept-persistence."
+    )

@@ -1,0 +1,88 @@
+"""What is merged, as it is typed: an anchor and two experts, or a recipe."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+
+from ccm_jax.cli.recipe import Recipe, read_recipe
+from ccm_jax.cli.units import Where
+from ccm_jax.fit_readout import REACH
+
+MIDDLE = 0.05  # |coordinate| below which the experts' average is all that is merged
+
+
+class Source(NamedTuple):
+    """The files on the command line."""
+
+    anchor: Path | None
+    low: Path | None
+    high: Path | None
+    recipe: Path | None
+
+    def read(self, where: Where | None = None) -> Recipe:
+        """The recipe, at a place; without one, its coordinate is what it says itself, or empty."""
+        if self.recipe is not None:
+            if self.anchor or self.low or self.high:
+                raise click.UsageError("--recipe names the anchor and experts; leave --anchor, --low and --high out")
+            return read_recipe(self.recipe, where)
+        if not (self.anchor and self.low and self.high):
+            raise click.UsageError("--anchor, --low and --high are needed, or --recipe")
+        plain = Recipe(self.anchor, (self.low, self.high), ((-1.0,), (1.0,)), ())
+        if where is None:
+            return plain
+        if where.value is not None:
+            if where.units is None:
+                raise ValueError(f"--value {where.value:g} needs --range LOW:HIGH, the experts' values.")
+            at = where.units.coordinate(where.value, f"--value {where.value:g}")
+            return plain._replace(coordinate=(at,), value=where.value, units=where.units)
+        if len(where.coordinate) > 1:
+            raise ValueError(f"--coordinate is given {len(where.coordinate)} times, and two experts span one axis.")
+        return plain._replace(coordinate=where.coordinate)
+
+
+def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name what is merged, as one argument ``source``."""
+
+    @functools.wraps(function)
+    def packed(*, anchor: Path | None, low: Path | None, high: Path | None, recipe: Path | None, **rest: Any) -> Any:
+        return function(source=Source(anchor, low, high, recipe), **rest)
+
+    packed = click.option(
+        "--recipe", type=click.Path(path_type=Path, exists=True), help="YAML with experts, features, filters."
+    )(packed)
+    for name, what in (
+        ("high", "expert at coordinate +1"),
+        ("low", "expert at coordinate -1"),
+        ("anchor", "the anchor"),
+    ):
+        packed = click.option(f"--{name}", type=click.Path(path_type=Path), help=what)(packed)
+    return packed
+
+
+def remarks(recipe: Recipe) -> list[str]:
+    """What is doubtful about the place of a merge: far outside the experts, or a physical value typed for it."""
+    said, experts = [], np.asarray(recipe.coordinates, float)
+    for c, axis in zip(recipe.coordinate, experts.T, strict=False):
+        low, high = float(axis.min()), float(axis.max())
+        half = (high - low) / 2
+        if half == 0:
+            continue
+        distance = abs(c - (low + high) / 2) / half
+        if distance > REACH:
+            said.append(
+                f"coordinate {c:+g} is {distance:.3g} half ranges from the middle of the experts, which are at "
+                f"{low:+g} and {high:+g}; calibration looks no further than {REACH:g}. A physical value is "
+                "given by --value and --range. Compare the merge with the anchor on held-out frames (ccm evaluate)."
+            )
+        elif recipe.value is None and (low, high) == (-1, 1) and 0 < abs(c) < MIDDLE:
+            said.append(
+                f"coordinate {c:+g} is nearly the average of the experts, which are at -1 and +1; if {c:g} is a "
+                f"physical value, give --value {c:g} --range LOW:HIGH."
+            )
+    return said

@@ -1,0 +1,86 @@
+"""Where to merge, as it is typed: a coordinate, or a physical value and the range of the experts."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import click
+
+from ccm_jax._checks import as_numbers
+from ccm_jax.coordinate import coordinate_from_metadata
+
+
+class Units(NamedTuple):
+    """The physical values of the low expert, at coordinate -1, and of the high one, at +1."""
+
+    low: float
+    high: float
+    scale: Literal["linear", "log"] = "linear"
+
+    def coordinate(self, value: float, what: str) -> float:
+        """The coordinate of a physical value, to six decimals; ``what`` names the place in errors."""
+        try:
+            found = coordinate_from_metadata(value, self.low, self.high, scale=self.scale)
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}") from error
+        return round(float(found.coordinate[0]), 6)
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}" + (", log" if self.scale == "log" else "")
+
+
+def as_units(given: Any, scale: Any, what: str) -> Units:
+    """Units from ``"1e-3:3e-3"`` or a list of two numbers.
+
+    Raises:
+        ValueError: for something else, or a range that is not in rising order.
+    """
+    numbers = as_numbers(given.split(":") if isinstance(given, str) else given, what)
+    if len(numbers) != 2:
+        raise ValueError(f"{what} is {given!r}, expected LOW:HIGH, the values of the low and of the high expert.")
+    units = Units(numbers[0], numbers[1], scale)
+    units.coordinate(numbers[1], what)  # says what is wrong with the range or the scale
+    return units
+
+
+class Where(NamedTuple):
+    """What the command line says of where to merge; all of it may be missing."""
+
+    coordinate: tuple[float, ...] = ()
+    value: float | None = None
+    units: Units | None = None
+
+
+def where_of(coordinate: tuple[float, ...], value: float | None, given_range: str | None, log: bool) -> Where:
+    """The options together.
+
+    Raises:
+        ValueError: for options that exclude or miss each other.
+    """
+    if coordinate and value is not None:
+        raise ValueError("--coordinate and --value say the same thing twice; leave one out.")
+    if given_range is None and log:
+        raise ValueError("--log needs --range LOW:HIGH, the values of the low and of the high expert.")
+    if given_range is not None and value is None:
+        raise ValueError("--range needs --value, the physical value to merge at; a coordinate has no range.")
+    units = None if given_range is None else as_units(given_range, "log" if log else "linear", f"--range {given_range}")
+    return Where(as_numbers(list(coordinate), "--coordinate") if coordinate else (), value, units)
+
+
+def where_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say where to merge, as one argument ``where``."""
+
+    @functools.wraps(function)
+    def packed(*, coordinate: tuple[float, ...], value: float | None, range: str | None, log: bool, **rest: Any) -> Any:
+        return function(where=where_of(coordinate, value, range, log), **rest)
+
+    for option in (
+        click.option("--log", is_flag=True, help="Logarithms of value and range are linear in the coordinate."),
+        click.option("--range", metavar="LOW:HIGH", help="Physical values of the low and of the high expert."),
+        click.option("--value", type=float, help="Physical value to merge at, with --range."),
+        click.option("--coordinate", "-c", type=float, multiple=True, help="Where to merge; once for each axis."),
+    ):
+        packed = option(packed)
+    return packed

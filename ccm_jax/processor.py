@@ -1,0 +1,124 @@
+"""Settings for a process of one's own that runs networks: compiled programs kept, compiler, memory, devices.
+
+All of them belong to a whole process, so importing the library changes none. Programs call them before JAX initialises
+its devices; what the user set in the environment wins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import ctypes.util
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jaxlib
+
+# What /proc/cpuinfo says of a processor's model and instructions: on x86, on ARM, on POWER, on RISC-V.
+FIELDS = (
+    *("vendor_id", "model name", "flags"),
+    *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features"),
+    *("cpu", "revision"),
+    *("isa", "uarch"),
+)
+
+
+def prepare() -> None:
+    """Applies all settings; for a program that runs networks in a process of its own, before it touches a device."""
+    keep_compiled(shortest=0.0)  # a verb of `ccm` compiles many programs of less than a second
+    keep_memory()
+    set_compiler()
+    share_processor()
+
+
+def share_processor() -> None:
+    """Makes a device of every core of a CPU, up to eight; call before JAX initialises, environment variables win.
+
+    Rollouts of different trajectories have nothing to say to each other: on a core and in a cache of their own they
+    take two thirds of the time that they take where both cores share each operation (two cores, networks as here).
+    """
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(RuntimeError):  # the devices are there already, and stay as they are
+        jax.config.update("jax_num_cpu_devices", 2 ** (min(cores, 8).bit_length() - 1))
+
+
+def keep_compiled(*, shortest: float | None = None) -> Path | None:
+    """Keeps compiled programs on disk between runs; returns the folder, or None where there is no writing.
+
+    The folder is ``ccm_jax`` in the user's cache folder, apart for each version of jaxlib and each kind of processor: a
+    program that was compiled for another processor may crash. ``JAX_COMPILATION_CACHE_DIR`` wins: JAX reads it itself.
+
+    Args:
+        shortest: seconds that a program must have compiled to be kept; None leaves JAX's setting, 1 s.
+    """
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return None
+    try:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ccm_jax"
+        folder = root / f"jaxlib-{jaxlib.__version__}-{_processor()}"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # a user without a home folder is a RuntimeError
+        return None
+    if not os.access(folder, os.W_OK):
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    if shortest is not None and "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", shortest)
+    return folder
+
+
+def keep_memory() -> bool:
+    """Lets the C library keep large blocks that are freed, for the next to need them; whether that is possible here.
+
+    XLA asks for the whole memory of a program whenever it runs. glibc returns such blocks to the system at once, and
+    gets them back page by page, each zeroed by the kernel: a quarter of the time of a forward pass at 64².
+    """
+    library = ctypes.util.find_library("c")
+    set_option = getattr(ctypes.CDLL(library), "mallopt", None) if library and sys.platform == "linux" else None
+    if set_option is None:
+        return False
+    arena_max, mmap_threshold, trim_threshold = -8, -3, -1  # numbers of malloc.h
+    return all([set_option(mmap_threshold, 1 << 30), set_option(trim_threshold, 2**31 - 1), set_option(arena_max, 1)])
+
+
+def set_compiler() -> None:
+    """Compiles at LLVM's second level and for whole vectors, unless ``XLA_FLAGS`` says otherwise; comes before devices.
+
+    The third level takes six times as long for jax's random numbers, a fifth of all compilation of a run, and networks
+    are no faster by it. XLA works with half of a vector of 512 bits unless it is told otherwise, which is slower for
+    activations. A processor without such vectors does not notice.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    for name, value in (("xla_backend_optimization_level", 2), ("xla_cpu_prefer_vector_width", 512)):
+        if name not in flags:
+            flags = f"{flags} --{name}={value}".strip()
+    os.environ["XLA_FLAGS"] = flags
+
+
+def count_compilation() -> Callable[[], float]:
+    """Counts from now on; returns how many seconds XLA has compiled since, or read what it compiled before."""
+    seconds = [0.0]
+
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            seconds[0] += duration_secs
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return lambda: seconds[0]
+
+
+def _processor(info: Path = Path("/proc/cpuinfo")) -> str:
+    """A short hash of what programs are compiled for: the processor's model and its instructions."""
+    described = [platform.machine(), platform.processor(), platform.system()]
+    if info.exists():
+        # All cores count: those of one processor may differ, large and small ones.
+        pairs = (line.partition(":") for line in info.read_text(encoding="utf-8", errors="replace").splitlines())
+        described += sorted({f"{name.strip()}:{value.strip()}" for name, _, value in pairs if name.strip() in FIELDS})
+    return hashlib.sha256("\n".join(described).encode()).hexdigest()[:8]

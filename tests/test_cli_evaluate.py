@@ -1,0 +1,127 @@
+"""``ccm evaluate``: one table, a CSV, and a verdict that calls a tie a tie."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ccm_jax import merge_pytree
+from ccm_jax.cli.verdict import Method, compare, judge
+from ccm_jax.evaluate import future_error, persistence_error
+from ccm_jax.io.safetensors import save_safetensors
+from tests.terminal import Slow, ccm, make_slow_family, of
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Slow:
+    """A family with its merge at 1.25, and trajectories that are this merge's."""
+    family = make_slow_family(tmp_path_factory.mktemp("slow"))
+    merged = merge_pytree(*family.trees[:3], 1.25)
+    save_safetensors(family.folder / "merged.safetensors", merged)
+    np.savez(family.folder / "t.npz", frames=family.frames(merged, 7, 7), dim=2)
+    return family
+
+
+def evaluate(slow: Slow, *more: Any, trajectories: str = "t.npz", model: str = "model.yaml") -> Any:
+    """Runs the verb."""
+    how = ("--model", slow.folder / model, "--trajectories", slow.folder / trajectories)
+    return ccm("evaluate", *of(slow.folder), *how, *more)
+
+
+def test_the_table_is_the_library_s_and_the_verdict_names_what_to_use(slow: Slow, tmp_path: Path) -> None:
+    target, merged = tmp_path / "errors.csv", slow.folder / "merged.safetensors"
+    done = evaluate(slow, "--merged", merged, "--csv", target)
+    assert done.exit_code == 0, done.output
+    assert "Verdict: use CCM" in done.output and str(merged) in done.output and "7 of 7" in done.output
+    with target.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 7 * 5 and {r["method"] for r in rows} == {"anchor", "low", "high", "merged", "persistence"}
+    x = jnp.asarray(np.load(slow.folder / "t.npz")["frames"])
+    for name, expected in (
+        ("anchor", future_error(slow.trees[0], slow.rollout_fn, x)),
+        ("persistence", persistence_error(x)),
+    ):
+        found = [float(r["relative_l2"]) for r in rows if r["method"] == name]
+        np.testing.assert_allclose(found, np.mean(expected, axis=1), rtol=1e-4)
+
+
+def test_input_that_persistence_beats_all_on_is_refused(slow: Slow, tmp_path: Path) -> None:
+    merged = ("--merged", slow.folder / "merged.safetensors")
+    done = evaluate(slow, *merged, "--csv", tmp_path / "e.csv", model="mute.yaml")
+    line = done.output.strip().splitlines()[-1]
+    assert done.exit_code == 2 and all(word in line for word in ("channels", "units", "mean and std"))
+    assert not (tmp_path / "e.csv").exists()
+    accepted = evaluate(slow, *merged, "--accept-persistence", model="mute.yaml")
+    assert accepted.exit_code == 0 and "Verdict: " in accepted.output
+
+
+def test_a_network_that_diverges_never_wins(slow: Slow, tmp_path: Path) -> None:
+    broken = jax.tree.map(lambda leaf: leaf * 1e30, slow.trees[0])
+    save_safetensors(tmp_path / "broken.safetensors", broken)
+    done = evaluate(slow, "--merged", tmp_path / "broken.safetensors", "--sample", "0:2", "--accept-persistence")
+    assert done.exit_code == 0, done.output
+    assert "infinite" in done.output and "use CCM" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--frames", "7", "--merged", "merged.safetensors"), "has 8 frames, expected more than 8"),
+        (("--merged", "anchor.safetensors"), "given twice"),
+        (("--merged", "merged.safetensors", "--csv", "e.txt"), "does not end in .csv"),
+        (("--merged", "merged.safetensors", "--sample", "9"), "there is no sample 9"),
+    ],
+)
+def test_bad_input_is_one_line(slow: Slow, more: tuple[str, ...], message: str) -> None:
+    done = evaluate(slow, *(slow.folder / m if m.endswith(".safetensors") else m for m in more))
+    assert done.exit_code == 2 and message in done.output, done.output
+
+
+def test_frames_of_zero_have_no_relative_error(slow: Slow, tmp_path: Path) -> None:
+    frames = np.load(slow.folder / "t.npz")["frames"].copy()
+    frames[1, 6] = 0
+    np.savez(tmp_path / "zero.npz", frames=frames, dim=2)
+    done = evaluate(slow, "--merged", slow.folder / "merged.safetensors", trajectories=str(tmp_path / "zero.npz"))
+    assert done.exit_code == 2 and "sample 1 is 0 everywhere in frame 6" in done.output
+
+
+def methods(**errors: Any) -> list[Method]:
+    """Methods with these errors; the kind of a name that is none is that of an expert."""
+    kinds = {"anchor": "anchor", "merged": "merged"}
+    return [Method(name, kinds.get(name, "expert"), f"{name}.pt", np.asarray(e, float)) for name, e in errors.items()]
+
+
+NOISE = np.random.default_rng(0).normal(size=20) * 0.1
+ONE = np.ones(20)
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (methods(anchor=ONE, low=1.2 * ONE, merged=0.5 * ONE + 0.1 * NOISE), "Verdict: use CCM (merged.pt)."),
+        (methods(anchor=ONE, low=1.2 * ONE, merged=0.99 * ONE + NOISE), "Verdict: keep the anchor. It is tied with"),
+        (methods(anchor=0.5 * ONE, low=ONE, merged=0.9 * ONE), "Verdict: keep the anchor."),
+        (methods(anchor=ONE, low=0.4 * ONE, merged=0.9 * ONE), "Verdict: an expert is better (low)."),
+        (methods(anchor=ONE, low=0.5 * ONE, merged=0.5 * ONE - 1e-3 + 0.1 * NOISE), "an expert is better (low). It is"),
+        (methods(anchor=np.append(ONE, np.inf), merged=np.append(ONE, 1.0)), "keep the anchor"),
+        (methods(anchor=[np.inf] * 9, merged=[1.0] * 9), "Verdict: use CCM"),
+        (methods(anchor=[np.inf, 1.0], merged=[1.0, np.inf]), "Verdict: none."),
+        (methods(anchor=[1.0, 1.0], merged=[0.5, 0.5]), "Fewer than 6 trajectories"),
+    ],
+)
+def test_the_verdict(found: list[Method], verdict: str) -> None:
+    assert verdict in judge(found)
+
+
+def test_a_comparison_is_paired() -> None:
+    hard = np.linspace(1, 100, 30)  # trajectories differ a hundredfold, methods by a tenth
+    found = compare(0.9 * hard, hard)
+    assert found.better and found.wins == 30
+    np.testing.assert_allclose([found.ratio, found.low, found.high], 0.9)
+    assert compare(hard, hard).ratio == 1 and not compare(hard, hard).better
