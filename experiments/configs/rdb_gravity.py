@@ -21,6 +21,7 @@ def get_config(size: str = "") -> ConfigDict:
     c.name = "rdb_gravity"
     c.finetune.learning_rate = 2e-3
     c.calibration.gates = (0.0, 0.5, 1.0)
+    c.calibration.update(begin=None, skip=None, pull=None, free_gate=None)  # by its own validation regimes
     c.data.observe = ("h",)
     c.axis.update(label="gravity", unit="length/time²", parameters=("gravity",), low=0.5, high=1.5)
     c.regimes.support = (0.5, 0.75, 1.0, 1.25, 1.5)
