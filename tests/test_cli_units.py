@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from ccm_jax import merge_pytree
+from ccm_jax.cli.units import Units
 from ccm_jax.io.safetensors import open_safetensors, save_safetensors
 from tests.terminal import NAMES, arrays, ccm, of
 
@@ -40,6 +42,13 @@ def test_a_physical_value_is_merged_at_its_coordinate(
     assert facts["coordinate"] == [coordinate] and facts["physical"]["value"] == float(value)
     assert facts["physical"]["scale"] == ("log" if "--log" in more else "linear")
     assert f"the value {float(value):g}" in Path(f"{out}.md").read_text()
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_coordinate_has_its_physical_value_back(scale: Literal["linear", "log"]) -> None:
+    units = Units(1e-3, 3e-3, scale)
+    for value in (5e-4, 1e-3, 2.2e-3, 4e-3):
+        np.testing.assert_allclose(units.value(units.coordinate(value, "test")), value, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,13 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 @click.option("--model", help=HELP)
 @click.option("--prefix", required=True, type=click.Path(path_type=Path), help="File with the observed frames.")
 @click.option("--sample", help="Which trajectories of it: 0, or 0,3, or 0:8; all of them, if not given.")
-@click.option("--frames", default=4, show_default=True, help="Observed frames after the model's window.")
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Observed frames after the model's window.",
+)
 @click.option(
     "--validation",
     type=click.Path(path_type=Path),
@@ -144,6 +150,8 @@ def command(source: Source, **given: Any) -> None:
     how: dict[str, Any] = {"model": options.model, "count": options.frames, "validation": regimes}
     found = find(recipe, frames, bank=bank, always=options.write_anyway, **how)
     show(found)
+    if recipe.units is not None and not found.keeps_anchor:
+        say(f"which is the value {recipe.units.value(found.coordinate[0]):.4g} (experts at {recipe.units})")
     best = min(found.loss, found.anchor_loss)
     check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence)
     if options.output is not None:

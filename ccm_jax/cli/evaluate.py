@@ -65,7 +65,7 @@ def evaluate(networks: dict[Path, tuple[str, str]], trajectories: Path, sample: 
     chosen = choose_samples(recording, sample)
     surrogate = surrogate_of(anchor, how["model"], (*recording.shape[2:], len(recording.fields)))
     observed, length = surrogate.history + how["frames"], recording.shape[1]
-    if how["frames"] < 0 or length <= observed:
+    if length <= observed:
         raise ValueError(
             f"{trajectories} has {length} frames, expected more than {observed}: {surrogate.history} of the model's "
             f"window, {how['frames']} of the prefix (--frames), and a future to score."
@@ -166,7 +166,13 @@ def networks_of(
 @click.option("--model", help=HELP)
 @click.option("--trajectories", required=True, type=click.Path(path_type=Path), help="File of held-out trajectories.")
 @click.option("--sample", help="Which trajectories of it: 0, or 0,3, or 0:8; all of them, if not given.")
-@click.option("--frames", default=4, show_default=True, help="Frames before the restart, which are not scored.")
+@click.option(
+    "--frames",
+    type=click.IntRange(min=0),
+    default=4,
+    show_default=True,
+    help="Frames before the restart, which are not scored.",
+)
 @click.option("--csv", "target", type=click.Path(path_type=Path), help="NAME.csv for the error of each trajectory.")
 @persistence_option
 def command(target: Path | None, accept_persistence: bool, **given: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -26,6 +27,12 @@ class Units(NamedTuple):
         except ValueError as error:
             raise ValueError(f"{what}: {error}") from error
         return round(float(found.coordinate[0]), 6)
+
+    def value(self, coordinate: float) -> float:
+        """The physical value at a coordinate."""
+        low, high = (math.log(v) if self.scale == "log" else v for v in (self.low, self.high))
+        found = (low + high) / 2 + coordinate * (high - low) / 2
+        return math.exp(found) if self.scale == "log" else found
 
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}" + (", log" if self.scale == "log" else "")
