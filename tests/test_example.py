@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 import ccm_jax
-from ccm_jax import Choices, PrefixReadout, coordinate_from_metadata, example
+from ccm_jax import Choices, coordinate_from_metadata, example
 from ccm_jax.cli import main
-from ccm_jax.evaluate import future_error, future_error_each
+from ccm_jax.evaluate import future_error
 from ccm_jax.io.recordings import common_parameter, open_recording
 from ccm_jax.io.weights import open_weights
 
-ONE = Choices(free_gate=(False,), begin=(3,), pull=(0.0,))  # what all choices together decide on this family
+ROOT = Path(__file__).parent.parent
+ONE = Choices(free_gate=(False,), begin=(3,), pull=(0.0,))  # one of the choices: each costs seconds of compilation
 FILES = sorted(file for file in example.path().iterdir() if file.suffix in (".safetensors", ".npz"))
+
+
+def snippet() -> str:
+    """The README's snippet on the example family."""
+    found = re.search(r"<!-- snippet -->\s*```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert found is not None
+    return found[1]
+
+
+def run_snippet() -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    exec(snippet(), names)
+    return names
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +47,11 @@ def family() -> example.Family:
 
 
 @pytest.fixture(scope="module")
-def readout(family: example.Family) -> PrefixReadout:
-    chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=ccm_jax.Gated())
-    return ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation[:2], choices=ONE)
+def ran() -> dict[str, Any]:
+    """The names that the snippet leaves, where validation decides among one choice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ccm_jax, "fit_prefix_readout", functools.partial(ccm_jax.fit_prefix_readout, choices=ONE))
+        return run_snippet()
 
 
 def physical(family: example.Family, value: float) -> float:
@@ -81,16 +100,35 @@ def test_importing_the_package_does_not_import_the_example() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
-@pytest.mark.parametrize("regime", [0, 2])
-def test_outside_the_support_the_coordinate_is_physical_and_the_merge_beats_the_anchor(
-    family: example.Family, readout: PrefixReadout, regime: int
-) -> None:
-    x, value = jnp.asarray(family.test[regime]), family.test_values[regime]
-    found = readout(x, batch="each").coordinate
-    np.testing.assert_allclose(found[:, 0], physical(family, value), atol=0.25)
-    anchor = float(future_error(family.anchor, family.rollout_fn, x).mean())
-    merged = float(future_error_each(readout.chart, family.rollout_fn, x, found).mean())
-    assert merged < 0.4 * anchor
+def check_far_regimes(family: example.Family, ran: dict[str, Any]) -> None:
+    """The coordinate is the physical one, and the merge beats the anchor, on both sides of the support."""
+    for value, x in zip(family.test_values, family.test, strict=True):
+        found = ran["readout"](x[0])
+        np.testing.assert_allclose(found.coordinate[0], physical(family, value), atol=0.25)
+        errors = [
+            float(future_error(params, family.rollout_fn, jnp.asarray(x[:1])).mean())
+            for params in (ran["chart"](found.coordinate), family.anchor)
+        ]
+        assert errors[0] < 0.4 * errors[1], value
+        assert found.loss < 0.4 * found.anchor_loss and found.anchor_loss < found.persistence_loss
+
+
+def test_the_snippet_of_the_readme_finds_the_physical_coordinate(family: example.Family, ran: dict[str, Any]) -> None:
+    np.testing.assert_allclose(ran["found"].coordinate[0], physical(family, family.test_values[0]), atol=0.25)
+    assert jax.tree.structure(ran["weights"]) == jax.tree.structure(family.anchor)
+    check_far_regimes(family, ran)
+
+
+@pytest.mark.slow
+def test_the_snippet_as_it_stands(family: example.Family) -> None:
+    check_far_regimes(family, run_snippet())
+
+
+def test_the_docstring_shows_the_snippet_of_the_readme() -> None:
+    code = [line.split("  #")[0].rstrip() for line in snippet().split("merged =")[0].splitlines()]
+    shown = [line.strip() for line in (example.__doc__ or "").splitlines()]
+    assert "readout(family.test[0][0])" in " ".join(code)
+    assert [line for line in code if line and line not in shown] == []
 
 
 def ccm(*arguments: Any) -> Result:
@@ -103,7 +141,7 @@ def test_the_terminal_reads_the_files(tmp_path: Path) -> None:
     assert looked.exit_code == 0 and "near this anchor" in " ".join(looked.output.split())
     options = [part for name, file in files.items() for part in (f"--{name}", file)]
     out = tmp_path / "merged.safetensors"
-    done = ccm("calibrate", *options, "--prefix", example.path("test-0.0025.npz"), "-o", out)
+    done = ccm("calibrate", *options, "--prefix", example.path("test-0.0025.npz"), "--sample", 0, "-o", out)
     assert done.exit_code == 0, done.output
     assert open_weights(out).arrays.keys() == open_weights(files["anchor"]).arrays.keys()
 

@@ -4,13 +4,16 @@ The fields are the vorticity of forced two-dimensional Navier-Stokes on 32 x 32 
 anchor is a Fourier neural operator trained at viscosities from 1e-3 to 2e-3; the experts are fine-tuned at both ends of
 this support, and the test regimes lie outside. ``python -m experiments.example`` in a clone makes the files again.
 
-    >>> import ccm_jax
-    >>> from ccm_jax import example
-    >>> family = example.load()
-    >>> chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=ccm_jax.Gated())
-    >>> readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
-    >>> found = readout(family.test[0][0])
-    >>> weights = chart(found.coordinate)
+The README's snippet, which a test runs::
+
+    import ccm_jax
+    from ccm_jax import example
+
+    family = example.load()
+    chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=ccm_jax.Gated())
+    readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
+    found = readout(family.test[0][0])
+    weights = chart(found.coordinate)
 
 The same files serve the terminal::
 
