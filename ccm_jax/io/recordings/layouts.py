@@ -225,18 +225,21 @@ def read_numpy(path: Path) -> Recording | None:
     """Frames ``[T, *space, C]``, or several trajectories ``[N, T, *space, C]``, of one, two or three space axes.
 
     Where both readings are possible, four axes are one trajectory of a plane and five are several; ``dim`` in an
-    ``.npz``, the number of space axes, says otherwise. There the array is called ``frames``, or is alone.
+    ``.npz``, the number of space axes, says otherwise. There the array is called ``frames``, or is alone; numbers are
+    physical parameters of all samples, and lists of as many numbers as there are trajectories, of each.
     """
     if path.suffix not in (".npy", ".npz"):
         return None
     try:
         stored: Any = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
         known: dict[str, float] = {}
+        lists: dict[str, Any] = {}
         times = None
         if path.suffix == ".npz":
             arrays = dict(stored)
             known = {k: float(v) for k, v in arrays.items() if v.ndim == 0 and np.issubdtype(v.dtype, np.number)}
             times = arrays.get("times")
+            lists = {k: v for k, v in arrays.items() if v.ndim == 1 and v.dtype.kind in "fiu" and k != "times"}
             big = [k for k, v in arrays.items() if v.ndim >= 3]
             if "frames" not in arrays and len(big) != 1:
                 raise ValueError(f"it has arrays {', '.join(arrays)}, and none is called frames")
@@ -255,6 +258,7 @@ def read_numpy(path: Path) -> Recording | None:
             f"[N, T, {space}, C]; one or three space axes are told by dim=1 or dim=3 in an .npz."
         )
     batch = stored if stored.ndim == dim + 3 else stored[None]
+    of_each = {k: v for k, v in lists.items() if len(v) == len(batch)}
     return Recording(
         path,
         "numpy",
@@ -262,6 +266,6 @@ def read_numpy(path: Path) -> Recording | None:
         batch.shape[:-1],
         times,
         None,
-        [dict(known) for _ in range(len(batch))],
+        [known | {k: float(v[i]) for k, v in of_each.items()} for i in range(len(batch))],
         lambda sample, cut: np.ascontiguousarray(batch[sample, cut], np.float32),
     )
