@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -66,6 +67,7 @@ def code(*folders: str) -> Iterator[Path]:
         yield from sorted((ROOT / folder).rglob("*.py"))
 
 
+@functools.cache
 def imported(path: Path, *, top_only: bool = False) -> set[str]:
     """Dotted names that a file imports; those below ``if TYPE_CHECKING`` cost nothing and do not count."""
     tree = ast.parse(path.read_text())
@@ -240,10 +242,10 @@ except ModuleNotFoundError as error:
 def test_the_base_installation_inspects_and_merges_and_names_the_extra_for_the_rest(tmp_path: Path) -> None:
     settings = {"modes": (2, 2), "width": 4, "depth": 1, "out_channels": 1, "lifting": 2, "channel_mlp": 0.5}
     model = make_model("fno", activation="gelu_exact", residual=False, **settings)
-    drawn = model.init(jax.random.key(0), jnp.zeros((1, 1, 4, 4, 1)))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1, 4, 4, 1)))
     for i, name in enumerate(("anchor", "low", "high")):
-        tree = fno_to_neuraloperator(jax.tree.map(lambda leaf, i=i: leaf + 0.1 * i * (-1) ** i, drawn))
-        tree = {name: np.asarray(leaf) for name, leaf in tree.items()}
+        params = jax.tree.map(lambda s, i=i: np.full(s.shape, 1 + 0.1 * i * (-1) ** i, s.dtype), shapes)
+        tree = {key: np.asarray(leaf) for key, leaf in fno_to_neuraloperator(params).items()}
         save_safetensors(tmp_path / f"{name}.safetensors", tree)
         np.savez(tmp_path / f"{name}.npz", **tree)  # type: ignore[arg-type]
     np.save(tmp_path / "seen.npy", np.ones((6, 4, 4, 1), np.float32))
