@@ -47,7 +47,7 @@ OUTER = {
     "io": set(),
     "surrogate": {"models", "interop", "io"},
     "example": {"surrogate", "io"},
-    "cli": {"models", "interop", "io", "surrogate", "example", "processor"},
+    "cli": {"models", "interop", "io", "surrogate", "example"},
 }
 
 # Wings of experiments, and which others each may use.
