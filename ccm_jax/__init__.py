@@ -1,10 +1,16 @@
 """Calibration-Conditioned Merge: weights of neural PDE operators as a function of physical coordinates.
 
-Needs only jax and numpy. Models (``ccm_jax.models``), training (``ccm_jax.train``) and checkpoints
-(``ccm_jax.io.checkpoint``) need flax, optax and orbax, and are imported by name.
+Needs only jax and numpy, as do the namespaces ``baselines``, ``evaluate``, ``geometry``, ``metrics``, ``normalize`` and
+``parallel``. Those that may need more are imported on first use: ``io`` (files), ``models``, ``interop`` (weights of
+other packages), ``surrogate`` (a checkpoint as a model that runs) and ``train``.
 """
 
-from ccm_jax._moved import keep_old_names
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ccm_jax import baselines, evaluate, geometry, metrics, normalize, parallel
+from ccm_jax._extras import with_remedy
+from ccm_jax._moved import keep_old_names, warn_moved
 from ccm_jax.chart import Chart, Gated, Polynomial, fit_chart
 from ccm_jax.coordinate import (
     CoordinateMap,
@@ -28,6 +34,16 @@ from ccm_jax.readout import PrefixReadout
 from ccm_jax.rollout import make_rollout, repeat, rollout
 from ccm_jax.scale import ScaleReadout, fit_scale_readout
 from ccm_jax.version import __version__
+
+if TYPE_CHECKING:
+    from ccm_jax import interop as interop
+    from ccm_jax import io as io
+    from ccm_jax import models as models
+    from ccm_jax import surrogate as surrogate
+    from ccm_jax import train as train
+
+_LAZY = ("interop", "io", "models", "surrogate", "train")
+_RENAMED = {"Readout": "Estimate"}  # old names, for one version
 
 __all__ = [
     "Chart",
@@ -58,8 +74,32 @@ __all__ = [
     "select",
     "split_residuals",
     "__version__",
+    "baselines",
+    "evaluate",
+    "geometry",
+    "metrics",
+    "normalize",
+    "parallel",
 ]
 
+if not TYPE_CHECKING:  # or a type checker would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name in _RENAMED:
+            warn_moved(f"ccm_jax.{name}", f"ccm_jax.{_RENAMED[name]}")
+            return globals()[_RENAMED[name]]
+        if name not in _LAZY:
+            raise AttributeError(f"module 'ccm_jax' has no attribute {name!r}")
+        try:
+            return importlib.import_module(f"ccm_jax.{name}")
+        except ModuleNotFoundError as error:
+            raise with_remedy(error) from error
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_LAZY})
+
+
 keep_old_names(
-    {f"ccm_jax.{name}": f"ccm_jax.io.{name}" for name in ("checkpoint", "safetensors", "torchfile", "weights")}
+    {f"ccm_jax.{name}": f"ccm_jax.io.{name}" for name in ("checkpoint", "names", "safetensors", "torchfile", "weights")}
 )

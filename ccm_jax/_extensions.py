@@ -8,6 +8,8 @@ import os
 import pkgutil
 from importlib.metadata import entry_points
 
+from ccm_jax._extras import remedy, with_remedy
+
 GROUP = "ccm_jax"  # entry points of an installed package: each names a module
 VARIABLE = "CCM_EXTENSIONS"  # modules on Python's path, separated by commas
 
@@ -17,13 +19,14 @@ def load_extensions(package: str) -> None:
     """Imports all modules of one of our packages, then what installed ones and ``CCM_EXTENSIONS`` name; once.
 
     Raises:
-        ValueError: for a module that cannot be imported, or a library of an extra that is not installed.
+        ModuleNotFoundError: for a library that is not installed, with the extra that brings it.
+        ValueError: for a module of others that cannot be imported.
     """
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         try:
             importlib.import_module(f"{package}.{module.name}")
         except ModuleNotFoundError as error:
-            raise ValueError(f"{package}: {error}; pip install 'ccm_jax[models,files]' brings it.") from error
+            raise with_remedy(error) from error
     for entry in entry_points(group=GROUP):
         entry.load()
     for name in filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))):
@@ -34,9 +37,12 @@ def import_extension(module: str, who: str) -> None:
     """Imports a module for what it registers.
 
     Raises:
-        ValueError: if Python does not find it, or something that it imports.
+        ModuleNotFoundError: if it imports a library of an extra that is not installed.
+        ValueError: if Python does not find it, or something else that it imports.
     """
     try:
         importlib.import_module(module)
     except (ImportError, ValueError) as error:
+        if isinstance(error, ModuleNotFoundError) and remedy(error):
+            raise with_remedy(error) from error
         raise ValueError(f"{who}: {module} cannot be imported: {error}; put its folder on PYTHONPATH.") from error

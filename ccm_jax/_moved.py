@@ -27,7 +27,7 @@ class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         new = self.moved[spec.name]
-        warnings.warn(f"{spec.name} is now {new}; the old name goes with the next version.", FutureWarning, 2)
+        warn_moved(spec.name, new)
         module = importlib.import_module(new)
         alias = ModuleType(spec.name, module.__doc__)
         alias.__dict__.update({k: v for k, v in module.__dict__.items() if not k.startswith("__") or k == "__all__"})
@@ -35,6 +35,11 @@ class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing is left to run."""
+
+
+def warn_moved(old: str, new: str) -> None:
+    """Warns whoever called the caller that a name is another now."""
+    warnings.warn(f"{old} is now {new}; the old name goes with the next version.", FutureWarning, 3)
 
 
 def keep_old_names(moved: Mapping[str, str]) -> None:

@@ -6,4 +6,12 @@ Read in this order: ``configs`` (what is run), ``pipeline`` (data, anchor, exper
 
 from ccm_jax._moved import keep_old_names
 
-keep_old_names({"experiments.files": "ccm_jax.io.recordings", "experiments.cli": "ccm_jax.cli"})
+_WINGS = {
+    "pipeline": "calibration checks data evaluation family networks readouts recorded stages store systems training",
+    "runner": "locks logs progress runtime workdir",
+}
+
+keep_old_names(
+    {"experiments.files": "ccm_jax.io.recordings", "experiments.cli": "ccm_jax.cli"}
+    | {f"experiments.{name}": f"experiments.{wing}.{name}" for wing, names in _WINGS.items() for name in names.split()}
+)

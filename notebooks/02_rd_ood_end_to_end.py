@@ -17,20 +17,26 @@
 # CPU, a GPU or a TPU: the same functions, on whatever devices there are.
 
 # %%
-import importlib.util
+# In a clone, the code beside this notebook. Elsewhere, as on Colab: clones it, and installs what is missing beside the jax
+# that is there, which it does not replace.
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-if importlib.util.find_spec("ccm_jax") is None:
-    source = "git+https://github.com/OWNER/ccm_jax"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"ccm_jax @ {source}"], check=True)
+clone = Path.cwd().parent
+if not (clone / "ccm_jax" / "__init__.py").exists():
+    clone = Path.cwd() / "ccm_jax"
+    if not clone.exists():
+        subprocess.run(["git", "clone", "-q", "https://github.com/OWNER/ccm_jax"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", f"{clone}[experiments]"], check=True)
+sys.path.insert(0, str(clone))
+os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # for the programs below
 
 SIZE = os.environ.get("CCM_SIZE", "")  # "smoke" tests the machinery in seconds; "" takes minutes; "paper" hours
 
 # %%
 import tempfile
-from pathlib import Path
 
 import jax
 from IPython.display import Image, display

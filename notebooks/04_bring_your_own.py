@@ -17,19 +17,26 @@
 # needed: `.pt` files are read without running what they hold, and the result loads back into PyTorch by its own names.
 
 # %%
-import importlib.util
+# In a clone, the code beside this notebook. Elsewhere, as on Colab: clones it, and installs what is missing beside the jax
+# that is there, which it does not replace.
+import os
 import subprocess
 import sys
+from pathlib import Path
 
-if importlib.util.find_spec("ccm_jax") is None:
-    source = "git+https://github.com/OWNER/ccm_jax"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"ccm_jax @ {source}"], check=True)
+clone = Path.cwd().parent
+if not (clone / "ccm_jax" / "__init__.py").exists():
+    clone = Path.cwd() / "ccm_jax"
+    if not clone.exists():
+        subprocess.run(["git", "clone", "-q", "https://github.com/OWNER/ccm_jax"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", f"{clone}[experiments]"], check=True)
+sys.path.insert(0, str(clone))
+os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # for the programs below
 
 # %% [markdown]
 # Files that stand for yours: the `state_dict` of neuraloperator's FNO, with its names, as safetensors.
 
 # %%
-import os
 import tempfile
 
 import jax
@@ -56,7 +63,9 @@ np.save("seen.npy", np.concatenate([start, frames], axis=1))
 
 # %%
 def run(line):
-    print(subprocess.run(line, shell=True, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(line, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(done.stdout)
+    done.check_returncode()
 
 
 run("ccm inspect anchor.safetensors low.safetensors high.safetensors")
@@ -83,7 +92,8 @@ display(Image("found.png"), Image("rollout.png"))
 # PDEBench's layout, made by our own solver; with `--config.data.path=FOLDER` the whole experiment runs on such files.
 
 # %%
-run("ccm data generate --config rd_ood:smoke --value 5e-4 --value 4e-3 --count 2 -o family.h5")
+generate = f"{sys.executable} -m experiments.generate --config=rd_ood:smoke"
+run(f"{generate} --value=5e-4,4e-3 --count=2 --output=family.h5")
 run("ccm data describe family.h5")
 
 # %%

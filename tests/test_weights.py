@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ccm_jax.weights import open_weights
+
+from ccm_jax.io.weights import open_weights
 
 
 def test_numpy_archives_are_read_and_damaged_ones_named(tmp_path: Path) -> None:

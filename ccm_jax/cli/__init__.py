@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from ccm_jax._extras import remedy
+
 # Verb -> its module, imported when it is asked for, so that --help answers at once.
 VERBS = {
     "inspect": "what a checkpoint holds, and how experts left their anchor",
@@ -36,11 +38,17 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Wrong input is one line on stderr and exit code 2."""
+        """Wrong input, or a library that is not installed, is one line on stderr and exit code 2."""
         try:
             return super().invoke(ctx)
         except (ValueError, OSError) as error:
             click.echo(f"ccm: {error}", err=True)
+            sys.exit(2)
+        except ModuleNotFoundError as error:
+            line = remedy(error)
+            if line is None:
+                raise
+            click.echo(f"ccm: {line}", err=True)
             sys.exit(2)
 
 

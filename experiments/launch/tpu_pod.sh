@@ -13,5 +13,5 @@ gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=all --command="
 set -e
 [ -d ccm_jax ] || git clone -q $REPOSITORY ccm_jax
 cd ccm_jax
-python3 -m venv .venv && . .venv/bin/activate && pip install -q -e '.[tpu]'
+python3 -m venv .venv && . .venv/bin/activate && pip install -q -e '.[experiments,tpu]'
 python -m experiments.run $arguments"

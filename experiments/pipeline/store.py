@@ -23,6 +23,7 @@ from experiments.runner.locks import hold
 from experiments.runner.runtime import agree, barrier, is_writer
 
 RECORD = "stage.json"
+NAME = "experiments/pipeline/store.py"  # of this file, in a clone
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -114,17 +115,30 @@ def package_version() -> str:
     return ccm_jax.__version__
 
 
+def commit_of(file: Path, name: str = NAME) -> str | None:
+    """The commit of the clone that tracks a file under ``name``, with ``-dirty`` for local changes.
+
+    None where another repository surrounds the file, such as a user's own with this package in a virtual environment
+    or as a copy: its commit says nothing about our code.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(file.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+
+    try:
+        if git("ls-files", "--full-name", "--", file.name) != name:
+            return None
+        return git("describe", "--always", "--dirty") or None
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
 def provenance() -> dict[str, Any]:
     """Package versions, git commit (with ``-dirty`` for local changes) and time, to stand beside a result."""
-    try:
-        git = ["git", "-C", str(Path(__file__).parent)]
-        commit = subprocess.run([*git, "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=10)
-        described = commit.stdout.strip() or None
-    except (OSError, subprocess.TimeoutExpired):
-        described = None
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return {"package": package_version(), "versions": versions, "git": described, "created": created}
+    return {"package": package_version(), "versions": versions, "git": commit_of(Path(__file__)), "created": created}
 
 
 def write_json(path: Path, content: Any) -> None:

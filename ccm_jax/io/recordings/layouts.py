@@ -6,20 +6,24 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import yaml
 
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import register_layout
 
+if TYPE_CHECKING:  # imported where a file needs it: frames in numpy's files do not
+    import h5py
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"  # at byte 0, or after a block of the user's at 512, 1024, 2048, ...
+
 
 @register_layout(".h5", ".hdf5", ".mat")
 def read_hdf5(path: Path) -> Recording | None:
     """HDF5 of PDEBench, PDEInvBench, The Well or MATLAB 7.3; its layout is told by its content."""
-    if not h5py.is_hdf5(path):
+    if not _is_hdf5(path):
         return None
     try:
         return _hdf5(path)
@@ -27,7 +31,20 @@ def read_hdf5(path: Path) -> Recording | None:
         raise ValueError(f"open_recording: {path} is damaged or of no known layout: {error}.") from error
 
 
+def _is_hdf5(path: Path) -> bool:
+    size, at = path.stat().st_size, 0
+    with open(path, "rb") as file:
+        while at + len(_HDF5) <= size:
+            file.seek(at)
+            if file.read(len(_HDF5)) == _HDF5:
+                return True
+            at = 2 * at or 512
+    return False
+
+
 def _hdf5(path: Path) -> Recording:
+    import h5py
+
     with h5py.File(path, "r") as file:
         if "t0_fields" in file or "t1_fields" in file:
             return _the_well(path, file)
@@ -43,6 +60,8 @@ def _reader(path: Path, read: Callable[[h5py.File, int, slice], np.ndarray]) -> 
     """Opens the file anew for each reading, so that a recording is a plain value that any process may use."""
 
     def frames(sample: int, cut: slice) -> np.ndarray:
+        import h5py
+
         with h5py.File(path, "r") as file:
             return np.ascontiguousarray(read(file, sample, cut), np.float32)
 
@@ -105,7 +124,7 @@ def _pdebench(path: Path, file: h5py.File, groups: list[str]) -> Recording:
 
 def _flat(path: Path, file: h5py.File) -> Recording:
     """PDEBench's flat files: a dataset ``[N, T, *space]`` for each field."""
-    fields = tuple(k for k in file if isinstance(file[k], h5py.Dataset) and file[k].ndim >= 3)
+    fields = tuple(k for k in file if getattr(file[k], "ndim", 0) >= 3)
     shapes = {file[k].shape for k in fields}
     if len(shapes) != 1:
         raise ValueError(f"open_recording: {path} has datasets {', '.join(file)}, which are no known layout.")
@@ -210,7 +229,7 @@ def _load_matlab(path: Path) -> dict[str, Any]:
 @register_layout(".mat")
 def read_matlab(path: Path) -> Recording | None:
     """The FNO's vorticity in a MATLAB file before 7.3."""
-    if path.suffix != ".mat" or h5py.is_hdf5(path):
+    if path.suffix != ".mat" or _is_hdf5(path):
         return None
     content = _load_matlab(path)
     if not {"a", "u", "t"} <= set(content):

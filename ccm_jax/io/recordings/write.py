@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import yaml
 
@@ -35,6 +34,8 @@ def write_recording(
     Raises:
         ValueError: if ``path`` exists, or the numbers of things do not agree.
     """
+    import h5py  # frames are read from other files without it
+
     path, shape = Path(path), trajectories.shape
     if os.path.lexists(path):
         raise ValueError(f"write_recording: {path} exists, and nothing is overwritten; choose a new path or remove it.")

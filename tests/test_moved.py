@@ -1,0 +1,59 @@
+"""Old names of modules and classes: they work for one version, and warn with the new name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+
+import pytest
+
+import ccm_jax
+
+MOVED = {
+    "ccm_jax.checkpoint": ("ccm_jax.io.checkpoint", "save"),
+    "ccm_jax.names": ("ccm_jax.io.names", "flatten"),
+    "ccm_jax.safetensors": ("ccm_jax.io.safetensors", "merge_safetensors"),
+    "ccm_jax.torchfile": ("ccm_jax.io.torchfile", "open_torch"),
+    "ccm_jax.weights": ("ccm_jax.io.weights", "open_weights"),
+    "experiments.files": ("ccm_jax.io.recordings", "open_recording"),
+    "experiments.stages": ("experiments.pipeline.stages", "run_all"),
+    "experiments.runtime": ("experiments.runner.runtime", "is_writer"),
+}
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_a_module_that_moved_is_found_under_its_old_name_with_a_warning(
+    old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importlib.import_module(old.partition(".")[0])
+    monkeypatch.delitem(sys.modules, old, raising=False)
+    new, name = MOVED[old]
+    with pytest.warns(FutureWarning, match=rf"{old} is now {new}; the old name goes") as seen:
+        scope: dict[str, object] = {}
+        exec(compile(f"from {old} import {name}", "users_program.py", "exec"), scope)
+    assert scope[name] is getattr(importlib.import_module(new), name)
+    assert {w.filename for w in seen} == {"users_program.py"}  # the line to change
+
+
+def test_the_import_of_an_old_checkout_works() -> None:
+    sys.modules.pop("experiments.files", None)
+    sys.modules.pop("ccm_jax.checkpoint", None)
+    with pytest.warns(FutureWarning):
+        from ccm_jax.checkpoint import save  # type: ignore[import-not-found]
+        from experiments.files import open_recording  # type: ignore[import-not-found]
+    assert callable(save) and callable(open_recording)
+
+
+def test_a_class_that_was_renamed_is_found_with_a_warning() -> None:
+    with pytest.warns(FutureWarning, match="ccm_jax.Readout is now ccm_jax.Estimate"):
+        assert ccm_jax.Readout is ccm_jax.Estimate  # type: ignore[attr-defined]
+
+
+def test_other_names_are_missing_as_ever() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ModuleNotFoundError, match="ccm_jax.nothing"):
+            importlib.import_module("ccm_jax.nothing")
+        with pytest.raises(AttributeError, match="module 'ccm_jax' has no attribute 'nothing'"):
+            _ = ccm_jax.nothing  # type: ignore[attr-defined]
