@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from ccm_jax.io.recordings import write_recording
+from ccm_jax.io.recordings import open_recording, write_recording
 from experiments.configs import rd_ood
 from experiments.pipeline import data, recorded, stages
 from experiments.pipeline.plans import Row, plan
@@ -139,3 +139,11 @@ def test_a_run_on_bad_files_is_one_line(config: ConfigDict, tmp_path: Path, brok
     said = {"too few": "lower config.data", "not a number": "NaN or infinite values"}[broken]
     assert said in done.stderr
     assert (tmp_path / "run").exists() == (broken == "not a number")  # nothing is left where nothing had begun
+
+
+def test_lists_in_an_npz_are_parameters_of_each_trajectory(tmp_path: Path) -> None:
+    x, times = np.zeros((2, 5, 4, 4, 1), np.float16), np.arange(5.0)
+    np.savez(tmp_path / "seen.npz", frames=x, times=times, viscosity=[1e-3, 2e-3], dt=1.0)
+    recording = open_recording(tmp_path / "seen.npz")
+    assert recording.parameters == [{"viscosity": 1e-3, "dt": 1.0}, {"viscosity": 2e-3, "dt": 1.0}]
+    assert recording.time_step == 1.0 and recording.trajectory(1).dtype == np.float32
