@@ -254,8 +254,8 @@ def choose(
             for i, (x, c) in enumerate(data):
                 place_of = (start.free_gate, begin, i)
                 if place_of not in coarse:
-                    coarse[place_of] = coarse_errors(one, x, c, mesh=mesh)
-                found = read(one, x, c, coarse[place_of], mesh=mesh).coordinate
+                    coarse[place_of] = coarse_errors(one, x[:, :observed], c, mesh=mesh)
+                found = read(one, x[:, :observed], c, coarse[place_of], mesh=mesh).coordinate
                 errors = future_error_each(one.chart, rollout_fn, x, found, context=c, mesh=mesh, **how)
                 tried.setdefault(key, []).append(over(errors, anchors[i]))
         if any(max(ratios) <= 1 + HARM for ratios in tried.values()):

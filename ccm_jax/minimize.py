@@ -19,7 +19,7 @@ import jax.numpy as jnp
 Array = jax.Array
 
 TINY = 1e-30  # a loss of zero has a finite logarithm
-CLOSE = 3e-3  # steps shorter than this, in units of the coordinate, end the search
+CLOSE = 1e-3  # a step shorter than this, in units of the coordinate, is not taken
 STEPS = 6
 
 
@@ -121,10 +121,6 @@ def minimize(
     axes = jnp.array(problem.free)
     low, high = problem.low[axes], problem.high[axes]
 
-    def look(c: Array) -> tuple[Local, Array]:
-        local = linearize(problem, c)
-        return local, score_of(local.loss, jnp.linalg.norm(c - problem.home), problem.pull)
-
     def step_from(c: Array, local: Local, radius: Array) -> Array:
         away = c - problem.home
         unit = away[axes] / jnp.maximum(jnp.linalg.norm(away), TINY)
@@ -141,21 +137,25 @@ def minimize(
         return (moved > CLOSE) & (count <= steps)
 
     def body(state: Any) -> Any:
-        c, local, score, radius, _, count = state
-        step = step_from(c, local, radius)
-        length = jnp.linalg.norm(step)
-        there = c.at[axes].add(step)
-        new, new_score = look(there)
+        c, local, score, radius, there, _, count = state
+        length = jnp.linalg.norm(there - c)
+        new = linearize(problem, there)
+        new_score = score_of(new.loss, jnp.linalg.norm(there - problem.home), problem.pull)
         better = new_score < score
         kept = jax.tree.map(lambda a, b: jnp.where(better, a, b), (there, new, new_score), (c, local, score))
-        radius = jnp.where(better, jnp.maximum(radius, 2 * length), length / 4)
-        # What was taken back is tried again within the smaller region, as long as that is worth a look.
-        return (*kept, radius, jnp.where(better, length, radius), count + 1)
+        # A step that is taken back is tried again in a quarter of the region, as long as that is worth a look.
+        radius = jnp.where(count == 0, radius, jnp.where(better, jnp.maximum(radius, 2 * length), length / 4))
+        step = step_from(kept[0], kept[1], radius)
+        worth = jnp.where(jnp.isfinite(kept[2]), jnp.linalg.norm(step), 0.0)
+        return (*kept, radius, kept[0].at[axes].add(step), worth, count + 1)
 
+    # The start is the first that is looked at: the residuals are traced, and compiled, once.
     start = jnp.asarray(start)
-    none = jax.tree.map(lambda x: jnp.full(x.shape, jnp.inf, x.dtype), jax.eval_shape(look, start))
-    local, score = jax.lax.cond(active, look, lambda _: none, start)
-    moved = jnp.where(jnp.isfinite(score), jnp.asarray(jnp.inf, start.dtype), 0.0)
-    begun = (start, local, score, jnp.asarray(radius, start.dtype), moved, jnp.int32(1))
-    c, local, score, _, _, count = jax.lax.while_loop(going, body, begun)
-    return Minimum(c, local.loss, score, jnp.where(active, count, 0))
+    local = jax.tree.map(
+        lambda x: jnp.full(x.shape, jnp.inf, x.dtype), jax.eval_shape(lambda c: linearize(problem, c), start)
+    )
+    moved = jnp.where(active, jnp.asarray(jnp.inf, start.dtype), 0.0)
+    radius = jnp.asarray(radius, start.dtype)
+    state = (start, local, jnp.full_like(local.loss, jnp.inf), radius, start, moved, jnp.int32(0))
+    c, local, score, *_, count = jax.lax.while_loop(going, body, state)
+    return Minimum(c, local.loss, score, count)

@@ -98,6 +98,7 @@ class PrefixReadout:
         if batch is None:
             x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
         check_prefix("PrefixReadout", x, self.history, self.frames)
+        x = x[:, : self.history + self.frames]  # one program, however many frames follow
         placed = (self, x, context) if is_traced(x) or mesh is None else place((self, x, context), mesh)
         coarse = coarse_errors(*placed, mesh=mesh)
         estimate = read(*placed, coarse, pooled=batch == "pooled", mesh=mesh)

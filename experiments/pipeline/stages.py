@@ -32,7 +32,7 @@ from experiments.runner.runtime import is_writer
 Params = Any
 
 # Raise one when its code changes what it computes: kept stages of the old code are then not used.
-VERSIONS = {"data": 1, "train": 2, "calibration": 4, "evaluation": 4}
+VERSIONS = {"data": 1, "train": 2, "calibration": 5, "evaluation": 5}
 
 # Batch orders of one seed. Both experts of a pair share theirs.
 ANCHOR, MORE, PAIR, LOW, HIGH = range(5)
