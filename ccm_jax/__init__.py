@@ -1,8 +1,8 @@
 """Calibration-Conditioned Merge: weights of neural PDE operators as a function of physical coordinates.
 
 Needs only jax and numpy, as do the namespaces ``baselines``, ``evaluate``, ``geometry``, ``metrics``, ``normalize`` and
-``parallel``. Those that may need more are imported on first use: ``io`` (files), ``models``, ``interop`` (weights of
-other packages), ``surrogate`` (a checkpoint as a model that runs) and ``train``.
+``parallel``. Those that may need more are imported on first use: ``example`` (a trained family), ``io`` (files),
+``models``, ``interop`` (weights of other packages), ``surrogate`` (a checkpoint as a model that runs) and ``train``.
 """
 
 import importlib
@@ -36,13 +36,14 @@ from ccm_jax.scale import ScaleReadout, fit_scale_readout
 from ccm_jax.version import __version__
 
 if TYPE_CHECKING:
+    from ccm_jax import example as example
     from ccm_jax import interop as interop
     from ccm_jax import io as io
     from ccm_jax import models as models
     from ccm_jax import surrogate as surrogate
     from ccm_jax import train as train
 
-_LAZY = ("interop", "io", "models", "surrogate", "train")
+_LAZY = ("example", "interop", "io", "models", "surrogate", "train")
 _RENAMED = {"Readout": "Estimate"}  # old names, for one version
 
 __all__ = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import re
 import subprocess
 import sys
@@ -85,14 +84,6 @@ def test_the_model_is_made_once(family: example.Family) -> None:
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(ValueError, match="no file 'middle.safetensors', expected one of anchor.safetensors, high"):
         example.path("middle.safetensors")
-
-
-def test_without_flax_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "flax" else find(name, *a))
-    with pytest.raises(ImportError, match=r"pip install 'ccm_jax\[models\]'") as raised:
-        example.load()
-    assert "\n" not in str(raised.value)
 
 
 def test_importing_the_package_does_not_import_the_example() -> None:

@@ -122,3 +122,10 @@ def test_the_wheel_in_an_empty_environment(tmp_path: Path) -> None:
     calibrated = ccm("calibrate", *family, "--model", "neuraloperator", "--prefix", "seen.npy", "--report", "f.json")
     assert calibrated.returncode == 0, calibrated.stderr
     assert (work / "f.json").exists() and (work / "f.png").exists()
+
+    where = run(scripts / "python", "-c", "from ccm_jax import example; print(example.path())", cwd=work)
+    shipped = Path(where.stdout.strip())
+    assert tmp_path / "empty" in shipped.parents
+    options = [part for name in ("anchor", "low", "high") for part in (f"--{name}", shipped / f"{name}.safetensors")]
+    tried = ccm("calibrate", *options, "--prefix", shipped / "test-0.0025.npz", "-o", "example.safetensors")
+    assert tried.returncode == 0 and (work / "example.safetensors").exists(), tried.stderr

@@ -24,7 +24,6 @@ The same files serve the terminal::
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,7 +110,7 @@ def load() -> Family:
         A :class:`Family`.
 
     Raises:
-        ImportError: if flax, which runs the network, is not installed.
+        ModuleNotFoundError: if flax, which runs the network, is not installed, with the extra that brings it.
 
     Example:
         >>> family = load()
@@ -120,8 +119,6 @@ def load() -> Family:
         >>> family.test[0].shape
         (4, 21, 32, 32, 1)
     """
-    if importlib.util.find_spec("flax") is None:
-        raise ImportError("example.load: the network needs flax; pip install 'ccm_jax[models]' brings it.")
     model = _model()
     validation, validation_values = _regimes([path(VALIDATION)], model.axis["parameters"][0])
     test, test_values = _regimes(sorted(path().glob(TEST.format("*"))), model.axis["parameters"][0])
