@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +25,8 @@ from ccm_jax.fit_readout import CHOICES
 from ccm_jax.io import atomic, checkpoint
 from experiments import configs
 from experiments.configs import rd_ood
-from experiments.pipeline import networks, store, training
+from experiments.pipeline import evaluation, methods, networks, store, training
+from experiments.pipeline.calibration import load_map
 from experiments.pipeline.checks import check_config
 from experiments.pipeline.methods import METHODS
 from experiments.pipeline.readouts import load_readout
@@ -130,6 +133,29 @@ def test_the_library_s_call_on_a_finished_run_gives_the_number_of_its_table(fini
     errors = future_error_each(chart, family.rollout_fn, x, found.coordinate)
     row = json.loads((finished / "results.json").read_text())["regimes"][0]
     assert float(errors.mean()) == pytest.approx(row["errors"]["ccm_prefix"], rel=1e-3)
+
+
+def test_a_readout_of_one_s_own_is_judged_beside_the_others(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "how-to" / "own-readout.md").read_text()
+    for name, code in re.findall(r'```python title="([\w.]+)"\n(.*?)```', page, re.S):
+        (tmp_path / name).write_text(code)
+    monkeypatch.setattr(methods, "METHODS", dict(methods.METHODS))
+    monkeypatch.setattr(methods, "READOUTS", {})
+    monkeypatch.setattr(evaluation, "METHODS", methods.METHODS)
+    monkeypatch.setattr(evaluation, "READOUTS", methods.READOUTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = importlib.import_module("mine").get_config("smoke")
+    done = run_all(Run(rd_ood.get_config("smoke"), finished / "stages"))
+    family = networks.load_family(config, done.anchor, done.endpoints)
+    facts = json.loads((done.calibration.path / "calibration.json").read_text())
+    fixed = evaluation.Calibrated(family.anchor, load_map(facts), load_readout(config, family, facts["prefix"]))
+    x = jnp.asarray(load_trajectories(done.test)[0])
+    row, arrays = evaluation.evaluate_regime(config, family, fixed, config.regimes.test[0], x)
+    assert row["errors"]["cautious"] > 0 and arrays["errors/cautious"].shape == arrays["errors/ccm_prefix"].shape
+    with pytest.raises(ValueError, match="cautious is taken"):
+        methods.register_readout("cautious", methods.METHODS["cautious"])(lambda regime: None)
 
 
 def test_paired_experts_start_from_the_same_states(finished: Path) -> None:

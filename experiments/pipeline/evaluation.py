@@ -16,7 +16,7 @@ from ccm_jax.geometry import residual_geometry
 from ccm_jax.scale import best_coordinate
 from experiments.pipeline import data
 from experiments.pipeline.family import Family, mean_error
-from experiments.pipeline.methods import METHODS
+from experiments.pipeline.methods import METHODS, READOUTS, Regime
 from experiments.pipeline.readouts import paper_readout
 from experiments.runner.progress import bar
 
@@ -113,6 +113,9 @@ def evaluate_regime(
         "ccm_prefix_paper": by_readout(paper),
         "best": hindsight[best],
     }
+    seen_by_others = Regime(config, family, value, x[:, : family.history + family.frames])
+    for name, read in READOUTS.items():
+        errors[name] = family.errors_each(plane, jnp.asarray(read(seen_by_others), jnp.float32), x)
     chosen = {"ccm_prefix": prefix, "ccm_prefix_paper": paper}
     row = {
         "value": value,

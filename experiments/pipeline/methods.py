@@ -1,11 +1,11 @@
 """The registry of methods: every table, figure and page takes its list, names, colours and order from here.
 
-To add a readout, add its entry here and its errors in :mod:`experiments.pipeline.evaluation`.
+A readout of one's own is registered by :func:`register_readout`, from a file that the configuration imports.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 Figure = Literal["by_regime", "over_time", "readme"]
@@ -84,6 +84,48 @@ METHODS: dict[str, Method] = {
     "ccm_prefix_paper": Method("CCM-Prefix, paper's bank", "#7fceb8", "merge", bold=True),
     "best": Method("best in hindsight", "#000000", "bound", ":", heading="best", by_regime=10, over_time=6),
 }
+
+
+class Regime(NamedTuple):
+    """What a readout may look at.
+
+    Attributes:
+        config: the experiment.
+        family: its weights, model and charts; a :class:`~experiments.pipeline.family.Family`.
+        value: of the physical parameter; only readouts from metadata look at it.
+        observed: frames ``[N, history + K, *space, C]`` of every test trajectory.
+    """
+
+    config: Any
+    family: Any
+    value: float
+    observed: Any
+
+
+READOUTS: dict[str, Callable[[Regime], Any]] = {}  # of users, by key
+
+
+def register_readout(key: str, method: Method) -> Callable[[Callable[[Regime], Any]], Callable[[Regime], Any]]:
+    """Registers ``read(regime) -> coordinates`` as a method that every table and figure shows.
+
+    Coordinates are ``[N, 2]`` on the plane of coordinate and gate, one for each trajectory.
+
+    Args:
+        key: of the method; letters, digits and underscores.
+        method: how it is shown.
+
+    Raises:
+        ValueError: if the key is taken by another readout.
+    """
+
+    def register(read: Callable[[Regime], Any]) -> Callable[[Regime], Any]:
+        if key in METHODS and READOUTS.get(key) is not read:
+            raise ValueError(f"register_readout: {key} is taken; choose another key than {', '.join(METHODS)}.")
+        METHODS[key], READOUTS[key] = method, read
+        return read
+
+    return register
+
 
 ANCHORS = tuple(key for key, method in METHODS.items() if method.kind == "anchor")
 
