@@ -168,7 +168,7 @@ def figure(folder: Path) -> Any:
     from experiments.pipeline.methods import drawn
 
     axis = get_config().axis
-    rows = sorted(read_json(folder / "paper.json")["curves"]["rd_ood"], key=lambda row: row["value"])
+    rows = sorted(read_json(folder / "readouts.json")["curves"]["rd_ood"], key=lambda row: row["value"])
     made = Figure(figsize=(7.4, 3.9), layout="constrained")
     ax = made.subplots()
     ax.axvspan(axis.low, axis.high, color="#eef2f6", zorder=0, label="support of the anchor")
