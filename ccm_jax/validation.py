@@ -1,0 +1,60 @@
+"""Validation trajectories of a readout: what is refused of them, and by how much their fields grow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax.prefix import check_prefix
+from ccm_jax.readout import PrefixReadout
+from ccm_jax.rollout import call_rollout
+
+Array = jax.Array
+
+
+def growth_of(regimes: Sequence[Array], observed: int) -> float:
+    """Twice the largest growth of a field beyond its observed frames, among trajectories ``[N, T, *space, C]``."""
+    factors = []
+    for x in regimes:
+        size = np.sqrt(np.mean(np.square(np.asarray(x, np.float64)), axis=tuple(range(2, x.ndim - 1))))  # [N, T, C]
+        factors.append((size.max(axis=1) / np.maximum(size[:, :observed].max(axis=1), 1e-12)).max())
+    return 2 * float(max(factors))
+
+
+def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts: Sequence[Any]) -> None:
+    """Raises ValueError for validation trajectories that cannot serve."""
+    name, observed = "fit_prefix_readout", readout.history + readout.frames
+    if not regimes:
+        raise ValueError(f"{name}: validation is empty, expected trajectories [N, T, ...] of at least one regime.")
+    for i, x in enumerate(regimes):
+        if x.ndim < 3 or x.shape[1] <= observed:
+            raise ValueError(
+                f"{name}: validation[{i}] has shape {x.shape}, expected [N, T, *space, C] with T above {observed}: "
+                f"{readout.history} frames of the window, {readout.frames} of the prefix, and a future to be judged on."
+            )
+        if x.shape[1:] != regimes[0].shape[1:]:
+            raise ValueError(
+                f"{name}: validation[{i}] has frames {list(x.shape[1:])}, validation[0] {list(regimes[0].shape[1:])}; "
+                "give all regimes the same frames, grid and channels."
+            )
+        check_prefix(f"{name}, validation[{i}]", x, readout.history, readout.frames)
+        if not bool(jnp.isfinite(x).all()):
+            raise ValueError(f"{name}: validation[{i}] holds NaN or infinite values; mend or drop them.")
+    window, context = regimes[0][:, : readout.history], contexts[0]
+
+    def step(params: Any, window: Array, context: Any) -> Array:
+        return call_rollout(readout.rollout_fn, params, window, 1, context, readout.history)
+
+    try:
+        frame = jax.eval_shape(step, readout.chart.origin, window, context).shape[2:]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: the model does not take frames {list(window.shape[2:])}: {error}") from error
+    if frame != window.shape[2:]:
+        raise ValueError(
+            f"{name}: the model predicts frames {list(frame)}, validation has {list(window.shape[2:])}; give it the "
+            "grid and channels that the model was trained on."
+        )
