@@ -84,7 +84,23 @@ def calibration(content: dict[str, Any]) -> str:
         "over a device for each core, as the experiments do; *by one device* is the ratio without that."
     )
     command = "`python -m benchmarks.calibration --output docs/performance/calibration.json`"
-    return "\n\n".join(["## Prefix calibration", command, text, "\n".join(table), about(content)])
+    parts = ["## Prefix calibration", command, text, "\n".join(table)]
+    return "\n\n".join([*parts, *continuous(content["continuous"]), about(content)])
+
+
+def continuous(found: dict[str, Any]) -> list[str]:
+    """The continuous readout beside a bank."""
+    table = ["| readout | seconds | rollouts | loss | from the planted coordinate |", "|---|---|---|---|---|"]
+    for name, seconds in found["seconds"].items():
+        rollouts, loss, off = (found[what][name] for what in ("rollouts", "loss", "off_planted"))
+        cells = [name, with_range(seconds), f"{rollouts:.1f}", f"{loss:.5f}", f"{off:.4f}"]
+        table.append(f"| {' | '.join(cells)} |")
+    text = (
+        "A coordinate for each of 16 trajectories, from frames with 1 % noise. Rollouts of the prefix count one for each "
+        "value and one for each derivative. *By default* the scored rollout begins half way through the prefix, and so "
+        f"scores other frames. The bank takes {with_range(found['bank_over_continuous'])} × the time of the continuous readout."
+    )
+    return [text, "\n".join(table)]
 
 
 def merging(content: dict[str, Any]) -> str:
