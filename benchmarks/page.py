@@ -96,9 +96,9 @@ def continuous(found: dict[str, Any]) -> list[str]:
         cells = [name, with_range(seconds), f"{rollouts:.1f}", f"{loss:.5f}", f"{off:.4f}"]
         table.append(f"| {' | '.join(cells)} |")
     text = (
-        "A coordinate for each of 16 trajectories, from frames with 1 % noise. Rollouts of the prefix count one for each "
-        "value and one for each derivative. *By default* the scored rollout begins half way through the prefix, and so "
-        f"scores other frames. The bank takes {with_range(found['bank_over_continuous'])} × the time of the continuous readout."
+        "A coordinate for each of 16 trajectories, from frames with 1 % noise. Each value of a rollout counts as one, "
+        "each derivative as one more. *By default* the scored rollout begins half way through the prefix, and so scores "
+        f"other frames. The bank takes {with_range(found['bank_over_continuous'])} × the time of the continuous search."
     )
     return [text, "\n".join(table)]
 
