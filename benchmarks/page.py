@@ -97,7 +97,7 @@ def continuous(found: dict[str, Any]) -> list[str]:
         table.append(f"| {' | '.join(cells)} |")
     text = (
         "A coordinate for each of 16 trajectories, from frames with 1 % noise. Each value of a rollout counts as one, "
-        "each derivative as one more. *By default* the scored rollout begins half way through the prefix: other frames. "
+        "each derivative as one more. *By default* the scored rollout begins half way through the prefix. "
         f"The bank takes {with_range(found['bank_over_continuous'])} × the time of the continuous search."
     )
     return [text, "\n".join(table)]
