@@ -138,7 +138,8 @@ def systems_table(folder: Path) -> str:
         cells = [label, f"`{name}`", str(row["seeds"]), minutes]
         for method, bound in (("ccm_coord", coord), ("ccm_prefix", prefix)):
             value = row["gains"][method]
-            cells.append(f"{_percent(value, 0)}{asked(bound, '.0%')}")
+            older = " †" if method == "ccm_prefix" and name not in anew else ""
+            cells.append(f"{_percent(value, 0)}{asked(bound, '.0%')}{older}")
         cells += ["diverges" if row[k] is None else f"{row[k]:+.1%}" for k in ("harm", "harm_better")]
         cells[-2] += " (≤ +2%)"
         known = [r for r in row["correlation"]["seeds"] if r is not None]
