@@ -16,9 +16,9 @@ from ccm_jax.chart import Chart, Gated
 from ccm_jax.evaluate import future_error, future_error_each
 from ccm_jax.metrics import over
 from ccm_jax.parallel import place
-from ccm_jax.readout import PrefixReadout, coarse_errors, read
+from ccm_jax.readout import PrefixReadout, as_frames, coarse_errors, read
 from ccm_jax.rollout import RolloutFn
-from ccm_jax.validation import check_validation, growth_of
+from ccm_jax.validation import check_choices, check_validation, growth_of
 
 Array = jax.Array
 
@@ -31,7 +31,7 @@ TIED = 0.005  # relative: choices that differ by less are tied, and the simplest
 
 
 class Choices(NamedTuple):
-    """What validation decides among; without validation the first of each is taken.
+    """What validation decides among; without validation only the first of ``free_gate`` is looked at.
 
     Attributes:
         free_gate: whether the gate of a :class:`~ccm_jax.Gated` chart is searched.
@@ -103,6 +103,12 @@ def prefix_readout(
     Raises:
         ValueError: for a gate or a pull on a chart that has no gate, or a chart of more than three axes.
     """
+    whole = all(isinstance(n, int) and n >= 1 for n in (history, frames))
+    if not whole or not (np.isfinite(reach) and reach > 0):
+        raise ValueError(
+            f"fit_prefix_readout: history is {history}, frames {frames} and reach {reach}, expected whole numbers of "
+            "at least 1, and a reach above 0."
+        )
     gated = isinstance(chart.features, Gated)
     for name in ("free_gate", "pull"):
         if not gated and settings.get(name):
@@ -201,6 +207,7 @@ def fit_prefix_readout(
     gated = isinstance(chart.features, Gated) or False not in choices.free_gate
     gates = choices.free_gate if gated else (False,)
     how: dict[str, Any] = {"history": history, "frames": frames, "reach": reach}
+    check_choices(choices, frames)
     starts = [prefix_readout(chart, rollout_fn, free_gate=gate, **how) for gate in gates]
     if validation is None:
         return starts[0]
@@ -227,8 +234,10 @@ def choose(
     Returns:
         The readout, bounded by the growth of validation trajectories, and all that was tried.
     """
-    regimes = [jnp.asarray(x) for x in validation]
+    regimes = [as_frames(starts[0].chart, x) for x in validation]
     given = [None] * len(regimes) if contexts is None else list(contexts)
+    if len(given) != len(regimes):
+        raise ValueError(f"fit_prefix_readout: {len(given)} contexts for {len(regimes)} regimes, expected one each.")
     check_validation(starts[0], regimes, given)
     frames, observed = starts[0].frames, starts[0].history + starts[0].frames
     begins = tuple(sorted({0, frames - 1})) if choices.begin is None else choices.begin
@@ -260,6 +269,11 @@ def choose(
                 tried.setdefault(key, []).append(over(errors, anchors[i]))
         if any(max(ratios) <= 1 + HARM for ratios in tried.values()):
             break
+    if all(np.isinf(ratios).all() for ratios in tried.values()):
+        raise ValueError(
+            "fit_prefix_readout: every choice diverges on every validation regime; see that channels, units and "
+            "normalisation are those that the model was trained on."
+        )
     best = best_choice(tried)
     return Fitted(made[best], tuple(Tried(*key, tuple(ratios)) for key, ratios in tried.items()))
 

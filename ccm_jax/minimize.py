@@ -97,7 +97,8 @@ def linearize(problem: Problem, coordinate: Array) -> Local:
     loss = jnp.sum(jnp.where(problem.weights > 0, problem.weights * norms, 0.0))
     usable = jnp.isfinite(gradient).all() & jnp.isfinite(hessian).all()
     gradient, hessian = (jnp.where(usable, x, 0.0) for x in (gradient, hessian))
-    return Local(jnp.where(jnp.isfinite(loss), loss, jnp.inf), gradient, hessian)
+    local = Local(jnp.where(jnp.isfinite(loss), loss, jnp.inf), gradient, hessian)
+    return jax.tree.map(lambda x: x.astype(coordinate.dtype), local)  # frames of other precision change no shapes
 
 
 def minimize(

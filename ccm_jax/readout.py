@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from ccm_jax._checks import is_traced
+from ccm_jax._checks import is_merged, is_traced
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.coordinate import Estimate
 from ccm_jax.metrics import relative_l2
@@ -90,19 +90,27 @@ class PrefixReadout:
             An :class:`~ccm_jax.Estimate`. A coordinate whose rollout is not finite is never chosen.
 
         Raises:
-            ValueError: for frames that are too few, NaN, infinite, or 0 everywhere.
+            ValueError: for frames that are too few, NaN, infinite, or 0 everywhere; under ``jit``, where numbers are
+                not known, for too few only. Derivatives are forward-mode (``jax.jacfwd``).
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")
-        x = jnp.asarray(frames)
+        x = as_frames(self.chart, frames)
         if batch is None:
             x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
-        check_prefix("PrefixReadout", x, self.history, self.frames)
         x = x[:, : self.history + self.frames]  # one program, however many frames follow
+        check_prefix("PrefixReadout", x, self.history, self.frames)
         placed = (self, x, context) if is_traced(x) or mesh is None else place((self, x, context), mesh)
         coarse = coarse_errors(*placed, mesh=mesh)
         estimate = read(*placed, coarse, pooled=batch == "pooled", mesh=mesh)
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
+
+
+def as_frames(chart: Chart, frames: Any) -> Array:
+    """Frames in a floating type that is no narrower than the weights', so that a rollout keeps its type."""
+    x = jnp.asarray(frames)
+    weights = [leaf.real.dtype for leaf in jax.tree.leaves(chart.origin) if is_merged(leaf)]
+    return x.astype(jnp.result_type(x.dtype, jnp.float32, *weights))
 
 
 class Coarse(NamedTuple):

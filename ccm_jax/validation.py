@@ -1,4 +1,4 @@
-"""Validation trajectories of a readout: what is refused of them, and by how much their fields grow."""
+"""What is refused of validation trajectories and of choices, and by how much fields grow."""
 
 from __future__ import annotations
 
@@ -57,4 +57,22 @@ def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts:
         raise ValueError(
             f"{name}: the model predicts frames {list(frame)}, validation has {list(window.shape[2:])}; give it the "
             "grid and channels that the model was trained on."
+        )
+
+
+def check_choices(choices: Any, frames: int) -> None:
+    """Raises ValueError for choices that leave nothing to choose, or a frame or pull that there is not."""
+    begins = (0,) if choices.begin is None else choices.begin
+    for name, values in (("free_gate", choices.free_gate), ("begin", begins), ("skip", choices.skip)):
+        if not values:
+            raise ValueError(f"fit_prefix_readout: choices.{name} is empty, expected at least one value.")
+    if not any(begin >= 0 and 0 <= skip < frames - begin for begin in begins for skip in choices.skip):
+        raise ValueError(
+            f"fit_prefix_readout: choices.begin {begins} and choices.skip {choices.skip} leave none of the {frames} "
+            "frames to score; begin + skip must be below that."
+        )
+    if min(begins) < 0 or not choices.pull or not all(pull >= 0 for pull in choices.pull):
+        raise ValueError(
+            f"fit_prefix_readout: choices.begin is {begins} and choices.pull {choices.pull}, expected numbers of at "
+            "least 0, and one pull or more."
         )

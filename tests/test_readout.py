@@ -173,6 +173,17 @@ def test_scale_finds_the_map_from_values_to_coordinates() -> None:
     np.testing.assert_allclose(chart(readout(1.9).coordinate)["m"], chart(1.04)["m"], atol=0.01)
 
 
+nothing = make_rollout(lambda params, window: jnp.nan * apply(params, window))
+
+
+def test_double_precision_and_whole_numbers_are_read(x64: None) -> None:
+    chart = family(Gated())
+    frames = np.asarray(observe(chart(0.8)), np.float64)[0]
+    np.testing.assert_allclose(fit_prefix_readout(chart, rollout_fn)(frames).coordinate[0], 0.8, atol=2e-3)
+    found = fit_prefix_readout(chart, rollout_fn)(np.round(100 * frames).astype(int))
+    np.testing.assert_allclose(found.coordinate[0], 0.8, atol=0.2)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -182,6 +193,13 @@ def test_scale_finds_the_map_from_values_to_coordinates() -> None:
         ({"mixed": True}, "give all regimes the same frames"),
         ({"nan": True}, "NaN or infinite"),
         ({"empty": True}, "validation is empty"),
+        ({"choices": {"begin": (4,)}}, "leave none of the 4 frames"),
+        ({"choices": {"pull": (-1.0,)}}, "at least 0"),
+        ({"choices": {"pull": ()}}, "one pull or more"),
+        ({"how": {"reach": -1.0}}, "a reach above 0"),
+        ({"how": {"frames": 2.5}}, "whole numbers"),
+        ({"how": {"contexts": [None, None]}}, "expected one each"),
+        ({"diverges": True}, "every choice diverges"),
     ],
 )
 def test_bad_input_is_named(change: dict[str, Any], message: str) -> None:
@@ -198,7 +216,9 @@ def test_bad_input_is_named(change: dict[str, Any], message: str) -> None:
     if "empty" in change:
         validation = []
     with pytest.raises(ValueError, match="fit_prefix_readout") as error:
-        fit_prefix_readout(chart, rollout_fn, validation, choices=Choices(free_gate=change.get("free_gate", (False,))))
+        model = nothing if "diverges" in change else rollout_fn
+        choices = Choices(free_gate=change.get("free_gate", (False,)), **change.get("choices", {}))
+        fit_prefix_readout(chart, model, validation, choices=choices, **change.get("how", {}))
     assert message in str(error.value)
     with pytest.raises(ValueError, match="observe more frames"):
         fit_prefix_readout(family(), rollout_fn)(observe(family()(0.5))[0, :3])

@@ -149,6 +149,8 @@ def found_by(readout: PrefixReadout, x: Array, always: bool) -> Found:
     each = pooled if len(x) == 1 else read(readout, x, None, coarse)
     losses, anchor_loss = np.asarray(pooled.losses[0], float), _number(pooled.anchor_loss)
     best, loss = np.asarray(pooled.coordinate[0], float), _number(pooled.loss)
+    if readout.growth is not None and np.isfinite(best).all():
+        loss = loss_at(readout, x, pooled.coordinate[0])  # of the coordinate that may have been drawn back
     keeps = not np.isfinite(best).all() or not np.any(best) or loss >= anchor_loss
     if keeps:
         best, loss = best_merge(readout, x, coarse, losses, always)
@@ -175,6 +177,13 @@ def found_by(readout: PrefixReadout, x: Array, always: bool) -> Found:
         history=readout.history,
         readout={},
     )
+
+
+def loss_at(readout: PrefixReadout, x: Array, coordinate: Array) -> float:
+    """The loss of one coordinate, pooled over trajectories."""
+    one = dataclasses.replace(readout, candidates=jnp.asarray(coordinate)[None], search="bank", growth=None)
+    errors = coarse_errors(one, x, None)
+    return _number(read(one, x, None, errors, pooled=True).losses[:, 0])
 
 
 def best_merge(
