@@ -19,6 +19,7 @@ import pytest
 from ccm_jax.interop import fno_to_neuraloperator
 from ccm_jax.io.safetensors import save_safetensors
 from ccm_jax.models import make_model
+from tests.torchfiles import Storage, Tensor, write
 
 ROOT = Path(__file__).parent.parent
 CODE = ("ccm_jax", "solvers", "experiments", "benchmarks")
@@ -248,6 +249,8 @@ def test_the_base_installation_inspects_and_merges_and_names_the_extra_for_the_r
         tree = {key: np.asarray(leaf) for key, leaf in fno_to_neuraloperator(params).items()}
         save_safetensors(tmp_path / f"{name}.safetensors", tree)
         np.savez(tmp_path / f"{name}.npz", **tree)  # type: ignore[arg-type]
+        tensor = {"w": Tensor(Storage("FloatStorage", "0", 2), 0, (2,), (1,))}
+        write(tmp_path / f"{name}.pt", tensor, {"0": np.array([0, i], np.float32)})
     np.save(tmp_path / "seen.npy", np.ones((6, 4, 4, 1), np.float32))
     (tmp_path / "seen.h5").write_bytes(bytes(512) + b"\x89HDF\r\n\x1a\n" + bytes(64))
     (tmp_path / "orbax").mkdir()
@@ -265,17 +268,17 @@ def ccm(*words):
     return 0
 
 FAMILY = [word for name in ("anchor", "low", "high") for word in (f"--{name}", f"{name}.safetensors")]
-NUMPY = [word.replace(".safetensors", ".npz") for word in FAMILY]
-assert ccm("inspect", *FAMILY[1::2]) == 0
-assert ccm("merge", *FAMILY, "-c", "1.4", "-o", "merged.safetensors") == 0
-assert ccm("merge", *NUMPY, "-c", "-1", "-o", "numpy.safetensors") == 0
+for kind in ("safetensors", "npz", "pt"):
+    family = [word.replace("safetensors", kind) for word in FAMILY]
+    assert ccm("inspect", *family[1::2]) == 0
+    assert ccm("merge", *family, "-c", "1.4", "-o", f"{kind}.safetensors") == 0
 assert ccm("merge", *FAMILY, "--method", "ties", "-o", "ties.safetensors") == 0
 assert ccm("data", "describe", "seen.npy") == 0
 for words in (
     ["inspect", "orbax"],
     ["data", "describe", "seen.h5"],
     ["calibrate", *FAMILY, "--model", "neuraloperator", "--prefix", "seen.npy"],
-    ["rollout", "merged.safetensors", "--model", "neuraloperator", "--initial", "seen.npy", "-o", "out.npz"],
+    ["rollout", "npz.safetensors", "--model", "neuraloperator", "--initial", "seen.npy", "-o", "out.npz"],
 ):
     print(ccm(*words))
 assert ccm("inspect", str(example.path("anchor.safetensors"))) == 0
