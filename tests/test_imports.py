@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ccm_jax.cli.pictures import draw_rollout
 from ccm_jax.interop import fno_to_neuraloperator
 from ccm_jax.io.safetensors import save_safetensors
 from ccm_jax.models import make_model
@@ -295,3 +296,13 @@ except ModuleNotFoundError as error:
         "flax is not installed; run: pip install 'ccm_jax[models]'.",
     ]
     assert [line for line in told.splitlines() if line == "2" or "is not installed" in line] == expected
+
+
+def test_without_matplotlib_a_command_says_so_and_keeps_its_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    draw_rollout(np.ones((2, 4, 4, 1)), None, tmp_path / "out.npz")
+    assert capsys.readouterr().out == ("No picture: matplotlib is not installed; run: pip install 'ccm_jax[files]'.\n")
+    assert not list(tmp_path.iterdir())
