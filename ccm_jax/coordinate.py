@@ -5,13 +5,14 @@ Every readout, also those from observed frames (:mod:`ccm_jax.prefix`), returns 
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import is_traced
+from ccm_jax._moved import warn_moved
 from ccm_jax.coordinate_map import CoordinateMap
 
 Array = jax.Array
@@ -39,6 +40,15 @@ class Estimate(NamedTuple):
     anchor_loss: Array | None = None
     persistence_loss: Array | None = None
     rollouts: Array | None = None
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name != "Readout":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warn_moved(f"{__name__}.Readout", f"{__name__}.Estimate")
+        return Estimate
 
 
 def _untried(coordinate: Array, clip: float | None) -> Estimate:

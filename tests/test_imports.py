@@ -16,9 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ccm_jax.cli.pictures import draw_rollout
 from ccm_jax.interop import fno_to_neuraloperator
 from ccm_jax.io.safetensors import save_safetensors
 from ccm_jax.models import make_model
+from tests.torchfiles import Storage, Tensor, write
 
 ROOT = Path(__file__).parent.parent
 CODE = ("ccm_jax", "solvers", "experiments", "benchmarks")
@@ -248,6 +250,8 @@ def test_the_base_installation_inspects_and_merges_and_names_the_extra_for_the_r
         tree = {key: np.asarray(leaf) for key, leaf in fno_to_neuraloperator(params).items()}
         save_safetensors(tmp_path / f"{name}.safetensors", tree)
         np.savez(tmp_path / f"{name}.npz", **tree)  # type: ignore[arg-type]
+        tensor = {"w": Tensor(Storage("FloatStorage", "0", 2), 0, (2,), (1,))}
+        write(tmp_path / f"{name}.pt", tensor, {"0": np.array([0, i], np.float32)})
     np.save(tmp_path / "seen.npy", np.ones((6, 4, 4, 1), np.float32))
     (tmp_path / "seen.h5").write_bytes(bytes(512) + b"\x89HDF\r\n\x1a\n" + bytes(64))
     (tmp_path / "orbax").mkdir()
@@ -265,17 +269,17 @@ def ccm(*words):
     return 0
 
 FAMILY = [word for name in ("anchor", "low", "high") for word in (f"--{name}", f"{name}.safetensors")]
-NUMPY = [word.replace(".safetensors", ".npz") for word in FAMILY]
-assert ccm("inspect", *FAMILY[1::2]) == 0
-assert ccm("merge", *FAMILY, "-c", "1.4", "-o", "merged.safetensors") == 0
-assert ccm("merge", *NUMPY, "-c", "-1", "-o", "numpy.safetensors") == 0
+for kind in ("safetensors", "npz", "pt"):
+    family = [word.replace("safetensors", kind) for word in FAMILY]
+    assert ccm("inspect", *family[1::2]) == 0
+    assert ccm("merge", *family, "-c", "1.4", "-o", f"{kind}.safetensors") == 0
 assert ccm("merge", *FAMILY, "--method", "ties", "-o", "ties.safetensors") == 0
 assert ccm("data", "describe", "seen.npy") == 0
 for words in (
     ["inspect", "orbax"],
     ["data", "describe", "seen.h5"],
     ["calibrate", *FAMILY, "--model", "neuraloperator", "--prefix", "seen.npy"],
-    ["rollout", "merged.safetensors", "--model", "neuraloperator", "--initial", "seen.npy", "-o", "out.npz"],
+    ["rollout", "npz.safetensors", "--model", "neuraloperator", "--initial", "seen.npy", "-o", "out.npz"],
 ):
     print(ccm(*words))
 assert ccm("inspect", str(example.path("anchor.safetensors"))) == 0
@@ -292,3 +296,13 @@ except ModuleNotFoundError as error:
         "flax is not installed; run: pip install 'ccm_jax[models]'.",
     ]
     assert [line for line in told.splitlines() if line == "2" or "is not installed" in line] == expected
+
+
+def test_without_matplotlib_a_command_says_so_and_keeps_its_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    draw_rollout(np.ones((2, 4, 4, 1)), None, tmp_path / "out.npz")
+    assert capsys.readouterr().out == ("No picture: matplotlib is not installed; run: pip install 'ccm_jax[files]'.\n")
+    assert not list(tmp_path.iterdir())

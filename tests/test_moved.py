@@ -45,9 +45,11 @@ def test_the_import_of_an_old_checkout_works() -> None:
     assert callable(save) and callable(open_recording)
 
 
-def test_a_class_that_was_renamed_is_found_with_a_warning() -> None:
-    with pytest.warns(FutureWarning, match="ccm_jax.Readout is now ccm_jax.Estimate"):
-        assert ccm_jax.Readout is ccm_jax.Estimate  # type: ignore[attr-defined]
+@pytest.mark.parametrize("module", ["ccm_jax", "ccm_jax.coordinate"])
+def test_a_class_that_was_renamed_is_found_with_a_warning(module: str) -> None:
+    with pytest.warns(FutureWarning, match=f"{module}.Readout is now {module}.Estimate") as seen:
+        assert importlib.import_module(module).Readout is ccm_jax.Estimate
+    assert {w.filename for w in seen} == {__file__}
 
 
 def test_other_names_are_missing_as_ever() -> None:
@@ -57,3 +59,5 @@ def test_other_names_are_missing_as_ever() -> None:
             importlib.import_module("ccm_jax.nothing")
         with pytest.raises(AttributeError, match="module 'ccm_jax' has no attribute 'nothing'"):
             _ = ccm_jax.nothing  # type: ignore[attr-defined]
+        with pytest.raises(AttributeError, match="module 'ccm_jax.coordinate' has no attribute 'nothing'"):
+            _ = importlib.import_module("ccm_jax.coordinate").nothing

@@ -117,11 +117,14 @@ def test_the_wheel_in_an_empty_environment(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert refused.stderr == "ccm: flax is not installed; run: pip install 'ccm_jax[models]'.\n"
 
-    extra = run(scripts / "python", "-m", "pip", "install", "-q", f"{wheel}[models,files]", cwd=tmp_path)
-    assert extra.returncode == 0, extra.stderr
-    calibrated = ccm("calibrate", *family, "--model", "neuraloperator", "--prefix", "seen.npy", "--report", "f.json")
-    assert calibrated.returncode == 0, calibrated.stderr
-    assert (work / "f.json").exists() and (work / "f.png").exists()
+    for extras, report, picture in (("models", "m", False), ("models,files", "f", True)):
+        extra = run(scripts / "python", "-m", "pip", "install", "-q", f"{wheel}[{extras}]", cwd=tmp_path)
+        assert extra.returncode == 0, extra.stderr
+        how = ("--model", "neuraloperator", "--prefix", "seen.npy", "--report", f"{report}.json")
+        calibrated = ccm("calibrate", *family, *how)
+        assert calibrated.returncode == 0, calibrated.stderr
+        assert (work / f"{report}.json").exists() and (work / f"{report}.png").exists() == picture
+        assert ("No picture: matplotlib is not installed" in calibrated.stdout) != picture
 
     where = run(scripts / "python", "-c", "from ccm_jax import example; print(example.path())", cwd=work)
     shipped = Path(where.stdout.strip())

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 import numpy as np
+
+from ccm_jax._extras import remedy
+from ccm_jax.cli.console import say
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
@@ -13,7 +18,24 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 
     from ccm_jax.cli.prefix import Found
 
+P = ParamSpec("P")
 GREEN = "#009E73"  # of Okabe and Ito's colours, safe for colour-blind readers
+
+
+def _where_installed(draw: Callable[P, None]) -> Callable[P, None]:
+    """Without its library, one line stands in for the picture: the results beside it are complete."""
+
+    @functools.wraps(draw)
+    def draw_or_say(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            draw(*args, **kwargs)
+        except ModuleNotFoundError as error:
+            line = remedy(error)
+            if line is None:
+                raise
+            say(f"No picture: {line}")
+
+    return draw_or_say
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -31,6 +53,7 @@ def tidy(ax: Axes, grid: bool = True) -> None:
         ax.set_axisbelow(True)
 
 
+@_where_installed
 def draw_losses(found: Found, target: Path) -> None:
     """Losses over the first coordinate, with those of the anchor and of the last frame repeated."""
     figure = new_figure(5.6, 3.2)
@@ -77,6 +100,7 @@ def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns
     figure.savefig(target, dpi=150)
 
 
+@_where_installed
 def draw_rollout(predicted: np.ndarray, truth: np.ndarray | None, output: Path) -> None:
     """The strip and the animation beside ``output``; of a box its middle plane, and a line has no animation."""
     if predicted.ndim == 5:
