@@ -64,6 +64,17 @@ def _equal(a: Any, b: Any) -> bool:
     return bool(np.array_equal(np.asarray(a), np.asarray(b)))
 
 
+FAR = 1e6  # no coordinate or factor of a merge is larger than this and meant
+
+
+def as_number(value: Any, what: str) -> float:
+    """One number; a list is refused."""
+    numbers = as_numbers(value, what)
+    if isinstance(value, (list, tuple)) or len(numbers) != 1:
+        raise ValueError(f"{what} is {value!r}, expected one number.")
+    return numbers[0]
+
+
 def as_numbers(value: Any, what: str) -> tuple[float, ...]:
     """A coordinate: a number, or a list of numbers."""
     try:

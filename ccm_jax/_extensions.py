@@ -42,7 +42,7 @@ def import_extension(module: str, who: str) -> None:
     """
     try:
         importlib.import_module(module)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # a module of others may raise anything
         if isinstance(error, ModuleNotFoundError) and remedy(error):
             raise with_remedy(error) from error
         raise ValueError(f"{who}: {module} cannot be imported: {error}; put its folder on PYTHONPATH.") from error

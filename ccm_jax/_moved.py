@@ -30,7 +30,8 @@ class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         warn_moved(spec.name, new)
         module = importlib.import_module(new)
         alias = ModuleType(spec.name, module.__doc__)
-        alias.__dict__.update({k: v for k, v in module.__dict__.items() if not k.startswith("__") or k == "__all__"})
+        kept = ("__all__", "__path__")
+        alias.__dict__.update({k: v for k, v in module.__dict__.items() if not k.startswith("__") or k in kept})
         return alias
 
     def exec_module(self, module: ModuleType) -> None:

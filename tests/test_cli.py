@@ -274,6 +274,13 @@ def test_data_generate_says_where_data_come_from() -> None:
         (["rollout", "anchor.safetensors", "--initial", "seen.npy", "-o", "out.txt"], "ends in .npz"),
         (["merge", "--recipe", "typo.yaml", "-o", "out.safetensors"], "expert is unknown; there are: anchor, experts"),
         (["merge", "FAMILY", "-c", "nan", "-o", "out.safetensors"], "expected finite numbers"),
+        (["merge", "FAMILY", "-c", "1e39", "-o", "out.safetensors"], "experts are at -1 and +1"),
+        (
+            ["merge", "FAMILY", "--value", "1e300", "--range", "1e-3:3e-3", "-o", "o.safetensors"],
+            "experts are at -1 and +1",
+        ),
+        (["calibrate", "FAMILY", "--model", "fno", "--prefix", "seen.npy", "--bank=-inf:1:1"], "--bank -inf:1:1"),
+        (["calibrate", "FAMILY", "--model", "fno", "--prefix", "seen.npy", "--bank", "0:1:1e-9"], "a longer STEP"),
         (
             ["merge", "FAMILY", "-c", "1", "--method", "ties", "--set", "scale=nan", "-o", "o.safetensors"],
             "a finite one",

@@ -21,6 +21,7 @@ from ccm_jax.cli.source import Source, source_options
 from ccm_jax.io.atomic import write_json
 from ccm_jax.io.description import HELP
 
+MOST = 10_000  # candidates of a bank
 BAR = 40  # characters of the longest bar in the terminal
 
 
@@ -45,8 +46,10 @@ def parse_bank(text: str) -> np.ndarray:
         low, high, step = (float(part) for part in text.split(":"))
     except ValueError as error:
         raise ValueError(f"--bank {text}: expected LOW:HIGH:STEP, for instance -1.5:1.5:0.25.") from error
-    if not (low < high and 0 < step <= high - low):
+    if not (np.isfinite([low, high, step]).all() and low < high and 0 < step <= high - low):
         raise ValueError(f"--bank {text}: expected LOW below HIGH, and a STEP between 0 and their distance.")
+    if (high - low) / step > MOST:
+        raise ValueError(f"--bank {text} has more than {MOST:,} candidates; take a longer STEP.")
     return low + step * np.arange(round((high - low) / step) + 1)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from ccm_jax._checks import as_numbers
+from ccm_jax._checks import as_number, as_numbers
 from ccm_jax.chart import FEATURES, Features, Gated, Polynomial, expert_weights
 from ccm_jax.cli.units import Units, Where, as_units
 
@@ -85,7 +85,7 @@ def read_recipe(path: Path, where: Where | None = None) -> Recipe:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML file: {error}") from error
+        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds {type(content).__name__}, expected the keys {', '.join(KEYS)}.")
     _known(path, "", content, KEYS)
@@ -109,12 +109,10 @@ def read_recipe(path: Path, where: Where | None = None) -> Recipe:
         coordinates,
         place.coordinate,
         _features(path, content.get("features"), lengths.pop()),
-        as_numbers(content.get("ridge", 0.0), f"{path}: ridge")[0],
+        _ridge(content.get("ridge", 0.0), f"{path}: ridge"),
         tuple(_filter(path, i, f) for i, f in enumerate(content.get("filters") or ())),
         str(content.get("method", "chart")),
-        tuple(
-            sorted((k, as_numbers(v, f"{path}: arguments.{k}")[0]) for k, v in (content.get("arguments") or {}).items())
-        ),
+        tuple(sorted((k, as_number(v, f"{path}: arguments.{k}")) for k, v in (content.get("arguments") or {}).items())),
         place.value,
         place.units,
     )
@@ -140,7 +138,7 @@ def _expert_at(path: Path, i: int, expert: Any, units: Units | None) -> tuple[fl
     if "coordinate" in expert or units is None:
         return as_numbers(expert["coordinate"], f"{path}: experts[{i}].coordinate")
     what = f"{path}: experts[{i}].value"
-    return (units.coordinate(as_numbers(expert["value"], what)[0], what),)
+    return (units.coordinate(as_number(expert["value"], what), what),)
 
 
 def _place(path: Path, content: dict[str, Any], where: Where, units: Units | None) -> Where:
@@ -159,7 +157,7 @@ def _place(path: Path, content: dict[str, Any], where: Where, units: Units | Non
         if "value" not in content:
             return Where((), None, units)
         what = f"{path}: value"
-        value = as_numbers(content["value"], what)[0]
+        value = as_number(content["value"], what)
     if units is None:
         raise ValueError(f"{what} needs a range, the physical values at coordinates -1 and +1: --range LOW:HIGH.")
     return Where((units.coordinate(value, what),), value, units)
@@ -184,6 +182,13 @@ def _check_axes(path: Path, recipe: Recipe) -> None:
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _ridge(value: Any, what: str) -> float:
+    ridge = as_number(value, what)
+    if ridge < 0:
+        raise ValueError(f"{what} is {ridge:g}, expected at least 0.")
+    return ridge
 
 
 def _known(path: Path, where: str, content: dict[str, Any], keys: Sequence[str]) -> None:

@@ -26,7 +26,11 @@ from ccm_jax.surrogate import surrogate_of
 @click.option("--model", help=HELP)
 @click.option("--initial", required=True, type=click.Path(path_type=Path), help="File that begins with the window.")
 @click.option("--sample", default=0, show_default=True, help="Which trajectory of it.")
-@click.option("--steps", type=int, help="Frames to predict; default: as many as the file has after the window.")
+@click.option(
+    "--steps",
+    type=click.IntRange(1, 10**6),
+    help="Frames to predict; default: as many as the file has after the window.",
+)
 @click.option("--truth", is_flag=True, help="The file goes on with the truth: say the error.")
 @click.option(
     "--output", "-o", required=True, type=click.Path(path_type=Path), help="NAME.npz; NAME.png too, and NAME.gif."

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import click
 
-from ccm_jax._checks import as_numbers
+from ccm_jax._checks import FAR, as_numbers
 from ccm_jax.coordinate import coordinate_from_metadata
 
 
@@ -22,11 +22,13 @@ class Units(NamedTuple):
 
     def coordinate(self, value: float, what: str) -> float:
         """The coordinate of a physical value, to six decimals; ``what`` names the place in errors."""
+        if self.low < self.high and math.isfinite(value):  # what float32 cannot hold is no coordinate either
+            near(max(abs(value), abs(self.low), abs(self.high)) / max(abs(self.high), abs(self.low)), what)
         try:
             found = coordinate_from_metadata(value, self.low, self.high, scale=self.scale)
         except ValueError as error:
             raise ValueError(f"{what}: {error}") from error
-        return round(float(found.coordinate[0]), 6)
+        return near(round(float(found.coordinate[0]), 6), f"{what}: the coordinate")
 
     def value(self, coordinate: float) -> float:
         """The physical value at a coordinate."""
@@ -52,6 +54,17 @@ def as_units(given: Any, scale: Any, what: str) -> Units:
     return units
 
 
+def near(coordinate: float, what: str) -> float:
+    """The coordinate, if it can be meant; ``what`` names it.
+
+    Raises:
+        ValueError: if it is not finite, or so large that weights would overflow.
+    """
+    if not abs(coordinate) <= FAR:
+        raise ValueError(f"{what} is {coordinate:g}, expected within {FAR:g}; experts are at -1 and +1.")
+    return coordinate
+
+
 class Where(NamedTuple):
     """What the command line says of where to merge; all of it may be missing."""
 
@@ -73,7 +86,8 @@ def where_of(coordinate: tuple[float, ...], value: float | None, given_range: st
     if given_range is not None and value is None:
         raise ValueError("--range needs --value, the physical value to merge at; a coordinate has no range.")
     units = None if given_range is None else as_units(given_range, "log" if log else "linear", f"--range {given_range}")
-    return Where(as_numbers(list(coordinate), "--coordinate") if coordinate else (), value, units)
+    numbers = as_numbers(list(coordinate), "--coordinate") if coordinate else ()
+    return Where(tuple(near(number, "--coordinate") for number in numbers), value, units)
 
 
 def where_options(function: Callable[..., Any]) -> Callable[..., Any]:

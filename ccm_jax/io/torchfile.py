@@ -228,6 +228,8 @@ def state_dict_of(content: Any, path: Path_ = "the file") -> dict[str, np.ndarra
         if wrapped:
             return state_dict_of(content[wrapped[0]], path)
         arrays = {str(name): leaf for name, leaf in content.items() if isinstance(leaf, np.ndarray)}
+        if len(arrays) < sum(isinstance(leaf, np.ndarray) for leaf in content.values()):
+            raise ValueError(f"state_dict_of: {path}: two tensors have one name as text; save them under other names.")
         plain = (np.ndarray, bool, int, float, str, type(None))
         unread = {k: v for k, v in content.items() if k != "_metadata" and not isinstance(v, plain)}
         if arrays and unread:

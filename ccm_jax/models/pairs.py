@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+SPECTRAL = ("fno", "dpot")  # networks of this package with such weights
+
 
 def is_real_pair(path: Any, leaf: Any) -> bool:
     """Whether a leaf of these models is a complex weight stored as a pair of reals, on a leading axis of two.

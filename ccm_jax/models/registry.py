@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 
 from ccm_jax._extensions import import_extension, load_extensions
+from ccm_jax.models.pairs import SPECTRAL, is_real_pair
 
 Array = jax.Array
 Params = Any
@@ -98,6 +99,8 @@ def _find(name: str) -> Network | None:
 
 def pairs_of(name: str | None) -> IsPair:
     """Which weights of a network, by its name, are pairs of reals; none where nothing is registered under it."""
+    if name in SPECTRAL:  # the base installation merges their weights without building them
+        return is_real_pair
     network = _find(name) if isinstance(name, str) else None
     return _no_pair if network is None else network.is_pair
 
