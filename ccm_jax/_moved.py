@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import CodeType, ModuleType
 
 
 class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -21,21 +21,45 @@ class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in self.moved:
+        new = self._new_name(fullname)
+        found = importlib.util.find_spec(new) if new else None
+        if found is None:
             return None
-        return importlib.util.spec_from_loader(fullname, self)
+        package = found.submodule_search_locations is not None  # its modules are sought here too: the path is empty
+        return importlib.util.spec_from_loader(fullname, self, origin=found.origin, is_package=package)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        new = self.moved[spec.name]
+        new = self._new_name(spec.name)
         warn_moved(spec.name, new)
         module = importlib.import_module(new)
         alias = ModuleType(spec.name, module.__doc__)
-        kept = ("__all__", "__path__")
-        alias.__dict__.update({k: v for k, v in module.__dict__.items() if not k.startswith("__") or k in kept})
+        alias.__dict__.update({k: v for k, v in module.__dict__.items() if not k.startswith("__") or k == "__all__"})
         return alias
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing is left to run."""
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """The program of the new module, for ``python -m OLD``."""
+        new = self._new_name(fullname)
+        found = importlib.util.find_spec(new)
+        if not fullname.endswith(".__main__"):  # of a package, whose import has warned
+            warn_moved(fullname, new)
+        loader = found and found.loader
+        return loader.get_code(new) if isinstance(loader, importlib.abc.InspectLoader) else None
+
+    def is_package(self, fullname: str) -> bool:
+        """Whether the new module is a package."""
+        found = importlib.util.find_spec(self._new_name(fullname))
+        return found is not None and found.submodule_search_locations is not None
+
+    def _new_name(self, fullname: str) -> str:
+        """The new name of a module, or of one inside a package that moved; empty for others."""
+        old, rest = fullname, ""
+        while old and old not in self.moved:
+            old, _, last = old.rpartition(".")
+            rest = f".{last}{rest}"
+        return self.moved[old] + rest if old else ""
 
 
 def warn_moved(old: str, new: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 import warnings
 
@@ -61,3 +62,39 @@ def test_other_names_are_missing_as_ever() -> None:
             _ = ccm_jax.nothing  # type: ignore[attr-defined]
         with pytest.raises(AttributeError, match="module 'ccm_jax.coordinate' has no attribute 'nothing'"):
             _ = importlib.import_module("ccm_jax.coordinate").nothing
+
+
+def test_modules_of_a_package_that_moved_are_the_new_ones() -> None:
+    with pytest.warns(FutureWarning, match="experiments.files(.layouts)? is now ccm_jax.io.recordings"):
+        for old in ("experiments.files.layouts", "experiments.files"):
+            sys.modules.pop(old, None)
+        old_layouts = importlib.import_module("experiments.files.layouts")
+    new = importlib.import_module("ccm_jax.io.recordings.layouts")
+    public = [name for name in vars(new) if not name.startswith("__")]
+    assert public and all(getattr(old_layouts, name) is getattr(new, name) for name in public)
+    with pytest.raises(ModuleNotFoundError, match="experiments.files.nothing"):
+        importlib.import_module("experiments.files.nothing")
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [(name, f"study.{name}") for name in ("seeds", "convergence", "controls", "ablations", "paths", "statistics")]
+    + [(name, f"report.{name}") for name in ("readme", "results", "figures", "explorer")]
+    + [("study_page", "study.page"), ("study_rows", "study.rows")],
+)
+def test_an_old_name_runs_the_new_program_with_a_warning(old: str, new: str) -> None:
+    importlib.import_module("experiments")
+    there, here = (importlib.util.find_spec(f"experiments.{name}") for name in (new, old))
+    assert there and here and here.origin == there.origin
+    with pytest.warns(FutureWarning, match=f"experiments.{old} is now experiments.{new};"):
+        assert here.loader.get_code(here.name) == there.loader.get_code(there.name)  # type: ignore[union-attr]
+
+
+def test_the_terminal_runs_under_its_old_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("experiments")
+    monkeypatch.delitem(sys.modules, "experiments.cli", raising=False)
+    with pytest.warns(FutureWarning, match="experiments.cli is now ccm_jax.cli;") as seen:
+        old = importlib.util.find_spec("experiments.cli.__main__")  # what ``python -m experiments.cli`` looks up
+        assert old and old.loader.get_code(old.name).co_filename == old.origin  # type: ignore[union-attr]
+    new = importlib.util.find_spec("ccm_jax.cli.__main__")
+    assert new and old.origin == new.origin and len(seen) == 1
