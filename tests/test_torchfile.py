@@ -95,6 +95,12 @@ def test_what_is_cut_off_or_something_else_is_said(tmp_path: Path) -> None:
         open_torch(tmp_path / "other.pt")
 
 
+def test_names_that_are_one_as_text_lose_no_weight() -> None:
+    assert set(state_dict_of({1: np.zeros(1), "2": np.ones(1)})) == {"1", "2"}
+    with pytest.raises(ValueError, match="^state_dict_of: the file: two tensors have one name as text; .*[.]$"):
+        state_dict_of({1: np.zeros(1), "1": np.ones(1)})
+
+
 def test_pytorch_s_own_files(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
