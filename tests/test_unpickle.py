@@ -33,7 +33,7 @@ def number(value: int) -> bytes:
     return (
         p.BININT + struct.pack("<i", value)
         if abs(value) < 1 << 31
-        else p.LONG1 + b"\x0a" + value.to_bytes(10, "little")
+        else p.LONG1 + b"\x0a" + value.to_bytes(10, "little", signed=True)
     )
 
 
@@ -271,6 +271,23 @@ def test_names_are_never_looked_up(tmp_path: Path) -> None:
 )
 def test_what_data_does_not_need_is_refused(refused: Refused, program: bytes, reason: str) -> None:
     refused(program, f"({reason})")
+
+
+def test_the_stack_and_the_marks_are_bounded(tmp_path: Path, refused: Refused) -> None:
+    refused(p.NONE * (10**6 + 1), "more than 1000000 objects")
+    refused((p.MARK + p.NONE * 1000) * 1001, "more than 1000000 objects")
+    refused(p.MARK * (10**4 + 1), "more than 10000 open marks")
+    parts = [p.MARK + p.NONE * 400_000 + p.APPENDS] * 3  # what has left the stack does not count
+    assert len(open_torch(file_of(tmp_path / "a.pt", p.EMPTY_LIST + b"".join(parts)))) == 1_200_000
+
+
+def test_integers_whose_hashes_may_be_the_same_are_no_keys(tmp_path: Path, refused: Refused) -> None:
+    for key in (number(1 << 61), number(-(1 << 61)), numbers(1, (1 << 61) * 3)):
+        refused(p.EMPTY_DICT + key + p.NONE + p.SETITEM, "an integer of 2.61 or more as a key")
+        refused(p.EMPTY_SET + p.MARK + key + p.ADDITEMS, "an integer of 2.61 or more as a key")
+    largest = (1 << 61) - 1
+    found = open_torch(file_of(tmp_path / "a.pt", dictionary(number(largest), number(1 << 61))))
+    assert found == {largest: 1 << 61}
 
 
 def test_registered_extensions_are_not_reached(refused: Refused) -> None:

@@ -24,6 +24,8 @@ _CONTAINERS = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": set}
 _FILLED = {"SETITEM": dict, "SETITEMS": dict, "APPEND": list, "APPENDS": list, "ADDITEMS": set}
 _TAKEN = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2}  # so many items off the stack
 _TAKEN_TO_MARK = {"TUPLE", "FROZENSET", "APPENDS", "SETITEMS", "ADDITEMS", "POP_MARK"}
+_MOST_OBJECTS, _MOST_MARKS = 10**6, 10**4  # at once on the stack; a state_dict puts a few thousand there
+_KEY_BOUND = 1 << 61  # integers from here on share their hashes with smaller ones: many such keys take quadratic time
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ def unpickle(program: bytes, call: Callable[[str, tuple[Any, ...]], Any], stored
     """
     stack: list[Any] = []
     below: list[list[Any]] = []  # the parts of the stack that end at a mark
+    n_below = 0  # how many objects they hold together
     memo: dict[int, Any] = {}
     argument: Any
     for instruction, argument, _ in pickletools.genops(program):
@@ -63,6 +66,7 @@ def unpickle(program: bytes, call: Callable[[str, tuple[Any, ...]], Any], stored
         items: list[Any] = []
         if name in _TAKEN_TO_MARK:
             items, stack = stack, below.pop()
+            n_below -= len(stack)
         elif name in _TAKEN:
             items = [stack.pop() for _ in range(_TAKEN[name])][::-1]
         match name:
@@ -82,6 +86,7 @@ def unpickle(program: bytes, call: Callable[[str, tuple[Any, ...]], Any], stored
                 _fill(stack[-1], _FILLED[name], items)
             case "MARK":
                 below.append(stack)
+                n_below += len(stack)
                 stack = []
             case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
                 stack.append(tuple(items))
@@ -111,6 +116,10 @@ def unpickle(program: bytes, call: Callable[[str, tuple[Any, ...]], Any], stored
                 pass
             case _:
                 raise ValueError(f"its pickle has the instruction {name}, which data does not need")
+        if len(stack) + n_below > _MOST_OBJECTS:
+            raise ValueError(f"its pickle puts more than {_MOST_OBJECTS} objects on the stack")
+        if len(below) > _MOST_MARKS:
+            raise ValueError(f"its pickle has more than {_MOST_MARKS} open marks")
     return stack.pop()
 
 
@@ -119,6 +128,8 @@ def _key(key: Any) -> Any:
     for part in key if type(key) is tuple and len(key) < 100 else (key,):
         if not isinstance(part, (str, bytes, int, float, type(None), Placeholder)):
             raise ValueError(f"its pickle has a key of type {type(part).__name__}")
+        if isinstance(part, int) and abs(part) >= _KEY_BOUND:
+            raise ValueError("its pickle has an integer of 2^61 or more as a key")
     return key
 
 
