@@ -85,7 +85,8 @@ def calibration(content: dict[str, Any]) -> str:
     )
     command = "`python -m benchmarks.calibration --output docs/performance/calibration.json`"
     parts = ["## Prefix calibration", command, text, "\n".join(table)]
-    return "\n\n".join([*parts, *continuous(content["continuous"]), about(content)])
+    searched = continuous(content["continuous"]) if "continuous" in content else []
+    return "\n\n".join([*parts, *searched, about(content)])
 
 
 def continuous(found: dict[str, Any]) -> list[str]:
