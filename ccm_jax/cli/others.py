@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -30,8 +29,6 @@ def tells_coordinate(recipe: Recipe) -> bool:
 
 def real_pairs(model: str | None) -> Callable[[str, Any], bool]:
     """Which arrays, by name, hold complex weights as pairs of reals: of registered networks, and of PyTorch's DPOT."""
-    if model == "dpot-torch":
-        return lambda name, leaf: bool(re.search(r"\.filter\.[wb][12]$", name)) and leaf.shape[:1] == (2,)
     is_pair = pairs_of(model)
     return lambda name, leaf: is_pair(name.split("."), leaf)
 

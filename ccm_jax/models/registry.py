@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 
 from ccm_jax._extensions import import_extension, load_extensions
-from ccm_jax.models.pairs import SPECTRAL, is_real_pair
+from ccm_jax.models.pairs import PAIRS, IsPair, no_pair
 
 Array = jax.Array
 Params = Any
@@ -26,7 +26,6 @@ class Model(NamedTuple):
     apply: Callable[[Params, Array], Array]
 
 
-IsPair = Callable[[Any, Any], bool]
 Build = TypeVar("Build", bound=Callable[..., Any])
 
 
@@ -40,11 +39,7 @@ class Network(NamedTuple):
 MODELS: dict[str, Network] = {}
 
 
-def _no_pair(path: Any, leaf: Any) -> bool:
-    return False
-
-
-def register_model(name: str, *, is_pair: IsPair = _no_pair) -> Callable[[Build], Build]:
+def register_model(name: str, *, is_pair: IsPair = no_pair) -> Callable[[Build], Build]:
     """Registers a network under a name, where it stands.
 
     Args:
@@ -99,10 +94,10 @@ def _find(name: str) -> Network | None:
 
 def pairs_of(name: str | None) -> IsPair:
     """Which weights of a network, by its name, are pairs of reals; none where nothing is registered under it."""
-    if name in SPECTRAL:  # the base installation merges their weights without building them
-        return is_real_pair
+    if name in PAIRS:
+        return PAIRS[name]
     network = _find(name) if isinstance(name, str) else None
-    return _no_pair if network is None else network.is_pair
+    return no_pair if network is None else network.is_pair
 
 
 def make_model(name: str, **arguments: Any) -> Model:
