@@ -12,12 +12,14 @@ import yaml
 
 from ccm_jax._checks import as_number, as_numbers
 from ccm_jax.chart import FEATURES, Features, Gated, Polynomial, expert_weights
-from ccm_jax.cli.units import Units, Where, as_units
+from ccm_jax.cli.units import Units, Where, as_units, near
 
 KEYS = (
     *("anchor", "experts", "coordinate", "value", "range", "scale"),
     *("features", "ridge", "filters", "method", "arguments"),
 )
+
+HIGHEST = 20  # degree of a polynomial; experts to determine more are never there
 
 
 class Filter(NamedTuple):
@@ -136,7 +138,7 @@ def _expert_at(path: Path, i: int, expert: Any, units: Units | None) -> tuple[fl
             f"{path}: experts[{i}] is {expert!r}, expected {{path: FILE, coordinate: NUMBER}}, or a value and a range."
         )
     if "coordinate" in expert or units is None:
-        return as_numbers(expert["coordinate"], f"{path}: experts[{i}].coordinate")
+        return _coordinate(expert["coordinate"], f"{path}: experts[{i}].coordinate")
     what = f"{path}: experts[{i}].value"
     return (units.coordinate(as_number(expert["value"], what), what),)
 
@@ -151,7 +153,7 @@ def _place(path: Path, content: dict[str, Any], where: Where, units: Units | Non
     if where.value is None and "coordinate" in content:
         if "value" in content:
             raise ValueError(f"{path}: coordinate and value say the same thing twice; leave one out.")
-        return Where(as_numbers(content["coordinate"], f"{path}: coordinate"), None, units)
+        return Where(_coordinate(content["coordinate"], f"{path}: coordinate"), None, units)
     what, value = f"--value {where.value}", where.value
     if value is None:
         if "value" not in content:
@@ -184,6 +186,10 @@ def _check_axes(path: Path, recipe: Recipe) -> None:
         raise ValueError(f"{path}: {error}") from error
 
 
+def _coordinate(value: Any, what: str) -> tuple[float, ...]:
+    return tuple(near(number, what) for number in as_numbers(value, what))
+
+
 def _ridge(value: Any, what: str) -> float:
     ridge = as_number(value, what)
     if ridge < 0:
@@ -200,12 +206,16 @@ def _known(path: Path, where: str, content: dict[str, Any], keys: Sequence[str])
 def _features(path: Path, content: Any, dim: int) -> Features:
     if content is None:
         return Polynomial(dim=dim)
-    if not isinstance(content, dict) or content.get("name") not in FEATURES:
+    if not isinstance(content, dict) or content.get("name") not in list(FEATURES):  # a list has no hash
         raise ValueError(f"{path}: features are {content!r}, expected {{name: {' or '.join(FEATURES)}, ...}}.")
+    degree = content.get("degree", 1)
+    if isinstance(degree, bool) or degree not in range(1, HIGHEST + 1):
+        raise ValueError(f"{path}: features: degree is {degree!r}, expected a whole number from 1 to {HIGHEST}.")
+    arguments = {key: value for key, value in content.items() if key not in ("name", "inner")}
+    if "inner" in content:  # of Gated
+        inner = content["inner"] or {}
+        arguments["inner"] = _features(path, {"name": "Polynomial"} | inner if isinstance(inner, dict) else inner, dim)
     try:
-        arguments = {key: value for key, value in content.items() if key not in ("name", "inner")}
-        if "inner" in content:  # of Gated
-            arguments["inner"] = _features(path, {"name": "Polynomial"} | (content["inner"] or {}), dim)
         if any(not isinstance(value, (int, bool, Polynomial)) for value in arguments.values()):
             raise TypeError(f"{arguments} are not all whole numbers or true and false")
         return FEATURES[content["name"]](**arguments)
@@ -220,7 +230,7 @@ def _filter(path: Path, i: int, content: Any) -> Filter:
     if content.get("keep", "anchor") != "anchor":
         raise ValueError(f"{path}: filters[{i}].keep is {content['keep']!r}, expected anchor.")
     at = content.get("coordinate")
-    return Filter(str(content["name"]), None if at is None else as_numbers(at, f"{path}: filters[{i}].coordinate"))
+    return Filter(str(content["name"]), None if at is None else _coordinate(at, f"{path}: filters[{i}].coordinate"))
 
 
 def weights_by_name(recipe: Recipe, names: Sequence[str]) -> Callable[[str], np.ndarray]:
