@@ -27,7 +27,8 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
     except ValueError as error:
         raise ValueError(f"--sample {samples}: expected 0, or 0,3, or 0:8.") from error
     if not chosen:
-        raise ValueError(f"--sample {samples}: there are none; {recording.path} has {count}.")
+        asked = "" if samples is None else f"--sample {samples}: "
+        raise ValueError(f"{asked}no samples to read; {recording.path} has {count}.")
     return chosen
 
 

@@ -108,7 +108,7 @@ def open_family(recipe: Recipe) -> list[Weights]:
     """
     anchor, *experts = opened = [open_weights(path) for path in (recipe.anchor, *recipe.experts)]
     for expert in experts:
-        check_same_names("ccm merge", str(anchor.path), anchor.arrays, str(expert.path), expert.arrays)
+        check_same_names("merge", str(anchor.path), anchor.arrays, str(expert.path), expert.arrays)
     return opened
 
 
