@@ -208,6 +208,8 @@ def fit_prefix_readout(
     gates = choices.free_gate if gated else (False,)
     how: dict[str, Any] = {"history": history, "frames": frames, "reach": reach}
     check_choices(choices, frames)
+    if not isinstance(chart.features, Gated) and 0.0 not in choices.pull:
+        how["pull"] = choices.pull[0]  # refused, as there is no anchor to pull to
     starts = [prefix_readout(chart, rollout_fn, free_gate=gate, **how) for gate in gates]
     if validation is None:
         return starts[0]

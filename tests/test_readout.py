@@ -188,6 +188,7 @@ def test_double_precision_and_whole_numbers_are_read(x64: None) -> None:
     "change, message",
     [
         ({"free_gate": (True,)}, "the chart has no gate"),
+        ({"plain": True, "choices": {"pull": (0.1,)}}, "pull is 0.1, but the chart has no gate"),
         ({"short": True}, "a future to be judged on"),
         ({"channels": True}, "does not take frames"),
         ({"mixed": True}, "give all regimes the same frames"),
@@ -203,7 +204,7 @@ def test_double_precision_and_whole_numbers_are_read(x64: None) -> None:
     ],
 )
 def test_bad_input_is_named(change: dict[str, Any], message: str) -> None:
-    chart, x = family(None if "free_gate" in change else Gated()), observe(family()(0.5))
+    chart, x = family(None if {"free_gate", "plain"} & set(change) else Gated()), observe(family()(0.5))
     validation: list[Any] = [x]
     if "short" in change:
         validation = [x[:, :5]]

@@ -55,9 +55,7 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
         "leave_one_out": dict(fit.leave_one_out),
         "kind": fit.kind,
         "gamma": float(CoordinateMap.fit(fit.coordinates, fit.best)(1.0)),
-        "map": {
-            name: np.asarray(getattr(scale.map, name)).tolist() for name in ("coefficients", "low", "high", "reach")
-        },
+        "map": {name: np.asarray(getattr(scale.map, name)).tolist() for name in MAP},
         "prefix": stored(prefix.readout),
         "prefix_tried": [tried._asdict() for tried in prefix.tried],
     }
@@ -65,5 +63,5 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
 
 def load_map(stored: dict[str, Any]) -> CoordinateMap:
     """The map that :func:`calibrate` fitted."""
-    numbers = {name: jnp.asarray(stored["map"][name]) for name in ("coefficients", "low", "high")}
-    return CoordinateMap(**numbers, reach=stored["map"]["reach"])
+    coefficients, low, high, reach = (stored["map"][name] for name in MAP)
+    return CoordinateMap(jnp.asarray(coefficients), jnp.asarray(low), jnp.asarray(high), reach)
