@@ -276,18 +276,18 @@ def choose(
             "fit_prefix_readout: every choice diverges on every validation regime; see that channels, units and "
             "normalisation are those that the model was trained on."
         )
-    best = best_choice(tried)
+    best = best_choice(tried, harmless=isinstance(starts[0].chart.features, Gated))
     return Fitted(made[best], tuple(Tried(*key, tuple(ratios)) for key, ratios in tried.items()))
 
 
-def best_choice(tried: dict[Choice, list[float]]) -> Choice:
+def best_choice(tried: dict[Choice, list[float]], *, harmless: bool = True) -> Choice:
     """The choice with the smallest geometric mean among those that harm no regime; without any, that which harms least.
 
-    Among choices that are tied, the line goes before the plane, then the smallest pull, then the most frames.
+    Without an anchor to fall back on (``harmless=False``) all choices are looked at. Among choices that are tied, the line goes before the plane, then the smallest pull, then the most frames.
     """
-    harmless = {key: ratios for key, ratios in tried.items() if max(ratios) <= 1 + HARM}
-    if not harmless:
+    kept = {key: ratios for key, ratios in tried.items() if not harmless or max(ratios) <= 1 + HARM}
+    if not kept:
         return min(tried, key=lambda key: (max(tried[key]), key))
-    means = {key: float(np.mean(np.log(np.maximum(ratios, 1e-12)))) for key, ratios in harmless.items()}
+    means = {key: float(np.mean(np.log(np.maximum(ratios, 1e-12)))) for key, ratios in kept.items()}
     tied = [key for key in means if means[key] <= min(means.values()) + TIED]
     return min(tied, key=lambda key: (key.free_gate, key.pull, key.begin, key.skip))

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 from experiments.configs.rd_ood import get_config
-from experiments.study import __main__ as study
+from experiments.study import jobs as study
 from experiments.study import measures as study_measures
 from experiments.study.ablations import filled, noisy, observed_pixels
 from experiments.study.figures import over_anchor
 from experiments.study.page import page, publish
+from experiments.study.paper import STUDY
 from experiments.study.rows import Row, rows_of
 from experiments.study.statistics import interval
-from experiments.study.tables import minutes, tables, to_csv
+from experiments.study.tables import NOT_RUN, minutes, tables, to_csv
 
 METHODS = {"anchor": 0.4, "anchor_more": 0.2, "average": 0.22, "wrong_sign": 1.0, "ccm_coord": 0.1, "best": 0.08}
 
@@ -159,24 +160,25 @@ def test_a_row_that_fails_is_marked_and_does_not_stop_the_others(
 
     monkeypatch.setitem(study_measures.MEASURES, "run", measure)
     monkeypatch.setattr("experiments.runner.runtime.keep_compiled", lambda: None)
-    assert [study.one(row, "smoke", seed, tmp_path, None) for seed in (0, 1)] == [0, 1]
-    found = study.gather([row], "smoke", tmp_path)["rd_ood"]
+    place = study.Place(STUDY, "paper:smoke", tmp_path)
+    assert [study.one(place, row, seed, None) for seed in (0, 1)] == [0, 1]
+    found = study.gather(place, [row])["rd_ood"]
     assert found[0]["found"] == {"seed": 0}
     assert "git" in found[0]
     assert found[1] == {"seed": 1, "error": "ValueError: planted"}
-    assert found[2] == {"seed": 2, "error": study.NOT_RUN}
+    assert found[2] == {"seed": 2, "error": NOT_RUN}
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / f"{study.key_of(row, 'smoke', 2)}.log").touch()
-    assert study.gather([row], "smoke", tmp_path)["rd_ood"][2] == {"seed": 2, "error": study.KILLED}
+    (tmp_path / "logs" / f"{place.result(row, 2).stem}.log").touch()
+    assert study.gather(place, [row])["rd_ood"][2] == {"seed": 2, "error": study.KILLED}
     (tmp_path / "mended").touch()
-    assert study.one(row, "smoke", 1, tmp_path, None) == 0
-    assert study.gather([row], "smoke", tmp_path)["rd_ood"][1]["found"] == {"seed": 1}
+    assert study.one(place, row, 1, None) == 0
+    assert study.gather(place, [row])["rd_ood"][1]["found"] == {"seed": 1}
 
 
 def test_a_changed_row_is_another_result() -> None:
     row = rows_of("")[0]
-    keys = {study.key_of(row, "", 0), study.key_of(row, "", 1), study.key_of(row, "smoke", 0)}
-    assert len(keys | {study.key_of(row._replace(overrides=(("finetune.steps", 7),)), "", 0)}) == 4
+    keys = {STUDY.key_of(row, "", 0), STUDY.key_of(row, "", 1), STUDY.key_of(row, "smoke", 0)}
+    assert len(keys | {STUDY.key_of(row._replace(overrides=(("finetune.steps", 7),)), "", 0)}) == 4
 
 
 def test_every_row_s_overrides_name_fields_of_its_configuration() -> None:

@@ -54,7 +54,7 @@ def _physical(model: Model, mean: tuple[float, ...], std: tuple[float, ...]) -> 
     return normalized(model.apply, Normalization(jnp.asarray(mean), jnp.asarray(std)))
 
 
-_rollout_of = functools.lru_cache(maxsize=8)(make_rollout)
+rollout_of = functools.lru_cache(maxsize=8)(make_rollout)
 
 
 def load_params(stage: Stage, name: str) -> Params:
@@ -73,4 +73,4 @@ def load_family(config: ConfigDict, anchor_stage: Stage, experts: Stage) -> Fami
     _, apply = normalized_model(config, anchor_stage)
     weights = (load_params(anchor_stage, "anchor"), load_params(experts, "low"), load_params(experts, "high"))
     shape = (config.model.history, config.calibration.frames, bank_of(config))
-    return Family(*weights, _rollout_of(apply), *shape, mesh())
+    return Family(*weights, rollout_of(apply), *shape, mesh())

@@ -25,7 +25,7 @@ from experiments.pipeline.plans import plan
 from experiments.pipeline.readouts import load_readout
 from experiments.pipeline.store import RECORD, Stage, provenance, run_stage, write_json
 from experiments.pipeline.systems import stored_shape
-from experiments.pipeline.training import Batches, fit
+from experiments.pipeline.training import Batches, fit, loss_of
 from experiments.runner.progress import bar, finished
 from experiments.runner.runtime import is_writer
 
@@ -214,14 +214,19 @@ def _fit(
     settings: ConfigDict,
     work: Path,
 ) -> dict[str, float]:
-    metadata = {
+    apply = physical_model(config, normalization)
+    loss_fn = loss_of(apply, history=config.model.history, unroll=settings.unroll)
+    return fit(name, loss_fn, start, batches, settings, work=work, metadata=metadata_of(config, normalization))
+
+
+def metadata_of(config: ConfigDict, normalization: Normalization) -> dict[str, Any]:
+    """What goes beside trained weights."""
+    return {
         "config": config.to_dict(),
         "seed": config.seed,
         "normalization": {key: value.tolist() for key, value in normalization._asdict().items()},
         **provenance(),
     }
-    apply = physical_model(config, normalization)
-    return fit(name, apply, start, batches, settings, work=work, metadata=metadata)
 
 
 def _trained(stage: Stage, steps: int, *names: str) -> Stage:

@@ -15,8 +15,7 @@ from ml_collections import ConfigDict
 
 from ccm_jax.io import checkpoint
 from ccm_jax.parallel import place
-from ccm_jax.rollout import Apply
-from ccm_jax.train import TrainState, batch_order, init_state, make_loss, make_noise, make_optimizer, train_chunk
+from ccm_jax.train import Loss, TrainState, batch_order, init_state, make_loss, make_noise, make_optimizer, train_chunk
 from experiments.runner.logs import log
 from experiments.runner.progress import bar, console
 from experiments.runner.runtime import agree, is_writer, training_mesh
@@ -25,7 +24,7 @@ Array = jax.Array
 Params = Any
 
 # The same object for the same arguments: a chunk compiles once for both experts of a pair.
-_optimizer, _loss, _noise = (functools.cache(make) for make in (make_optimizer, make_loss, make_noise))
+_optimizer, loss_of, _noise = (functools.cache(make) for make in (make_optimizer, make_loss, make_noise))
 
 
 class Batches(NamedTuple):
@@ -48,7 +47,7 @@ class Batches(NamedTuple):
 
 def fit(
     name: str,
-    apply: Apply,
+    loss_fn: Loss,
     start: Params,
     batches: Batches,
     settings: ConfigDict,
@@ -60,7 +59,7 @@ def fit(
 
     Args:
         name: name of the result, and of its progress bar.
-        apply: ``(params, window) -> frame`` in physical units.
+        loss_fn: ``(params, frames [batch, history + unroll, *space, C]) -> scalar``, such as :data:`loss_of` makes.
         start: parameters to start from; they are copied.
         batches: the samples, and their order.
         settings: learning_rate, batch_size, unroll, noise, chunk, save_every.
@@ -77,7 +76,6 @@ def fit(
         return checkpoint.load_metadata(work / name)["facts"]
     trajectories, history, steps, seed, part = batches
     optimizer = _optimizer(settings.learning_rate, steps)
-    loss_fn = _loss(apply, history=history, unroll=settings.unroll)
     corrupt = _noise(settings.noise, history=history) if settings.noise else None
     how = {"loss_fn": loss_fn, "optimizer": optimizer, "frames": history + settings.unroll, "corrupt": corrupt}
     devices = training_mesh(sum(leaf.size for leaf in jax.tree.leaves(start)))

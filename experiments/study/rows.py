@@ -11,7 +11,7 @@ class Row(NamedTuple):
     Attributes:
         name: of the row.
         config: name of its configuration.
-        kind: what is measured, a key of ``study_measures.MEASURES``.
+        kind: what is measured, a key of the study's ``MEASURES``.
         seeds: of everything random; for ``kind="tuned"`` of the fine-tuning alone, from the anchor of seed 0.
         overrides: changed fields of the configuration, ``(("finetune.steps", 500), ...)``.
     """

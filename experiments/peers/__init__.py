@@ -1,0 +1,1 @@
+"""What a user could do instead, measured beside CCM: peers, budgets, other methods, and the decision chart."""

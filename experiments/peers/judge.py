@@ -1,0 +1,159 @@
+"""How a peer is judged: five observed frames, sixteen future ones, errors on validation and on test regimes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax import Chart, fit_prefix_readout, fit_scale_readout
+from ccm_jax.chart import complete
+from ccm_jax.evaluate import future_error, future_error_each, in_groups, persistence_error, sweep_errors
+from ccm_jax.fit_readout import REACH
+from ccm_jax.metrics import over
+from ccm_jax.rollout import RolloutFn
+from ccm_jax.scale import BANK, best_coordinate
+from experiments.pipeline import data
+from experiments.pipeline.family import column, mean_error
+from experiments.pipeline.networks import normalized_model, rollout_of
+from experiments.pipeline.stages import Run, load_trajectories, test_data, validation_data
+from experiments.pipeline.store import Stage
+
+Params = Any
+
+OBSERVED = 5  # frames that every method may look at
+
+
+class Judge(NamedTuple):
+    """A model, and the trajectories that its weights are judged on.
+
+    Attributes:
+        run: the experiment.
+        rollout_fn: the model in physical units.
+        history: frames in its window.
+        validation: trajectories of each validation regime, ``[N, T, *space, C]``.
+        test: of each test regime.
+    """
+
+    run: Run
+    rollout_fn: RolloutFn
+    history: int
+    validation: tuple[Any, ...]
+    test: tuple[Any, ...]
+
+    @property
+    def frames(self) -> int:
+        """The observed frames after the first window: what a prefix readout scores."""
+        return OBSERVED - self.history
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """Where the future begins."""
+        return {"history": self.history, "prefix": self.frames}
+
+    def coordinates(self, split: str) -> list[float]:
+        """The normalised parameter of each regime."""
+        return [data.coordinate_of(self.run.config, float(v)) for v in self.run.config.regimes[split]]
+
+
+def judge_of(run: Run, anchor: Stage) -> Judge:
+    """The judge of an experiment's own model."""
+    _, apply = normalized_model(run.config, anchor)
+    sets = (tuple(np.asarray(x) for x in load_trajectories(make(run))) for make in (validation_data, test_data))
+    return Judge(run, rollout_of(apply), run.config.model.history, *sets)
+
+
+def fixed(judge: Judge, params: Params, split: str = "test") -> list[float]:
+    """Mean error on each regime of weights that are the same everywhere."""
+
+    def errors(x: Any, _: Any) -> Any:
+        return future_error(params, judge.rollout_fn, x, **judge.protocol)[None]
+
+    return [mean_error(in_groups(errors, x, np.zeros((1, 1)))) for x in getattr(judge, split)]
+
+
+def along(judge: Judge, chart: Chart, coordinates: Any, split: str = "test") -> list[float]:
+    """Mean error on each regime at one coordinate for each, ``[R]`` or ``[R, d]``."""
+    sets = zip(getattr(judge, split), coordinates, strict=True)
+    return [fixed(judge._replace(test=(x,)), chart(jnp.atleast_1d(jnp.asarray(c, jnp.float32))))[0] for x, c in sets]
+
+
+def persistence(judge: Judge) -> list[float]:
+    """Mean error on each test regime of the last observed frame, repeated."""
+    return [mean_error(persistence_error(jnp.asarray(x), **judge.protocol)) for x in judge.test]
+
+
+def by_value(judge: Judge, chart: Chart) -> dict[str, Any]:
+    """A chart read by the value of the parameter: as it is, through a map fitted on validation, and in hindsight."""
+    config = judge.run.config
+    ends: dict[str, Any] = {"low": config.axis.low, "high": config.axis.high, "scale": config.axis.scale}
+    values = [float(v) for v in config.regimes.validation]
+    readout = fit_scale_readout(
+        chart, judge.rollout_fn, judge.validation, values, history=judge.history, frames=judge.frames, **ends
+    )
+    mapped = [float(readout.map(s)) for s in judge.coordinates("test")]
+    hindsight, best = [], []
+    for x in judge.test:
+        errors = sweep_errors(chart, judge.rollout_fn, x, complete(chart.features, column(BANK)), **judge.protocol)
+        means = [mean_error(e) for e in errors]
+        vertex = best_coordinate(BANK, means)
+        best.append(vertex)
+        hindsight.append(min(*means, along(judge._replace(test=(x,)), chart, [vertex])[0]))
+    assert readout.fit is not None
+    return {
+        "coord": along(judge, chart, judge.coordinates("test")),
+        "scale": along(judge, chart, mapped),
+        "hindsight": hindsight,
+        "map": {"kind": readout.fit.kind, "mapped": mapped, "best": best},
+    }
+
+
+def by_prefix(judge: Judge, chart: Chart) -> dict[str, Any]:
+    """A chart read off the observed frames, one coordinate a trajectory, with the seconds that one takes."""
+    readout = fit_prefix_readout(
+        chart, judge.rollout_fn, judge.validation, history=judge.history, frames=judge.frames, reach=REACH
+    )
+    found = [readout(x, batch="each").coordinate for x in judge.test]
+    errors = [
+        mean_error(future_error_each(chart, judge.rollout_fn, x, c, **judge.protocol))
+        for x, c in zip(judge.test, found, strict=True)
+    ]
+    settings = {"free_gate": readout.free_gate, "begin": readout.begin, "pull": float(readout.pull)}
+    chosen = [np.asarray(c)[:, 0].tolist() for c in found]
+    of_validation = []
+    for x in judge.validation:
+        c = readout(x, batch="each").coordinate
+        of_validation.append(mean_error(future_error_each(chart, judge.rollout_fn, x, c, **judge.protocol)))
+    return {
+        "prefix": errors,
+        "prefix_validation": of_validation,
+        "readout": settings,
+        "chosen": chosen,
+        "seconds": seconds_of(lambda: readout(judge.test[0][0]).coordinate),
+    }
+
+
+def seconds_of(work: Any, times: int = 3) -> float:
+    """The least wall seconds of a call that was compiled before."""
+    jax.block_until_ready(work())
+    spent = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        jax.block_until_ready(work())
+        spent.append(time.perf_counter() - begin)
+    return min(spent)
+
+
+def score(errors: list[float]) -> float:
+    """What trials are compared by on validation regimes: the geometric mean of the regimes' errors."""
+    if not np.isfinite(errors).all():
+        return float("inf")
+    return float(np.exp(np.mean(np.log(errors))))
+
+
+def worst_over(errors: list[float], reference: list[float]) -> float:
+    """The largest ratio of two lists of errors."""
+    return max(over(a, b) for a, b in zip(errors, reference, strict=True))

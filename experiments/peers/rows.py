@@ -1,0 +1,69 @@
+"""What the study of peers consists of: rows of at most 25 minutes on a core, each a system, a measure and its seeds.
+
+The first seed of a system makes every choice (three trials a method, on validation regimes); the others take it over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.study.jobs import Job
+from experiments.study.rows import Row
+
+# The height's readout was fixed on the validation regimes of seeds 0 to 5, and is reported on seeds after them.
+SYSTEMS = {"rd_ood": (0, 1, 2), "ns_ood": (0, 1, 2), "rdb_gravity": (0, 1, 2), "rdb_ood": (6, 7, 8)}
+FIRST = "window 1"  # the row that chooses the experts' rate
+
+
+def _window(frames: int) -> tuple[tuple[str, Any], ...]:
+    """A window of more frames leaves fewer for the prefix: five are observed in all."""
+    return (("model.history", frames), ("calibration.frames", max(1, 5 - frames)))
+
+
+def _of(system: str) -> list[Row]:
+    def row(measure: str, kind: str, *overrides: tuple[str, Any]) -> Row:
+        return Row(f"{system} {measure}", system, kind, SYSTEMS[system], overrides)
+
+    rows = [
+        row(FIRST, "window"),
+        row("window 5", "window", *_window(5)),
+        row("conditioned scratch", "conditioned_scratch"),
+        row("conditioned biases", "conditioned_biases"),
+        row("window 5 scratch", "scratch_window", *_window(5)),
+        row("post hoc", "posthoc"),
+        row("window 3", "window", *_window(3)),
+        row("conditioned channel", "conditioned_channel"),
+        row("conditioned all", "conditioned_all"),
+    ]
+    if system == "rdb_ood":  # the parameter is seen: what a longer window and slopes of all leaves add is not asked
+        rows = [one for one in rows if not one.name.endswith(("window 3", "conditioned all"))]
+    return rows
+
+
+def rows_of(size: str) -> list[Row]:
+    """All rows; in the smoke size one system and one seed."""
+    systems = ("rd_ood",) if size == "smoke" else tuple(SYSTEMS)
+    rows = [row for system in systems for row in _of(system)]
+    return [row._replace(seeds=row.seeds[:1]) for row in rows] if size == "smoke" else rows
+
+
+def ordered(rows: Sequence[Row]) -> list[Job]:
+    """First seeds first, and measures through all systems, so that an interrupted study says something of each."""
+    jobs = [(row, seed) for row in rows for seed in row.seeds]
+
+    def place(job: Job) -> tuple[int, int]:
+        row, seed = job
+        measure = row.name.partition(" ")[2]
+        return row.seeds.index(seed), next(i for i, one in enumerate(_of("rd_ood")) if one.name.endswith(measure))
+
+    return sorted(jobs, key=place)
+
+
+def needs(row: Row, seed: int) -> list[Job]:
+    """Whose choices a seed of a row takes over."""
+    found = [] if seed == row.seeds[0] else [(row, row.seeds[0])]
+    if row.kind == "posthoc":
+        first = next(one for one in _of(row.config) if one.name.endswith(FIRST))
+        found.append((first._replace(seeds=row.seeds), row.seeds[0]))
+    return found

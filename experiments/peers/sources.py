@@ -1,0 +1,38 @@
+"""What a result depends on: the sources of this repository that its process had loaded, as programs and not as text."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from pathlib import Path
+
+from experiments.study.jobs import ROOT
+
+PACKAGES = ("ccm_jax", "experiments", "solvers")
+
+
+def sources_of() -> dict[str, str]:
+    """A short hash of each loaded module of this repository, by path; see :func:`hash_of`."""
+    loaded = [
+        module.__file__
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in PACKAGES
+        if getattr(module, "__file__", None)
+    ]
+    paths = sorted(Path(file).resolve() for file in loaded if file)
+    return {str(path.relative_to(ROOT)): hash_of(path) for path in paths if path.is_relative_to(ROOT)}
+
+
+def hash_of(path: Path) -> str:
+    """A hash of a module's program: comments, docstrings and layout do not count."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:8]
+
+
+def changed(sources: dict[str, str]) -> list[str]:
+    """The modules among these that are not what they were, or gone."""
+    return [name for name, seen in sources.items() if not (ROOT / name).exists() or hash_of(ROOT / name) != seen]
