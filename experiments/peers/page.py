@@ -1,13 +1,70 @@
-"""The page of the peers; for now the gathered rows alone."""
+"""The page of the peers, its figures and its tables as files, written to new files and then moved."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from experiments.pipeline.store import write_json
+import jinja2
+
+from ccm_jax.io.atomic import finite, write_text
+from experiments.peers.tables import tables, to_csv
+from experiments.pipeline.store import provenance, write_json
+from experiments.report.page import inline_svg
+from experiments.runner.progress import console
+
+HERE = Path(__file__).parent
+
+QUESTIONS = {
+    "posthoc_ratio": "CCM-Scale over the best other merge of the same experts",
+    "finetune_ratio": "CCM-Scale over conditioned fine-tuning from the same anchor, with a Scale map",
+    "finetune_ratio_coord": "CCM-Coord over the same without a map",
+    "scratch_ratio": "CCM-Scale over a conditioned network from scratch, with a Scale map",
+    "frames_ratio": "the best CCM from frames over the best network that is told no value",
+    "frames_ratio_labelled": "… over a conditioned network whose value our readout infers",
+}
 
 
 def publish(rows: Any, gathered: dict[str, Any], workdir: Path, output: Path | None, *, jobs: int) -> None:
-    """Writes what rows found."""
-    write_json(output or workdir / "peers.json", gathered)
+    """Writes the page and its figures into the folder of the study, and the tables to ``output``."""
+    found = tables(rows, gathered)
+    done = [one for listed in gathered.values() for one in listed if "found" in one]
+    content = {
+        **found,
+        "done": len(done),
+        "process_minutes": sum(one.get("seconds", 0.0) for one in done) / 60,
+        "jobs": jobs,
+        **provenance(),
+        "commits": sorted({one["git"] for one in done if one.get("git")}),
+    }
+    write_json(workdir / "peers.json", content)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_json(output, content)
+        write_text(output.with_suffix(".csv"), to_csv(found))
+    write_text(workdir / "peers.html", page(content, workdir / "figures"))
+    for failure in found["failed"]:
+        console.print(f"  FAILED {failure['row']}, seed {failure['seed']}: {failure['error']}", markup=False)
+    console.print(f"{workdir / 'peers.html'} is ready to be opened.", markup=False, soft_wrap=True)
+
+
+def page(content: dict[str, Any], folder: Path) -> str:
+    """The page; its figures are drawn into ``folder`` too."""
+    from experiments.peers import figures  # matplotlib is slow to import
+
+    folder.mkdir(exist_ok=True)
+    svg = {}
+    for system, methods in content["systems"].items():
+        if methods:
+            figure = figures.errors(methods)
+            for kind in ("png", "pdf"):
+                figure.savefig(folder / f"peers_{system}.{kind}", dpi=150)
+            svg[system] = inline_svg(figure)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([HERE, HERE.parent / "report"]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    shown = finite(content)
+    shown["systems"] = {system: methods for system, methods in shown["systems"].items() if methods}
+    return environment.get_template("peers.html.j2").render(peers=shown, figures=svg, questions=QUESTIONS)

@@ -1,0 +1,82 @@
+"""The methods of the study of peers: what each must know and train, and where its errors are found."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Knows = Literal["nothing", "frames", "value"]
+Trains = Literal["nothing more", "two fine-tunings", "one fine-tuning", "from scratch"]
+
+
+class Method(NamedTuple):
+    """A way to predict a regime.
+
+    Attributes:
+        label: name in tables and figures.
+        row: the measure whose rows have its errors, for instance ``"window 1"``.
+        key: of the errors in that row.
+        knows: what it is told of a new regime. A window of five frames looks at what a prefix looks at.
+        trains: what is trained beyond the one-frame anchor.
+        ours: whether it is a use of this package's readouts on merged experts.
+        bound: whether it knows the future, and so is no method.
+    """
+
+    label: str
+    row: str
+    key: str
+    knows: Knows
+    trains: Trains
+    ours: bool = False
+    bound: bool = False
+
+
+def _conditioned(kind: str, name: str) -> list[Method]:
+    found = []
+    for arm, data in (("all", "all data"), ("ends", "the experts' data")):
+        for key, how in (("coord", ""), ("scale", ", Scale map")):
+            label = f"parameter through {name}, fine-tuned on {data}{how}"
+            found.append(Method(label, f"conditioned {kind}", f"{arm}_{key}", "value", "one fine-tuning"))
+    label = f"parameter through {name}, fine-tuned, inferred by our readout"
+    return [*found, Method(label, f"conditioned {kind}", "all_prefix", "frames", "one fine-tuning")]
+
+
+METHODS: tuple[Method, ...] = (
+    Method("persistence", "window 1", "persistence", "nothing", "nothing more"),
+    Method("anchor, window of 1", "window 1", "anchor", "nothing", "nothing more"),
+    Method("… trained on, all data", "window 1", "more", "nothing", "one fine-tuning"),
+    Method("anchor, window of 3", "window 3", "anchor", "frames", "from scratch"),
+    Method("… trained on, all data", "window 3", "more", "frames", "from scratch"),
+    Method("anchor, window of 5", "window 5", "anchor", "frames", "from scratch"),
+    Method("… trained on, all data", "window 5", "more", "frames", "from scratch"),
+    Method("window of 5, from scratch for the total", "window 5 scratch", "scratch", "frames", "from scratch"),
+    Method("endpoint average", "post hoc", "average", "nothing", "two fine-tunings"),
+    Method("Task Arithmetic", "post hoc", "task_arithmetic", "nothing", "two fine-tunings"),
+    Method("TIES", "post hoc", "ties", "nothing", "two fine-tunings"),
+    Method("DARE", "post hoc", "dare", "nothing", "two fine-tunings"),
+    Method("SLERP, one place", "post hoc", "slerp_fixed", "nothing", "two fine-tunings"),
+    Method("Model Stock", "post hoc", "model_stock", "nothing", "two fine-tunings"),
+    Method("ensemble of both experts", "post hoc", "output_ensemble", "nothing", "two fine-tunings"),
+    Method("nearest expert", "post hoc", "nearest_expert", "value", "two fine-tunings"),
+    Method("SLERP, told the regime", "post hoc", "slerp", "value", "two fine-tunings"),
+    *_conditioned("channel", "a channel"),
+    *_conditioned("biases", "all biases"),
+    *_conditioned("all", "all weights"),
+    Method("parameter as input, from scratch", "conditioned scratch", "coord", "value", "from scratch"),
+    Method("… with a Scale map", "conditioned scratch", "scale", "value", "from scratch"),
+    Method("… inferred by our readout", "conditioned scratch", "prefix", "frames", "from scratch"),
+    Method("CCM-Coord", "window 1", "ccm_coord", "value", "two fine-tunings", ours=True),
+    Method("CCM-Scale", "window 1", "ccm_scale", "value", "two fine-tunings", ours=True),
+    Method("CCM-Prefix", "window 1", "ccm_prefix", "frames", "two fine-tunings", ours=True),
+    Method("CCM-Coord, window of 3", "window 3", "ccm_coord", "value", "from scratch", ours=True),
+    Method("CCM-Scale, window of 3", "window 3", "ccm_scale", "value", "from scratch", ours=True),
+    Method("CCM-Prefix, window of 3", "window 3", "ccm_prefix", "frames", "from scratch", ours=True),
+    Method("CCM-Coord, window of 5", "window 5", "ccm_coord", "value", "from scratch", ours=True),
+    Method("CCM-Scale, window of 5", "window 5", "ccm_scale", "value", "from scratch", ours=True),
+    Method("best coordinate of the line", "window 1", "ccm_hindsight", "value", "two fine-tunings", bound=True),
+)
+
+POST_HOC = ("average", "task_arithmetic", "ties", "dare", "slerp_fixed", "model_stock", "output_ensemble")
+POST_HOC += ("nearest_expert",)  # SLERP told the regime moves along the same line, and stands apart
+KINDS, ARMS = ("channel", "biases", "all"), ("all", "ends")
+NO_VALUE = (("window 1", "anchor"), ("window 1", "more"), ("window 3", "anchor"), ("window 3", "more"))
+NO_VALUE += (("window 5", "anchor"), ("window 5", "more"), ("window 5 scratch", "scratch"))
