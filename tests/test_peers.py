@@ -15,13 +15,13 @@ from ccm_jax import fit_prefix_readout, make_rollout
 from ccm_jax.models import make_model
 from ccm_jax.normalize import Normalization, normalized
 from experiments.peers import conditioned
-from experiments.peers.measures import choose
 from experiments.peers.methods import METHODS
 from experiments.peers.rows import needs, ordered, rows_of
 from experiments.peers.sources import changed, hash_of
 from experiments.peers.study import KEPT, key_of
 from experiments.peers.summary import best_of, of_system, ratio
 from experiments.peers.tables import tables, to_csv
+from experiments.peers.trials import choose
 
 HISTORY, CHANNELS = 2, 2
 
@@ -41,7 +41,7 @@ def test_a_channel_is_a_slope_of_the_first_bias(channel: tuple[Any, Any, Any]) -
     model, wide, frames = channel
     scale = Normalization(jnp.array([0.3, -0.1]), jnp.array([2.0, 0.5]))
     narrow = conditioned.without_channel(wide, history=HISTORY, channels=CHANNELS)
-    assert sum(s.size > 0 for s in jax.tree.leaves(narrow["slopes"])) == 1
+    assert sum(s.ndim > 0 for s in jax.tree.leaves(narrow["slopes"])) == 1
     by_channel = conditioned.channel_loss(model.apply, scale, history=HISTORY)(wide, frames)
     by_weights = conditioned.conditioned_loss(normalized(model.apply, scale), history=HISTORY)(narrow, frames)
     assert by_channel == pytest.approx(float(by_weights), rel=1e-5)
@@ -61,7 +61,7 @@ def test_a_network_that_starts_from_an_anchor_is_the_anchor_everywhere(
     anchor = model.init(jax.random.key(3), frames[:, :HISTORY, ..., :-1])
     network = conditioned.start(anchor, kind)
     jax.tree.map(np.testing.assert_array_equal, conditioned.weights_at(network, jnp.array([1.7])), anchor)
-    slopes = [s.size > 0 for s in jax.tree.leaves(network["slopes"])]
+    slopes = [s.ndim > 0 for s in jax.tree.leaves(network["slopes"])]
     biases = sum("bias" in jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(anchor))
     assert sum(slopes) == {"channel": 1, "biases": biases, "all": len(slopes)}[kind]
 

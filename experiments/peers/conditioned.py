@@ -74,7 +74,7 @@ def without_channel(network: Params, *, history: int, channels: int) -> Params:
 
     found = start(jax.tree_util.tree_map_with_path(narrow, network), "channel")
     slope = wide[jnp.array(of_channel)].sum(axis=0, keepdims=True)
-    return found | {"slopes": jax.tree.map(lambda s: slope if s.size else s, found["slopes"])}
+    return found | {"slopes": jax.tree.map(lambda s: slope if s.ndim else s, found["slopes"])}
 
 
 def channel_loss(apply: Apply, normalization: Normalization, *, history: int = 1) -> Loss:
@@ -112,7 +112,7 @@ def start(base: Params, kind: str, key: Array | None = None, dim: int = 1) -> Pa
 
     def slope(path: Any, leaf: Array) -> Array:
         if not KINDS[kind](path, leaf):
-            return jnp.zeros((0,))
+            return jnp.zeros(())  # no slope; a leaf without numbers could not be stored
         if key is not None and KINDS["channel"](path, leaf):
             return jax.random.normal(key, (dim, *leaf.shape)) * leaf.size**-0.5
         return jnp.zeros((dim, *leaf.shape), leaf.dtype)
@@ -122,14 +122,14 @@ def start(base: Params, kind: str, key: Array | None = None, dim: int = 1) -> Pa
 
 def weights_at(network: Params, c: Array) -> Params:
     """The weights at a parameter ``[dim]``."""
-    return jax.tree.map(lambda b, s: b + jnp.tensordot(c, s, 1) if s.size else b, network["base"], network["slopes"])
+    return jax.tree.map(lambda b, s: b + jnp.tensordot(c, s, 1) if s.ndim else b, network["base"], network["slopes"])
 
 
 def chart_of(network: Params, warp: Any = None) -> Chart:
     """The conditioned network as a chart; its coordinates are the parameter as the network was given it."""
-    dims = {s.shape[0] for s in jax.tree.leaves(network["slopes"]) if s.size}
+    dims = {s.shape[0] for s in jax.tree.leaves(network["slopes"]) if s.ndim}
     (dim,) = dims
-    basis = jax.tree.map(lambda b, s: s if s.size else jnp.zeros((dim, *b.shape), b.dtype), *network.values())
+    basis = jax.tree.map(lambda b, s: s if s.ndim else jnp.zeros((dim, *b.shape), b.dtype), *network.values())
     return Chart(network["base"], basis, Polynomial(dim=dim, constant=False), warp)
 
 

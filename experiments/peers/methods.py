@@ -75,8 +75,21 @@ METHODS: tuple[Method, ...] = (
     Method("best coordinate of the line", "window 1", "ccm_hindsight", "value", "two fine-tunings", bound=True),
 )
 
-POST_HOC = ("average", "task_arithmetic", "ties", "dare", "slerp_fixed", "model_stock", "output_ensemble")
+POST_HOC: tuple[str, ...] = (
+    "average",
+    "task_arithmetic",
+    "ties",
+    "dare",
+    "slerp_fixed",
+    "model_stock",
+    "output_ensemble",
+)
 POST_HOC += ("nearest_expert",)  # SLERP told the regime moves along the same line, and stands apart
 KINDS, ARMS = ("channel", "biases", "all"), ("all", "ends")
-NO_VALUE = (("window 1", "anchor"), ("window 1", "more"), ("window 3", "anchor"), ("window 3", "more"))
+NO_VALUE: tuple[tuple[str, str], ...] = (
+    ("window 1", "anchor"),
+    ("window 1", "more"),
+    ("window 3", "anchor"),
+    ("window 3", "more"),
+)
 NO_VALUE += (("window 5", "anchor"), ("window 5", "more"), ("window 5 scratch", "scratch"))

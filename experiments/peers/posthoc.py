@@ -12,11 +12,9 @@ from ccm_jax.rollout import make_rollout
 from experiments.peers import judge as judging
 from experiments.peers.judge import judge_of, score
 from experiments.peers.training import given
+from experiments.peers.trials import Found, Params, regimes_of
 from experiments.pipeline import networks, stages
 from experiments.pipeline.stages import Run
-
-Params = Any
-Found = dict[str, Any]
 
 SCALES = (0.3, 0.5, 0.7, 1.0, 1.4)  # of the update
 DENSITIES = (0.2, 0.5, 1.0)
@@ -61,7 +59,7 @@ def posthoc(run: Run, known: Found) -> Found:
         ]
     errors["output_ensemble"], settings["output_ensemble"] = _ensemble(run, there, tuple(raw[1:]))
     errors["low"], errors["high"] = (judging.fixed(judge, tree) for tree in raw[1:])
-    return {"errors": errors, "settings": settings}
+    return {"errors": errors, "settings": settings} | regimes_of(run)
 
 
 def _ensemble(run: Run, there: Any, experts: tuple[Params, Params]) -> tuple[list[float], Found]:

@@ -10,18 +10,28 @@ from pathlib import Path
 from experiments.study.jobs import ROOT
 
 PACKAGES = ("ccm_jax", "experiments", "solvers")
+# Files, terminals, pages and the order of rows change no number.
+OTHERS: tuple[str, ...] = (
+    "ccm_jax/io/",
+    "ccm_jax/cli/",
+    "experiments/study/",
+    "experiments/report/",
+    "experiments/runner/",
+)
+OTHERS += tuple(f"experiments/peers/{name}.py" for name in ("study", "rows", "sources"))
+
+NAMES = ("__init__.py", "version.py", "_moved.py", "_extras.py", "_extensions.py")
 
 
 def sources_of() -> dict[str, str]:
     """A short hash of each loaded module of this repository, by path; see :func:`hash_of`."""
-    loaded = [
-        module.__file__
-        for name, module in list(sys.modules.items())
-        if name.partition(".")[0] in PACKAGES
-        if getattr(module, "__file__", None)
-    ]
-    paths = sorted(Path(file).resolve() for file in loaded if file)
-    return {str(path.relative_to(ROOT)): hash_of(path) for path in paths if path.is_relative_to(ROOT)}
+    modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] in PACKAGES]
+    files = {getattr(module, "__file__", None) for module in modules} - {None}
+    paths = sorted(path for path in (Path(str(file)).resolve() for file in files) if path.is_relative_to(ROOT))
+    named = {path.relative_to(ROOT).as_posix(): path for path in paths}
+    return {
+        name: hash_of(path) for name, path in named.items() if not name.startswith(OTHERS) and not name.endswith(NAMES)
+    }
 
 
 def hash_of(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,16 @@ from experiments.study.jobs import ROOT, Study, configured, prepare
 from experiments.study.rows import Row
 
 VERSION = 1
+# Imported by the row that needs it, so that a row depends on its own sources alone.
+MEASURES = {
+    "window": "windows",
+    "scratch_window": "windows",
+    "conditioned_scratch": "conditioning",
+    "conditioned_channel": "conditioning",
+    "conditioned_biases": "conditioning",
+    "conditioned_all": "conditioning",
+    "posthoc": "posthoc",
+}
 KEPT = ROOT / "results" / "peers"  # in the repository: rows are hours apart, and a folder of stages may not survive
 
 
@@ -35,7 +46,6 @@ def folder_of(workdir: Path) -> Path:
 
 def measure(row: Row, size: str, seed: int, workdir: Path) -> dict[str, Any]:
     """Runs one seed of a row in this process, and returns what it measured."""
-    from experiments.peers.measures import MEASURES
     from experiments.pipeline.stages import Run
 
     prepare()
@@ -46,7 +56,8 @@ def measure(row: Row, size: str, seed: int, workdir: Path) -> dict[str, Any]:
             raise ValueError(f"{row.name}, seed {seed}: {other.name} of seed {first} has no result; run that first.")
         choices = read_json(path)["found"].get("choices", {})
         known |= {name: choice["chosen"] for name, choice in choices.items()}
-    found = MEASURES[row.kind](Run(configured(row, size, seed), workdir / "stages"), known)
+    module = importlib.import_module(f"experiments.peers.{MEASURES[row.kind]}")
+    found = getattr(module, row.kind)(Run(configured(row, size, seed), workdir / "stages"), known)
     return found | {"sources": sources_of(), "row": row.name}
 
 

@@ -58,10 +58,9 @@ def seconds_of(gathered: Gathered, system: str, method: Method) -> float | None:
     for one in gathered.get(f"{system} {method.row}", []):
         found = one.get("found", {})
         read = found.get("how", {}).get("all", found).get("prefix", {}) if "prefix" in method.key else {}
-        seconds = found.get("seconds", {})
-        value = seconds.get(method.key) if isinstance(seconds, dict) else None
-        if value is not None or "seconds" in read:
-            return float(read.get("seconds", value))
+        seconds = read.get("seconds", found.get("seconds", {}).get(method.key))
+        if seconds is not None:
+            return float(seconds)
     return None
 
 
