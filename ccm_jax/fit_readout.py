@@ -260,6 +260,7 @@ def choose(
                 continue
             weighed = frame_weights(frames - begin, skip)
             one = dataclasses.replace(start, begin=begin, weights=weighed, pull=jnp.asarray(pull, jnp.float32))
+            one = place(one, mesh)  # all of it, as a readout that is called is: then one program serves both
             key = Choice(start.free_gate, begin, skip, pull)
             made[key] = one
             for i, (x, c) in enumerate(data):
