@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from experiments.peers.judge import Judge, by_prefix, by_value, judge_of, score
 from experiments.peers.training import Given, Recipe, given, load_network, total_steps, train, tuning_steps
 from experiments.pipeline import data, networks, stages
 from experiments.pipeline.stages import Run
+from experiments.pipeline.training import Diverged
 
 Params = Any
 Found = dict[str, Any]
@@ -25,14 +27,23 @@ RATES = (1.0, 0.5, 2.0)  # times the configuration's learning rate: the three tr
 def choose(trials: Sequence[Trial], errors: Callable[[Trial], list[float]], known: Trial | None) -> Found:
     """The trial with the smallest error on validation regimes; without trying where the choice is known.
 
+    A trial whose training diverges has infinite error.
+
     Returns:
         ``chosen`` and, where they were tried, the ``trials`` with their scores.
     """
     if known is not None:
         return {"chosen": known, "trials": []}
-    tried = [trial | {"validation": score(errors(trial))} for trial in trials]
+    tried = [trial | {"validation": _score(errors, trial)} for trial in trials]
     best = min(range(len(tried)), key=lambda i: tried[i]["validation"])
     return {"chosen": trials[best], "trials": tried}
+
+
+def _score(errors: Callable[[Trial], list[float]], trial: Trial) -> float:
+    try:
+        return score(errors(trial))
+    except Diverged:
+        return float("inf")
 
 
 def at_rates(rate: float, **settings: Any) -> list[Trial]:
@@ -183,6 +194,15 @@ def posthoc_row(run: Run, known: Found) -> Found:
     return posthoc(run, known) | regimes_of(run)
 
 
+def _of(module: str, name: str, *arguments: Any) -> Callable[[Run, Found], Found]:
+    """A measure of another module, which is loaded when it is taken: it builds on what stands here."""
+
+    def measure(run: Run, known: Found) -> Found:
+        return getattr(importlib.import_module(f"experiments.peers.{module}"), name)(*arguments, run, known)
+
+    return measure
+
+
 MEASURES: dict[str, Callable[[Run, Found], Found]] = {
     "window": window,
     "scratch_window": scratch_window,
@@ -191,4 +211,9 @@ MEASURES: dict[str, Callable[[Run, Found], Found]] = {
     "conditioned_biases": conditioned_tuned("biases"),
     "conditioned_all": conditioned_tuned("all"),
     "posthoc": posthoc_row,
+    "prefix_tuning": _of("adapt", "prefix_tuning"),
+    "coda": _of("codes", "codes", "coda"),
+    "geps": _of("codes", "codes", "geps"),
+    "ceiling": _of("ceiling", "ceiling"),
+    "solver": _of("classical", "solver"),
 }
