@@ -90,7 +90,7 @@ def start(method: Method, base: Params, key: Array, environments: int) -> Params
 
     def right(leaf: Array, size: Array, key: Array) -> Array:
         shape = (DIM, *leaf.shape[:-2], leaf.shape[-1])
-        return jnp.sqrt(size) * jax.random.normal(key[1], shape) if leaf.ndim > 1 else jnp.zeros((0,))
+        return jnp.sqrt(size) * jax.random.normal(key[1], shape) if leaf.ndim > 1 else jnp.zeros(())
 
     learned = {"slopes": drawn(slope)} if method == "coda" else {"left": drawn(left), "right": drawn(right)}
     return {"base": base, "codes": jnp.zeros((environments, DIM)), **learned}
@@ -101,7 +101,7 @@ def slopes_of(network: Params) -> Params:
     if "slopes" in network:
         return network["slopes"]
     return jax.tree.map(
-        lambda a, b: a[..., :, None] * b[..., None, :] if b.size else a, network["left"], network["right"]
+        lambda a, b: a[..., :, None] * b[..., None, :] if b.ndim else a, network["left"], network["right"]
     )
 
 
@@ -196,7 +196,7 @@ def adapted_codes(
 
     def one(x: Array) -> Array:
         pairs = pairs_of(x[:OBSERVED], history)
-        slope = jax.jacfwd(lambda c: loss_fn(chart(c), pairs))  # a few numbers: cheaper than the weights' gradient
+        slope = jax.grad(lambda c: loss_fn(chart(c), pairs))
 
         def body(_: Any, state: Any) -> Any:
             c, adam = state
@@ -209,8 +209,17 @@ def adapted_codes(
     return jax.lax.map(one, trajectories)
 
 
-def codes(method: Method, run: Run, known: Found) -> Found:
-    """Errors of CoDA or GEPS, its codes found by Adam and by our readout, and the seconds that either takes."""
+def coda(run: Run, known: Found) -> Found:
+    """Errors of CoDA, its codes found by Adam and by our readout, and the seconds that either takes."""
+    return _measured("coda", run, known)
+
+
+def geps(run: Run, known: Found) -> Found:
+    """Errors of GEPS, likewise."""
+    return _measured("geps", run, known)
+
+
+def _measured(method: Method, run: Run, known: Found) -> Found:
     there, smoke = given(run), run.config.size == "smoke"
     judge, steps = judge_of(run, there.anchor), total_steps(run)
     _, apply = normalized_model(run.config, there.anchor)

@@ -194,11 +194,11 @@ def posthoc_row(run: Run, known: Found) -> Found:
     return posthoc(run, known) | regimes_of(run)
 
 
-def _of(module: str, name: str, *arguments: Any) -> Callable[[Run, Found], Found]:
+def _of(module: str, name: str) -> Callable[[Run, Found], Found]:
     """A measure of another module, which is loaded when it is taken: it builds on what stands here."""
 
     def measure(run: Run, known: Found) -> Found:
-        return getattr(importlib.import_module(f"experiments.peers.{module}"), name)(*arguments, run, known)
+        return getattr(importlib.import_module(f"experiments.peers.{module}"), name)(run, known)
 
     return measure
 
@@ -212,8 +212,8 @@ MEASURES: dict[str, Callable[[Run, Found], Found]] = {
     "conditioned_all": conditioned_tuned("all"),
     "posthoc": posthoc_row,
     "prefix_tuning": _of("adapt", "prefix_tuning"),
-    "coda": _of("codes", "codes", "coda"),
-    "geps": _of("codes", "codes", "geps"),
+    "coda": _of("codes", "coda"),
+    "geps": _of("codes", "geps"),
     "ceiling": _of("ceiling", "ceiling"),
     "solver": _of("classical", "solver"),
 }
