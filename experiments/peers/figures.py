@@ -31,6 +31,8 @@ def errors(methods: list[dict[str, Any]]) -> Figure:
             colour = BOUND if m["bound"] else OURS if m["ours"] else THEIRS
             for split, face in (("inside", "white"), ("outside", colour)):
                 value = m[split]["mean"]
+                if not m[split]["seeds"]:
+                    continue
                 if value is None or not np.isfinite(value):
                     ax.text(0.99, y, "diverges", va="center", ha="right", transform=ax.get_yaxis_transform())
                     continue

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax import Chart, fit_prefix_readout, fit_scale_readout
+from ccm_jax import Chart, Gated, fit_prefix_readout, fit_scale_readout
 from ccm_jax.chart import complete
 from ccm_jax.evaluate import future_error, future_error_each, in_groups, persistence_error, sweep_errors
 from ccm_jax.fit_readout import REACH
@@ -36,6 +37,7 @@ class Judge(NamedTuple):
         history: frames in its window.
         validation: trajectories of each validation regime, ``[N, T, *space, C]``.
         test: of each test regime.
+        context_of: ``trajectories -> `` what the model takes beside its window, from frames that are observed.
     """
 
     run: Run
@@ -43,6 +45,7 @@ class Judge(NamedTuple):
     history: int
     validation: tuple[Any, ...]
     test: tuple[Any, ...]
+    context_of: Callable[[Any], Any] = lambda trajectories: None
 
     @property
     def frames(self) -> int:
@@ -62,15 +65,17 @@ class Judge(NamedTuple):
 def judge_of(run: Run, anchor: Stage) -> Judge:
     """The judge of an experiment's own model."""
     _, apply = normalized_model(run.config, anchor)
-    sets = (tuple(np.asarray(x) for x in load_trajectories(make(run))) for make in (validation_data, test_data))
-    return Judge(run, rollout_of(apply), run.config.model.history, *sets)
+    validation, test = (
+        tuple(np.asarray(x) for x in load_trajectories(make(run))) for make in (validation_data, test_data)
+    )
+    return Judge(run, rollout_of(apply), run.config.model.history, validation, test)
 
 
 def fixed(judge: Judge, params: Params, split: str = "test") -> list[float]:
     """Mean error on each regime of weights that are the same everywhere."""
 
     def errors(x: Any, _: Any) -> Any:
-        return future_error(params, judge.rollout_fn, x, **judge.protocol)[None]
+        return future_error(params, judge.rollout_fn, x, context=judge.context_of(x), **judge.protocol)[None]
 
     return [mean_error(in_groups(errors, x, np.zeros((1, 1)))) for x in getattr(judge, split)]
 
@@ -113,27 +118,33 @@ def by_value(judge: Judge, chart: Chart) -> dict[str, Any]:
 
 def by_prefix(judge: Judge, chart: Chart) -> dict[str, Any]:
     """A chart read off the observed frames, one coordinate a trajectory, with the seconds that one takes."""
-    readout = fit_prefix_readout(
-        chart, judge.rollout_fn, judge.validation, history=judge.history, frames=judge.frames, reach=REACH
-    )
-    found = [readout(x, batch="each").coordinate for x in judge.test]
-    errors = [
-        mean_error(future_error_each(chart, judge.rollout_fn, x, c, **judge.protocol))
-        for x, c in zip(judge.test, found, strict=True)
-    ]
-    settings = {"free_gate": readout.free_gate, "begin": readout.begin, "pull": float(readout.pull)}
-    chosen = [np.asarray(c)[:, 0].tolist() for c in found]
-    of_validation = []
-    for x in judge.validation:
-        c = readout(x, batch="each").coordinate
-        of_validation.append(mean_error(future_error_each(chart, judge.rollout_fn, x, c, **judge.protocol)))
+    contexts = [judge.context_of(x) for x in judge.validation]
+    shape: dict[str, Any] = {"history": judge.history, "frames": judge.frames, "reach": REACH}
+    readout = fit_prefix_readout(chart, judge.rollout_fn, judge.validation, contexts=contexts, **shape)
+
+    def read(x: Any) -> Any:
+        return readout(x, batch="each", context=judge.context_of(x)).coordinate
+
+    def error(x: Any, c: Any) -> float:
+        how = judge.protocol | {"context": judge.context_of(x)}
+        return mean_error(future_error_each(chart, judge.rollout_fn, x, c, **how))
+
+    found = [np.asarray(read(x)) for x in judge.test]
+    first = judge.test[0][:1]
+    alone = jax.tree.map(lambda leaf: leaf[0], judge.context_of(first))
     return {
-        "prefix": errors,
-        "prefix_validation": of_validation,
-        "readout": settings,
-        "chosen": chosen,
-        "seconds": seconds_of(lambda: readout(judge.test[0][0]).coordinate),
+        "prefix": [error(x, c) for x, c in zip(judge.test, found, strict=True)],
+        "prefix_validation": [error(x, read(x)) for x in judge.validation],
+        "readout": {"free_gate": readout.free_gate, "begin": readout.begin, "pull": float(readout.pull)},
+        "chosen": [_chosen(chart, c) for c in found],
+        "seconds": seconds_of(lambda: readout(first[0], context=alone).coordinate),
     }
+
+
+def _chosen(chart: Chart, coordinates: np.ndarray) -> Any:
+    """Coordinates ``[N, d]`` without their gate; numbers where one axis is left."""
+    axes = chart.features.dim - isinstance(chart.features, Gated)
+    return coordinates[:, 0].tolist() if axes == 1 else coordinates[:, :axes].tolist()
 
 
 def seconds_of(work: Any, times: int = 3) -> float:

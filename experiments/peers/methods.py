@@ -18,7 +18,8 @@ class Method(NamedTuple):
         knows: what it is told of a new regime. A window of five frames looks at what a prefix looks at.
         trains: what is trained beyond the one-frame anchor.
         ours: whether it is a use of this package's readouts on merged experts.
-        bound: whether it knows the future, and so is no method.
+        bound: whether it knows the future or has data of the regime, and so is no method.
+        inside: whether it has errors inside the support too.
     """
 
     label: str
@@ -28,6 +29,7 @@ class Method(NamedTuple):
     trains: Trains
     ours: bool = False
     bound: bool = False
+    inside: bool = True
 
 
 def _conditioned(kind: str, name: str) -> list[Method]:
@@ -38,6 +40,14 @@ def _conditioned(kind: str, name: str) -> list[Method]:
             found.append(Method(label, f"conditioned {kind}", f"{arm}_{key}", "value", "one fine-tuning"))
     label = f"parameter through {name}, fine-tuned, inferred by our readout"
     return [*found, Method(label, f"conditioned {kind}", "all_prefix", "frames", "one fine-tuning")]
+
+
+def _on_prefix(key: str, name: str) -> list[Method]:
+    """Fine-tuning on the observed frames: seconds to minutes for each trajectory."""
+    label = f"fine-tuning on the five frames, {name}, {{}} steps"
+    return [
+        Method(label.format(steps), "prefix tuning", f"{key}_{steps}", "frames", "nothing more") for steps in (10, 100)
+    ]
 
 
 METHODS: tuple[Method, ...] = (
@@ -64,6 +74,15 @@ METHODS: tuple[Method, ...] = (
     Method("parameter as input, from scratch", "conditioned scratch", "coord", "value", "from scratch"),
     Method("… with a Scale map", "conditioned scratch", "scale", "value", "from scratch"),
     Method("… inferred by our readout", "conditioned scratch", "prefix", "frames", "from scratch"),
+    *_on_prefix("all", "all weights"),
+    *_on_prefix("last", "last layers"),
+    *_on_prefix("low_rank", "low rank"),
+    Method("CoDA, its own optimiser", "CoDA", "adam", "frames", "from scratch"),
+    Method("CoDA, our readout", "CoDA", "prefix", "frames", "from scratch"),
+    Method("GEPS, its own optimiser", "GEPS", "adam", "frames", "from scratch"),
+    Method("GEPS, our readout", "GEPS", "prefix", "frames", "from scratch"),
+    Method("solver on the coarse grid, fitted by our readout", "solver", "prefix", "frames", "nothing more"),
+    Method("solver on the coarse grid", "solver", "value", "value", "nothing more"),
     Method("CCM-Coord", "window 1", "ccm_coord", "value", "two fine-tunings", ours=True),
     Method("CCM-Scale", "window 1", "ccm_scale", "value", "two fine-tunings", ours=True),
     Method("CCM-Prefix", "window 1", "ccm_prefix", "frames", "two fine-tunings", ours=True),
@@ -73,6 +92,7 @@ METHODS: tuple[Method, ...] = (
     Method("CCM-Coord, window of 5", "window 5", "ccm_coord", "value", "from scratch", ours=True),
     Method("CCM-Scale, window of 5", "window 5", "ccm_scale", "value", "from scratch", ours=True),
     Method("best coordinate of the line", "window 1", "ccm_hindsight", "value", "two fine-tunings", bound=True),
+    Method("expert of the regime itself", "ceiling", "ceiling", "value", "one fine-tuning", bound=True, inside=False),
 )
 
 POST_HOC: tuple[str, ...] = (

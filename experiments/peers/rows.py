@@ -15,6 +15,16 @@ from experiments.study.rows import Row
 SYSTEMS = {"rd_ood": (0, 1, 2), "ns_ood": (0, 1, 2), "rdb_gravity": (0, 1, 2), "rdb_ood": (6, 7, 8)}
 FIRST = "window 1"  # the row that chooses the experts' rate
 
+# Names and kinds of rows that have one seed.
+ONE_SEED = {
+    "ceiling": "ceiling",
+    "solver": "solver",
+    "prefix tuning": "prefix_tuning",
+    "GEPS": "geps",
+    "CoDA": "coda",
+}
+NEED_FIRST = ("posthoc", "ceiling")  # kinds that fine-tune experts at the rate that was chosen for ours
+
 
 def _window(frames: int) -> tuple[tuple[str, Any], ...]:
     """A window of more frames leaves fewer for the prefix: five are observed in all."""
@@ -37,8 +47,8 @@ def _of(system: str) -> list[Row]:
         row("conditioned all", "conditioned_all"),
     ]
     if system == "rdb_ood":  # the parameter is seen: what a longer window and slopes of all leaves add is not asked
-        rows = [one for one in rows if not one.name.endswith(("window 3", "conditioned all"))]
-    return rows
+        return [one for one in rows if not one.name.endswith(("window 3", "conditioned all"))]
+    return rows + [row(name, kind)._replace(seeds=SYSTEMS[system][:1]) for name, kind in ONE_SEED.items()]
 
 
 def rows_of(size: str) -> list[Row]:
@@ -63,7 +73,6 @@ def ordered(rows: Sequence[Row]) -> list[Job]:
 def needs(row: Row, seed: int) -> list[Job]:
     """Whose choices a seed of a row takes over."""
     found = [] if seed == row.seeds[0] else [(row, row.seeds[0])]
-    if row.kind == "posthoc":
-        first = next(one for one in _of(row.config) if one.name.endswith(FIRST))
-        found.append((first._replace(seeds=row.seeds), row.seeds[0]))
+    if row.kind in NEED_FIRST:
+        found.append((next(one for one in _of(row.config) if one.name.endswith(FIRST)), row.seeds[0]))
     return found

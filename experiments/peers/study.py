@@ -24,6 +24,11 @@ MEASURES = {
     "conditioned_biases": "conditioning",
     "conditioned_all": "conditioning",
     "posthoc": "posthoc",
+    "prefix_tuning": "adapt",
+    "coda": "codes",
+    "geps": "codes",
+    "ceiling": "ceiling",
+    "solver": "classical",
 }
 KEPT = ROOT / "results" / "peers"  # in the repository: rows are hours apart, and a folder of stages may not survive
 

@@ -46,11 +46,18 @@ def of_methods(gathered: Gathered, system: str) -> list[dict[str, Any]]:
         errors = {split: by_seed(gathered, system, (method.row, method.key), split) for split in SPLITS}
         if not errors["outside"]:
             continue
-        listed = method._asdict() | {split: interval(list(errors[split].values()), "log") for split in SPLITS}
+        if not method.inside:
+            errors["inside"] = {}
+        listed = method._asdict() | {split: _interval(errors[split]) for split in SPLITS}
         listed["number_of_seeds"] = len(errors["outside"])
         listed["seconds"] = seconds_of(gathered, system, method)
         found.append(listed)
     return found
+
+
+def _interval(errors: dict[int, float]) -> dict[str, Any]:
+    nothing = {"mean": None, "low": None, "high": None, "seeds": []}
+    return interval(list(errors.values()), "log") if errors else nothing
 
 
 def seconds_of(gathered: Gathered, system: str, method: Method) -> float | None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from experiments.pipeline.data import coordinate_of, outside
 from experiments.pipeline.systems import start_of
 
 GAPS = (0.25, 0.5, 1.0, 1.5)  # the study of the path in weight space has pairs of experts at -g and +g
@@ -24,6 +25,8 @@ RUN = {
     "data_support": "support",
 }
 STUDY = {"data_same_regime": "endpoint", "data_path": "endpoint"}
+PEERS = {"data_ceiling": "endpoint"}
+NUMBERS = RUN | STUDY | PEERS
 
 
 class Row(NamedTuple):
@@ -77,17 +80,20 @@ def plan(config: ConfigDict, stage: str) -> list[Row]:
         "data_support": [(v, "support") for v in regimes.support],
         "data_same_regime": [(middle, "low"), (middle, "high")],
         "data_path": [(value_of(config, s), "pair") for s in path_coordinates(config)],
+        "data_ceiling": [(v, "ceiling") for v in regimes.test if outside(coordinate_of(config, v))],
     }
     if stage not in rows:
         raise ValueError(f"plan: no data stage {stage!r}, expected one of {', '.join(rows)}; give it rows in plans.py.")
-    number = config.data[(RUN | STUDY)[stage]]
+    number = config.data[NUMBERS[stage]]
     return [Row(value, number, purpose) for value, purpose in rows[stage]]
 
 
 def allocation(config: ConfigDict, stage: str) -> Iterator[tuple[str, Row]]:
-    """Stages and rows in the order in which samples are handed out, for a stage of a run or of the study.
+    """Stages and rows in the order in which samples are handed out, for a stage of a run or of a study.
 
-    The study comes after the run, so that a run takes the same samples whether it is studied or not.
+    The study comes after the run, and peers after the study, so that what comes first takes the same samples whether
+    the rest is made or not.
     """
-    for name in RUN if stage in RUN else (RUN | STUDY):
+    before = RUN if stage in RUN else RUN | STUDY if stage in STUDY else NUMBERS
+    for name in before:
         yield from ((name, row) for row in plan(config, name))

@@ -17,7 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ccm_jax.io.recordings import Recording, common_parameter, open_recordings, suffixes
-from experiments.pipeline.plans import RUN, STUDY, Row, allocation, plan
+from experiments.pipeline.plans import NUMBERS, RUN, Row, allocation, plan
 from experiments.pipeline.systems import settings_for, stored_channels
 from solvers.system import find_system
 
@@ -39,7 +39,8 @@ def identity(config: ConfigDict) -> dict[str, Any]:
 def sections(config: ConfigDict, stage: str, value: float) -> list[tuple[str, int]]:
     """What a regime's samples serve, and how many each takes, in order, as a stage sees it."""
     found = [(name, row) for name, row in allocation(config, stage) if _same(config, row.value, value)]
-    return [((RUN | {"data_path": "path", "data_same_regime": row.purpose})[name], row.number) for name, row in found]
+    names = RUN | {"data_path": "path"}
+    return [(names.get(name, row.purpose), row.number) for name, row in found]
 
 
 def _first_sample(config: ConfigDict, stage: str, row: Row) -> int:
@@ -93,7 +94,7 @@ def samples_of(config: ConfigDict, stage: str, row: Row) -> list[tuple[Recording
         asked = ", ".join(f"{n} for {p}" for p, n in served)
         raise DataError(
             f"recorded: {config.data.path} has {len(found)} samples with {name} = {value:g}, expected "
-            f"{sum(n for _, n in served)} ({asked}); lower config.data.{(RUN | STUDY)[stage]}, or change "
+            f"{sum(n for _, n in served)} ({asked}); lower config.data.{NUMBERS[stage]}, or change "
             "config.regimes to values that the files have."
         )
     return found[begin : begin + number]

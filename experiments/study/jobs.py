@@ -120,8 +120,12 @@ def run_jobs(place: Place, jobs: Sequence[Job], cores: Sequence[int | None]) -> 
         console.print(f"  {done} of {len(jobs)} are kept")
     try:
         while waiting or running:
-            under_way = [*waiting, *(job for job, *_ in running.values())]
-            ready = [job for job in waiting if not any(needed in under_way for needed in place.study.needs(*job))]
+            under_way = {(row.name, seed) for row, seed in [*waiting, *(job for job, *_ in running.values())]}
+            ready = [
+                job
+                for job in waiting
+                if not any((row.name, seed) in under_way for row, seed in place.study.needs(*job))
+            ]
             while ready and free:
                 job, core = ready.pop(0), free.pop(0)
                 waiting.remove(job)
