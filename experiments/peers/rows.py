@@ -14,6 +14,7 @@ from experiments.study.rows import Row
 # The height's readout was fixed on the validation regimes of seeds 0 to 5, and is reported on seeds after them.
 SYSTEMS = {"rd_ood": (0, 1, 2), "ns_ood": (0, 1, 2), "rdb_gravity": (0, 1, 2), "rdb_ood": (6, 7, 8)}
 FIRST = "window 1"  # the row that chooses the experts' rate
+BUDGET = ("rd_ood", "ns_ood")  # systems whose plane of steps and trajectories is measured
 
 
 def _window(frames: int) -> tuple[tuple[str, Any], ...]:
@@ -38,6 +39,15 @@ def _of(system: str) -> list[Row]:
     ]
     if system == "rdb_ood":  # the parameter is seen: what a longer window and slopes of all leaves add is not asked
         rows = [one for one in rows if not one.name.endswith(("window 3", "conditioned all"))]
+    if system == BUDGET[0]:  # one backbone serves all systems
+        rows.append(row("backbone", "backbone"))
+    if system in BUDGET:
+        rows += [
+            row("budget pretrained", "budget_pretrained_merged"),
+            row("budget pretrained conditioned", "budget_pretrained_conditioned"),
+            row("budget one-system", "budget_one_merged"),
+            row("budget one-system conditioned", "budget_one_conditioned"),
+        ]
     return rows
 
 
@@ -66,4 +76,7 @@ def needs(row: Row, seed: int) -> list[Job]:
     if row.kind == "posthoc":
         first = next(one for one in _of(row.config) if one.name.endswith(FIRST))
         found.append((first._replace(seeds=row.seeds), row.seeds[0]))
+    if row.kind.startswith("budget_pretrained"):
+        backbone = next(one for one in _of(BUDGET[0]) if one.kind == "backbone")._replace(seeds=row.seeds)
+        found += [(backbone, of) for of in dict.fromkeys((row.seeds[0], seed))]
     return found

@@ -10,6 +10,7 @@ import jax
 from experiments.peers.judge import score
 from experiments.pipeline import data
 from experiments.pipeline.stages import Run
+from experiments.pipeline.training import Diverged
 
 Params = Any
 Found = dict[str, Any]
@@ -21,14 +22,23 @@ RATES = (1.0, 0.5, 2.0)  # times the configuration's learning rate: the three tr
 def choose(trials: Sequence[Trial], errors: Callable[[Trial], list[float]], known: Trial | None) -> Found:
     """The trial with the smallest error on validation regimes; without trying where the choice is known.
 
+    A trial whose training diverges has infinite error.
+
     Returns:
         ``chosen`` and, where they were tried, the ``trials`` with their scores.
     """
     if known is not None:
         return {"chosen": known, "trials": []}
-    tried = [trial | {"validation": score(errors(trial))} for trial in trials]
+    tried = [trial | {"validation": _score(errors, trial)} for trial in trials]
     best = min(range(len(tried)), key=lambda i: tried[i]["validation"])
     return {"chosen": trials[best], "trials": tried}
+
+
+def _score(errors: Callable[[Trial], list[float]], trial: Trial) -> float:
+    try:
+        return score(errors(trial))
+    except Diverged:
+        return float("inf")
 
 
 def at_rates(rate: float, **settings: Any) -> list[Trial]:

@@ -27,6 +27,10 @@ Params = Any
 _optimizer, loss_of, _noise = (functools.cache(make) for make in (make_optimizer, make_loss, make_noise))
 
 
+class Diverged(ValueError):
+    """A training whose loss stopped being finite."""
+
+
 class Batches(NamedTuple):
     """The samples of a training, and their order.
 
@@ -70,7 +74,7 @@ def fit(
         Facts for the record: the final loss, and ``seconds_before``, the time that killed runs had spent.
 
     Raises:
-        ValueError: if the loss stops being finite, with the step and what to change.
+        Diverged: if the loss stops being finite, with the step and what to change.
     """
     if agree(is_writer() and (work / name).exists()):
         return checkpoint.load_metadata(work / name)["facts"]
@@ -96,7 +100,7 @@ def fit(
             state, new = train_chunk(state, x, place(order, devices), seed=seed, mesh=devices, **how)
             losses = np.concatenate([losses, np.asarray(new)])
             if not np.isfinite(losses).all():
-                raise ValueError(
+                raise Diverged(
                     f"fit: the loss of {name} is not finite at step {int(np.argmin(np.isfinite(losses)))}; lower its "
                     "learning_rate, and see that the data are what you expect."
                 )
