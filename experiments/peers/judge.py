@@ -91,15 +91,35 @@ def persistence(judge: Judge) -> list[float]:
     return [mean_error(persistence_error(jnp.asarray(x), **judge.protocol)) for x in judge.test]
 
 
-def by_value(judge: Judge, chart: Chart) -> dict[str, Any]:
-    """A chart read by the value of the parameter: as it is, through a map fitted on validation, and in hindsight."""
+def by_metadata(judge: Judge, chart: Chart, trajectories: int | None = None) -> dict[str, Any]:
+    """A chart read by the value of the parameter: as it is, and through a map fitted on validation regimes.
+
+    Args:
+        judge: the model and its trajectories.
+        chart: weights along one coordinate.
+        trajectories: of each validation regime, that the map is fitted with; None takes all of them.
+
+    Returns:
+        Errors on the test regimes, ``coord`` and ``scale`` (infinite where no map can be fitted), and the ``map``.
+    """
     config = judge.run.config
     ends: dict[str, Any] = {"low": config.axis.low, "high": config.axis.high, "scale": config.axis.scale}
     values = [float(v) for v in config.regimes.validation]
-    readout = fit_scale_readout(
-        chart, judge.rollout_fn, judge.validation, values, history=judge.history, frames=judge.frames, **ends
-    )
+    validation = [x[:trajectories] for x in judge.validation]
+    how: dict[str, Any] = {"history": judge.history, "frames": judge.frames, **ends}
+    coord = along(judge, chart, judge.coordinates("test"))
+    try:
+        readout = fit_scale_readout(chart, judge.rollout_fn, validation, values, **how)
+    except ValueError:  # a regime where every coordinate diverges has no best one: there is no map
+        return {"coord": coord, "scale": [float("inf")] * len(judge.test), "map": {"kind": None, "mapped": None}}
     mapped = [float(readout.map(s)) for s in judge.coordinates("test")]
+    assert readout.fit is not None
+    return {"coord": coord, "scale": along(judge, chart, mapped), "map": {"kind": readout.fit.kind, "mapped": mapped}}
+
+
+def by_value(judge: Judge, chart: Chart) -> dict[str, Any]:
+    """What :func:`by_metadata` finds with all validation trajectories, and the best coordinates in hindsight."""
+    found = by_metadata(judge, chart)
     hindsight, best = [], []
     for x in judge.test:
         errors = sweep_errors(chart, judge.rollout_fn, x, complete(chart.features, column(BANK)), **judge.protocol)
@@ -107,13 +127,7 @@ def by_value(judge: Judge, chart: Chart) -> dict[str, Any]:
         vertex = best_coordinate(BANK, means)
         best.append(vertex)
         hindsight.append(min(*means, along(judge._replace(test=(x,)), chart, [vertex])[0]))
-    assert readout.fit is not None
-    return {
-        "coord": along(judge, chart, judge.coordinates("test")),
-        "scale": along(judge, chart, mapped),
-        "hindsight": hindsight,
-        "map": {"kind": readout.fit.kind, "mapped": mapped, "best": best},
-    }
+    return found | {"hindsight": hindsight, "map": found["map"] | {"best": best}}
 
 
 def by_prefix(judge: Judge, chart: Chart) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from experiments.study.rows import Row
 # The height's readout was fixed on the validation regimes of seeds 0 to 5, and is reported on seeds after them.
 SYSTEMS = {"rd_ood": (0, 1, 2), "ns_ood": (0, 1, 2), "rdb_gravity": (0, 1, 2), "rdb_ood": (6, 7, 8)}
 FIRST = "window 1"  # the row that chooses the experts' rate
+BUDGET = ("rd_ood", "ns_ood")  # systems whose plane of steps and trajectories is measured
 
 # Names and kinds of rows that have one seed.
 ONE_SEED = {
@@ -48,7 +49,17 @@ def _of(system: str) -> list[Row]:
     ]
     if system == "rdb_ood":  # the parameter is seen: what a longer window and slopes of all leaves add is not asked
         return [one for one in rows if not one.name.endswith(("window 3", "conditioned all"))]
-    return rows + [row(name, kind)._replace(seeds=SYSTEMS[system][:1]) for name, kind in ONE_SEED.items()]
+    rows += [row(name, kind)._replace(seeds=SYSTEMS[system][:1]) for name, kind in ONE_SEED.items()]
+    if system == BUDGET[0]:  # one backbone serves all systems
+        rows.append(row("backbone", "backbone"))
+    if system in BUDGET:
+        rows += [
+            row("budget pretrained", "budget_pretrained_merged"),
+            row("budget pretrained conditioned", "budget_pretrained_conditioned"),
+            row("budget one-system", "budget_one_merged"),
+            row("budget one-system conditioned", "budget_one_conditioned"),
+        ]
+    return rows
 
 
 def rows_of(size: str) -> list[Row]:
@@ -59,13 +70,17 @@ def rows_of(size: str) -> list[Row]:
 
 
 def ordered(rows: Sequence[Row]) -> list[Job]:
-    """First seeds first, and measures through all systems, so that an interrupted study says something of each."""
+    """First seeds first, and measures through all systems, so that an interrupted study says something of each.
+
+    The budget's plane and what has one seed come one round later.
+    """
     jobs = [(row, seed) for row in rows for seed in row.seeds]
+    measures = [one.name.partition(" ")[2] for one in _of(BUDGET[0])]
 
     def place(job: Job) -> tuple[int, int]:
         row, seed = job
-        measure = row.name.partition(" ")[2]
-        return row.seeds.index(seed), next(i for i, one in enumerate(_of("rd_ood")) if one.name.endswith(measure))
+        later = len(row.seeds) == 1 or row.kind.startswith(("backbone", "budget"))
+        return row.seeds.index(seed) + later, measures.index(row.name.partition(" ")[2])
 
     return sorted(jobs, key=place)
 
@@ -75,4 +90,7 @@ def needs(row: Row, seed: int) -> list[Job]:
     found = [] if seed == row.seeds[0] else [(row, row.seeds[0])]
     if row.kind in NEED_FIRST:
         found.append((next(one for one in _of(row.config) if one.name.endswith(FIRST)), row.seeds[0]))
+    if row.kind.startswith("budget_pretrained"):
+        backbone = next(one for one in _of(BUDGET[0]) if one.kind == "backbone")._replace(seeds=row.seeds)
+        found += [(backbone, of) for of in dict.fromkeys((row.seeds[0], seed))]
     return found

@@ -29,6 +29,11 @@ MEASURES = {
     "geps": "codes",
     "ceiling": "ceiling",
     "solver": "classical",
+    "backbone": "pretrained",
+    "budget_one_merged": "budget",
+    "budget_one_conditioned": "budget",
+    "budget_pretrained_merged": "budget",
+    "budget_pretrained_conditioned": "budget",
 }
 KEPT = ROOT / "results" / "peers"  # in the repository: rows are hours apart, and a folder of stages may not survive
 

@@ -56,7 +56,7 @@ def of_methods(gathered: Gathered, system: str) -> list[dict[str, Any]]:
 
 
 def _interval(errors: dict[int, float]) -> dict[str, Any]:
-    nothing = {"mean": None, "low": None, "high": None, "seeds": []}
+    nothing: dict[str, Any] = {"mean": None, "low": None, "high": None, "seeds": []}
     return interval(list(errors.values()), "log") if errors else nothing
 
 
