@@ -72,14 +72,14 @@ def rows_of(size: str) -> list[Row]:
 def ordered(rows: Sequence[Row]) -> list[Job]:
     """First seeds first, and measures through all systems, so that an interrupted study says something of each.
 
-    The budget's plane and what has one seed come one round later.
+    The budget's plane, what has one seed, and the axis that a frame shows come one round later.
     """
     jobs = [(row, seed) for row in rows for seed in row.seeds]
     measures = [one.name.partition(" ")[2] for one in _of(BUDGET[0])]
 
     def place(job: Job) -> tuple[int, int]:
         row, seed = job
-        later = len(row.seeds) == 1 or row.kind.startswith(("backbone", "budget"))
+        later = len(row.seeds) == 1 or row.kind.startswith(("backbone", "budget")) or row.config == "rdb_ood"
         return row.seeds.index(seed) + later, measures.index(row.name.partition(" ")[2])
 
     return sorted(jobs, key=place)
