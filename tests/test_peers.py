@@ -21,7 +21,7 @@ from experiments.peers.sources import changed, hash_of
 from experiments.peers.study import KEPT, key_of
 from experiments.peers.summary import best_of, of_system, ratio
 from experiments.peers.tables import tables, to_csv
-from experiments.peers.trials import choose
+from experiments.peers.trials import beyond, choose
 
 HISTORY, CHANNELS = 2, 2
 
@@ -122,6 +122,17 @@ def test_the_first_seed_chooses_and_the_others_take_over() -> None:
     assert found["trials"][2]["validation"] == float("inf")
     assert choose([{"rate": 1.0}], errors, {"rate": 0.3}) == {"chosen": {"rate": 0.3}, "trials": []}
     assert tried == [1.0, 2.0, 4.0]
+
+
+def test_one_more_trial_where_the_best_rate_is_at_the_edge() -> None:
+    at = [{"kind": "a", "rate": 1.0}, {"kind": "a", "rate": 2.0}, {"kind": "b", "rate": 1.0}]
+    assert beyond(at[0], at) == {"kind": "a", "rate": 0.5}
+    assert beyond(at[1], at) == {"kind": "a", "rate": 4.0}
+    assert beyond(at[2], at) is None
+    three = [{"rate": r} for r in (1.0, 0.5, 2.0)]
+    assert beyond(three[0], three) is None
+    found = choose(three, lambda trial: [1 / trial["rate"]], None)
+    assert found["chosen"] == {"rate": 4.0} and len(found["trials"]) == 4
 
 
 def test_first_seeds_come_first_and_everything_comes_after_what_it_needs() -> None:

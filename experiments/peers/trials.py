@@ -1,4 +1,7 @@
-"""Three trials a method: what is chosen on validation regimes of the first seed, and taken over by the others."""
+"""Three trials a method, and one beyond where the best has the largest or the smallest rate.
+
+Validation regimes of the first seed choose; the other seeds take the choice over.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,20 @@ def choose(trials: Sequence[Trial], errors: Callable[[Trial], list[float]], know
     """
     if known is not None:
         return {"chosen": known, "trials": []}
-    tried = [trial | {"validation": _score(errors, trial)} for trial in trials]
-    best = min(range(len(tried)), key=lambda i: tried[i]["validation"])
-    return {"chosen": trials[best], "trials": tried}
+    tried = [(trial, _score(errors, trial)) for trial in trials]
+    further = beyond(min(tried, key=lambda pair: pair[1])[0], trials)
+    tried += [] if further is None else [(further, _score(errors, further))]
+    best = min(tried, key=lambda pair: pair[1])[0]
+    return {"chosen": best, "trials": [trial | {"validation": found} for trial, found in tried]}
+
+
+def beyond(best: Trial, trials: Sequence[Trial]) -> Trial | None:
+    """The trial with the next rate, where the best one has an extreme rate among those that differ in nothing else."""
+    rest = {key: value for key, value in best.items() if key != "rate"}
+    rates = sorted(trial["rate"] for trial in trials if trial | rest == trial and "rate" in trial)
+    if len(rates) < 2 or best["rate"] not in (rates[0], rates[-1]):
+        return None
+    return best | {"rate": best["rate"] * (2.0 if best["rate"] == rates[-1] else 0.5)}
 
 
 def _score(errors: Callable[[Trial], list[float]], trial: Trial) -> float:
