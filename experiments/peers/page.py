@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from ccm_jax.io.atomic import finite, write_text
+from experiments.peers.decisions import KNOWN, MAY
 from experiments.peers.tables import tables, to_csv
 from experiments.pipeline.store import provenance, write_json
 from experiments.report.page import inline_svg
@@ -67,4 +68,6 @@ def page(content: dict[str, Any], folder: Path) -> str:
     )
     shown = finite(content)
     shown["systems"] = {system: methods for system, methods in shown["systems"].items() if methods}
-    return environment.get_template("peers.html.j2").render(peers=shown, figures=svg, questions=QUESTIONS)
+    return environment.get_template("peers.html.j2").render(
+        peers=shown, figures=svg, questions=QUESTIONS, known=KNOWN, may=MAY
+    )

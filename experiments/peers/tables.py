@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments.peers.decisions import decide
 from experiments.peers.methods import METHODS, Method
+from experiments.peers.plane import plain, plane_of, starts_of
 from experiments.peers.rows import SYSTEMS
 from experiments.peers.sources import changed
 from experiments.peers.summary import Gathered, by_seed, of_system, summary_of
@@ -28,10 +30,15 @@ def tables(rows: list[Row], gathered: Gathered) -> dict[str, Any]:
         for one in listed
         if "error" in one
     ]
+    methods = {system: of_methods(gathered, system) for system in systems}
+    plane = plane_of(gathered)
     return {
-        "summary": summary_of(gathered),
+        "summary": summary_of(gathered) | {"budget": plain(plane)},
+        "plane": plane,
+        "pretrained": starts_of(gathered),
+        "decisions": decide(methods),
         "ratios": {system: of_system(gathered, system) for system in systems},
-        "systems": {system: of_methods(gathered, system) for system in systems},
+        "systems": methods,
         "trials": trials(gathered),
         "stale": stale(gathered),
         "not_run": [one for one in failed if one["error"] == NOT_RUN],
