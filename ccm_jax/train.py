@@ -47,7 +47,7 @@ class ScheduledState(NamedTuple):
 
 # Weights of a leaf whose gradient is summed over devices by itself.
 _LARGE = 1 << 16
-_ADAM = optax.scale_by_adam()
+ADAM = optax.scale_by_adam()
 
 
 def make_optimizer(learning_rate: float, steps: int, *, warmup: float = 0.05) -> optax.GradientTransformation:
@@ -59,7 +59,7 @@ def make_optimizer(learning_rate: float, steps: int, *, warmup: float = 0.05) ->
 
     def init(params: Params) -> ScheduledState:
         peak, total, up = jnp.float32(learning_rate), jnp.int32(max(steps, rise + 1)), jnp.int32(rise)
-        return ScheduledState(_ADAM.init(params), peak, total, up)
+        return ScheduledState(ADAM.init(params), peak, total, up)
 
     return optax.GradientTransformation(init, _scheduled_adam)  # type: ignore[arg-type]
 
@@ -71,7 +71,7 @@ def _scheduled_adam(
     rising = 0.1 + 0.9 * done / jnp.maximum(state.warmup, 1)
     share = jnp.clip((done - state.warmup) / (state.steps - state.warmup), 0.0, 1.0)
     rate = state.peak * jnp.where(done < state.warmup, rising, 0.5 * (1 + jnp.cos(jnp.pi * share)))
-    direction, adam = _ADAM.update(gradient, state.adam, params)
+    direction, adam = ADAM.update(gradient, state.adam, params)
     return jax.tree.map(lambda x: (-rate).astype(x.dtype) * x, direction), state._replace(adam=adam)
 
 

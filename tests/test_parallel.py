@@ -87,7 +87,7 @@ def test_two_processes_of_two_devices_give_what_one_gives(tmp_path: Path) -> Non
         where = f"--coordinator=localhost:{free.getsockname()[1]}"
     size = ["--config=rd_ood:smoke", "--config.train.steps=20", "--config.finetune.steps=10"]
     size += ["--config.regimes.test=(5e-4,)", "--config.regimes.support=(1e-3,3e-3)", "--config.model.args.depth=1"]
-    size += ["--config.regimes.validation=(7.5e-4,2.25e-3)", "--config.calibration.free_gate=True"]
+    size += ["--config.regimes.validation=(7.5e-4,2.25e-3)", "--config.calibration.search=bank"]
     command = [sys.executable, "-m", "experiments.run", *size]
     two = [
         subprocess.Popen(

@@ -42,15 +42,14 @@ def test_a_channel_is_a_slope_of_the_first_bias(channel: tuple[Any, Any, Any]) -
     scale = Normalization(jnp.array([0.3, -0.1]), jnp.array([2.0, 0.5]))
     narrow = conditioned.without_channel(wide, history=HISTORY, channels=CHANNELS)
     assert sum(s.ndim > 0 for s in jax.tree.leaves(narrow["slopes"])) == 1
-    by_channel = conditioned.channel_loss(model.apply, scale, history=HISTORY)(wide, frames)
-    by_weights = conditioned.conditioned_loss(normalized(model.apply, scale), history=HISTORY)(narrow, frames)
+    apply = jax.jit(normalized(model.apply, scale))
+    by_channel = jax.jit(conditioned.channel_loss(model.apply, scale, history=HISTORY))(wide, frames)
+    by_weights = jax.jit(conditioned.conditioned_loss(apply, history=HISTORY))(narrow, frames)
     assert by_channel == pytest.approx(float(by_weights), rel=1e-5)
     chart = conditioned.chart_of(narrow)
     window = frames[:1, :HISTORY, ..., :-1]
-    at = normalized(model.apply, scale)(chart(-1.0), window)
-    np.testing.assert_allclose(
-        at, normalized(model.apply, scale)(conditioned.weights_at(narrow, jnp.array([-1.0])), window)
-    )
+    at = apply(chart(-1.0), window)
+    np.testing.assert_allclose(at, apply(conditioned.weights_at(narrow, jnp.array([-1.0])), window))
 
 
 @pytest.mark.parametrize("kind", ["channel", "biases", "all"])
@@ -140,8 +139,8 @@ def test_first_seeds_come_first_and_everything_comes_after_what_it_needs() -> No
     jobs = ordered(rows)
     assert len(jobs) == len({(row.name, seed) for row, seed in jobs}) == sum(len(row.seeds) for row in rows)
     for i, (row, seed) in enumerate(jobs):
-        done = {key_of(one, "", first) for one, first in jobs[:i]}
-        assert all(key_of(one, "", first) in done for one, first in needs(row, seed)), row.name
+        assert all(needed in jobs[:i] for needed in needs(row, seed)), row.name
+    assert len({key_of(row, "", row.seeds[0]) for row in rows}) == len(rows)
 
 
 def test_every_method_is_measured_by_a_row() -> None:

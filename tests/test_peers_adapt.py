@@ -37,7 +37,7 @@ def changed(before: dict, after: dict) -> set[str]:
 
 @pytest.mark.parametrize("kind", ["all", "last", "low_rank"])
 def test_an_update_starts_at_the_anchor_and_lowers_the_prefix_loss(kind: adapt.Kind) -> None:
-    anchor, x, loss_fn = network(), frames()[0], make_loss(MODEL.apply)
+    anchor, x, loss_fn = network(), frames()[0], jax.jit(make_loss(MODEL.apply))
     how = {"kind": kind, "loss_fn": loss_fn}
     same = adapt.adapted(anchor, x[:5], jnp.float32(1e-2), jnp.int32(0), **how)
     assert not changed(anchor, same)
@@ -107,11 +107,11 @@ def test_the_loss_of_codes_is_that_of_each_environment_s_weights() -> None:
     x = np.concatenate([x, np.broadcast_to(label[:, None, None, None, None], (*x.shape[:-1], 1))], axis=-1)
     groups, _ = codes.grouped(x[None], seed=0)
     tree = {"base": made["base"], "slopes": codes.slopes_of(made)}
-    plain = make_loss(MODEL.apply)
+    plain, loss = jax.jit(make_loss(MODEL.apply)), codes.codes_loss(MODEL.apply)
     parts = [plain(weights_at(tree, c), x[label == s][..., :-1]) for c, s in zip(made["codes"], (-1, 1), strict=True)]
-    found = codes.codes_loss(MODEL.apply)(made, jnp.asarray(groups[0]))
+    found = jax.jit(loss)(made, jnp.asarray(groups[0]))
     np.testing.assert_allclose(found, np.mean(parts) + codes.CODE_PENALTY * 0.25, rtol=1e-5)
-    gradient = jax.grad(codes.codes_loss(MODEL.apply))(codes.start("coda", network(), jax.random.key(2), 2), groups[0])
+    gradient = jax.jit(jax.grad(loss))(codes.start("coda", network(), jax.random.key(2), 2), groups[0])
     assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(gradient)) and jnp.any(gradient["codes"] != 0)
 
 

@@ -40,7 +40,6 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> ConfigDict:
     c.data.update(support=3, endpoint=4, validation=2, test=2, grid=8)
     c.train.steps = c.finetune.steps = 20
     c.model.args.update(modes=(2, 2), width=4, depth=1)
-    c.calibration.free_gate = False
     c.data.path = str(family(tmp_path_factory.mktemp("files"), c, 9))
     return c
 

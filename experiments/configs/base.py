@@ -108,5 +108,5 @@ def smoke(c: ConfigDict) -> ConfigDict:
     c.data.update(grid=16, support=4, endpoint=8, validation=2, test=4)
     c.train.update(steps=60, chunk=20, save_every=20)
     c.finetune.update(steps=40, chunk=20, save_every=20)
-    c.calibration.begin = 0  # one program less for each search: compiling is most of a smoke run
+    c.calibration.update(begin=0, free_gate=False)  # one program instead of four: compiling is most of a smoke run
     return c

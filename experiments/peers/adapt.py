@@ -14,11 +14,10 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from ccm_jax.evaluate import future_error
 from ccm_jax.rollout import RolloutFn
-from ccm_jax.train import Loss
+from ccm_jax.train import ADAM, Loss
 from experiments.peers.judge import OBSERVED, judge_of, seconds_of
 from experiments.peers.training import given
 from experiments.peers.trials import Found, Trial, choose, regimes_of
@@ -39,8 +38,6 @@ JUDGED = 8  # of each test regime
 
 # Rates of Adam, times that of the experts' fine-tuning: fewer weights bear larger steps.
 RATES: dict[Kind, tuple[float, ...]] = {"all": (0.05, 0.2, 1.0), "last": (0.2, 1.0, 5.0), "low_rank": (0.2, 1.0, 5.0)}
-
-_ADAM = optax.scale_by_adam()
 
 
 def start(kind: Kind, anchor: Params) -> Params:
@@ -105,11 +102,11 @@ def adapted(
     def body(_: Any, state: Any) -> Any:
         tuned, adam = state
         gradient = jax.grad(lambda t: loss_fn(updated(anchor, t), pairs))(tuned)
-        direction, adam = _ADAM.update(gradient, adam)
+        direction, adam = ADAM.update(gradient, adam)
         return jax.tree.map(lambda t, d: t - rate * d, tuned, direction), adam
 
     tuned = start(kind, anchor)
-    tuned, _ = jax.lax.fori_loop(0, steps, body, (tuned, _ADAM.init(tuned)))
+    tuned, _ = jax.lax.fori_loop(0, steps, body, (tuned, ADAM.init(tuned)))
     return updated(anchor, tuned)
 
 

@@ -19,13 +19,12 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from ccm_jax import Chart
 from ccm_jax.evaluate import future_error_each
 from ccm_jax.metrics import relative_l2
 from ccm_jax.rollout import Apply
-from ccm_jax.train import Loss
+from ccm_jax.train import ADAM, Loss
 from experiments.peers.adapt import TRIED, pairs_of
 from experiments.peers.conditioned import chart_of, weights_at
 from experiments.peers.judge import OBSERVED, Judge, by_prefix, judge_of, seconds_of
@@ -59,8 +58,6 @@ ADAPTATIONS: list[Trial] = [
     {"steps": 100, "rate": 0.05},
     {"steps": 200, "rate": 0.02},
 ]
-
-_ADAM = optax.scale_by_adam()
 
 
 def start(method: Method, base: Params, key: Array, environments: int) -> Params:
@@ -200,11 +197,11 @@ def adapted_codes(
 
         def body(_: Any, state: Any) -> Any:
             c, adam = state
-            direction, adam = _ADAM.update(slope(c), adam)
+            direction, adam = ADAM.update(slope(c), adam)
             return c - rate * direction, adam
 
         first = jnp.zeros(chart.features.dim)
-        return jax.lax.fori_loop(0, steps, body, (first, _ADAM.init(first)))[0]
+        return jax.lax.fori_loop(0, steps, body, (first, ADAM.init(first)))[0]
 
     return jax.lax.map(one, trajectories)
 
