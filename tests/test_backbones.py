@@ -36,7 +36,7 @@ def test_any_divisible_grid_and_history_and_gradients_reach_every_leaf(name: str
     model = make_model(name, out_channels=2, **SMALL[name])
     window = jax.random.normal(jax.random.key(0), (2, 3, 16, 16, 2))
     params = jax.jit(model.init)(jax.random.key(1), window)
-    gradient = jax.jit(jax.grad(lambda p: jnp.sum(model.apply(p, window) ** 2)))(params)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(jax.jit(model.apply)(p, window) ** 2)))(params)
     assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradient))
     assert jax.eval_shape(model.apply, params, jnp.ones((1, 3, 24, 32, 2))).shape == (1, 24, 32, 2)
     assert np.isfinite(jax.jit(make_rollout(model.apply), static_argnums=2)(params, window, 4)).all()
@@ -70,7 +70,7 @@ def test_fourier_attention_is_a_block_diagonal_complex_map_of_each_frequency() -
         out[..., 2 * k : 2 * k + 2] = z
     columns = np.fft.ifft(out, axis=1, norm="ortho")
     expected = np.asarray(x) + np.fft.irfft(columns, n=5, axis=2, norm="ortho")
-    np.testing.assert_allclose(layer.apply(params, x), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(layer.apply)(params, x), expected, atol=1e-5)
     assert is_real_pair((jax.tree_util.DictKey("attention_0"), jax.tree_util.DictKey("w1")), p["w1"])
 
 
@@ -80,15 +80,15 @@ def test_time_aggregation_weighs_every_frame() -> None:
     params = layer.init(jax.random.key(1), x)
     w, gamma = params["params"]["w"], params["params"]["gamma"][0]
     expected = sum((x[:, t] * jnp.cos(gamma * t / 2)[None]) @ w[t] for t in range(3))
-    np.testing.assert_allclose(layer.apply(params, x), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(layer.apply)(params, x), expected, atol=1e-5)
 
 
 def test_a_periodic_u_net_moves_with_its_input() -> None:
     model = make_model("unet", out_channels=1, widths=(8, 16))
     window = jax.random.normal(jax.random.key(0), (1, 1, 16, 16, 1))
-    params = model.init(jax.random.key(1), window)
-    moved = model.apply(params, jnp.roll(window, 4, axis=2))
-    np.testing.assert_allclose(moved, jnp.roll(model.apply(params, window), 4, axis=1), atol=1e-5)
+    params = jax.jit(model.init)(jax.random.key(1), window)
+    moved = jax.jit(model.apply)(params, jnp.roll(window, 4, axis=2))
+    np.testing.assert_allclose(moved, jnp.roll(jax.jit(model.apply)(params, window), 4, axis=1), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -103,4 +103,4 @@ def test_a_periodic_u_net_moves_with_its_input() -> None:
 def test_bad_input_is_refused(name: str, change: dict[str, Any], grid: tuple[int, int], message: str) -> None:
     model = make_model(name, out_channels=1, **(SMALL[name] | change))
     with pytest.raises(ValueError, match=message):
-        model.init(jax.random.key(0), jnp.zeros((1, 1, *grid, 1)))
+        jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 1, *grid, 1)))

@@ -49,7 +49,7 @@ def test_fourier_convolution_is_the_direct_sum(grid: tuple[int, ...], modes: tup
     assert weight.shape == (2, modes[-1] + 1, *(2 * m for m in modes[-2::-1]), 3, 3)
     weight = weight.transpose(0, *range(len(modes), 0, -1), -2, -1)
     expected = dense_fourier_conv(np.asarray(x, np.float64), weight, modes)
-    np.testing.assert_allclose(reverse(layer.apply(variables, reverse(x, modes)), modes), expected, atol=2e-5)
+    np.testing.assert_allclose(reverse(jax.jit(layer.apply)(variables, reverse(x, modes)), modes), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("grid", [(12, 10), (9, 11)])
@@ -66,7 +66,7 @@ def test_fourier_convolution_is_the_fast_transform_cut_to_its_modes(grid: tuple[
         out[f, :5] = np.einsum("kni,kio->kno", spectrum[f, :5], w[row])
     # The transform back in two steps: the column of the mean is no longer Hermitian, and its mirror image is not kept.
     back = np.fft.irfft(np.fft.ifft(out, axis=0), n=grid[1], axis=1)
-    np.testing.assert_allclose(reverse(layer.apply(variables, reverse(x, modes)), modes), back, atol=2e-5)
+    np.testing.assert_allclose(reverse(jax.jit(layer.apply)(variables, reverse(x, modes)), modes), back, atol=2e-5)
 
 
 def test_cosine_convolution_is_a_fourier_convolution_of_the_mirrored_field() -> None:
@@ -80,7 +80,7 @@ def test_cosine_convolution_is_a_fourier_convolution_of_the_mirrored_field() -> 
     spectrum = np.fft.rfft(doubled, axis=0)
     out = np.zeros_like(spectrum)
     out[: 2 * m] = np.einsum("kni,kio->kno", spectrum[: 2 * m], w)
-    np.testing.assert_allclose(layer.apply(variables, x), np.fft.irfft(out, axis=0)[:n], atol=1e-5)
+    np.testing.assert_allclose(jax.jit(layer.apply)(variables, x), np.fft.irfft(out, axis=0)[:n], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["fourier", "cosine"])
@@ -113,7 +113,7 @@ def test_both_transforms_give_the_same_numbers_and_gradients(boundary: str, grid
     params = jax.jit(matrix.init)(jax.random.key(1), window)
 
     def loss(model: Model, p: Any) -> jax.Array:
-        return jnp.sum(model.apply(p, window) ** 2)
+        return jnp.sum(jax.jit(model.apply)(p, window) ** 2)
 
     (a, da), (b, db) = (jax.jit(jax.value_and_grad(partial(loss, model)))(params) for model in (matrix, fft))
     np.testing.assert_allclose(a, b, rtol=1e-5)
@@ -134,7 +134,7 @@ def test_bfloat16_fields_stay_near_float32_and_leave_weights_and_frames_alone() 
     window = jax.random.normal(jax.random.key(0), (2, 1, 12, 12, 1))
     params = mixed.init(jax.random.key(1), window)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
-    a, b = exact.apply(params, window), mixed.apply(params, window)
+    a, b = jax.jit(exact.apply)(params, window), jax.jit(mixed.apply)(params, window)
     assert b.dtype == jnp.float32 and float(jnp.abs(a - b).max()) > 0
     np.testing.assert_allclose(b, a, atol=0.05 * float(jnp.abs(a).max()))
 
@@ -150,8 +150,11 @@ def test_the_same_parameters_act_at_another_resolution(boundary: str, coarse: in
         u = np.cos(base * x)[:, None] * np.cos(2 * base * x) + 0.3
         return jnp.asarray(u[None, None, :, :, None], jnp.float32)
 
-    params = model.init(jax.random.key(0), field(coarse))
-    low, high = model.apply(params, field(coarse))[0, ..., 0], model.apply(params, field(fine))[0, ..., 0]
+    params = jax.jit(model.init)(jax.random.key(0), field(coarse))
+    low, high = (
+        jax.jit(model.apply)(params, field(coarse))[0, ..., 0],
+        jax.jit(model.apply)(params, field(fine))[0, ..., 0],
+    )
     if boundary == "periodic":
         shared = np.asarray(high)[:: fine // 8, :: fine // 8], np.asarray(low)[:: coarse // 8, :: coarse // 8]
     else:  # cell centres of 72 and 48 cells do not meet; means over eighths of the side do
@@ -173,7 +176,7 @@ def test_history_grid_channels_and_dimensions(grid: tuple[int, ...], modes: tupl
     model = make_model("fno", modes=modes, width=4, depth=2, out_channels=2, boundary=boundary)
     window = jax.random.normal(jax.random.key(0), (3, 4, *grid, 2))
     params = jax.jit(model.init)(jax.random.key(1), window)
-    out, back = jax.jit(jax.value_and_grad(lambda p: jnp.sum(model.apply(p, window) ** 2)))(params)
+    out, back = jax.jit(jax.value_and_grad(lambda p: jnp.sum(jax.jit(model.apply)(p, window) ** 2)))(params)
     assert jax.eval_shape(model.apply, params, window).shape == (3, *grid, 2) and out.dtype == jnp.float32
     assert params["lift"]["kernel"].shape[0] == 4 * 2 + len(grid)
     assert all(float(jnp.abs(g).max()) > 0 for g in jax.tree.leaves(back))
@@ -183,26 +186,26 @@ def test_batch_members_do_not_meet() -> None:
     model = make_model("fno", modes=(3, 3), width=4, depth=2, out_channels=1)
     window = jax.random.normal(jax.random.key(0), (3, 1, 8, 8, 1))
     params = jax.jit(model.init)(jax.random.key(1), window)
-    together = model.apply(params, window)
-    np.testing.assert_allclose(together[1:2], model.apply(params, window[1:2]), atol=1e-6)
-    mapped = jax.vmap(lambda w: model.apply(params, w[None])[0])(window)
+    together = jax.jit(model.apply)(params, window)
+    np.testing.assert_allclose(together[1:2], jax.jit(model.apply)(params, window[1:2]), atol=1e-6)
+    mapped = jax.vmap(lambda w: jax.jit(model.apply)(params, w[None])[0])(window)
     np.testing.assert_allclose(mapped, together, atol=1e-6)
 
 
 def test_periodic_model_without_coordinates_commutes_with_translation() -> None:
     model = make_model("fno", modes=(3, 3), width=4, depth=2, out_channels=1, grid_channels=False)
     window = jax.random.normal(jax.random.key(0), (1, 1, 10, 10, 1))
-    params = model.init(jax.random.key(1), window)
-    moved = model.apply(params, jnp.roll(window, (3, 5), (2, 3)))
+    params = jax.jit(model.init)(jax.random.key(1), window)
+    moved = jax.jit(model.apply)(params, jnp.roll(window, (3, 5), (2, 3)))
     # The lone row -m has no mirror image, and breaks nothing here: each mode is multiplied, whatever the shift.
-    np.testing.assert_allclose(moved, jnp.roll(model.apply(params, window), (3, 5), (1, 2)), atol=1e-5)
+    np.testing.assert_allclose(moved, jnp.roll(jax.jit(model.apply)(params, window), (3, 5), (1, 2)), atol=1e-5)
 
 
 def test_zero_flux_model_without_coordinates_may_be_extended_by_mirrors() -> None:
     walls = {"width": 4, "depth": 2, "out_channels": 1, "boundary": "zero-flux", "grid_channels": False}
     model, doubled = (make_model("fno", modes=modes, **walls) for modes in ((3, 3), (6, 3)))
     x = jax.random.normal(jax.random.key(0), (1, 1, 8, 8, 1))
-    params = model.init(jax.random.key(1), x)
+    params = jax.jit(model.init)(jax.random.key(1), x)
 
     def spread(path: tuple[jax.tree_util.DictKey, ...], leaf: jax.Array) -> jax.Array:
         if "spectral" not in path[0].key:
@@ -210,8 +213,8 @@ def test_zero_flux_model_without_coordinates_may_be_extended_by_mirrors() -> Non
         return jnp.zeros((6, 12, 4, 4)).at[:, ::2].set(leaf)  # mode j of a wall is mode 2 j of two of them
 
     mirrored = jnp.concatenate([x, x[:, :, ::-1]], axis=2)
-    out = doubled.apply(jax.tree_util.tree_map_with_path(spread, params), mirrored)
-    np.testing.assert_allclose(out[:, :8], model.apply(params, x), atol=1e-5)
+    out = jax.jit(doubled.apply)(jax.tree_util.tree_map_with_path(spread, params), mirrored)
+    np.testing.assert_allclose(out[:, :8], jax.jit(model.apply)(params, x), atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "approximate"), [("gelu", True), ("gelu_exact", False)])

@@ -155,8 +155,8 @@ class DPOT(nn.Module):
     Example:
         >>> model = DPOT(out_channels=2, patch=4, width=16, mlp=16, depth=1, heads=2, out_width=8)
         >>> window = jnp.zeros((3, 4, 16, 16, 2))  # [N, history, H, W, C]
-        >>> variables = model.init(jax.random.key(0), window)
-        >>> model.apply(variables, window).shape
+        >>> variables = jax.jit(model.init)(jax.random.key(0), window)
+        >>> jax.jit(model.apply)(variables, window).shape
         (3, 16, 16, 2)
 
     Reference: Hao et al., DPOT: Auto-Regressive Denoising Operator Transformer (2024).

@@ -142,8 +142,8 @@ class FNO(nn.Module):
     Example:
         >>> model = FNO(modes=(4, 4), width=8, depth=2, out_channels=2)
         >>> window = jnp.zeros((3, 1, 16, 16, 2))  # [N, history, H, W, C]
-        >>> variables = model.init(jax.random.key(0), window)
-        >>> model.apply(variables, window).shape
+        >>> variables = jax.jit(model.init)(jax.random.key(0), window)
+        >>> jax.jit(model.apply)(variables, window).shape
         (3, 16, 16, 2)
 
     Reference: Li et al., Fourier Neural Operator for Parametric PDEs (2021).

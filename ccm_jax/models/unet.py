@@ -45,8 +45,8 @@ class UNet(nn.Module):
     Example:
         >>> model = UNet(out_channels=2, widths=(8, 16))
         >>> window = jnp.zeros((3, 1, 16, 16, 2))  # [N, history, H, W, C]
-        >>> variables = model.init(jax.random.key(0), window)
-        >>> model.apply(variables, window).shape
+        >>> variables = jax.jit(model.init)(jax.random.key(0), window)
+        >>> jax.jit(model.apply)(variables, window).shape
         (3, 16, 16, 2)
 
     Reference: Ronneberger et al., U-Net (2015).
