@@ -12,6 +12,7 @@ from ccm_jax import baselines, evaluate, geometry, metrics, normalize, parallel
 from ccm_jax._extras import with_remedy
 from ccm_jax._moved import keep_old_names, warn_moved
 from ccm_jax.chart import Chart, Gated, Polynomial, fit_chart
+from ccm_jax.choose_chart import choose_chart
 from ccm_jax.coordinate import (
     CoordinateMap,
     Estimate,
@@ -19,7 +20,9 @@ from ccm_jax.coordinate import (
     coordinate_from_metadata,
     fit_coordinate_map,
 )
+from ccm_jax.discover import discover_coordinates, values_from_labels
 from ccm_jax.fit_readout import Choices, fit_prefix_readout
+from ccm_jax.interior import Interior
 from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.prefix import (
     coordinate_from_prefix,
@@ -52,13 +55,16 @@ __all__ = [
     "CoordinateMap",
     "Estimate",
     "Gated",
+    "Interior",
     "Polynomial",
     "PrefixReadout",
     "ScaleReadout",
     "Split",
+    "choose_chart",
     "coordinate_from_map",
     "coordinate_from_metadata",
     "coordinate_from_prefix",
+    "discover_coordinates",
     "fit_chart",
     "fit_coordinate_map",
     "fit_prefix_readout",
@@ -74,6 +80,7 @@ __all__ = [
     "rollout",
     "select",
     "split_residuals",
+    "values_from_labels",
     "__version__",
     "baselines",
     "evaluate",

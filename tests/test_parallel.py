@@ -54,10 +54,9 @@ one, many = (
     coordinate_from_prefix(c, rollout_fn, x, bank, batch="each", mesh=m) for c, m in ((chart, None), (spread, mesh))
 )
 np.testing.assert_array_equal(one.coordinate, many.coordinate)
-readout = fit_prefix_readout(chart, rollout_fn, [x[:, ::-1], x], choices=Choices(free_gate=(True,), begin=(0,), pull=(0.0,)), frames=2)
-shared = fit_prefix_readout(
-    chart, rollout_fn, [x[:, ::-1], x], choices=Choices(free_gate=(True,), begin=(0,), pull=(0.0,)), frames=2, mesh=mesh
-)
+how = {"choices": Choices(free_gate=(True,), begin=(0,), pull=(0.0,)), "frames": 2}
+readout = fit_prefix_readout(chart, rollout_fn, [x[:, ::-1], x], **how)
+shared = fit_prefix_readout(chart, rollout_fn, [x[:, ::-1], x], **how, mesh=mesh)
 assert readout.free_gate == shared.free_gate
 one, many = (r(x, batch="each", mesh=m) for r, m in ((readout, None), (shared, mesh)))
 np.testing.assert_allclose(one.coordinate, many.coordinate, atol=2e-2)  # noise: flat minima

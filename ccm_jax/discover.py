@@ -1,0 +1,141 @@
+"""Coordinates of experts that nobody labelled, from the inner products of their updates.
+
+    d_i = expert_i - anchor,    G_ij = <d_i, d_j>,    H G H = sum_k lambda_k q_k q_k^T,    c_ik ~ sqrt(lambda_k) q_ik
+
+``H`` takes away the mean of the updates, which is their shared adaptation. Experts on a line leave one eigenvalue that
+stands out; the noise of fine-tuning adds about the same to all of them, and so does not turn the vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ccm_jax._checks import check_same_tree, is_merged
+
+Params = Any
+
+GAP = 2.0  # an axis stands out if its eigenvalue is so many times the next one
+ALIKE = 1e-6  # experts that differ by less than this part of their updates are the same
+
+
+class Discovered(NamedTuple):
+    """Where experts lie relative to each other.
+
+    Attributes:
+        coordinates: ``[M, d]``, known up to an affine map (in one dimension up to its origin, unit and sign); scaled so
+            that they lie in [-1, 1] on each axis.
+        dimension: the number of axes ``d``.
+        spectrum: the part of the experts' spread along each axis, largest first, ``[M - 1]``; what falls behind
+            ``dimension`` is the noise of fine-tuning, and what bends.
+    """
+
+    coordinates: np.ndarray
+    dimension: int
+    spectrum: np.ndarray
+
+
+def update_products(anchor: Params, experts: Sequence[Params]) -> np.ndarray:
+    """Inner products of the experts' updates over all leaves that merge, ``[M, M]`` in double precision.
+
+    A leaf at a time, so that memory is that of one leaf of all experts; complex leaves count as pairs of reals.
+    """
+    named = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
+    check_same_tree("discover_coordinates", named, "experts must be fine-tuned from this anchor.")
+    total = np.zeros((len(experts), len(experts)))
+    for base, *leaves in zip(*(jax.tree.leaves(tree) for tree in (anchor, *experts)), strict=True):
+        if not is_merged(base):
+            continue
+        wide = np.complex128 if np.iscomplexobj(base) else np.float64
+        rows = np.stack([(np.asarray(leaf).astype(wide) - np.asarray(base).astype(wide)).ravel() for leaf in leaves])
+        total += (rows @ rows.conj().T).real
+    return total
+
+
+def discover_coordinates(anchor: Params, experts: Sequence[Params], *, dimension: int | None = None) -> Discovered:
+    """Finds how many axes experts differ along, and where they lie on them, without labels.
+
+    Args:
+        anchor: weights that all experts were fine-tuned from.
+        experts: three or more trees like it; with other data and orders of batches they need more of each other.
+        dimension: number of axes; by default the last one whose eigenvalue stands out against the next.
+
+    Returns:
+        A :class:`Discovered`. Pass its coordinates to :func:`~ccm_jax.fit_chart`, with ``Polynomial(dim=d)``, and read
+        prefixes off the chart; :func:`values_from_labels` turns them into physical values.
+
+    Raises:
+        ValueError: for fewer than three experts, experts that do not differ, or more axes than they can span.
+
+    Example:
+        >>> anchor = {"w": np.zeros(3)}
+        >>> experts = [{"w": np.array([1.0, s, 2 * s])} for s in (-1.0, 0.0, 0.5, 1.0)]
+        >>> found = discover_coordinates(anchor, experts)
+        >>> found.dimension
+        1
+        >>> np.round(values_from_labels(found.coordinates, {0: 10.0, 3: 20.0}), 4).tolist()
+        [10.0, 15.0, 17.5, 20.0]
+    """
+    m = len(experts)
+    if m < 3:
+        raise ValueError(f"discover_coordinates: {m} experts, expected three or more; two always lie on a line.")
+    gram = update_products(anchor, experts)
+    if not np.isfinite(gram).all():
+        raise ValueError("discover_coordinates: some update is not finite; see that no expert diverged.")
+    centred = gram - gram.mean(axis=0) - gram.mean(axis=1, keepdims=True) + gram.mean()
+    values, vectors = np.linalg.eigh(centred)
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    if values[0] <= ALIKE**2 * max(np.trace(gram), 1e-300):
+        raise ValueError(
+            "discover_coordinates: all experts are the same; they must be fine-tuned on regimes that differ."
+        )
+    spectrum = values[: m - 1] / values[: m - 1].sum()
+    d = _stands_out(values[: m - 1]) if dimension is None else dimension
+    possible = int(np.sum(values[: m - 1] > 1e-9 * values[0]))
+    if not 1 <= d <= possible:
+        raise ValueError(
+            f"discover_coordinates: dimension is {d}, expected 1 to {possible}, the axes that experts span."
+        )
+    raw = vectors[:, :d] * np.sqrt(values[:d])
+    middle, half = (raw.max(axis=0) + raw.min(axis=0)) / 2, (raw.max(axis=0) - raw.min(axis=0)) / 2
+    scaled = (raw - middle) / half
+    # An eigenvector has no sign: the first expert lies on the low side.
+    return Discovered(scaled * np.where(scaled[0] > 0, -1.0, 1.0), d, spectrum)
+
+
+def _stands_out(values: np.ndarray) -> int:
+    """The number of eigenvalues before the last large gap; all of them if there is none."""
+    floor = 1e-9 * values[0]
+    ratios = [a / max(b, floor) for a, b in zip(values[:-1], values[1:], strict=True)]
+    wide = [k + 1 for k, ratio in enumerate(ratios) if ratio >= GAP and values[k] > floor]
+    return max(wide, key=lambda k: ratios[k - 1]) if wide else len(values)
+
+
+def values_from_labels(coordinates: np.ndarray, labels: Mapping[int, float]) -> np.ndarray:
+    """The physical values of all experts from those of a few, by the affine map through them.
+
+    Args:
+        coordinates: of :func:`discover_coordinates`, ``[M, d]``.
+        labels: values by number of the expert; ``d + 1`` of them or more, by least squares.
+
+    Returns:
+        ``[M]``.
+
+    Raises:
+        ValueError: if the labelled experts do not determine the map.
+    """
+    c = np.asarray(coordinates, np.float64)
+    chosen = sorted(labels)
+    if any(not 0 <= i < len(c) for i in chosen):
+        raise ValueError(f"values_from_labels: labels are of experts {chosen}, expected numbers below {len(c)}.")
+    design = np.concatenate([np.ones((len(chosen), 1)), c[chosen]], axis=1)
+    if len(chosen) <= c.shape[1] or np.linalg.matrix_rank(design, tol=1e-6) <= c.shape[1]:
+        raise ValueError(
+            f"values_from_labels: {len(chosen)} labels do not determine an affine map of {c.shape[1]} coordinates; "
+            f"label {c.shape[1] + 1} experts that lie apart."
+        )
+    slope = np.linalg.lstsq(design, np.array([labels[i] for i in chosen], np.float64), rcond=None)[0]
+    return np.concatenate([np.ones((len(c), 1)), c], axis=1) @ slope
