@@ -24,6 +24,7 @@ from ccm_jax.discover import discover_coordinates, values_from_labels
 from ccm_jax.fit_readout import Choices, fit_prefix_readout
 from ccm_jax.interior import Interior
 from ccm_jax.merge import Split, merge_pytree, split_residuals
+from ccm_jax.multilinear import Multilinear
 from ccm_jax.prefix import (
     coordinate_from_prefix,
     keep_bounded,
@@ -56,6 +57,7 @@ __all__ = [
     "Estimate",
     "Gated",
     "Interior",
+    "Multilinear",
     "Polynomial",
     "PrefixReadout",
     "ScaleReadout",

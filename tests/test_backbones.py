@@ -55,7 +55,7 @@ def test_the_library_merges_them_unchanged(name: str) -> None:
 def test_fourier_attention_is_a_block_diagonal_complex_map_of_each_frequency() -> None:
     layer = FourierAttention(heads=2)
     x = jax.random.normal(jax.random.key(0), (1, 6, 5, 4))
-    params = layer.init(jax.random.key(1), x)
+    params = jax.jit(layer.init)(jax.random.key(1), x)
     p = params["params"]
     assert [p[k].shape for k in ("w1", "b1", "w2", "b2")] == [(2, 2, 2, 2), (2, 2, 2), (2, 2, 2, 2), (2, 2, 2)]
     spectrum = np.fft.rfft2(np.asarray(x), axes=(1, 2), norm="ortho")
@@ -77,7 +77,7 @@ def test_fourier_attention_is_a_block_diagonal_complex_map_of_each_frequency() -
 def test_time_aggregation_weighs_every_frame() -> None:
     layer = TimeAggregation()
     x = jax.random.normal(jax.random.key(0), (2, 3, 4))
-    params = layer.init(jax.random.key(1), x)
+    params = jax.jit(layer.init)(jax.random.key(1), x)
     w, gamma = params["params"]["w"], params["params"]["gamma"][0]
     expected = sum((x[:, t] * jnp.cos(gamma * t / 2)[None]) @ w[t] for t in range(3))
     np.testing.assert_allclose(jax.jit(layer.apply)(params, x), expected, atol=1e-5)

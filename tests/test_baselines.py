@@ -117,7 +117,7 @@ def test_complex_numbers_are_trimmed_and_elected_whole() -> None:
 
 def test_real_pairs_are_seen_as_complex_and_back() -> None:
     model = make_model("fno", modes=(2, 2), width=4, depth=2, out_channels=1)
-    params = model.init(jax.random.key(0), jnp.zeros((1, 1, 8, 8, 1)))
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 1, 8, 8, 1)))
     seen = baselines.complex_view(params, is_real_pair)
     assert seen["spectral_0"]["weight"].dtype == jnp.complex64
     assert not jnp.iscomplexobj(seen["pointwise_0"]["kernel"])

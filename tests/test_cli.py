@@ -352,7 +352,7 @@ def test_the_three_commands_of_the_readme(family: Path, tmp_path: Path, monkeypa
 def test_lines_and_boxes_roll_out_too(tmp_path: Path, space: tuple[int, ...]) -> None:
     settings: dict[str, Any] = {"modes": (2,) * len(space), "width": 4, "depth": 1, "out_channels": 1}
     model = make_model("fno", **settings)
-    params = model.init(jax.random.key(0), jnp.zeros((1, 1, *space, 1)))
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 1, *space, 1)))
     save_safetensors(tmp_path / "a.safetensors", params)
     (tmp_path / "model.yaml").write_text(
         f"model: fno\nargs: {{modes: {[2] * len(space)}, width: 4, depth: 1, out_channels: 1}}\n"

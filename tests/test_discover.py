@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ccm_jax import Gated, fit_chart, make_rollout
+from ccm_jax import Gated, Multilinear, Polynomial, fit_chart, make_rollout
 from ccm_jax.choose_chart import Regime, choose_chart
 from ccm_jax.discover import discover_coordinates, update_products, values_from_labels
 from ccm_jax.interior import Interior
@@ -121,6 +121,22 @@ def test_bad_experts_are_named() -> None:
         choose_chart(anchor, experts[:2], [0.0, 2.0])
     with pytest.raises(ValueError, match="validation regimes need rollout_fn"):
         choose_chart(anchor, experts, points, None, [regime(0.0, 0.0, 0.0)])
+
+
+def test_four_corners_have_an_interaction_and_two_pairs_of_ends_have_none() -> None:
+    def weights(a: float, b: float) -> Any:
+        return {"w": jnp.array([1.0 + a, b + 0.5 * a * b])}
+
+    corners = [(a, b) for a in (-1.0, 1.0) for b in (-1.0, 1.0)]
+    anchor = {"w": jnp.zeros(2)}
+    chart = fit_chart(anchor, [weights(*c) for c in corners], corners, features=Gated(Multilinear()))
+    np.testing.assert_allclose(chart([2.0, 1.5])["w"], weights(2.0, 1.5)["w"], rtol=1e-5)
+    ends = [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)]
+    chart = fit_chart(anchor, [weights(*c) for c in ends], ends, features=Polynomial(dim=2))
+    np.testing.assert_allclose(chart([2.0, 1.5])["w"], [3.0, 1.5], rtol=1e-5)
+    with pytest.raises(ValueError, match="determine 2 of the 4 features"):
+        same = [(a, 1.0) for a in (-1.0, -0.5, 0.5, 1.0)]
+        fit_chart(anchor, [weights(*c) for c in same], same, features=Multilinear())
 
 
 def test_a_chart_with_a_correction_inside_is_stored(tmp_path: Any) -> None:

@@ -98,10 +98,12 @@ def test_an_override_redoes_only_what_depends_on_it(finished: Path) -> None:
     stages = run_all(Run(config, finished / "stages"))
     assert {stage.name for stage in stages if stage.fresh} == {"data_test", "evaluation"}
     config = rd_ood.get_config("smoke")
+    config.regimes.test = (4e-3,)
     config.finetune.steps = 20
     stages = run_all(Run(config, finished / "stages"))
     assert {s.name for s in stages if s.fresh} == {"anchor_more", "endpoints", "calibration", "evaluation"}
     config = rd_ood.get_config("smoke")
+    config.regimes.test = (4e-3,)
     config.axis.low = 1.5e-3
     stages = run_all(Run(config, finished / "stages"))
     assert {s.name for s in stages if s.fresh} == {"data_endpoints", "endpoints", "calibration", "evaluation"}

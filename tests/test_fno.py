@@ -44,7 +44,7 @@ def dense_fourier_conv(x: np.ndarray, weight: np.ndarray, modes: tuple[int, ...]
 def test_fourier_convolution_is_the_direct_sum(grid: tuple[int, ...], modes: tuple[int, ...]) -> None:
     layer = SpectralConv(modes)
     x = jax.random.normal(jax.random.key(0), (*grid, 2, 3))
-    variables = layer.init(jax.random.key(1), reverse(x, modes))
+    variables = jax.jit(layer.init)(jax.random.key(1), reverse(x, modes))
     weight = np.asarray(variables["params"]["weight"], np.float64)
     assert weight.shape == (2, modes[-1] + 1, *(2 * m for m in modes[-2::-1]), 3, 3)
     weight = weight.transpose(0, *range(len(modes), 0, -1), -2, -1)
@@ -57,7 +57,7 @@ def test_fourier_convolution_is_the_fast_transform_cut_to_its_modes(grid: tuple[
     modes = (4, 4)
     layer = SpectralConv(modes)
     x = jax.random.normal(jax.random.key(0), (*grid, 2, 3))
-    variables = layer.init(jax.random.key(1), reverse(x, modes))
+    variables = jax.jit(layer.init)(jax.random.key(1), reverse(x, modes))
     w = np.asarray(variables["params"]["weight"], np.float64)
     w = (w[0] + 1j * w[1]).swapaxes(0, 1)
     spectrum = np.fft.rfft2(np.asarray(x, np.float64), axes=(0, 1))
@@ -74,7 +74,7 @@ def test_cosine_convolution_is_a_fourier_convolution_of_the_mirrored_field() -> 
     n, m = 8, 3
     layer = SpectralConv((m,), cosine=True)
     x = jax.random.normal(jax.random.key(0), (n, 1, 2))
-    variables = layer.init(jax.random.key(1), x)
+    variables = jax.jit(layer.init)(jax.random.key(1), x)
     w = np.asarray(variables["params"]["weight"], np.float64)
     doubled = np.concatenate([x, x[::-1]], axis=0).astype(np.float64)
     spectrum = np.fft.rfft(doubled, axis=0)
@@ -132,7 +132,7 @@ def test_the_transform_is_chosen_by_the_grid() -> None:
 def test_bfloat16_fields_stay_near_float32_and_leave_weights_and_frames_alone() -> None:
     exact, mixed = (make_model("fno", modes=(3, 3), width=8, depth=2, dtype=d) for d in ("float32", "bfloat16"))
     window = jax.random.normal(jax.random.key(0), (2, 1, 12, 12, 1))
-    params = mixed.init(jax.random.key(1), window)
+    params = jax.jit(mixed.init)(jax.random.key(1), window)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
     a, b = jax.jit(exact.apply)(params, window), jax.jit(mixed.apply)(params, window)
     assert b.dtype == jnp.float32 and float(jnp.abs(a - b).max()) > 0

@@ -93,7 +93,7 @@ def test_the_wheel_in_an_empty_environment(tmp_path: Path) -> None:
     family: list[str | Path] = []
     work = tmp_path / "away"
     work.mkdir()
-    params = [model.init(jax.random.key(i), jnp.zeros((1, 1, 4, 4, 1))) for i in range(3)]
+    params = [jax.jit(model.init)(jax.random.key(i), jnp.zeros((1, 1, 4, 4, 1))) for i in range(3)]
     for name, tree in zip(("anchor", "low", "high"), params, strict=True):
         flat = {k: np.array(v) for k, v in fno_to_neuraloperator(tree).items()}
         save_safetensors(work / f"{name}.safetensors", flat)

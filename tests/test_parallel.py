@@ -34,7 +34,7 @@ from ccm_jax.train import batch_order, init_state, make_loss, make_noise, make_o
 
 model = make_model("fno", modes=(2, 2), width=4, depth=2)
 x = np.asarray(jax.random.normal(jax.random.key(0), (6, 9, 8, 8, 1)))  # six trajectories, which four do not divide
-trees = [model.init(jax.random.key(s), x[:, :1]) for s in range(3)]
+trees = [jax.jit(model.init)(jax.random.key(s), x[:, :1]) for s in range(3)]
 chart = fit_chart(trees[0], trees[1:], [[-1.0, 1.0], [1.0, 1.0]], features=Gated())
 bank, rollout_fn, mesh = plane_bank(np.linspace(-2, 2, 7), [0.5, 1.0]), make_rollout(model.apply), make_mesh(2)
 assert dict(mesh.shape) == {"candidate": 2, "data": 4} and len(bank) == 15
@@ -80,6 +80,7 @@ def test_eight_devices_give_what_one_gives() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow  # three runs; CI calls it by name
 def test_two_processes_of_two_devices_give_what_one_gives(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("localhost", 0))

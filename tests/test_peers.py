@@ -30,7 +30,7 @@ HISTORY, CHANNELS = 2, 2
 def channel() -> tuple[Any, Any, Any]:
     """A model, its weights with a channel, and frames with a parameter as their last channel."""
     model = make_model("fno", modes=(2, 2), width=4, depth=1, out_channels=CHANNELS)
-    base = model.init(jax.random.key(0), jnp.zeros((1, HISTORY, 8, 8, CHANNELS)))
+    base = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, HISTORY, 8, 8, CHANNELS)))
     wide = conditioned.with_channel(base, jax.random.key(1), history=HISTORY, channels=CHANNELS)
     states = jax.random.normal(jax.random.key(2), (3, HISTORY + 1, 8, 8, CHANNELS))
     label = jnp.broadcast_to(jnp.array([-1.0, 0.5, 2.0])[:, None, None, None, None], (*states.shape[:-1], 1))
@@ -57,7 +57,7 @@ def test_a_network_that_starts_from_an_anchor_is_the_anchor_everywhere(
     channel: tuple[Any, Any, Any], kind: str
 ) -> None:
     model, _, frames = channel
-    anchor = model.init(jax.random.key(3), frames[:, :HISTORY, ..., :-1])
+    anchor = jax.jit(model.init)(jax.random.key(3), frames[:, :HISTORY, ..., :-1])
     network = conditioned.start(anchor, kind)
     jax.tree.map(np.testing.assert_array_equal, conditioned.weights_at(network, jnp.array([1.7])), anchor)
     slopes = [s.ndim > 0 for s in jax.tree.leaves(network["slopes"])]

@@ -22,7 +22,7 @@ MODEL = make_model("fno", out_channels=2, modes=(2, 2), width=4, depth=1)
 
 
 def network(seed: int = 0) -> dict:
-    return MODEL.init(jax.random.key(seed), jnp.zeros((1, 1, 8, 8, 2)))
+    return jax.jit(MODEL.init)(jax.random.key(seed), jnp.zeros((1, 1, 8, 8, 2)))
 
 
 def frames(count: int = 2) -> jax.Array:

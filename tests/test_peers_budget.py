@@ -23,7 +23,7 @@ ARGS = {"modes": (2, 2), "width": 6, "depth": 1, "boundary": "padded"}
 
 def weights_of(channels: int, seed: int = 0) -> tuple:
     model = make_model("fno", out_channels=channels, **ARGS)
-    return model, model.init(jax.random.key(seed), jnp.zeros((1, 1, 8, 8, channels)))
+    return model, jax.jit(model.init)(jax.random.key(seed), jnp.zeros((1, 1, 8, 8, channels)))
 
 
 def close(a, b, tolerance=1e-5):
@@ -94,7 +94,7 @@ def test_the_pretraining_loss_does_not_look_at_padded_channels():
     assert np.abs(gradient[:, 0]).min() > 0 and not np.any(gradient[:, 1])
     # Without its padded channels it is the network of a system of one channel, and its loss is the same.
     narrow = pretrained.without_padding(weights, 1)
-    assert jax.tree.map(jnp.shape, narrow) == jax.tree.map(jnp.shape, own.init(jax.random.key(0), x[:, :1]))
+    assert jax.tree.map(jnp.shape, narrow) == jax.tree.map(jnp.shape, jax.jit(own.init)(jax.random.key(0), x[:, :1]))
     close(own.apply(narrow, x[:, :1]), model.apply(weights, frames[:, :1])[..., :1])
     assert jax.tree.map(jnp.shape, pretrained.without_padding(weights, 2)) == jax.tree.map(jnp.shape, weights)
 

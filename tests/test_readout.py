@@ -136,7 +136,8 @@ def test_models_take_static_fields_the_parameter_and_the_time() -> None:
     start = jax.random.normal(jax.random.key(2), (3, 1, 1, FIELD, 1))
     force = {"force": jax.random.normal(jax.random.key(4), (3, 1, FIELD, 1))}
     x = jnp.concatenate([start, forced(chart(0.8), start, 9, force, 1)], axis=1)
-    readout = fit_prefix_readout(chart, forced, [x], contexts=[force])
+    choices = Choices(free_gate=(False,), begin=(0,))
+    readout = fit_prefix_readout(chart, forced, [x], contexts=[force], choices=choices)
     each = readout(x, batch="each", context=force)
     np.testing.assert_allclose(each.coordinate[:, 0], 0.8, atol=2e-3)
     one = readout(x[1], context={"force": force["force"][1]})
