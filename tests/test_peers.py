@@ -123,7 +123,7 @@ def test_the_first_seed_chooses_and_the_others_take_over() -> None:
     assert tried == [1.0, 2.0, 4.0]
 
 
-def test_one_more_trial_where_the_best_rate_is_at_the_edge() -> None:
+def test_more_trials_while_the_best_rate_is_at_the_edge() -> None:
     at = [{"kind": "a", "rate": 1.0}, {"kind": "a", "rate": 2.0}, {"kind": "b", "rate": 1.0}]
     assert beyond(at[0], at) == {"kind": "a", "rate": 0.5}
     assert beyond(at[1], at) == {"kind": "a", "rate": 4.0}
@@ -131,7 +131,7 @@ def test_one_more_trial_where_the_best_rate_is_at_the_edge() -> None:
     three = [{"rate": r} for r in (1.0, 0.5, 2.0)]
     assert beyond(three[0], three) is None
     found = choose(three, lambda trial: [1 / trial["rate"]], None)
-    assert found["chosen"] == {"rate": 4.0} and len(found["trials"]) == 4
+    assert found["chosen"] == {"rate": 16.0} and len(found["trials"]) == 6
 
 
 def test_first_seeds_come_first_and_everything_comes_after_what_it_needs() -> None:

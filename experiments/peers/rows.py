@@ -24,7 +24,9 @@ ONE_SEED = {
     "GEPS": "geps",
     "CoDA": "coda",
 }
-NEED_FIRST = ("posthoc", "ceiling")  # kinds that fine-tune experts at the rate that was chosen for ours
+# Kinds that start from the one-frame anchor at the rate that was chosen for it; some take over that of the experts.
+NEED_FIRST: tuple[str, ...] = ("posthoc", "ceiling", "prefix_tuning", "budget_one_merged", "budget_one_conditioned")
+NEED_FIRST += ("conditioned_channel", "conditioned_biases", "conditioned_all")
 
 
 def _window(frames: int) -> tuple[tuple[str, Any], ...]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ccm_jax.io.atomic import read_json
-from experiments.peers.rows import needs, ordered, rows_of
+from experiments.peers.rows import NEED_FIRST, needs, ordered, rows_of
 from experiments.peers.sources import sources_of
 from experiments.study.jobs import ROOT, Study, configured, prepare
 from experiments.study.rows import Row
 
-VERSION = 2
+VERSION = 3
 # Imported by the row that needs it, so that a row depends on its own sources alone.
 MEASURES = {
     "window": "windows",
@@ -67,7 +67,10 @@ def measure(row: Row, size: str, seed: int, workdir: Path) -> dict[str, Any]:
         choices = read_json(path)["found"].get("choices", {})
         known |= {name: choice["chosen"] for name, choice in choices.items()}
     module = importlib.import_module(f"experiments.peers.{MEASURES[row.kind]}")
-    found = getattr(module, row.kind)(Run(configured(row, size, seed), workdir / "stages"), known)
+    config = configured(row, size, seed)
+    if row.kind in NEED_FIRST:  # what starts from the one-frame anchor starts from the best one
+        config.train.learning_rate = known["anchor"]["rate"]
+    found = getattr(module, row.kind)(Run(config, workdir / "stages"), known)
     return found | {"sources": sources_of(), "row": row.name}
 
 

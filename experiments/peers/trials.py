@@ -1,4 +1,4 @@
-"""Three trials a method, and one beyond where the best has the largest or the smallest rate.
+"""Three trials a method, and more beyond while the best has the largest or the smallest rate.
 
 Validation regimes of the first seed choose; the other seeds take the choice over.
 """
@@ -19,6 +19,7 @@ Params = Any
 Found = dict[str, Any]
 Trial = dict[str, Any]  # settings of a training, JSON-able
 
+FURTHER = 3  # trials beyond the three, at most
 RATES = (1.0, 0.5, 2.0)  # times the configuration's learning rate: the three trials of every method that is trained
 
 
@@ -33,8 +34,11 @@ def choose(trials: Sequence[Trial], errors: Callable[[Trial], list[float]], know
     if known is not None:
         return {"chosen": known, "trials": []}
     tried = [(trial, _score(errors, trial)) for trial in trials]
-    further = beyond(min(tried, key=lambda pair: pair[1])[0], trials)
-    tried += [] if further is None else [(further, _score(errors, further))]
+    for _ in range(FURTHER):
+        further = beyond(min(tried, key=lambda pair: pair[1])[0], [trial for trial, _ in tried])
+        if further is None:
+            break
+        tried.append((further, _score(errors, further)))
     best = min(tried, key=lambda pair: pair[1])[0]
     return {"chosen": best, "trials": [trial | {"validation": found} for trial, found in tried]}
 

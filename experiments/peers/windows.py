@@ -13,6 +13,19 @@ from experiments.pipeline.stages import Run
 
 def window(run: Run, known: Found) -> Found:
     """An anchor with a window of some frames, the same trained on on all data, and CCM on top of it."""
+
+    def at_rate(trial: Trial) -> Run:
+        tuned = Run(run.config.copy_and_resolve_references(), run.root)
+        tuned.config.train.learning_rate = trial["rate"]
+        return tuned
+
+    def anchors(trial: Trial) -> list[float]:
+        tuned = at_rate(trial)
+        stage = given(tuned).anchor
+        return judging.fixed(judge_of(tuned, stage), networks.load_params(stage, "anchor"), "validation")
+
+    of_anchor = choose(at_rates(run.config.train.learning_rate), anchors, known.get("anchor"))
+    run = at_rate(of_anchor["chosen"])
     there = given(run)
     judge, config = judge_of(run, there.anchor), run.config
     anchor = networks.load_params(there.anchor, "anchor")
@@ -33,6 +46,7 @@ def window(run: Run, known: Found) -> Found:
 
     rates = at_rates(config.finetune.learning_rate)
     chosen = {
+        "anchor": of_anchor,
         "more": choose(rates, lambda trial: judging.fixed(judge, more(trial), "validation"), known.get("more")),
         "experts": choose(rates, on_validation, known.get("experts")),
     }
