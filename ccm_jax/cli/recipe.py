@@ -191,6 +191,8 @@ def _coordinate(value: Any, what: str) -> tuple[float, ...]:
 
 
 def _ridge(value: Any, what: str) -> float:
+    if isinstance(value, bool):
+        raise ValueError(f"{what} is {value!r}, expected a number.")
     ridge = as_number(value, what)
     if ridge < 0:
         raise ValueError(f"{what} is {ridge:g}, expected at least 0.")

@@ -12,6 +12,8 @@ import click
 from ccm_jax._checks import FAR, as_numbers
 from ccm_jax.coordinate import coordinate_from_metadata
 
+LARGEST = 1e38  # what float32 holds
+
 
 class Units(NamedTuple):
     """The physical values of the low expert, at coordinate -1, and of the high one, at +1."""
@@ -22,6 +24,9 @@ class Units(NamedTuple):
 
     def coordinate(self, value: float, what: str) -> float:
         """The coordinate of a physical value, to six decimals; ``what`` names the place in errors."""
+        largest = max(abs(self.low), abs(self.high), abs(value) if math.isfinite(value) else 0.0)
+        if not largest < LARGEST:
+            raise ValueError(f"{what}: {largest:g} is too large for single precision; give values in another unit.")
         if self.low < self.high and math.isfinite(value):  # what float32 cannot hold is no coordinate either
             near(max(abs(value), abs(self.low), abs(self.high)) / max(abs(self.high), abs(self.low)), what)
         try:
