@@ -21,7 +21,7 @@ from ccm_jax.rollout import RolloutFn
 
 Params = Any
 
-LOSS = 1.0  # times the end line's error that a candidate may have outside
+ALLOWED = 1.0  # times the end line's error that a candidate may have outside
 TIED = 0.005  # relative: of candidates that differ by less, the simplest is taken
 
 
@@ -167,7 +167,7 @@ def _best(tried: list[TriedChart]) -> TriedChart:
     if ends.outside is None:
         allowed = [t for t in tried if t.name in (ends.name, "interior")]
     else:
-        allowed = [t for t in tried if t.outside is not None and t.outside <= LOSS * ends.outside]
+        allowed = [t for t in tried if t.outside is not None and t.outside <= ALLOWED * ends.outside]
     return _simplest([(t.overall, t) for t in allowed if t.overall is not None])
 
 

@@ -142,6 +142,7 @@ def sweep_errors(
     *,
     history: int = 1,
     prefix: int = 4,
+    context: Any = None,
     mesh: Mesh | None = None,
 ) -> np.ndarray:
     """:func:`future_error_sweep` of any number of candidates and trajectories, in calls of a few: ``[n, N, T_future]``.
@@ -150,10 +151,11 @@ def sweep_errors(
     """
     spread, how = place(chart, mesh), {"history": history, "prefix": prefix, "mesh": mesh}
 
-    def errors(x: Array, bank: Array) -> Array:
-        return future_error_sweep(spread, rollout_fn, x, bank, **how)
+    def errors(given: tuple[Array, Any], bank: Array) -> Array:
+        x, context = given
+        return future_error_sweep(spread, rollout_fn, x, bank, context=context, **how)
 
-    return in_groups(errors, trajectories, candidates, mesh)
+    return in_groups(errors, (trajectories, context), candidates, mesh)
 
 
 GROUP = 16  # trajectories rolled out side by side
@@ -164,8 +166,8 @@ def in_groups(errors: Any, trajectories: Any, candidates: Any, mesh: Mesh | None
     """``errors(trajectories, candidates) -> [n, N, ...]`` of all, a few at a time.
 
     Args:
-        errors: a function of arrays ``[N, T, ...]`` and ``[n, d]``.
-        trajectories: ``[N, T, *space, C]``.
+        errors: a function of trajectories and of candidates ``[n, d]``.
+        trajectories: ``[N, T, *space, C]``, or a tree of arrays with that leading axis.
         candidates: ``[n, d]``.
         mesh: devices that the arrays are placed on.
     """
@@ -174,7 +176,9 @@ def in_groups(errors: Any, trajectories: Any, candidates: Any, mesh: Mesh | None
     # The last one again, to fill the last call.
     padded = np.concatenate([bank, np.repeat(bank[-1:], -len(bank) % together, axis=0)])
     parts = [place(padded[i : i + together], mesh) for i in range(0, len(padded), together)]
-    groups = [place(trajectories[i : i + size], mesh) for i in range(0, len(trajectories), size)]
+    count = len(jax.tree.leaves(trajectories)[0])
+    cut = [jax.tree.map(lambda leaf, i=i: leaf[i : i + size], trajectories) for i in range(0, count, size)]
+    groups = [place(group, mesh) for group in cut]
     found = [[np.asarray(errors(x, part)) for x in groups] for part in parts]
     return np.concatenate([np.concatenate(row, axis=1) for row in found])[: len(bank)]
 

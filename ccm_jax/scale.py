@@ -88,6 +88,7 @@ def fit_scale_readout(
     history: int = 1,
     frames: int = 4,
     bank: Any = None,
+    contexts: Sequence[Any] | None = None,
     mesh: Mesh | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> ScaleReadout:
@@ -104,6 +105,8 @@ def fit_scale_readout(
         history: frames in the model's window.
         frames: observed frames after it, from the last of which every rollout starts.
         bank: coordinates ``[n]`` at which the error of the future is measured; the default is ``BANK``.
+        contexts: for each regime what the model takes beside the window; see
+            :func:`~ccm_jax.rollout.call_rollout`.
         mesh: devices to spread over.
         progress: called with the value of each regime that is done.
 
@@ -119,18 +122,22 @@ def fit_scale_readout(
         raise ValueError(
             f"fit_scale_readout: {len(values)} values for {len(validation)} regimes, expected one each, two or more."
         )
+    given = [None] * len(validation) if contexts is None else list(contexts)
+    if len(given) != len(validation):
+        raise ValueError(f"fit_scale_readout: {len(given)} contexts for {len(validation)} regimes, expected one each.")
     tried = np.asarray(BANK if bank is None else bank, np.float64)
     candidates = np.asarray(complete(chart.features, jnp.asarray(tried, jnp.float32)[:, None]))
     # Decimal values should give decimal coordinates: float32 arithmetic must not show.
     s = [round(float(normalised_coordinate(value, low, high, scale=scale)), 5) for value in values]
     sweep = []
-    for value, x in zip(values, validation, strict=True):
-        errors = sweep_errors(chart, rollout_fn, x, candidates, history=history, prefix=frames, mesh=mesh)
+    how: dict[str, Any] = {"history": history, "prefix": frames, "mesh": mesh}
+    for value, x, context in zip(values, validation, given, strict=True):
+        errors = sweep_errors(chart, rollout_fn, x, candidates, context=context, **how)
         sweep.append(tuple(float(as_error(e.mean(axis=-1))) for e in errors))
         if progress is not None:
             progress(value)
     best = [best_coordinate(tried, errors) for errors in sweep]
-    scores = {kind: leave_one_out(np.array(s), np.array(best), how) for kind, how in KINDS.items()}
+    scores = {kind: leave_one_out(np.array(s), np.array(best), settings) for kind, settings in KINDS.items()}
     kind = min(scores, key=lambda k: scores[k])
     fitted = CoordinateMap.fit(s, best, reach=REACH, **KINDS[kind])
     return ScaleReadout(

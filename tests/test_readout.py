@@ -140,6 +140,9 @@ def test_models_take_static_fields_the_parameter_and_the_time() -> None:
     readout = fit_prefix_readout(chart, forced, [x], contexts=[force], choices=choices)
     each = readout(x, batch="each", context=force)
     np.testing.assert_allclose(each.coordinate[:, 0], 0.8, atol=2e-3)
+    scale = fit_scale_readout(chart, forced, [x, x], [0.7, 0.9], low=-1.0, high=1.0, contexts=[force, force])
+    assert scale.fit is not None
+    np.testing.assert_allclose(scale.fit.best, 0.8, atol=0.06)
     one = readout(x[1], context={"force": force["force"][1]})
     np.testing.assert_allclose(one.coordinate, each.coordinate[1], atol=1e-6)
 
