@@ -14,7 +14,6 @@ from ccm_jax import Chart, Gated, fit_prefix_readout, fit_scale_readout
 from ccm_jax.chart import complete
 from ccm_jax.evaluate import future_error, future_error_each, in_groups, persistence_error, sweep_errors
 from ccm_jax.fit_readout import REACH
-from ccm_jax.metrics import over
 from ccm_jax.rollout import RolloutFn
 from ccm_jax.scale import BANK, best_coordinate
 from experiments.pipeline import data
@@ -177,8 +176,3 @@ def score(errors: list[float]) -> float:
     if not np.isfinite(errors).all():
         return float("inf")
     return float(np.exp(np.mean(np.log(errors))))
-
-
-def worst_over(errors: list[float], reference: list[float]) -> float:
-    """The largest ratio of two lists of errors."""
-    return max(over(a, b) for a, b in zip(errors, reference, strict=True))

@@ -81,11 +81,4 @@ def publish(rows: Any, gathered: Any, workdir: Path, output: Path | None, *, job
     write(rows, gathered, workdir, output, jobs=jobs)
 
 
-class _Peers(Study):
-    """Jobs in an order of their own."""
-
-    def jobs(self, rows: Any) -> Any:
-        return ordered(rows)
-
-
-STUDY = _Peers(rows_of, key_of, measure, publish, folder_of, needs)
+STUDY = Study(rows_of, key_of, measure, publish, folder_of, ordered, needs)

@@ -13,7 +13,7 @@ import numpy as np
 from ccm_jax.normalize import Normalization
 from experiments.peers import conditioned
 from experiments.pipeline import data, networks, stages
-from experiments.pipeline.networks import load_normalization, load_params, model_of, normalized_model
+from experiments.pipeline.networks import load_params, model_of, normalized_model
 from experiments.pipeline.stages import Run, load_trajectories
 from experiments.pipeline.store import Stage, run_stage
 from experiments.pipeline.training import Batches, fit, loss_of
@@ -138,8 +138,3 @@ def load_network(run: Run, recipe: Recipe, stage: Stage) -> Params:
         return weights
     channels = len(networks.stored_channels(run.config))
     return conditioned.without_channel(weights, history=run.config.model.history, channels=channels)
-
-
-def normalization_of(there: Given) -> Normalization:
-    """The normalisation that all networks of an experiment share."""
-    return load_normalization(there.anchor)

@@ -23,6 +23,11 @@ ROOT = Path(__file__).parent.parent.parent
 Job = tuple[Row, int]
 
 
+def in_order_of_rows(rows: Sequence[Row]) -> list[Job]:
+    """Every seed of every row, in the order of the rows."""
+    return [(row, seed) for row in rows for seed in row.seeds]
+
+
 class Study(NamedTuple):
     """A study: its rows, how a seed of one is measured, and what is made of all of them.
 
@@ -32,6 +37,7 @@ class Study(NamedTuple):
         measure: ``(row, size, seed, workdir) -> found``, in a process of its own.
         publish: ``(rows, gathered, workdir, output, jobs=)`` writes pages and tables.
         folder: ``workdir -> folder`` of the results of rows.
+        jobs: ``rows -> jobs``, in the order in which they begin.
         needs: ``(row, seed) -> jobs`` that must be done before.
     """
 
@@ -40,11 +46,8 @@ class Study(NamedTuple):
     measure: Callable[[Row, str, int, Path], dict[str, Any]]
     publish: Callable[..., None]
     folder: Callable[[Path], Path]
+    jobs: Callable[[Sequence[Row]], list[Job]] = in_order_of_rows
     needs: Callable[[Row, int], list[Job]] = lambda row, seed: []
-
-    def jobs(self, rows: Sequence[Row]) -> list[Job]:
-        """Every seed of every row, in the order of the rows."""
-        return [(row, seed) for row in rows for seed in row.seeds]
 
 
 class Place(NamedTuple):
