@@ -277,6 +277,10 @@ def test_data_generate_says_where_data_come_from() -> None:
         (["merge", "FAMILY", "-c", "1e39", "-o", "out.safetensors"], "experts are at -1 and +1"),
         (
             ["merge", "FAMILY", "--value", "1e300", "--range", "1e-3:3e-3", "-o", "o.safetensors"],
+            "too large for single precision",
+        ),
+        (
+            ["merge", "FAMILY", "--value", "1e30", "--range", "1e-3:3e-3", "-o", "o.safetensors"],
             "experts are at -1 and +1",
         ),
         (["calibrate", "FAMILY", "--model", "fno", "--prefix", "seen.npy", "--bank=-inf:1:1"], "--bank -inf:1:1"),
