@@ -17,11 +17,12 @@ from ccm_jax.normalize import Normalization, normalized
 from experiments.peers import conditioned
 from experiments.peers.methods import METHODS
 from experiments.peers.rows import needs, ordered, rows_of
-from experiments.peers.sources import changed, hash_of
-from experiments.peers.study import KEPT, key_of
+from experiments.peers.study import STUDY
 from experiments.peers.summary import best_of, of_system, ratio
 from experiments.peers.tables import tables, to_csv
 from experiments.peers.trials import beyond, choose
+from experiments.study.kept import kept_in
+from experiments.study.sources import changed, hash_of
 
 HISTORY, CHANNELS = 2, 2
 
@@ -140,7 +141,7 @@ def test_first_seeds_come_first_and_everything_comes_after_what_it_needs() -> No
     assert len(jobs) == len({(row.name, seed) for row, seed in jobs}) == sum(len(row.seeds) for row in rows)
     for i, (row, seed) in enumerate(jobs):
         assert all(needed in jobs[:i] for needed in needs(row, seed)), row.name
-    assert len({key_of(row, "", row.seeds[0]) for row in rows}) == len(rows)
+    assert len({STUDY.key_of(row, "", row.seeds[0]) for row in rows}) == len(rows)
 
 
 def test_every_method_is_measured_by_a_row() -> None:
@@ -157,7 +158,7 @@ def test_a_hash_of_a_program_does_not_see_comments(tmp_path: Path) -> None:
     assert changed({"experiments/peers/gone.py": "0"}) == ["experiments/peers/gone.py"]
 
 
-@pytest.mark.parametrize("path", sorted(KEPT.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(kept_in("peers").glob("*.json")), ids=lambda path: path.stem)
 def test_kept_rows_were_measured_by_these_sources(path: Path) -> None:
     """Marks what is stale: such a row is named on the page, and is to be measured anew before a release."""
     modules = changed(json.loads(path.read_text(encoding="utf-8"))["found"]["sources"])

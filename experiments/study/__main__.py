@@ -5,6 +5,8 @@
     python -m experiments.study --config=paper:paper      the scales of the FNO at their published widths
     python -m experiments.study --config=peers            the alternatives, in rows that may be hours apart
     python -m experiments.study --config=peers:smoke      the same path in minutes
+    python -m experiments.study --config=beyond           past the paper: how sure, several parameters, drift
+    python -m experiments.study --config=beyond:smoke     the same path in minutes
 
 A study is a list of rows, each a configuration with a few changes and seeds. Rows share stages, so an anchor is trained
 once however many rows use it; what is done is kept, so a study that was killed goes on; and a row that fails is marked
@@ -22,8 +24,8 @@ from pathlib import Path
 
 from experiments.study.jobs import Place, gather, one, run_jobs
 
-STUDIES = {"paper": "experiments.study.paper", "peers": "experiments.peers.study"}
-CONFIGS = ("paper", "paper:smoke", "paper:paper", "peers", "peers:smoke")
+STUDIES = {"paper": "experiments.study.paper", "peers": "experiments.peers.study", "beyond": "experiments.beyond.study"}
+CONFIGS = ("paper", "paper:smoke", "paper:paper", "peers", "peers:smoke", "beyond", "beyond:smoke")
 
 
 def main() -> None:

@@ -18,8 +18,7 @@ OTHERS: tuple[str, ...] = (
     "experiments/report/",
     "experiments/runner/",
 )
-OTHERS += tuple(f"experiments/peers/{name}.py" for name in ("study", "rows", "sources"))
-
+OTHERS += tuple(f"experiments/{wing}/{name}.py" for wing in ("peers", "beyond") for name in ("study", "rows"))
 NAMES = ("__init__.py", "version.py", "_moved.py", "_extras.py", "_extensions.py")
 
 

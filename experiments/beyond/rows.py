@@ -1,0 +1,16 @@
+"""What the study past the paper consists of: rows of at most 25 minutes on a core."""
+
+from __future__ import annotations
+
+from experiments.study.rows import Row
+
+ROWS: tuple[Row, ...] = (
+    Row("rd_ood value", "rd_ood", "value"),
+    Row("ns_ood value", "ns_ood", "value"),
+    Row("rdb_gravity value", "rdb_gravity", "value"),
+)
+
+
+def rows_of(size: str) -> list[Row]:
+    """All rows; in the smoke size one seed of each."""
+    return [row._replace(seeds=row.seeds[:1]) for row in ROWS] if size == "smoke" else list(ROWS)
