@@ -12,9 +12,9 @@ from experiments.peers.decisions import decide
 from experiments.peers.methods import METHODS, Method
 from experiments.peers.plane import plain, plane_of, starts_of
 from experiments.peers.rows import SYSTEMS
-from experiments.study.sources import changed
 from experiments.peers.summary import Gathered, by_seed, of_system, summary_of
 from experiments.study.rows import Row
+from experiments.study.sources import changed
 from experiments.study.statistics import interval
 from experiments.study.tables import NOT_RUN
 
