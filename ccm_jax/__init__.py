@@ -22,9 +22,11 @@ from ccm_jax.coordinate import (
 )
 from ccm_jax.discover import discover_coordinates, values_from_labels
 from ccm_jax.fit_readout import Choices, fit_prefix_readout
+from ccm_jax.fit_uncertainty import fit_uncertainty
 from ccm_jax.interior import Interior
 from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.multilinear import Multilinear
+from ccm_jax.posterior import Posterior, Prior
 from ccm_jax.prefix import (
     coordinate_from_prefix,
     keep_bounded,
@@ -59,7 +61,9 @@ __all__ = [
     "Interior",
     "Multilinear",
     "Polynomial",
+    "Posterior",
     "PrefixReadout",
+    "Prior",
     "ScaleReadout",
     "Split",
     "choose_chart",
@@ -71,6 +75,7 @@ __all__ = [
     "fit_coordinate_map",
     "fit_prefix_readout",
     "fit_scale_readout",
+    "fit_uncertainty",
     "keep_bounded",
     "make_rollout",
     "merge_pytree",

@@ -7,6 +7,7 @@ Home is the anchor, where the chart reaches it. :func:`ccm_jax.fit_prefix_readou
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -19,10 +20,12 @@ from ccm_jax._checks import is_merged, is_traced
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.coordinate import Estimate
 from ccm_jax.metrics import relative_l2
-from ccm_jax.minimize import Problem, minimize, score_of
+from ccm_jax.minimize import Problem, linearize, minimize, score_of
 from ccm_jax.parallel import candidates_at_once, over_trajectories, place
+from ccm_jax.posterior import Prior
 from ccm_jax.prefix import check_prefix, keep_bounded, prefix_errors, refine_readout, select
 from ccm_jax.rollout import RolloutFn, call_rollout
+from ccm_jax.uncertainty import Local, Uncertainty
 
 Array = jax.Array
 Batch = Literal["each", "pooled"]
@@ -52,6 +55,7 @@ class PrefixReadout:
         free_gate: whether the gate of a :class:`~ccm_jax.Gated` chart is searched too, or is 1.
         search: ``"continuous"``, in between candidates by Gauss-Newton; ``"bank"``, the best candidate; or
             ``"parabola"``, the vertex of the parabola around that.
+        uncertainty: what posteriors are made with, of :func:`ccm_jax.fit_uncertainty`; None makes none.
     """
 
     chart: Chart
@@ -67,6 +71,7 @@ class PrefixReadout:
     horizon: int = field(default=0, metadata={"static": True})
     free_gate: bool = field(default=False, metadata={"static": True})
     search: Search = field(default="continuous", metadata={"static": True})
+    uncertainty: Uncertainty | None = None
 
     @property
     def frames(self) -> int:
@@ -74,7 +79,13 @@ class PrefixReadout:
         return self.begin + self.weights.shape[-1]
 
     def __call__(
-        self, frames: Any, *, batch: Batch | None = None, context: Any = None, mesh: Mesh | None = None
+        self,
+        frames: Any,
+        *,
+        batch: Batch | None = None,
+        context: Any = None,
+        prior: Prior | None = None,
+        mesh: Mesh | None = None,
     ) -> Estimate:
         """Reads the coordinate off observed frames.
 
@@ -84,6 +95,8 @@ class PrefixReadout:
             batch: None for one trajectory; ``"each"`` for one coordinate per trajectory of a batch; ``"pooled"`` for
                 one coordinate of a batch that is known to come from one regime.
             context: what the model takes beside the window, a tree of arrays (``[N, ...]`` for a batch).
+            prior: what is known of the physical value beside the frames; it shapes the posterior and leaves the
+                coordinate as it is. Needs ``uncertainty``.
             mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
 
         Returns:
@@ -100,9 +113,16 @@ class PrefixReadout:
             x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
         x = x[:, : self.history + self.frames]  # one program, however many frames follow
         check_prefix("PrefixReadout", x, self.history, self.frames)
-        placed = (self, x, context) if is_traced(x) or mesh is None else place((self, x, context), mesh)
+        if prior is not None and self.uncertainty is None:
+            raise ValueError("PrefixReadout: a prior needs a posterior; make one with fit_uncertainty(readout, ...).")
+        plain = dataclasses.replace(self, uncertainty=None)  # one program, whether a posterior follows or not
+        placed = (plain, x, context) if is_traced(x) or mesh is None else place((plain, x, context), mesh)
         coarse = coarse_errors(*placed, mesh=mesh)
         estimate = read(*placed, coarse, pooled=batch == "pooled", mesh=mesh)
+        if self.uncertainty is not None:
+            local = local_at(*placed, estimate.coordinate, mesh=mesh)
+            posterior = self.uncertainty(estimate.coordinate, local, prior, len(x) if batch == "pooled" else 1)
+            estimate = estimate._replace(posterior=posterior)
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
 
 
@@ -219,9 +239,9 @@ def _has_anchor(readout: PrefixReadout) -> bool:
     return isinstance(readout.chart.features, Gated)
 
 
-def _search(readout: PrefixReadout, x: Array, context: Any, losses: Array, home: Array) -> tuple[Array, Array, Array]:
-    """The continuous minimum, from the best candidate and from a rival that is not its neighbour."""
-    (window, truth), candidates = _observed(readout, x), readout.candidates
+def _problem(readout: PrefixReadout, x: Array, context: Any, home: Array) -> Problem:
+    """What a continuous search minimises on trajectories ``[N, T, *space, C]`` of one regime."""
+    window, truth = _observed(readout, x)
     frames, start = truth.shape[1], readout.begin + readout.history
     axes = tuple(range(2, truth.ndim))
     size = jnp.sqrt(jnp.sum(truth**2, axes, keepdims=True))
@@ -231,7 +251,38 @@ def _search(readout: PrefixReadout, x: Array, context: Any, losses: Array, home:
         return ((predicted - truth) / size).reshape(len(x) * frames, -1)
 
     weights = jnp.tile(readout.weights / len(x), len(x))
-    problem = Problem(residuals, weights, _free_axes(readout), readout.low, readout.high, home, readout.pull)
+    return Problem(residuals, weights, _free_axes(readout), readout.low, readout.high, home, readout.pull)
+
+
+@functools.partial(jax.jit, static_argnames=("mesh",))
+def local_at(readout: PrefixReadout, x: Array, context: Any, coordinate: Array, *, mesh: Mesh | None = None) -> Local:
+    """How sharp the minimum at each coordinate ``[N, d]`` is, or at one for all trajectories, ``[1, d]``."""
+    gated = _has_anchor(readout)
+    axes = readout.chart.features.dim - gated
+
+    def at(readout: PrefixReadout, x: Array, context: Any, c: Array) -> Local:
+        local = linearize(_problem(readout, x, context, jnp.zeros_like(c)), c)
+        ridge = 1e-6 * jnp.trace(local.hessian) + 1e-20
+        inverse = jnp.linalg.inv(local.hessian + ridge * jnp.eye(len(local.hessian), dtype=c.dtype))
+        variance = local.loss * jnp.diag(inverse)[:axes]
+        newton = jnp.abs(inverse @ local.gradient)[:axes]
+        known = jnp.isfinite(variance) & jnp.isfinite(newton)
+        kept = gated & (c[-1] == 0)  # the anchor: its place says nothing of the value
+        blank = jnp.where(known & ~kept, 0.0, jnp.inf)
+        return Local(jnp.where(known, variance, 0.0) + blank, jnp.where(known, newton, 0.0))
+
+    if len(coordinate) != len(x):
+        return _add_axis(at(readout, x, context, coordinate[0]))
+
+    def each(readout: PrefixReadout, given: Any, coordinates: Array) -> Local:
+        return jax.lax.map(lambda of: at(readout, of[0][0][None], _add_axis(of[0][1]), of[1]), (given, coordinates))
+
+    return over_trajectories(each, mesh)(readout, (x, context), coordinate)
+
+
+def _search(readout: PrefixReadout, x: Array, context: Any, losses: Array, home: Array) -> tuple[Array, Array, Array]:
+    """The continuous minimum, from the best candidate and from a rival that is not its neighbour."""
+    problem, candidates = _problem(readout, x, context, home), readout.candidates
     between = jnp.linalg.norm(candidates[:, None] - candidates[None], axis=-1)
     spacing = jnp.max(jnp.min(jnp.where(between > 0, between, jnp.inf), axis=1))
     spacing = jnp.where(jnp.isfinite(spacing), spacing, 1.0)
