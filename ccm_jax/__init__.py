@@ -27,6 +27,7 @@ from ccm_jax.interior import Interior
 from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.multilinear import Multilinear
 from ccm_jax.posterior import Posterior, Prior
+from ccm_jax.predict import predict_rollout
 from ccm_jax.prefix import (
     coordinate_from_prefix,
     keep_bounded,
@@ -81,6 +82,7 @@ __all__ = [
     "merge_pytree",
     "paper_bank",
     "plane_bank",
+    "predict_rollout",
     "prefix_errors",
     "refine_readout",
     "repeat",

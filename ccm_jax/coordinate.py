@@ -33,6 +33,7 @@ class Estimate(NamedTuple):
         persistence_loss: of the last frame of the window repeated, which every model should beat.
         rollouts: of the prefix that it took, one for each value and for each derivative along an axis.
         posterior: how sure it is, from a readout that :func:`ccm_jax.fit_uncertainty` has fitted.
+        p_value: likewise: small where no point of the chart explains the frames, which are of another family then.
     """
 
     coordinate: Array
@@ -43,6 +44,7 @@ class Estimate(NamedTuple):
     persistence_loss: Array | None = None
     rollouts: Array | None = None
     posterior: Posterior | None = None
+    p_value: Array | None = None
 
     def value(self) -> Array:
         """The physical value on each axis: the median of the posterior, ``[d]``."""

@@ -12,6 +12,8 @@ from jax.sharding import Mesh
 
 from ccm_jax.chart import Gated
 from ccm_jax.curve import Curve, fit_curve
+from ccm_jax.forecast import Residual, evidence_of, fit_residual, spread_of
+from ccm_jax.membership import fit_membership, statistic_of
 from ccm_jax.readout import PrefixReadout, as_frames, local_at
 from ccm_jax.uncertainty import Local, Uncertainty, fit_scatter, inflation_of
 
@@ -91,12 +93,17 @@ def fit_uncertainty(
     given = [None] * len(validation) if contexts is None else list(contexts)
     observed = readout.history + readout.frames
     plain = dataclasses.replace(readout, uncertainty=None)
-    found, local = [], []
+    found, local, statistic, loss = [], [], [], []
+    shape = {"history": readout.history, "frames": readout.frames}
     for x, context in zip(validation, given, strict=True):
         seen = as_frames(readout.chart, x)[:, :observed]
-        coordinate = plain(seen, batch="each", context=context, mesh=mesh).coordinate
-        found.append(np.asarray(coordinate, np.float64))
-        local.append(Local(*(np.asarray(a) for a in local_at(plain, seen, context, coordinate, mesh=mesh))))
+        estimate = plain(seen, batch="each", context=context, mesh=mesh)
+        c = estimate.coordinate
+        local.append(Local(*(np.asarray(a) for a in local_at(plain, seen, context, c, mesh=mesh))))
+        tried = statistic_of(readout.chart, readout.rollout_fn, seen, c, context=context, **shape)
+        statistic.append(np.asarray(tried, np.float64))
+        loss.append(np.asarray(estimate.loss))
+        found.append(np.asarray(c, np.float64))
     regime = np.repeat(np.arange(len(validation)), [len(c) for c in found])
     fitted = []
     for axis in range(axes):
@@ -106,8 +113,29 @@ def fit_uncertainty(
         fitted.append(_fit_axis(read, level))
     curves, logarithmic, *numbers = zip(*fitted, strict=True)
     grid = np.stack([_grid(labels[:, axis], reach) for axis in range(axes)])
-    arrays = (jnp.asarray(np.array(column), jnp.float32) for column in (grid, *numbers))
-    return dataclasses.replace(readout, uncertainty=Uncertainty(tuple(curves), *arrays, tuple(logarithmic)))
+    arrays = [jnp.asarray(np.array(column), jnp.float32) for column in (grid, *numbers)]
+    kept = np.isfinite(np.concatenate(statistic))
+    membership = fit_membership(np.concatenate(statistic)[kept], np.concatenate(found)[kept, :axes], regime[kept])
+    sure = Uncertainty(tuple(curves), *arrays, membership, logarithmic=tuple(logarithmic))
+    if min(np.shape(x)[1] for x in validation) > observed:
+        residual = _residual(plain, sure, list(zip(validation, given, found, local, loss, strict=True)))
+        sure = dataclasses.replace(sure, residual=residual)
+    return dataclasses.replace(readout, uncertainty=sure)
+
+
+def _residual(readout: PrefixReadout, sure: Uncertainty, regimes: list[tuple[Any, ...]]) -> Residual:
+    """What the model gets wrong on the future frames of validation trajectories, at the coordinates that are found."""
+    observed = readout.history + readout.frames
+    parts = []
+    for x, context, found, local, loss in regimes:
+        x, c = as_frames(readout.chart, x), jnp.asarray(found, jnp.float32)
+        how: dict[str, Any] = {"steps": x.shape[1] - observed, "start": observed, "context": context}
+        window = x[:, readout.frames : observed]
+        mean, variance = spread_of(readout.chart, readout.rollout_fn, window, sure(c, local), **how)
+        parts.append([np.asarray(a) for a in (x[:, observed:], mean, variance, evidence_of(loss, c))])
+    whole = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    finite = np.isfinite(whole[1]).all(axis=tuple(range(1, whole[1].ndim)))  # what diverges has no residual to learn
+    return fit_residual(*(a[finite] for a in whole))
 
 
 def _fit_axis(read: Read, level: float) -> tuple[Curve, bool, float, float, float]:
@@ -115,8 +143,8 @@ def _fit_axis(read: Read, level: float) -> tuple[Curve, bool, float, float, floa
     regimes = np.unique(read.regime)
     if len(regimes) < FEWEST:
         raise ValueError(
-            f"{NAME}: the readout finds a coordinate in {len(regimes)} of the regimes, expected {FEWEST} or more; where "
-            "it keeps the anchor it says nothing of the value. Give it regimes further from the anchor."
+            f"{NAME}: the readout finds a coordinate in {len(regimes)} of the regimes, expected {FEWEST} or more; "
+            "where it keeps the anchor it says nothing of the value. Give it regimes further from the anchor."
         )
     mean = np.array([read.found[read.regime == r].mean() for r in regimes])
     inner = read.found - mean[np.searchsorted(regimes, read.regime)]
@@ -169,11 +197,11 @@ def _check(labels: np.ndarray, validation: Sequence[Any], axes: int) -> None:
         )
     if not np.isfinite(labels).all() or any(len(np.unique(column)) < FEWEST for column in labels.T):
         raise ValueError(
-            f"{NAME}: values are {labels.tolist()}, expected finite ones, at least {FEWEST} of them distinct on each axis."
+            f"{NAME}: values are {labels.tolist()}, expected finite ones, at least {FEWEST} distinct on each axis."
         )
     for i, x in enumerate(validation):
         if np.ndim(x) < 3 or len(x) < 2:
             raise ValueError(
-                f"{NAME}: validation[{i}] has shape {list(np.shape(x))}, expected [N, T, *space, C] with two trajectories "
-                "or more: their scatter is what is learned."
+                f"{NAME}: validation[{i}] has shape {list(np.shape(x))}, expected [N, T, *space, C] with two "
+                "trajectories or more: their scatter is what is learned."
             )

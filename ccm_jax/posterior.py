@@ -74,7 +74,7 @@ class Posterior(NamedTuple):
         return jnp.stack([self.quantile(tail), self.quantile(1 - tail)], axis=-1)
 
     def flat(self, level: float = 0.9) -> Array:
-        """Whether an interval is nearly as wide as the grid, so that the frames said nothing, on each axis, ``[..., d]``."""
+        """Whether an interval is nearly as wide as the grid, because the frames said nothing; ``[..., d]``."""
         ends = self.interval(level)
         whole = level * (self.values[..., -1] - self.values[..., 0])
         return ends[..., 1] - ends[..., 0] > 0.9 * whole
@@ -111,10 +111,10 @@ def log_prior(prior: Prior | None, values: Array) -> Array:
     if prior is None:
         return jnp.zeros_like(values)
     value, deviation = (jnp.broadcast_to(jnp.asarray(a, values.dtype), values.shape[:1]) for a in prior)
-    if not is_traced(value) and not is_traced(deviation):
-        if not (np.isfinite(value).all() and (np.asarray(deviation) > 0).all()):
-            raise ValueError(
-                f"PrefixReadout: prior has value {prior.value} and deviation {prior.deviation}, expected a finite value "
-                "and a deviation above 0; a value that is known for certain is CCM-Scale's (fit_scale_readout)."
-            )
+    known = not (is_traced(value) or is_traced(deviation))
+    if known and not (np.isfinite(value).all() and (np.asarray(deviation) > 0).all()):
+        raise ValueError(
+            f"PrefixReadout: prior is {tuple(prior)}, expected a finite value and a deviation above 0; a value that is "
+            "known for certain is CCM-Scale's (fit_scale_readout)."
+        )
     return -0.5 * ((values - value[:, None]) / deviation[:, None]) ** 2

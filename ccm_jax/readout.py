@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from ccm_jax._checks import is_merged, is_traced
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.coordinate import Estimate
+from ccm_jax.membership import statistic_of
 from ccm_jax.metrics import relative_l2
 from ccm_jax.minimize import Problem, linearize, minimize, score_of
 from ccm_jax.parallel import candidates_at_once, over_trajectories, place
@@ -122,8 +123,19 @@ class PrefixReadout:
         if self.uncertainty is not None:
             local = local_at(*placed, estimate.coordinate, mesh=mesh)
             posterior = self.uncertainty(estimate.coordinate, local, prior, len(x) if batch == "pooled" else 1)
-            estimate = estimate._replace(posterior=posterior)
+            estimate = estimate._replace(posterior=posterior, p_value=self._p_value(x, context, estimate.coordinate))
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
+
+    def _p_value(self, x: Array, context: Any, coordinate: Array) -> Array | None:
+        """Of each trajectory, or of all together at one coordinate, ``[1]``."""
+        assert self.uncertainty is not None
+        if self.uncertainty.membership is None:
+            return None
+        shape = {"history": self.history, "frames": self.frames}
+        statistic = statistic_of(self.chart, self.rollout_fn, x, coordinate, context=context, **shape)
+        pooled = statistic.mean(keepdims=True) if len(coordinate) < len(x) else statistic
+        axes = self.chart.features.dim - _has_anchor(self)
+        return self.uncertainty.membership(pooled, coordinate[:, :axes])
 
 
 def as_frames(chart: Chart, frames: Any) -> Array:

@@ -2,9 +2,9 @@
 
     var_found = inflation^2 * (floor^2 + tightness^2 * loss / curvature + newton^2)
 
-Loss over curvature is the variance of a least-squares fit whose residuals have the size of the loss. Its factor, a floor
-and the inflation that makes intervals cover are fitted; ``newton`` is the step that a minimum would still take, which is
-large where a coordinate was drawn back from its minimum.
+Loss over curvature is the variance of a least-squares fit whose residuals have the size of the loss. Its factor, a
+floor and the inflation that makes intervals cover are fitted; ``newton`` is the step that a minimum would still take,
+which is large where a coordinate was drawn back from its minimum.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax.curve import Curve
+from ccm_jax.forecast import Residual
+from ccm_jax.membership import Membership
 from ccm_jax.posterior import Posterior, Prior, log_prior
 
 Array = jax.Array
@@ -48,6 +50,8 @@ class Uncertainty:
         floor: ``[d]``.
         tightness: ``[d]``.
         inflation: ``[d]``.
+        membership: what decides whether any point of the chart explains the frames.
+        residual: what the model gets wrong at the right coordinate; None without future frames.
         logarithmic: for each axis whether its curve takes the logarithm of the value.
     """
 
@@ -56,6 +60,8 @@ class Uncertainty:
     floor: Array
     tightness: Array
     inflation: Array
+    membership: Membership | None = None
+    residual: Residual | None = None
     logarithmic: tuple[bool, ...] = field(default=(), metadata={"static": True})
 
     def deviation(self, local: Local, pooled: int = 1) -> Array:
@@ -93,7 +99,7 @@ class Uncertainty:
 
 
 def fit_scatter(residual: np.ndarray, variance: np.ndarray) -> tuple[float, float]:
-    """Floor and tightness of normal residuals ``[n]`` with variance ``floor^2 + tightness^2 variance``, by likelihood."""
+    """Floor and tightness of normal residuals ``[n]``, by likelihood; ``variance`` is that of :class:`Local`."""
     size = float(np.sqrt(np.mean(residual**2)) + TINY)
     typical = float(np.sqrt(np.median(variance)) + TINY)
     shares = np.linspace(0.0, 1.5, 31)

@@ -8,6 +8,9 @@ ROWS: tuple[Row, ...] = (
     Row("rd_ood value", "rd_ood", "value"),
     Row("ns_ood value", "ns_ood", "value"),
     Row("rdb_gravity value", "rdb_gravity", "value"),
+    Row("rd_ood strangers", "rd_ood", "strangers"),
+    Row("ns_ood strangers", "ns_ood", "strangers"),
+    Row("rdb_gravity strangers", "rdb_gravity", "strangers"),
 )
 
 
