@@ -1,7 +1,7 @@
 """Frames of another family: are they flagged, on a ladder of shifts that was fixed before anything was fitted?
 
-The rung that counts is the smallest shift that doubles the future error of the best candidate on the chart: below it, the
-family still serves.
+The rung that counts is the smallest shift that doubles the future error of the best candidate on the chart: below it,
+the family still serves.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Found = dict[str, Any]
 
 
 def strangers(run: Run, known: Found) -> Found:
-    """For each kind of stranger and rung: the share flagged, and the best candidate's future error over the family's."""
+    """For each kind of stranger and rung: the share flagged, and the best candidate's error over the family's."""
     there = fitted(run)
     readout = fit_uncertainty(there.readout, list(there.validation), there.values)
     system = run.config.system
