@@ -61,7 +61,7 @@ class Curve:
         """Mean and variance of the curve at ``x``, any shape; the noise of points is not in the variance."""
         x = jnp.asarray(x)
         u = ((x - self.begin) / self.width).reshape(-1)
-        distance = jnp.abs(u[:, None] - self.points)
+        distance = jnp.abs(u[:, None] - self.points[None])
 
         def one(solved: Array, inverse: Array, order: Array, roughness: Array) -> tuple[Array, Array]:
             cubic = distance**3 / 12
@@ -72,7 +72,7 @@ class Curve:
 
         mean, variance = jax.vmap(one)(self.solved, self.inverse, self.order, self.roughness)
         middle = self.weight @ mean
-        spread = self.weight @ (jnp.maximum(variance, 0.0) + (mean - middle) ** 2)
+        spread = self.weight @ (jnp.maximum(variance, 0.0) + (mean - middle[None]) ** 2)
         return (
             (self.centre + self.size * middle).reshape(x.shape),
             (self.size**2 * spread).reshape(x.shape),

@@ -152,7 +152,7 @@ def _fit_axis(read: Read, level: float) -> tuple[Curve, bool, float, float, floa
     inner = inner * np.sqrt(len(inner) / freedom)  # means were fitted
     floor, tightness = fit_scatter(inner, read.variance)
     scatter = np.sqrt(np.mean(inner**2))
-    if np.ptp(mean) <= 2 * scatter / np.sqrt(len(inner) / len(regimes)):
+    if np.ptp(mean) <= 4 * scatter / np.sqrt(len(inner) / len(regimes)):
         raise ValueError(
             f"{NAME}: coordinates found in the regimes lie within {np.ptp(mean):.2g} of each other and scatter by "
             f"{scatter:.2g}, so that they say nothing of the value; observe more frames, or regimes further apart."

@@ -74,7 +74,7 @@ class Residual:
 
     def size(self, evidence: Array) -> Array:
         """Relative residuals ``[N, steps]`` for evidence ``[N, e]``."""
-        return jnp.exp(self.level + ((evidence - self.centre) @ self.slopes)[:, None])
+        return jnp.exp(self.level[None] + ((evidence - self.centre[None]) @ self.slopes)[:, None])
 
 
 def evidence_of(loss: Array, coordinate: Array) -> Array:
@@ -107,15 +107,15 @@ def spread_of(
         window, context = window[None], jax.tree.map(lambda leaf: leaf[None], context)
         step = STEP * jnp.diag(deviation)
         step = jnp.pad(step, ((0, 0), (0, len(centre) - axes)))
-        places = jnp.concatenate([centre[None], centre + step, centre - step])
+        places = jnp.concatenate([centre[None], centre[None] + step, centre[None] - step])
 
         def roll(c: Array) -> Array:
             return call_rollout(rollout_fn, chart(c), window, steps, context, start)[0]
 
         frames = jax.lax.map(roll, places)
         middle, up, down = frames[0], frames[1 : axes + 1], frames[axes + 1 :]
-        mean = middle + jnp.sum(up + down - 2 * middle, axis=0) / 6
-        second = jnp.sum((up - middle) ** 2 + (down - middle) ** 2, axis=0) / 6
+        mean = middle + jnp.sum(up + down - 2 * middle[None], axis=0) / 6
+        second = jnp.sum((up - middle[None]) ** 2 + (down - middle[None]) ** 2, axis=0) / 6
         return mean, jnp.maximum(second - (mean - middle) ** 2, 0.0)
 
     given = (window, context, posterior.coordinate(), posterior.coordinate_deviation())

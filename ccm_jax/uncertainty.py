@@ -66,8 +66,11 @@ class Uncertainty:
 
     def deviation(self, local: Local, pooled: int = 1) -> Array:
         """Standard deviations of found coordinates, ``[N, d]``; of one from ``pooled`` trajectories, ``[1, d]``."""
-        scatter = (self.floor**2 + self.tightness**2 * local.variance) / pooled
-        return self.inflation * jnp.sqrt(scatter + local.newton**2)
+        floor, tightness, inflation = (a[None] for a in (self.floor, self.tightness, self.inflation))
+        # An infinite variance stays so, also where the tightness is 0.
+        variance = jnp.where(jnp.isfinite(local.variance), tightness**2 * local.variance, jnp.inf)
+        scatter = (floor**2 + variance) / pooled
+        return inflation * jnp.sqrt(scatter + local.newton**2)
 
     def __call__(self, found: Array, local: Local, prior: Prior | None = None, pooled: int = 1) -> Posterior:
         """The posterior of each coordinate ``[N, D]``, of which the first d axes are read as values."""
