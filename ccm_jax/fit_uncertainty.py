@@ -15,7 +15,7 @@ from ccm_jax.curve import Curve, fit_curve
 from ccm_jax.forecast import Residual, evidence_of, fit_residual, spread_of
 from ccm_jax.membership import fit_membership, statistic_of
 from ccm_jax.readout import PrefixReadout, as_frames, local_at
-from ccm_jax.uncertainty import Local, Uncertainty, fit_scatter, inflation_of
+from ccm_jax.uncertainty import Uncertainty, fit_scatter, inflation_of
 
 NAME = "fit_uncertainty"
 POINTS = 257  # of the grid of values
@@ -99,7 +99,7 @@ def fit_uncertainty(
         seen = as_frames(readout.chart, x)[:, :observed]
         estimate = plain(seen, batch="each", context=context, mesh=mesh)
         c = estimate.coordinate
-        local.append(Local(*(np.asarray(a) for a in local_at(plain, seen, context, c, mesh=mesh))))
+        local.append(local_at(plain, seen, context, c, mesh=mesh))
         tried = statistic_of(readout.chart, readout.rollout_fn, seen, c, context=context, **shape)
         statistic.append(np.asarray(tried, np.float64))
         loss.append(np.asarray(estimate.loss))
@@ -111,12 +111,13 @@ def fit_uncertainty(
         usable = np.isfinite(coordinate) & np.isfinite(variance)
         read = Read(regime[usable], labels[regime[usable], axis], coordinate[usable], variance[usable])
         fitted.append(_fit_axis(read, level))
-    curves, logarithmic, *numbers = zip(*fitted, strict=True)
     grid = np.stack([_grid(labels[:, axis], reach) for axis in range(axes)])
-    arrays = [jnp.asarray(np.array(column), jnp.float32) for column in (grid, *numbers)]
+    floor, tightness, inflation = (jnp.asarray([one[i] for one in fitted], jnp.float32) for i in (2, 3, 4))
     kept = np.isfinite(np.concatenate(statistic))
     membership = fit_membership(np.concatenate(statistic)[kept], np.concatenate(found)[kept, :axes], regime[kept])
-    sure = Uncertainty(tuple(curves), *arrays, membership, logarithmic=tuple(logarithmic))
+    curves, logarithmic = tuple(one[0] for one in fitted), tuple(one[1] for one in fitted)
+    values_on = jnp.asarray(grid, jnp.float32)
+    sure = Uncertainty(curves, values_on, floor, tightness, inflation, membership, logarithmic=logarithmic)
     if min(np.shape(x)[1] for x in validation) > observed:
         residual = _residual(plain, sure, list(zip(validation, given, found, local, loss, strict=True)))
         sure = dataclasses.replace(sure, residual=residual)

@@ -1,4 +1,4 @@
-"""A readout that knows how sure it is: posteriors that cover, priors, frames of another family, predictive intervals."""
+"""A readout that knows how sure it is: posteriors that cover, priors, frames of another family, forecasts."""
 
 from __future__ import annotations
 

@@ -89,4 +89,4 @@ def one_regime(run: Run, readouts: dict[float, PrefixReadout], x: np.ndarray, va
 
 def _normalised(run: Run, values: np.ndarray) -> np.ndarray:
     axis = run.config.axis
-    return np.asarray(normalised_coordinate(values, axis.low, axis.high, scale=axis.scale))
+    return np.asarray(normalised_coordinate(jnp.asarray(values), axis.low, axis.high, scale=axis.scale))
