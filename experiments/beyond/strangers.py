@@ -52,12 +52,16 @@ def strangers(run: Run, known: Found) -> Found:
     for kind in KINDS[system]:
         rungs = {"units": UNITS, "advection": SHIFTS, "drag": DRAGS}.get(kind, FACTORS)
         rungs = rungs[::3] if run.config.size == "smoke" else rungs
-        rows = [one_rung(run, there, readout, _made(run, kind, rung)) for rung in rungs]
-        ladders[kind] = {"rungs": list(rungs)} | _against_first(rows)
-    own = one_rung(run, there, readout, _made(run, "units", 1.0))
+        rows: list[Found] = []
+        for rung in rungs:
+            made = _made(run, kind, rung)
+            if made is None or (len(rows) > 2 and rows[-2]["error"] >= 2 * rows[0]["error"]):
+                break  # the solver does not go further, or the ladder is one rung past the one that counts
+            rows.append(one_rung(run, there, readout, made))
+        ladders[kind] = {"rungs": list(rungs[: len(rows)])} | _against_first(rows)
     for name, fields in OTHERS[system].items():
-        row = one_rung(run, there, readout, _simulated(run, fields))
-        ladders[name] = {"rungs": [0, 1]} | _against_first([own, row])
+        rows = [one_rung(run, there, readout, made) for made in (_simulated(run, {}), _simulated(run, fields)) if made]
+        ladders[name] = {"rungs": list(range(len(rows)))} | _against_first(rows)
     return {"ladders": ladders}
 
 
@@ -87,22 +91,25 @@ def one_rung(run: Run, there: Fitted, readout: PrefixReadout, trajectories: list
     return {"flagged": float(np.mean(flags)), "error": float(np.mean(errors))}
 
 
-def _made(run: Run, kind: str, rung: float) -> list[np.ndarray]:
-    """Trajectories of a kind of stranger at a rung, ``[N, T, *space, C]`` for each place."""
+def _made(run: Run, kind: str, rung: float) -> list[np.ndarray] | None:
+    """Trajectories of a kind of stranger at a rung, ``[N, T, *space, C]`` for each place; None beyond the solver."""
     if kind == "units":
-        return [rung * x for x in _simulated(run, {})]
+        return [rung * x for x in _simulated(run, {}) or ()]
     if kind == "advection":  # the same fields in a frame that moves: a term U . grad u that the family does not have
         moved = []
-        for x in _simulated(run, {}):
+        for x in _simulated(run, {}) or ():
             moved.append(np.stack([np.roll(x[:, t], int(rung) * t, axis=1) for t in range(x.shape[1])], axis=1))
         return moved
     return _simulated(run, {kind: rung if kind == "drag" else rung * run.config.physics[kind]})
 
 
-def _simulated(run: Run, fields: Found) -> list[np.ndarray]:
+def _simulated(run: Run, fields: Found) -> list[np.ndarray] | None:
     config = run.config.copy_and_resolve_references()
     with config.unlocked():
         config.physics.update(fields)
     count = 2 if config.size == "smoke" else COUNT
     values = [value_of(config, s) for s in PLACES]
-    return [data.simulate(config, value, count, "stranger", i * count) for i, value in enumerate(values)]
+    try:
+        return [data.simulate(config, value, count, "stranger", i * count) for i, value in enumerate(values)]
+    except ValueError:  # it says that the simulation is not finite
+        return None
