@@ -44,8 +44,8 @@ def fno(content: dict[str, Any]) -> str:
         "in the first three rows, 2.5 × at 32², never below 1. *First call*: seconds until a forward pass and the "
         "first training call are built, compiled and done (theirs: eager). *By core*: the forward pass with the batch "
         "spread over a device for each core, as the experiments' rollouts are; training is so for small networks. "
-        "The compiler runs at LLVM's second level and for whole vectors, memory is kept by the allocator, and each core "
-        "is a device (`ccm_jax.processor`). *As a library user gets it*: without that, "
+        "The compiler runs at LLVM's second level and for whole vectors, memory is kept by the allocator, and each "
+        "core is a device (`ccm_jax.processor`). *As a library user gets it*: without that, "
         "ratios for a training step and a forward pass, beside PyTorch's eager time in the same process.",
     ]
     table = [
