@@ -91,6 +91,11 @@ METHODS: tuple[Method, ...] = (
     Method("CCM-Prefix, window of 3", "window 3", "ccm_prefix", "frames", "from scratch", ours=True),
     Method("CCM-Coord, window of 5", "window 5", "ccm_coord", "value", "from scratch", ours=True),
     Method("CCM-Scale, window of 5", "window 5", "ccm_scale", "value", "from scratch", ours=True),
+    Method("DPOT, window of 4", "DPOT", "anchor", "frames", "from scratch"),
+    Method("… trained on, all data", "DPOT", "more", "frames", "from scratch"),
+    Method("CCM-Coord on DPOT", "DPOT", "ccm_coord", "value", "from scratch", ours=True),
+    Method("CCM-Scale on DPOT", "DPOT", "ccm_scale", "value", "from scratch", ours=True),
+    Method("CCM-Prefix on DPOT", "DPOT", "ccm_prefix", "frames", "from scratch", ours=True),
     Method("best coordinate of the line", "window 1", "ccm_hindsight", "value", "two fine-tunings", bound=True),
     Method("expert of the regime itself", "ceiling", "ceiling", "value", "one fine-tuning", bound=True, inside=False),
 )
@@ -113,3 +118,4 @@ NO_VALUE: tuple[tuple[str, str], ...] = (
     ("window 3", "more"),
 )
 NO_VALUE += (("window 5", "anchor"), ("window 5", "more"), ("window 5 scratch", "scratch"))
+NO_VALUE += (("DPOT", "anchor"), ("DPOT", "more"))

@@ -60,8 +60,9 @@ def _of(system: str) -> list[Row]:
     if system == "rdb_ood":  # the parameter is seen: what a longer window and slopes of all leaves add is not asked
         return [one for one in rows if not one.name.endswith(("window 3", "conditioned all"))]
     rows += [row(name, kind)._replace(seeds=SYSTEMS[system][:1]) for name, kind in ONE_SEED.items()]
-    if system == BUDGET[0]:  # one backbone serves all systems
+    if system == BUDGET[0]:  # one backbone serves all systems, and another architecture stands beside the FNO
         rows.append(row("backbone", "backbone"))
+        rows.append(row("DPOT", "window", ("calibration.frames", 1))._replace(config="rd_dpot"))  # a window of four
     if system in BUDGET:
         rows += [
             row("budget pretrained", "budget_pretrained_merged"),
@@ -90,7 +91,10 @@ def ordered(rows: Sequence[Row]) -> list[Job]:
     def place(job: Job) -> tuple[int, int]:
         row, seed = job
         later = (
-            len(row.seeds) == 1 or row.kind.startswith(("backbone", "budget", "convergence")) or row.config == "rdb_ood"
+            len(row.seeds) == 1
+            or row.config == "rd_dpot"
+            or row.kind.startswith(("backbone", "budget", "convergence"))
+            or row.config == "rdb_ood"
         )
         return row.seeds.index(seed) + later, measures.index(row.name.partition(" ")[2])
 
