@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,29 +15,18 @@ from experiments.pipeline.plans import covered_values
 from experiments.pipeline.stages import Run
 
 LEVEL = 0.9
-NOISES = (0.0, 0.1)  # standard deviation over the root mean square of each channel
-ALARM = 0.05
 Found = dict[str, Any]
 
 
 def value(run: Run, known: Found) -> Found:
     """Errors of the value, coverage and widths of its intervals, false alarms, and coverage of forecasts, by regime."""
     there = fitted(run)
-    key = jax.random.fold_in(jax.random.key(run.config.seed), 21)
-    readouts = {}
-    for noise in NOISES:  # the uncertainty of noisy frames is learned on validation regimes that are as noisy
-        noisy = [with_noise(jnp.asarray(x), noise, jax.random.fold_in(key, i)) for i, x in enumerate(there.validation)]
-        readouts[noise] = fit_uncertainty(there.readout, noisy, there.values, level=LEVEL)
-    readout = readouts[0.0]
+    readout = fit_uncertainty(there.readout, list(there.validation), there.values, level=LEVEL)
     tested = np.asarray(stages.load_trajectories(stages.trajectories(run, "data_coverage")))
     values = covered_values(run.config)
     if run.config.size == "smoke":
         tested, values = tested[::4], values[::4]
-    key = jax.random.fold_in(key, len(NOISES))
-    rows = [
-        one_regime(run, readouts, x, v, jax.random.fold_in(key, i))
-        for i, (x, v) in enumerate(zip(tested, values, strict=True))
-    ]
+    rows = [one_regime(run, readout, x, v) for x, v in zip(tested, values, strict=True)]
     known_of = readout.uncertainty
     assert known_of is not None and known_of.membership is not None and known_of.residual is not None
     return {
@@ -54,28 +42,18 @@ def value(run: Run, known: Found) -> Found:
     } | regimes_of(run, values)
 
 
-def with_noise(x: jax.Array, noise: float, key: jax.Array) -> jax.Array:
-    """Frames with white noise, relative to the root mean square of each channel of a trajectory."""
-    size = jnp.sqrt(jnp.mean(x**2, axis=tuple(range(1, x.ndim - 1)), keepdims=True))
-    return x + noise * size * jax.random.normal(key, x.shape, x.dtype)
-
-
-def one_regime(run: Run, readouts: dict[float, PrefixReadout], x: np.ndarray, value: float, key: jax.Array) -> Found:
+def one_regime(run: Run, readout: PrefixReadout, x: np.ndarray, value: float) -> Found:
     """All that is measured on the trajectories ``[N, T, *space, C]`` of a regime."""
-    readout = readouts[0.0]
     observed = readout.history + readout.frames
-    seen = jnp.asarray(x[:, :observed])
-    row: Found = {}
-    for noise in readouts:
-        found = readouts[noise](with_noise(seen, noise, jax.random.fold_in(key, int(1000 * noise))), batch="each")
-        low, high = np.moveaxis(np.asarray(found.interval(LEVEL))[:, 0], -1, 0)
-        errors = np.abs(_normalised(run, np.asarray(found.value())[:, 0]) - _normalised(run, np.array([value]))) / 2
-        row[f"noise {noise:g}"] = {
-            "error": errors.tolist(),
-            "covered": ((low <= value) & (value <= high)).tolist(),
-            "width": ((_normalised(run, high) - _normalised(run, low)) / 2).tolist(),
-            "p_value": np.asarray(found.p_value).tolist(),
-        }
+    found = readout(jnp.asarray(x[:, :observed]), batch="each")
+    low, high = np.moveaxis(np.asarray(found.interval(LEVEL))[:, 0], -1, 0)
+    errors = np.abs(_normalised(run, np.asarray(found.value())[:, 0]) - _normalised(run, np.array([value]))) / 2
+    row: Found = {
+        "error": errors.tolist(),
+        "covered": ((low <= value) & (value <= high)).tolist(),
+        "width": ((_normalised(run, high) - _normalised(run, low)) / 2).tolist(),
+        "p_value": np.asarray(found.p_value).tolist(),
+    }
     forecast = predict_rollout(readout, jnp.asarray(x), x.shape[1] - observed, batched=True)
     low, high = (np.asarray(end) for end in forecast.interval(LEVEL))
     truth = x[:, observed:]
