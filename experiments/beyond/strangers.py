@@ -28,8 +28,8 @@ FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 9.0)
 UNITS = (1.0, 1.05, 1.1, 1.2, 1.4, 2.0, 4.0, 10.0)
 SHIFTS = (0, 1, 2, 3, 4, 6, 8)  # grid points a frame
 DRAGS = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)  # 1 / time
-# By system: another value of a parameter that is not the axis, a uniform advection, other units. A vorticity in a box of
-# another length is the family itself at viscosity / length^2, and a shallow water is it at gravity / length^2: no strangers.
+# By system: another value of a parameter that is not the axis, a uniform advection, other units. Vorticity in a box of
+# another length is the family itself at viscosity / length^2, and shallow water at gravity / length^2: no strangers.
 KINDS: dict[str, tuple[str, ...]] = {
     "reaction_diffusion": ("threshold", "diffusivity_v", "length", "units"),
     "navier_stokes": ("amplitude", "drag", "advection", "units"),
