@@ -13,13 +13,16 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from ccm_jax._checks import is_merged, is_traced
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.coordinate import Estimate
+from ccm_jax.fill import Fill
 from ccm_jax.metrics import relative_l2
 from ccm_jax.minimize import Problem, minimize, score_of
+from ccm_jax.observed import Frames, Missing, as_mask, check_observed, complete_of, observe, split_prefix
 from ccm_jax.parallel import candidates_at_once, over_trajectories, place
 from ccm_jax.prefix import check_prefix, keep_bounded, prefix_errors, refine_readout, select
 from ccm_jax.rollout import RolloutFn, call_rollout
@@ -52,6 +55,7 @@ class PrefixReadout:
         free_gate: whether the gate of a :class:`~ccm_jax.Gated` chart is searched too, or is 1.
         search: ``"continuous"``, in between candidates by Gauss-Newton; ``"bank"``, the best candidate; or
             ``"parabola"``, the vertex of the parabola around that.
+        fill: how frames are completed that are observed in part; see :mod:`ccm_jax.fill`.
     """
 
     chart: Chart
@@ -67,6 +71,7 @@ class PrefixReadout:
     horizon: int = field(default=0, metadata={"static": True})
     free_gate: bool = field(default=False, metadata={"static": True})
     search: Search = field(default="continuous", metadata={"static": True})
+    fill: Fill = field(default=Fill(), metadata={"static": True})
 
     @property
     def frames(self) -> int:
@@ -74,7 +79,14 @@ class PrefixReadout:
         return self.begin + self.weights.shape[-1]
 
     def __call__(
-        self, frames: Any, *, batch: Batch | None = None, context: Any = None, mesh: Mesh | None = None
+        self,
+        frames: Any,
+        *,
+        batch: Batch | None = None,
+        context: Any = None,
+        mesh: Mesh | None = None,
+        mask: Any = None,
+        missing: Missing = "refuse",
     ) -> Estimate:
         """Reads the coordinate off observed frames.
 
@@ -85,22 +97,26 @@ class PrefixReadout:
                 one coordinate of a batch that is known to come from one regime.
             context: what the model takes beside the window, a tree of arrays (``[N, ...]`` for a batch).
             mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
+            mask: True where a point was observed: ``[*space]``, ``[T, *space]`` or ``[N, T, *space]``. Losses are then
+                ``|mask (predicted - true)| / |mask true|``, a frame of which nothing was observed has no weight, and
+                rollouts start from frames that ``fill`` completes.
+            missing: ``"nan"`` takes NaN for points that were not observed; ``"refuse"`` refuses it.
 
         Returns:
             An :class:`~ccm_jax.Estimate`. A coordinate whose rollout is not finite is never chosen.
 
         Raises:
-            ValueError: for frames that are too few, NaN, infinite, or 0 everywhere; under ``jit``, where numbers are
-                not known, for too few only. Derivatives are forward-mode (``jax.jacfwd``).
+            ValueError: for frames that are too few, NaN, infinite, or 0 everywhere, and masks that leave nothing to
+                start from or to score; under ``jit``, where numbers are not known, for too few only. Derivatives are
+                forward-mode (``jax.jacfwd``).
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")
         x = as_frames(self.chart, frames)
         if batch is None:
             x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
-        x = x[:, : self.history + self.frames]  # one program, however many frames follow
-        check_prefix("PrefixReadout", x, self.history, self.frames)
-        placed = (self, x, context) if is_traced(x) or mesh is None else place((self, x, context), mesh)
+        seen = observations("PrefixReadout", self, x, mask, missing)
+        placed = (self, seen, context) if is_traced(seen) or mesh is None else place((self, seen, context), mesh)
         coarse = coarse_errors(*placed, mesh=mesh)
         estimate = read(*placed, coarse, pooled=batch == "pooled", mesh=mesh)
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
@@ -111,6 +127,27 @@ def as_frames(chart: Chart, frames: Any) -> Array:
     x = jnp.asarray(frames)
     weights = [leaf.real.dtype for leaf in jax.tree.leaves(chart.origin) if is_merged(leaf)]
     return x.astype(jnp.result_type(x.dtype, jnp.float32, *weights))
+
+
+def observations(function: str, readout: PrefixReadout, x: Array, mask: Any = None, missing: Missing = "refuse") -> Frames:
+    """What a readout looks at of trajectories ``[N, T, *space, C]``: their first frames, completed where it is asked for.
+
+    See :class:`PrefixReadout` for the arguments, and for what is refused in the name of ``function``.
+    """
+    history, frames = readout.history, readout.frames
+    length = history + frames  # one program, however many frames follow
+    if mask is None and missing == "refuse" and readout.fill.cutoff is None:
+        x = x[:, :length]
+        check_prefix(function, x, history, frames)
+        return x
+    where = as_mask(function, x, mask, missing)[:, :length]
+    x = jnp.where(where[..., None], x[:, :length], 0)
+    check_prefix(function, x, history, frames, where)
+    if not is_traced(readout.weights):
+        starts = [readout.begin] if readout.growth is None else [readout.begin, frames]
+        counted = readout.begin + history + np.flatnonzero(np.asarray(readout.weights) > 0)
+        check_observed(function, where, [range(start, start + history) for start in starts], counted)
+    return observe(readout.fill, x, where)
 
 
 class Coarse(NamedTuple):
@@ -128,23 +165,24 @@ class Coarse(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("mesh",))
-def coarse_errors(readout: PrefixReadout, x: Array, context: Any, *, mesh: Mesh | None = None) -> Coarse:
+def coarse_errors(readout: PrefixReadout, x: Frames, context: Any, *, mesh: Mesh | None = None) -> Coarse:
     """Errors of a readout's candidates, of the anchor and of persistence on trajectories ``[N, T, *space, C]``."""
-    window, truth = _observed(readout, x)
+    window, truth, mask = _split(readout, x)
     shape: dict[str, Any] = {"history": readout.history, "frames": truth.shape[1], "begin": readout.begin}
     tried = prefix_errors(readout.chart, readout.rollout_fn, x, readout.candidates, context=context, mesh=mesh, **shape)
     start = readout.begin + readout.history
     anchor = call_rollout(readout.rollout_fn, readout.chart.origin, window, truth.shape[1], context, start)
     repeated = jnp.broadcast_to(window[:, -1:], truth.shape)
-    return Coarse(tried, relative_l2(anchor, truth), relative_l2(repeated, truth))
+    return Coarse(tried, relative_l2(anchor, truth, mask), relative_l2(repeated, truth, mask))
 
 
 @functools.partial(jax.jit, static_argnames=("pooled", "mesh"))
 def read(
-    readout: PrefixReadout, x: Array, context: Any, coarse: Coarse, *, pooled: bool = False, mesh: Mesh | None = None
+    readout: PrefixReadout, x: Frames, context: Any, coarse: Coarse, *, pooled: bool = False, mesh: Mesh | None = None
 ) -> Estimate:
     """A readout from its coarse errors on; the fields of the estimate have a leading axis ``N``, or 1 if pooled."""
-    losses, anchor, persistence = (_loss(readout, errors) for errors in coarse)
+    weights = _weights(readout, x)
+    losses, anchor, persistence = (_loss(weights, errors) for errors in coarse)
     losses = losses.T  # [N, n]
     if pooled:
         losses, anchor, persistence = (value.mean(axis=0, keepdims=True) for value in (losses, anchor, persistence))
@@ -154,15 +192,15 @@ def read(
         def each(readout: PrefixReadout, given: Any, losses: Array) -> Any:
             def one(of: Any) -> Any:
                 (x, context, anchor), losses = of
-                return _choose(readout, x[None], _add_axis(context), losses, anchor)
+                return _choose(readout, _add_axis(x), _add_axis(context), losses, anchor)
 
-            size = candidates_at_once(readout.chart.origin, given[0][:1], len(losses))
+            size = candidates_at_once(readout.chart.origin, jax.tree.leaves(given[0])[0][:1], len(losses))
             return jax.lax.map(one, (given, losses), batch_size=size if size > 1 else None)
 
         found = over_trajectories(each, mesh)(readout, (x, context, anchor), losses)
     coordinate, loss, evaluations = found
     if readout.growth is not None:
-        coordinate = _bounded(readout, readout.growth, x, context, coordinate)
+        coordinate = _bounded(readout, readout.growth, complete_of(x), context, coordinate)
     return Estimate(
         coordinate=coordinate,
         candidates=jnp.broadcast_to(readout.candidates, (len(losses), *readout.candidates.shape)),
@@ -174,19 +212,29 @@ def read(
     )
 
 
-def _observed(readout: PrefixReadout, x: Array) -> tuple[Array, Array]:
-    """The window that a rollout of the prefix begins from, and the frames that it predicts."""
-    start = readout.begin + readout.history
-    return x[:, readout.begin : start], x[:, start : readout.history + readout.frames]
+def _split(readout: PrefixReadout, x: Frames) -> tuple[Array, Array, Array | None]:
+    """The window that a rollout of the prefix begins from, the frames that it predicts, and their mask, if any."""
+    return split_prefix(x, readout.begin, readout.history, readout.weights.shape[-1])
+
+
+def _weights(readout: PrefixReadout, x: Frames) -> Array:
+    """Weights of the predicted frames, ``[K - begin]``; with a mask those of each trajectory, ``[N, K - begin]``."""
+    *_, mask = _split(readout, x)
+    if mask is None:
+        return readout.weights
+    seen = jnp.where(mask.any(axis=tuple(range(2, mask.ndim))), readout.weights, 0.0)
+    total = seen.sum(axis=-1, keepdims=True)
+    # Where nothing is left, the errors are NaN, and the loss has to be infinite.
+    return jnp.where(total > 0, seen / jnp.where(total > 0, total, 1.0), readout.weights)
 
 
 def _add_axis(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
 
 
-def _loss(readout: PrefixReadout, errors: Array) -> Array:
+def _loss(weights: Array, errors: Array) -> Array:
     """Errors ``[..., K]`` as one loss; infinite where a frame that counts is not finite."""
-    weights = jnp.broadcast_to(readout.weights, errors.shape)
+    weights = jnp.broadcast_to(weights, errors.shape)
     counted = jnp.where(weights > 0, weights * errors, 0.0).sum(axis=-1)
     return jnp.where(jnp.isfinite(counted), counted, jnp.inf)
 
@@ -197,7 +245,9 @@ def _free_axes(readout: PrefixReadout) -> tuple[int, ...]:
     return tuple(range(features.dim - fixed))
 
 
-def _choose(readout: PrefixReadout, x: Array, context: Any, losses: Array, anchor: Array) -> tuple[Array, Array, Array]:
+def _choose(
+    readout: PrefixReadout, x: Frames, context: Any, losses: Array, anchor: Array
+) -> tuple[Array, Array, Array]:
     """Coordinate ``[d]``, loss and evaluations for trajectories of one regime, from the losses of candidates."""
     home = jnp.zeros(readout.candidates.shape[-1], readout.candidates.dtype)
     if readout.search == "continuous":
@@ -219,18 +269,24 @@ def _has_anchor(readout: PrefixReadout) -> bool:
     return isinstance(readout.chart.features, Gated)
 
 
-def _search(readout: PrefixReadout, x: Array, context: Any, losses: Array, home: Array) -> tuple[Array, Array, Array]:
+def _search(
+    readout: PrefixReadout, x: Frames, context: Any, losses: Array, home: Array
+) -> tuple[Array, Array, Array]:
     """The continuous minimum, from the best candidate and from a rival that is not its neighbour."""
-    (window, truth), candidates = _observed(readout, x), readout.candidates
-    frames, start = truth.shape[1], readout.begin + readout.history
+    (window, truth, mask), candidates = _split(readout, x), readout.candidates
+    (count, frames), start = truth.shape[:2], readout.begin + readout.history
     axes = tuple(range(2, truth.ndim))
-    size = jnp.sqrt(jnp.sum(truth**2, axes, keepdims=True))
+    size = jnp.sqrt(jnp.sum(truth**2, axes, keepdims=True))  # truth is 0 where nothing was observed
+    size = size if mask is None else jnp.where(size > 0, size, 1.0)
 
     def residuals(c: Array) -> Array:
         predicted = call_rollout(readout.rollout_fn, readout.chart(c), window, frames, context, start)
-        return ((predicted - truth) / size).reshape(len(x) * frames, -1)
+        away = predicted - truth if mask is None else (predicted - truth) * mask[..., None]
+        return (away / size).reshape(count * frames, -1)
 
-    weights = jnp.tile(readout.weights / len(x), len(x))
+    weights = jnp.tile(readout.weights / count, count)
+    if mask is not None:
+        weights = (_weights(readout, x) / count).reshape(-1)
     problem = Problem(residuals, weights, _free_axes(readout), readout.low, readout.high, home, readout.pull)
     between = jnp.linalg.norm(candidates[:, None] - candidates[None], axis=-1)
     spacing = jnp.max(jnp.min(jnp.where(between > 0, between, jnp.inf), axis=1))
