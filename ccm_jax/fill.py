@@ -60,7 +60,9 @@ class Fill:
                 f"{', '.join(METHODS)}, and walls or periodic."
             )
         if self.cutoff is not None and not self.cutoff > 0:
-            raise ValueError(f"Fill: cutoff is {self.cutoff}, expected a wavenumber above 0, or None to smooth nothing.")
+            raise ValueError(
+                f"Fill: cutoff is {self.cutoff}, expected a wavenumber above 0, or None to smooth nothing."
+            )
 
     def __call__(self, frame: Array, mask: Array) -> Array:
         """The whole frame, ``[*space, C]``; where nothing at all is observed, it is 0 or not finite."""

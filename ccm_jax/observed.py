@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,9 @@ import numpy as np
 
 from ccm_jax._checks import is_traced
 from ccm_jax.fill import Fill, complete_frames
+
+if TYPE_CHECKING:
+    from ccm_jax.readout import PrefixReadout
 
 Array = jax.Array
 Missing = Literal["refuse", "nan"]
@@ -52,7 +55,7 @@ def as_mask(function: str, frames: Array, mask: Any, missing: Missing) -> Array:
     Args:
         function: name in errors.
         frames: the trajectories.
-        mask: booleans ``[*space]``, ``[T, *space]`` or ``[N, T, *space]``, True where a point was observed; None is all.
+        mask: booleans ``[*space]``, ``[T, *space]`` or ``[N, T, *space]``, True where a point was observed; or None.
         missing: ``"nan"`` takes a point for missing where any of its channels is NaN.
 
     Raises:
@@ -117,6 +120,57 @@ def observe(fill: Fill, frames: Array, where: Array) -> Observed:
     return Observed(kept, where, complete_frames(fill, kept, where))
 
 
+REMEDY = "mend or drop it"
+
+
+def check_prefix(
+    function: str, prefix: Array, history: int, frames: int, *, mask: Array | None = None, remedy: str = REMEDY
+) -> None:
+    """Raises ValueError for observed frames ``[N, T, *space, C]``, 0 outside of a mask, that cannot be scored."""
+    if frames < 1 or history < 1 or prefix.ndim < 3 or prefix.shape[1] < history + frames or not len(prefix):
+        raise ValueError(
+            f"{function}: prefix has {prefix.shape[1] if prefix.ndim > 1 else 0} frames (shape {prefix.shape} with its "
+            f"batch axis), expected at least {history} for the model's window and {frames} to score; observe "
+            "more frames, or score fewer."
+        )
+    if not is_traced(prefix) and not bool(jnp.all(jnp.isfinite(prefix))):
+        frame = int(np.argwhere(~np.isfinite(np.asarray(prefix)))[0, 1])
+        raise ValueError(f"{function}: prefix holds NaN or infinite values, first in frame {frame}; {remedy}.")
+    scored = prefix[:, history : history + frames]
+    empty = jnp.all(scored == 0, axis=tuple(range(2, scored.ndim)))  # [N, frames]
+    if mask is not None:  # a frame of which nothing was observed does not count
+        empty &= mask[:, history : history + frames].any(axis=tuple(range(2, mask.ndim)))
+    if not is_traced(empty) and bool(jnp.any(empty)):
+        raise ValueError(
+            f"{function}: frame {history + int(np.argwhere(np.asarray(empty))[0, 1])} of the prefix is 0 everywhere, "
+            "and a relative error needs something to be relative to; begin the prefix where the state has left zero."
+        )
+
+
+def observations(
+    function: str, readout: PrefixReadout, x: Array, mask: Any = None, missing: Missing = "refuse"
+) -> Frames:
+    """What a readout looks at of trajectories ``[N, T, *space, C]``: the first frames, completed if that is asked for.
+
+    See :class:`~ccm_jax.PrefixReadout` for the arguments, and for what is refused in the name of ``function``.
+    """
+    history, frames = readout.history, readout.frames
+    remedy = REMEDY if missing == "nan" else f"{REMEDY}, or give missing='nan' if NaN marks what was not observed"
+    length = history + frames  # one program, however many frames follow
+    if mask is None and missing == "refuse" and readout.fill.cutoff is None:
+        x = x[:, :length]
+        check_prefix(function, x, history, frames, remedy=remedy)
+        return x
+    where = as_mask(function, x, mask, missing)[:, :length]
+    x = jnp.where(where[..., None], x[:, :length], 0)
+    check_prefix(function, x, history, frames, mask=where, remedy=remedy)
+    if not is_traced(readout.weights):
+        starts = [readout.begin] if readout.growth is None else [readout.begin, frames]
+        counted = readout.begin + history + np.flatnonzero(np.asarray(readout.weights) > 0)
+        check_observed(function, where, [range(start, start + history) for start in starts], counted)
+    return observe(readout.fill, x, where)
+
+
 def sensor_mask(sensors: Any, grid: Sequence[Any], *, periodic: bool = False) -> np.ndarray:
     """The mask of point sensors: True at the grid points nearest to them.
 
@@ -142,8 +196,8 @@ def sensor_mask(sensors: Any, grid: Sequence[Any], *, periodic: bool = False) ->
     at = np.asarray(sensors)
     if at.ndim != 2 or not len(at) or at.shape[1] != len(axes):
         raise ValueError(
-            f"sensor_mask: sensors have shape {list(at.shape)}, expected [P, {len(axes)}], a row for each of one sensor "
-            "or more."
+            f"sensor_mask: sensors have shape {list(at.shape)}, expected [P, {len(axes)}], one row or more; give each "
+            "sensor an entry per axis of the grid."
         )
     if by_shape and not np.issubdtype(at.dtype, np.integer):
         raise ValueError(

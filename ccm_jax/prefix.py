@@ -7,15 +7,13 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 
-from ccm_jax._checks import is_traced
 from ccm_jax.chart import Chart, as_coordinate
 from ccm_jax.coordinate import Estimate
 from ccm_jax.metrics import relative_l2
 from ccm_jax.minimize import score_of
-from ccm_jax.observed import Frames, split_prefix
+from ccm_jax.observed import Frames, check_prefix, split_prefix
 from ccm_jax.parallel import candidates_at_once, map_candidates, over_mesh
 from ccm_jax.rollout import RolloutFn, call_rollout
 
@@ -97,28 +95,6 @@ def prefix_errors(
         return map_candidates(error, candidates, min(size, len(candidates)))
 
     return over_mesh(errors, mesh)(chart, (prefix, context), candidates)
-
-
-def check_prefix(function: str, prefix: Array, history: int, frames: int, mask: Array | None = None) -> None:
-    """Raises ValueError for observed frames ``[N, T, *space, C]``, 0 outside of a mask, that cannot be scored."""
-    if frames < 1 or history < 1 or prefix.ndim < 3 or prefix.shape[1] < history + frames or not len(prefix):
-        raise ValueError(
-            f"{function}: prefix has {prefix.shape[1] if prefix.ndim > 1 else 0} frames (shape {prefix.shape} with its "
-            f"batch axis), expected at least {history} for the model's window and {frames} to score; observe "
-            "more frames, or score fewer."
-        )
-    if not is_traced(prefix) and not bool(jnp.all(jnp.isfinite(prefix))):
-        frame = int(np.argwhere(~np.isfinite(np.asarray(prefix)))[0, 1])
-        raise ValueError(f"{function}: prefix holds NaN or infinite values, first in frame {frame}; mend or drop it.")
-    scored = prefix[:, history : history + frames]
-    empty = jnp.all(scored == 0, axis=tuple(range(2, scored.ndim)))  # [N, frames]
-    if mask is not None:  # a frame of which nothing was observed does not count
-        empty &= mask[:, history : history + frames].any(axis=tuple(range(2, mask.ndim)))
-    if not is_traced(empty) and bool(jnp.any(empty)):
-        raise ValueError(
-            f"{function}: frame {history + int(np.argwhere(np.asarray(empty))[0, 1])} of the prefix is 0 everywhere, "
-            "and a relative error needs something to be relative to; begin the prefix where the state has left zero."
-        )
 
 
 def coordinate_from_prefix(

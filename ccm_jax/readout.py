@@ -13,7 +13,6 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 
 from ccm_jax._checks import is_merged, is_traced
@@ -22,9 +21,9 @@ from ccm_jax.coordinate import Estimate
 from ccm_jax.fill import Fill
 from ccm_jax.metrics import relative_l2
 from ccm_jax.minimize import Problem, minimize, score_of
-from ccm_jax.observed import Frames, Missing, as_mask, check_observed, complete_of, observe, split_prefix
+from ccm_jax.observed import Frames, Missing, Observed, complete_of, observations, split_prefix
 from ccm_jax.parallel import candidates_at_once, over_trajectories, place
-from ccm_jax.prefix import check_prefix, keep_bounded, prefix_errors, refine_readout, select
+from ccm_jax.prefix import keep_bounded, prefix_errors, refine_readout, select
 from ccm_jax.rollout import RolloutFn, call_rollout
 
 Array = jax.Array
@@ -129,27 +128,6 @@ def as_frames(chart: Chart, frames: Any) -> Array:
     return x.astype(jnp.result_type(x.dtype, jnp.float32, *weights))
 
 
-def observations(function: str, readout: PrefixReadout, x: Array, mask: Any = None, missing: Missing = "refuse") -> Frames:
-    """What a readout looks at of trajectories ``[N, T, *space, C]``: their first frames, completed where it is asked for.
-
-    See :class:`PrefixReadout` for the arguments, and for what is refused in the name of ``function``.
-    """
-    history, frames = readout.history, readout.frames
-    length = history + frames  # one program, however many frames follow
-    if mask is None and missing == "refuse" and readout.fill.cutoff is None:
-        x = x[:, :length]
-        check_prefix(function, x, history, frames)
-        return x
-    where = as_mask(function, x, mask, missing)[:, :length]
-    x = jnp.where(where[..., None], x[:, :length], 0)
-    check_prefix(function, x, history, frames, where)
-    if not is_traced(readout.weights):
-        starts = [readout.begin] if readout.growth is None else [readout.begin, frames]
-        counted = readout.begin + history + np.flatnonzero(np.asarray(readout.weights) > 0)
-        check_observed(function, where, [range(start, start + history) for start in starts], counted)
-    return observe(readout.fill, x, where)
-
-
 class Coarse(NamedTuple):
     """Relative L2 errors of each predicted frame of the prefix: of the candidates, and of what is not on the chart.
 
@@ -219,9 +197,9 @@ def _split(readout: PrefixReadout, x: Frames) -> tuple[Array, Array, Array | Non
 
 def _weights(readout: PrefixReadout, x: Frames) -> Array:
     """Weights of the predicted frames, ``[K - begin]``; with a mask those of each trajectory, ``[N, K - begin]``."""
-    *_, mask = _split(readout, x)
-    if mask is None:
+    if not isinstance(x, Observed):
         return readout.weights
+    *_, mask = split_prefix(x, readout.begin, readout.history, readout.weights.shape[-1])
     seen = jnp.where(mask.any(axis=tuple(range(2, mask.ndim))), readout.weights, 0.0)
     total = seen.sum(axis=-1, keepdims=True)
     # Where nothing is left, the errors are NaN, and the loss has to be infinite.
@@ -269,9 +247,7 @@ def _has_anchor(readout: PrefixReadout) -> bool:
     return isinstance(readout.chart.features, Gated)
 
 
-def _search(
-    readout: PrefixReadout, x: Frames, context: Any, losses: Array, home: Array
-) -> tuple[Array, Array, Array]:
+def _search(readout: PrefixReadout, x: Frames, context: Any, losses: Array, home: Array) -> tuple[Array, Array, Array]:
     """The continuous minimum, from the best candidate and from a rival that is not its neighbour."""
     (window, truth, mask), candidates = _split(readout, x), readout.candidates
     (count, frames), start = truth.shape[:2], readout.begin + readout.history
