@@ -100,8 +100,8 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     leading = mask.ndim - len(shape[2:])
     if not 0 <= leading <= 2 or mask.shape != shape[2 - leading :]:
         raise ValueError(
-            f"--mask {path} has shape {list(mask.shape)}, expected that of the grid, {list(shape[2:])}, with the frames "
-            f"{list(shape[1:])}, or with samples and frames {list(shape)}; it has no axis of channels."
+            f"--mask {path} has shape {list(mask.shape)}, expected that of the grid, {list(shape[2:])}, of all frames, "
+            f"{list(shape[1:])}, or of all samples, {list(shape)}; it has no axis of channels."
         )
     return np.broadcast_to(mask.astype(bool), shape).copy()
 
