@@ -8,6 +8,9 @@ ROWS: tuple[Row, ...] = (
     Row("rd_ood value", "rd_ood", "value"),
     Row("ns_ood value", "ns_ood", "value"),
     Row("rdb_gravity value", "rdb_gravity", "value"),
+    Row("rd_ood noise", "rd_ood", "noise"),
+    Row("ns_ood noise", "ns_ood", "noise"),
+    Row("rdb_gravity noise", "rdb_gravity", "noise"),
 )
 
 
