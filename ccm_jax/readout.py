@@ -7,6 +7,7 @@ Home is the anchor, where the chart reaches it. :func:`ccm_jax.fit_prefix_readou
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -115,7 +116,8 @@ class PrefixReadout:
         if batch is None:
             x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
         seen = observations("PrefixReadout", self, x, mask, missing)
-        placed = (self, seen, context) if is_traced(seen) or mesh is None else place((self, seen, context), mesh)
+        plain = dataclasses.replace(self, fill=Fill())  # one program, however frames were completed
+        placed = (plain, seen, context) if is_traced(seen) or mesh is None else place((plain, seen, context), mesh)
         coarse = coarse_errors(*placed, mesh=mesh)
         estimate = read(*placed, coarse, pooled=batch == "pooled", mesh=mesh)
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)

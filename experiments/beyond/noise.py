@@ -179,14 +179,14 @@ def fit_reader(readouts: Sequence[PrefixReadout], regimes: Sequence[Seen], place
 
 
 def fit_value_map(found: Sequence[np.ndarray], places: Sequence[float]) -> CoordinateMap:
-    """From coordinates to normalised values: through the medians of regimes, of the kind that predicts left-out ones."""
+    """From coordinates to values: through the medians of regimes, of the kind that predicts left-out ones best."""
     medians, s = np.array([np.nanmedian(c) for c in found]), np.asarray(places)
     kind = min(KINDS, key=lambda name: leave_one_out(medians, s, KINDS[name]))
     return CoordinateMap.fit(medians, s, reach=float("inf"), **KINDS[kind])
 
 
 def judge(family: Family, reader: Reader, regimes: Sequence[Seen], places: Sequence[float]) -> Found:
-    """Errors of each regime: of the value by trajectory, and of forecasts from the last, completed frame in the mean."""
+    """Errors of each regime: of the value by trajectory, and the median of those of forecasts."""
     value, future, anchors = [], [], []
     for seen, s in zip(regimes, places, strict=True):
         found = read(reader.readout, seen)
