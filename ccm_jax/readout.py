@@ -202,10 +202,11 @@ def _weights(readout: PrefixReadout, x: Frames) -> Array:
     if not isinstance(x, Observed):
         return readout.weights
     *_, mask = split_prefix(x, readout.begin, readout.history, readout.weights.shape[-1])
-    seen = jnp.where(mask.any(axis=tuple(range(2, mask.ndim))), readout.weights, 0.0)
+    weights = jnp.broadcast_to(readout.weights, mask.shape[:2])
+    seen = jnp.where(mask.any(axis=tuple(range(2, mask.ndim))), weights, 0.0)
     total = seen.sum(axis=-1, keepdims=True)
     # Where nothing is left, the errors are NaN, and the loss has to be infinite.
-    return jnp.where(total > 0, seen / jnp.where(total > 0, total, 1.0), readout.weights)
+    return jnp.where(total > 0, seen / jnp.where(total > 0, total, 1.0), weights)
 
 
 def _add_axis(tree: Any) -> Any:
