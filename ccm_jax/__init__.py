@@ -23,10 +23,13 @@ from ccm_jax.coordinate import (
 from ccm_jax.discover import discover_coordinates, values_from_labels
 from ccm_jax.fill import Fill, choose_fill
 from ccm_jax.fit_readout import Choices, fit_prefix_readout
+from ccm_jax.fit_uncertainty import fit_uncertainty
 from ccm_jax.interior import Interior
 from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.multilinear import Multilinear
 from ccm_jax.observed import sensor_mask
+from ccm_jax.posterior import Posterior, Prior
+from ccm_jax.predict import predict_rollout
 from ccm_jax.prefix import (
     coordinate_from_prefix,
     keep_bounded,
@@ -62,7 +65,9 @@ __all__ = [
     "Interior",
     "Multilinear",
     "Polynomial",
+    "Posterior",
     "PrefixReadout",
+    "Prior",
     "ScaleReadout",
     "Split",
     "choose_chart",
@@ -75,11 +80,13 @@ __all__ = [
     "fit_coordinate_map",
     "fit_prefix_readout",
     "fit_scale_readout",
+    "fit_uncertainty",
     "keep_bounded",
     "make_rollout",
     "merge_pytree",
     "paper_bank",
     "plane_bank",
+    "predict_rollout",
     "prefix_errors",
     "refine_readout",
     "repeat",

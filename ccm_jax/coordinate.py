@@ -14,6 +14,7 @@ import numpy as np
 from ccm_jax._checks import is_traced
 from ccm_jax._moved import warn_moved
 from ccm_jax.coordinate_map import CoordinateMap
+from ccm_jax.posterior import Posterior
 
 Array = jax.Array
 
@@ -31,6 +32,8 @@ class Estimate(NamedTuple):
         anchor_loss: of the anchor's own weights.
         persistence_loss: of the last frame of the window repeated, which every model should beat.
         rollouts: of the prefix that it took, one for each value and for each derivative along an axis.
+        posterior: how sure it is, from a readout that :func:`ccm_jax.fit_uncertainty` has fitted.
+        p_value: likewise: small where no point of the chart explains the frames, which are of another family then.
     """
 
     coordinate: Array
@@ -40,6 +43,28 @@ class Estimate(NamedTuple):
     anchor_loss: Array | None = None
     persistence_loss: Array | None = None
     rollouts: Array | None = None
+    posterior: Posterior | None = None
+    p_value: Array | None = None
+
+    def value(self) -> Array:
+        """The physical value on each axis: the median of the posterior, ``[d]``."""
+        return self._sure("value").value()
+
+    def interval(self, level: float = 0.9) -> Array:
+        """The central credible interval of the physical value on each axis, ``[d, 2]``."""
+        return self._sure("interval").interval(level)
+
+    def sample(self, key: Array, n: int) -> Array:
+        """Coordinates drawn from the posterior, ``[n, D]``, for a predictive distribution of the rollout."""
+        return self._sure("sample").sample(key, n)
+
+    def _sure(self, name: str) -> Posterior:
+        if self.posterior is None:
+            raise ValueError(
+                f"Estimate.{name}: this readout does not know how sure it is; fit that on validation regimes with "
+                "fit_uncertainty(readout, validation, values)."
+            )
+        return self.posterior
 
 
 if not TYPE_CHECKING:

@@ -17,21 +17,23 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ccm_jax._checks import is_merged, is_traced
-from ccm_jax.chart import Chart, Gated
+from ccm_jax.chart import Chart
 from ccm_jax.coordinate import Estimate
 from ccm_jax.fill import Fill
+from ccm_jax.membership import statistic_of
 from ccm_jax.metrics import relative_l2
-from ccm_jax.minimize import Problem, minimize, score_of
-from ccm_jax.observed import Frames, Missing, Observed, complete_of, observations, split_prefix
+from ccm_jax.minimize import score_of
+from ccm_jax.observed import Frames, Missing, complete_of, observations
 from ccm_jax.parallel import candidates_at_once, over_trajectories, place
+from ccm_jax.posterior import Prior
 from ccm_jax.prefix import keep_bounded, prefix_errors, refine_readout, select
 from ccm_jax.rollout import RolloutFn, call_rollout
+from ccm_jax.search import add_axis, free_axes, has_anchor, local_at, search, split, weights_of
+from ccm_jax.uncertainty import Uncertainty
 
 Array = jax.Array
 Batch = Literal["each", "pooled"]
 Search = Literal["continuous", "parabola", "bank"]
-
-RIVAL = 1.25  # a second start is searched from if its loss is at most so many times the best one's
 
 
 @jax.tree_util.register_dataclass
@@ -56,6 +58,7 @@ class PrefixReadout:
         search: ``"continuous"``, in between candidates by Gauss-Newton; ``"bank"``, the best candidate; or
             ``"parabola"``, the vertex of the parabola around that.
         fill: how frames are completed that are observed in part; see :mod:`ccm_jax.fill`.
+        uncertainty: what posteriors are made with, of :func:`ccm_jax.fit_uncertainty`; None makes none.
     """
 
     chart: Chart
@@ -72,6 +75,7 @@ class PrefixReadout:
     free_gate: bool = field(default=False, metadata={"static": True})
     search: Search = field(default="continuous", metadata={"static": True})
     fill: Fill = field(default=Fill(), metadata={"static": True})
+    uncertainty: Uncertainty | None = None
 
     @property
     def frames(self) -> int:
@@ -84,6 +88,7 @@ class PrefixReadout:
         *,
         batch: Batch | None = None,
         context: Any = None,
+        prior: Prior | None = None,
         mesh: Mesh | None = None,
         mask: Any = None,
         missing: Missing = "refuse",
@@ -96,6 +101,8 @@ class PrefixReadout:
             batch: None for one trajectory; ``"each"`` for one coordinate per trajectory of a batch; ``"pooled"`` for
                 one coordinate of a batch that is known to come from one regime.
             context: what the model takes beside the window, a tree of arrays (``[N, ...]`` for a batch).
+            prior: what is known of the physical value beside the frames; it shapes the posterior and leaves the
+                coordinate as it is. Needs ``uncertainty``.
             mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
             mask: True where a point was observed: ``[*space]``, ``[T, *space]`` or ``[N, T, *space]``. Losses are then
                 ``|mask (predicted - true)| / |mask true|``, a frame of which nothing was observed has no weight, and
@@ -115,12 +122,30 @@ class PrefixReadout:
         x = as_frames(self.chart, frames)
         if batch is None:
             x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
+        if prior is not None and self.uncertainty is None:
+            raise ValueError("PrefixReadout: a prior needs a posterior; make one with fit_uncertainty(readout, ...).")
         seen = observations("PrefixReadout", self, x, mask, missing)
-        plain = dataclasses.replace(self, fill=Fill())  # one program, however frames were completed
+        # One program, however frames were completed, and whether a posterior follows or not.
+        plain = dataclasses.replace(self, fill=Fill(), uncertainty=None)
         placed = (plain, seen, context) if is_traced(seen) or mesh is None else place((plain, seen, context), mesh)
         coarse = coarse_errors(*placed, mesh=mesh)
         estimate = read(*placed, coarse, pooled=batch == "pooled", mesh=mesh)
+        if self.uncertainty is not None:
+            local = local_at(*placed, estimate.coordinate, mesh=mesh)
+            posterior = self.uncertainty(estimate.coordinate, local, prior, len(x) if batch == "pooled" else 1)
+            estimate = estimate._replace(posterior=posterior, p_value=self._p_value(seen, context, estimate.coordinate))
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
+
+    def _p_value(self, x: Frames, context: Any, coordinate: Array) -> Array | None:
+        """Of each trajectory, or of all together at one coordinate, ``[1]``."""
+        assert self.uncertainty is not None
+        if self.uncertainty.membership is None:
+            return None
+        shape = {"history": self.history, "frames": self.frames}
+        statistic = statistic_of(self.chart, self.rollout_fn, x, coordinate, context=context, **shape)
+        pooled = statistic.mean(keepdims=True) if len(coordinate) < len(statistic) else statistic
+        axes = self.chart.features.dim - has_anchor(self)
+        return self.uncertainty.membership(pooled, coordinate[:, :axes])
 
 
 def as_frames(chart: Chart, frames: Any) -> Array:
@@ -147,7 +172,7 @@ class Coarse(NamedTuple):
 @functools.partial(jax.jit, static_argnames=("mesh",))
 def coarse_errors(readout: PrefixReadout, x: Frames, context: Any, *, mesh: Mesh | None = None) -> Coarse:
     """Errors of a readout's candidates, of the anchor and of persistence on trajectories ``[N, T, *space, C]``."""
-    window, truth, mask = _split(readout, x)
+    window, truth, mask = split(readout, x)
     shape: dict[str, Any] = {"history": readout.history, "frames": truth.shape[1], "begin": readout.begin}
     tried = prefix_errors(readout.chart, readout.rollout_fn, x, readout.candidates, context=context, mesh=mesh, **shape)
     start = readout.begin + readout.history
@@ -161,18 +186,18 @@ def read(
     readout: PrefixReadout, x: Frames, context: Any, coarse: Coarse, *, pooled: bool = False, mesh: Mesh | None = None
 ) -> Estimate:
     """A readout from its coarse errors on; the fields of the estimate have a leading axis ``N``, or 1 if pooled."""
-    weights = _weights(readout, x)
+    weights = weights_of(readout, x)
     losses, anchor, persistence = (_loss(weights, errors) for errors in coarse)
     losses = losses.T  # [N, n]
     if pooled:
         losses, anchor, persistence = (value.mean(axis=0, keepdims=True) for value in (losses, anchor, persistence))
-        found = _add_axis(_choose(readout, x, context, losses[0], anchor[0]))
+        found = add_axis(_choose(readout, x, context, losses[0], anchor[0]))
     else:
 
         def each(readout: PrefixReadout, given: Any, losses: Array) -> Any:
             def one(of: Any) -> Any:
                 (x, context, anchor), losses = of
-                return _choose(readout, _add_axis(x), _add_axis(context), losses, anchor)
+                return _choose(readout, add_axis(x), add_axis(context), losses, anchor)
 
             size = candidates_at_once(readout.chart.origin, jax.tree.leaves(given[0])[0][:1], len(losses))
             return jax.lax.map(one, (given, losses), batch_size=size if size > 1 else None)
@@ -188,29 +213,8 @@ def read(
         loss=loss,
         anchor_loss=anchor,
         persistence_loss=persistence,
-        rollouts=losses.shape[-1] + 1 + evaluations * (1 + len(_free_axes(readout))),
+        rollouts=losses.shape[-1] + 1 + evaluations * (1 + len(free_axes(readout))),
     )
-
-
-def _split(readout: PrefixReadout, x: Frames) -> tuple[Array, Array, Array | None]:
-    """The window that a rollout of the prefix begins from, the frames that it predicts, and their mask, if any."""
-    return split_prefix(x, readout.begin, readout.history, readout.weights.shape[-1])
-
-
-def _weights(readout: PrefixReadout, x: Frames) -> Array:
-    """Weights of the predicted frames, ``[K - begin]``; with a mask those of each trajectory, ``[N, K - begin]``."""
-    if not isinstance(x, Observed):
-        return readout.weights
-    *_, mask = split_prefix(x, readout.begin, readout.history, readout.weights.shape[-1])
-    weights = jnp.broadcast_to(readout.weights, mask.shape[:2])
-    seen = jnp.where(mask.any(axis=tuple(range(2, mask.ndim))), weights, 0.0)
-    total = seen.sum(axis=-1, keepdims=True)
-    # Where nothing is left, the errors are NaN, and the loss has to be infinite.
-    return jnp.where(total > 0, seen / jnp.where(total > 0, total, 1.0), weights)
-
-
-def _add_axis(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
 
 
 def _loss(weights: Array, errors: Array) -> Array:
@@ -220,67 +224,24 @@ def _loss(weights: Array, errors: Array) -> Array:
     return jnp.where(jnp.isfinite(counted), counted, jnp.inf)
 
 
-def _free_axes(readout: PrefixReadout) -> tuple[int, ...]:
-    features = readout.chart.features
-    fixed = isinstance(features, Gated) and not readout.free_gate
-    return tuple(range(features.dim - fixed))
-
-
 def _choose(
     readout: PrefixReadout, x: Frames, context: Any, losses: Array, anchor: Array
 ) -> tuple[Array, Array, Array]:
     """Coordinate ``[d]``, loss and evaluations for trajectories of one regime, from the losses of candidates."""
     home = jnp.zeros(readout.candidates.shape[-1], readout.candidates.dtype)
     if readout.search == "continuous":
-        coordinate, loss, evaluations = _search(readout, x, context, losses, home)
+        coordinate, loss, evaluations = search(readout, x, context, losses, home)
         refined = coordinate
     else:
-        best = select(readout.candidates, losses, home=home if _has_anchor(readout) else None, pull=readout.pull)
+        best = select(readout.candidates, losses, home=home if has_anchor(readout) else None, pull=readout.pull)
         coordinate, evaluations = best.coordinate, jnp.int32(0)
         loss = jnp.min(jnp.where(jnp.all(readout.candidates == coordinate[None], axis=-1), losses, jnp.inf))
         refined = refine_readout(best).coordinate if readout.search == "parabola" else coordinate
-    if not _has_anchor(readout):
+    if not has_anchor(readout):
         return refined, loss, evaluations
     score = score_of(loss, jnp.linalg.norm(coordinate - home), readout.pull)
     stays = jnp.isfinite(anchor) & (score_of(anchor, jnp.zeros(()), readout.pull) <= score)
     return jnp.where(stays, home, refined), jnp.where(stays, anchor, loss), evaluations
-
-
-def _has_anchor(readout: PrefixReadout) -> bool:
-    return isinstance(readout.chart.features, Gated)
-
-
-def _search(readout: PrefixReadout, x: Frames, context: Any, losses: Array, home: Array) -> tuple[Array, Array, Array]:
-    """The continuous minimum, from the best candidate and from a rival that is not its neighbour."""
-    (window, truth, mask), candidates = _split(readout, x), readout.candidates
-    (count, frames), start = truth.shape[:2], readout.begin + readout.history
-    axes = tuple(range(2, truth.ndim))
-    size = jnp.sqrt(jnp.sum(truth**2, axes, keepdims=True))  # truth is 0 where nothing was observed
-    size = size if mask is None else jnp.where(size > 0, size, 1.0)
-
-    def residuals(c: Array) -> Array:
-        predicted = call_rollout(readout.rollout_fn, readout.chart(c), window, frames, context, start)
-        away = predicted - truth if mask is None else (predicted - truth) * mask[..., None]
-        return (away / size).reshape(count * frames, -1)
-
-    weights = jnp.tile(readout.weights / count, count)
-    if mask is not None:
-        weights = (_weights(readout, x) / count).reshape(-1)
-    problem = Problem(residuals, weights, _free_axes(readout), readout.low, readout.high, home, readout.pull)
-    between = jnp.linalg.norm(candidates[:, None] - candidates[None], axis=-1)
-    spacing = jnp.max(jnp.min(jnp.where(between > 0, between, jnp.inf), axis=1))
-    spacing = jnp.where(jnp.isfinite(spacing), spacing, 1.0)
-    scores = score_of(losses, jnp.linalg.norm(candidates - home[None], axis=-1), readout.pull)
-    first = jnp.argmin(scores)
-    apart = jnp.where(between[first] > 1.5 * spacing, scores, jnp.inf)
-    second = jnp.argmin(apart)
-    rival = apart[second] <= scores[first] + jnp.log(RIVAL)
-    starts = candidates[jnp.stack([first, second])]
-    begin = jnp.stack([jnp.isfinite(scores[first]), rival & jnp.isfinite(apart[second])])
-    found = jax.lax.map(lambda s: minimize(problem, s[0], spacing, active=s[1]), (starts, begin))
-    best = jnp.argmin(found.score)
-    coordinate = jnp.where(jnp.isfinite(found.score[best]), found.coordinate[best], jnp.nan)
-    return coordinate, found.loss[best], found.evaluations.sum()
 
 
 def _bounded(readout: PrefixReadout, growth: Array, x: Array, context: Any, coordinate: Array) -> Array:

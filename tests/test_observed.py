@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -251,11 +250,3 @@ def test_a_fitted_readout_takes_a_fill() -> None:
     mask = mask_of(0.5)
     assert isinstance(observations("test", readout, regimes[0], mask), Observed)
     np.testing.assert_allclose(readout(regimes[1], batch="each", mask=mask).coordinate, 0.5, atol=0.05)
-
-
-def test_the_example_for_missing_data_runs() -> None:
-    page = Path(__file__).parent.parent / "docs" / "how-to" / "missing-data.md"
-    scope: dict[str, Any] = {}
-    for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
-        exec(code, scope)
-    assert abs(float(scope["found"].coordinate[0]) - 0.5) < 0.1

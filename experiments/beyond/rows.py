@@ -11,6 +11,9 @@ ROWS: tuple[Row, ...] = (
     Row("rd_ood noise", "rd_ood", "noise"),
     Row("ns_ood noise", "ns_ood", "noise"),
     Row("rdb_gravity noise", "rdb_gravity", "noise"),
+    Row("rd_ood strangers", "rd_ood", "strangers"),
+    Row("ns_ood strangers", "ns_ood", "strangers"),
+    Row("rdb_gravity strangers", "rdb_gravity", "strangers"),
 )
 
 

@@ -9,6 +9,7 @@ VERSION = 1
 MEASURES = {
     "value": "values",
     "noise": "noise",
+    "strangers": "strangers",
 }
 
 STUDY = study_of(Wing("beyond", MEASURES, rows_of, lambda: [VERSION]))

@@ -23,6 +23,7 @@ Array = jax.Array
 
 # Integers that set the uses of randomness apart; `pair` is shared by both endpoints, which is what pairs them.
 PURPOSES = {"support": 1, "pair": 2, "validation": 3, "low": 5, "high": 6, "test": 7, "ceiling": 8}
+PURPOSES |= {"coverage": 9, "stranger": 10}
 BATCH = 16  # trajectories simulated side by side on a device, or on a CPU: few enough for its cache
 
 

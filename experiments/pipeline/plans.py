@@ -16,6 +16,8 @@ from experiments.pipeline.systems import start_of
 
 GAPS = (0.25, 0.5, 1.0, 1.5)  # the study of the path in weight space has pairs of experts at -g and +g
 MORE = (0.0, 2.0)  # and experts at these coordinates
+# Where intervals are asked to cover: no validation regime, and trajectories of their own.
+COVERED = (-2.0, -1.8, -1.6, -1.4, -1.15, -0.9, -0.6, -0.4, -0.1, 0.1, 0.4, 0.6, 0.9, 1.15, 1.4, 1.6, 1.8, 2.0)
 
 # In the order in which recorded samples are handed out, with the field of config.data that says how many.
 RUN = {
@@ -26,7 +28,8 @@ RUN = {
 }
 STUDY = {"data_same_regime": "endpoint", "data_path": "endpoint"}
 PEERS = {"data_ceiling": "endpoint"}
-NUMBERS = RUN | STUDY | PEERS
+BEYOND = {"data_coverage": "test"}
+NUMBERS = RUN | STUDY | PEERS | BEYOND
 
 
 class Row(NamedTuple):
@@ -56,6 +59,13 @@ def path_coordinates(config: ConfigDict) -> list[float]:
     return [s for s in wanted if _exists(config, value_of(config, s))]
 
 
+def covered_values(config: ConfigDict) -> list[float]:
+    """The regimes of the split on which intervals are judged: as far out as test regimes, where the equation is."""
+    tested = [coordinate_of(config, float(v)) for v in config.regimes.test]
+    kept = [s for s in COVERED if min(tested) <= s <= max(tested)]
+    return [value_of(config, s) for s in kept if _exists(config, value_of(config, s))]
+
+
 def _exists(config: ConfigDict, value: float) -> bool:
     try:
         start_of(config, value)
@@ -80,6 +90,7 @@ def plan(config: ConfigDict, stage: str) -> list[Row]:
         "data_support": [(v, "support") for v in regimes.support],
         "data_same_regime": [(middle, "low"), (middle, "high")],
         "data_path": [(value_of(config, s), "pair") for s in path_coordinates(config)],
+        "data_coverage": [(v, "coverage") for v in covered_values(config)],
         "data_ceiling": [(v, "ceiling") for v in regimes.test if outside(coordinate_of(config, v))],
     }
     if stage not in rows:

@@ -1,0 +1,209 @@
+"""Fits how sure a prefix readout may be, on validation regimes whose physical values are known."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from ccm_jax.chart import Gated
+from ccm_jax.curve import Curve, fit_curve
+from ccm_jax.forecast import Residual, evidence_of, fit_residual, spread_of
+from ccm_jax.membership import fit_membership, statistic_of
+from ccm_jax.readout import PrefixReadout, as_frames
+from ccm_jax.search import local_at
+from ccm_jax.uncertainty import Uncertainty, fit_scatter, inflation_of
+
+NAME = "fit_uncertainty"
+POINTS = 257  # of the grid of values
+FEWEST = 3  # regimes
+
+
+class Read(NamedTuple):
+    """What a readout finds on the trajectories of all validation regimes, along one axis.
+
+    Attributes:
+        regime: index of each trajectory's regime, ``[N]``.
+        value: its physical value, ``[N]``.
+        found: its coordinate, ``[N]``.
+        variance: loss over curvature there, ``[N]``.
+    """
+
+    regime: np.ndarray
+    value: np.ndarray
+    found: np.ndarray
+    variance: np.ndarray
+
+
+def fit_uncertainty(
+    readout: PrefixReadout,
+    validation: Sequence[Any],
+    values: Any,
+    *,
+    reach: float = 1.0,
+    level: float = 0.9,
+    contexts: Sequence[Any] | None = None,
+    mesh: Mesh | None = None,
+) -> PrefixReadout:
+    """Lets a readout say how sure it is: its estimates get a posterior, and stay the same otherwise.
+
+    A curve through validation regimes says at which coordinate each physical value is found, and how uncertain that is
+    beyond them. Floor and tightness of the scatter around it are fitted by likelihood; then deviations are inflated so
+    that intervals cover regimes that the curve was fitted without.
+
+    Args:
+        readout: of :func:`~ccm_jax.fit_prefix_readout`.
+        validation: trajectories of each regime, ``[N, T, *space, C]``, two or more a regime.
+        values: the physical value of each regime, ``[R]`` or ``[R, d]`` for several axes.
+        reach: how far beyond the validation regimes values are thought of, in widths of their range.
+        level: the share that intervals are made to cover.
+        contexts: for each regime what the model takes beside the window.
+        mesh: devices to spread over.
+
+    Returns:
+        The readout with ``uncertainty``.
+
+    Raises:
+        ValueError: for fewer than three regimes with distinct values, or coordinates that do not depend on them.
+
+    Example:
+        >>> from ccm_jax import fit_chart, fit_prefix_readout, make_rollout
+        >>> anchor, low, high = ({"rate": jnp.array([r])} for r in (-1.0, -1.5, -0.5))
+        >>> chart = fit_chart(anchor, [low, high], [-1.0, 1.0])
+        >>> readout = fit_prefix_readout(chart, make_rollout(lambda p, u: u[:, -1] * jnp.exp(0.1 * p["rate"][0])))
+        >>> def decay(rate, bump):  # three trajectories that the model does not quite explain
+        ...     t = jnp.arange(8.0)[:, None, None]
+        ...     return jnp.stack([jnp.exp(0.1 * rate * t + b * t**2) * jnp.ones((8, 4, 1)) for b in bump])
+        >>> rates = [-1.6, -1.2, -0.8, -0.4]
+        >>> regimes = [decay(r, (-2e-4, 0.0, 1e-4)) for r in rates]
+        >>> found = fit_uncertainty(readout, regimes, rates)(decay(-1.0, [0.0])[0])
+        >>> low, high = found.interval(0.9)[0]
+        >>> bool(low < -1.0 < high), bool(high - low < 0.5)
+        (True, True)
+
+    Source: smoothing spline of :mod:`ccm_jax.curve`; inflation as in split conformal prediction (Vovk et al., 2005).
+    """
+    labels = np.asarray(values, np.float64)
+    labels = labels[:, None] if labels.ndim == 1 else labels
+    axes = readout.chart.features.dim - isinstance(readout.chart.features, Gated)
+    _check(labels, validation, axes)
+    given = [None] * len(validation) if contexts is None else list(contexts)
+    observed = readout.history + readout.frames
+    plain = dataclasses.replace(readout, uncertainty=None)
+    found, local, statistic, loss = [], [], [], []
+    shape = {"history": readout.history, "frames": readout.frames}
+    for x, context in zip(validation, given, strict=True):
+        seen = as_frames(readout.chart, x)[:, :observed]
+        estimate = plain(seen, batch="each", context=context, mesh=mesh)
+        c = estimate.coordinate
+        local.append(local_at(plain, seen, context, c, mesh=mesh))
+        tried = statistic_of(readout.chart, readout.rollout_fn, seen, c, context=context, **shape)
+        statistic.append(np.asarray(tried, np.float64))
+        loss.append(np.asarray(estimate.loss))
+        found.append(np.asarray(c, np.float64))
+    regime = np.repeat(np.arange(len(validation)), [len(c) for c in found])
+    fitted = []
+    for axis in range(axes):
+        coordinate, variance = np.concatenate(found)[:, axis], np.concatenate([at.variance for at in local])[:, axis]
+        usable = np.isfinite(coordinate) & np.isfinite(variance)
+        read = Read(regime[usable], labels[regime[usable], axis], coordinate[usable], variance[usable])
+        fitted.append(_fit_axis(read, level))
+    grid = np.stack([_grid(labels[:, axis], reach) for axis in range(axes)])
+    floor, tightness, inflation = (jnp.asarray([one[i] for one in fitted], jnp.float32) for i in (2, 3, 4))
+    kept = np.isfinite(np.concatenate(statistic))
+    membership = fit_membership(np.concatenate(statistic)[kept], np.concatenate(found)[kept, :axes], regime[kept])
+    curves, logarithmic = tuple(one[0] for one in fitted), tuple(one[1] for one in fitted)
+    values_on = jnp.asarray(grid, jnp.float32)
+    sure = Uncertainty(curves, values_on, floor, tightness, inflation, membership, logarithmic=logarithmic)
+    if min(np.shape(x)[1] for x in validation) > observed:
+        residual = _residual(plain, sure, list(zip(validation, given, found, local, loss, strict=True)))
+        sure = dataclasses.replace(sure, residual=residual)
+    return dataclasses.replace(readout, uncertainty=sure)
+
+
+def _residual(readout: PrefixReadout, sure: Uncertainty, regimes: list[tuple[Any, ...]]) -> Residual:
+    """What the model gets wrong on the future frames of validation trajectories, at the coordinates that are found."""
+    observed = readout.history + readout.frames
+    parts = []
+    for x, context, found, local, loss in regimes:
+        x, c = as_frames(readout.chart, x), jnp.asarray(found, jnp.float32)
+        how: dict[str, Any] = {"steps": x.shape[1] - observed, "start": observed, "context": context}
+        window = x[:, readout.frames : observed]
+        mean, variance = spread_of(readout.chart, readout.rollout_fn, window, sure(c, local), **how)
+        parts.append([np.asarray(a) for a in (x[:, observed:], mean, variance, evidence_of(loss, c))])
+    whole = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    finite = np.isfinite(whole[1]).all(axis=tuple(range(1, whole[1].ndim)))  # what diverges has no residual to learn
+    return fit_residual(*(a[finite] for a in whole))
+
+
+def _fit_axis(read: Read, level: float) -> tuple[Curve, bool, float, float, float]:
+    """Curve, whether it takes logarithms, floor, tightness and inflation of one axis."""
+    regimes = np.unique(read.regime)
+    if len(regimes) < FEWEST:
+        raise ValueError(
+            f"{NAME}: the readout finds a coordinate in {len(regimes)} of the regimes, expected {FEWEST} or more; "
+            "where it keeps the anchor it says nothing of the value. Give it regimes further from the anchor."
+        )
+    mean = np.array([read.found[read.regime == r].mean() for r in regimes])
+    inner = read.found - mean[np.searchsorted(regimes, read.regime)]
+    freedom = len(inner) - len(regimes)
+    inner = inner * np.sqrt(len(inner) / freedom)  # means were fitted
+    floor, tightness = fit_scatter(inner, read.variance)
+    scatter = np.sqrt(np.mean(inner**2))
+    if np.ptp(mean) <= 4 * scatter / np.sqrt(len(inner) / len(regimes)):
+        raise ValueError(
+            f"{NAME}: coordinates found in the regimes lie within {np.ptp(mean):.2g} of each other and scatter by "
+            f"{scatter:.2g}, so that they say nothing of the value; observe more frames, or regimes further apart."
+        )
+    logs = (False, True) if (read.value > 0).all() else (False,)
+    curves = {log: _curve(read, regimes, log, scatter) for log in logs}
+    log = max(curves, key=lambda kind: float(curves[kind].likelihood))
+    standardised = []
+    for left_out in regimes:
+        rest = regimes[regimes != left_out]
+        if len(rest) < FEWEST:
+            rest = regimes
+        at = read.regime == left_out
+        centre, variance = _curve(read, rest, log, scatter)(np.log(read.value[at]) if log else read.value[at])
+        total = np.asarray(variance) + floor**2 + tightness**2 * read.variance[at]
+        standardised += list((read.found[at] - np.asarray(centre)) / np.sqrt(total + 1e-24))
+    return curves[log], log, floor, tightness, inflation_of(standardised, level)
+
+
+def _curve(read: Read, regimes: np.ndarray, log: bool, scatter: float) -> Curve:
+    """The curve through the mean coordinates of regimes."""
+    places = np.array([read.value[read.regime == r][0] for r in regimes])
+    mean = [read.found[read.regime == r].mean() for r in regimes]
+    noise = [scatter / np.sqrt((read.regime == r).sum()) for r in regimes]
+    return fit_curve(np.log(places) if log else places, mean, noise)
+
+
+def _grid(values: np.ndarray, reach: float) -> np.ndarray:
+    """Values that are thought possible: those of validation and beyond, on their side of 0 where they are positive."""
+    low, high = values.min() - reach * np.ptp(values), values.max() + reach * np.ptp(values)
+    if values.min() > 0:
+        low = max(low, 0.02 * values.min())
+    return np.linspace(low, high, POINTS)
+
+
+def _check(labels: np.ndarray, validation: Sequence[Any], axes: int) -> None:
+    """Raises ValueError for regimes and values that cannot serve."""
+    if len(labels) != len(validation) or labels.ndim != 2 or labels.shape[1] != axes:
+        raise ValueError(
+            f"{NAME}: values have shape {list(labels.shape)} for {len(validation)} regimes and {axes} axes, expected "
+            "one physical value for each regime and axis."
+        )
+    if not np.isfinite(labels).all() or any(len(np.unique(column)) < FEWEST for column in labels.T):
+        raise ValueError(
+            f"{NAME}: values are {labels.tolist()}, expected finite ones, at least {FEWEST} distinct on each axis."
+        )
+    for i, x in enumerate(validation):
+        if np.ndim(x) < 3 or len(x) < 2:
+            raise ValueError(
+                f"{NAME}: validation[{i}] has shape {list(np.shape(x))}, expected [N, T, *space, C] with two "
+                "trajectories or more: their scatter is what is learned."
+            )

@@ -1,0 +1,120 @@
+"""What observed frames leave possible: a posterior over the physical value and over the coordinate to deploy.
+
+    p(value | found) ~ p(value) N(found; curve(value), var_curve(value) + var_found)
+
+The curve says at which coordinate trajectories of a value are found; it and both variances are fitted on validation
+regimes by :func:`ccm_jax.fit_uncertainty`. A grid holds the posterior, so that it may have any shape.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax._checks import is_traced
+
+Array = jax.Array
+
+
+class Prior(NamedTuple):
+    """Metadata that is itself uncertain: a normal distribution of the physical value, on each axis.
+
+    Attributes:
+        value: its mean, in units of the axis; a number or ``[d]``.
+        deviation: its standard deviation, above 0; infinite says nothing.
+    """
+
+    value: Any
+    deviation: Any
+
+
+class Posterior(NamedTuple):
+    """Probabilities on a grid of physical values for each axis; a batch has one leading axis more.
+
+    Attributes:
+        values: physical values in rising order, ``[d, G]``; coordinates where no regime was labelled.
+        probability: of each, with sum 1, ``[d, G]``.
+        mean: of the coordinate, given the value, ``[d, G]``.
+        deviation: of the coordinate, given the value, ``[d, G]``.
+        rest: coordinates that are not read as a value, the gate, ``[D - d]``.
+    """
+
+    values: Array
+    probability: Array
+    mean: Array
+    deviation: Array
+    rest: Array
+
+    def value(self) -> Array:
+        """The median physical value of each axis, ``[d]``."""
+        return self.quantile(0.5)
+
+    def quantile(self, q: float | Array) -> Array:
+        """The physical value below which a share ``q`` of the probability lies, on each axis, ``[..., d]``."""
+
+        def one(values: Array, probability: Array) -> Array:
+            # The grid's cells are centred on its values, so half of a cell lies below its value.
+            below = jnp.cumsum(probability) - probability / 2
+            return jnp.interp(q, below, values)
+
+        return jnp.vectorize(one, signature="(g),(g)->()")(self.values, self.probability)
+
+    def interval(self, level: float = 0.9) -> Array:
+        """The central credible interval of the physical value on each axis, ``[..., d, 2]``.
+
+        Raises:
+            ValueError: for a level that is not between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"Posterior.interval: level is {level}, expected between 0 and 1, such as 0.9.")
+        tail = (1 - level) / 2
+        return jnp.stack([self.quantile(tail), self.quantile(1 - tail)], axis=-1)
+
+    def flat(self, level: float = 0.9) -> Array:
+        """Whether an interval is nearly as wide as the grid, because the frames said nothing; ``[..., d]``."""
+        ends = self.interval(level)
+        whole = level * (self.values[..., -1] - self.values[..., 0])
+        return ends[..., 1] - ends[..., 0] > 0.9 * whole
+
+    def coordinate(self) -> Array:
+        """The mean coordinate, ``[..., D]``."""
+        return jnp.concatenate([jnp.sum(self.probability * self.mean, axis=-1), self.rest], axis=-1)
+
+    def coordinate_deviation(self) -> Array:
+        """The standard deviation of the coordinate on each axis, ``[..., d]``."""
+        middle = jnp.sum(self.probability * self.mean, axis=-1, keepdims=True)
+        second = jnp.sum(self.probability * (self.deviation**2 + (self.mean - middle) ** 2), axis=-1)
+        return jnp.sqrt(second)
+
+    def sample(self, key: Array, n: int) -> Array:
+        """Draws coordinates, ``[n, ..., D]``: weights to roll out for a predictive distribution."""
+        place, noise = jax.random.split(key)
+        shape = (n, *self.probability.shape[:-1])
+        index = jax.random.categorical(place, jnp.log(self.probability), shape=shape)[..., None]
+        drawn = [
+            jnp.take_along_axis(jnp.broadcast_to(a, (n, *a.shape)), index, axis=-1)[..., 0]
+            for a in (self.mean, self.deviation)
+        ]
+        c = drawn[0] + drawn[1] * jax.random.normal(noise, shape, drawn[0].dtype)
+        return jnp.concatenate([c, jnp.broadcast_to(self.rest, (n, *self.rest.shape))], axis=-1)
+
+
+def log_prior(prior: Prior | None, values: Array) -> Array:
+    """The logarithm of a prior on a grid ``[d, G]``, without its constant; 0 without one.
+
+    Raises:
+        ValueError: for a width that is not above 0, or a value that is not finite.
+    """
+    if prior is None:
+        return jnp.zeros_like(values)
+    value, deviation = (jnp.broadcast_to(jnp.asarray(a, values.dtype), values.shape[:1]) for a in prior)
+    known = not (is_traced(value) or is_traced(deviation))
+    if known and not (np.isfinite(value).all() and (np.asarray(deviation) > 0).all()):
+        raise ValueError(
+            f"PrefixReadout: prior is {tuple(prior)}, expected a finite value and a deviation above 0; a value that is "
+            "known for certain is CCM-Scale's (fit_scale_readout)."
+        )
+    return -0.5 * ((values - value[:, None]) / deviation[:, None]) ** 2

@@ -1,0 +1,67 @@
+"""A rollout with predictive intervals, from observed frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ccm_jax.forecast import Forecast, evidence_of, scale_of, spread_of
+from ccm_jax.posterior import Prior
+from ccm_jax.readout import PrefixReadout, as_frames
+
+
+def predict_rollout(
+    readout: PrefixReadout,
+    frames: Any,
+    steps: int | None = None,
+    *,
+    batched: bool = False,
+    context: Any = None,
+    prior: Prior | None = None,
+) -> Forecast:
+    """Reads a coordinate off observed frames, and rolls out from the last of them with predictive intervals.
+
+    The rollout is averaged over what the coordinate may be (three coordinates for one axis); to its variance comes what
+    the model got wrong on validation regimes at the right coordinate.
+
+    Args:
+        readout: with the uncertainty of :func:`~ccm_jax.fit_uncertainty`, fitted on trajectories with future frames.
+        frames: observed, ``[T, *space, C]``, or ``[N, T, *space, C]`` with ``batched``.
+        steps: frames to predict; at most, and by default, as many as validation trajectories had.
+        batched: whether ``frames`` has a leading axis of trajectories, each with a coordinate of its own.
+        context: what the model takes beside the window.
+        prior: what is known of the physical value beside the frames.
+
+    Returns:
+        A :class:`~ccm_jax.forecast.Forecast`.
+
+    Raises:
+        ValueError: without a fitted residual, for more steps than it knows, or as the readout for its frames.
+    """
+    known = readout.uncertainty
+    if known is None or known.residual is None:
+        raise ValueError(
+            "predict_rollout: the readout does not know what the model gets wrong; call fit_uncertainty on validation "
+            "trajectories with frames after the prefix."
+        )
+    residual = known.residual
+    most = residual.level.shape[0]
+    count = most if steps is None else steps
+    if not 1 <= count <= most:
+        raise ValueError(f"predict_rollout: steps is {steps}, expected 1 to {most}, what validation trajectories had.")
+    x = as_frames(readout.chart, frames)
+    if not batched:
+        x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
+    found = readout(x, batch="each", context=context, prior=prior)
+    assert found.posterior is not None and found.loss is not None
+    observed = readout.history + readout.frames
+    how: dict[str, Any] = {"steps": count, "start": observed, "context": context}
+    window = x[:, readout.frames : observed]
+    mean, variance = spread_of(readout.chart, readout.rollout_fn, window, found.posterior, **how)
+    size = residual.size(evidence_of(found.loss, found.coordinate))[:, :count]
+    wide = size.reshape(*size.shape, *(1,) * (mean.ndim - 2)) * scale_of(mean)
+    factors = jnp.broadcast_to(residual.factors[:count], (len(x), *residual.factors[:count].shape))
+    forecast = Forecast(mean, jnp.sqrt(variance + wide**2), factors)
+    return forecast if batched else jax.tree.map(lambda leaf: leaf[0], forecast)

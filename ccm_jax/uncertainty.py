@@ -1,0 +1,124 @@
+"""How far a readout's coordinate may be from the truth: learned on validation regimes, applied at the minimum it found.
+
+    var_found = inflation^2 * (floor^2 + tightness^2 * loss / curvature + newton^2)
+
+Loss over curvature is the variance of a least-squares fit whose residuals have the size of the loss. Its factor, a
+floor and the inflation that makes intervals cover are fitted; ``newton`` is the step that a minimum would still take,
+which is large where a coordinate was drawn back from its minimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax.curve import Curve
+from ccm_jax.forecast import Residual
+from ccm_jax.membership import Membership
+from ccm_jax.posterior import Posterior, Prior, log_prior
+
+Array = jax.Array
+
+TINY = 1e-12
+
+
+class Local(NamedTuple):
+    """The minimum that a readout ends at, for each trajectory and axis that is read as a value.
+
+    Attributes:
+        variance: loss over curvature, ``[N, d]``; infinite where the anchor is kept, which says nothing of the value.
+        newton: length of the step that a minimum would still take, ``[N, d]``.
+    """
+
+    variance: Array
+    newton: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """Turns coordinates that were found into posteriors; :func:`ccm_jax.fit_uncertainty` makes one.
+
+    Attributes:
+        curves: for each axis the coordinate at which a value is found; empty where no regime was labelled.
+        values: grid of physical values, ``[d, G]``.
+        floor: ``[d]``.
+        tightness: ``[d]``.
+        inflation: ``[d]``.
+        membership: what decides whether any point of the chart explains the frames.
+        residual: what the model gets wrong at the right coordinate; None without future frames.
+        logarithmic: for each axis whether its curve takes the logarithm of the value.
+    """
+
+    curves: tuple[Curve, ...]
+    values: Array
+    floor: Array
+    tightness: Array
+    inflation: Array
+    membership: Membership | None = None
+    residual: Residual | None = None
+    logarithmic: tuple[bool, ...] = field(default=(), metadata={"static": True})
+
+    def deviation(self, local: Local, pooled: int = 1) -> Array:
+        """Standard deviations of found coordinates, ``[N, d]``; of one from ``pooled`` trajectories, ``[1, d]``."""
+        floor, tightness, inflation = (a[None] for a in (self.floor, self.tightness, self.inflation))
+        # An infinite variance stays so, also where the tightness is 0.
+        variance = jnp.where(jnp.isfinite(local.variance), tightness**2 * local.variance, jnp.inf)
+        scatter = (floor**2 + variance) / pooled
+        return inflation * jnp.sqrt(scatter + local.newton**2)
+
+    def __call__(self, found: Array, local: Local, prior: Prior | None = None, pooled: int = 1) -> Posterior:
+        """The posterior of each coordinate ``[N, D]``, of which the first d axes are read as values."""
+        deviation, axes = self.deviation(local, pooled), self.values.shape[0]
+        weight = log_prior(prior, self.values)
+
+        def one(c: Array, sd: Array) -> Posterior:
+            centre, variance = self.expected()
+            measured = jnp.minimum(sd[:, None] ** 2, 1e12)
+            total = variance + measured
+            log = weight - 0.5 * ((c[:axes, None] - centre) ** 2 / total + jnp.log(total))
+            probability = jax.nn.softmax(log, axis=-1)
+            # Both the curve and the frames speak of the coordinate; each counts by its precision.
+            share = variance / jnp.maximum(total, TINY)
+            mean = centre + share * (c[:axes, None] - centre)
+            return Posterior(self.values, probability, mean, jnp.sqrt(share * measured), c[axes:])
+
+        return jax.vmap(one)(found, deviation)
+
+    def expected(self) -> tuple[Array, Array]:
+        """Mean and variance of the coordinate at which each value of the grid is found, ``[d, G]``."""
+        if not self.curves:
+            return self.values, jnp.zeros_like(self.values)
+        rows = [
+            curve(jnp.log(v) if log else v)
+            for curve, v, log in zip(self.curves, self.values, self.logarithmic, strict=True)
+        ]
+        return jnp.stack([mean for mean, _ in rows]), jnp.stack([variance for _, variance in rows])
+
+
+def fit_scatter(residual: np.ndarray, variance: np.ndarray) -> tuple[float, float]:
+    """Floor and tightness of normal residuals ``[n]``, by likelihood; ``variance`` is that of :class:`Local`."""
+    size = float(np.sqrt(np.mean(residual**2)) + TINY)
+    typical = float(np.sqrt(np.median(variance)) + TINY)
+    shares = np.linspace(0.0, 1.5, 31)
+    floor, tight = (a.ravel() for a in np.meshgrid(shares * size, shares * size / typical))
+    total = floor[:, None] ** 2 + tight[:, None] ** 2 * variance + (1e-3 * size) ** 2
+    score = (np.log(total) + residual**2 / total).sum(axis=1)
+    best = int(np.argmin(score))
+    return float(floor[best]), float(tight[best])
+
+
+def inflation_of(standardised: Sequence[float] | np.ndarray, level: float = 0.9) -> float:
+    """The factor by which deviations grow so that a central interval of normal errors covers a share ``level``.
+
+    That of split conformal prediction: the quantile is corrected for the number of residuals.
+    """
+    z = np.sort(np.abs(np.asarray(standardised, float)))
+    rank = min(len(z), int(np.ceil((len(z) + 1) * level))) - 1
+    normal = float(jax.scipy.stats.norm.ppf(0.5 + level / 2))
+    return float(z[rank]) / normal

@@ -1,0 +1,186 @@
+"""A readout that knows how sure it is: posteriors that cover, priors, frames of another family, forecasts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ccm_jax import (
+    Gated,
+    PrefixReadout,
+    Prior,
+    fit_chart,
+    fit_prefix_readout,
+    fit_uncertainty,
+    make_rollout,
+    predict_rollout,
+)
+from ccm_jax.curve import fit_curve
+from ccm_jax.uncertainty import fit_scatter, inflation_of
+
+Array = jax.Array
+
+RATES = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
+POINTS = jnp.linspace(0.0, 1.0, 8)[:, None]
+
+
+def model(params: Any, window: Array) -> Array:
+    return window[:, -1] * jnp.exp(-0.1 * params["rate"][0])
+
+
+def decay(key: Array, rate: float, count: int, frames: int = 9, scatter: float = 0.02) -> Array:
+    """Trajectories ``[N, T, 8, 1]`` whose rate differs a little from the regime's, with noise that the model lacks."""
+    start, own, noise = jax.random.split(key, 3)
+    u = 1 + 0.5 * jax.random.uniform(start, (count, 1, 1, 1)) * POINTS[None, None]
+    rates = rate + scatter * jax.random.normal(own, (count, 1, 1, 1))
+    t = jnp.arange(frames)[None, :, None, None]
+    clean = u * jnp.exp(-0.1 * rates * t)
+    return clean * (1 + 3e-4 * jax.random.normal(noise, clean.shape))
+
+
+@pytest.fixture(scope="module")
+def plain() -> PrefixReadout:
+    anchor, low, high = ({"rate": jnp.array([r])} for r in (1.1, 0.7, 1.5))
+    chart = fit_chart(anchor, [low, high], [-1.0, 1.0])
+    return fit_prefix_readout(chart, make_rollout(model), frames=4)
+
+
+@pytest.fixture(scope="module")
+def sure(plain: PrefixReadout) -> PrefixReadout:
+    regimes = [decay(jax.random.key(i), rate, 12) for i, rate in enumerate(RATES)]
+    return fit_uncertainty(plain, regimes, RATES)
+
+
+def test_the_estimate_is_the_same_to_the_last_bit(plain: PrefixReadout, sure: PrefixReadout) -> None:
+    x = decay(jax.random.key(20), 1.3, 5)
+    first, second = (readout(x, batch="each") for readout in (plain, sure))
+    for name in first._fields[:-2]:
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+@pytest.mark.parametrize("rate", [0.9, 1.3, 1.75])  # the last one lies beyond all validation regimes
+def test_intervals_cover(sure: PrefixReadout, rate: float) -> None:
+    found = sure(decay(jax.random.key(30), rate, 60), batch="each")
+    low, high = np.moveaxis(np.asarray(found.interval(0.9))[:, 0], -1, 0)
+    assert 0.78 <= np.mean((low <= rate) & (rate <= high)) <= 1.0
+    assert np.abs(np.asarray(found.value())[:, 0] - rate).mean() < 0.05
+    wider = np.asarray(found.interval(0.99))[:, 0]
+    assert (wider[:, 0] < low).all() and (wider[:, 1] > high).all()
+
+
+def test_a_prior_moves_the_value_and_not_the_coordinate(sure: PrefixReadout) -> None:
+    x = decay(jax.random.key(31), 1.3, 1)[0]
+    free, told = sure(x), sure(x, prior=Prior(1.2, 0.02))
+    assert float(free.coordinate[0]) == float(told.coordinate[0])
+    assert 1.2 < float(told.value()[0]) < float(free.value()[0])
+    nothing = sure(x, prior=Prior(1.2, np.inf))
+    np.testing.assert_allclose(nothing.interval(), free.interval(), rtol=1e-6)
+
+
+def test_samples_follow_the_posterior(sure: PrefixReadout) -> None:
+    found = sure(decay(jax.random.key(32), 1.3, 3), batch="each")
+    assert found.posterior is not None
+    drawn = found.sample(jax.random.key(0), 4000)
+    assert drawn.shape == (4000, 3, 1)
+    np.testing.assert_allclose(drawn.mean(axis=0), found.posterior.coordinate(), atol=5e-3)
+    np.testing.assert_allclose(drawn.std(axis=0), found.posterior.coordinate_deviation(), rtol=0.1)
+
+
+def test_one_coordinate_of_many_trajectories_is_surer(sure: PrefixReadout) -> None:
+    x = decay(jax.random.key(33), 1.3, 16)
+    one, all_of_them = sure(x[0]).interval()[0], sure(x, batch="pooled").interval()[0]
+    assert all_of_them[1] - all_of_them[0] < 0.6 * (one[1] - one[0])
+
+
+def test_frames_of_another_equation_are_flagged(sure: PrefixReadout) -> None:
+    x = decay(jax.random.key(34), 1.0, 40)
+    own = np.asarray(sure(x, batch="each").p_value)
+    assert np.mean(own < 0.05) <= 0.15
+    other = x + 0.05 * jnp.sin(2.0 * jnp.arange(x.shape[1]))[None, :, None, None]  # it swings
+    assert np.mean(np.asarray(sure(other, batch="each").p_value) < 0.05) == 1.0
+
+
+def test_forecasts_cover_every_frame(sure: PrefixReadout) -> None:
+    x = decay(jax.random.key(35), 1.25, 40)
+    forecast = predict_rollout(sure, x, batched=True)
+    low, high = forecast.interval(0.9)
+    covered = np.mean((low <= x[:, 5:]) & (x[:, 5:] <= high), axis=(0, 2, 3))
+    assert covered.shape == (4,) and (covered > 0.75).all()
+    one = predict_rollout(sure, x[0], 2)
+    np.testing.assert_allclose(one.mean, forecast.mean[0, :2], rtol=1e-5)
+
+
+def test_the_anchor_says_nothing_of_the_value() -> None:
+    anchor, low, high = ({"rate": jnp.array([r])} for r in (1.1, 0.7, 1.5))
+    chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())
+    readout = fit_prefix_readout(chart, make_rollout(model), frames=4)
+    regimes = [decay(jax.random.key(i), rate, 6) for i, rate in enumerate(RATES)]
+    fitted = fit_uncertainty(readout, regimes, RATES)
+    kept = dataclasses.replace(fitted, pull=jnp.float32(1e6))(regimes[2][0])
+    assert not np.any(kept.coordinate)
+    assert kept.posterior is not None and bool(kept.posterior.flat()[0])
+    assert np.isfinite(kept.interval()).all()
+
+
+def test_all_of_it_is_traced(sure: PrefixReadout) -> None:
+    x = decay(jax.random.key(36), 1.3, 1)[0]
+    found = jax.jit(lambda readout, x: readout(x))(sure, x)
+    np.testing.assert_allclose(found.interval(), sure(x).interval(), rtol=1e-4)
+    np.testing.assert_allclose(found.p_value, sure(x).p_value, rtol=1e-3)
+
+
+def test_a_curve_knows_less_beyond_its_points() -> None:
+    x = np.array([0.4, 0.6, 0.9, 1.3, 1.6, 2.0])
+    curve = fit_curve(x, 2 * x, 0.01)
+    mean, variance = curve(jnp.array([1.0, 2.5, 4.0]))
+    np.testing.assert_allclose(mean, [2.0, 5.0, 8.0], atol=0.1)
+    assert variance[0] < variance[1] < variance[2]
+    bent = np.log(x)
+    assert fit_curve(np.log(x), bent, 0.01).likelihood > fit_curve(x, bent, 0.01).likelihood
+    assert fit_curve(x, 2 * x, 0.01).likelihood > fit_curve(np.log(x), 2 * x, 0.01).likelihood
+
+
+def test_scatter_is_shared_between_a_floor_and_the_sharpness_of_the_minimum() -> None:
+    rng = np.random.default_rng(0)
+    variance = rng.uniform(0.0, 1.0, 4000)
+    floor, tightness = fit_scatter(rng.normal(size=4000) * np.sqrt(0.3**2 + 0.5**2 * variance), variance)
+    assert abs(floor - 0.3) < 0.06 and abs(tightness - 0.5) < 0.08
+    assert abs(inflation_of(2 * rng.normal(size=4000)) - 2) < 0.1
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (RATES[:3], "3, 1] for 6 regimes"),
+        ((1.0,) * 6, "at least 3 distinct"),
+        ((1.0, 1.1, np.nan, 1.2, 1.3, 1.4), "expected finite ones"),
+    ],
+)
+def test_values_that_cannot_serve_are_refused(plain: PrefixReadout, values: Any, message: str) -> None:
+    regimes = [decay(jax.random.key(i), rate, 2) for i, rate in enumerate(RATES)]
+    with pytest.raises(ValueError, match=message.replace("[", r"\[")):
+        fit_uncertainty(plain, regimes, values)
+
+
+def test_what_says_nothing_is_refused(plain: PrefixReadout, sure: PrefixReadout) -> None:
+    same = [decay(jax.random.key(i), 1.0, 4) for i in range(4)]
+    with pytest.raises(ValueError, match="say nothing of the value"):
+        fit_uncertainty(plain, same, [0.5, 1.0, 1.5, 2.0])
+    x = decay(jax.random.key(37), 1.3, 1)[0]
+    with pytest.raises(ValueError, match="does not know how sure"):
+        plain(x).interval()
+    with pytest.raises(ValueError, match="fit_uncertainty"):
+        plain(x, prior=Prior(1.0, 0.1))
+    with pytest.raises(ValueError, match="deviation above 0"):
+        sure(x, prior=Prior(1.0, 0.0))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        sure(x).interval(90)
+    with pytest.raises(ValueError, match="expected 1 to 4"):
+        predict_rollout(sure, x, 5)
+    with pytest.raises(ValueError, match="two trajectories or more"):
+        fit_uncertainty(plain, [x[None]] * 3, [1.0, 2.0, 3.0])
