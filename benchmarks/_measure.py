@@ -57,10 +57,15 @@ def machine(*packages: str) -> dict[str, Any]:
     return {"processor": model or platform.machine(), "cores": os.cpu_count(), "versions": versions}
 
 
-def options(doc: str | None) -> argparse.ArgumentParser:
-    """A parser with ``--output`` and ``--quick``; and memory is kept from here on, for all sides alike, as in a run."""
-    keep_memory()
-    set_compiler()
+def options(doc: str | None, *, plain: bool = False) -> argparse.ArgumentParser:
+    """A parser with ``--output`` and ``--quick``.
+
+    From here on memory is kept and the compiler set, for all sides alike, as in a run; with ``plain`` they are left as
+    a program that imports the library finds them.
+    """
+    if not plain:
+        keep_memory()
+        set_compiler()
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write; a picture goes beside it")
     parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds, to see that it works")

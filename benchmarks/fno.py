@@ -8,7 +8,8 @@ loss, gradient, Adam and the choice of a batch, as an epoch is really run: ours 
 loop, eager and by ``torch.compile``, of which the faster counts. Ours cuts the batch over a device for each core where
 the experiments do. A forward pass is timed on one device, and once more with the batch spread over a device for each
 core, as the experiments' rollouts are. Rounds are interleaved; figures are medians, ratios their time over ours.
-Compilation and peak memory are those of a process of its own for each.
+Compilation and peak memory are those of a process of its own for each. So is *as a library user gets it*: one device,
+without the compiler's flags and the memory settings that the experiments run with, for both sides.
 """
 
 from __future__ import annotations
@@ -116,8 +117,10 @@ def theirs(size: Size, model: Any, compiled: bool) -> tuple[Callable[[], Any], C
 
     x = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pairs(size), -1, 2)))
     order = torch.from_numpy(np.random.default_rng(0).integers(0, len(x), (STEPS, size.batch)))
-    model = torch.compile(model) if compiled else model
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    if compiled:
+        torch._dynamo.reset()  # or it gives up after a few sizes and runs eagerly
+        model = torch.compile(model, dynamic=False)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
 
     def train() -> None:
         for rows in order:
@@ -157,8 +160,8 @@ def resident(field: str) -> int:
     return int(line.split()[1])
 
 
-def alone(who: str, size: Size) -> dict[str, float] | None:
-    """:func:`one` in a process of its own; None if it fails."""
+def alone(who: str, size: Size) -> dict[str, Any] | None:
+    """:func:`one` or :func:`plain` in a process of its own; None if it fails."""
     command = [
         sys.executable,
         "-m",
@@ -169,6 +172,20 @@ def alone(who: str, size: Size) -> dict[str, float] | None:
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+
+
+def plain(size: Size, repeats: int) -> dict[str, Any]:
+    """Training steps and forward passes beside PyTorch's, in a process that sets neither flags nor devices."""
+    model = torch_model(size)
+    runs = dict(zip(("ours", "eager"), (ours(size, model), theirs(size, torch_model(size), False)), strict=True))
+    found: dict[str, Any] = {}
+    for i, what in enumerate(("training_step", "forward")):
+        times = interleaved({name: run[i] for name, run in runs.items()}, repeats=repeats, seconds=0.3)
+        if what == "training_step":
+            times = {name: [t / STEPS for t in ts] for name, ts in times.items()}
+        found[what] = {name: spread(ts) for name, ts in times.items()}
+        found[f"{what}_ratio"] = ratio(times["eager"], times["ours"])
+    return found
 
 
 def measure(size: Size, repeats: int, compiled: bool) -> dict[str, Any]:
@@ -205,6 +222,7 @@ def measure(size: Size, repeats: int, compiled: bool) -> dict[str, Any]:
         row[what] = {name: spread(ts) for name, ts in times.items()}
         row[f"{what}_ratio"] = ratio(times[best], times["ours"]) | {"against": best}
     row["alone"] = {who: alone(who, size) for who in ("ours", "torch")}
+    row["plain"] = alone("plain", size)
     return row
 
 
@@ -232,16 +250,18 @@ def draw(rows: list[dict[str, Any]], path: Any) -> None:
 
 def main() -> None:
     """Measures every size, and writes the table and the picture."""
-    parser = options(__doc__)
-    parser.add_argument("--one", help="measure one of ours, torch, torch.compile, alone")
+    library = "--one=plain" in sys.argv
+    parser = options(__doc__, plain=library)
+    parser.add_argument("--one", help="measure one of ours, torch, torch.compile, alone, or plain")
     parser.add_argument("--size", help="GRID,WIDTH,MODES,BATCH")
     parser.add_argument("--no_compile", action="store_true", help="leave torch.compile out")
     chosen = parser.parse_args()
     warnings.filterwarnings("ignore")
-    share_processor()
+    if not library:
+        share_processor()
     sizes = [Size(*map(int, chosen.size.split(",")))] if chosen.size else SIZES[:1] if chosen.quick else SIZES + MORE
     if chosen.one:
-        print(json.dumps(one(chosen.one, sizes[0])))
+        print(json.dumps(plain(sizes[0], 5) if library else one(chosen.one, sizes[0])))
         return
     from experiments.pipeline.store import write_result
 

@@ -43,12 +43,15 @@ def fno(content: dict[str, Any]) -> str:
         "Milliseconds; ratios are neuraloperator's time, eager or compiled, whichever is faster, over ours. Goals: 2 × "
         "in the first three rows, 2.5 × at 32², never below 1. *First call*: seconds until a forward pass and the "
         "first training call are built, compiled and done (theirs: eager). *By core*: the forward pass with the batch "
-        "spread over a device for each core, as the experiments' rollouts are; training is so for small networks.",
+        "spread over a device for each core, as the experiments' rollouts are; training is so for small networks. "
+        "The compiler runs at LLVM's second level and for whole vectors, memory is kept by the allocator, and each "
+        "core is a device (`ccm_jax.processor`). *As a library user gets it*: without that, "
+        "ratios for a training step and a forward pass, beside PyTorch's eager time in the same process.",
     ]
     table = [
         "| grid, width, modes, batch | training step: ours | eager | compiled | ratio | forward: ours | eager "
-        "| compiled | ratio | by core: ours | ratio | first call: ours, theirs |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| compiled | ratio | by core: ours | ratio | first call: ours, theirs | as a library user gets it |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in content["rows"]:
         cells = [f"{row['grid']}², {row['width']}, {row['modes']}, {row['batch']}"]
@@ -62,6 +65,10 @@ def fno(content: dict[str, Any]) -> str:
         cells += [f"{1e3 * spread['median']:.0f}", with_range(row["forward_by_core_ratio"])] if spread else ["–", "–"]
         alone = [row["alone"][who] or {} for who in ("ours", "torch")]
         cells.append(", ".join(f"{one.get('first_call', float('nan')):.1f} s" for one in alone))
+        library = row.get("plain")
+        cells.append(
+            ", ".join(with_range(library[f"{w}_ratio"]) for w in ("training_step", "forward")) if library else "–"
+        )
         table.append(f"| {' | '.join(cells)} |")
     return "\n\n".join([*lines, "\n".join(table), about(content)])
 

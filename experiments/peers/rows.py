@@ -25,7 +25,14 @@ ONE_SEED = {
     "CoDA": "coda",
 }
 # Kinds that start from the one-frame anchor at the rate that was chosen for it; some take over that of the experts.
-NEED_FIRST: tuple[str, ...] = ("posthoc", "ceiling", "prefix_tuning", "budget_one_merged", "budget_one_conditioned")
+NEED_FIRST: tuple[str, ...] = (
+    "posthoc",
+    "ceiling",
+    "convergence",
+    "prefix_tuning",
+    "budget_one_merged",
+    "budget_one_conditioned",
+)
 NEED_FIRST += ("conditioned_channel", "conditioned_biases", "conditioned_all")
 
 
@@ -48,6 +55,7 @@ def _of(system: str) -> list[Row]:
         row("window 3", "window", *_window(3)),
         row("conditioned channel", "conditioned_channel"),
         row("conditioned all", "conditioned_all"),
+        row("convergence", "convergence"),
     ]
     if system == "rdb_ood":  # the parameter is seen: what a longer window and slopes of all leaves add is not asked
         return [one for one in rows if not one.name.endswith(("window 3", "conditioned all"))]
@@ -81,7 +89,9 @@ def ordered(rows: Sequence[Row]) -> list[Job]:
 
     def place(job: Job) -> tuple[int, int]:
         row, seed = job
-        later = len(row.seeds) == 1 or row.kind.startswith(("backbone", "budget")) or row.config == "rdb_ood"
+        later = (
+            len(row.seeds) == 1 or row.kind.startswith(("backbone", "budget", "convergence")) or row.config == "rdb_ood"
+        )
         return row.seeds.index(seed) + later, measures.index(row.name.partition(" ")[2])
 
     return sorted(jobs, key=place)

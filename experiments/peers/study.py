@@ -23,6 +23,7 @@ MEASURES = {
     "coda": "codes",
     "geps": "codes",
     "ceiling": "ceiling",
+    "convergence": "convergence",
     "solver": "classical",
     "backbone": "pretrained",
     "budget_one_merged": "budget",
