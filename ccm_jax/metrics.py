@@ -22,13 +22,21 @@ def _event_axes(x: Array) -> tuple[int, ...]:
     return tuple(range(2, x.ndim))
 
 
-def relative_l2(predicted: Array, true: Array) -> Array:
+def relative_l2(predicted: Array, true: Array, mask: Array | None = None) -> Array:
     """``sqrt(sum (p - t)^2) / sqrt(sum t^2)`` of each frame: ``[N, T, *space, C] -> [N, T]``.
 
     Where a frame is met exactly the gradient is 0, so that it does not spoil those of the others.
+
+    Args:
+        predicted: frames, ``[N, T, *space, C]``.
+        true: what they are compared with.
+        mask: ``[N, T, *space]``, True at the points that both sums are taken over; a frame without any has error NaN.
     """
     axes = _event_axes(true)
-    ratio = jnp.sum((predicted - true) ** 2, axes) / jnp.sum(true**2, axes)
+    square, size = (predicted - true) ** 2, true**2
+    if mask is not None:  # by a product, so that a prediction that is not finite shows wherever it is
+        square, size = square * mask[..., None], size * mask[..., None]
+    ratio = jnp.sum(square, axes) / jnp.sum(size, axes)
     positive = ratio > 0  # neither where the error is 0, with its infinite slope, nor where it is NaN
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, ratio, 1.0)), ratio)
 
