@@ -33,12 +33,22 @@ def relative_l2(predicted: Array, true: Array, mask: Array | None = None) -> Arr
         mask: ``[N, T, *space]``, True at the points that both sums are taken over; a frame without any has error NaN.
     """
     axes = _event_axes(true)
-    square, size = (predicted - true) ** 2, true**2
-    if mask is not None:  # by a product, so that a prediction that is not finite shows wherever it is
-        square, size = square * mask[..., None], size * mask[..., None]
-    ratio = jnp.sum(square, axes) / jnp.sum(size, axes)
+    if mask is None:
+        ratio = jnp.sum((predicted - true) ** 2, axes) / jnp.sum(true**2, axes)
+    else:
+        size = jnp.sum(jnp.where(mask[..., None], true, 0) ** 2, axes)
+        ratio = jnp.sum(masked_difference(predicted, true, mask) ** 2, axes) / size
     positive = ratio > 0  # neither where the error is 0, with its infinite slope, nor where it is NaN
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, ratio, 1.0)), ratio)
+
+
+def masked_difference(predicted: Array, true: Array, mask: Array) -> Array:
+    """``predicted - true`` where the mask ``[N, T, *space]`` is True, 0 elsewhere; NaN in a frame that is not finite.
+
+    A rollout that diverges does so wherever it is looked at.
+    """
+    finite = jnp.isfinite(predicted).all(axis=_event_axes(predicted), keepdims=True)
+    return jnp.where(finite, jnp.where(mask[..., None], predicted - true, 0), jnp.nan)
 
 
 def rmse(predicted: Array, true: Array) -> Array:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ccm_jax.chart import Gated
+from ccm_jax.metrics import masked_difference
 from ccm_jax.minimize import Problem, linearize, minimize, score_of
 from ccm_jax.observed import Frames, Observed, complete_of, split_prefix
 from ccm_jax.parallel import over_trajectories
@@ -68,7 +69,7 @@ def problem_of(readout: PrefixReadout, x: Frames, context: Any, home: Array) -> 
 
     def residuals(c: Array) -> Array:
         predicted = call_rollout(readout.rollout_fn, readout.chart(c), window, frames, context, start)
-        away = predicted - truth if mask is None else (predicted - truth) * mask[..., None]
+        away = predicted - truth if mask is None else masked_difference(predicted, truth, mask)
         return (away / size).reshape(count * frames, -1)
 
     weights = jnp.tile(readout.weights / count, count)
