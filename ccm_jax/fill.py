@@ -159,7 +159,8 @@ def _bases(shape: tuple[int, ...], periodic: bool) -> tuple[tuple[np.ndarray, ..
 
     In cycles along the longest axis, the spacing being the same along all.
     """
-    bases, squares = [], np.zeros(shape)
+    bases: list[np.ndarray] = []
+    squares = np.zeros(shape)
     for axis, n in enumerate(shape):
         j, x = np.arange(n)[:, None], np.arange(n)[None]
         if periodic:  # 1, cos, sin, cos, sin ...
@@ -193,7 +194,7 @@ def complete_frames(fill: Fill, frames: Array, mask: Array) -> Array:
     return jax.vmap(jax.vmap(fill))(frames, mask)
 
 
-FILLS = tuple(Fill(method) for method in ("nearest", "harmonic", "spectral"))
+FILLS = (Fill("nearest"), Fill("harmonic"), Fill("spectral"))
 CUTOFFS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 
 

@@ -65,10 +65,9 @@ def statistic_of(
 
         def error(k: Array) -> Array:
             window = jax.lax.dynamic_slice_in_dim(complete_of(x), k, history)
-            truth, mask = (
-                None if leaf is None else jax.lax.dynamic_slice_in_dim(leaf, k + history, 1)[None]
-                for leaf in (x[:2] if isinstance(x, Observed) else (x, None))
-            )
+            target, mask = (x.frames, x.mask) if isinstance(x, Observed) else (x, None)
+            truth = jax.lax.dynamic_slice_in_dim(target, k + history, 1)[None]
+            mask = None if mask is None else jax.lax.dynamic_slice_in_dim(mask, k + history, 1)[None]
             # The time of a step is static for models that take it: that of the first.
             predicted = call_rollout(rollout_fn, params, window[None], 1, context, history)
             return relative_l2(predicted, truth, mask)[0, 0]

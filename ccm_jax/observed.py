@@ -45,7 +45,7 @@ def split_prefix(x: Frames, begin: int, history: int, frames: int) -> tuple[Arra
     """The window that a rollout of the prefix begins from, the frames that it predicts, and their mask, if any."""
     start = begin + history
     if isinstance(x, Observed):
-        return x.complete[:, begin:start], *(leaf[:, start : start + frames] for leaf in (x.frames, x.mask))
+        return x.complete[:, begin:start], x.frames[:, start : start + frames], x.mask[:, start : start + frames]
     return x[:, begin:start], x[:, start : start + frames], None
 
 

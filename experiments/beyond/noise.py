@@ -154,9 +154,10 @@ def fill_for(others: Sequence[Seen], condition: Condition, boundary: Boundary) -
     """The fill that restores validation frames best."""
     if condition.noise == 0:
         return Fill("spectral", boundary)
-    masks = [True if seen.mask is None else seen.mask[:FEW] for seen in others]
+    mask = np.array(True)
+    if condition.missing:
+        mask = np.concatenate([np.asarray(seen.mask)[:FEW] for seen in others])
     whole = [seen.clean[:FEW, : seen.frames.shape[1]] for seen in others]
-    mask = True if masks[0] is True else np.stack(masks).reshape(-1, *masks[0].shape[1:])  # type: ignore[union-attr]
     return choose_fill([np.concatenate(whole)], mask, noise=condition.noise, fills=fills_with_noise(boundary))
 
 
