@@ -57,8 +57,10 @@ class Reader(NamedTuple):
     to_value: CoordinateMap
 
     def errors(self, coordinates: np.ndarray, s: float) -> np.ndarray:
-        """``|s_found - s| / 2`` of coordinates ``[N]``; 1 width is the distance of the experts."""
-        return np.abs(np.asarray(self.to_value(coordinates)) - s) / 2
+        """``|s_found - s| / 2`` of coordinates ``[N]``, infinite where none was found; 1 is the distance of the experts."""
+        known = np.isfinite(coordinates)
+        values = np.asarray(self.to_value(np.where(known, coordinates, 0.0)))
+        return np.where(known, np.abs(values - s) / 2, np.inf)
 
 
 def conditions_of(size: str) -> list[Condition]:
@@ -103,10 +105,8 @@ def noise(run: Run, known: Found) -> Found:
         if condition != Condition():
             starts = [dataclasses.replace(one, fill=fill) for one in begins]
             matched = fit_reader(starts, others, places["validation"])
-        found = {
-            name: judge(family, reader, tests, places["test"])
-            for name, reader in (("clean", clean), ("matched", matched))
-        }
+        found = {"clean": judge(family, clean, tests, places["test"])}
+        found["matched"] = found["clean"] if matched is clean else judge(family, matched, tests, places["test"])
         chosen = {"cutoff": fill.cutoff, "begin": matched.readout.begin}
         rows.append(condition._asdict() | found | {"chosen": chosen})
     outside = [data.outside(s) for s in places["test"]]
@@ -176,7 +176,7 @@ def fit_reader(readouts: Sequence[PrefixReadout], regimes: Sequence[Seen], place
         scores.append(
             float(np.median(np.concatenate([reader.errors(c, s) for c, s in zip(found, places, strict=True)])))
         )
-    return readers[int(np.argmin(np.nan_to_num(scores, nan=np.inf)))]
+    return readers[int(np.argmin(scores))]
 
 
 def fit_value_map(found: Sequence[np.ndarray], places: Sequence[float]) -> CoordinateMap:
@@ -204,6 +204,5 @@ def judge(family: Family, reader: Reader, regimes: Sequence[Seen], places: Seque
 
 
 def median(errors: Sequence[Sequence[float]], outside: Sequence[bool], side: bool) -> float:
-    """The median over all trajectories of the regimes on one side; what was not found counts as infinite."""
-    kept = np.concatenate([e for e, out in zip(errors, outside, strict=True) if out == side])
-    return float(np.median(np.where(np.isfinite(kept), kept, np.inf)))
+    """The median over all trajectories of the regimes on one side."""
+    return float(np.median(np.concatenate([e for e, out in zip(errors, outside, strict=True) if out == side])))
