@@ -57,7 +57,7 @@ class Reader(NamedTuple):
     to_value: CoordinateMap
 
     def errors(self, coordinates: np.ndarray, s: float) -> np.ndarray:
-        """``|s_found - s| / 2`` of coordinates ``[N]``, infinite where none was found; 1 is the distance of the experts."""
+        """``|s_found - s| / 2`` of coordinates ``[N]``, in distances of the experts; infinite where none was found."""
         known = np.isfinite(coordinates)
         values = np.asarray(self.to_value(np.where(known, coordinates, 0.0)))
         return np.where(known, np.abs(values - s) / 2, np.inf)
@@ -123,12 +123,10 @@ def noise(run: Run, known: Found) -> Found:
 
 def readouts_of(family: Family) -> list[PrefixReadout]:
     """Searches along the line that begin at the first frame, and at the last but one; the anchor has no value."""
-    how: dict[str, Any] = {"history": family.history, "frames": family.frames}
+    line, how = family.line, {"history": family.history, "frames": family.frames}
     begins = sorted({0, family.frames - 1})
     return [
-        prefix_readout(
-            family.line, family.rollout_fn, begin=begin, weights=frame_weights(family.frames - begin, 0), **how
-        )
+        prefix_readout(line, family.rollout_fn, begin=begin, weights=frame_weights(family.frames - begin, 0), **how)
         for begin in begins
     ]
 
@@ -188,7 +186,7 @@ def fit_value_map(found: Sequence[np.ndarray], places: Sequence[float]) -> Coord
 
 def judge(family: Family, reader: Reader, regimes: Sequence[Seen], places: Sequence[float]) -> Found:
     """Errors of each regime: of the value by trajectory, and the median of those of forecasts."""
-    value, future, anchors = [], [], []
+    value, future, anchors, line = [], [], [], family.line
     for seen, s in zip(regimes, places, strict=True):
         found = read(reader.readout, seen)
         value.append(reader.errors(found, s).tolist())
@@ -196,11 +194,15 @@ def judge(family: Family, reader: Reader, regimes: Sequence[Seen], places: Seque
         mask = np.ones(seen.frames.shape[:-1], bool) if seen.mask is None else seen.mask
         whole[:, : seen.frames.shape[1]] = complete_frames(reader.readout.fill, seen.frames, mask)
         x, each = jnp.asarray(whole), jnp.asarray(found)[:, None]
-        errors = future_error_each(family.line, family.rollout_fn, x, each, **family.protocol)
-        future.append(np.median(np.asarray(errors).mean(axis=1)).item())
-        errors = future_error(family.anchor, family.rollout_fn, x, **family.protocol)
-        anchors.append(np.median(np.asarray(errors).mean(axis=1)).item())
+        future.append(_middle(future_error_each(line, family.rollout_fn, x, each, **family.protocol)))
+        anchors.append(_middle(future_error(family.anchor, family.rollout_fn, x, **family.protocol)))
     return {"value": value, "future": future, "future_anchor": anchors}
+
+
+def _middle(errors: Any) -> float:
+    """The median over trajectories of the mean over frames, ``[N, T]``; divergence is infinite."""
+    means = np.asarray(errors).mean(axis=1)
+    return float(np.median(np.where(np.isfinite(means), means, np.inf)))
 
 
 def median(errors: Sequence[Sequence[float]], outside: Sequence[bool], side: bool) -> float:
