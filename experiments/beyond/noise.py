@@ -105,7 +105,7 @@ def noise(run: Run, known: Found) -> Found:
         if condition != Condition():
             starts = [dataclasses.replace(one, fill=fill) for one in begins]
             matched = fit_reader(starts, others, places["validation"])
-        found = {"clean": judge(family, clean, tests, places["test"])}
+        found: Found = {"clean": judge(family, clean, tests, places["test"])}
         found["matched"] = found["clean"] if matched is clean else judge(family, matched, tests, places["test"])
         chosen = {"cutoff": fill.cutoff, "begin": matched.readout.begin}
         rows.append(condition._asdict() | found | {"chosen": chosen})
@@ -123,7 +123,8 @@ def noise(run: Run, known: Found) -> Found:
 
 def readouts_of(family: Family) -> list[PrefixReadout]:
     """Searches along the line that begin at the first frame, and at the last but one; the anchor has no value."""
-    line, how = family.line, {"history": family.history, "frames": family.frames}
+    line = family.line
+    how: dict[str, Any] = {"history": family.history, "frames": family.frames}
     begins = sorted({0, family.frames - 1})
     return [
         prefix_readout(line, family.rollout_fn, begin=begin, weights=frame_weights(family.frames - begin, 0), **how)
