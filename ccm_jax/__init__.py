@@ -21,11 +21,13 @@ from ccm_jax.coordinate import (
     fit_coordinate_map,
 )
 from ccm_jax.discover import discover_coordinates, values_from_labels
+from ccm_jax.fill import Fill, choose_fill
 from ccm_jax.fit_readout import Choices, fit_prefix_readout
 from ccm_jax.fit_uncertainty import fit_uncertainty
 from ccm_jax.interior import Interior
 from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.multilinear import Multilinear
+from ccm_jax.observed import sensor_mask
 from ccm_jax.posterior import Posterior, Prior
 from ccm_jax.predict import predict_rollout
 from ccm_jax.prefix import (
@@ -58,6 +60,7 @@ __all__ = [
     "Choices",
     "CoordinateMap",
     "Estimate",
+    "Fill",
     "Gated",
     "Interior",
     "Multilinear",
@@ -68,6 +71,7 @@ __all__ = [
     "ScaleReadout",
     "Split",
     "choose_chart",
+    "choose_fill",
     "coordinate_from_map",
     "coordinate_from_metadata",
     "coordinate_from_prefix",
@@ -88,6 +92,7 @@ __all__ = [
     "repeat",
     "rollout",
     "select",
+    "sensor_mask",
     "split_residuals",
     "values_from_labels",
     "__version__",

@@ -14,7 +14,8 @@ from ccm_jax.chart import Gated
 from ccm_jax.curve import Curve, fit_curve
 from ccm_jax.forecast import Residual, evidence_of, fit_residual, spread_of
 from ccm_jax.membership import fit_membership, statistic_of
-from ccm_jax.readout import PrefixReadout, as_frames, local_at
+from ccm_jax.readout import PrefixReadout, as_frames
+from ccm_jax.search import local_at
 from ccm_jax.uncertainty import Uncertainty, fit_scatter, inflation_of
 
 NAME = "fit_uncertainty"

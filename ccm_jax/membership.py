@@ -19,6 +19,7 @@ import numpy as np
 from ccm_jax.chart import Chart
 from ccm_jax.curve import Curve, fit_curve
 from ccm_jax.metrics import relative_l2
+from ccm_jax.observed import Frames, Observed, complete_of
 from ccm_jax.rollout import RolloutFn, call_rollout
 
 Array = jax.Array
@@ -53,23 +54,30 @@ class Membership:
 
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "frames"))
 def statistic_of(
-    chart: Chart, rollout_fn: RolloutFn, x: Array, coordinate: Array, *, history: int, frames: int, context: Any = None
+    chart: Chart, rollout_fn: RolloutFn, x: Frames, coordinate: Array, *, history: int, frames: int, context: Any = None
 ) -> Array:
     """T of trajectories ``[N, T, *space, C]`` at a coordinate ``[N, d]`` of their own (or ``[1, d]``), ``[N]``."""
-    each = jnp.broadcast_to(coordinate, (len(x), coordinate.shape[-1]))
+    each = jnp.broadcast_to(coordinate, (len(complete_of(x)), coordinate.shape[-1]))
 
     def one(of: Any) -> Array:
         x, context, c = of
         context, params = jax.tree.map(lambda leaf: leaf[None], context), chart(c)
 
         def error(k: Array) -> Array:
-            window = jax.lax.dynamic_slice_in_dim(x, k, history)
-            truth = jax.lax.dynamic_slice_in_dim(x, k + history, 1)
+            window = jax.lax.dynamic_slice_in_dim(complete_of(x), k, history)
+            target, mask = (x.frames, x.mask) if isinstance(x, Observed) else (x, None)
+            truth = jax.lax.dynamic_slice_in_dim(target, k + history, 1)[None]
+            mask = None if mask is None else jax.lax.dynamic_slice_in_dim(mask, k + history, 1)[None]
             # The time of a step is static for models that take it: that of the first.
             predicted = call_rollout(rollout_fn, params, window[None], 1, context, history)
-            return relative_l2(predicted, truth[None])[0, 0]
+            return relative_l2(predicted, truth, mask)[0, 0]
 
-        return jnp.mean(jnp.log(jnp.maximum(jax.lax.map(error, jnp.arange(frames)), 1e-12)))
+        logs = jnp.log(jnp.maximum(jax.lax.map(error, jnp.arange(frames)), 1e-12))
+        if not isinstance(x, Observed):
+            return jnp.mean(logs)
+        seen = x.mask.any(axis=tuple(range(1, x.mask.ndim)))  # steps to and from frames that were observed
+        both = jnp.stack([seen[i : i + frames] for i in range(history + 1)]).all(axis=0)
+        return jnp.sum(jnp.where(both, logs, 0.0)) / both.sum()
 
     return jax.lax.map(one, (x, context, each))
 

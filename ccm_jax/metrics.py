@@ -22,15 +22,33 @@ def _event_axes(x: Array) -> tuple[int, ...]:
     return tuple(range(2, x.ndim))
 
 
-def relative_l2(predicted: Array, true: Array) -> Array:
+def relative_l2(predicted: Array, true: Array, mask: Array | None = None) -> Array:
     """``sqrt(sum (p - t)^2) / sqrt(sum t^2)`` of each frame: ``[N, T, *space, C] -> [N, T]``.
 
     Where a frame is met exactly the gradient is 0, so that it does not spoil those of the others.
+
+    Args:
+        predicted: frames, ``[N, T, *space, C]``.
+        true: what they are compared with.
+        mask: ``[N, T, *space]``, True at the points that both sums are taken over; a frame without any has error NaN.
     """
     axes = _event_axes(true)
-    ratio = jnp.sum((predicted - true) ** 2, axes) / jnp.sum(true**2, axes)
+    if mask is None:
+        ratio = jnp.sum((predicted - true) ** 2, axes) / jnp.sum(true**2, axes)
+    else:
+        size = jnp.sum(jnp.where(mask[..., None], true, 0) ** 2, axes)
+        ratio = jnp.sum(masked_difference(predicted, true, mask) ** 2, axes) / size
     positive = ratio > 0  # neither where the error is 0, with its infinite slope, nor where it is NaN
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, ratio, 1.0)), ratio)
+
+
+def masked_difference(predicted: Array, true: Array, mask: Array) -> Array:
+    """``predicted - true`` where the mask ``[N, T, *space]`` is True, 0 elsewhere; NaN in a frame that is not finite.
+
+    A rollout that diverges does so wherever it is looked at.
+    """
+    finite = jnp.isfinite(predicted).all(axis=_event_axes(predicted), keepdims=True)
+    return jnp.where(finite, jnp.where(mask[..., None], predicted - true, 0), jnp.nan)
 
 
 def rmse(predicted: Array, true: Array) -> Array:

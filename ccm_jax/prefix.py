@@ -7,14 +7,13 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 
-from ccm_jax._checks import is_traced
 from ccm_jax.chart import Chart, as_coordinate
 from ccm_jax.coordinate import Estimate
 from ccm_jax.metrics import relative_l2
 from ccm_jax.minimize import score_of
+from ccm_jax.observed import Frames, check_prefix, split_prefix
 from ccm_jax.parallel import candidates_at_once, map_candidates, over_mesh
 from ccm_jax.rollout import RolloutFn, call_rollout
 
@@ -44,7 +43,7 @@ def plane_bank(bank: Any, gates: Any) -> Array:
 def prefix_errors(
     chart: Chart,
     rollout_fn: RolloutFn,
-    prefix: Array,
+    prefix: Frames,
     candidates: Array,
     *,
     history: int = 1,
@@ -61,7 +60,8 @@ def prefix_errors(
         rollout_fn: ``(params, window [N, history, ...], steps) -> [N, steps, ...]``; compiled once per object,
             so make it once and keep it.
         prefix: observed frames ``[N, T, *space, C]`` with ``T >= history + frames``: the first ``history``
-            start the model, the next ``frames`` are scored.
+            start the model, the next ``frames`` are scored; or :class:`~ccm_jax.observed.Observed` ones, which are
+            scored where they were observed.
         candidates: coordinates ``[n, d]``.
         history: frames in the model's window.
         frames: the K scored frames.
@@ -75,44 +75,26 @@ def prefix_errors(
     Returns:
         Relative L2 error ``[n, N, frames]``; NaN or infinite where a rollout diverged.
     """
-    if prefix.shape[1] < begin + history + frames:
+    length = jax.tree.leaves(prefix)[0].shape[1]
+    if length < begin + history + frames:
         raise ValueError(
-            f"prefix_errors: prefix has {prefix.shape[1]} frames, expected at least {begin + history} for the model's "
+            f"prefix_errors: prefix has {length} frames, expected at least {begin + history} for the model's "
             f"window and {frames} to score; observe more frames, or score fewer."
         )
 
-    def errors(chart: Chart, given: tuple[Array, Any], candidates: Array) -> Array:
+    def errors(chart: Chart, given: tuple[Frames, Any], candidates: Array) -> Array:
         prefix, context = given
         start = begin + history
-        window, truth = prefix[:, begin:start], prefix[:, start : start + frames]
-        size = candidates_at_once(chart.origin, prefix, len(candidates)) if chunk is None else chunk
+        window, truth, mask = split_prefix(prefix, begin, history, frames)
+        whole = jax.tree.leaves(prefix)[0]
+        size = candidates_at_once(chart.origin, whole, len(candidates)) if chunk is None else chunk
 
         def error(c: Array) -> Array:
-            return relative_l2(call_rollout(rollout_fn, chart(c), window, frames, context, start), truth)
+            return relative_l2(call_rollout(rollout_fn, chart(c), window, frames, context, start), truth, mask)
 
         return map_candidates(error, candidates, min(size, len(candidates)))
 
     return over_mesh(errors, mesh)(chart, (prefix, context), candidates)
-
-
-def check_prefix(function: str, prefix: Array, history: int, frames: int) -> None:
-    """Raises ValueError for observed frames ``[N, T, *space, C]`` that cannot be scored."""
-    if frames < 1 or history < 1 or prefix.ndim < 3 or prefix.shape[1] < history + frames or not len(prefix):
-        raise ValueError(
-            f"{function}: prefix has {prefix.shape[1] if prefix.ndim > 1 else 0} frames (shape {prefix.shape} with its "
-            f"batch axis), expected at least {history} for the model's window and {frames} to score; observe "
-            "more frames, or score fewer."
-        )
-    if not is_traced(prefix) and not bool(jnp.all(jnp.isfinite(prefix))):
-        frame = int(np.argwhere(~np.isfinite(np.asarray(prefix)))[0, 1])
-        raise ValueError(f"{function}: prefix holds NaN or infinite values, first in frame {frame}; mend or drop it.")
-    scored = prefix[:, history : history + frames]
-    empty = jnp.all(scored == 0, axis=tuple(range(2, scored.ndim)))  # [N, frames]
-    if not is_traced(empty) and bool(jnp.any(empty)):
-        raise ValueError(
-            f"{function}: frame {history + int(np.argwhere(np.asarray(empty))[0, 1])} of the prefix is 0 everywhere, "
-            "and a relative error needs something to be relative to; begin the prefix where the state has left zero."
-        )
 
 
 def coordinate_from_prefix(

@@ -17,22 +17,23 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ccm_jax._checks import is_merged, is_traced
-from ccm_jax.chart import Chart, Gated
+from ccm_jax.chart import Chart
 from ccm_jax.coordinate import Estimate
+from ccm_jax.fill import Fill
 from ccm_jax.membership import statistic_of
 from ccm_jax.metrics import relative_l2
-from ccm_jax.minimize import Problem, linearize, minimize, score_of
+from ccm_jax.minimize import score_of
+from ccm_jax.observed import Frames, Missing, complete_of, observations
 from ccm_jax.parallel import candidates_at_once, over_trajectories, place
 from ccm_jax.posterior import Prior
-from ccm_jax.prefix import check_prefix, keep_bounded, prefix_errors, refine_readout, select
+from ccm_jax.prefix import keep_bounded, prefix_errors, refine_readout, select
 from ccm_jax.rollout import RolloutFn, call_rollout
-from ccm_jax.uncertainty import Local, Uncertainty
+from ccm_jax.search import add_axis, free_axes, has_anchor, local_at, search, split, weights_of
+from ccm_jax.uncertainty import Uncertainty
 
 Array = jax.Array
 Batch = Literal["each", "pooled"]
 Search = Literal["continuous", "parabola", "bank"]
-
-RIVAL = 1.25  # a second start is searched from if its loss is at most so many times the best one's
 
 
 @jax.tree_util.register_dataclass
@@ -56,6 +57,7 @@ class PrefixReadout:
         free_gate: whether the gate of a :class:`~ccm_jax.Gated` chart is searched too, or is 1.
         search: ``"continuous"``, in between candidates by Gauss-Newton; ``"bank"``, the best candidate; or
             ``"parabola"``, the vertex of the parabola around that.
+        fill: how frames are completed that are observed in part; see :mod:`ccm_jax.fill`.
         uncertainty: what posteriors are made with, of :func:`ccm_jax.fit_uncertainty`; None makes none.
     """
 
@@ -72,6 +74,7 @@ class PrefixReadout:
     horizon: int = field(default=0, metadata={"static": True})
     free_gate: bool = field(default=False, metadata={"static": True})
     search: Search = field(default="continuous", metadata={"static": True})
+    fill: Fill = field(default=Fill(), metadata={"static": True})
     uncertainty: Uncertainty | None = None
 
     @property
@@ -87,6 +90,8 @@ class PrefixReadout:
         context: Any = None,
         prior: Prior | None = None,
         mesh: Mesh | None = None,
+        mask: Any = None,
+        missing: Missing = "refuse",
     ) -> Estimate:
         """Reads the coordinate off observed frames.
 
@@ -99,42 +104,47 @@ class PrefixReadout:
             prior: what is known of the physical value beside the frames; it shapes the posterior and leaves the
                 coordinate as it is. Needs ``uncertainty``.
             mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
+            mask: True where a point was observed: ``[*space]``, ``[T, *space]`` or ``[N, T, *space]``. Losses are then
+                ``|mask (predicted - true)| / |mask true|``, a frame of which nothing was observed has no weight, and
+                rollouts start from frames that ``fill`` completes.
+            missing: ``"nan"`` takes NaN for points that were not observed; ``"refuse"`` refuses it.
 
         Returns:
             An :class:`~ccm_jax.Estimate`. A coordinate whose rollout is not finite is never chosen.
 
         Raises:
-            ValueError: for frames that are too few, NaN, infinite, or 0 everywhere; under ``jit``, where numbers are
-                not known, for too few only. Derivatives are forward-mode (``jax.jacfwd``).
+            ValueError: for frames that are too few, NaN, infinite, or 0 everywhere, and masks that leave nothing to
+                start from or to score; under ``jit``, where numbers are not known, for too few only. Derivatives are
+                forward-mode (``jax.jacfwd``).
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")
         x = as_frames(self.chart, frames)
         if batch is None:
             x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
-        x = x[:, : self.history + self.frames]  # one program, however many frames follow
-        check_prefix("PrefixReadout", x, self.history, self.frames)
         if prior is not None and self.uncertainty is None:
             raise ValueError("PrefixReadout: a prior needs a posterior; make one with fit_uncertainty(readout, ...).")
-        plain = dataclasses.replace(self, uncertainty=None)  # one program, whether a posterior follows or not
-        placed = (plain, x, context) if is_traced(x) or mesh is None else place((plain, x, context), mesh)
+        seen = observations("PrefixReadout", self, x, mask, missing)
+        # One program, however frames were completed, and whether a posterior follows or not.
+        plain = dataclasses.replace(self, fill=Fill(), uncertainty=None)
+        placed = (plain, seen, context) if is_traced(seen) or mesh is None else place((plain, seen, context), mesh)
         coarse = coarse_errors(*placed, mesh=mesh)
         estimate = read(*placed, coarse, pooled=batch == "pooled", mesh=mesh)
         if self.uncertainty is not None:
             local = local_at(*placed, estimate.coordinate, mesh=mesh)
             posterior = self.uncertainty(estimate.coordinate, local, prior, len(x) if batch == "pooled" else 1)
-            estimate = estimate._replace(posterior=posterior, p_value=self._p_value(x, context, estimate.coordinate))
+            estimate = estimate._replace(posterior=posterior, p_value=self._p_value(seen, context, estimate.coordinate))
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
 
-    def _p_value(self, x: Array, context: Any, coordinate: Array) -> Array | None:
+    def _p_value(self, x: Frames, context: Any, coordinate: Array) -> Array | None:
         """Of each trajectory, or of all together at one coordinate, ``[1]``."""
         assert self.uncertainty is not None
         if self.uncertainty.membership is None:
             return None
         shape = {"history": self.history, "frames": self.frames}
         statistic = statistic_of(self.chart, self.rollout_fn, x, coordinate, context=context, **shape)
-        pooled = statistic.mean(keepdims=True) if len(coordinate) < len(x) else statistic
-        axes = self.chart.features.dim - _has_anchor(self)
+        pooled = statistic.mean(keepdims=True) if len(coordinate) < len(statistic) else statistic
+        axes = self.chart.features.dim - has_anchor(self)
         return self.uncertainty.membership(pooled, coordinate[:, :axes])
 
 
@@ -160,41 +170,42 @@ class Coarse(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("mesh",))
-def coarse_errors(readout: PrefixReadout, x: Array, context: Any, *, mesh: Mesh | None = None) -> Coarse:
+def coarse_errors(readout: PrefixReadout, x: Frames, context: Any, *, mesh: Mesh | None = None) -> Coarse:
     """Errors of a readout's candidates, of the anchor and of persistence on trajectories ``[N, T, *space, C]``."""
-    window, truth = _observed(readout, x)
+    window, truth, mask = split(readout, x)
     shape: dict[str, Any] = {"history": readout.history, "frames": truth.shape[1], "begin": readout.begin}
     tried = prefix_errors(readout.chart, readout.rollout_fn, x, readout.candidates, context=context, mesh=mesh, **shape)
     start = readout.begin + readout.history
     anchor = call_rollout(readout.rollout_fn, readout.chart.origin, window, truth.shape[1], context, start)
     repeated = jnp.broadcast_to(window[:, -1:], truth.shape)
-    return Coarse(tried, relative_l2(anchor, truth), relative_l2(repeated, truth))
+    return Coarse(tried, relative_l2(anchor, truth, mask), relative_l2(repeated, truth, mask))
 
 
 @functools.partial(jax.jit, static_argnames=("pooled", "mesh"))
 def read(
-    readout: PrefixReadout, x: Array, context: Any, coarse: Coarse, *, pooled: bool = False, mesh: Mesh | None = None
+    readout: PrefixReadout, x: Frames, context: Any, coarse: Coarse, *, pooled: bool = False, mesh: Mesh | None = None
 ) -> Estimate:
     """A readout from its coarse errors on; the fields of the estimate have a leading axis ``N``, or 1 if pooled."""
-    losses, anchor, persistence = (_loss(readout, errors) for errors in coarse)
+    weights = weights_of(readout, x)
+    losses, anchor, persistence = (_loss(weights, errors) for errors in coarse)
     losses = losses.T  # [N, n]
     if pooled:
         losses, anchor, persistence = (value.mean(axis=0, keepdims=True) for value in (losses, anchor, persistence))
-        found = _add_axis(_choose(readout, x, context, losses[0], anchor[0]))
+        found = add_axis(_choose(readout, x, context, losses[0], anchor[0]))
     else:
 
         def each(readout: PrefixReadout, given: Any, losses: Array) -> Any:
             def one(of: Any) -> Any:
                 (x, context, anchor), losses = of
-                return _choose(readout, x[None], _add_axis(context), losses, anchor)
+                return _choose(readout, add_axis(x), add_axis(context), losses, anchor)
 
-            size = candidates_at_once(readout.chart.origin, given[0][:1], len(losses))
+            size = candidates_at_once(readout.chart.origin, jax.tree.leaves(given[0])[0][:1], len(losses))
             return jax.lax.map(one, (given, losses), batch_size=size if size > 1 else None)
 
         found = over_trajectories(each, mesh)(readout, (x, context, anchor), losses)
     coordinate, loss, evaluations = found
     if readout.growth is not None:
-        coordinate = _bounded(readout, readout.growth, x, context, coordinate)
+        coordinate = _bounded(readout, readout.growth, complete_of(x), context, coordinate)
     return Estimate(
         coordinate=coordinate,
         candidates=jnp.broadcast_to(readout.candidates, (len(losses), *readout.candidates.shape)),
@@ -202,113 +213,35 @@ def read(
         loss=loss,
         anchor_loss=anchor,
         persistence_loss=persistence,
-        rollouts=losses.shape[-1] + 1 + evaluations * (1 + len(_free_axes(readout))),
+        rollouts=losses.shape[-1] + 1 + evaluations * (1 + len(free_axes(readout))),
     )
 
 
-def _observed(readout: PrefixReadout, x: Array) -> tuple[Array, Array]:
-    """The window that a rollout of the prefix begins from, and the frames that it predicts."""
-    start = readout.begin + readout.history
-    return x[:, readout.begin : start], x[:, start : readout.history + readout.frames]
-
-
-def _add_axis(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
-
-
-def _loss(readout: PrefixReadout, errors: Array) -> Array:
+def _loss(weights: Array, errors: Array) -> Array:
     """Errors ``[..., K]`` as one loss; infinite where a frame that counts is not finite."""
-    weights = jnp.broadcast_to(readout.weights, errors.shape)
+    weights = jnp.broadcast_to(weights, errors.shape)
     counted = jnp.where(weights > 0, weights * errors, 0.0).sum(axis=-1)
     return jnp.where(jnp.isfinite(counted), counted, jnp.inf)
 
 
-def _free_axes(readout: PrefixReadout) -> tuple[int, ...]:
-    features = readout.chart.features
-    fixed = isinstance(features, Gated) and not readout.free_gate
-    return tuple(range(features.dim - fixed))
-
-
-def _choose(readout: PrefixReadout, x: Array, context: Any, losses: Array, anchor: Array) -> tuple[Array, Array, Array]:
+def _choose(
+    readout: PrefixReadout, x: Frames, context: Any, losses: Array, anchor: Array
+) -> tuple[Array, Array, Array]:
     """Coordinate ``[d]``, loss and evaluations for trajectories of one regime, from the losses of candidates."""
     home = jnp.zeros(readout.candidates.shape[-1], readout.candidates.dtype)
     if readout.search == "continuous":
-        coordinate, loss, evaluations = _search(readout, x, context, losses, home)
+        coordinate, loss, evaluations = search(readout, x, context, losses, home)
         refined = coordinate
     else:
-        best = select(readout.candidates, losses, home=home if _has_anchor(readout) else None, pull=readout.pull)
+        best = select(readout.candidates, losses, home=home if has_anchor(readout) else None, pull=readout.pull)
         coordinate, evaluations = best.coordinate, jnp.int32(0)
         loss = jnp.min(jnp.where(jnp.all(readout.candidates == coordinate[None], axis=-1), losses, jnp.inf))
         refined = refine_readout(best).coordinate if readout.search == "parabola" else coordinate
-    if not _has_anchor(readout):
+    if not has_anchor(readout):
         return refined, loss, evaluations
     score = score_of(loss, jnp.linalg.norm(coordinate - home), readout.pull)
     stays = jnp.isfinite(anchor) & (score_of(anchor, jnp.zeros(()), readout.pull) <= score)
     return jnp.where(stays, home, refined), jnp.where(stays, anchor, loss), evaluations
-
-
-def _has_anchor(readout: PrefixReadout) -> bool:
-    return isinstance(readout.chart.features, Gated)
-
-
-def _problem(readout: PrefixReadout, x: Array, context: Any, home: Array) -> Problem:
-    """What a continuous search minimises on trajectories ``[N, T, *space, C]`` of one regime."""
-    window, truth = _observed(readout, x)
-    frames, start = truth.shape[1], readout.begin + readout.history
-    axes = tuple(range(2, truth.ndim))
-    size = jnp.sqrt(jnp.sum(truth**2, axes, keepdims=True))
-
-    def residuals(c: Array) -> Array:
-        predicted = call_rollout(readout.rollout_fn, readout.chart(c), window, frames, context, start)
-        return ((predicted - truth) / size).reshape(len(x) * frames, -1)
-
-    weights = jnp.tile(readout.weights / len(x), len(x))
-    return Problem(residuals, weights, _free_axes(readout), readout.low, readout.high, home, readout.pull)
-
-
-@functools.partial(jax.jit, static_argnames=("mesh",))
-def local_at(readout: PrefixReadout, x: Array, context: Any, coordinate: Array, *, mesh: Mesh | None = None) -> Local:
-    """How sharp the minimum at each coordinate ``[N, d]`` is, or at one for all trajectories, ``[1, d]``."""
-    gated = _has_anchor(readout)
-    axes = readout.chart.features.dim - gated
-
-    def at(readout: PrefixReadout, x: Array, context: Any, c: Array) -> Local:
-        local = linearize(_problem(readout, x, context, jnp.zeros_like(c)), c)
-        ridge = 1e-6 * jnp.trace(local.hessian) + 1e-20
-        inverse = jnp.linalg.inv(local.hessian + ridge * jnp.eye(len(local.hessian), dtype=c.dtype))
-        variance = local.loss * jnp.diag(inverse)[:axes]
-        newton = jnp.abs(inverse @ local.gradient)[:axes]
-        known = jnp.isfinite(variance) & jnp.isfinite(newton)
-        kept = gated & (c[-1] == 0)  # the anchor: its place says nothing of the value
-        blank = jnp.where(known & ~kept, 0.0, jnp.inf)
-        return Local(jnp.where(known, variance, 0.0) + blank, jnp.where(known, newton, 0.0))
-
-    if len(coordinate) != len(x):
-        return _add_axis(at(readout, x, context, coordinate[0]))
-
-    def each(readout: PrefixReadout, given: Any, coordinates: Array) -> Local:
-        return jax.lax.map(lambda of: at(readout, of[0][0][None], _add_axis(of[0][1]), of[1]), (given, coordinates))
-
-    return over_trajectories(each, mesh)(readout, (x, context), coordinate)
-
-
-def _search(readout: PrefixReadout, x: Array, context: Any, losses: Array, home: Array) -> tuple[Array, Array, Array]:
-    """The continuous minimum, from the best candidate and from a rival that is not its neighbour."""
-    problem, candidates = _problem(readout, x, context, home), readout.candidates
-    between = jnp.linalg.norm(candidates[:, None] - candidates[None], axis=-1)
-    spacing = jnp.max(jnp.min(jnp.where(between > 0, between, jnp.inf), axis=1))
-    spacing = jnp.where(jnp.isfinite(spacing), spacing, 1.0)
-    scores = score_of(losses, jnp.linalg.norm(candidates - home[None], axis=-1), readout.pull)
-    first = jnp.argmin(scores)
-    apart = jnp.where(between[first] > 1.5 * spacing, scores, jnp.inf)
-    second = jnp.argmin(apart)
-    rival = apart[second] <= scores[first] + jnp.log(RIVAL)
-    starts = candidates[jnp.stack([first, second])]
-    begin = jnp.stack([jnp.isfinite(scores[first]), rival & jnp.isfinite(apart[second])])
-    found = jax.lax.map(lambda s: minimize(problem, s[0], spacing, active=s[1]), (starts, begin))
-    best = jnp.argmin(found.score)
-    coordinate = jnp.where(jnp.isfinite(found.score[best]), found.coordinate[best], jnp.nan)
-    return coordinate, found.loss[best], found.evaluations.sum()
 
 
 def _bounded(readout: PrefixReadout, growth: Array, x: Array, context: Any, coordinate: Array) -> Array:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax.prefix import check_prefix
+from ccm_jax.observed import check_prefix
 from ccm_jax.readout import PrefixReadout
 from ccm_jax.rollout import call_rollout
 

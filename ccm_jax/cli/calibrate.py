@@ -11,7 +11,7 @@ import numpy as np
 
 from ccm_jax import processor
 from ccm_jax.cli.console import say
-from ccm_jax.cli.frames import read_frames, read_regimes
+from ccm_jax.cli.frames import read_observations, read_regimes
 from ccm_jax.cli.merge import check_output, digest, merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_losses
@@ -31,6 +31,8 @@ class Options(NamedTuple):
     model: str | None
     prefix: Path
     sample: str | None
+    missing: str
+    mask: Path | None
     frames: int
     validation: Path | None
     bank: str | None
@@ -67,6 +69,10 @@ def show(found: Found) -> None:
         if np.isfinite(loss):
             bar = "█" * max(1, round(BAR * loss / max(float(finite.max()), 1e-30))) + f" {loss:.4f}"
         say(f"  {typed(tuple(c))}  {bar}")
+    if "observed" in found.readout:
+        say(
+            f"{found.readout['observed']:.0%} of the points are observed; the rest is filled ({found.readout['fill']})."
+        )
     spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
     if found.keeps_anchor:
         say("The anchor fits these frames at least as well as any merge: keep it.")
@@ -98,6 +104,8 @@ def check_free(options: Options) -> Path | None:
 def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
     """The merged checkpoint, which says how its coordinate was found."""
     facts: dict[str, Any] = {"prefix": str(options.prefix), "prefix_sha256": digest(options.prefix)}
+    if options.mask is not None:
+        facts |= {"mask": str(options.mask), "mask_sha256": digest(options.mask)}
     facts |= {"samples": options.sample or "all", "model": options.model, "frames": found.frames}
     facts |= {"loss": found.loss, "anchor_loss": found.anchor_loss, "persistence_loss": found.persistence_loss}
     facts |= {"spread": found.spread, "readout": dict(found.readout)}
@@ -109,6 +117,18 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 @click.option("--model", help=HELP)
 @click.option("--prefix", required=True, type=click.Path(path_type=Path), help="File with the observed frames.")
 @click.option("--sample", help="Which trajectories of it: 0, or 0,3, or 0:8; all of them, if not given.")
+@click.option(
+    "--missing",
+    type=click.Choice(["refuse", "nan"]),
+    default="refuse",
+    show_default=True,
+    help="What NaN is: an error, or a point that was not observed.",
+)
+@click.option(
+    "--mask",
+    type=click.Path(path_type=Path),
+    help="NAME.npy, 1 where a point was observed: of the grid, with frames, or with samples and frames.",
+)
 @click.option(
     "--frames",
     type=click.IntRange(min=1),
@@ -138,6 +158,7 @@ def command(source: Source, **given: Any) -> None:
     \b
     ccm calibrate --anchor a.pt --low l.pt --high h.pt --model neuraloperator --prefix seen.npy -o merged.safetensors
     ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 -o merged.safetensors
+    ccm calibrate --recipe recipe.yaml --prefix seen.npy --missing nan --mask sensors.npy -o merged.safetensors
     """
     options = Options(**given)
     recipe = source.read()
@@ -148,9 +169,9 @@ def command(source: Source, **given: Any) -> None:
     bank = None if options.bank is None else parse_bank(options.bank)
     report = check_free(options)
     processor.prepare()
-    frames = read_frames(options.prefix, options.sample)
+    frames, mask = read_observations(options.prefix, options.sample, options.missing, options.mask)
     regimes = None if options.validation is None else read_regimes(options.validation)
-    how: dict[str, Any] = {"model": options.model, "count": options.frames, "validation": regimes}
+    how: dict[str, Any] = {"model": options.model, "count": options.frames, "validation": regimes, "mask": mask}
     found = find(recipe, frames, bank=bank, always=options.write_anyway, **how)
     show(found)
     if recipe.units is not None and not found.keeps_anchor:

@@ -32,17 +32,21 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
     return chosen
 
 
-def read_samples(recording: Recording, chosen: list[int]) -> np.ndarray:
-    """Trajectories ``[N, T, *space, C]`` of the samples of these numbers.
+def read_samples(
+    recording: Recording, chosen: list[int], *, mask: np.ndarray | None = None, remedy: str = ""
+) -> np.ndarray:
+    """Trajectories ``[N, T, *space, C]`` of the samples of these numbers, 0 outside of a mask ``[N, T, *space]``.
 
     Raises:
-        ValueError: for samples that are not there, or numbers that are not finite.
+        ValueError: for samples that are not there, or numbers that are not finite, with the remedy.
     """
     frames = np.stack([recording.trajectory(i) for i in chosen])
+    frames = frames if mask is None else np.where(mask[..., None], frames, 0)
     if not np.isfinite(frames).all():
         where = np.argwhere(~np.isfinite(frames))[0]
         raise ValueError(
-            f"{recording.path}: sample {chosen[where[0]]} holds NaN or infinite values, first in frame {where[1]}."
+            f"{recording.path}: sample {chosen[where[0]]} holds NaN or infinite values, first in frame {where[1]}"
+            f"{remedy}."
         )
     return frames
 
@@ -51,6 +55,55 @@ def read_frames(path: Path, samples: str | None) -> np.ndarray:
     """Trajectories ``[N, T, *space, C]`` of a file's samples; see :func:`choose_samples`."""
     recording = open_recording(path)
     return read_samples(recording, choose_samples(recording, samples))
+
+
+def read_observations(
+    path: Path, samples: str | None, missing: str, mask: Path | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Trajectories ``[N, T, *space, C]`` of a file's samples, and where they were observed, ``[N, T, *space]``.
+
+    Args:
+        path: file of trajectories.
+        samples: see :func:`choose_samples`.
+        missing: ``"nan"`` takes NaN for what was not observed; ``"refuse"`` refuses it.
+        mask: file of booleans, or of zeros and ones, see :func:`read_mask`.
+
+    Returns:
+        The mask is None if nothing is said of one.
+    """
+    recording = open_recording(path)
+    chosen = choose_samples(recording, samples)
+    if missing == "refuse" and mask is None:
+        remedy = "; mend or drop it, or give --missing nan if NaN marks what was not observed"
+        return read_samples(recording, chosen, remedy=remedy), None
+    where = np.ones(recording.shape, bool) if mask is None else read_mask(mask, recording.shape)
+    where = where[chosen]
+    if missing == "nan":
+        for i, number in enumerate(chosen):
+            where[i] &= ~np.isnan(recording.trajectory(number)).any(axis=-1)
+    remedy = "" if missing == "nan" else " where the mask says that it was observed; correct it, or give --missing nan"
+    return read_samples(recording, chosen, mask=where, remedy=remedy), where
+
+
+def read_mask(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The mask in a .npy file, ``[*space]``, ``[T, *space]`` or ``[N, T, *space]``, as one of all samples.
+
+    Raises:
+        ValueError: for a file that cannot be read, or that holds other numbers or another shape.
+    """
+    try:
+        mask = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"--mask {path}: {error}; expected a .npy file, as numpy.save writes it.") from error
+    if not isinstance(mask, np.ndarray) or mask.dtype.kind not in "buif" or not np.isin(mask, (0, 1)).all():
+        raise ValueError(f"--mask {path}: expected booleans, or zeros and ones, with 1 where a point was observed.")
+    leading = mask.ndim - len(shape[2:])
+    if not 0 <= leading <= 2 or mask.shape != shape[2 - leading :]:
+        raise ValueError(
+            f"--mask {path} has shape {list(mask.shape)}, expected that of the grid, {list(shape[2:])}, of all frames, "
+            f"{list(shape[1:])}, or of all samples, {list(shape)}; it has no axis of channels."
+        )
+    return np.broadcast_to(mask.astype(bool), shape).copy()
 
 
 def read_regimes(path: Path) -> dict[str, np.ndarray]:

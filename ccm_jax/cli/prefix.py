@@ -17,8 +17,8 @@ from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.fit_readout import fit_prefix_readout, prefix_readout
 from ccm_jax.io.safetensors import merge_block
 from ccm_jax.io.weights import Weights
+from ccm_jax.observed import Frames, Observed, observations
 from ccm_jax.parallel import mesh_of_all
-from ccm_jax.prefix import check_prefix
 from ccm_jax.readout import Coarse, PrefixReadout, coarse_errors, read
 from ccm_jax.surrogate import surrogate_of
 
@@ -93,6 +93,7 @@ def find(
     validation: Mapping[str, np.ndarray] | None = None,
     bank: np.ndarray | None = None,
     always: bool = False,
+    mask: np.ndarray | None = None,
 ) -> Found:
     """Reads the coordinate of a recipe's chart off observed frames.
 
@@ -104,6 +105,7 @@ def find(
         validation: trajectories of other regimes, by name, on which the readout is fitted; None takes stated settings.
         bank: coordinates ``[n]`` to choose among; None searches in between.
         always: whether the best merge is searched for, too, where the anchor is better.
+        mask: where the frames were observed, ``[N, T, *space]``; None is everywhere.
 
     Raises:
         ValueError: for files that do not fit each other, or frames on which nothing is finite.
@@ -113,23 +115,23 @@ def find(
     trees = [surrogate.to_params(arrays) for arrays in filtered(recipe, family)]
     features = with_gate(recipe.features)
     chart = fit_chart(trees[0], trees[1:], recipe.coordinates, features=features, ridge=recipe.ridge)
-    settings: dict[str, Any] = {"history": surrogate.history, "frames": count}
-    readout = fit_prefix_readout(chart, surrogate.rollout_fn, **settings)
+    shape: dict[str, Any] = {"history": surrogate.history, "frames": count}
+    readout = fit_prefix_readout(chart, surrogate.rollout_fn, **shape)
     if bank is not None:
         readout = in_bank(readout, bank)
     if validation is not None:
         check_grids(validation, frames)
         regimes = list(validation.values())
         try:
-            readout = fit_prefix_readout(chart, surrogate.rollout_fn, regimes, mesh=mesh_of_all(), **settings)
+            readout = fit_prefix_readout(chart, surrogate.rollout_fn, regimes, mesh=mesh_of_all(), **shape)
         except ValueError as error:
             raise ValueError(f"--validation, regimes {'; '.join(validation)}: {error}") from error
         readout = jax.tree.map(np.asarray, readout)  # from all devices to one, which a few frames do not fill
-    x = jnp.asarray(frames)
-    check_prefix("calibrate", x, surrogate.history, count)
-    return found_by(readout, x, always)._replace(
-        readout=described(readout) | {"validation": None if validation is None else list(validation)}
-    )
+    x = observations("calibrate", readout, jnp.asarray(frames), mask)
+    settings = described(readout) | {"validation": None if validation is None else list(validation)}
+    if isinstance(x, Observed):
+        settings |= {"observed": float(x.mask.mean()), "fill": readout.fill.method}
+    return found_by(readout, x, always)._replace(readout=settings)
 
 
 def check_grids(validation: Mapping[str, np.ndarray], frames: np.ndarray) -> None:
@@ -142,11 +144,11 @@ def check_grids(validation: Mapping[str, np.ndarray], frames: np.ndarray) -> Non
             )
 
 
-def found_by(readout: PrefixReadout, x: Array, always: bool) -> Found:
+def found_by(readout: PrefixReadout, x: Frames, always: bool) -> Found:
     """What a readout finds on trajectories ``[N, T, *space, C]``; see :func:`find`."""
     coarse = coarse_errors(readout, x, None)
     pooled = read(readout, x, None, coarse, pooled=True)
-    each = pooled if len(x) == 1 else read(readout, x, None, coarse)
+    each = pooled if len(coarse.anchor) == 1 else read(readout, x, None, coarse)
     losses, anchor_loss = np.asarray(pooled.losses[0], float), _number(pooled.anchor_loss)
     best, loss = np.asarray(pooled.coordinate[0], float), _number(pooled.loss)
     if readout.growth is not None and np.isfinite(best).all():
@@ -179,7 +181,7 @@ def found_by(readout: PrefixReadout, x: Array, always: bool) -> Found:
     )
 
 
-def loss_at(readout: PrefixReadout, x: Array, coordinate: Array) -> float:
+def loss_at(readout: PrefixReadout, x: Frames, coordinate: Array) -> float:
     """The loss of one coordinate, pooled over trajectories."""
     one = dataclasses.replace(readout, candidates=jnp.asarray(coordinate)[None], search="bank", growth=None)
     errors = coarse_errors(one, x, None)
@@ -187,7 +189,7 @@ def loss_at(readout: PrefixReadout, x: Array, coordinate: Array) -> float:
 
 
 def best_merge(
-    readout: PrefixReadout, x: Array, coarse: Coarse, losses: np.ndarray, always: bool
+    readout: PrefixReadout, x: Frames, coarse: Coarse, losses: np.ndarray, always: bool
 ) -> tuple[np.ndarray, float]:
     """Coordinate and loss of the best merge where the readout prefers the anchor: of those tried, or searched for."""
     tried = np.asarray(readout.candidates, float)
