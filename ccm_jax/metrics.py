@@ -113,7 +113,11 @@ def over(error: Any, reference: Any) -> float:
         (0.5, inf, 0.0)
     """
     ours, theirs = _mean(error), _mean(reference)
-    return math.inf if math.isinf(ours) else 0.0 if math.isinf(theirs) else ours / theirs
+    if math.isinf(ours) or math.isinf(theirs):
+        return math.inf if math.isinf(ours) else 0.0
+    if theirs == 0:  # a reference without error is met, or not
+        return 1.0 if ours == 0 else math.inf
+    return ours / theirs
 
 
 def gain(error: Any, reference: Any) -> float:

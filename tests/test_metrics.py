@@ -137,3 +137,7 @@ def test_a_frame_that_is_met_exactly_does_not_spoil_the_gradient() -> None:
     assert float(loss(jnp.array(1.5))) == pytest.approx(0.25)
     assert float(jax.grad(loss)(jnp.array(1.5))) == pytest.approx(0.5)
     assert not bool(jnp.isfinite(metrics.relative_l2(true * jnp.nan, true)).any())
+
+
+def test_a_reference_without_error_is_met_or_not() -> None:
+    assert metrics.over(0.0, 0.0) == 1.0 and metrics.over(0.1, 0.0) == np.inf
