@@ -8,6 +8,9 @@ ROWS: tuple[Row, ...] = (
     Row("rd_ood value", "rd_ood", "value"),
     Row("ns_ood value", "ns_ood", "value"),
     Row("rdb_gravity value", "rdb_gravity", "value"),
+    Row("burgers", "burgers", "equation"),
+    Row("ks", "ks", "equation"),
+    Row("rd_3d", "rd_3d", "equation", (0,)),
 )
 
 
