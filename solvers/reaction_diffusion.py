@@ -1,4 +1,4 @@
-"""FitzHugh-Nagumo reaction-diffusion between zero-flux walls, on a square as in PDEBench, or in one or three dimensions.
+"""FitzHugh-Nagumo reaction-diffusion between zero-flux walls: on a square as in PDEBench, on a line or in a box.
 
     u_t = D_u lap(u) + u - u^3 - k - v
     v_t = D_v lap(v) + u - v            on [0, length]^d, zero flux at the walls

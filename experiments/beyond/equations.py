@@ -54,7 +54,9 @@ def on_either_side(errors: dict[str, list[float]], outside: list[bool]) -> dict[
     """Mean error of each method over the regimes inside and over those outside the support."""
     out = np.array(outside)
     sides = {"inside": ~out, "outside": out}
-    return {side: {name: mean_error(np.array(e)[chosen]) for name, e in errors.items()} for side, chosen in sides.items()}
+    return {
+        side: {name: mean_error(np.array(e)[chosen]) for name, e in errors.items()} for side, chosen in sides.items()
+    }
 
 
 def window_errors(run: Run, there: Given) -> list[float]:

@@ -108,7 +108,8 @@ def prefix_ablation(run: Run, done: Stages) -> Stage:
         errors: dict[str, list[np.ndarray]] = {}
         tests = stages.load_trajectories(done.test)
         hidden = {
-            share: masked(family.rollout_fn, observed_pixels(tests.shape[3:-1], share, config.seed)) for share in MISSING
+            share: masked(family.rollout_fn, observed_pixels(tests.shape[3:-1], share, config.seed))
+            for share in MISSING
         }
 
         def prefix_of(family: Family, x: np.ndarray) -> np.ndarray:
