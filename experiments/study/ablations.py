@@ -54,7 +54,8 @@ def filled(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Fields ``[..., *space, C]`` with the missing pixels taken from the nearest observed one."""
     space = mask.shape[:-1]
     known, every = np.argwhere(mask[..., 0] > 0), np.argwhere(np.ones(space))
-    nearest = np.ravel_multi_index(tuple(known.T), space)[KDTree(known).query(every)[1]]
+    numbers = np.asarray(np.ravel_multi_index(tuple(known.T), space))
+    nearest = numbers[KDTree(known).query(every)[1]]
     values = frame.reshape(*frame.shape[: -mask.ndim], -1, frame.shape[-1])
     return values[..., nearest, :].reshape(frame.shape)
 
