@@ -22,7 +22,7 @@ def equation(run: Run, known: Found) -> Found:
     """Errors of the anchor, of CCM's readouts and of a network with a window of all observed frames.
 
     Returns:
-        ``errors`` of each method by test regime; their means ``inside`` and ``outside`` the support; the ``map`` from
+        ``errors`` of each method by test regime; their ``means``, inside and outside the support; the ``map`` from
         metadata and the ``prefix`` readout that validation chose; the ``steps`` of each training.
     """
     there = given(run)
@@ -47,7 +47,7 @@ def equation(run: Run, known: Found) -> Found:
         "window": total_steps(run),
     }
     regimes = regimes_of(run)
-    return found | regimes | on_either_side(errors, regimes["outside"])
+    return found | regimes | {"means": on_either_side(errors, regimes["outside"])}
 
 
 def on_either_side(errors: dict[str, list[float]], outside: list[bool]) -> dict[str, Any]:
