@@ -70,14 +70,14 @@ def max_error(predicted: Array, true: Array) -> Array:
 
 
 def fourier_error(predicted: Array, true: Array, *, low: int = 4, high: int = 12) -> Array:
-    """PDEBench's banded Fourier RMSE of two-dimensional fields, for low, middle and high wavenumbers.
+    """PDEBench's banded Fourier RMSE, for low, middle and high wavenumbers.
 
-    The un-normalised transform of the error is summed over shells ``floor(|k|)`` of the first quadrant;
-    ``F_s = sqrt(mean_N E_s) / (H W)`` on a unit domain; bands are means over shells ``[0, low)``,
-    ``[low, high)`` and ``[high, min(H, W) / 2)``.
+    The un-normalised transform of the error is summed over shells ``floor(|k|)`` of the waves with no negative
+    component; ``F_s = sqrt(mean_N E_s) / P`` with ``P`` points on a unit domain; bands are means over shells
+    ``[0, low)``, ``[low, high)`` and ``[high, n / 2)``, with ``n`` points along the shortest axis.
 
     Args:
-        predicted: ``[N, T, H, W, C]``.
+        predicted: ``[N, T, *space, C]``.
         true: the same.
         low: first shell of the middle band.
         high: first shell of the high band.
@@ -87,13 +87,13 @@ def fourier_error(predicted: Array, true: Array, *, low: int = 4, high: int = 12
 
     Source: the definition in PDEBench (Takamoto et al., 2022), section on metrics.
     """
-    h, w = true.shape[2:4]
-    half = min(h, w) // 2
-    error = jnp.abs(jnp.fft.fft2(predicted - true, axes=(2, 3)))[:, :, : h // 2, : w // 2] ** 2
-    shell = np.floor(np.hypot(*np.ogrid[: h // 2, : w // 2])).astype(int)
-    member = jnp.asarray(shell[None] == np.arange(half)[:, None, None], error.dtype)
-    energy = jnp.einsum("shw,nthwc->stnc", member, error)
-    spectrum = jnp.sqrt(energy.mean(axis=2)) / (h * w)  # [shells, T, C]
+    axes, grid = _event_axes(true)[:-1], true.shape[2:-1]
+    halves = tuple(n // 2 for n in grid)
+    error = jnp.abs(jnp.fft.fftn(predicted - true, axes=axes))[:, :, *(slice(half) for half in halves)] ** 2
+    shell = np.floor(np.sqrt(sum(k**2 for k in np.ogrid[tuple(slice(half) for half in halves)]))).astype(int)
+    member = jnp.asarray(shell.ravel() == np.arange(min(halves))[:, None], error.dtype)
+    energy = jnp.einsum("sp,ntpc->stnc", member, error.reshape(*error.shape[:2], -1, error.shape[-1]))
+    spectrum = jnp.sqrt(energy.mean(axis=2)) / math.prod(grid)  # [shells, T, C]
     bands = (spectrum[:low], spectrum[low:high], spectrum[high:])
     return jnp.stack([b.mean(axis=0) if len(b) else jnp.zeros_like(spectrum[0]) for b in bands]).mean(-1)
 

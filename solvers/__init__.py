@@ -2,15 +2,16 @@
 
 Shared conventions
 ------------------
-* A state is ``[H, W, C]``, or ``[N, C]`` in one dimension; a batch comes by ``jax.vmap``. Periodic grids have a point
-  at the origin, grids between walls are cell-centred.
+* A state is ``[*space, C]``, in two dimensions ``[H, W, C]``; a batch comes by ``jax.vmap``. Periodic grids have a
+  point at the origin, grids between walls are cell-centred.
 * ``make_step(...)`` returns a pure function *state at t -> state at t + dt*. Physical parameters
   may be traced values, so that one compilation serves every regime, and gradients reach them.
 * Either precision works: a step computes in the precision of the state that it is given.
 
 Equations
 ---------
-* :mod:`solvers.reaction_diffusion` -- FitzHugh-Nagumo, two channels, zero-flux walls (spectral, cosine basis).
+* :mod:`solvers.reaction_diffusion` -- FitzHugh-Nagumo, two channels, zero-flux walls, one to three dimensions
+  (spectral, cosine basis).
 * :mod:`solvers.navier_stokes` -- vorticity, periodic, forced or free (spectral, Fourier basis).
 * :mod:`solvers.burgers`, :mod:`solvers.kuramoto_sivashinsky` -- one dimension, periodic (spectral, Fourier basis).
 * :mod:`solvers.shallow_water` -- depth and momenta of a dam break (finite volumes: its bores are discontinuous, which

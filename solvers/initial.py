@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -24,14 +25,14 @@ def smooth_zero_flux(
 
     Args:
         key: PRNG key of this sample.
-        shape: grid ``(H, W)`` of cell centres, each at least ``modes``.
+        shape: grid of cell centres along one to three axes, each at least ``modes``.
         channels: number of independent fields ``C``.
-        length: side of the square domain.
+        length: side of the domain.
         scale: correlation length, in the unit of ``length``.
         modes: cosine modes per axis.
 
     Returns:
-        ``[H, W, C]``.
+        ``[*shape, C]``.
 
     Raises:
         ValueError: if the grid is too coarse for ``modes``.
@@ -39,15 +40,16 @@ def smooth_zero_flux(
     if min(shape) < modes:
         raise ValueError(f"smooth_zero_flux: grid {shape} cannot hold {modes} modes per axis; use fewer modes.")
     kappa = cosine_wavenumbers(modes, length)
-    amplitude = np.exp(-((scale * kappa) ** 2) / 4)
-    amplitude = amplitude[:, None] * amplitude[None, :]
-    amplitude[0, 0] = 0.0
+    amplitude = functools.reduce(np.multiply.outer, [np.exp(-((scale * kappa) ** 2) / 4)] * len(shape))
+    amplitude.flat[0] = 0.0
     amplitude /= np.sqrt((amplitude**2).sum())
     # Drawn in single precision whatever the mode: other bits would be another field.
-    c = jax.random.normal(key, (channels, modes, modes), jnp.float32) * jnp.asarray(amplitude, jnp.float32)[None]
+    c = jax.random.normal(key, (channels, *amplitude.shape), jnp.float32) * jnp.asarray(amplitude, jnp.float32)[None]
     # Rows of sqrt(n) * DCT are cosines of unit mean square, whatever the grid.
     bases = [jnp.asarray(np.sqrt(n) * cosine_matrix(n)[:modes], c.dtype) for n in shape]
-    return jnp.einsum("ckl,kh,lw->hwc", c, *bases, precision=jax.lax.Precision.HIGHEST)
+    waves, points = "klm"[: len(shape)], "hwd"[: len(shape)]
+    factors = ",".join([f"c{waves}", *map("".join, zip(waves, points, strict=True))])
+    return jnp.einsum(f"{factors}->{points}c", c, *bases, precision=jax.lax.Precision.HIGHEST)
 
 
 def smooth_periodic(

@@ -39,29 +39,35 @@ def cosine_matrix(n: int) -> np.ndarray:
 
 
 def to_cosine(u: Array) -> Array:
-    """Cosine coefficients of a field: ``[H, W, C] -> [C, H, W]`` (channels in front suit the matrix products)."""
-    mh, mw = (jnp.asarray(cosine_matrix(n), u.dtype) for n in u.shape[:2])
-    return _sandwich(mh, jnp.moveaxis(u, -1, 0), mw)
+    """Cosine coefficients of a field: ``[*space, C] -> [C, *space]`` (channels in front suit the matrix products)."""
+    matrices = [jnp.asarray(cosine_matrix(n), u.dtype) for n in u.shape[:-1]]
+    return _along_axes(matrices, jnp.moveaxis(u, -1, 0))
 
 
 def from_cosine(coefficients: Array) -> Array:
-    """The field of a cosine series: ``[C, H, W] -> [H, W, C]``; inverse of :func:`to_cosine`."""
-    mh, mw = (jnp.asarray(cosine_matrix(n), coefficients.dtype) for n in coefficients.shape[1:])
-    return jnp.moveaxis(_sandwich(mh.T, coefficients, mw.T), 0, -1)
+    """The field of a cosine series: ``[C, *space] -> [*space, C]``; inverse of :func:`to_cosine`."""
+    matrices = [jnp.asarray(cosine_matrix(n), coefficients.dtype) for n in coefficients.shape[1:]]
+    return jnp.moveaxis(_along_axes([matrix.T for matrix in matrices], coefficients), 0, -1)
 
 
-def _sandwich(left: Array, x: Array, right: Array) -> Array:
-    """``left @ x[c] @ right.T`` for every channel, at full precision on every device."""
-    x = jnp.einsum("chw,lw->chl", x, right, precision=_HIGHEST)
-    return jnp.einsum("kh,chl->ckl", left, x, precision=_HIGHEST)
+def _along_axes(matrices: Sequence[Array], x: Array) -> Array:
+    """A matrix ``[k, n]`` along each space axis of ``x [C, *space]``, at full precision on every device."""
+    space = "hwd"[: len(matrices)]
+    for name, matrix in reversed(list(zip(space, matrices, strict=True))):
+        into = f"c{space.replace(name, 'k')}"
+        if name == space[-1]:
+            x = jnp.einsum(f"c{space},k{name}->{into}", x, matrix, precision=_HIGHEST)
+        else:
+            x = jnp.einsum(f"k{name},c{space}->{into}", matrix, x, precision=_HIGHEST)
+    return x
 
 
 def resample_cosine(u: Array, shape: Sequence[int]) -> Array:
     """Evaluates the cosine series of a zero-flux field on another cell-centred grid, truncating or padding it.
 
     Args:
-        u: field ``[H, W, C]``.
-        shape: the new ``(H, W)``.
+        u: field ``[*space, C]``.
+        shape: the new grid.
 
     Returns:
         ``[*shape, C]``; exact for a field that both grids resolve.
@@ -70,7 +76,7 @@ def resample_cosine(u: Array, shape: Sequence[int]) -> Array:
     keep = tuple(min(old, new) for old, new in zip(c.shape[1:], shape, strict=True))
     scale = float(np.sqrt(np.prod(shape) / np.prod(c.shape[1:])))
     pad = [(0, 0)] + [(0, new - k) for k, new in zip(keep, shape, strict=True)]
-    return from_cosine(jnp.pad(c[:, : keep[0], : keep[1]], pad) * scale)
+    return from_cosine(jnp.pad(c[:, *(slice(k) for k in keep)], pad) * scale)
 
 
 def dealiased_modes(n: int) -> int:

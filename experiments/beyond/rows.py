@@ -14,6 +14,9 @@ ROWS: tuple[Row, ...] = (
     Row("rd_ood strangers", "rd_ood", "strangers"),
     Row("ns_ood strangers", "ns_ood", "strangers"),
     Row("rdb_gravity strangers", "rdb_gravity", "strangers"),
+    Row("burgers", "burgers", "equation"),
+    Row("ks", "ks", "equation"),
+    Row("rd_3d", "rd_3d", "equation", (0,)),
 )
 
 

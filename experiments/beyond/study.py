@@ -10,6 +10,7 @@ MEASURES = {
     "value": "values",
     "noise": "noise",
     "strangers": "strangers",
+    "equation": "equations",
 }
 
 STUDY = study_of(Wing("beyond", MEASURES, rows_of, lambda: [VERSION]))

@@ -6,6 +6,7 @@ variants restart there from the same clean frames, so that only the choice diffe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
-from scipy.interpolate import griddata
+from scipy.spatial import KDTree
 
 from ccm_jax.rollout import RolloutFn
 from experiments.pipeline import data, networks, stages
@@ -35,25 +36,27 @@ MISSING = (0.25, 0.5, 0.75, 0.9)  # share of the pixels
 
 def noisy(x: np.ndarray, level: float, seed: int) -> np.ndarray:
     """Trajectories with white noise on every frame, ``level`` times the root mean square of each field."""
-    size = np.sqrt(np.mean(np.square(x), axis=(2, 3), keepdims=True))
+    space = tuple(range(2, x.ndim - 1))
+    size = np.sqrt(np.mean(np.square(x), axis=space, keepdims=True))
     return (x + level * size * np.random.default_rng(seed).standard_normal(x.shape)).astype(np.float32)
 
 
-def observed_pixels(shape: tuple[int, int], missing: float, seed: int) -> np.ndarray:
-    """A mask ``[H, W, 1]``, 1 where a pixel is observed; the same one for all trajectories."""
-    count, total = round(missing * shape[0] * shape[1]), shape[0] * shape[1]
+def observed_pixels(shape: tuple[int, ...], missing: float, seed: int) -> np.ndarray:
+    """A mask ``[*space, 1]``, 1 where a pixel is observed; the same one for all trajectories."""
+    total = math.prod(shape)
+    count = round(missing * total)
     mask = np.ones(total, np.float32)
     mask[np.random.default_rng(seed).permutation(total)[:count]] = 0
     return mask.reshape(*shape, 1)
 
 
 def filled(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Fields ``[..., H, W, C]`` with the missing pixels taken from the nearest observed one."""
-    known = np.argwhere(mask[..., 0] > 0)
-    flat = np.ravel_multi_index(tuple(known.T), mask.shape[:2])
-    every = np.stack(np.meshgrid(*(np.arange(n) for n in mask.shape[:2]), indexing="ij"), axis=-1).reshape(-1, 2)
-    nearest = griddata(known, flat, every, method="nearest").astype(int)
-    values = frame.reshape(*frame.shape[:-3], -1, frame.shape[-1])
+    """Fields ``[..., *space, C]`` with the missing pixels taken from the nearest observed one."""
+    space = mask.shape[:-1]
+    known, every = np.argwhere(mask[..., 0] > 0), np.argwhere(np.ones(space))
+    numbers = np.asarray(np.ravel_multi_index(tuple(known.T), space))
+    nearest = numbers[KDTree(known).query(every)[1]]
+    values = frame.reshape(*frame.shape[: -mask.ndim], -1, frame.shape[-1])
     return values[..., nearest, :].reshape(frame.shape)
 
 
@@ -73,7 +76,7 @@ def variants(
         family: its weights.
         hidden: rollouts that :func:`masked` hides pixels of, by the share that is missing.
         prefix_of: ``(family, x) -> [n, N, FRAMES]``.
-        x: trajectories ``[N, T, H, W, C]``.
+        x: trajectories ``[N, T, *space, C]``.
     """
     bank, seed, history = family.bank, run.config.seed, family.history
     clean = prefix_of(family, x)
@@ -88,7 +91,7 @@ def variants(
         losses = prefix_of(family, noisy(x, level, seed)) if level else clean
         found[f"noise {level:g}"] = losses[..., :USUAL].mean(axis=-1)
     for share, rollout_fn in hidden.items():
-        mask = observed_pixels(x.shape[2:4], share, seed)
+        mask = observed_pixels(x.shape[2:-1], share, seed)
         seen = np.concatenate([filled(x[:, :history], mask), x[:, history:] * mask], axis=1)
         found[f"missing {share:g}"] = prefix_of(family._replace(rollout_fn=rollout_fn), seen)[..., :USUAL].mean(axis=-1)
     return found
@@ -106,7 +109,8 @@ def prefix_ablation(run: Run, done: Stages) -> Stage:
         errors: dict[str, list[np.ndarray]] = {}
         tests = stages.load_trajectories(done.test)
         hidden = {
-            share: masked(family.rollout_fn, observed_pixels(tests.shape[3:5], share, config.seed)) for share in MISSING
+            share: masked(family.rollout_fn, observed_pixels(tests.shape[3:-1], share, config.seed))
+            for share in MISSING
         }
 
         def prefix_of(family: Family, x: np.ndarray) -> np.ndarray:
