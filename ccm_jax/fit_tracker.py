@@ -194,8 +194,7 @@ def choose_tracker(
     tried: dict[TriedTracker, Tracker] = {}
     for steps in sorted(choices.steps):
         plain = tracker(chart, rollout_fn, history=history, steps=steps, reach=reach)
-        first = with_noises(plain, *FIRST)
-        seen = [filtered(first, x, c)[1] for x, c in zip(sets, given, strict=True)]
+        seen = [filtered(with_noises(plain, *FIRST), x, c)[1] for x, c in zip(sets, given, strict=True)]
         likelihoods = sum(np.asarray(log_likelihoods(plain, q), np.float64) for q in seen)
         for linear in sorted(choices.linear):
             usable = np.isfinite(likelihoods) & ((NOISES[:, 2] > 0) == linear)
@@ -219,6 +218,14 @@ def choose_tracker(
         )
     tied = [found for found in tried if found.error <= (1 + TIED) * best]
     return ChosenTracker(tried[min(tied, key=lambda found: (found.linear, found.steps))], tuple(tried))
+
+
+def tracker_of(
+    chart: Chart, rollout_fn: RolloutFn, tried: TriedTracker, *, history: int = 1, reach: float = REACH
+) -> Tracker:
+    """The tracker of a choice that was tried."""
+    plain = tracker(chart, rollout_fn, history=history, steps=tried.steps, reach=reach)
+    return with_noises(plain, tried.observation_noise, tried.process_noise, tried.rate_noise)
 
 
 def with_noises(plain: Tracker, observation: Any, process: Any, rate: Any) -> Tracker:

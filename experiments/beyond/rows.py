@@ -8,6 +8,7 @@ ROWS: tuple[Row, ...] = (
     Row("rd_ood value", "rd_ood", "value"),
     Row("ns_ood value", "ns_ood", "value"),
     Row("rdb_gravity value", "rdb_gravity", "value"),
+    Row("drift", "ns_drift", "drift"),
 )
 
 

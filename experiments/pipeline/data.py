@@ -86,8 +86,9 @@ def simulate_batches(
         finite = np.isfinite(trajectories).reshape(*trajectories.shape[:2], -1).all(axis=-1)
         if not finite.all():
             frame = int(np.argwhere(~finite)[:, 1].min())
+            told = " ... ".join(f"{v:g}" for v in np.atleast_1d(value)[[0, -1] if np.ndim(value) else [0]])
             raise ValueError(
-                f"simulate: {config.system} at {config.axis.label} = {value} is not finite from frame {frame} on; "
+                f"simulate: {config.system} at {config.axis.label} = {told} is not finite from frame {frame} on; "
                 f"use more substeps, --config.solver.substeps={2 * config.solver.substeps}, or a finer "
                 "--config.solver.grid."
             )
