@@ -11,7 +11,7 @@ from experiments.pipeline.tracking import tracking
 
 
 def drift(run: Run, known: dict[str, Any]) -> dict[str, Any]:
-    """One-step errors, forecasts, coverage and the paths of a few trajectories; see :mod:`experiments.pipeline.tracking`."""
+    """Errors one step ahead and of forecasts, coverage, and a few paths; see :mod:`experiments.pipeline.tracking`."""
     anchor = stages.anchor(run, stages.support_data(run))
     experts = stages.endpoints(run, stages.endpoint_data(run), anchor)
     found: dict[str, Any] = read_json(
