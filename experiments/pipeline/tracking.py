@@ -158,12 +158,12 @@ def judge(family: Family, readers: Readers, known: np.ndarray, x: Array) -> dict
 
     half = max(frames, steps // 2)
     begin, truth, left = x[:, half : half + history], x[:, half + history :], steps - half
-    trend = readers.trend(x[:, : half + history], batch="each")
-    so_far = jax.tree.map(lambda leaf: leaf[:, :half], track)
+    trend = readers.trend(x, batch="each")
+    seen = [jax.tree.map(lambda leaf: leaf[:, :half], one) for one in (trend, track)]  # a filter does not look ahead
     ahead = {
         "known": true[:, half:],
-        "linear": readers.trend.ahead(trend, left),
-        "constant": readers.filter.ahead(so_far, left, linear=False),
+        "linear": readers.trend.ahead(seen[0], left),
+        "constant": readers.filter.ahead(seen[1], left, linear=False),
         "first": paths["first"][:, half:],
     }
     forecast = {name: forecast_errors(line, fn, begin, path, truth) for name, path in ahead.items()}
