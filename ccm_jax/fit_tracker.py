@@ -30,7 +30,7 @@ OBSERVATION = tuple(float(x) for x in np.geomspace(3e-4, 0.3, 13))
 PROCESS = (0.0, *(float(x) for x in np.geomspace(0.01, 1.0, 9)))
 RATE = (0.0, *(float(x) for x in np.geomspace(3e-3, 0.3, 5)))
 NOISES = np.array(list(itertools.product(OBSERVATION, PROCESS, RATE)), np.float32)
-FIRST = (0.02, 0.3, 0.0)  # of a filter that hardly remembers, so that every frame speaks for itself
+FIRST = (0.002, 0.3, 0.0)  # of a filter that hardly remembers, so that every frame speaks for itself
 
 
 class TrackChoices(NamedTuple):
@@ -195,21 +195,19 @@ def choose_tracker(
     for steps in sorted(choices.steps):
         plain = tracker(chart, rollout_fn, history=history, steps=steps, reach=reach)
         seen = [filtered(with_noises(plain, *FIRST), x, c)[1] for x, c in zip(sets, given, strict=True)]
-        likelihoods = sum(np.asarray(log_likelihoods(plain, q), np.float64) for q in seen)
+        likelihoods = np.sum([np.asarray(log_likelihoods(plain, q), np.float64) for q in seen], axis=0)
         for linear in sorted(choices.linear):
             usable = np.isfinite(likelihoods) & ((NOISES[:, 2] > 0) == linear)
             at = int(np.argmax(np.where(usable, likelihoods, -np.inf)))
-            noises = [float(x) for x in NOISES[at]]
-            one = with_noises(plain, *noises)
+            observation, process, rate = (float(x) for x in NOISES[at])
+            one = with_noises(plain, observation, process, rate)
             paths = [filtered(one, x, c)[0].predicted for x, c in zip(sets, given, strict=True)]
             errors = [
                 one_step_errors(chart, rollout_fn, x, path, history=history, context=c).ravel()
                 for x, path, c in zip(sets, paths, given, strict=True)
             ]
-            found = TriedTracker(
-                steps, linear, *noises, float(likelihoods[at]), float(as_error(jnp.concatenate(errors)))
-            )
-            tried[found] = one
+            error = float(as_error(jnp.concatenate(errors)))
+            tried[TriedTracker(steps, linear, observation, process, rate, float(likelihoods[at]), error)] = one
     best = min(found.error for found in tried)
     if not np.isfinite(best):
         raise ValueError(

@@ -48,7 +48,9 @@ def specification(config: ConfigDict) -> dict[str, Any]:
     return parts | stored | {"system": config.system, "axis": axis}
 
 
-def simulate(config: ConfigDict, value: float, count: int, purpose: str, first: int = 0) -> np.ndarray:
+def simulate(
+    config: ConfigDict, value: float | Sequence[float], count: int, purpose: str, first: int = 0
+) -> np.ndarray:
     """Simulates one regime: :func:`simulate_batches` together, ``[count, frames + 1, *space, C]``."""
     return np.concatenate([batch for batch, _ in simulate_batches(config, value, count, purpose, first)])
 
