@@ -62,7 +62,7 @@ def test_a_drift_is_made_of_steps_of_constant_regimes() -> None:
     np.testing.assert_allclose(frames[1], first, atol=1e-6)
     np.testing.assert_allclose(frames[2], make_step(dt=0.1, substeps=4, viscosity=3e-2)(first), atol=1e-6)
     config = ns_drift.get_config("smoke")
-    config.solver.update(grid=16, substeps=2, frames=3)
+    config.solver.frames = 3
     still, same = (data.simulate(config, value, 1, "drift_test") for value in (1e-3, (1e-3,) * 3))
     np.testing.assert_allclose(same[0], still[0], atol=1e-5)
     moved = data.simulate(config, (1e-3, 1e-3, 2e-3), 1, "drift_test")[0]
@@ -134,8 +134,7 @@ def test_the_filter_is_judged_beside_weights_that_know_the_path() -> None:
     }
     found = follow(config, family, validation, drifts)
     ratios = found["errors_over_known"]
-    assert ratios["known"] == 1.0 and ratios["filter"] < 1.5
-    assert ratios["filter"] < ratios["first"] and ratios["filter"] < ratios["anchor"]
+    assert ratios["known"] == 1.0 < ratios["filter"] < min(ratios[name] for name in ("window", "first", "anchor"))
     assert set(found["forecast_over_known"]) == {"known", "linear", "constant", "first", "anchor"}
     assert 0 <= found["coverage"] <= 1 and json.loads(json.dumps(found)) == found
     for row in found["paths"]:
