@@ -77,6 +77,7 @@ def figure(found: dict[str, Any]) -> Figure:
         ax.plot(frame, mean, color=colour, lw=1.4, label="filtered, with a 90 % band")
         ax.plot(frame, row["known"], color="black", lw=1.2, ls="--", label="true path")
         ax.set_ylim(-2.5, 2.5)
+        ax.set_title(" ".join(f"{part}" for part in row["path"]), fontsize=8)
         tidy(ax)
     for ax in axes.flat[len(rows) :]:
         ax.set_visible(False)
