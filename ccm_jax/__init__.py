@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ccm_jax import baselines, evaluate, geometry, metrics, normalize, parallel
 from ccm_jax._extras import with_remedy
 from ccm_jax._moved import keep_old_names, warn_moved
+from ccm_jax.along import one_step_errors, rollout_along
 from ccm_jax.chart import Chart, Gated, Polynomial, fit_chart
 from ccm_jax.choose_chart import choose_chart
 from ccm_jax.coordinate import (
@@ -24,6 +25,7 @@ from ccm_jax.discover import discover_coordinates, values_from_labels
 from ccm_jax.fill import Fill, choose_fill
 from ccm_jax.fit_readout import Choices, fit_prefix_readout
 from ccm_jax.fit_uncertainty import fit_uncertainty
+from ccm_jax.fit_tracker import TrackChoices, fit_tracker, tracker
 from ccm_jax.interior import Interior
 from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.multilinear import Multilinear
@@ -42,6 +44,7 @@ from ccm_jax.prefix import (
 from ccm_jax.readout import PrefixReadout
 from ccm_jax.rollout import make_rollout, repeat, rollout
 from ccm_jax.scale import ScaleReadout, fit_scale_readout
+from ccm_jax.track import Track, Tracker, TrackState
 from ccm_jax.version import __version__
 
 if TYPE_CHECKING:
@@ -70,6 +73,10 @@ __all__ = [
     "Prior",
     "ScaleReadout",
     "Split",
+    "Track",
+    "TrackChoices",
+    "TrackState",
+    "Tracker",
     "choose_chart",
     "choose_fill",
     "coordinate_from_map",
@@ -81,9 +88,11 @@ __all__ = [
     "fit_prefix_readout",
     "fit_scale_readout",
     "fit_uncertainty",
+    "fit_tracker",
     "keep_bounded",
     "make_rollout",
     "merge_pytree",
+    "one_step_errors",
     "paper_bank",
     "plane_bank",
     "predict_rollout",
@@ -91,9 +100,11 @@ __all__ = [
     "refine_readout",
     "repeat",
     "rollout",
+    "rollout_along",
     "select",
     "sensor_mask",
     "split_residuals",
+    "tracker",
     "values_from_labels",
     "__version__",
     "baselines",

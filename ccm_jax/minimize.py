@@ -82,14 +82,19 @@ def score_of(loss: Array, distance: Array, pull: Array | float) -> Array:
     return jnp.where(jnp.isfinite(loss), score, jnp.inf)
 
 
-def linearize(problem: Problem, coordinate: Array) -> Local:
-    """The loss at a coordinate ``[d]``, with its gradient and Gauss-Newton Hessian along the free axes."""
-    directions = jnp.eye(len(coordinate), dtype=coordinate.dtype)[jnp.array(problem.free)]
+def slopes_along(residuals: Callable[[Array], Array], coordinate: Array, free: tuple[int, ...]) -> tuple[Array, Array]:
+    """Residuals at a coordinate ``[d]``, and their forward-mode derivatives along the free axes, ``[f, ...]``."""
+    directions = jnp.eye(len(coordinate), dtype=coordinate.dtype)[jnp.array(free)]
 
     def along(direction: Array) -> tuple[Array, Array]:
-        return jax.jvp(problem.residuals, (coordinate,), (direction,))
+        return jax.jvp(residuals, (coordinate,), (direction,))
 
-    r, slopes = jax.vmap(along, out_axes=(None, 0))(directions)  # [m, p], [f, m, p]
+    return jax.vmap(along, out_axes=(None, 0))(directions)
+
+
+def linearize(problem: Problem, coordinate: Array) -> Local:
+    """The loss at a coordinate ``[d]``, with its gradient and Gauss-Newton Hessian along the free axes."""
+    r, slopes = slopes_along(problem.residuals, coordinate, problem.free)  # [m, p], [f, m, p]
     norms = jnp.sqrt(jnp.sum(r**2, axis=-1))
     weights = problem.weights / jnp.maximum(norms, TINY)
     gradient = jnp.einsum("fmp,mp,m->f", slopes, r, weights)

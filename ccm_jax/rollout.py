@@ -74,7 +74,9 @@ def make_rollout(apply: Apply) -> RolloutFn:
     return rollout_fn
 
 
-def call_rollout(rollout_fn: RolloutFn, params: Params, window: Array, steps: int, context: Any, start: int) -> Array:
+def call_rollout(
+    rollout_fn: RolloutFn, params: Params, window: Array, steps: int, context: Any, start: int | Array
+) -> Array:
     """Calls a rollout with what it takes beside the window, if anything.
 
     Args:

@@ -32,11 +32,16 @@ def main(config: ConfigDict, run: Run) -> None:
     begin = time.perf_counter()
     workdir = run.root.parent
     console.print(f"{command.label(config)}, seed {config.seed}, in {workdir}", markup=False)
-    results = report(run, run_all(run), workdir)
+    done = run_all(run)
+    results = report(run, done, workdir)
     console.print()
     console.print(terminal_table(results))
     for line in headline(results):
         console.print(line, markup=False)
+    if "drift" in config:
+        from experiments.report.tracking import report_drifts
+
+        report_drifts(run, done, workdir)
     seconds = time.perf_counter() - begin
     console.print(f"\n{workdir / 'report.html'} is ready to be opened; {seconds:.0f} s.", markup=False, soft_wrap=True)
 

@@ -17,6 +17,8 @@ Equations
 * :mod:`solvers.shallow_water` -- depth and momenta of a dam break (finite volumes: its bores are discontinuous, which
   no spectral method represents).
 
+A parameter that changes during a simulation is :mod:`solvers.drift`'s, for every equation.
+
 A new periodic or zero-flux equation is one short file on :mod:`solvers.spectral` or :mod:`solvers.advection`, and
 :mod:`solvers.etdrk`. It ends in a ``SYSTEM``, which says what experiments need of it (:mod:`solvers.system`).
 """
@@ -24,6 +26,7 @@ A new periodic or zero-flux equation is one short file on :mod:`solvers.spectral
 from solvers import (
     advection,
     burgers,
+    drift,
     etdrk,
     initial,
     kuramoto_sivashinsky,
@@ -37,6 +40,7 @@ from solvers import (
 __all__ = [
     "advection",
     "burgers",
+    "drift",
     "etdrk",
     "initial",
     "kuramoto_sivashinsky",

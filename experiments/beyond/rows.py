@@ -17,6 +17,7 @@ ROWS: tuple[Row, ...] = (
     Row("burgers", "burgers", "equation"),
     Row("ks", "ks", "equation"),
     Row("rd_3d", "rd_3d", "equation", (0,)),
+    Row("drift", "ns_drift", "drift"),
 )
 
 

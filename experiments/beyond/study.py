@@ -11,6 +11,7 @@ MEASURES = {
     "noise": "noise",
     "strangers": "strangers",
     "equation": "equations",
+    "drift": "drift",
 }
 
 STUDY = study_of(Wing("beyond", MEASURES, rows_of, lambda: [VERSION]))

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from experiments.pipeline import data, recorded
+from experiments.pipeline.drifts import check_drift
 from experiments.pipeline.networks import model_of
+from experiments.pipeline.plans import has_regime
 from experiments.pipeline.systems import (
     grid_shape,
     regime_parameters,
@@ -87,6 +89,8 @@ def check_config(config: ConfigDict) -> None:
         frames = config.model.history + settings.unroll
         need(solver.frames + 1 >= frames, f"{part}.unroll", f"history + unroll <= {solver.frames + 1} frames", frames)
     _check_model(config)
+    if "drift" in config:
+        check_drift(config, lambda s: has_regime(config, s))
     if sizes.path:
         recorded.check_files(config)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -18,12 +18,13 @@ from ccm_jax.parallel import CANDIDATE, DATA
 from ccm_jax.rollout import repeat, rollout
 from experiments.pipeline.systems import regime_parameters, solver_settings, stored_channels, system_of
 from experiments.runner.runtime import mesh
+from solvers.drift import rollout_drift
 
 Array = jax.Array
 
 # Integers that set the uses of randomness apart; `pair` is shared by both endpoints, which is what pairs them.
 PURPOSES = {"support": 1, "pair": 2, "validation": 3, "low": 5, "high": 6, "test": 7, "ceiling": 8}
-PURPOSES |= {"coverage": 9, "stranger": 10}
+PURPOSES |= {"coverage": 9, "stranger": 10, "drift_validation": 11, "drift_test": 12}
 BATCH = 16  # trajectories simulated side by side on a device, or on a CPU: few enough for its cache
 
 
@@ -47,19 +48,21 @@ def specification(config: ConfigDict) -> dict[str, Any]:
     return parts | stored | {"system": config.system, "axis": axis}
 
 
-def simulate(config: ConfigDict, value: float, count: int, purpose: str, first: int = 0) -> np.ndarray:
+def simulate(
+    config: ConfigDict, value: float | Sequence[float], count: int, purpose: str, first: int = 0
+) -> np.ndarray:
     """Simulates one regime: :func:`simulate_batches` together, ``[count, frames + 1, *space, C]``."""
     return np.concatenate([batch for batch, _ in simulate_batches(config, value, count, purpose, first)])
 
 
 def simulate_batches(
-    config: ConfigDict, value: float, count: int, purpose: str, first: int = 0
+    config: ConfigDict, value: float | Sequence[float], count: int, purpose: str, first: int = 0
 ) -> Iterator[tuple[np.ndarray, float]]:
     """Simulates one regime, batch by batch, spread over all devices of all processes; every process gets it whole.
 
     Args:
         config: the experiment.
-        value: value on the physical axis.
+        value: value on the physical axis; where it drifts, one for each interval between frames.
         count: number of trajectories.
         purpose: a key of ``PURPOSES``.
         first: number of the first sample; a sample depends on its number, purpose and the seed alone,
@@ -78,13 +81,16 @@ def simulate_batches(
     size = devices * (-(-BATCH // devices) if jax.default_backend() == "cpu" else BATCH)
     for start in range(0, count, size):  # the last batch is filled up, so that one shape compiles
         numbers = first + start + np.arange(size)
-        frames, courant = _simulate_batch(np.float32(value), np.asarray(key), numbers, spec=spec, mesh=mesh())
+        frames, courant = _simulate_batch(
+            np.asarray(value, np.float32), np.asarray(key), numbers, spec=spec, mesh=mesh()
+        )
         trajectories = np.asarray(frames)[: count - start]
         finite = np.isfinite(trajectories).reshape(*trajectories.shape[:2], -1).all(axis=-1)
         if not finite.all():
             frame = int(np.argwhere(~finite)[:, 1].min())
+            told = " ... ".join(f"{v:g}" for v in np.atleast_1d(value)[[0, -1] if np.ndim(value) else [0]])
             raise ValueError(
-                f"simulate: {config.system} at {config.axis.label} = {value:g} is not finite from frame {frame} on; "
+                f"simulate: {config.system} at {config.axis.label} = {told} is not finite from frame {frame} on; "
                 f"use more substeps, --config.solver.substeps={2 * config.solver.substeps}, or a finer "
                 "--config.solver.grid."
             )
@@ -93,18 +99,28 @@ def simulate_batches(
 
 @functools.partial(jax.jit, static_argnames=("spec", "mesh"))
 def _simulate_batch(value: Array, key: Array, numbers: Array, *, spec: str, mesh: Mesh | None) -> tuple[Array, Array]:
-    """Trajectories for sample numbers ``[N]``; compiled once for all regimes of a specification (JSON)."""
+    """Trajectories for sample numbers ``[N]``; compiled once for all regimes of a specification (JSON).
+
+    A value ``[frames]`` is a path: the start, and what is burned in, have its first.
+    """
     key = jax.random.wrap_key_data(key)
     config = ConfigDict(json.loads(spec))
-    system, solver, parameters = system_of(config), config.solver, regime_parameters(config, value)
+    system, solver, drifts = system_of(config), config.solver, value.ndim > 0
+    parameters = regime_parameters(config, value[0] if drifts else value)
     settings = solver_settings(system, solver, config.initial, config.grid)
     step, begin = system.make_step(settings, parameters), system.starts[config.initial.kind]
     channels = [system.channels.index(name) for name in config.channels]
 
     def one(number: Array) -> tuple[Array, Array]:
         start = begin(settings, parameters, jax.random.fold_in(key, number))
-        frames = rollout(step, solver.frames, include_init=True)(repeat(step, solver.burn_in)(start))
-        courant = system.courant(settings, parameters, frames)
+        start = repeat(step, solver.burn_in)(start)
+        if drifts:
+            frames = rollout_drift(lambda v: system.make_step(settings, regime_parameters(config, v)), value, start)
+            there = jax.vmap(lambda v, u: system.courant(settings, regime_parameters(config, v), u[None]))
+            courant = jnp.max(there(value, frames[1:]))
+        else:
+            frames = rollout(step, solver.frames, include_init=True)(start)
+            courant = system.courant(settings, parameters, frames)
         return jax.vmap(lambda state: system.store(state, settings.stored)[..., jnp.array(channels)])(frames), courant
 
     if mesh is None:

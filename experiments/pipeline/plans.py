@@ -7,11 +7,12 @@ what is tested is never trained on, by whichever stage.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from experiments.pipeline.data import coordinate_of, outside
+from experiments.pipeline.drifts import SPLITS, drifts_of
 from experiments.pipeline.systems import start_of
 
 GAPS = (0.25, 0.5, 1.0, 1.5)  # the study of the path in weight space has pairs of experts at -g and +g
@@ -30,18 +31,19 @@ STUDY = {"data_same_regime": "endpoint", "data_path": "endpoint"}
 PEERS = {"data_ceiling": "endpoint"}
 BEYOND = {"data_coverage": "test"}
 NUMBERS = RUN | STUDY | PEERS | BEYOND
+DRIFTS = {f"data_drift_{split}": split for split in SPLITS}  # simulated only
 
 
 class Row(NamedTuple):
     """Trajectories of one regime.
 
     Attributes:
-        value: on the physical axis.
+        value: on the physical axis; where it drifts, a tuple with one for each interval between frames.
         number: of trajectories.
         purpose: a key of :data:`experiments.pipeline.data.PURPOSES`.
     """
 
-    value: float
+    value: Any
     number: int
     purpose: str
 
@@ -56,19 +58,20 @@ def value_of(config: ConfigDict, s: float) -> float:
 def path_coordinates(config: ConfigDict) -> list[float]:
     """Where the study trains experts beside the endpoints: coordinates whose regimes the equation has."""
     wanted = sorted({*MORE, *GAPS, *(-g for g in GAPS)} - {-1.0, 1.0})
-    return [s for s in wanted if _exists(config, value_of(config, s))]
+    return [s for s in wanted if has_regime(config, s)]
 
 
 def covered_values(config: ConfigDict) -> list[float]:
     """The regimes of the split on which intervals are judged: as far out as test regimes, where the equation is."""
     tested = [coordinate_of(config, float(v)) for v in config.regimes.test]
     kept = [s for s in COVERED if min(tested) <= s <= max(tested)]
-    return [value_of(config, s) for s in kept if _exists(config, value_of(config, s))]
+    return [value_of(config, s) for s in kept if has_regime(config, s)]
 
 
-def _exists(config: ConfigDict, value: float) -> bool:
+def has_regime(config: ConfigDict, s: float) -> bool:
+    """Whether the equation has a regime at a normalised coordinate."""
     try:
-        start_of(config, value)
+        start_of(config, value_of(config, s))
     except ValueError:
         return False
     return True
@@ -80,6 +83,9 @@ def plan(config: ConfigDict, stage: str) -> list[Row]:
     Raises:
         ValueError: for a stage that is not planned here: its samples could be those of another.
     """
+    if stage in DRIFTS and "drift" in config:
+        paths = [tuple(value_of(config, s) for s in path) for path in drifts_of(config, DRIFTS[stage])]
+        return [Row(path, config.drift.trajectories, f"drift_{DRIFTS[stage]}") for path in paths]
     axis, regimes = config.axis, config.regimes
     low, high = ("pair", "pair") if config.finetune.paired else ("low", "high")
     middle = (axis.low * axis.high) ** 0.5 if axis.scale == "log" else (axis.low + axis.high) / 2

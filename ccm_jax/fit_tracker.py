@@ -1,0 +1,277 @@
+"""Fits a tracker: the noises by the likelihood of what comes next, the length of its rollouts by one-step errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax._checks import is_traced
+from ccm_jax.along import one_step_errors
+from ccm_jax.chart import Chart, Gated
+from ccm_jax.evaluate import as_error
+from ccm_jax.fit_readout import REACH, TIED
+from ccm_jax.kalman import Belief, Quadratic, condition, log_evidence, predict, weigh
+from ccm_jax.readout import as_frames
+from ccm_jax.rollout import RolloutFn
+from ccm_jax.track import Tracker, filtered
+
+Array = jax.Array
+
+PRIOR = 1.0  # standard deviation of the first coordinate: a prior that holds both experts
+RATE_PRIOR = 0.1  # of the first rate, per frame, where a rate is filtered
+# Standard deviations that validation decides among; those of the coordinate are per frame.
+OBSERVATION = tuple(float(x) for x in np.geomspace(3e-4, 0.3, 13))
+PROCESS = (0.0, *(float(x) for x in np.geomspace(0.01, 1.0, 9)))
+RATE = (0.0, *(float(x) for x in np.geomspace(3e-3, 0.3, 5)))
+NOISES = np.array(list(itertools.product(OBSERVATION, PROCESS, RATE)), np.float32)
+FIRST = (0.002, 0.3, 0.0)  # of a filter that hardly remembers, so that every frame speaks for itself
+
+
+class TrackChoices(NamedTuple):
+    """What validation decides among beside the noises.
+
+    Attributes:
+        steps: lengths of the rollout that ends in the newest frame.
+        linear: whether the coordinate has a rate (True: a local linear trend), or walks at random.
+    """
+
+    steps: tuple[int, ...] = (1, 2, 4)
+    linear: tuple[bool, ...] = (False, True)
+
+
+class TriedTracker(NamedTuple):
+    """One choice, the noises of the largest likelihood for it, and the mean one-step error on validation."""
+
+    steps: int
+    linear: bool
+    observation_noise: float
+    process_noise: float
+    rate_noise: float
+    log_likelihood: float
+    error: float
+
+
+class ChosenTracker(NamedTuple):
+    """A tracker, and what was tried for it."""
+
+    tracker: Tracker
+    tried: tuple[TriedTracker, ...]
+
+
+def tracker(
+    chart: Chart,
+    rollout_fn: RolloutFn,
+    *,
+    history: int = 1,
+    steps: int = 1,
+    reach: float = 2.5,
+    gate: bool = False,
+    **settings: Any,
+) -> Tracker:
+    """A tracker with stated settings.
+
+    Args:
+        chart: weights as a function of coordinates.
+        rollout_fn: as of :class:`~ccm_jax.PrefixReadout`.
+        history: frames in the model's window.
+        steps: of the rollout that ends in the newest frame.
+        reach: the coordinate stays within ``[-reach, reach]`` along every axis.
+        gate: whether the gate of a :class:`~ccm_jax.Gated` chart is filtered too, or is 1.
+        **settings: fields of :class:`Tracker` that differ, numbers for all axes or one for each. The defaults are those
+            of a constant coordinate: no process noise, and an ``observation_noise`` of 0.01.
+
+    Raises:
+        ValueError: for numbers below 0, an observation noise of 0, or a gate that the chart does not have.
+
+    Example:
+        >>> from ccm_jax import fit_chart, make_rollout
+        >>> anchor, low, high = ({"rate": jnp.array([r])} for r in (-1.0, -1.5, -0.5))
+        >>> chart = fit_chart(anchor, [low, high], [-1.0, 1.0])
+        >>> rollout_fn = make_rollout(lambda params, window: window[:, -1] * jnp.exp(0.1 * params["rate"][0]))
+        >>> rates = jnp.linspace(-1.4, -0.6, 30)  # a parameter that drifts
+        >>> frames = jnp.exp(0.1 * jnp.cumsum(rates))[:, None, None] * jnp.ones((30, 8, 1))
+        >>> track = tracker(chart, rollout_fn, process_noise=0.1, observation_noise=1e-3)(frames)
+        >>> [round(float(chart(c)["rate"][0]), 2) for c in track.coordinate[::14]]
+        [-1.37, -0.99, -0.6]
+    """
+    gated = isinstance(chart.features, Gated)
+    if gate and not gated:
+        raise ValueError("tracker: gate is True, but the chart has no gate; fit it with features=Gated().")
+    whole = all(isinstance(n, int) and n >= 1 for n in (history, steps))
+    if not whole or not (np.isfinite(reach) and reach > 0):
+        raise ValueError(
+            f"tracker: history is {history}, steps {steps} and reach {reach}, expected whole numbers of at least 1 and "
+            "a reach above 0."
+        )
+    d = chart.features.dim - (gated and not gate)
+    axes = jnp.ones(d, jnp.float32)
+    last = jnp.arange(d) == d - 1 if gate else jnp.zeros(d, bool)
+    numbers: dict[str, Any] = {
+        "mean": jnp.where(last, 1.0, 0.0),
+        "std": jnp.where(last, 0.3, PRIOR),
+        "rate_std": 0.0,
+        "process_noise": 0.0,
+        "rate_noise": 0.0,
+        "low": jnp.where(last, 0.0, -reach),
+        "high": jnp.where(last, 2.0, reach),
+    }
+    static = {"iterations": settings.pop("iterations")} if "iterations" in settings else {}
+    noise = jnp.asarray(settings.pop("observation_noise", 0.01), jnp.float32)
+    unknown = sorted(set(settings) - set(numbers))
+    if unknown:
+        raise ValueError(
+            f"tracker: no setting {', '.join(unknown)}; there are observation_noise, {', '.join(numbers)}."
+        )
+    numbers = {name: jnp.asarray(settings.get(name, value), jnp.float32) * axes for name, value in numbers.items()}
+    for name in ("std", "rate_std", "process_noise", "rate_noise"):
+        if not is_traced(numbers[name]) and not bool(jnp.all((numbers[name] >= 0) & jnp.isfinite(numbers[name]))):
+            raise ValueError(f"tracker: {name} is {settings[name]}, expected a standard deviation of at least 0.")
+    if not is_traced(noise) and not (noise.ndim == 0 and 0 < float(noise) < np.inf):
+        raise ValueError(f"tracker: observation_noise is {noise}, expected a number above 0.")
+    return Tracker(
+        chart, observation_noise=noise, rollout_fn=rollout_fn, history=history, steps=steps, **static, **numbers
+    )
+
+
+def fit_tracker(
+    chart: Chart,
+    rollout_fn: RolloutFn,
+    validation: Sequence[Any],
+    *,
+    history: int = 1,
+    reach: float = REACH,
+    choices: TrackChoices | None = None,
+    contexts: Sequence[Any] | None = None,
+) -> Tracker:
+    """Fits a filter over the coordinate on validation trajectories, whose true paths need not be known.
+
+    For each choice the noises maximise the likelihood of every frame given those before it (the prediction error
+    decomposition); then the choice with the smallest one-step error is taken, of those that are tied the simplest.
+
+    Args:
+        chart: weights as a function of coordinates.
+        rollout_fn: as of :class:`~ccm_jax.PrefixReadout`.
+        validation: sets of trajectories, ``[N, T, *space, C]``, that drift as those to come may; their paths are not
+            those of the test.
+        history: frames in the model's window.
+        reach: the coordinate stays within ``[-reach, reach]`` along every axis.
+        choices: what is decided among; the default is :class:`TrackChoices`.
+        contexts: for each set what the model takes beside the window; see :func:`~ccm_jax.rollout.call_rollout`.
+
+    Returns:
+        A :class:`~ccm_jax.Tracker`.
+
+    Raises:
+        ValueError: for trajectories that are too short or not finite, or if every choice diverges.
+
+    Source: Harvey (1989), *Forecasting, structural time series models and the Kalman filter*, chapter 3.
+    """
+    how: dict[str, Any] = {"history": history, "reach": reach, "contexts": contexts}
+    return choose_tracker(chart, rollout_fn, validation, choices=choices, **how).tracker
+
+
+def choose_tracker(
+    chart: Chart,
+    rollout_fn: RolloutFn,
+    validation: Sequence[Any],
+    *,
+    history: int = 1,
+    reach: float = REACH,
+    choices: TrackChoices | None = None,
+    contexts: Sequence[Any] | None = None,
+) -> ChosenTracker:
+    """What :func:`fit_tracker` does, with all that was tried."""
+    choices = TrackChoices() if choices is None else choices
+    sets = [as_frames(chart, x) for x in validation]
+    given = [None] * len(sets) if contexts is None else list(contexts)
+    _check(sets, given, history, choices)
+    tried: dict[TriedTracker, Tracker] = {}
+    for steps in sorted(choices.steps):
+        plain = tracker(chart, rollout_fn, history=history, steps=steps, reach=reach)
+        seen = [filtered(with_noises(plain, *FIRST), x, c)[1] for x, c in zip(sets, given, strict=True)]
+        likelihoods = np.sum([np.asarray(log_likelihoods(plain, q), np.float64) for q in seen], axis=0)
+        for linear in sorted(choices.linear):
+            usable = np.isfinite(likelihoods) & ((NOISES[:, 2] > 0) == linear)
+            at = int(np.argmax(np.where(usable, likelihoods, -np.inf)))
+            observation, process, rate = (float(x) for x in NOISES[at])
+            one = with_noises(plain, observation, process, rate)
+            paths = [filtered(one, x, c)[0].predicted for x, c in zip(sets, given, strict=True)]
+            errors = [
+                one_step_errors(chart, rollout_fn, x, path, history=history, context=c).ravel()
+                for x, path, c in zip(sets, paths, given, strict=True)
+            ]
+            error = float(as_error(jnp.concatenate(errors)))
+            tried[TriedTracker(steps, linear, observation, process, rate, float(likelihoods[at]), error)] = one
+    best = min(found.error for found in tried)
+    if not np.isfinite(best):
+        raise ValueError(
+            "fit_tracker: every choice diverges on validation; see that channels, units and normalisation are those "
+            "that the model was trained on."
+        )
+    tied = [found for found in tried if found.error <= (1 + TIED) * best]
+    return ChosenTracker(tried[min(tied, key=lambda found: (found.linear, found.steps))], tuple(tried))
+
+
+def tracker_of(
+    chart: Chart, rollout_fn: RolloutFn, tried: TriedTracker, *, history: int = 1, reach: float = REACH
+) -> Tracker:
+    """The tracker of a choice that was tried."""
+    plain = tracker(chart, rollout_fn, history=history, steps=tried.steps, reach=reach)
+    return with_noises(plain, tried.observation_noise, tried.process_noise, tried.rate_noise)
+
+
+def with_noises(plain: Tracker, observation: Any, process: Any, rate: Any) -> Tracker:
+    """A tracker with other noises, the same along every axis; with a rate noise its rate is not known at first."""
+    ones = jnp.ones_like(plain.mean)
+    return dataclasses.replace(
+        plain,
+        observation_noise=jnp.asarray(observation, jnp.float32),
+        process_noise=process * ones,
+        rate_noise=rate * ones,
+        rate_std=jnp.where(jnp.asarray(rate) > 0, RATE_PRIOR, 0.0) * ones,
+    )
+
+
+@jax.jit
+def log_likelihoods(plain: Tracker, seen: Quadratic) -> Array:
+    """Logarithms of the likelihood of all frames, given as quadratics ``[N, T, ...]``, for all ``NOISES``: ``[n]``."""
+
+    def of_noises(noises: Array) -> Array:
+        one = with_noises(plain, *noises)
+
+        def of_trajectory(seen: Quadratic) -> Array:
+            def body(belief: Belief, frame: Quadratic) -> tuple[Belief, Array]:
+                prior = predict(belief, one.process_noise, one.rate_noise)
+                value = log_evidence(prior, frame, one.observation_noise)
+                w = weigh(prior, frame, one.observation_noise)
+                return condition(prior, frame, one.observation_noise, w), value
+
+            return jax.lax.scan(body, one.belief, seen)[1].sum()
+
+        return jax.vmap(of_trajectory)(seen).sum()
+
+    return jax.vmap(of_noises)(jnp.asarray(NOISES))
+
+
+def _check(sets: Sequence[Array], contexts: Sequence[Any], history: int, choices: TrackChoices) -> None:
+    name = "fit_tracker"
+    if not sets:
+        raise ValueError(f"{name}: validation is empty, expected sets of trajectories [N, T, *space, C].")
+    if len(contexts) != len(sets):
+        raise ValueError(f"{name}: {len(contexts)} contexts for {len(sets)} sets of trajectories, expected one each.")
+    if not choices.steps or not choices.linear or min(choices.steps) < 1:
+        raise ValueError(f"{name}: choices are {choices}, expected one or more of each, and steps of at least 1.")
+    for i, x in enumerate(sets):
+        if x.ndim < 3 or x.shape[1] < history + 2 or not len(x):
+            raise ValueError(
+                f"{name}: validation[{i}] has shape {x.shape}, expected [N, T, *space, C] with T of at least "
+                f"{history + 2}: {history} of the window, and two that follow."
+            )
+        if not bool(jnp.isfinite(x).all()):
+            raise ValueError(f"{name}: validation[{i}] holds NaN or infinite values; mend or drop them.")

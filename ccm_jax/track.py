@@ -1,0 +1,259 @@
+"""Tracking: the coordinate of a rollout frame by frame, by an iterated extended Kalman filter.
+
+    c_t = c_{t-1} + v_{t-1} + process noise,    v_t = v_{t-1} + rate noise
+    frame_t = rollout(weights(c_t), earlier frames) + observation noise
+
+Where the parameter drifts, the filter follows it. With no process noise it reads a constant one off more and more
+frames, without starting anew. :func:`ccm_jax.fit_tracker` makes a tracker from validation trajectories.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtri
+
+from ccm_jax._checks import is_traced
+from ccm_jax.chart import Chart
+from ccm_jax.kalman import Belief, Quadratic, condition, predict, weigh
+from ccm_jax.minimize import slopes_along
+from ccm_jax.parallel import candidates_at_once
+from ccm_jax.readout import as_frames
+from ccm_jax.rollout import RolloutFn, call_rollout
+
+Array = jax.Array
+
+
+class TrackState(NamedTuple):
+    """All that a filter knows after a frame; a pytree of fixed shapes, for ``jit`` and ``scan``.
+
+    Attributes:
+        belief: mean and covariance of the coordinate and of its rate.
+        window: the last frames, the oldest first, ``[history + steps - 1, *space, C]``; filled from the left.
+        seen: frames of the trajectory so far.
+    """
+
+    belief: Belief
+    window: Array
+    seen: Array
+
+
+class Track(NamedTuple):
+    """A filtered path: what is known after each frame that follows the first window. Batches have an axis in front.
+
+    Attributes:
+        coordinate: ``[T, d]``.
+        rate: change per frame, ``[T, d]``.
+        std: standard deviation of the coordinate, ``[T, d]``.
+        predicted: the coordinate expected of each frame before it was seen, ``[T, d]``.
+        error: relative L2 error of the rollout at ``coordinate`` that ends in the frame, ``[T]``; infinite where the
+            frame told nothing.
+    """
+
+    coordinate: Array
+    rate: Array
+    std: Array
+    predicted: Array
+    error: Array
+
+    def interval(self, level: float = 0.9) -> Array:
+        """Credible intervals, low and high ends along the last axis: ``[T, d, 2]``."""
+        reach = _quantile(level) * self.std
+        return jnp.stack([self.coordinate - reach, self.coordinate + reach], axis=-1)
+
+    def first_narrow(self, width: float, level: float = 0.9) -> Array:
+        """K, the number of frames after the first window at which every axis is known to within ``width``.
+
+        Returns:
+            The first K whose intervals are at most ``width`` wide, a whole number; -1 if there is none.
+        """
+        narrow = jnp.all(2 * _quantile(level) * self.std <= width, axis=-1)
+        return jnp.where(jnp.any(narrow, axis=-1), jnp.argmax(narrow, axis=-1) + 1, -1)
+
+
+def _quantile(level: float) -> Array:
+    if not 0 < level < 1:
+        raise ValueError(f"Track: level is {level}, expected a share between 0 and 1, such as 0.9.")
+    return ndtri(jnp.asarray((1 + level) / 2, jnp.float32))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Tracker:
+    """A filter over the coordinate of a chart; a pytree, so it can be jitted and saved.
+
+    The newest frame is predicted by a rollout from ``steps`` frames before it, and compared once: its relative residual
+    r has a Gauss-Newton quadratic in c, to which the filter adds what it knew.
+
+        minimise_c  |r(c)|^2 / (2 observation_noise^2)  +  (c - predicted)^T P^-1 (c - predicted) / 2
+
+    Attributes:
+        chart: weights as a function of coordinates; with :class:`~ccm_jax.Gated` features, a mean without a gate keeps
+            it at 1, and a mean with a gate has it filtered too.
+        mean: of the coordinate before the first frame, ``[d]``.
+        std: of the coordinate before the first frame, ``[d]``; 0 keeps an axis where it is.
+        rate_std: of the rate before the first frame, per frame, ``[d]``; 0 with a rate noise of 0 is a random walk.
+        process_noise: standard deviation of the coordinate's own change per frame, ``[d]``; 0 for a constant.
+        rate_noise: standard deviation of the rate's change per frame, ``[d]``.
+        observation_noise: standard deviation of r along the direction in which the coordinate moves it.
+        low: lowest coordinate, ``[d]``.
+        high: highest coordinate, ``[d]``.
+        rollout_fn: as of :class:`~ccm_jax.PrefixReadout`.
+        history: frames in the model's window.
+        steps: of the rollout that ends in the newest frame; the first frames have fewer before them.
+        iterations: Gauss-Newton steps per frame.
+    """
+
+    chart: Chart
+    mean: Array
+    std: Array
+    rate_std: Array
+    process_noise: Array
+    rate_noise: Array
+    observation_noise: Array
+    low: Array
+    high: Array
+    rollout_fn: RolloutFn = field(metadata={"static": True})
+    history: int = field(default=1, metadata={"static": True})
+    steps: int = field(default=1, metadata={"static": True})
+    iterations: int = field(default=3, metadata={"static": True})
+
+    @property
+    def belief(self) -> Belief:
+        """What is known before the first frame."""
+        variance = jnp.concatenate([self.std, self.rate_std]) ** 2
+        return Belief(self.mean, jnp.zeros_like(self.mean), jnp.diag(variance))
+
+    def start(self, frames: Any) -> TrackState:
+        """The state after the first window, ``[history, *space, C]``: the prior."""
+        x = as_frames(self.chart, frames)
+        if x.ndim < 2 or len(x) != self.history:
+            raise ValueError(
+                f"Tracker.start: frames have shape {x.shape}, expected the {self.history} of the model's window, "
+                "[history, *space, C]; give the frames after them to update, one by one."
+            )
+        window = jnp.concatenate([x, jnp.zeros((self.steps - 1, *x.shape[1:]), x.dtype)])
+        return TrackState(self.belief, window, jnp.int32(self.history))
+
+    def update(self, state: TrackState, frame: Array, context: Any = None) -> TrackState:
+        """The state after one frame more, ``[*space, C]``; pure, for ``jit`` and ``lax.scan``.
+
+        A frame that is not finite, or whose rollout is not, tells nothing: the state moves on as if it was not
+        observed.
+
+        Args:
+            state: before the frame.
+            frame: ``[*space, C]``.
+            context: what the model takes beside the window, a tree of arrays without a batch axis.
+        """
+        return advance(self, state, jnp.asarray(frame, state.window.dtype), context)[0]
+
+    def ahead(self, state: TrackState | Track, steps: int, *, linear: bool = True) -> Array:
+        """Coordinates of the frames to come, ``[..., steps, d]``, for :func:`~ccm_jax.rollout_along`.
+
+        Args:
+            state: of the filter, or a :class:`Track`, of which the last frame counts.
+            steps: frames to come.
+            linear: whether the coordinate goes on at its rate, within ``low`` and ``high``, or stays.
+        """
+        if isinstance(state, Track):
+            c, rate = state.coordinate[..., -1, :], state.rate[..., -1, :]
+        else:
+            c, rate, _ = state.belief
+        along = jnp.arange(1, steps + 1, dtype=c.dtype)[:, None] * (1.0 if linear else 0.0)
+        return jnp.clip(c[..., None, :] + along * rate[..., None, :], self.low, self.high)
+
+    def __call__(self, frames: Any, *, batch: Literal["each"] | None = None, context: Any = None) -> Track:
+        """Filters all frames of a trajectory.
+
+        Args:
+            frames: of one trajectory, ``[T, *space, C]``, or of a batch, ``[N, T, *space, C]``, in the model's units.
+            batch: None for one trajectory, ``"each"`` for a batch.
+            context: what the model takes beside the window, a tree of arrays (``[N, ...]`` for a batch).
+
+        Returns:
+            A :class:`Track` of the ``T - history`` frames after the first window.
+
+        Raises:
+            ValueError: for frames that are too few, NaN or infinite; under ``jit``, for too few only.
+        """
+        if batch not in (None, "each"):
+            raise ValueError(f"Tracker: batch is {batch!r}, expected None or 'each'.")
+        x = as_frames(self.chart, frames)
+        if batch is None:
+            x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
+        if x.ndim < 3 or x.shape[1] <= self.history or not len(x):
+            raise ValueError(
+                f"Tracker: frames have shape {np.shape(frames)}, expected {'[N, ' if batch else '['}T, *space, C] with "
+                f"T above the {self.history} of the model's window."
+            )
+        if not is_traced(x) and not bool(jnp.isfinite(x).all()):
+            raise ValueError("Tracker: frames hold NaN or infinite values; mend or drop them.")
+        track, _ = filtered(self, x, context)
+        return track if batch else jax.tree.map(lambda leaf: leaf[0], track)
+
+
+def advance(
+    tracker: Tracker, state: TrackState, frame: Array, context: Any = None
+) -> tuple[TrackState, Track, Quadratic]:
+    """One frame of the filter: the new state, the frame's line of the track, and the quadratic that it was read by."""
+    noise, history = tracker.observation_noise, tracker.history
+    prior = predict(state.belief, tracker.process_noise, tracker.rate_noise)
+    filled = jnp.minimum(state.seen, len(state.window))
+    last = filled - history  # where the rollout from the oldest frames meets the newest one
+    begin, given = state.window[None, :history], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
+    size = jnp.sqrt(jnp.sum(frame**2))
+
+    def residual(c: Array) -> Array:
+        weights = tracker.chart(c)
+        frames = call_rollout(tracker.rollout_fn, weights, begin, tracker.steps, given, state.seen - last)[0]
+        return ((frames[last] - frame) / size).ravel().astype(c.dtype)
+
+    def look(c: Array) -> Quadratic:
+        r, slopes = slopes_along(residual, c, tuple(range(len(c))))  # [p], [d, p]
+        found = (jnp.sum(r**2), slopes @ r, slopes @ slopes.T)
+        usable = jnp.stack([jnp.isfinite(x).all() for x in found]).all()
+        return Quadratic(c, *(jnp.where(usable, x, bad) for x, bad in zip(found, (jnp.inf, 0.0, 0.0), strict=True)))
+
+    def body(_: Any, carry: Any) -> Any:
+        kept, w = carry[0], carry[1]
+        new = look(jnp.clip(prior.coordinate - prior.spread @ w, tracker.low, tracker.high))
+        score = new.loss / (2 * noise**2) + w @ prior.spread @ w / 2
+        better = score < kept[0]
+        kept = jax.tree.map(lambda a, b: jnp.where(better, a, b), (score, w, new), kept)
+        # A step that does not lower the objective, or whose rollout diverges, is taken back to a quarter of it.
+        return kept, jnp.where(better, weigh(prior, new, noise), kept[1] + (w - kept[1]) / 4)
+
+    none = jnp.zeros_like(prior.coordinate)
+    nothing = Quadratic(prior.coordinate, jnp.full_like(none[0], jnp.inf), none, jnp.zeros_like(prior.spread))
+    carry = ((nothing.loss, none, nothing), none)
+    (_, w, seen), _ = jax.lax.fori_loop(0, tracker.iterations + 1, body, carry)
+    belief = condition(prior, seen, noise, w)
+    belief = belief._replace(coordinate=jnp.clip(belief.coordinate, tracker.low, tracker.high))
+    window = jnp.where(state.seen >= len(state.window), jnp.roll(state.window, -1, axis=0), state.window)
+    window = window.at[jnp.minimum(state.seen, len(window) - 1)].set(frame)
+    std = jnp.sqrt(jnp.maximum(jnp.diag(belief.spread), 0.0))
+    expected = jnp.clip(prior.coordinate, tracker.low, tracker.high)
+    line = Track(belief.coordinate, belief.rate, std, expected, jnp.sqrt(seen.loss))
+    return TrackState(belief, window, state.seen + 1), line, seen
+
+
+@jax.jit
+def filtered(tracker: Tracker, x: Array, context: Any = None) -> tuple[Track, Quadratic]:
+    """Filters trajectories ``[N, T, *space, C]``: tracks ``[N, T - history, ...]``, and the quadratics behind them."""
+
+    def one(given: tuple[Array, Any]) -> tuple[Track, Quadratic]:
+        x, context = given
+
+        def body(state: TrackState, frame: Array) -> tuple[TrackState, tuple[Track, Quadratic]]:
+            state, line, seen = advance(tracker, state, frame, context)
+            return state, (line, seen)
+
+        return jax.lax.scan(body, tracker.start(x[: tracker.history]), x[tracker.history :])[1]
+
+    size = candidates_at_once(tracker.chart.origin, x[:1], len(x))
+    return jax.lax.map(one, (x, context), batch_size=size if size > 1 else None)

@@ -1,0 +1,185 @@
+"""The filter over the coordinate: exact where all is linear, faithful to drifts, deaf to what is not finite."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ccm_jax import Chart, Gated, Polynomial, fit_chart, make_rollout
+from ccm_jax.along import one_step_errors, rollout_along
+from ccm_jax.fit_readout import prefix_readout
+from ccm_jax.fit_tracker import TrackChoices, choose_tracker, fit_tracker, tracker
+
+FIELD = 5
+
+
+def matrices(count: int) -> list[jax.Array]:
+    keys = jax.random.split(jax.random.key(1), count + 1)
+    middle = jax.scipy.linalg.expm(
+        0.3 * jnp.triu(jnp.ones((FIELD, FIELD)), 1) - 0.3 * jnp.tril(jnp.ones((FIELD, FIELD)), -1)
+    )
+    return [middle, *(0.1 * jax.random.normal(key, (FIELD, FIELD)) for key in keys[1:])]
+
+
+def family(features: Any = None) -> Chart:
+    middle, direction, aside = matrices(2)
+    experts = [{"m": middle - direction}, {"m": middle + direction}]
+    return fit_chart({"m": middle + 0.4 * aside}, experts, [-1.0, 1.0], features=features)
+
+
+def apply(params: Any, window: jax.Array) -> jax.Array:
+    frame = jnp.einsum("ij,nxjc->nxic", params["m"], window[:, -1])
+    return frame / jnp.sqrt(jnp.mean(frame**2, axis=(1, 2, 3), keepdims=True))  # neither grows nor decays
+
+
+rollout_fn = make_rollout(apply)
+linear_fn = make_rollout(lambda params, window: jnp.einsum("ij,nxjc->nxic", params["m"], window[:, -1]))
+
+
+def observe(path: Any, count: int = 3, seed: int = 7, noise: float = 0.0, model: Any = rollout_fn) -> jax.Array:
+    """Trajectories whose frames follow a path of coordinates, ``[count, T + 1, 1, FIELD, 1]``."""
+    chart, path = family(), jnp.asarray(path, jnp.float32).reshape(-1, 1)
+    start = jax.random.normal(jax.random.key(seed), (count, 1, 1, FIELD, 1))
+    frames = jax.vmap(lambda window: rollout_along(chart, model, window, path))(start)
+    x = jnp.concatenate([start, frames], axis=1)
+    return x + noise * jax.random.normal(jax.random.key(seed + 1), x.shape)
+
+
+def test_where_all_is_linear_the_filter_is_least_squares_with_a_prior() -> None:
+    x = observe([0.6] * 7, noise=0.05, model=linear_fn)[0]
+    one = tracker(family(), linear_fn, observation_noise=0.1)
+    track = one(x)
+    middle, direction, _ = matrices(2)
+    before, after = x[:-1, 0, :, 0], x[1:, 0, :, 0]
+    size = jnp.linalg.norm(after, axis=1, keepdims=True)
+    slope, offset = (before @ direction.T) / size / 0.1, (before @ middle.T - after) / size / 0.1
+    for count in (1, 4, 7):  # frames so far: nothing starts anew
+        precision = 1.0 + jnp.sum(slope[:count] ** 2)
+        np.testing.assert_allclose(
+            track.coordinate[count - 1, 0], -jnp.sum((slope * offset)[:count]) / precision, atol=1e-4
+        )
+        np.testing.assert_allclose(track.std[count - 1, 0], precision**-0.5, rtol=1e-4)
+    assert int(track.first_narrow(float(2 * 1.6449 * track.std[3, 0]) * 1.001)) == 4
+    assert int(track.first_narrow(1e-6)) == -1
+    assert bool(jnp.all(jnp.diff(track.interval()[:, 0], axis=-1)[1:] < jnp.diff(track.interval()[:, 0], axis=-1)[:-1]))
+
+
+@pytest.mark.parametrize("features", [None, Gated()])
+def test_without_process_noise_it_agrees_with_the_readout_of_all_frames_at_once(features: Any) -> None:
+    chart, x = family(features), observe([-1.3] * 6, noise=0.01)
+    batch = prefix_readout(family(), rollout_fn, frames=6, begin=0)(x, batch="each").coordinate
+    found = tracker(chart, rollout_fn, steps=6, observation_noise=0.02)(x, batch="each")
+    np.testing.assert_allclose(found.coordinate[:, -1], batch, atol=0.05)
+    np.testing.assert_allclose(found.coordinate[:, -1], -1.3, atol=0.1)
+
+
+def test_frames_come_one_by_one_and_a_path_is_followed() -> None:
+    path = np.linspace(-1.2, 1.2, 25)
+    x = observe(path)
+    one = tracker(family(Gated()), rollout_fn, process_noise=0.1, observation_noise=2e-3)
+    track = one(x[0])
+    update, state = jax.jit(lambda tracker, state, frame: tracker.update(state, frame)), one.start(x[0, :1])
+    for frame in x[0, 1:]:
+        state = update(one, state, frame)
+    np.testing.assert_allclose(state.belief.coordinate, track.coordinate[-1], atol=1e-5)
+    assert int(state.seen) == len(path) + 1
+    np.testing.assert_allclose(track.coordinate[5:, 0], path[5:], atol=0.1)
+    trend = dataclasses.replace(one, rate_noise=jnp.full(1, 0.01), rate_std=jnp.full(1, 0.1))
+    found = trend(x[0])
+    assert np.abs(found.predicted[8:, 0] - path[8:]).mean() < np.abs(track.predicted[8:, 0] - path[8:]).mean()
+    np.testing.assert_allclose(found.rate[-1], path[1] - path[0], atol=0.02)
+    going_on = trend.ahead(found, 40)[:, 0]
+    np.testing.assert_allclose(going_on[:4], path[-1] + (path[1] - path[0]) * np.arange(1, 5), atol=0.1)
+    assert float(going_on[-1]) == 2.5 and np.ptp(trend.ahead(found, 4, linear=False)) == 0
+
+
+def test_a_window_and_longer_rollouts_and_several_axes() -> None:
+    middle, *axes = matrices(2)
+    experts = [{"m": middle + sign * axis} for axis in axes for sign in (-1.0, 1.0)]
+    coordinates = [[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]]
+    chart = fit_chart({"m": middle}, experts, coordinates, features=Polynomial(dim=2))
+    start = jax.random.normal(jax.random.key(3), (2, 1, FIELD, 1))  # a window of two frames
+
+    def two(params: Any, window: jax.Array) -> jax.Array:
+        return apply(params, window) + 0.1 * window[:, 0]
+
+    model = make_rollout(two)
+    x = jnp.concatenate([start, rollout_along(chart, model, start, jnp.tile(jnp.array([[0.5, -0.8]]), (9, 1)))])
+    track = tracker(chart, model, history=2, steps=3, observation_noise=0.01)(x)
+    assert track.coordinate.shape == (9, 2) and track.interval(0.5).shape == (9, 2, 2)
+    np.testing.assert_allclose(track.coordinate[-1], [0.5, -0.8], atol=0.02)
+    path = jnp.tile(jnp.array([0.5, -0.8]), (1, 9, 1))
+    assert float(one_step_errors(chart, model, x[None], path, history=2).max()) < 1e-3
+    with pytest.raises(ValueError, match="a coordinate for every frame"):
+        one_step_errors(chart, model, x[None], path)
+
+
+def test_what_is_not_finite_tells_nothing() -> None:
+    def explosive(params: Any, window: jax.Array) -> jax.Array:  # the prior's mean is fine, half a unit up is not
+        return jnp.where(params["m"][0, 0] * sign > limit, jnp.inf, 1.0) * apply(params, window)
+
+    chart = family()
+    sign = float(jnp.sign(matrices(2)[1][0, 0]))
+    limit = sign * float(chart(0.5)["m"][0, 0])
+    x = observe([1.5] * 5)[0]
+    track = tracker(chart, make_rollout(explosive), process_noise=0.1, observation_noise=1e-3)(x)
+    assert bool(jnp.all(jnp.isfinite(track.coordinate))) and bool(jnp.all(track.coordinate <= 0.5))
+    nothing = make_rollout(lambda params, window: jnp.nan * apply(params, window))
+    silent = tracker(chart, nothing, process_noise=0.5)(x)
+    assert bool(jnp.all(silent.coordinate == 0.0)) and bool(jnp.all(jnp.isinf(silent.error)))
+    np.testing.assert_allclose(silent.std[:, 0], jnp.sqrt(1 + 0.25 * jnp.arange(1, 6)), rtol=1e-5)
+    gap = tracker(chart, rollout_fn, process_noise=0.1, observation_noise=1e-3)
+    state = gap.start(x[:1])
+    for frame in (x[1], jnp.full_like(x[2], jnp.nan), x[3], x[4], x[5]):
+        state = gap.update(state, frame)
+    np.testing.assert_allclose(state.belief.coordinate, 1.5, atol=0.05)
+
+
+def test_validation_finds_the_noises_and_the_fit_follows_other_paths() -> None:
+    walks = 0.15 * np.cumsum(np.random.default_rng(0).standard_normal((3, 20)), axis=1)
+    sets = [observe(walk, seed=10 * i, noise=0.01) for i, walk in enumerate(walks)]
+    chosen = choose_tracker(family(), rollout_fn, sets, choices=TrackChoices(steps=(1,)))
+    assert [found.linear for found in chosen.tried] == [False, True]
+    walk = chosen.tried[0]
+    assert 0.05 < walk.process_noise < 0.5 and 0.003 < walk.observation_noise < 0.05
+    path = np.sin(np.linspace(0, 4, 20))
+    track = chosen.tracker(observe(path, seed=99, noise=0.01), batch="each")
+    assert np.abs(track.coordinate[:, 4:, 0] - path[4:]).mean() < 0.15
+    ends = track.interval(0.9)[:, 4:, 0]
+    inside = (ends[..., 0] <= path[4:]) & (path[4:] <= ends[..., 1])
+    assert float(inside.mean()) > 0.7
+
+
+def test_bad_input_is_named() -> None:
+    chart, x = family(), observe([0.5] * 4)
+    for settings, message in (
+        ({"gate": True}, "no gate"),
+        ({"steps": 0}, "whole numbers"),
+        ({"process_noise": -1.0}, "process_noise is -1.0"),
+        ({"observation_noise": 0.0}, "above 0"),
+        ({"proces_noise": 1.0}, "no setting proces_noise"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tracker(chart, rollout_fn, **settings)  # type: ignore[arg-type]
+    one = tracker(chart, rollout_fn)
+    for frames, message in ((x[0, :1], "T above the 1"), (x[0].at[2].set(jnp.nan), "NaN or infinite")):
+        with pytest.raises(ValueError, match=message):
+            one(frames)
+    with pytest.raises(ValueError, match="one by one"):
+        one.start(x[0])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        one(x[0]).interval(90)
+    nothing = make_rollout(lambda params, window: jnp.nan * apply(params, window))
+    for validation, model, message in (
+        ([], rollout_fn, "validation is empty"),
+        ([x[:, :2]], rollout_fn, "at least 3"),
+        ([x.at[0, 1].set(jnp.nan)], rollout_fn, "NaN or infinite"),
+        ([x], nothing, "every choice diverges"),
+    ):
+        with pytest.raises(ValueError, match=f"fit_tracker.*{message}"):
+            fit_tracker(chart, model, validation, choices=TrackChoices(steps=(1,), linear=(False,)))
