@@ -24,8 +24,8 @@ from ccm_jax.coordinate import (
 from ccm_jax.discover import discover_coordinates, values_from_labels
 from ccm_jax.fill import Fill, choose_fill
 from ccm_jax.fit_readout import Choices, fit_prefix_readout
-from ccm_jax.fit_uncertainty import fit_uncertainty
 from ccm_jax.fit_tracker import TrackChoices, fit_tracker, tracker
+from ccm_jax.fit_uncertainty import fit_uncertainty
 from ccm_jax.interior import Interior
 from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.multilinear import Multilinear
