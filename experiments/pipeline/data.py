@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from ccm_jax.coordinate import normalised_coordinate
 from ccm_jax.parallel import CANDIDATE, DATA
 from ccm_jax.rollout import repeat, rollout
+from experiments.pipeline.axes import axis_names, by_axis, join, said
 from experiments.pipeline.systems import regime_parameters, solver_settings, stored_channels, system_of
 from experiments.runner.runtime import mesh
 
@@ -26,39 +27,41 @@ PURPOSES = {"support": 1, "pair": 2, "validation": 3, "low": 5, "high": 6, "test
 BATCH = 16  # trajectories simulated side by side on a device, or on a CPU: few enough for its cache
 
 
-def coordinate_of(config: ConfigDict, value: float) -> float:
-    """The normalised physical coordinate of a value on the axis; -1 and +1 are the endpoints."""
-    axis = config.axis
+def coordinate_of(config: ConfigDict, value: Any) -> Any:
+    """The normalised physical coordinate of a regime, one for each axis; -1 and +1 are the endpoints of an axis."""
     # Decimal configurations should give decimal coordinates: float32 arithmetic must not show.
-    return round(float(normalised_coordinate(value, axis.low, axis.high, scale=axis.scale)), 5)
+    return join(
+        round(float(normalised_coordinate(v, axis.low, axis.high, scale=axis.scale)), 5)
+        for axis, v in by_axis(config, value)
+    )
 
 
-def outside(coordinate: float) -> bool:
+def outside(coordinate: Any) -> bool:
     """Whether a normalised coordinate lies outside the support, ``|s| > 1``; an endpoint that was rounded does not."""
-    return abs(coordinate) > 1 + 1e-9
+    return bool(np.max(np.abs(coordinate)) > 1 + 1e-9)
 
 
 def specification(config: ConfigDict) -> dict[str, Any]:
     """All that trajectories depend on but their regime, seed and number, JSON-able: not on where the experts are."""
     parts = {name: config[name].to_dict() for name in ("physics", "solver", "initial")}
-    axis = {"parameters": list(config.axis.parameters), "kind": config.axis.kind}
+    axes = {name: {"parameters": list(config[name].parameters), "kind": config[name].kind} for name in axis_names(config)}
     stored = {"grid": config.data.grid, "channels": stored_channels(config)}
-    return parts | stored | {"system": config.system, "axis": axis}
+    return parts | stored | {"system": config.system} | axes
 
 
-def simulate(config: ConfigDict, value: float, count: int, purpose: str, first: int = 0) -> np.ndarray:
+def simulate(config: ConfigDict, value: Any, count: int, purpose: str, first: int = 0) -> np.ndarray:
     """Simulates one regime: :func:`simulate_batches` together, ``[count, frames + 1, *space, C]``."""
     return np.concatenate([batch for batch, _ in simulate_batches(config, value, count, purpose, first)])
 
 
 def simulate_batches(
-    config: ConfigDict, value: float, count: int, purpose: str, first: int = 0
+    config: ConfigDict, value: Any, count: int, purpose: str, first: int = 0
 ) -> Iterator[tuple[np.ndarray, float]]:
     """Simulates one regime, batch by batch, spread over all devices of all processes; every process gets it whole.
 
     Args:
         config: the experiment.
-        value: value on the physical axis.
+        value: value on the physical axis, or one on each axis.
         count: number of trajectories.
         purpose: a key of ``PURPOSES``.
         first: number of the first sample; a sample depends on its number, purpose and the seed alone,
@@ -83,7 +86,7 @@ def simulate_batches(
         if not finite.all():
             frame = int(np.argwhere(~finite)[:, 1].min())
             raise ValueError(
-                f"simulate: {config.system} at {config.axis.label} = {value:g} is not finite from frame {frame} on; "
+                f"simulate: {config.system} at {said(config, value)} is not finite from frame {frame} on; "
                 f"use more substeps, --config.solver.substeps={2 * config.solver.substeps}, or a finer "
                 "--config.solver.grid."
             )

@@ -7,10 +7,11 @@ what is tested is never trained on, by whichever stage.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from experiments.pipeline.axes import LAYOUTS, axes_of, by_axis, join
 from experiments.pipeline.data import coordinate_of, outside
 from experiments.pipeline.systems import start_of
 
@@ -27,27 +28,32 @@ RUN = {
 STUDY = {"data_same_regime": "endpoint", "data_path": "endpoint"}
 PEERS = {"data_ceiling": "endpoint"}
 NUMBERS = RUN | STUDY | PEERS
+PLANE = {f"data_{layout}": "endpoint" for layout in LAYOUTS}  # of two axes, which are simulated
 
 
 class Row(NamedTuple):
     """Trajectories of one regime.
 
     Attributes:
-        value: on the physical axis.
+        value: on the physical axis, or one on each axis.
         number: of trajectories.
         purpose: a key of :data:`experiments.pipeline.data.PURPOSES`.
     """
 
-    value: float
+    value: Any
     number: int
     purpose: str
 
 
-def value_of(config: ConfigDict, s: float) -> float:
-    """The value on the axis at a normalised coordinate."""
-    low, high = config.axis.low, config.axis.high
+def value_of(config: ConfigDict, s: Any) -> Any:
+    """The regime at a normalised coordinate, one for each axis."""
+    return join(_on_axis(axis, coordinate) for axis, coordinate in by_axis(config, s))
+
+
+def _on_axis(axis: ConfigDict, s: float) -> float:
+    low, high = axis.low, axis.high
     part = (s + 1) / 2
-    return float(low ** (1 - part) * high**part if config.axis.scale == "log" else low + part * (high - low))
+    return float(low ** (1 - part) * high**part if axis.scale == "log" else low + part * (high - low))
 
 
 def path_coordinates(config: ConfigDict) -> list[float]:
@@ -70,22 +76,35 @@ def plan(config: ConfigDict, stage: str) -> list[Row]:
     Raises:
         ValueError: for a stage that is not planned here: its samples could be those of another.
     """
-    axis, regimes = config.axis, config.regimes
-    low, high = ("pair", "pair") if config.finetune.paired else ("low", "high")
-    middle = (axis.low * axis.high) ** 0.5 if axis.scale == "log" else (axis.low + axis.high) / 2
+    regimes = config.regimes
     rows = {
         "data_test": [(v, "test") for v in regimes.test],
         "data_validation": [(v, "validation") for v in regimes.validation],
-        "data_endpoints": [(axis.low, low), (axis.high, high)],
         "data_support": [(v, "support") for v in regimes.support],
+    }
+    rows |= _of_line(config) if len(axes_of(config)) == 1 else _of_plane(config)
+    if stage not in rows:
+        raise ValueError(f"plan: no data stage {stage!r}, expected one of {', '.join(rows)}; give it rows in plans.py.")
+    number = config.data[(NUMBERS | PLANE)[stage]]
+    return [Row(value, number, purpose) for value, purpose in rows[stage]]
+
+
+def _of_line(config: ConfigDict) -> dict[str, list[tuple[Any, str]]]:
+    """Values and purposes of the stages beside, with one axis."""
+    axis, regimes = config.axis, config.regimes
+    low, high = ("pair", "pair") if config.finetune.paired else ("low", "high")
+    middle = (axis.low * axis.high) ** 0.5 if axis.scale == "log" else (axis.low + axis.high) / 2
+    return {
+        "data_endpoints": [(axis.low, low), (axis.high, high)],
         "data_same_regime": [(middle, "low"), (middle, "high")],
         "data_path": [(value_of(config, s), "pair") for s in path_coordinates(config)],
         "data_ceiling": [(v, "ceiling") for v in regimes.test if outside(coordinate_of(config, v))],
     }
-    if stage not in rows:
-        raise ValueError(f"plan: no data stage {stage!r}, expected one of {', '.join(rows)}; give it rows in plans.py.")
-    number = config.data[NUMBERS[stage]]
-    return [Row(value, number, purpose) for value, purpose in rows[stage]]
+
+
+def _of_plane(config: ConfigDict) -> dict[str, list[tuple[Any, str]]]:
+    """The same with two axes: every expert starts from the same states."""
+    return {f"data_{name}": [(value_of(config, s), "pair") for s in layout] for name, layout in LAYOUTS.items()}
 
 
 def allocation(config: ConfigDict, stage: str) -> Iterator[tuple[str, Row]]:
