@@ -56,7 +56,7 @@ def best_in_hindsight(
         trajectories: of one regime, ``[N, T, *space, C]``, with frames after the prefix.
         history: frames in the model's window.
         frames: observed frames after it, from the last of which rollouts start.
-        candidates: coordinates ``[n, d]`` that are tried first; by default a coarse grid over ``[-2.5, 2.5]^d``.
+        candidates: coordinates ``[n, d]`` that are tried first; by default :func:`coarse_grid`.
         context: what the model takes beside the window, ``[N, ...]``.
         mesh: devices to spread the candidates over.
 
@@ -79,10 +79,7 @@ def best_in_hindsight(
         [0.6, -0.4]
     """
     x, axes = jnp.asarray(trajectories), chart.features.dim - isinstance(chart.features, Gated)
-    if candidates is None:
-        side = np.linspace(-REACH, REACH, COARSE.get(axes, 3))
-        candidates = list(itertools.product(side, repeat=axes))
-    tried = np.asarray(candidates, np.float32)
+    tried = np.asarray(coarse_grid(axes) if candidates is None else candidates, np.float32)
     if tried.ndim != 2 or not len(tried) or tried.shape[1] != axes:
         raise ValueError(
             f"best_in_hindsight: candidates have shape {tried.shape}, expected [n, {axes}], one number for each axis."
@@ -97,6 +94,12 @@ def best_in_hindsight(
     if not float(found.loss) < errors[first]:
         return Best(tried[first], errors[first])
     return Best(np.asarray(found.coordinate)[:axes], float(found.loss))
+
+
+def coarse_grid(axes: int) -> np.ndarray:
+    """Coordinates ``[n, axes]`` on a coarse grid over ``[-2.5, 2.5]^axes``."""
+    side = np.linspace(-REACH, REACH, COARSE.get(axes, 3))
+    return np.array(list(itertools.product(side, repeat=axes)), np.float32)
 
 
 def _spacing(tried: np.ndarray) -> float:

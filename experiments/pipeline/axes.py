@@ -16,6 +16,7 @@ LAYOUTS: dict[str, tuple[tuple[float, float], ...]] = {
     "corners": ((-1.0, -1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0)),
     "ends": ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)),
 }
+EXPERTS = tuple(f"expert_{i}" for i in range(4))  # their names, in the order of a layout
 
 
 def axis_names(config: ConfigDict) -> tuple[str, ...]:

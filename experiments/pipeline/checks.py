@@ -112,8 +112,9 @@ def _check_plane(config: ConfigDict) -> None:
         odd = [v for v in config.regimes[field] if not isinstance(v, tuple) or len(v) != 2]
         need(not odd, f"regimes.{field}", "a value on either axis, (value, value2), for every regime", odd)
     need(not config.data.path, "data.path", "'': its data are simulated", repr(config.data.path))
-    search = config.calibration.search
-    need(search == "continuous", "calibration.search", "'continuous': banks lie on a line", repr(search))
+    for field, only in (("search", "continuous"), ("pooled", False), ("clip", None)):
+        got = config.calibration[field]
+        need(got == only, f"calibration.{field}", repr(only), repr(got))
     need(config.finetune.paired, "finetune.paired", "True: all experts start from the same states", False)
 
 
