@@ -8,6 +8,8 @@ ROWS: tuple[Row, ...] = (
     Row("rd_ood value", "rd_ood", "value"),
     Row("ns_ood value", "ns_ood", "value"),
     Row("rdb_gravity value", "rdb_gravity", "value"),
+    Row("rd_2d plane", "rd_2d", "two_axes"),
+    Row("ns_2d plane", "ns_2d", "two_axes"),
 )
 
 

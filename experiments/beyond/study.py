@@ -8,6 +8,7 @@ from experiments.study.kept import Wing, study_of
 VERSION = 1
 MEASURES = {
     "value": "values",
+    "two_axes": "two_axes",
 }
 
 STUDY = study_of(Wing("beyond", MEASURES, rows_of, lambda: [VERSION]))

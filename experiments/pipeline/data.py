@@ -44,7 +44,9 @@ def outside(coordinate: Any) -> bool:
 def specification(config: ConfigDict) -> dict[str, Any]:
     """All that trajectories depend on but their regime, seed and number, JSON-able: not on where the experts are."""
     parts = {name: config[name].to_dict() for name in ("physics", "solver", "initial")}
-    axes = {name: {"parameters": list(config[name].parameters), "kind": config[name].kind} for name in axis_names(config)}
+    axes = {
+        name: {"parameters": list(config[name].parameters), "kind": config[name].kind} for name in axis_names(config)
+    }
     stored = {"grid": config.data.grid, "channels": stored_channels(config)}
     return parts | stored | {"system": config.system} | axes
 

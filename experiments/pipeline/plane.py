@@ -60,9 +60,7 @@ class PlaneStages(NamedTuple):
 
 def run_plane(run: Run) -> PlaneStages:
     """Makes what is not there yet, in order."""
-    support, validation, test = (
-        make(run) for make in (stages.support_data, stages.validation_data, stages.test_data)
-    )
+    support, validation, test = (make(run) for make in (stages.support_data, stages.validation_data, stages.test_data))
     anchor_stage = stages.anchor(run, support)
     charts = {}
     for layout in LAYOUTS:

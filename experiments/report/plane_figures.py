@@ -19,7 +19,7 @@ def _axis_label(axis: dict[str, Any]) -> str:
 
 
 def _on_grid(results: dict[str, Any], errors: list[float | None]) -> tuple[np.ndarray, list[float], list[float]]:
-    """Errors of regimes as an array ``[second axis, first axis]``, NaN where there is none; and both lists of values."""
+    """Errors of regimes as an array ``[second axis, first axis]``, NaN where there is none; and the values on each."""
     values = results["regimes"]["value"]
     first, second = (sorted({pair[i] for pair in values}) for i in (0, 1))
     grid = np.full((len(second), len(first)), np.nan)
@@ -73,7 +73,7 @@ def _support(config: dict[str, Any], first: list[float], second: list[float]) ->
 
 
 def coordinates(results: dict[str, Any]) -> Figure:
-    """Where the chosen chart is read: physical coordinates, the mean that prefixes choose, and the best in hindsight."""
+    """Where the chosen chart is read: physical coordinates, the means that prefixes choose, the best in hindsight."""
     chosen = results["charts"][results["chart"]]["chosen"]
     figure = new_figure(5.6, 4.6)
     ax = figure.subplots()
