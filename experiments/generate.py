@@ -18,7 +18,9 @@ from ccm_jax.io.recordings import write_recording
 from experiments import command, options
 from experiments.options import OUTPUT
 
-_VALUE = flags.DEFINE_list("value", [], "Values on the axis, separated by commas (two axes: A:B); default: all test regimes.")
+_VALUE = flags.DEFINE_list(
+    "value", [], "Values, separated by commas, with two axes pairs A:B; default: all test regimes."
+)
 _COUNT = flags.DEFINE_integer("count", 4, "Trajectories of each value.", lower_bound=1)
 
 

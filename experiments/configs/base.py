@@ -113,7 +113,13 @@ TEST = tuple(itertools.product((-2.0, -1.0, 0.0, 1.0, 2.0), repeat=2))
 
 
 def plane(c: ConfigDict, axis: dict[str, Any], axis2: dict[str, Any]) -> ConfigDict:
-    """The configuration with a second axis, and regimes on the plane of both; fields of the axes that differ are given."""
+    """The configuration with a second axis, and regimes on the plane of both.
+
+    Args:
+        c: a configuration with one axis.
+        axis: fields of its axis that change.
+        axis2: fields of the second axis that differ from those of the first.
+    """
     c.axis.update(axis)
     c.axis2 = ConfigDict(c.axis.to_dict() | axis2)
 

@@ -83,7 +83,7 @@ def summarise(errors: dict[str, list[float]], split: list[str]) -> dict[str, dic
     sides = {name: side for name, side in sides.items() if side.any()}
     means = {m: {name: float(np.mean(np.array(e)[side])) for name, side in sides.items()} for m, e in errors.items()}
     if "best" in means:
-        for method, row in means.items():
+        for row in means.values():
             row["over_best"] = over(row["all"], means["best"]["all"])
     return means
 
@@ -144,9 +144,8 @@ def terminal_table(results: dict[str, Any]) -> Table:
     for heading in ("experts at", "", "inside", "outside", "all", "over best"):
         table.add_column(heading, justify="left" if heading in ("experts at", "") else "right", no_wrap=True)
     for chart, method, means in table_rows(results):
-        cells = [means.get(name) for name in ("inside", "outside", "all", "over_best")]
-        told = ["" if name == 3 and not chart else _cell(value) for name, value in enumerate(cells)]
-        table.add_row(chart, method, *told)
+        cells = [_cell(means[name]) if name in means else "" for name in ("inside", "outside", "all", "over_best")]
+        table.add_row(chart, method, *cells)
     return table
 
 
