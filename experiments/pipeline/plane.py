@@ -136,7 +136,7 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
         "maps": [{"kind": m.kind, "leave_one_out": dict(m.leave_one_out), "map": stored_map(m.map)} for m in maps],
         "prefix": settings,
         "prefix_tried": tried,
-        "score": float(np.exp(np.mean(np.log(ratios)))),
+        "score": float(np.exp(np.mean(np.log(np.maximum(ratios, 1e-12))))),
     }
 
 
