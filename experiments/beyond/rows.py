@@ -8,6 +8,8 @@ ROWS: tuple[Row, ...] = (
     Row("rd_ood value", "rd_ood", "value"),
     Row("ns_ood value", "ns_ood", "value"),
     Row("rdb_gravity value", "rdb_gravity", "value"),
+    Row("rd_2d networks", "rd_2d", "two_axes_networks"),  # trained first: all in one would take too long
+    Row("ns_2d networks", "ns_2d", "two_axes_networks"),
     Row("rd_2d plane", "rd_2d", "two_axes"),
     Row("ns_2d plane", "ns_2d", "two_axes"),
 )

@@ -8,6 +8,7 @@ from experiments.study.kept import Wing, study_of
 VERSION = 1
 MEASURES = {
     "value": "values",
+    "two_axes_networks": "two_axes",
     "two_axes": "two_axes",
 }
 

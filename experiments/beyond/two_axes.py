@@ -6,9 +6,16 @@ from typing import Any
 
 from ccm_jax.metrics import over
 from experiments.pipeline.data import outside
-from experiments.pipeline.plane import run_plane
+from experiments.pipeline.plane import run_plane, train_networks
 from experiments.pipeline.stages import Run
 from experiments.report.plane import SHOWN, collect
+
+
+def two_axes_networks(run: Run, known: dict[str, Any]) -> dict[str, Any]:
+    """Trains the networks of :func:`two_axes`, whose stages it shares: the seconds of each."""
+    trained = train_networks(run)
+    made = {"anchor": trained.anchor, "window": trained.window, **trained.experts}
+    return {"seconds": {name: stage.seconds for name, stage in made.items()}}
 
 
 def two_axes(run: Run, known: dict[str, Any]) -> dict[str, Any]:

@@ -33,46 +33,65 @@ from experiments.runner.runtime import mesh
 VERSIONS = {"calibration": 1, "evaluation": 1}
 
 
-class ChartStages(NamedTuple):
-    """The finished stages of one layout of experts."""
+class Networks(NamedTuple):
+    """The finished stages of all trainings; data and experts by layout.
 
-    data: Stage
-    experts: Stage
-    calibration: Stage
-    evaluation: Stage
+    Attributes:
+        support: data of the anchor.
+        anchor: the family anchor.
+        data: of the experts.
+        experts: fine-tuned from the anchor.
+        window: the network that sees all observed frames.
+    """
+
+    support: Stage
+    anchor: Stage
+    data: dict[str, Stage]
+    experts: dict[str, Stage]
+    window: Stage
 
 
 class PlaneStages(NamedTuple):
-    """The finished stages of an experiment on a plane; those of the charts by layout."""
+    """The finished stages of an experiment on a plane; calibrations and evaluations by layout."""
 
-    support: Stage
+    networks: Networks
     validation: Stage
     test: Stage
-    anchor: Stage
-    window: Stage
+    calibrations: dict[str, Stage]
+    evaluations: dict[str, Stage]
     window_evaluation: Stage
-    charts: dict[str, ChartStages]
 
-    def all(self) -> list[Stage]:
+    def listed(self) -> list[Stage]:
         """Every stage, in order."""
-        return [*self[:-1], *(stage for chart in self.charts.values() for stage in chart)]
+        trained = self.networks
+        made = [trained.support, trained.anchor, *trained.data.values(), *trained.experts.values(), trained.window]
+        made += [self.validation, self.test, *self.calibrations.values(), *self.evaluations.values()]
+        return [*made, self.window_evaluation]
+
+
+def train_networks(run: Run) -> Networks:
+    """Trains what is not there yet: the anchor, both sets of experts, and the network that sees all observed frames."""
+    support = stages.support_data(run)
+    anchor_stage, regimes, experts = stages.anchor(run, support), {}, {}
+    for layout in LAYOUTS:
+        regimes[layout] = stages.trajectories(run, f"data_{layout}")
+        orders = dict.fromkeys(EXPERTS, stages.PAIR)
+        experts[layout] = stages.experts(run, f"experts_{layout}", regimes[layout], anchor_stage, orders)
+    window = stages.anchor(window_run(run), support, regimes["corners"])
+    return Networks(support, anchor_stage, regimes, experts, window)
 
 
 def run_plane(run: Run) -> PlaneStages:
     """Makes what is not there yet, in order."""
-    support, validation, test = (make(run) for make in (stages.support_data, stages.validation_data, stages.test_data))
-    anchor_stage = stages.anchor(run, support)
-    charts = {}
-    for layout in LAYOUTS:
-        regimes = stages.trajectories(run, f"data_{layout}")
-        orders = dict.fromkeys(EXPERTS, stages.PAIR)
-        experts = stages.experts(run, f"experts_{layout}", regimes, anchor_stage, orders)
-        calibrated = calibration(run, layout, validation, (anchor_stage, experts))
-        judged = evaluation(run, layout, test, (anchor_stage, experts), calibrated)
-        charts[layout] = ChartStages(regimes, experts, calibrated, judged)
-    window = stages.anchor(window_run(run), support, charts["corners"].data)
-    seen = window_evaluation(run, test, window)
-    return PlaneStages(support, validation, test, anchor_stage, window, seen, charts)
+    networks = train_networks(run)
+    validation, test = stages.validation_data(run), stages.test_data(run)
+    calibrations, evaluations = {}, {}
+    for layout, experts in networks.experts.items():
+        trained = (networks.anchor, experts)
+        calibrations[layout] = calibration(run, layout, validation, trained)
+        evaluations[layout] = evaluation(run, layout, test, trained, calibrations[layout])
+    seen = window_evaluation(run, test, networks.window)
+    return PlaneStages(networks, validation, test, calibrations, evaluations, seen)
 
 
 def window_run(run: Run) -> Run:

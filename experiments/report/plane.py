@@ -36,8 +36,8 @@ def label_of(method: str, config: Any) -> str:
 
 def collect(config: ConfigDict, done: PlaneStages) -> dict[str, Any]:
     """All numbers of a run, JSON-able; errors that are infinite stay so until they are written as null."""
-    charts = {name: _read(stages.evaluation.path) for name, stages in done.charts.items()}
-    decided = {name: read_json(stages.calibration.path / "calibration.json") for name, stages in done.charts.items()}
+    charts = {name: read_json(stage.path / "evaluation.json") for name, stage in done.evaluations.items()}
+    decided = {name: read_json(stage.path / "calibration.json") for name, stage in done.calibrations.items()}
     first = next(iter(charts.values()))
     regimes = {name: [row[name] for row in first] for name in ("value", "coordinate", "split")}
     window = [_number(e) for e in read_json(done.window_evaluation.path / "evaluation.json")]
@@ -45,7 +45,7 @@ def collect(config: ConfigDict, done: PlaneStages) -> dict[str, Any]:
     found: dict[str, Any] = {
         "config": config.to_dict(),
         "seed": config.seed,
-        "wall_seconds": {stage.path.name: round(stage.seconds, 2) for stage in done.all()},
+        "wall_seconds": {stage.path.name: round(stage.seconds, 2) for stage in done.listed()},
         "regimes": regimes,
         "errors": errors,
         "charts": {},
@@ -61,10 +61,6 @@ def collect(config: ConfigDict, done: PlaneStages) -> dict[str, Any]:
         }
     found["summary"] = summarise(errors, regimes["split"])
     return found | {"provenance": provenance()}
-
-
-def _read(folder: Path) -> Any:
-    return read_json(folder / "evaluation.json")
 
 
 def _number(stored: float | None) -> float:
@@ -98,7 +94,7 @@ def report(run: Run, done: PlaneStages, workdir: Path) -> dict[str, Any]:
         write_json(work / "results.json", results)
         write_page(results, work)
 
-    stage = run_stage(run.root, "report", {"name": run.config.name}, tuple(done.all()), build, version=VERSION)
+    stage = run_stage(run.root, "report", {"name": run.config.name}, tuple(done.listed()), build, version=VERSION)
     for name in OUTPUTS if is_writer() else ():
         publish(stage.path / name, workdir / name)
     finished(stage, "report.html, results.json, figures/")
