@@ -14,6 +14,7 @@ import pytest
 
 from ccm_jax import Gated, Multilinear, Polynomial, fit_chart, make_rollout
 from ccm_jax.hindsight import best_in_hindsight, coarse_grid
+from ccm_jax.io.atomic import finite
 from ccm_jax.scale import choose_map
 from experiments.configs import ns_2d, rd_2d, rd_ood
 from experiments.pipeline import data, plane
@@ -21,8 +22,9 @@ from experiments.pipeline.axes import LAYOUTS, join, said
 from experiments.pipeline.checks import check_config
 from experiments.pipeline.family import Family
 from experiments.pipeline.plans import plan, value_of
+from experiments.pipeline.store import Stage, write_json
 from experiments.pipeline.systems import regime_parameters
-from experiments.report.plane import summarise
+from experiments.report.plane import collect, headline, summarise, terminal_table, write_page
 
 Params = dict[str, jax.Array]
 FEATURES = {"corners": Multilinear(2), "ends": Polynomial(dim=2)}
@@ -173,6 +175,59 @@ def test_means_are_over_the_plane_and_over_the_best() -> None:
     means = summarise(errors, ["id", "ood", "ood"])
     assert means["ccm_prefix"] == pytest.approx({"all": 0.3, "inside": 0.1, "outside": 0.4, "over_best": 1.5})
     assert means["ccm_coord"]["over_best"] == float("inf")
+
+
+def finished(folder: Path) -> plane.PlaneStages:
+    """Stages of an experiment as their files, with errors that grow away from the middle; one diverged."""
+
+    def stage(name: str, content: Any = None, file: str = "evaluation.json") -> Stage:
+        (folder / name).mkdir()
+        write_json(folder / name / file, content)
+        return Stage(name, "0", folder / name, 1.0, False)
+
+    config = rd_2d.get_config("smoke")
+    coordinates = [data.coordinate_of(config, v) for v in config.regimes.test]
+    error = [0.01 * (1 + abs(a) + abs(b)) for a, b in coordinates]
+
+    def row(i: int, excess: float) -> dict[str, Any]:
+        known = {"anchor": 0.3, "ccm_coord": error[i] * 1.2, "ccm_scale": error[i] * 1.1, "best": error[i]}
+        s, split = list(coordinates[i]), "ood" if data.outside(coordinates[i]) else "id"
+        chosen = {"ccm_coord": s, "ccm_scale": s, "best": s, "ccm_prefix": [[*s, 1.0]]}
+        value = list(config.regimes.test[i])
+        errors = known | {"ccm_prefix": error[i] * excess}
+        return {"value": value, "coordinate": s, "split": split, "errors": errors, "chosen": chosen}
+
+    decided = {"maps": [{"kind": "gamma"}] * 2, "prefix": {"free_gate": False, "begin": 3}}
+    calibrations = {
+        name: stage(f"calibration_{name}", decided | {"score": score}, "calibration.json")
+        for name, score in (("corners", 0.3), ("ends", 0.2))
+    }
+    evaluations = {
+        name: stage(f"evaluation_{name}", [row(i, excess) for i in range(len(error))])
+        for name, excess in (("corners", float("inf")), ("ends", 1.05))
+    }
+    names = ("support", "anchor", "data_corners", "data_ends", "corners", "ends", "window")
+    made = {name: stage(name) for name in names}
+    experts = {"corners": made["corners"], "ends": made["ends"]}
+    regimes = {"corners": made["data_corners"], "ends": made["data_ends"]}
+    trained = plane.Networks(made["support"], made["anchor"], regimes, experts, made["window"])
+    seen = stage("evaluation_window", [2 * e for e in error])
+    return plane.PlaneStages(trained, stage("validation"), stage("test"), calibrations, evaluations, seen)
+
+
+def test_the_report_maps_errors_of_the_chart_that_validation_chose(tmp_path: Path) -> None:
+    results = finite(collect(rd_2d.get_config("smoke"), finished(tmp_path)))
+    assert results["chart"] == "ends"
+    of_ends, of_corners = (results["charts"][name]["summary"]["ccm_prefix"] for name in ("ends", "corners"))
+    assert of_ends["over_best"] == pytest.approx(1.05) and of_corners["over_best"] is None
+    assert results["summary"]["window"]["all"] == pytest.approx(2 * of_ends["all"] / 1.05)
+    (tmp_path / "page").mkdir()
+    write_page(results, tmp_path / "page")
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert page.count("<svg") == 2 and "two and two ends" in page and "∞" in page
+    assert {path.name for path in (tmp_path / "page" / "figures").glob("*.png")} == {"errors.png", "coordinates.png"}
+    assert terminal_table(results).row_count == 2 + 2 * 4
+    assert any("1.050 times the best coordinate in hindsight" in line for line in headline(results))
 
 
 def test_the_page_on_two_parameters_runs() -> None:
