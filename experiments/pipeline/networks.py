@@ -84,5 +84,5 @@ def load_plane(config: ConfigDict, layout: str, anchor_stage: Stage, experts: St
     four = tuple(load_params(experts, name) for name in EXPERTS)
     shape = (config.model.history, config.calibration.frames, np.zeros(0))
     features = Multilinear(2) if layout == "corners" else Polynomial(dim=2)
-    where = {"coordinates": LAYOUTS[layout], "features": features}
+    where: dict[str, Any] = {"coordinates": LAYOUTS[layout], "features": features}
     return Family(load_params(anchor_stage, "anchor"), four, rollout_of(apply), *shape, mesh(), **where)

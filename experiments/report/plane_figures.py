@@ -54,8 +54,7 @@ def errors(results: dict[str, Any]) -> Figure:
             ax.add_patch(_support(config, first, second))
         axes[i][0].set_ylabel(_axis_label(config["axis2"]), fontsize=8)
         axes[i][1].set_title(f"experts at {CHARTS[order[i]]}\n{row[1][0]}", fontsize=9)
-    for ax in axes[-1]:
-        ax.set_xlabel(_axis_label(config["axis"]), fontsize=8)
+    axes[-1][len(axes[-1]) // 2].set_xlabel(_axis_label(config["axis"]), fontsize=8)
     if image is not None:
         figure.colorbar(image, ax=axes, label="relative L2 error after the prefix", fraction=0.02)
     return figure
