@@ -222,10 +222,20 @@ def _least_squares(n: int, coordinates: Any, features: Features, ridge: float, w
         if rank < needed:
             raise ValueError(
                 f"fit_chart: {n} experts at coordinates {np.asarray(c).tolist()} determine {rank} of the {needed} "
-                f"features of {features}; add experts at other coordinates, use fewer features, or set ridge > 0."
+                f"features of {features}{_not_spanned(np.asarray(c), features)}; add experts at other coordinates, use "
+                "fewer features, or set ridge > 0."
             )
         return jnp.asarray(np.linalg.pinv(exact), phi.dtype)
     return jnp.asarray(np.linalg.solve(exact.T @ exact + ridge * np.eye(needed), exact.T), phi.dtype)
+
+
+def _not_spanned(c: np.ndarray, features: Features) -> str:
+    """What is wrong with coordinates ``[n, dim]`` that span fewer axes than the chart has, in words."""
+    c = c[:, : features.dim - isinstance(features, Gated)]
+    spanned, axes = int(np.linalg.matrix_rank(c - c.mean(axis=0), tol=1e-6)), c.shape[1]
+    if len(c) > 1 and spanned == 0:
+        return ": all are at the same coordinate"
+    return f": they span {spanned} of {axes} axes" if spanned < axes else ""
 
 
 def expert_weights(

@@ -137,12 +137,42 @@ def fit_scale_readout(
         if progress is not None:
             progress(value)
     best = [best_coordinate(tried, errors) for errors in sweep]
-    scores = {kind: leave_one_out(np.array(s), np.array(best), settings) for kind, settings in KINDS.items()}
+    chosen = choose_map(s, best)
+    fit = MapFit(tuple(s), tuple(best), tuple(sweep), chosen.kind, chosen.leave_one_out)
+    return ScaleReadout(chosen.map, low, high, scale, fit)
+
+
+class ChosenMap(NamedTuple):
+    """A map, its kind (a key of ``KINDS``), and the error on the regime left out of each kind."""
+
+    map: CoordinateMap
+    kind: str
+    leave_one_out: tuple[tuple[str, float], ...]
+
+
+def choose_map(coordinates: Sequence[float], best: Sequence[float]) -> ChosenMap:
+    """The kind of map along one axis that predicts the best coordinate of a left-out regime best, fitted on all.
+
+    Args:
+        coordinates: normalised metadata of the validation regimes, ``[R]``.
+        best: their best coordinates along this axis of the chart, ``[R]``; see
+            :func:`~ccm_jax.hindsight.best_in_hindsight`.
+
+    Returns:
+        A :class:`ChosenMap`. With several parameters, one is chosen for each.
+
+    Raises:
+        ValueError: for fewer than two distinct coordinates, or best coordinates that are not finite.
+
+    Example:
+        >>> chosen = choose_map([-1.25, -0.5, 0.5, 1.25], [-1.0, -0.4, 0.4, 1.0])
+        >>> chosen.kind, round(float(chosen.map(2.0)), 3)
+        ('gamma', 1.6)
+    """
+    s, found = np.array(coordinates), np.array(best)
+    scores = {kind: leave_one_out(s, found, settings) for kind, settings in KINDS.items()}
     kind = min(scores, key=lambda k: scores[k])
-    fitted = CoordinateMap.fit(s, best, reach=REACH, **KINDS[kind])
-    return ScaleReadout(
-        fitted, low, high, scale, MapFit(tuple(s), tuple(best), tuple(sweep), kind, tuple(scores.items()))
-    )
+    return ChosenMap(CoordinateMap.fit(s, found, reach=REACH, **KINDS[kind]), kind, tuple(scores.items()))
 
 
 def best_coordinate(bank: Any, errors: Any) -> float:

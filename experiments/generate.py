@@ -18,22 +18,29 @@ from ccm_jax.io.recordings import write_recording
 from experiments import command, options
 from experiments.options import OUTPUT
 
-_VALUE = flags.DEFINE_list("value", [], "Values on the axis, separated by commas; default: all test regimes.")
+_VALUE = flags.DEFINE_list(
+    "value", [], "Values, separated by commas, with two axes pairs A:B; default: all test regimes."
+)
 _COUNT = flags.DEFINE_integer("count", 4, "Trajectories of each value.", lower_bound=1)
 
 
 def main(config: ConfigDict) -> None:
     """Simulates every value, and writes one file."""
     from experiments.pipeline import data
+    from experiments.pipeline.axes import axes_of, join
     from experiments.pipeline.systems import grid_points, regime_parameters, stored_channels
     from experiments.runner.progress import console
 
     if OUTPUT.value is None:
         raise ValueError("--output is needed: the file to write, NAME.h5.")
     try:
-        values = [float(v) for v in _VALUE.value] or list(config.regimes.test)
+        given = [tuple(float(part) for part in v.split(":")) for v in _VALUE.value]
+        if any(len(numbers) != len(axes_of(config)) for numbers in given):
+            raise ValueError("another number of axes")
     except ValueError as error:
-        raise ValueError(f"--value={','.join(_VALUE.value)}: expected numbers separated by commas.") from error
+        pairs = ", each a pair such as 1e-3:5e-3" if len(axes_of(config)) > 1 else ""
+        raise ValueError(f"--value={','.join(_VALUE.value)}: expected numbers separated by commas{pairs}.") from error
+    values = [join(numbers) for numbers in given] or list(config.regimes.test)
     count = _COUNT.value
     x = np.concatenate([data.simulate(config, v, count, "test", i * count) for i, v in enumerate(values)])
     numbers = [{k: p for k, p in regime_parameters(config, v).items() if isinstance(p, (int, float))} for v in values]

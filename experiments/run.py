@@ -11,7 +11,8 @@ goes on where it was, and an override redoes only what depends on it. Open repor
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -24,26 +25,42 @@ if TYPE_CHECKING:
 
 def main(config: ConfigDict, run: Run) -> None:
     """Runs the experiment, and says what came out."""
-    from experiments.pipeline.stages import run_all
-    from experiments.report.page import report
-    from experiments.report.results import headline, terminal_table
+    from experiments.pipeline.axes import axes_of
     from experiments.runner.progress import console
 
     begin = time.perf_counter()
     workdir = run.root.parent
     console.print(f"{command.label(config)}, seed {config.seed}, in {workdir}", markup=False)
-    done = run_all(run)
-    results = report(run, done, workdir)
+    results, terminal_table, headline = (_line if len(axes_of(config)) == 1 else _plane)(run, workdir)
     console.print()
     console.print(terminal_table(results))
     for line in headline(results):
         console.print(line, markup=False)
-    if "drift" in config:
+    seconds = time.perf_counter() - begin
+    console.print(f"\n{workdir / 'report.html'} is ready to be opened; {seconds:.0f} s.", markup=False, soft_wrap=True)
+
+
+def _line(run: Run, workdir: Path) -> tuple[Any, Any, Any]:
+    """The results of an experiment with one axis, and what tells them in the terminal."""
+    from experiments.pipeline.stages import run_all
+    from experiments.report.page import report
+    from experiments.report.results import headline, terminal_table
+
+    done = run_all(run)
+    results = report(run, done, workdir)
+    if "drift" in run.config:
         from experiments.report.tracking import report_drifts
 
         report_drifts(run, done, workdir)
-    seconds = time.perf_counter() - begin
-    console.print(f"\n{workdir / 'report.html'} is ready to be opened; {seconds:.0f} s.", markup=False, soft_wrap=True)
+    return results, terminal_table, headline
+
+
+def _plane(run: Run, workdir: Path) -> tuple[Any, Any, Any]:
+    """The same of an experiment with two axes."""
+    from experiments.pipeline.plane import run_plane
+    from experiments.report.plane import headline, report, terminal_table
+
+    return report(run, run_plane(run), workdir), terminal_table, headline
 
 
 flags.adopt_module_key_flags(command)

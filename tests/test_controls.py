@@ -45,7 +45,7 @@ def test_a_layer_and_all_others_make_the_whole() -> None:
 
 def test_every_merge_is_what_its_name_says() -> None:
     anchor, low, high, noise = (weights(seed) for seed in range(4))
-    family = Family(anchor, low, high, lambda p, w, n: w, 1, 4, np.linspace(-2.5, 2.5, 21))
+    family = Family(anchor, (low, high), lambda p, w, n: w, 1, 4, np.linspace(-2.5, 2.5, 21))
     ones = jax.tree.map(jnp.ones_like, anchor)
     made = merges(family, noise, [ones, jax.tree.map(lambda x: 3 * x, ones)], seed=0)
 

@@ -18,6 +18,10 @@ ROWS: tuple[Row, ...] = (
     Row("ks", "ks", "equation"),
     Row("rd_3d", "rd_3d", "equation", (0,)),
     Row("drift", "ns_drift", "drift"),
+    Row("rd_2d networks", "rd_2d", "two_axes_networks"),  # trained first: all in one would take too long
+    Row("ns_2d networks", "ns_2d", "two_axes_networks"),
+    Row("rd_2d plane", "rd_2d", "two_axes"),
+    Row("ns_2d plane", "ns_2d", "two_axes"),
 )
 
 

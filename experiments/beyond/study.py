@@ -12,6 +12,8 @@ MEASURES = {
     "strangers": "strangers",
     "equation": "equations",
     "drift": "drift",
+    "two_axes_networks": "two_axes",
+    "two_axes": "two_axes",
 }
 
 STUDY = study_of(Wing("beyond", MEASURES, rows_of, lambda: [VERSION]))

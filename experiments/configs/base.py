@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 from ml_collections import ConfigDict, config_dict
 
 
@@ -95,6 +98,46 @@ def get_config() -> ConfigDict:
     c.calibration.clip = config_dict.placeholder(float)  # largest |coordinate| from metadata; none: no clip
     c.calibration.pooled = False  # one coordinate per test trajectory, or one per regime
     return c
+
+
+# Normalised coordinates of the regimes of a plane. Those of validation lie inside the box of the support and a little
+# outside, and are none of the others.
+SUPPORT = tuple(itertools.product((-1.0, 0.0, 1.0), repeat=2))
+NEAR = 1.25
+VALIDATION = (
+    *itertools.product((-0.5, 0.5), repeat=2),
+    *((-NEAR, 0.0), (NEAR, 0.0), (0.0, -NEAR), (0.0, NEAR)),
+    *itertools.product((-NEAR, NEAR), repeat=2),
+)
+TEST = tuple(itertools.product((-2.0, -1.0, 0.0, 1.0, 2.0), repeat=2))
+
+
+def plane(c: ConfigDict, axis: dict[str, Any], axis2: dict[str, Any]) -> ConfigDict:
+    """The configuration with a second axis, and regimes on the plane of both.
+
+    Args:
+        c: a configuration with one axis.
+        axis: fields of its axis that change.
+        axis2: fields of the second axis that differ from those of the first.
+    """
+    c.axis.update(axis)
+    c.axis2 = ConfigDict(c.axis.to_dict() | axis2)
+
+    def regimes(coordinates: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+        return tuple(tuple(_value(a, s) for a, s in zip((c.axis, c.axis2), pair, strict=True)) for pair in coordinates)
+
+    few = c.size == "smoke"
+    c.regimes.support = regimes(SUPPORT[::2] if few else SUPPORT)
+    c.regimes.validation = regimes(VALIDATION[:6] if few else VALIDATION)
+    c.regimes.test = regimes(TEST[::6] if few else TEST)
+    if c.size == "":
+        c.data.update(support=27, validation=4, test=8)
+    return c
+
+
+def _value(axis: ConfigDict, s: float) -> float:
+    middle, half = (axis.low + axis.high) / 2, (axis.high - axis.low) / 2
+    return round(middle + s * half, 8)
 
 
 def _grid(points: int) -> config_dict.FieldReference:

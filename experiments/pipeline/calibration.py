@@ -55,13 +55,18 @@ def calibrate(config: ConfigDict, family: Family, validation: np.ndarray) -> dic
         "leave_one_out": dict(fit.leave_one_out),
         "kind": fit.kind,
         "gamma": float(CoordinateMap.fit(fit.coordinates, fit.best)(1.0)),
-        "map": {name: np.asarray(getattr(scale.map, name)).tolist() for name in MAP},
+        "map": stored_map(scale.map),
         "prefix": stored(prefix.readout),
         "prefix_tried": [tried._asdict() for tried in prefix.tried],
     }
 
 
+def stored_map(fitted: CoordinateMap) -> dict[str, Any]:
+    """A map, JSON-able."""
+    return {name: np.asarray(getattr(fitted, name)).tolist() for name in MAP}
+
+
 def load_map(stored: dict[str, Any]) -> CoordinateMap:
-    """The map that :func:`calibrate` fitted."""
+    """The map that :func:`stored_map` stored under ``"map"``."""
     coefficients, low, high, reach = (stored["map"][name] for name in MAP)
     return CoordinateMap(jnp.asarray(coefficients), jnp.asarray(low), jnp.asarray(high), reach)

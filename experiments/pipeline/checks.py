@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.pipeline import data, recorded
+from experiments.pipeline.axes import axes_of, axis_names, by_axis, join
 from experiments.pipeline.drifts import check_drift
 from experiments.pipeline.networks import model_of
 from experiments.pipeline.plans import has_regime
@@ -32,30 +35,35 @@ def check_config(config: ConfigDict) -> None:
         if not ok:
             raise ValueError(f"config.{field} is {got}, expected {expected}.")
 
-    axis, regimes, solver, sizes = config.axis, config.regimes, config.solver, config.data
+    regimes, solver, sizes, axes = config.regimes, config.solver, config.data, axes_of(config)
     try:
         system = system_of(config)
     except ValueError as error:
         raise ValueError(f"config.system: {error}") from error
-    need(axis.kind in ("value", "factor"), "axis.kind", "'value' or 'factor'", repr(axis.kind))
-    need(axis.scale in ("linear", "log"), "axis.scale", "'linear' or 'log'", repr(axis.scale))
-    need(bool(axis.label), "axis.label", "a name of the axis for the report, such as 'viscosity'", repr(axis.label))
+    for name, axis in zip(axis_names(config), axes, strict=True):
+        need(axis.kind in ("value", "factor"), f"{name}.kind", "'value' or 'factor'", repr(axis.kind))
+        need(axis.scale in ("linear", "log"), f"{name}.scale", "'linear' or 'log'", repr(axis.scale))
+        told = "a name of the axis for the report, such as 'viscosity'"
+        need(bool(axis.label), f"{name}.label", told, repr(axis.label))
+        first = f"below {name}.high, {axis.high} (the low expert's end comes first)"
+        need(axis.low < axis.high, f"{name}.low", first, axis.low)
+        need(axis.scale != "log" or axis.low > 0, f"{name}.low", "a positive value on a log axis", axis.low)
+        need(len(axis.parameters) > 0, f"{name}.parameters", f"at least one of {', '.join(config.physics)}", "empty")
+        for parameter in axis.parameters:
+            need(parameter in config.physics, f"{name}.parameters", f"among {', '.join(config.physics)}", parameter)
+    if len(axes) > 1:
+        _check_plane(config)
     starts = tuple(system.starts)
     need(config.initial.kind in starts, "initial.kind", f"one of {starts}", repr(config.initial.kind))
-    need(axis.low < axis.high, "axis.low", f"below axis.high, {axis.high} (the low expert's end comes first)", axis.low)
-    need(axis.scale != "log" or axis.low > 0, "axis.low", "a positive value on a log axis", axis.low)
-    need(len(axis.parameters) > 0, "axis.parameters", f"at least one of {', '.join(config.physics)}", "empty")
-    for name in axis.parameters:
-        need(name in config.physics, "axis.parameters", f"among {', '.join(config.physics)}", name)
     for field in ("support", "validation", "test"):
         values = regimes[field]
         need(len(values) > 0, f"regimes.{field}", "at least one value", values)
         need(len(set(values)) == len(values), f"regimes.{field}", "distinct values", values)
-        log = axis.scale == "log"
-        need(not log or all(v > 0 for v in values), f"regimes.{field}", "positive values on a log axis", values)
+        positive = all(v > 0 for value in values for axis, v in by_axis(config, value) if axis.scale == "log")
+        need(positive, f"regimes.{field}", "positive values on a log axis", values)
     need(len(regimes.validation) > 1, "regimes.validation", "at least two values, to fit a map", regimes.validation)
     coordinates = {v: data.coordinate_of(config, v) for v in (*regimes.validation, *regimes.test)}
-    far = [v for v in regimes.validation if abs(coordinates[v]) > VALIDATION_REACH + 1e-6]
+    far = [v for v in regimes.validation if np.max(np.abs(coordinates[v])) > VALIDATION_REACH + 1e-6]
     need(not far, "regimes.validation", f"within |s| <= {VALIDATION_REACH}: far regimes are for the test", far)
     tested = {coordinates[v] for v in regimes.test}
     seen = [v for v in regimes.validation if coordinates[v] in tested]
@@ -95,6 +103,25 @@ def check_config(config: ConfigDict) -> None:
         recorded.check_files(config)
 
 
+def _check_plane(config: ConfigDict) -> None:
+    """What two axes need beside: regimes as pairs, parameters of their own, simulated data."""
+
+    def need(ok: bool, field: str, expected: str, got: object) -> None:
+        if not ok:
+            raise ValueError(f"config.{field} is {got}, expected {expected}, because config.axis2 is a second axis.")
+
+    shared = sorted(set(config.axis.parameters) & set(config.axis2.parameters))
+    need(not shared, "axis2.parameters", "other parameters than those of axis", shared)
+    for field in ("support", "validation", "test"):
+        odd = [v for v in config.regimes[field] if not isinstance(v, tuple) or len(v) != 2]
+        need(not odd, f"regimes.{field}", "a value on either axis, (value, value2), for every regime", odd)
+    need(not config.data.path, "data.path", "'': its data are simulated", repr(config.data.path))
+    for field, only in (("search", "continuous"), ("pooled", False), ("clip", None)):
+        got = config.calibration[field]
+        need(got == only, f"calibration.{field}", repr(only), repr(got))
+    need(config.finetune.paired, "finetune.paired", "True: all experts start from the same states", False)
+
+
 def _check_grids(config: ConfigDict, system: System) -> None:
     """A number, or one for each space axis; the stored grid no finer than that of the simulation."""
     for part in ("solver", "data"):
@@ -113,7 +140,8 @@ def _check_grids(config: ConfigDict, system: System) -> None:
 def _check_regimes(config: ConfigDict, system: System) -> None:
     """Whether the equation takes every value on the axis, with steps short enough, and makes states of its shape."""
     regimes, settings = config.regimes, settings_for(config)
-    values = sorted({config.axis.low, config.axis.high, *regimes.support, *regimes.validation, *regimes.test})
+    ends = itertools.product(*((axis.low, axis.high) for axis in axes_of(config)))
+    values = sorted({*map(join, ends), *regimes.support, *regimes.validation, *regimes.test})
     try:
         starts = [start_of(config, value) for value in values]
         system.check(settings, [regime_parameters(config, value) for value in values])

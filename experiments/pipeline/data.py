@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from ccm_jax.coordinate import normalised_coordinate
 from ccm_jax.parallel import CANDIDATE, DATA
 from ccm_jax.rollout import repeat, rollout
+from experiments.pipeline.axes import axis_names, by_axis, join, said
 from experiments.pipeline.systems import regime_parameters, solver_settings, stored_channels, system_of
 from experiments.runner.runtime import mesh
 from solvers.drift import rollout_drift
@@ -28,41 +29,43 @@ PURPOSES |= {"coverage": 9, "stranger": 10, "drift_validation": 11, "drift_test"
 BATCH = 16  # trajectories simulated side by side on a device, or on a CPU: few enough for its cache
 
 
-def coordinate_of(config: ConfigDict, value: float) -> float:
-    """The normalised physical coordinate of a value on the axis; -1 and +1 are the endpoints."""
-    axis = config.axis
+def coordinate_of(config: ConfigDict, value: Any) -> Any:
+    """The normalised physical coordinate of a regime, one for each axis; -1 and +1 are the endpoints of an axis."""
     # Decimal configurations should give decimal coordinates: float32 arithmetic must not show.
-    return round(float(normalised_coordinate(value, axis.low, axis.high, scale=axis.scale)), 5)
+    return join(
+        round(float(normalised_coordinate(v, axis.low, axis.high, scale=axis.scale)), 5)
+        for axis, v in by_axis(config, value)
+    )
 
 
-def outside(coordinate: float) -> bool:
+def outside(coordinate: Any) -> bool:
     """Whether a normalised coordinate lies outside the support, ``|s| > 1``; an endpoint that was rounded does not."""
-    return abs(coordinate) > 1 + 1e-9
+    return bool(np.max(np.abs(coordinate)) > 1 + 1e-9)
 
 
 def specification(config: ConfigDict) -> dict[str, Any]:
     """All that trajectories depend on but their regime, seed and number, JSON-able: not on where the experts are."""
     parts = {name: config[name].to_dict() for name in ("physics", "solver", "initial")}
-    axis = {"parameters": list(config.axis.parameters), "kind": config.axis.kind}
+    axes = {
+        name: {"parameters": list(config[name].parameters), "kind": config[name].kind} for name in axis_names(config)
+    }
     stored = {"grid": config.data.grid, "channels": stored_channels(config)}
-    return parts | stored | {"system": config.system, "axis": axis}
+    return parts | stored | {"system": config.system} | axes
 
 
-def simulate(
-    config: ConfigDict, value: float | Sequence[float], count: int, purpose: str, first: int = 0
-) -> np.ndarray:
+def simulate(config: ConfigDict, value: Any, count: int, purpose: str, first: int = 0) -> np.ndarray:
     """Simulates one regime: :func:`simulate_batches` together, ``[count, frames + 1, *space, C]``."""
     return np.concatenate([batch for batch, _ in simulate_batches(config, value, count, purpose, first)])
 
 
 def simulate_batches(
-    config: ConfigDict, value: float | Sequence[float], count: int, purpose: str, first: int = 0
+    config: ConfigDict, value: Any, count: int, purpose: str, first: int = 0
 ) -> Iterator[tuple[np.ndarray, float]]:
     """Simulates one regime, batch by batch, spread over all devices of all processes; every process gets it whole.
 
     Args:
         config: the experiment.
-        value: value on the physical axis; where it drifts, one for each interval between frames.
+        value: value on the physical axis, or one on each axis; where it drifts, one for each interval between frames.
         count: number of trajectories.
         purpose: a key of ``PURPOSES``.
         first: number of the first sample; a sample depends on its number, purpose and the seed alone,
@@ -88,9 +91,8 @@ def simulate_batches(
         finite = np.isfinite(trajectories).reshape(*trajectories.shape[:2], -1).all(axis=-1)
         if not finite.all():
             frame = int(np.argwhere(~finite)[:, 1].min())
-            told = " ... ".join(f"{v:g}" for v in np.atleast_1d(value)[[0, -1] if np.ndim(value) else [0]])
             raise ValueError(
-                f"simulate: {config.system} at {config.axis.label} = {told} is not finite from frame {frame} on; "
+                f"simulate: {config.system} at {said(config, value)} is not finite from frame {frame} on; "
                 f"use more substeps, --config.solver.substeps={2 * config.solver.substeps}, or a finer "
                 "--config.solver.grid."
             )
@@ -101,11 +103,11 @@ def simulate_batches(
 def _simulate_batch(value: Array, key: Array, numbers: Array, *, spec: str, mesh: Mesh | None) -> tuple[Array, Array]:
     """Trajectories for sample numbers ``[N]``; compiled once for all regimes of a specification (JSON).
 
-    A value ``[frames]`` is a path: the start, and what is burned in, have its first.
+    On one axis a value ``[frames]`` is a path: the start, and what is burned in, have its first.
     """
     key = jax.random.wrap_key_data(key)
     config = ConfigDict(json.loads(spec))
-    system, solver, drifts = system_of(config), config.solver, value.ndim > 0
+    system, solver, drifts = system_of(config), config.solver, value.ndim > 0 and "axis2" not in config
     parameters = regime_parameters(config, value[0] if drifts else value)
     settings = solver_settings(system, solver, config.initial, config.grid)
     step, begin = system.make_step(settings, parameters), system.starts[config.initial.kind]

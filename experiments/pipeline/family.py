@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from ccm_jax import Chart, Gated, fit_chart, prefix_errors
+from ccm_jax import Chart, Gated, Polynomial, fit_chart, prefix_errors
 from ccm_jax.evaluate import as_error, future_error, future_error_each, in_groups, sweep_errors
 from ccm_jax.parallel import place
 from ccm_jax.rollout import RolloutFn
@@ -24,23 +24,35 @@ class Family(NamedTuple):
 
     Attributes:
         anchor: the family anchor.
-        low: the expert at the low end.
-        high: the expert at the high end.
+        experts: fine-tuned from it; with one axis those of its low and of its high end.
         rollout_fn: the model in physical units, ``(params, window, steps) -> frames``.
         history: frames in the model's window.
         frames: the K frames of the prefix after it.
         bank: candidate coordinates on the line, ``[n]``.
         mesh: devices that share the work, or None.
+        coordinates: of the experts.
+        features: of the chart through them.
     """
 
     anchor: Params
-    low: Params
-    high: Params
+    experts: tuple[Params, ...]
     rollout_fn: RolloutFn
     history: int
     frames: int
     bank: np.ndarray
     mesh: Mesh | None = None
+    coordinates: Any = (-1.0, 1.0)
+    features: Any = Polynomial()
+
+    @property
+    def low(self) -> Params:
+        """The expert at the low end of one axis."""
+        return self.experts[0]
+
+    @property
+    def high(self) -> Params:
+        """The expert at the high end of one axis."""
+        return self.experts[1]
 
     @property
     def protocol(self) -> dict[str, int]:
@@ -49,13 +61,13 @@ class Family(NamedTuple):
 
     @property
     def line(self) -> Chart:
-        """The paper's line through the two experts."""
-        return fit_chart(self.anchor, [self.low, self.high], [-1.0, 1.0])
+        """The chart through the experts: with one axis, the paper's line."""
+        return fit_chart(self.anchor, self.experts, self.coordinates, features=self.features)
 
     @property
     def plane(self) -> Chart:
-        """The same line with a gate on its shared part: coordinates (alpha, gate), and the anchor at (0, 0)."""
-        return fit_chart(self.anchor, [self.low, self.high], [-1.0, 1.0], features=Gated())
+        """The same with a gate on its shared part: of a line coordinates (alpha, gate), and the anchor at (0, 0)."""
+        return fit_chart(self.anchor, self.experts, self.coordinates, features=Gated(self.features))
 
     def errors_of(self, params: Params, x: Any) -> np.ndarray:
         """Future errors ``[N, T_future]`` of fixed weights on trajectories ``[N, T, *space, C]``."""

@@ -14,10 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from ccm_jax import Multilinear, Polynomial
 from ccm_jax.io import checkpoint
 from ccm_jax.models import Model, make_model
 from ccm_jax.normalize import Normalization, normalized
 from ccm_jax.rollout import Apply, make_rollout
+from experiments.pipeline.axes import EXPERTS, LAYOUTS
 from experiments.pipeline.family import Family, bank_of
 from experiments.pipeline.store import Stage
 from experiments.pipeline.systems import stored_channels
@@ -71,6 +73,16 @@ def load_normalization(anchor_stage: Stage) -> Normalization:
 def load_family(config: ConfigDict, anchor_stage: Stage, experts: Stage) -> Family:
     """Anchor, experts, and the model that they are weights of."""
     _, apply = normalized_model(config, anchor_stage)
-    weights = (load_params(anchor_stage, "anchor"), load_params(experts, "low"), load_params(experts, "high"))
+    both = tuple(load_params(experts, name) for name in ("low", "high"))
     shape = (config.model.history, config.calibration.frames, bank_of(config))
-    return Family(*weights, rollout_of(apply), *shape, mesh())
+    return Family(load_params(anchor_stage, "anchor"), both, rollout_of(apply), *shape, mesh())
+
+
+def load_plane(config: ConfigDict, layout: str, anchor_stage: Stage, experts: Stage) -> Family:
+    """The same of a plane: its experts stand as the layout says, at corners with an interaction of both axes."""
+    _, apply = normalized_model(config, anchor_stage)
+    four = tuple(load_params(experts, name) for name in EXPERTS)
+    shape = (config.model.history, config.calibration.frames, np.zeros(0))
+    features = Multilinear(2) if layout == "corners" else Polynomial(dim=2)
+    where: dict[str, Any] = {"coordinates": LAYOUTS[layout], "features": features}
+    return Family(load_params(anchor_stage, "anchor"), four, rollout_of(apply), *shape, mesh(), **where)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from experiments.pipeline.axes import LAYOUTS, axes_of, by_axis, join
 from experiments.pipeline.data import coordinate_of, outside
 from experiments.pipeline.drifts import SPLITS, drifts_of
 from experiments.pipeline.systems import start_of
@@ -32,13 +33,14 @@ PEERS = {"data_ceiling": "endpoint"}
 BEYOND = {"data_coverage": "test"}
 NUMBERS = RUN | STUDY | PEERS | BEYOND
 DRIFTS = {f"data_drift_{split}": split for split in SPLITS}  # simulated only
+PLANE = {f"data_{layout}": "endpoint" for layout in LAYOUTS}  # of two axes, which are simulated
 
 
 class Row(NamedTuple):
     """Trajectories of one regime.
 
     Attributes:
-        value: on the physical axis; where it drifts, a tuple with one for each interval between frames.
+        value: on the physical axis, or one on each axis; where it drifts, one for each interval between frames.
         number: of trajectories.
         purpose: a key of :data:`experiments.pipeline.data.PURPOSES`.
     """
@@ -48,11 +50,15 @@ class Row(NamedTuple):
     purpose: str
 
 
-def value_of(config: ConfigDict, s: float) -> float:
-    """The value on the axis at a normalised coordinate."""
-    low, high = config.axis.low, config.axis.high
+def value_of(config: ConfigDict, s: Any) -> Any:
+    """The regime at a normalised coordinate, one for each axis."""
+    return join(_on_axis(axis, coordinate) for axis, coordinate in by_axis(config, s))
+
+
+def _on_axis(axis: ConfigDict, s: float) -> float:
+    low, high = axis.low, axis.high
     part = (s + 1) / 2
-    return float(low ** (1 - part) * high**part if config.axis.scale == "log" else low + part * (high - low))
+    return float(low ** (1 - part) * high**part if axis.scale == "log" else low + part * (high - low))
 
 
 def path_coordinates(config: ConfigDict) -> list[float]:
@@ -86,23 +92,36 @@ def plan(config: ConfigDict, stage: str) -> list[Row]:
     if stage in DRIFTS and "drift" in config:
         paths = [tuple(value_of(config, s) for s in path) for path in drifts_of(config, DRIFTS[stage])]
         return [Row(path, config.drift.trajectories, f"drift_{DRIFTS[stage]}") for path in paths]
-    axis, regimes = config.axis, config.regimes
-    low, high = ("pair", "pair") if config.finetune.paired else ("low", "high")
-    middle = (axis.low * axis.high) ** 0.5 if axis.scale == "log" else (axis.low + axis.high) / 2
+    regimes = config.regimes
     rows = {
         "data_test": [(v, "test") for v in regimes.test],
         "data_validation": [(v, "validation") for v in regimes.validation],
-        "data_endpoints": [(axis.low, low), (axis.high, high)],
         "data_support": [(v, "support") for v in regimes.support],
-        "data_same_regime": [(middle, "low"), (middle, "high")],
-        "data_path": [(value_of(config, s), "pair") for s in path_coordinates(config)],
-        "data_coverage": [(v, "coverage") for v in covered_values(config)],
-        "data_ceiling": [(v, "ceiling") for v in regimes.test if outside(coordinate_of(config, v))],
     }
+    rows |= _of_line(config, stage) if len(axes_of(config)) == 1 else _of_plane(config)
     if stage not in rows:
         raise ValueError(f"plan: no data stage {stage!r}, expected one of {', '.join(rows)}; give it rows in plans.py.")
-    number = config.data[NUMBERS[stage]]
+    number = config.data[(NUMBERS | PLANE)[stage]]
     return [Row(value, number, purpose) for value, purpose in rows[stage]]
+
+
+def _of_line(config: ConfigDict, stage: str) -> dict[str, list[tuple[Any, str]]]:
+    """Values and purposes of the stages beside, with one axis; those that ask the equation, of the stage alone."""
+    axis, regimes = config.axis, config.regimes
+    low, high = ("pair", "pair") if config.finetune.paired else ("low", "high")
+    middle = (axis.low * axis.high) ** 0.5 if axis.scale == "log" else (axis.low + axis.high) / 2
+    return {
+        "data_endpoints": [(axis.low, low), (axis.high, high)],
+        "data_same_regime": [(middle, "low"), (middle, "high")],
+        "data_path": [(value_of(config, s), "pair") for s in path_coordinates(config)] if stage == "data_path" else [],
+        "data_coverage": [(v, "coverage") for v in covered_values(config)] if stage == "data_coverage" else [],
+        "data_ceiling": [(v, "ceiling") for v in regimes.test if outside(coordinate_of(config, v))],
+    }
+
+
+def _of_plane(config: ConfigDict) -> dict[str, list[tuple[Any, str]]]:
+    """The same with two axes: every expert starts from the same states."""
+    return {f"data_{name}": [(value_of(config, s), "pair") for s in layout] for name, layout in LAYOUTS.items()}
 
 
 def allocation(config: ConfigDict, stage: str) -> Iterator[tuple[str, Row]]:

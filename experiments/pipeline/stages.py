@@ -145,12 +145,21 @@ def load_trajectories(stage: Stage) -> np.ndarray:
     return np.load(stage.path / "trajectories.npy", mmap_mode="r")
 
 
-def anchor(run: Run, support: Stage) -> Stage:
-    """The family anchor, trained on the mixture of the support regimes, with the normalisation of its data."""
+def anchor(run: Run, support: Stage, *more: Stage) -> Stage:
+    """The family anchor, trained on the mixture of the support regimes, with the normalisation of its data.
+
+    Args:
+        run: the experiment.
+        support: data of the support regimes.
+        more: data that are mixed in.
+    """
     config = run.config
 
     def build(work: Path) -> dict[str, float]:
         x = load_trajectories(support)
+        if more:
+            parts = [load_trajectories(stage) for stage in (support, *more)]
+            x = np.concatenate([part.reshape(1, -1, *part.shape[2:]) for part in parts], axis=1)
         normalization = fit_normalization(jnp.asarray(x))
         window = jnp.zeros((1, config.model.history, *x.shape[3:]))
         start = model_of(config).init(jax.random.fold_in(jax.random.key(config.seed), 0), window)
@@ -158,7 +167,12 @@ def anchor(run: Run, support: Stage) -> Stage:
         return _fit(config, "anchor", start, normalization, batches, config.train, work)
 
     stage = run_stage(
-        run.root, "anchor", settings_of(config, "model", "train", "seed"), (support,), build, version=VERSIONS["train"]
+        run.root,
+        "anchor",
+        settings_of(config, "model", "train", "seed"),
+        (support, *more),
+        build,
+        version=VERSIONS["train"],
     )
     return _trained(stage, config.train.steps, "anchor")
 

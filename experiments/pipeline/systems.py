@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.pipeline.axes import by_axis
 from solvers.system import Settings, System, find_system
 
 Array = jax.Array
@@ -38,14 +39,16 @@ def settings_for(config: ConfigDict) -> Settings:
     return solver_settings(system_of(config), config.solver, config.initial, config.data.grid)
 
 
-def regime_parameters(config: ConfigDict, value: float | Array) -> Parameters:
-    """The parameters of the equation at a value on the physical axis."""
+def regime_parameters(config: ConfigDict, value: Any) -> Parameters:
+    """The parameters of the equation at a value on the physical axis, or at one on each axis."""
     base = config.physics.to_dict()
-    factor = config.axis.kind == "factor"
-    return base | {name: value * base[name] if factor else value for name in config.axis.parameters}
+    found = dict(base)
+    for axis, v in by_axis(config, value):
+        found |= {name: v * base[name] if axis.kind == "factor" else v for name in axis.parameters}
+    return found
 
 
-def start_of(config: ConfigDict, value: float) -> jax.ShapeDtypeStruct:
+def start_of(config: ConfigDict, value: Any) -> jax.ShapeDtypeStruct:
     """The shape of a start at a value on the axis, which is traced and not computed.
 
     Raises:

@@ -41,12 +41,12 @@ def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
     shown = explorer.explorer(run, stages)
     stage = run_stage(run.root, "report", {"name": run.config.name}, (*stages, shown), build, version=VERSION)
     for name in OUTPUTS if is_writer() else ():
-        _publish(stage.path / name, workdir / name)
+        publish(stage.path / name, workdir / name)
     finished(stage, "report.html, results.json, results.csv, figures/")
     return read_json(stage.path / "results.json")
 
 
-def _publish(source: Path, target: Path) -> None:
+def publish(source: Path, target: Path) -> None:
     """Copies a file or folder beside its target, then moves it there."""
     partial = target.with_name(f".{target.name}.partial")
     if source.is_dir():
