@@ -165,7 +165,9 @@ class Tracker:
         else:
             c, rate, _ = state.belief
         along = jnp.arange(1, steps + 1, dtype=c.dtype)[:, None] * (1.0 if linear else 0.0)
-        return jnp.clip(c[..., None, :] + along * rate[..., None, :], self.low, self.high)
+        ranks = (1,) * (c.ndim - 1)
+        along, low, high = (a.reshape(*ranks, *a.shape) for a in (along, self.low[None], self.high[None]))
+        return jnp.clip(c[..., None, :] + along * rate[..., None, :], low, high)
 
     def __call__(self, frames: Any, *, batch: Literal["each"] | None = None, context: Any = None) -> Track:
         """Filters all frames of a trajectory.

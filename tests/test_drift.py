@@ -111,7 +111,7 @@ def rollout_family() -> Family:
     middle = jax.scipy.linalg.expm(skew - skew.T)
     direction, aside = (0.1 * jax.random.normal(key, (FIELD, FIELD)) for key in keys)
     weights = ({"m": middle + 0.2 * aside}, {"m": middle - direction}, {"m": middle + direction})
-    return Family(*weights, make_rollout(apply), 1, 4, np.linspace(-2.5, 2.5, 21))
+    return Family(weights[0], weights[1:], make_rollout(apply), 1, 4, np.linspace(-2.5, 2.5, 21))
 
 
 def test_the_filter_is_judged_beside_weights_that_know_the_path() -> None:

@@ -21,7 +21,7 @@ REACH = {"validation": 1.25, "test": 2.0}  # largest |s|: validation stays as ne
 SHAPES: dict[str, Callable[..., np.ndarray]] = {
     "ramp": lambda t, a, b: a + (b - a) * t,
     "sine": lambda t, middle, size, periods: middle + size * np.sin(2 * np.pi * periods * t),
-    "step": lambda t, a, b, when: a + (b - a) * (t >= when),
+    "step": lambda t, a, b, when: np.asarray(np.where(t < when, a, b)),
 }
 
 
