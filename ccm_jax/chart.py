@@ -242,7 +242,14 @@ def _least_squares(
 
 
 def expert_weights(
-    n: int, coordinates: Any, coordinate: Any, features: Features, *, ridge: float = 0.0, warp: Any = None
+    n: int,
+    coordinates: Any,
+    coordinate: Any,
+    features: Features,
+    *,
+    ridge: float = 0.0,
+    warp: Any = None,
+    weights: Sequence[float] | None = None,
 ) -> np.ndarray:
     """The weight of each expert's residual at a coordinate: the chart is ``anchor + sum_i w_i (expert_i - anchor)``.
 
@@ -253,11 +260,12 @@ def expert_weights(
         features: of the chart.
         ridge: of the fit.
         warp: of the chart.
+        weights: of the experts in the fit.
 
     Returns:
         ``[n]``.
     """
-    solve = _least_squares(n, coordinates, features, ridge, warp)
+    solve = _least_squares(n, coordinates, features, ridge, warp, weights)
     c = as_coordinate("expert_weights", complete(features, coordinate), features.dim)
     return np.asarray(features(c if warp is None else warp(c)) @ solve, np.float64)
 

@@ -38,7 +38,9 @@ class Interior:
         if self.dim != 1:
             raise ValueError(f"Interior: dim is {self.dim}, expected 1; use Polynomial for several coordinates.")
         if self.degree < 1:
-            raise ValueError(f"Interior: degree is {self.degree}, expected 1 or more; without a correction, Polynomial.")
+            raise ValueError(
+                f"Interior: degree is {self.degree}, expected 1 or more; without a correction, Polynomial."
+            )
 
     @property
     def constant(self) -> bool:
