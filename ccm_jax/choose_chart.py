@@ -124,7 +124,6 @@ def choose_chart(
     if len(validation) and rollout_fn is None:
         raise ValueError("choose_chart: validation regimes need rollout_fn, to roll the merged weights out.")
     products = update_products(anchor, experts)
-    beyond = np.array([abs(float(regime.coordinate)) > 1 + 1e-9 for regime in validation], bool)
     tried = []
     for candidate in _candidates(c):
         used = list(candidate.used)
@@ -135,9 +134,8 @@ def choose_chart(
             features=Gated(candidate.features),
             weights=_weights(candidate, c[used]),
         )
-        errors = np.array([regime_error(chart, rollout_fn, r, history=history, frames=frames) for r in validation])
-        sides = (_geometric(errors[side]) for side in (beyond | True, ~beyond, beyond))
-        tried.append(TriedChart(candidate.name, chart, *sides, _left_out(products, c, candidate)))
+        scored = score_chart(candidate.name, chart, rollout_fn, validation, history=history, frames=frames)
+        tried.append(scored._replace(left_out=_left_out(products, c, candidate)))
     best = select_chart(tried)
     return ChosenChart(best.chart, best.name, tuple(tried))
 
@@ -153,6 +151,17 @@ def select_chart(tried: Sequence[TriedChart]) -> TriedChart:
         bounded = [t for t in tried if t.outside is not None and t.outside <= ALLOWED * ends.outside]
     scored = [(t.overall, t) for t in bounded if t.overall is not None]
     return _simplest(scored) if scored else ends
+
+
+def score_chart(
+    name: str, chart: Chart, rollout_fn: Any, validation: Sequence[Regime], *, history: int = 1, frames: int = 4
+) -> TriedChart:
+    """A chart of one coordinate with its errors on validation regimes, for :func:`select_chart`."""
+    how = {"history": history, "frames": frames}
+    errors = np.array([regime_error(chart, rollout_fn, regime, **how) for regime in validation])
+    beyond = np.array([abs(float(regime.coordinate)) > 1 + 1e-9 for regime in validation], bool)
+    overall, inside, outside = (_geometric(errors[side]) for side in (beyond | True, ~beyond, beyond))
+    return TriedChart(name, chart, overall, inside, outside, None)
 
 
 def regime_error(chart: Chart, rollout_fn: Any, regime: Regime, *, history: int = 1, frames: int = 4) -> float:
