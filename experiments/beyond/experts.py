@@ -75,11 +75,13 @@ def experts(run: Run, known: Found) -> Found:
         try:
             charts, best = make(run, there, judge)
         except Diverged:
+            if not tried:  # nothing can be compared without the line of the two experts
+                raise
             diverged.append(name)
             continue
         tried += [one._replace(name=f"{name}: {one.name}") for one in charts]
         of_arm[name] = f"{name}: {best}"
-    best = select_chart(tried).name  # the first one tried is the line of the two experts
+    best = select_chart(tried).name
     charts = {one.name: one.chart for one in tried}
     where = judge.coordinates("test")
     coord = {name: judging.along(judge, chart, where) for name, chart in charts.items()}

@@ -8,6 +8,11 @@ ROWS: tuple[Row, ...] = (
     Row("rd_ood value", "rd_ood", "value"),
     Row("ns_ood value", "ns_ood", "value"),
     Row("rdb_gravity value", "rdb_gravity", "value"),
+    Row("rd_ood experts", "rd_ood", "experts"),
+    Row("ns_ood experts", "ns_ood", "experts"),
+    Row("rdb_gravity experts", "rdb_gravity", "experts"),
+    Row("rd_ood unlabelled", "rd_ood", "unlabelled"),
+    Row("ns_ood unlabelled", "ns_ood", "unlabelled"),
 )
 
 

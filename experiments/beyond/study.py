@@ -8,6 +8,8 @@ from experiments.study.kept import Wing, study_of
 VERSION = 1
 MEASURES = {
     "value": "values",
+    "experts": "experts",
+    "unlabelled": "unlabelled",
 }
 
 STUDY = study_of(Wing("beyond", MEASURES, rows_of, lambda: [VERSION]))
