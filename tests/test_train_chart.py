@@ -41,8 +41,8 @@ def test_a_correction_is_trained_and_the_line_keeps_every_bit() -> None:
     begin = start(Gated(Interior()))
     trained = Trained(origin=False, features=(2,))
     regimes = [regime(s) for s in (-0.5, 0.0, 0.5)]
-    found, losses = train_chart(begin, apply, regimes, Schedule(150, 0.02), trained=trained)
-    assert losses.shape == (150,) and losses[-10:].mean() < 0.1 * losses[:10].mean()
+    found, losses = train_chart(begin, apply, regimes, Schedule(100, 0.03), trained=trained)
+    assert losses.shape == (100,) and losses[-10:].mean() < 0.1 * losses[:10].mean()
     for s in (-2.0, -1.0, 1.5):
         jax.tree.map(np.testing.assert_array_equal, found(s), begin(s))
     assert float(found(0.5)["gain"]) == pytest.approx(gain(0.5), abs=0.01)
