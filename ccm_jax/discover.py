@@ -51,7 +51,7 @@ def update_products(anchor: Params, experts: Sequence[Params]) -> np.ndarray:
     A leaf at a time, so that memory is that of one leaf of all experts; complex leaves count as pairs of reals.
     """
     named = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
-    check_same_tree("discover_coordinates", named, "experts must be fine-tuned from this anchor.")
+    check_same_tree("update_products", named, "experts must be fine-tuned from this anchor.")
     total = np.zeros((len(experts), len(experts)))
     for base, *leaves in zip(*(jax.tree.leaves(tree) for tree in (anchor, *experts)), strict=True):
         if not is_merged(base):
