@@ -71,11 +71,10 @@ def prediction_products(apply: Apply, anchor: Params, experts: Sequence[Params],
         experts: ``M`` trees like it.
         windows: ``[N, history, *space, C]``, of any regimes. Each channel counts in units of its root mean square.
     """
-    x = jnp.asarray(windows)
-    size = jnp.sqrt(jnp.mean(x**2, axis=tuple(range(x.ndim - 1)))) + 1e-30
-    step = jax.jit(apply)
+    x, step = jnp.asarray(windows), jax.jit(apply)
+    size = np.sqrt(np.mean(np.asarray(x, np.float64) ** 2, axis=tuple(range(x.ndim - 1)))) + 1e-30
     base = step(anchor, x)
-    rows = np.stack([np.asarray((step(expert, x) - base) / size, np.float64).ravel() for expert in experts])
+    rows = np.stack([(np.asarray(step(expert, x) - base, np.float64) / size).ravel() for expert in experts])
     return rows @ rows.T
 
 

@@ -62,8 +62,8 @@ def test_a_basis_in_one_leaf_moves_nothing_else_with_the_coordinate() -> None:
 
 
 def test_a_conditioned_network_is_a_chart_without_a_constant() -> None:
-    base = {"gain": jnp.array([0.4]), "shift": jnp.array([0.1])}
-    network = {"base": base, "slopes": {"gain": jnp.array([[0.3]]), "shift": jnp.array([[-0.2]])}}
+    base = {"gain": jnp.array(0.4), "shift": jnp.array(0.1)}
+    network = {"base": base, "slopes": {"gain": jnp.array([0.3]), "shift": jnp.array([-0.2])}}
     regimes = [Regime(s, regime(s).trajectories[:, :2]) for s in (-1.0, 0.5)]
     x = labelled(Polynomial(constant=False), regimes)
     theirs = conditioned.conditioned_loss(apply)(network, x)
