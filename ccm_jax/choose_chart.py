@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ccm_jax.chart import Chart, Features, Gated, Polynomial, expert_weights, fit_chart
+from ccm_jax.chart import Chart, Gated, Polynomial, expert_weights, fit_chart
 from ccm_jax.discover import update_products
 from ccm_jax.evaluate import as_error, future_error, in_groups
 from ccm_jax.interior import Interior
@@ -69,7 +69,7 @@ class Regime(NamedTuple):
 
 class _Candidate(NamedTuple):
     name: str
-    features: Features
+    features: Any  # with a constant, for the gate
     used: tuple[int, ...]  # experts
     hold_ends: bool = False
 

@@ -70,7 +70,9 @@ def experts(run: Run, known: Found) -> Found:
     """
     there = given(run)
     judge = judge_of(run, there.anchor)
-    tried, of_arm, diverged = [], {}, []
+    tried: list[TriedChart] = []
+    of_arm: dict[str, str] = {}
+    diverged: list[str] = []
     for name, make in ARMS.items():
         try:
             charts, best = make(run, there, judge)
@@ -85,7 +87,8 @@ def experts(run: Run, known: Found) -> Found:
     charts = {one.name: one.chart for one in tried}
     where = judge.coordinates("test")
     coord = {name: judging.along(judge, chart, where) for name, chart in charts.items()}
-    scale, prefix = {}, {}
+    scale: dict[str, list[float]] = {}
+    prefix: dict[str, list[float]] = {}
     for name in dict.fromkeys((TWO, best, *of_arm.values())):
         scale[name] = by_metadata(judge, charts[name])["scale"]
     for name in dict.fromkeys((TWO, best)):

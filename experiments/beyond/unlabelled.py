@@ -45,7 +45,7 @@ def unlabelled(run: Run, known: Found) -> Found:
 
     s, values = np.array(list(parts)), np.array([float(config.regimes.support[i]) for i in parts.values()])
     how: dict[str, Any] = {"weights": {}, "predictions": {"apply": apply, "windows": windows}}
-    found = {}
+    found: Found = {}
     for name, given_to in how.items():
         free = discover_coordinates(anchor, experts, **given_to)
         found[name] = _judged(discover_coordinates(anchor, experts, dimension=1, **given_to), free, s, values)
