@@ -237,8 +237,8 @@ def _least_squares(
     exact = exact * root
     if ridge == 0:
         return jnp.asarray(np.linalg.pinv(exact) * root.T, phi.dtype)
-    gram = exact.T @ exact + ridge * np.eye(needed)
-    return jnp.asarray(np.linalg.solve(gram, exact.T) * root.T, phi.dtype)
+    system = exact.T @ exact + ridge * np.eye(needed)
+    return jnp.asarray(np.linalg.solve(system, exact.T) * root.T, phi.dtype)
 
 
 def expert_weights(

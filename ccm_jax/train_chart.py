@@ -196,7 +196,7 @@ def labelled(features: Features, regimes: Sequence[Regime]) -> Array:
     """
     if not regimes:
         raise ValueError("train_chart: regimes are empty, expected one or more with trajectories.")
-    parts = []
+    parts: list[Array] = []
     for i, regime in enumerate(regimes):
         x = jnp.asarray(regime.trajectories)
         if regime.context is not None:

@@ -12,6 +12,7 @@ trained on those of the endpoints, experts between them on those that the anchor
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,14 +76,14 @@ def experts(run: Run, known: Found) -> Found:
     diverged: list[str] = []
     for name, make in ARMS.items():
         try:
-            charts, best = make(run, there, judge)
+            curves, its_best = make(run, there, judge)
         except Diverged:
             if not tried:  # nothing can be compared without the line of the two experts
                 raise
             diverged.append(name)
             continue
-        tried += [one._replace(name=f"{name}: {one.name}") for one in charts]
-        of_arm[name] = f"{name}: {best}"
+        tried += [one._replace(name=f"{name}: {one.name}") for one in curves]
+        of_arm[name] = f"{name}: {its_best}"
     best = select_chart(tried).name
     charts = {one.name: one.chart for one in tried}
     where = judge.coordinates("test")
@@ -232,12 +233,12 @@ def trained(run: Run, there: Given, judge: Judge, rate: float = 1.0) -> tuple[li
 
 ARMS: dict[str, Callable[..., tuple[list[TriedChart], str]]] = {
     "two": two,
-    "equal 3": lambda *a: equal(*a, 3),
-    "equal 5": lambda *a: equal(*a, 5),
-    "short 3": lambda *a: short(*a, 3),
-    "short 5": lambda *a: short(*a, 5),
-    "short 5, slow": lambda *a: short(*a, 5, SLOW),
-    "middle first": lambda *a: short(*a, 5, first=True),
+    "equal 3": functools.partial(equal, count=3),
+    "equal 5": functools.partial(equal, count=5),
+    "short 3": functools.partial(short, count=3),
+    "short 5": functools.partial(short, count=5),
+    "short 5, slow": functools.partial(short, count=5, rate=SLOW),
+    "middle first": functools.partial(short, count=5, first=True),
     "trained": trained,
-    "trained, slow": lambda *a: trained(*a, SLOW),
+    "trained, slow": functools.partial(trained, rate=SLOW),
 }
