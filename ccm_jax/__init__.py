@@ -2,7 +2,8 @@
 
 Needs only jax and numpy, as do the namespaces ``baselines``, ``evaluate``, ``geometry``, ``metrics``, ``normalize`` and
 ``parallel``. Those that may need more are imported on first use: ``example`` (a trained family), ``io`` (files),
-``models``, ``interop`` (weights of other packages), ``surrogate`` (a checkpoint as a model that runs) and ``train``.
+``models``, ``interop`` (weights of other packages), ``surrogate`` (a checkpoint as a model that runs), ``train`` and
+``train_chart``.
 """
 
 import importlib
@@ -54,8 +55,9 @@ if TYPE_CHECKING:
     from ccm_jax import models as models
     from ccm_jax import surrogate as surrogate
     from ccm_jax import train as train
+    from ccm_jax import train_chart as train_chart
 
-_LAZY = ("example", "interop", "io", "models", "surrogate", "train")
+_LAZY = ("example", "interop", "io", "models", "surrogate", "train", "train_chart")
 _RENAMED = {"Readout": "Estimate"}  # old names, for one version
 
 __all__ = [

@@ -166,10 +166,11 @@ def fit_chart(
     features: Features | None = None,
     ridge: float = 0.0,
     warp: Callable[[Array], Array] | None = None,
+    weights: Sequence[float] | None = None,
 ) -> Chart:
     """Fits a chart through an anchor and its experts by least squares over the experts.
 
-    Minimises ``sum_i |expert_i - anchor - features(c_i) . basis|^2 + ridge |basis|^2`` for every weight; the
+    Minimises ``sum_i w_i |expert_i - anchor - features(c_i) . basis|^2 + ridge |basis|^2`` for every weight; the
     same small matrix serves all of them. Two experts at -1 and +1 with linear features give the paper's line:
     the basis is its shared adaptation and its physical direction.
 
@@ -181,6 +182,8 @@ def fit_chart(
         features: coordinate -> features; the default is ``Polynomial()``, the line.
         ridge: weight of the penalty on the basis.
         warp: a map applied to coordinates before the features; a pytree if it has fitted numbers.
+        weights: how much each expert counts, ``[n]`` and above 0; by default all count alike. Experts that outweigh the
+            others by 1e8 are met exactly.
 
     Returns:
         A :class:`Chart` with the leaf dtypes of ``anchor``.
@@ -194,12 +197,14 @@ def fit_chart(
     check_same_tree("fit_chart", trees, remedy)
     if warp is not None and jax.tree_util.all_leaves([warp]):
         warp = jax.tree_util.Partial(warp)  # a plain function is no leaf that jit takes
-    solve = _least_squares(len(experts), coordinates, features, ridge, warp)
+    solve = _least_squares(len(experts), coordinates, features, ridge, warp, weights)
     basis = jax.tree.map(lambda a, *e: _project(solve, a, e), anchor, *experts)
     return Chart(anchor, basis, features, warp)
 
 
-def _least_squares(n: int, coordinates: Any, features: Features, ridge: float, warp: Any) -> Array:
+def _least_squares(
+    n: int, coordinates: Any, features: Features, ridge: float, warp: Any, weights: Sequence[float] | None = None
+) -> Array:
     """The matrix ``[n_features, n]`` that turns residuals of experts into the basis."""
     c = jnp.asarray(coordinates, jnp.result_type(float))
     c = complete(features, c[:, None] if c.ndim == 1 else c)
@@ -209,15 +214,27 @@ def _least_squares(n: int, coordinates: Any, features: Features, ridge: float, w
             f"one row for each of the {n} experts."
         )
     phi = jax.vmap(lambda row: features(row if warp is None else warp(row)))(c)
+    w = np.ones(n) if weights is None else np.asarray(weights, np.float64)
+    if w.shape != (n,) or not (np.isfinite(w) & (w > 0)).all():
+        raise ValueError(f"fit_chart: weights are {w.tolist()}, expected {n} finite numbers above 0.")
+    root = np.sqrt(w)[:, None]
     if is_traced(phi):
+        scaled = jnp.asarray(root, phi.dtype)
+        phi = phi * scaled
         gram = phi.T @ phi + ridge * jnp.eye(phi.shape[1], dtype=phi.dtype)
-        return jnp.linalg.pinv(phi) if ridge == 0 else jnp.linalg.solve(gram, phi.T)
+        return (jnp.linalg.pinv(phi) if ridge == 0 else jnp.linalg.solve(gram, phi.T)) * scaled.T
     exact = np.asarray(phi, np.float64)
     if not np.isfinite(exact).all():
         raise ValueError(
             f"fit_chart: coordinates are {np.asarray(c).tolist()}, expected finite ones with finite features."
         )
     rank, needed = np.linalg.matrix_rank(exact), exact.shape[1]
+    if ridge == 0 and rank < needed:
+        raise ValueError(
+            f"fit_chart: {n} experts at coordinates {np.asarray(c).tolist()} determine {rank} of the {needed} "
+            f"features of {features}; add experts at other coordinates, use fewer features, or set ridge > 0."
+        )
+    exact = exact * root
     if ridge == 0:
         if rank < needed:
             raise ValueError(
@@ -225,8 +242,9 @@ def _least_squares(n: int, coordinates: Any, features: Features, ridge: float, w
                 f"features of {features}{_not_spanned(np.asarray(c), features)}; add experts at other coordinates, use "
                 "fewer features, or set ridge > 0."
             )
-        return jnp.asarray(np.linalg.pinv(exact), phi.dtype)
-    return jnp.asarray(np.linalg.solve(exact.T @ exact + ridge * np.eye(needed), exact.T), phi.dtype)
+        return jnp.asarray(np.linalg.pinv(exact) * root.T, phi.dtype)
+    system = exact.T @ exact + ridge * np.eye(needed)
+    return jnp.asarray(np.linalg.solve(system, exact.T) * root.T, phi.dtype)
 
 
 def _not_spanned(c: np.ndarray, features: Features) -> str:
@@ -239,7 +257,14 @@ def _not_spanned(c: np.ndarray, features: Features) -> str:
 
 
 def expert_weights(
-    n: int, coordinates: Any, coordinate: Any, features: Features, *, ridge: float = 0.0, warp: Any = None
+    n: int,
+    coordinates: Any,
+    coordinate: Any,
+    features: Features,
+    *,
+    ridge: float = 0.0,
+    warp: Any = None,
+    weights: Sequence[float] | None = None,
 ) -> np.ndarray:
     """The weight of each expert's residual at a coordinate: the chart is ``anchor + sum_i w_i (expert_i - anchor)``.
 
@@ -250,11 +275,12 @@ def expert_weights(
         features: of the chart.
         ridge: of the fit.
         warp: of the chart.
+        weights: of the experts in the fit.
 
     Returns:
         ``[n]``.
     """
-    solve = _least_squares(n, coordinates, features, ridge, warp)
+    solve = _least_squares(n, coordinates, features, ridge, warp, weights)
     c = as_coordinate("expert_weights", complete(features, coordinate), features.dim)
     return np.asarray(features(c if warp is None else warp(c)) @ solve, np.float64)
 

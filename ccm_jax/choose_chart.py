@@ -1,7 +1,7 @@
 """Which curve through the experts: a line, a quadratic, or a line with a correction inside; validation decides.
 
-A curve through more experts is better between them and often worse beyond: so a candidate may not lose to the line
-through the end experts outside, and of those that do not the best over all regimes is taken.
+A curve through more experts is better between them and often worse beyond. So no candidate may lose to the line through
+the end experts outside; of those that do not, the best over all validation regimes is taken.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax.chart import Chart, Features, Gated, Polynomial, fit_chart
-from ccm_jax.evaluate import as_error, future_error
-from ccm_jax.geometry import tree_norm
+from ccm_jax.chart import Chart, Gated, Polynomial, expert_weights, fit_chart
+from ccm_jax.discover import update_products
+from ccm_jax.evaluate import as_error, future_error, in_groups
 from ccm_jax.interior import Interior
 from ccm_jax.rollout import RolloutFn
 
@@ -23,21 +21,24 @@ Params = Any
 
 ALLOWED = 1.0  # times the end line's error that a candidate may have outside
 TIED = 0.005  # relative: of candidates that differ by less, the simplest is taken
+HELD = 1e8  # weight of an end expert that a correction inside must not move
 
 
 class TriedChart(NamedTuple):
     """A candidate, and what speaks for it.
 
     Attributes:
-        name: ``"line through the ends"``, ``"line"``, ``"interior"`` or ``"quadratic"``.
+        name: ``"line through the ends"``, ``"line"``, ``"interior"``, ``"leaning interior"`` or ``"quadratic"``.
+        chart: the candidate itself, with a gate.
         overall: geometric mean of errors on all validation regimes; None without any.
-        inside: geometric mean of errors on validation regimes between the experts; None without any.
+        inside: of those between the experts.
         outside: of those beyond.
         left_out: distance of an expert between the ends from the chart that was fitted without it, relative to the
             length of its update; the root mean square over such experts, None where there are too few.
     """
 
     name: str
+    chart: Chart
     overall: float | None
     inside: float | None
     outside: float | None
@@ -45,7 +46,7 @@ class TriedChart(NamedTuple):
 
 
 class ChosenChart(NamedTuple):
-    """The chart, its name, and all candidates."""
+    """The chart, its name, and all candidates, the simplest first."""
 
     chart: Chart
     name: str
@@ -53,10 +54,24 @@ class ChosenChart(NamedTuple):
 
 
 class Regime(NamedTuple):
-    """A validation regime: its coordinate, and trajectories ``[N, T, *space, C]``."""
+    """A regime with a known coordinate.
 
-    coordinate: float
+    Attributes:
+        coordinate: a number, or ``[dim]``.
+        trajectories: ``[N, T, *space, C]``.
+        context: what the model takes beside its window; see :func:`~ccm_jax.rollout.call_rollout`.
+    """
+
+    coordinate: Any
     trajectories: Any
+    context: Any = None
+
+
+class _Candidate(NamedTuple):
+    name: str
+    features: Any  # with a constant, for the gate
+    used: tuple[int, ...]  # experts
+    hold_ends: bool = False
 
 
 def choose_chart(
@@ -72,8 +87,9 @@ def choose_chart(
     """Chooses among curves of one coordinate through the experts.
 
     With validation regimes the candidate with the smallest error (geometric mean) is taken, among those that are no
-    worse than the line through the end experts outside; where no regime lies outside, among those that are that line
-    there. Without validation regimes, leaving out one expert decides.
+    worse outside than the line through the end experts. Without any, it is the candidate that predicts the weights of
+    left-out experts best. Where no regime lies outside, only candidates that equal the line through the ends there take
+    part: that line, and those with a correction inside.
 
     Args:
         anchor: weights that all experts were fine-tuned from.
@@ -85,15 +101,17 @@ def choose_chart(
         frames: observed frames after it, from the last of which rollouts start.
 
     Returns:
-        A :class:`ChosenChart`, whose chart has a gate, for the readouts.
+        A :class:`ChosenChart`, whose charts have a gate, for the readouts.
 
     Raises:
-        ValueError: for fewer than two experts, equal coordinates, or validation regimes without a rollout.
+        ValueError: for fewer than two experts, equal coordinates, ends that are not at -1 and +1, or validation regimes
+            without a rollout.
 
     Example:
-        >>> anchor = {"w": jnp.zeros(2)}
-        >>> experts = [{"w": jnp.array([s, 0.2 * max(0.0, 1 - s**2)])} for s in (-1.0, -0.5, 0.0, 0.5, 1.0)]
-        >>> choose_chart(anchor, experts, [-1.0, -0.5, 0.0, 0.5, 1.0]).name
+        >>> anchor = {"w": np.zeros(2, np.float32)}
+        >>> points = [-1.0, -0.5, 0.0, 0.5, 1.0]
+        >>> experts = [{"w": np.array([s, 0.2 * (1 - s**2)], np.float32)} for s in points]
+        >>> choose_chart(anchor, experts, points).name
         'interior'
     """
     c = np.asarray(coordinates, np.float64)
@@ -105,31 +123,73 @@ def choose_chart(
         raise ValueError(f"choose_chart: coordinates span {c.min():g} to {c.max():g}, expected -1 to 1; rescale them.")
     if len(validation) and rollout_fn is None:
         raise ValueError("choose_chart: validation regimes need rollout_fn, to roll the merged weights out.")
-    tried, charts = [], {}
-    for name, features, used in _candidates(c):
-        charts[name] = fit_chart(anchor, [experts[i] for i in used], c[used], features=Gated(features))
-        errors = [_error(charts[name], rollout_fn, regime, history, frames) for regime in validation]
-        beyond = np.array([abs(regime.coordinate) > 1 + 1e-9 for regime in validation], bool)
-        overall, inside, outside = (_geometric(np.array(errors)[side]) for side in (beyond | True, ~beyond, beyond))
-        left_out = _left_out(anchor, experts, c, features, used)
-        tried.append(TriedChart(name, overall, inside, outside, left_out))
-    best = _best(tried)
-    return ChosenChart(charts[best.name], best.name, tuple(tried))
+    products = update_products(anchor, experts)
+    tried = []
+    for candidate in _candidates(c):
+        used = list(candidate.used)
+        chart = fit_chart(
+            anchor,
+            [experts[i] for i in used],
+            c[used],
+            features=Gated(candidate.features),
+            weights=_weights(candidate, c[used]),
+        )
+        scored = score_chart(candidate.name, chart, rollout_fn, validation, history=history, frames=frames)
+        tried.append(scored._replace(left_out=_left_out(products, c, candidate)))
+    best = select_chart(tried)
+    return ChosenChart(best.chart, best.name, tuple(tried))
 
 
-def _candidates(c: np.ndarray) -> list[tuple[str, Any, np.ndarray]]:
-    """Name, features and the experts that are used, the simplest first."""
-    ends, everyone = np.array([c.argmin(), c.argmax()]), np.arange(len(c))
-    found: list[tuple[str, Features, np.ndarray]] = [("line through the ends", Polynomial(), ends)]
+def select_chart(tried: Sequence[TriedChart]) -> TriedChart:
+    """The candidate that :func:`choose_chart` takes; the first one is the line that none may lose to outside."""
+    ends = tried[0]
+    bounded = [t for t in tried if t.name == ends.name or t.name.endswith("interior")]
+    if ends.overall is None:
+        scored = [(t.left_out, t) for t in bounded if t.left_out is not None]
+        return _simplest(scored) if scored else ends
+    if ends.outside is not None:
+        bounded = [t for t in tried if t.outside is not None and t.outside <= ALLOWED * ends.outside]
+    scored = [(t.overall, t) for t in bounded if t.overall is not None]
+    return _simplest(scored) if scored else ends
+
+
+def score_chart(
+    name: str, chart: Chart, rollout_fn: Any, validation: Sequence[Regime], *, history: int = 1, frames: int = 4
+) -> TriedChart:
+    """A chart of one coordinate with its errors on validation regimes, for :func:`select_chart`."""
+    how = {"history": history, "frames": frames}
+    errors = np.array([regime_error(chart, rollout_fn, regime, **how) for regime in validation])
+    beyond = np.array([abs(float(regime.coordinate)) > 1 + 1e-9 for regime in validation], bool)
+    overall, inside, outside = (_geometric(errors[side]) for side in (beyond | True, ~beyond, beyond))
+    return TriedChart(name, chart, overall, inside, outside, None)
+
+
+def regime_error(chart: Chart, rollout_fn: Any, regime: Regime, *, history: int = 1, frames: int = 4) -> float:
+    """Mean error of the future frames of a regime at its coordinate; infinite where a rollout diverges."""
+    params = chart(regime.coordinate)
+
+    def errors(given: Any, _: Any) -> Any:
+        x, context = given
+        return future_error(params, rollout_fn, x, history=history, prefix=frames, context=context)[None]
+
+    return float(as_error(in_groups(errors, (np.asarray(regime.trajectories), regime.context), np.zeros((1, 1)))))
+
+
+def _candidates(c: np.ndarray) -> list[_Candidate]:
+    """The simplest first."""
+    everyone = tuple(range(len(c)))
+    found = [_Candidate("line through the ends", Polynomial(), (int(c.argmin()), int(c.argmax())))]
     if len(c) > 2:
-        found += [("line", Polynomial(), everyone), ("interior", Interior(), everyone)]
-        found += [("quadratic", Polynomial(degree=2), everyone)]
+        found += [_Candidate("line", Polynomial(), everyone), _Candidate("interior", Interior(), everyone, True)]
+    if len(c) > 3:
+        found += [_Candidate("leaning interior", Interior(degree=2), everyone, True)]
+    if len(c) > 2:
+        found += [_Candidate("quadratic", Polynomial(degree=2), everyone)]
     return found
 
 
-def _error(chart: Chart, rollout_fn: Any, regime: Regime, history: int, frames: int) -> float:
-    x = jnp.asarray(regime.trajectories)
-    return float(as_error(future_error(chart(regime.coordinate), rollout_fn, x, history=history, prefix=frames)))
+def _weights(candidate: _Candidate, c: np.ndarray) -> list[float] | None:
+    return [HELD if abs(abs(s) - 1) < 1e-6 else 1.0 for s in c] if candidate.hold_ends else None
 
 
 def _geometric(errors: np.ndarray) -> float | None:
@@ -138,37 +198,22 @@ def _geometric(errors: np.ndarray) -> float | None:
     return float(np.exp(np.mean(np.log(np.maximum(errors, 1e-12))))) if np.isfinite(errors).all() else float("inf")
 
 
-def _left_out(
-    anchor: Params, experts: Sequence[Params], c: np.ndarray, features: Any, used: np.ndarray
-) -> float | None:
-    """How far experts between the ends are from the chart without them."""
+def _left_out(products: np.ndarray, c: np.ndarray, candidate: _Candidate) -> float | None:
+    """How far experts between the ends are from the chart without them, by the inner products of the updates."""
     squares = []
     for i in range(len(c)):
         if i in (c.argmin(), c.argmax()):
             continue
-        rest = [j for j in used if j != i]
-        if np.linalg.matrix_rank(np.stack([np.asarray(features(jnp.array([c[j]]))) for j in rest])) < len(
-            features(jnp.zeros(1))
-        ):
+        rest = [j for j in candidate.used if j != i]
+        away = np.zeros(len(c))
+        away[i] = 1.0
+        try:
+            weights = _weights(candidate, c[rest])
+            away[rest] -= expert_weights(len(rest), c[rest], c[i], candidate.features, weights=weights)
+        except ValueError:  # too few are left
             return None
-        chart = fit_chart(anchor, [experts[j] for j in rest], c[rest], features=features)
-        away, update = (
-            float(tree_norm(jax.tree.map(lambda a, b: a - b, experts[i], other))) for other in (chart(c[i]), anchor)
-        )
-        squares.append((away / max(update, 1e-30)) ** 2)
+        squares.append(max(away @ products @ away, 0.0) / max(products[i, i], 1e-60))
     return float(np.sqrt(np.mean(squares))) if squares else None
-
-
-def _best(tried: list[TriedChart]) -> TriedChart:
-    ends = tried[0]
-    if ends.overall is None:
-        scored = [(t.left_out, t) for t in tried if t.left_out is not None]
-        return _simplest(scored) if scored else ends
-    if ends.outside is None:
-        allowed = [t for t in tried if t.name in (ends.name, "interior")]
-    else:
-        allowed = [t for t in tried if t.outside is not None and t.outside <= ALLOWED * ends.outside]
-    return _simplest([(t.overall, t) for t in allowed if t.overall is not None])
 
 
 def _simplest(scored: list[tuple[float, TriedChart]]) -> TriedChart:

@@ -3,7 +3,12 @@
     d_i = expert_i - anchor,    G_ij = <d_i, d_j>,    H G H = sum_k lambda_k q_k q_k^T,    c_ik ~ sqrt(lambda_k) q_ik
 
 ``H`` takes away the mean of the updates, which is their shared adaptation. Experts on a line leave one eigenvalue that
-stands out; the noise of fine-tuning adds about the same to all of them, and so does not turn the vectors.
+stands out. The noise of fine-tuning is independent between experts: it adds to the diagonal of ``G``, and where it is
+about the same for all of them it does not turn the vectors. A noise of each expert's own, as in factor analysis, is not
+fitted: from five experts it cannot be told from a bend of their path.
+
+Given a few windows of frames, ``d_i`` may be the change of the predictions instead. That ignores what fine-tuning does
+to weights that predictions do not depend on, and is linear in the parameter where the equation is.
 """
 
 from __future__ import annotations
@@ -12,9 +17,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import check_same_tree, is_merged
+from ccm_jax.rollout import Apply
 
 Params = Any
 
@@ -44,7 +51,7 @@ def update_products(anchor: Params, experts: Sequence[Params]) -> np.ndarray:
     A leaf at a time, so that memory is that of one leaf of all experts; complex leaves count as pairs of reals.
     """
     named = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
-    check_same_tree("discover_coordinates", named, "experts must be fine-tuned from this anchor.")
+    check_same_tree("update_products", named, "experts must be fine-tuned from this anchor.")
     total = np.zeros((len(experts), len(experts)))
     for base, *leaves in zip(*(jax.tree.leaves(tree) for tree in (anchor, *experts)), strict=True):
         if not is_merged(base):
@@ -55,20 +62,46 @@ def update_products(anchor: Params, experts: Sequence[Params]) -> np.ndarray:
     return total
 
 
-def discover_coordinates(anchor: Params, experts: Sequence[Params], *, dimension: int | None = None) -> Discovered:
+def prediction_products(apply: Apply, anchor: Params, experts: Sequence[Params], windows: Any) -> np.ndarray:
+    """Inner products of the changes of the experts' predictions against the anchor's, ``[M, M]``.
+
+    Args:
+        apply: ``(params, window [N, history, *space, C]) -> frame [N, *space, C]``.
+        anchor: weights that all experts were fine-tuned from.
+        experts: ``M`` trees like it.
+        windows: ``[N, history, *space, C]``, of any regimes. Each channel counts in units of its root mean square.
+    """
+    x, step = jnp.asarray(windows), jax.jit(apply)
+    size = np.sqrt(np.mean(np.asarray(x, np.float64) ** 2, axis=tuple(range(x.ndim - 1)))) + 1e-30
+    base = step(anchor, x)
+    rows = np.stack([(np.asarray(step(expert, x) - base, np.float64) / size).ravel() for expert in experts])
+    return rows @ rows.T
+
+
+def discover_coordinates(
+    anchor: Params,
+    experts: Sequence[Params],
+    *,
+    dimension: int | None = None,
+    apply: Apply | None = None,
+    windows: Any = None,
+) -> Discovered:
     """Finds how many axes experts differ along, and where they lie on them, without labels.
 
     Args:
         anchor: weights that all experts were fine-tuned from.
         experts: three or more trees like it; with other data and orders of batches they need more of each other.
         dimension: number of axes; by default the last one whose eigenvalue stands out against the next.
+        apply: the model ``(params, window) -> frame``, to compare predictions instead of weights.
+        windows: frames to predict from, ``[N, history, *space, C]``; needed with ``apply``. They need no labels either.
 
     Returns:
         A :class:`Discovered`. Pass its coordinates to :func:`~ccm_jax.fit_chart`, with ``Polynomial(dim=d)``, and read
         prefixes off the chart; :func:`values_from_labels` turns them into physical values.
 
     Raises:
-        ValueError: for fewer than three experts, experts that do not differ, or more axes than they can span.
+        ValueError: for fewer than three experts, experts that do not differ, more axes than they can span, or a model
+            without windows.
 
     Example:
         >>> anchor = {"w": np.zeros(3)}
@@ -79,16 +112,26 @@ def discover_coordinates(anchor: Params, experts: Sequence[Params], *, dimension
         >>> np.round(values_from_labels(found.coordinates, {0: 10.0, 3: 20.0}), 4).tolist()
         [10.0, 15.0, 17.5, 20.0]
     """
-    m = len(experts)
-    if m < 3:
-        raise ValueError(f"discover_coordinates: {m} experts, expected three or more; two always lie on a line.")
-    gram = update_products(anchor, experts)
-    if not np.isfinite(gram).all():
+    if (apply is None) != (windows is None):
+        raise ValueError("discover_coordinates: apply and windows go together; give both, or neither.")
+    if len(experts) < 3:
+        raise ValueError(
+            f"discover_coordinates: {len(experts)} experts, expected three or more; two always lie on a line."
+        )
+    products = update_products(anchor, experts)
+    if apply is not None and np.isfinite(products).all():
+        products = prediction_products(apply, anchor, experts, windows)
+    return _coordinates(products, dimension)
+
+
+def _coordinates(products: np.ndarray, dimension: int | None) -> Discovered:
+    m = len(products)
+    if not np.isfinite(products).all():
         raise ValueError("discover_coordinates: some update is not finite; see that no expert diverged.")
-    centred = gram - gram.mean(axis=0) - gram.mean(axis=1, keepdims=True) + gram.mean()
+    centred = products - products.mean(axis=0) - products.mean(axis=1, keepdims=True) + products.mean()
     values, vectors = np.linalg.eigh(centred)
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-    if values[0] <= ALIKE**2 * max(np.trace(gram), 1e-300):
+    if values[0] <= ALIKE**2 * max(np.trace(products), 1e-300):
         raise ValueError(
             "discover_coordinates: all experts are the same; they must be fine-tuned on regimes that differ."
         )

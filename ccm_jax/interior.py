@@ -14,21 +14,33 @@ Array = jax.Array
 
 @dataclass(frozen=True)
 class Interior:
-    """The line, and ``max(0, 1 - c^2)``: ``(1, c, max(0, 1 - c^2))``.
+    """The line, and a bump between the ends: ``(1, c, b, c b, ...)`` with ``b = max(0, 1 - c^2)``.
 
     A quadratic through a third expert in the middle bends the chart everywhere, and extrapolation pays for what
-    interpolation gains. This correction is zero at the experts of the ends, at -1 and +1, and beyond.
+    interpolation gains. This correction is zero at -1 and +1, where the end experts stand, and beyond. With more than
+    three experts, fit it with weights that hold the ends, as :func:`~ccm_jax.choose_chart` does: by plain least squares
+    the experts between would move the line.
+
+    Attributes:
+        degree: number of corrections: 1 has one height, 2 may lean to one side.
 
     Example:
         >>> Interior()(jnp.array([0.5])).tolist(), Interior()(jnp.array([2.0])).tolist()
         ([1.0, 0.5, 0.75], [1.0, 2.0, 0.0])
+        >>> Interior(degree=2)(jnp.array([0.5])).tolist()
+        [1.0, 0.5, 0.75, 0.375]
     """
 
     dim: int = 1
+    degree: int = 1
 
     def __post_init__(self) -> None:
         if self.dim != 1:
             raise ValueError(f"Interior: dim is {self.dim}, expected 1; use Polynomial for several coordinates.")
+        if self.degree < 1:
+            raise ValueError(
+                f"Interior: degree is {self.degree}, expected 1 or more; without a correction, Polynomial."
+            )
 
     @property
     def constant(self) -> bool:
@@ -37,7 +49,8 @@ class Interior:
 
     def __call__(self, coordinate: Array) -> Array:
         c = coordinate[0]
-        return jnp.stack([jnp.ones_like(c), c, jnp.maximum(0.0, 1.0 - c**2)])
+        bump = jnp.maximum(0.0, 1.0 - c**2)
+        return jnp.stack([jnp.ones_like(c), c, *(bump * c**k for k in range(self.degree))])
 
 
 FEATURES["Interior"] = Interior

@@ -96,7 +96,7 @@ def test_validation_on_both_sides_finds_the_curve(bend: float, jump: float, name
     regimes = [regime(s, bend, jump) for s in (-1.25, -0.75, -0.25, 0.25, 0.75, 1.25)]
     found = choose_chart(anchor, experts, points, rollout_fn, regimes)
     assert found.name == name
-    assert len(found.tried) == 4 and found.chart.features.dim == 2
+    assert len(found.tried) == 5 and found.chart.features.dim == 2
 
 
 def test_without_regimes_outside_the_line_stays_what_it_is_there() -> None:
@@ -105,6 +105,53 @@ def test_without_regimes_outside_the_line_stays_what_it_is_there() -> None:
     assert found.name == "interior"
     line = fit_chart(anchor, [experts[0], experts[-1]], [-1.0, 1.0], features=Gated())
     np.testing.assert_allclose(found.chart(2.0)["rate"], line(2.0)["rate"], rtol=1e-5)
+
+
+def test_experts_between_do_not_move_the_ends_of_a_correction() -> None:
+    anchor, experts, points = family(0.0, 0.1)
+    experts[1] = {"rate": experts[1]["rate"] + 0.07}  # fine-tuning noise
+    tried = {one.name: one.chart for one in choose_chart(anchor, experts, points).tried}
+    line = tried["line through the ends"]
+    for name in ("interior", "leaning interior"):
+        for s in (-2.0, -1.0, 1.0, 1.5):
+            np.testing.assert_allclose(tried[name](s)["rate"], line(s)["rate"], rtol=1e-6)
+        assert abs(float(tried[name](0.0)["rate"][0] - line(0.0)["rate"][0])) > 0.05
+    with pytest.raises(ValueError, match=r"fit_chart: weights are \[1.0, -1.0\], expected 2 finite numbers above 0"):
+        fit_chart(anchor, experts[:2], [-1.0, 1.0], weights=[1.0, -1.0])
+
+
+def test_without_validation_left_out_experts_decide_and_no_curve_leaves_the_range() -> None:
+    anchor, experts, points = family(0.1)
+    found = choose_chart(anchor, experts, points)
+    assert found.name == "interior"  # a quadratic predicts them as well, and would bend on
+    left_out = {one.name: one.left_out for one in found.tried}
+    assert left_out["quadratic"] == pytest.approx(0.0, abs=1e-4) and left_out["line"] is not None
+    off = [abs(float((experts[i]["rate"] - (-1.0 + 0.3 * points[i]))[0])) for i in (1, 2, 3)]
+    update = [abs(float((experts[i]["rate"] - anchor["rate"])[0])) for i in (1, 2, 3)]
+    expected = np.sqrt(np.mean([(a / u) ** 2 for a, u in zip(off, update, strict=True)]))
+    assert left_out["line through the ends"] == pytest.approx(expected, rel=1e-4)
+    three = choose_chart(anchor, [experts[i] for i in (0, 2, 4)], [-1.0, 0.0, 1.0])
+    assert three.name == "line through the ends"  # one expert inside cannot be left out of a correction through it
+
+
+def test_predictions_ignore_noise_that_they_do_not_depend_on() -> None:
+    rng, s = np.random.default_rng(1), np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    anchor = {"seen": np.zeros(4), "unseen": np.zeros(2000)}
+    noise = np.array([1.0, 9.0, 2.0, 4.0, 1.0])  # of some experts more than of others, which turns the axis
+    experts = [
+        {"seen": np.full(4, c), "unseen": 0.2 * n * rng.standard_normal(2000)} for c, n in zip(s, noise, strict=True)
+    ]
+
+    def apply(params: Any, window: Any) -> Any:
+        return window[:, -1] * (1 + params["seen"][0])
+
+    windows = rng.standard_normal((6, 1, 8, 1))
+    by_weights = discover_coordinates(anchor, experts, dimension=1)
+    found = discover_coordinates(anchor, experts, dimension=1, apply=apply, windows=windows)
+    np.testing.assert_allclose(found.coordinates[:, 0], s, atol=1e-3)
+    assert abs(np.corrcoef(by_weights.coordinates[:, 0], s)[0, 1]) < 0.9
+    with pytest.raises(ValueError, match="apply and windows go together"):
+        discover_coordinates(anchor, experts, apply=apply)
 
 
 def test_two_experts_have_their_line() -> None:

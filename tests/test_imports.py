@@ -45,6 +45,7 @@ OWNERS = {
 OUTER = {
     "models": set(),
     "train": set(),
+    "train_chart": {"train"},
     "interop": {"models"},
     "io": set(),
     "surrogate": {"models", "interop", "io"},

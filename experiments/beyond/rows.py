@@ -22,6 +22,11 @@ ROWS: tuple[Row, ...] = (
     Row("ns_2d networks", "ns_2d", "two_axes_networks"),
     Row("rd_2d plane", "rd_2d", "two_axes"),
     Row("ns_2d plane", "ns_2d", "two_axes"),
+    Row("rd_ood experts", "rd_ood", "experts"),
+    Row("ns_ood experts", "ns_ood", "experts"),
+    Row("rdb_gravity experts", "rdb_gravity", "experts"),
+    Row("rd_ood unlabelled", "rd_ood", "unlabelled"),
+    Row("ns_ood unlabelled", "ns_ood", "unlabelled"),
 )
 
 

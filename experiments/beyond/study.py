@@ -14,6 +14,8 @@ MEASURES = {
     "drift": "drift",
     "two_axes_networks": "two_axes",
     "two_axes": "two_axes",
+    "experts": "experts",
+    "unlabelled": "unlabelled",
 }
 
 STUDY = study_of(Wing("beyond", MEASURES, rows_of, lambda: [VERSION]))
