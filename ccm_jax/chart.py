@@ -232,16 +232,11 @@ def _least_squares(
     if ridge == 0 and rank < needed:
         raise ValueError(
             f"fit_chart: {n} experts at coordinates {np.asarray(c).tolist()} determine {rank} of the {needed} "
-            f"features of {features}; add experts at other coordinates, use fewer features, or set ridge > 0."
+            f"features of {features}{_not_spanned(np.asarray(c), features)}; add experts at other coordinates, use "
+            "fewer features, or set ridge > 0."
         )
     exact = exact * root
     if ridge == 0:
-        if rank < needed:
-            raise ValueError(
-                f"fit_chart: {n} experts at coordinates {np.asarray(c).tolist()} determine {rank} of the {needed} "
-                f"features of {features}{_not_spanned(np.asarray(c), features)}; add experts at other coordinates, use "
-                "fewer features, or set ridge > 0."
-            )
         return jnp.asarray(np.linalg.pinv(exact) * root.T, phi.dtype)
     system = exact.T @ exact + ridge * np.eye(needed)
     return jnp.asarray(np.linalg.solve(system, exact.T) * root.T, phi.dtype)
