@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ccm_jax.io.torchfile import open_torch, state_dict_of
+from ccm_jax.io.parts import state_dict_of
+from ccm_jax.io.torchfile import open_torch
 from tests.torchfiles import Global, Name, Storage, Tensor, write
 
 

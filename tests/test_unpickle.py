@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ccm_jax.io.torchfile import Placeholder, open_torch, state_dict_of
+from ccm_jax.io.parts import state_dict_of
+from ccm_jax.io.torchfile import Placeholder, open_torch
 
 Refused = Callable[[bytes, str], None]
 FLAGS, METHOD = 8, 10  # where they lie in an entry of a zip's directory
