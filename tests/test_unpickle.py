@@ -351,8 +351,8 @@ def test_whatever_the_instructions_nothing_but_a_value_error_leaves(tmp_path: Pa
 
 
 def test_names_in_messages_are_escaped_and_short(tmp_path: Path) -> None:
-    odd = dictionary(text("w"), tensor(), text("\x1b[2J\n" + "a" * 10_000), p.EMPTY_LIST)
-    with pytest.raises(ValueError, match=r"\\x1b\[2J\\naaa.* is list, which is not read here") as caught:
+    odd = dictionary(text("w"), tensor(), text("\x1b[2J\n" + "a" * 10_000), name("a", "b"))
+    with pytest.raises(ValueError, match=r"\\x1b\[2J\\naaa.* is a.b, which is not read here") as caught:
         state_dict_of(open_torch(file_of(tmp_path / "a.pt", odd)))
     assert len(str(caught.value)) < 500
 

@@ -91,8 +91,10 @@ def finished(content: Any) -> Any:
     if isinstance(content, Emptied):
         if content.array is None:
             raise ValueError("its pickle has an array without numbers")
-        content.array = content.array.astype(content.array.dtype.newbyteorder("="), copy=False)
+        content.array = finished(content.array)
         return content.array
+    if isinstance(content, np.ndarray) and not content.dtype.isnative:
+        return content.astype(content.dtype.newbyteorder("="))
     if isinstance(content, Described):
         return str(content.dtype)
     if isinstance(content, dict):

@@ -120,11 +120,11 @@ def choose(content: Any, path: Path | str) -> tuple[str, Any, list[str]]:
         )
         raise Unreadable(f"open_weights: {what}.")
     others = [*copies, *(name for name in left if name != chosen[0])]
-    notes = [
-        f"{shown(path)}: {shown(chosen[0])} is read, {shown(', '.join(others))} left out; {shown(path)}::"
-        f"{shown(others[0])} is that one."
-    ] * bool(others)
-    return chosen[0], found[chosen[0]], notes
+    if not others:
+        return chosen[0], found[chosen[0]], []
+    name, left_out = shown(chosen[0]), shown(", ".join(others))
+    note = f"{shown(path)}: {name} is read, {left_out} left out; {shown(path)}::{shown(others[0])} reads that one."
+    return chosen[0], found[chosen[0]], [note]
 
 
 def choose_tree(tree: Any, path: Path | str) -> tuple[str, Any, list[str]]:

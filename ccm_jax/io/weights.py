@@ -113,17 +113,17 @@ def _content(path: Path) -> tuple[str, Any, dict[str, Any]]:
             return "npz", arrays, {}
         found = open_torch_file(path)
         return found.kind, found.content, found.metadata
+    if path.suffix == ".safetensors" or (head[8:9] == b"{" and path.suffix not in TORCH):
+        opened = open_safetensors(path)
+        return "safetensors", opened.arrays, dict(opened.metadata)
     if path.suffix in TORCH or (head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")):
         found = open_torch_file(path)
         return found.kind, found.content, found.metadata
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
-        opened = open_safetensors(path)
-        return "safetensors", opened.arrays, dict(opened.metadata)
     if head[:6] == MAGIC:
         return "leaves", open_leaves(path), {}
-    if path.suffix == ".msgpack" or looks_like_msgpack(head):
-        return "msgpack", open_msgpack(path), {}
     what = next((kind for start, kind in _OTHERS.items() if head.startswith(start)), None)
+    if path.suffix == ".msgpack" or (what is None and looks_like_msgpack(head)):
+        return "msgpack", open_msgpack(path), {}
     if path.suffix == ".npz":
         raise ValueError("it is cut off, or no archive of numpy.savez")
     raise Unreadable(f"open_weights: {path} is {what or 'cut off, or a checkpoint of no kind that is read'}; {REMEDY}.")
