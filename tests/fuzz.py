@@ -132,7 +132,9 @@ def main(folder: Path, first: int, count: int) -> int:
     for number in range(first, first + count):
         path, content = whole[number % len(whole)]
         chance = random.Random(number)
-        bad = folder / f"bad{''.join(path.suffixes)}" if not path.name.startswith("frames") else folder / "frames_bad.npz"
+        bad = (
+            folder / f"bad{''.join(path.suffixes)}" if not path.name.startswith("frames") else folder / "frames_bad.npz"
+        )
         bad.write_bytes(mutate(content, chance))
         (folder / "now").write_text(str(number))  # which one it was, if the process ends here
         signal.alarm(SECONDS)

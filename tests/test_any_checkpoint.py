@@ -192,7 +192,11 @@ def test_double_precision_merges_exactly(tmp_path: Path) -> None:
 
 
 def test_what_the_anchor_says_travels_with_the_merged_file(tmp_path: Path) -> None:
-    options = {"non_linearity": Name("torch.nn.functional", "relu"), "domain_padding": 0.25, "bad": Global("system", "x")}
+    options = {
+        "non_linearity": Name("torch.nn.functional", "relu"),
+        "domain_padding": 0.25,
+        "bad": Global("system", "x"),
+    }
     for i, name in enumerate(NAMES):
         args = {"act": "gelu", "modes": 4}
         content = {"model": {"w": tensor(), "_metadata": options}, "args": args, "epoch": i}
@@ -218,7 +222,9 @@ def test_a_file_of_pytorch_is_written_that_its_readers_read(tmp_path: Path) -> N
     whole = (tmp_path / "out.pt").read_bytes()
     for name, info in names.items():
         head = whole[info.header_offset :][:30]
-        assert (info.header_offset + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")) % 64 == 0, name
+        assert (
+            info.header_offset + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+        ) % 64 == 0, name
     found = open_torch_file(tmp_path / "out.pt")
     assert type(found.content) is collections.OrderedDict and list(found.content) == list(tree)
     for name, leaf in tree.items():
@@ -265,7 +271,9 @@ def test_folders_of_hugging_face_and_shards_go_in_and_out(tmp_path: Path) -> Non
     }
     merged(tmp_path, *words, output="flat.safetensors.index.json")
     merged(tmp_path, *words, output="whole.safetensors")
-    index = [f"--{name}" if j == 0 else tmp_path / name / "model.safetensors.index.json" for name in NAMES for j in (0, 1)]
+    index = [
+        f"--{name}" if j == 0 else tmp_path / name / "model.safetensors.index.json" for name in NAMES for j in (0, 1)
+    ]
     merged(tmp_path, *index, output="again.safetensors")
     for output in ("out", "flat.safetensors.index.json", "whole.safetensors", "again.safetensors"):
         found = arrays(tmp_path / output)

@@ -95,7 +95,9 @@ def dump_pickle(content: Any) -> bytes:
 def pack_msgpack(content: Any) -> bytes:
     """A tree as ``flax.serialization.to_bytes`` writes it."""
     if isinstance(content, dict):
-        return b"\xde" + struct.pack(">H", len(content)) + b"".join(pack_msgpack(x) for kv in content.items() for x in kv)
+        return (
+            b"\xde" + struct.pack(">H", len(content)) + b"".join(pack_msgpack(x) for kv in content.items() for x in kv)
+        )
     if isinstance(content, str):
         return b"\xd9" + bytes([len(content.encode())]) + content.encode()
     if isinstance(content, int):

@@ -28,7 +28,6 @@ from ccm_jax.io.weights import Weights
 from ccm_jax.version import __version__
 
 
-
 def digest(path: Path) -> str:
     """SHA-256 of a file, whatever part of it is meant; of a folder, of its files by name."""
     path, _ = split_part(path)

@@ -42,6 +42,8 @@ def reading(function: str, path: Path_, remedy: str) -> Iterator[None]:
     except (Unreadable, FileNotFoundError, PermissionError, IsADirectoryError, ModuleNotFoundError):
         raise
     except Exception as error:
+        if isinstance(error, ValueError) and str(path) in str(error) and "\n" not in str(error):
+            raise  # it names the file, as ours do
         plain = type(error) in (ValueError, OSError) and str(error)
         reason = shown(error if plain else f"{type(error).__name__} {error}".strip()).rstrip(".")
         raise Unreadable(f"{function}: {path} cannot be read: {reason}; {remedy}.") from error
