@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ccm_jax.interop.unsaid import unsaid
 from ccm_jax.io.safetensors import open_safetensors, save_safetensors
 from ccm_jax.io.shards import files_for
 from ccm_jax.io.torchfile import open_torch_file
@@ -299,3 +300,22 @@ def test_shards_are_filled_up_to_a_size() -> None:
 def test_pickles_run_nothing_and_arrays_in_them_are_numbers(tmp_path: Path) -> None:
     (tmp_path / "a.pkl").write_bytes(dump_pickle({"w": W, "f": print}))
     assert "f is" in refused("inspect", tmp_path / "a.pkl")
+
+
+def test_options_that_leave_no_trace_are_checked_where_they_are_said_and_told_where_they_are_assumed() -> None:
+    for name, option in (("neuraloperator", "gelu"), ("fno2d", "padding 0"), ("dpot-torch", "modes all")):
+        assert option in str(unsaid(name, {}, {}, "a.pt"))
+    assert unsaid("neuraloperator", {"_metadata": {"non_linearity": "gelu"}}, {}, "a.pt") is None
+    assert unsaid("fno", {}, {}, "a.pt") is None
+    said = {"said": {"args": {"act": "gelu", "res": 128, "patch_size": 8, "modes": 32, "normalize": 0}}}
+    assert unsaid("dpot-torch", said, {}, "a.pt") is None
+    for key, value in (("act", "relu"), ("modes", 8), ("normalize", 1)):
+        with pytest.raises(ValueError, match=f"^a.pt says {key}={value!r}"):
+            unsaid("dpot-torch", {"said": {"args": said["said"]["args"] | {key: value}}}, {}, "a.pt")
+
+
+def test_prefixes_are_seen_through_where_a_network_is_built() -> None:
+    from ccm_jax.interop.flat import Names
+
+    names = Names("f", {"_orig_mod.module.fc.weight": W, "_orig_mod.module.fc.bias": W[0]})
+    assert set(names.left) == {"fc.weight", "fc.bias"}

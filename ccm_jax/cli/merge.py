@@ -24,21 +24,29 @@ from ccm_jax.io.atomic import write_text
 from ccm_jax.io.description import HELP
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.save import check_target, save_weights
+from ccm_jax.io.shards import INDEX, open_index
 from ccm_jax.io.weights import Weights
 from ccm_jax.version import __version__
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, whatever part of it is meant; of a folder, of its files by name."""
+    """SHA-256 of a file, whatever part of it is meant; of a folder, or of what an index names, of the files by name."""
     path, _ = split_part(path)
     total = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+    several = (
+        [path, *sorted({path.parent / file for file in open_index(path).files.values()})] if _is_index(path) else []
+    )
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else several or [path]:
         if path.is_dir():
             total.update(str(file.relative_to(path)).encode())
         with file.open("rb") as stream:
             while block := stream.read(1 << 24):
                 total.update(block)
     return total.hexdigest()
+
+
+def _is_index(path: Path) -> bool:
+    return path.is_file() and path.name.endswith(INDEX)
 
 
 def origin_of(recipe: Recipe) -> dict[str, Any]:

@@ -25,6 +25,7 @@ _FILLED = {"SETITEM": dict, "SETITEMS": dict, "APPEND": list, "APPENDS": list, "
 _TAKEN = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2}  # so many items off the stack
 _TAKEN_TO_MARK = {"TUPLE", "FROZENSET", "APPENDS", "SETITEMS", "ADDITEMS", "POP_MARK"}
 _MOST_OBJECTS, _MOST_MARKS = 10**6, 10**4  # at once on the stack; a state_dict puts a few thousand there
+_MOST_CONTAINERS = 2 * 10**6
 _KEY_BOUND = 1 << 61  # integers from here on share their hashes with smaller ones: many such keys take quadratic time
 
 
@@ -98,6 +99,7 @@ def unpickle(program: bytes | Stream, call: Callable[[str, tuple[Any, ...]], Any
     stack: list[Any] = []
     below: list[list[Any]] = []  # the parts of the stack that end at a mark
     n_below = 0  # how many objects they hold together
+    made = 0  # containers, of which each takes hundreds of bytes for one of the file
     memo: dict[int, Any] = {}
     argument: Any
     for instruction, argument, _ in pickletools.genops(program):  # type: ignore[arg-type]
@@ -121,6 +123,9 @@ def unpickle(program: bytes | Stream, call: Callable[[str, tuple[Any, ...]], Any
                 stack.append(_CONSTANTS[name])
             case _ if name in _CONTAINERS:
                 stack.append(_CONTAINERS[name]())
+                made += 1
+                if made > _MOST_CONTAINERS:
+                    raise ValueError(f"its pickle makes more than {_MOST_CONTAINERS} containers")
             case _ if name in _FILLED:
                 _fill(stack[-1], _FILLED[name], items)
             case "MARK":

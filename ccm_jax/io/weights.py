@@ -6,6 +6,7 @@ folders of Orbax and of Hugging Face, and checkpoints in several files. ``FILE::
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
@@ -87,7 +88,7 @@ def open_weights(path: Path_) -> Weights:
         arrays = flatten(tree)
         if not arrays:
             raise Unreadable(f"open_weights: {whole} holds no arrays; {REMEDY}.")
-        nested = None if _is_flat(tree) else tree
+        nested = tree if kind in ("orbax", "msgpack", "pickle") else None
         return Weights(whole, kind, arrays, _parsed(metadata), nested, tuple(notes))
 
 
@@ -167,7 +168,8 @@ def _parsed(metadata: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(metadata)
     for key in ("_metadata", "said", "module_versions"):
         if isinstance(found.get(key), str):
-            found[key] = json.loads(found[key])
+            with contextlib.suppress(ValueError):  # a text of its own
+                found[key] = json.loads(found[key])
     return found
 
 
