@@ -62,8 +62,8 @@ def _arguments(said: Any) -> dict[str, Any]:
 
 def _check_dpot(said: Mapping[str, Any], path: Any) -> None:
     refused = [f"{key}={said[key]!r}" for key, allowed in _DPOT.items() if key in said and said[key] not in allowed]
-    size = [said.get(key) for key in ("res", "patch_size", "modes")]
-    if all(isinstance(n, int) and n > 0 for n in size) and size[2] < size[0] // size[1]:
+    size = [n for n in (said.get(key) for key in ("res", "patch_size", "modes")) if isinstance(n, int) and n > 0]
+    if len(size) == 3 and size[2] < size[0] // size[1]:
         refused.append(f"modes={size[2]} of {size[0] // size[1]}")
     if refused:
         raise ValueError(f"{path} says {', '.join(refused)}, which models.DPOT does not have.")
