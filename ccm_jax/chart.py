@@ -275,9 +275,18 @@ def expert_weights(
     Returns:
         ``[n]``.
     """
-    solve = _least_squares(n, coordinates, features, ridge, warp, weights)
-    c = as_coordinate("expert_weights", complete(features, coordinate), features.dim)
-    return np.asarray(features(c if warp is None else warp(c)) @ solve, np.float64)
+    with _double_precision():  # weights of 64 bits merge as exactly as they are stored
+        solve = _least_squares(n, np.asarray(coordinates, np.float64), features, ridge, warp, weights)
+        c = as_coordinate("expert_weights", complete(features, coordinate), features.dim)
+        return np.asarray(features(c if warp is None else warp(c)) @ solve, np.float64)
+
+
+def _double_precision() -> Any:
+    """Numbers of 64 bits in jax, for a while; the name of the function moved."""
+    enable = getattr(jax, "enable_x64", None)
+    if not callable(enable):
+        from jax.experimental import enable_x64 as enable
+    return enable(True)
 
 
 @jax.jit

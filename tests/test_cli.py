@@ -132,17 +132,17 @@ def test_pytorch_s_dpot_keeps_complex_weights_in_pairs_and_other_texts_are_no_mo
 
 def test_counters_that_differ_are_named_and_a_filter_keeps_the_anchor_s(tmp_path: Path) -> None:
     for i, name in enumerate(("anchor", "low", "high")):
-        tree = {"w": np.full(3, float(i), np.float32), "bn.num_batches_tracked": np.array([i])}
+        tree = {"w": np.full(3, float(i), np.float32), "bn.seen": np.array([i])}
         save_safetensors(tmp_path / f"{name}.safetensors", tree)
     done = ccm("merge", *of(tmp_path), "-c", 1, "-o", tmp_path / "out.safetensors")
-    assert done.exit_code == 2 and "bn.num_batches_tracked" in done.output
+    assert done.exit_code == 2 and "bn.seen" in done.output
     (tmp_path / "recipe.yaml").write_text(
         "anchor: anchor.safetensors\nexperts:\n  - {path: low.safetensors, coordinate: -1}\n"
         "  - {path: high.safetensors, coordinate: 1}\ncoordinate: 1\nfilters: [{name: 'bn.*', keep: anchor}]\n"
     )
     done = ccm("merge", "--recipe", tmp_path / "recipe.yaml", "-o", tmp_path / "out.safetensors")
     assert done.exit_code == 0, done.output
-    assert arrays(tmp_path / "out.safetensors")["bn.num_batches_tracked"].tolist() == [0]
+    assert arrays(tmp_path / "out.safetensors")["bn.seen"].tolist() == [0]
 
 
 def test_a_recipe_with_filters_and_another_method(family: Path, tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_data_generate_says_where_data_come_from() -> None:
     [
         (["inspect", "nothing.pt"], "nothing.pt."),
         (["merge", "FAMILY", "-c", "1", "-o", "anchor.safetensors"], "nothing is overwritten"),
-        (["merge", "FAMILY", "-c", "1", "-o", "out.pt"], "expected .safetensors"),
+        (["merge", "FAMILY", "-c", "1", "-o", "out.npz"], "expected .safetensors"),
         (["merge", "FAMILY", "-c", "1", "--method", "best", "-o", "out.safetensors"], "expected chart, average"),
         (["merge", "FAMILY", "-c", "1", "--method", "ties", "--set", "x=1", "-o", "out.safetensors"], "method ties"),
         (["calibrate", "FAMILY", "--prefix", "seen.npy", "-o", "out.safetensors"], "give --model"),
@@ -292,7 +292,7 @@ def test_data_generate_says_where_data_come_from() -> None:
         (["merge", "FAMILY", "-c", "1", "--set", "density=0.2", "-o", "out.safetensors"], "takes no arguments"),
         (["merge", "--recipe", "ties.yaml", "-o", "out.safetensors"], "method ties takes no filters"),
         (["merge", "--recipe", "list.yaml", "-o", "out.safetensors"], "arguments are [1], expected names with numbers"),
-        (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "seen.npy", "-o", "out.pt"], ".safetensors"),
+        (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "seen.npy", "-o", "out.npz"], ".safetensors"),
         (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "seen.npy", "--report", "a.png"], ".json"),
         (["calibrate", "FAMILY", "--model", "broken.yaml", "--prefix", "seen.npy"], "is no YAML file"),
         (["calibrate", "FAMILY", "--model", "flat.yaml", "--prefix", "seen.npy"], "std is [0.0], expected positive"),

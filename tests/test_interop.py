@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from ccm_jax.interop import fno_from_neuraloperator, fno_to_neuraloperator
-from ccm_jax.io.torchfile import open_torch, state_dict_of
+from ccm_jax.io.parts import state_dict_of
+from ccm_jax.io.torchfile import open_torch
 from ccm_jax.models import make_model
 
 

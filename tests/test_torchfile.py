@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ccm_jax.io.torchfile import open_torch, state_dict_of
+from ccm_jax.io.parts import state_dict_of
+from ccm_jax.io.torchfile import open_torch
 from tests.torchfiles import Global, Name, Storage, Tensor, write
 
 
@@ -49,7 +50,7 @@ def test_a_wrapped_state_dict_is_found_beside_other_tensors_and_none_goes_missin
     wrapped = {"model_state_dict": {"w": tensor()}, "loss": tensor(), "epoch": 3}
     assert set(state_dict_of(open_torch(write(tmp_path / "a.pt", wrapped, {"0": numbers})))) == {"w"}
     both = {"model": {"w": tensor()}, "state_dict": {"w": tensor()}}
-    with pytest.raises(ValueError, match="holds model and state_dict; save the one that is meant"):
+    with pytest.raises(ValueError, match="holds model and state_dict; say which is meant, as the file::model"):
         state_dict_of(open_torch(write(tmp_path / "b.pt", both, {"0": numbers})))
     lost = {"w": tensor(), "sparse": Global("_rebuild_sparse_tensor", 1)}
     with pytest.raises(ValueError, match="sparse is .*, which is not read here"):

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ccm_jax.io.torchfile import Placeholder, open_torch, state_dict_of
+from ccm_jax.io.parts import state_dict_of
+from ccm_jax.io.torchfile import Placeholder, open_torch
 
 Refused = Callable[[bytes, str], None]
 FLAGS, METHOD = 8, 10  # where they lie in an entry of a zip's directory
@@ -243,11 +244,11 @@ def test_names_are_never_looked_up(tmp_path: Path) -> None:
         (p.MARK + p.DICT, "DICT"),
         (p.LONG4 + struct.pack("<i", 1) + b"1", "LONG4"),
         (p.EMPTY_DICT + p.EMPTY_TUPLE + p.REDUCE, "calls a dict"),
-        (STORAGE + p.EMPTY_TUPLE + p.NEWOBJ, "calls a _Storage"),
+        (STORAGE + p.EMPTY_TUPLE + p.NEWOBJ, "calls a Storage"),
         (name("os", "getcwd") + p.EMPTY_LIST + p.REDUCE, "calls"),
         (tensor() + p.NONE + p.NONE + p.SETITEM, "into a ndarray"),
         (p.EMPTY_TUPLE + p.NONE + p.APPEND, "into a tuple"),
-        (STORAGE + p.MARK + number(0) + number(1) + p.SETITEMS, "into a _Storage"),
+        (STORAGE + p.MARK + number(0) + number(1) + p.SETITEMS, "into a Storage"),
         (p.EMPTY_LIST + p.MARK + p.NONE + p.ADDITEMS, "into a list"),
         (p.EMPTY_DICT + p.EMPTY_LIST + p.NONE + p.SETITEM, "a key of type list"),
         (p.EMPTY_DICT + p.MARK + p.NONE + p.SETITEMS, "ValueError|zip"),
@@ -350,8 +351,8 @@ def test_whatever_the_instructions_nothing_but_a_value_error_leaves(tmp_path: Pa
 
 
 def test_names_in_messages_are_escaped_and_short(tmp_path: Path) -> None:
-    odd = dictionary(text("w"), tensor(), text("\x1b[2J\n" + "a" * 10_000), p.EMPTY_LIST)
-    with pytest.raises(ValueError, match=r"\\x1b\[2J\\naaa.* is list, which is not read here") as caught:
+    odd = dictionary(text("w"), tensor(), text("\x1b[2J\n" + "a" * 10_000), name("a", "b"))
+    with pytest.raises(ValueError, match=r"\\x1b\[2J\\naaa.* is a.b, which is not read here") as caught:
         state_dict_of(open_torch(file_of(tmp_path / "a.pt", odd)))
     assert len(str(caught.value)) < 500
 

@@ -57,7 +57,8 @@ class Verbs(click.Group):
 def main() -> None:
     """Merge fine-tuned neural operators along a physical direction.
 
-    Checkpoints may be safetensors, PyTorch files (read without running their code), folders of Orbax, or npz.
+    Checkpoints may be safetensors, PyTorch files (read without running their code), folders of Orbax or Hugging Face,
+    npz, msgpack and more. FILE::part names what in a file is meant.
 
     \b
     ccm inspect anchor.pt low.pt high.pt

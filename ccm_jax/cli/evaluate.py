@@ -13,6 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from ccm_jax import processor
+from ccm_jax.cli.checkpoints import note_assumed, open_checkpoints
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.frames import choose_samples, read_samples
 from ccm_jax.cli.persistence import check_persistence, persistence_option
@@ -21,8 +22,6 @@ from ccm_jax.evaluate import future_error, persistence_error
 from ccm_jax.io.atomic import replacing
 from ccm_jax.io.description import HELP
 from ccm_jax.io.recordings import Recording, open_recording
-from ccm_jax.io.safetensors import check_same_names
-from ccm_jax.io.weights import open_weights
 from ccm_jax.parallel import mesh_of_all, place
 from ccm_jax.surrogate import surrogate_of
 
@@ -57,13 +56,11 @@ def evaluate(networks: dict[Path, tuple[str, str]], trajectories: Path, sample: 
     Raises:
         ValueError: for checkpoints of other names or shapes, trajectories that are too short, or frames that are 0.
     """
-    opened = [open_weights(path) for path in networks]
-    anchor = opened[0]
-    for other in opened[1:]:
-        check_same_names("evaluate", str(anchor.path), anchor.arrays, str(other.path), other.arrays)
+    anchor, *_ = opened = open_checkpoints("evaluate", list(networks), cast=True)
     recording = open_recording(trajectories)
     chosen = choose_samples(recording, sample)
     surrogate = surrogate_of(anchor, how["model"], (*recording.shape[2:], len(recording.fields)))
+    note_assumed(anchor, how["model"])
     observed, length = surrogate.history + how["frames"], recording.shape[1]
     if length <= observed:
         raise ValueError(

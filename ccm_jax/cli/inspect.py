@@ -11,9 +11,9 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import console
-from ccm_jax.io.safetensors import check_same_names
-from ccm_jax.io.weights import Weights, open_weights
+from ccm_jax.io.weights import Weights
 
 # Weights trained independently are about as far from each other as from zero: relative distances near 1.4.
 FAR = 0.9
@@ -106,13 +106,11 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     """
     if len(checkpoints) not in (1, 3):
         raise click.UsageError(f"{len(checkpoints)} checkpoints, expected one, or three: anchor, low, high")
-    opened = [open_weights(path) for path in checkpoints]
+    opened = open_checkpoints("ccm inspect", checkpoints)
     console.print(tree_table(opened[0]))
     if len(opened) == 1:
         return
     anchor, low, high = opened
-    for other in (low, high):
-        check_same_names("ccm inspect", str(anchor.path), anchor.arrays, str(other.path), other.arrays)
     found = residuals(anchor.arrays, low.arrays, high.arrays)
     table = Table(
         title="residuals over the anchor's norm, their cosine, and the share of them that is shared",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import click
 import numpy as np
 
 from ccm_jax import Polynomial
+from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import say
 from ccm_jax.cli.others import OTHERS, merge_by_other, tells_coordinate
 from ccm_jax.cli.recipe import Recipe, weights_by_name
@@ -22,26 +22,31 @@ from ccm_jax.cli.source import Source, remarks, source_options
 from ccm_jax.cli.units import Where, where_options
 from ccm_jax.io.atomic import write_text
 from ccm_jax.io.description import HELP
-from ccm_jax.io.names import restore, unflatten
-from ccm_jax.io.safetensors import check_same_names, save_safetensors, write_merged
-from ccm_jax.io.weights import Weights, open_weights
+from ccm_jax.io.parts import split_part
+from ccm_jax.io.save import check_target, save_weights
+from ccm_jax.io.shards import INDEX, open_index
+from ccm_jax.io.weights import Weights
 from ccm_jax.version import __version__
-
-Arrays = dict[str, Any]
-
-FILES = (".pt", ".pth", ".bin", ".npz", ".npy", ".json", ".h5", ".hdf5", ".mat", ".yaml", ".yml")
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file; of a folder, of its files by name."""
+    """SHA-256 of a file, whatever part of it is meant; of a folder, or of what an index names, of the files by name."""
+    path, _ = split_part(path)
     total = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+    several = (
+        [path, *sorted({path.parent / file for file in open_index(path).files.values()})] if _is_index(path) else []
+    )
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else several or [path]:
         if path.is_dir():
             total.update(str(file.relative_to(path)).encode())
         with file.open("rb") as stream:
             while block := stream.read(1 << 24):
                 total.update(block)
     return total.hexdigest()
+
+
+def _is_index(path: Path) -> bool:
+    return path.is_file() and path.name.endswith(INDEX)
 
 
 def origin_of(recipe: Recipe) -> dict[str, Any]:
@@ -96,20 +101,19 @@ extrapolates: compare it on observed frames with the anchor before it is used.
 {experts}
 {found}
 All facts are in the metadata of the file. Weights with PyTorch's names go back into PyTorch by
-`model.load_state_dict(safetensors.torch.load_file("{output.name}"))`.
+`model.load_state_dict({_loaded(output)})`.
 """
 
 
-def open_family(recipe: Recipe) -> list[Weights]:
-    """The anchor and its experts.
+def _loaded(output: Path) -> str:
+    if output.suffix in (".pt", ".pth", ".bin", ".ckpt"):
+        return f'torch.load("{output.name}", weights_only=True)'
+    return f'safetensors.torch.load_file("{output.name}")'
 
-    Raises:
-        ValueError: if they do not have the same names, shapes and types.
-    """
-    anchor, *experts = opened = [open_weights(path) for path in (recipe.anchor, *recipe.experts)]
-    for expert in experts:
-        check_same_names("merge", str(anchor.path), anchor.arrays, str(expert.path), expert.arrays)
-    return opened
+
+def open_family(recipe: Recipe, *, cast: bool = False) -> list[Weights]:
+    """The anchor and its experts, see :func:`~ccm_jax.cli.checkpoints.open_checkpoints`."""
+    return open_checkpoints("merge", (recipe.anchor, *recipe.experts), cast=cast)
 
 
 def check_method(recipe: Recipe) -> None:
@@ -130,67 +134,42 @@ def check_method(recipe: Recipe) -> None:
 
 def check_output(output: Path) -> Path:
     """Where the card goes that is written beside a checkpoint; raises ValueError if either cannot be written there."""
-    if output.suffix != ".safetensors" and output.suffix in FILES:
-        raise ValueError(f"{output} is to be a {output.suffix} file, expected .safetensors, or a folder for Orbax.")
+    check_target(output)
     beside = output.with_name(f"{output.name}.md")
-    for path in (output, beside):
-        if os.path.lexists(path):
-            raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
+    if os.path.lexists(beside):
+        raise ValueError(f"{beside} exists, and nothing is overwritten; choose a new path or remove it.")
     return beside
 
 
 def merge(
     recipe: Recipe, output: Path, *, found: Mapping[str, Any] | None = None, model: str | None = None
 ) -> dict[str, Any]:
-    """Merges files to a file (safetensors) or a folder (Orbax), which must not exist; returns the provenance.
+    """Merges files to a file or a folder, which must not exist; returns the provenance.
+
+    What the anchor says of itself is kept: its header, and the options that leave no trace in weights.
 
     Args:
         recipe: what is merged, and how.
-        output: where to.
+        output: where to; its name tells the format, see :mod:`ccm_jax.io.save`.
         found: how the coordinate was found, for the provenance.
         model: what the weights are of, where they do not say so: other methods than charts treat real and complex
             weights differently.
     """
     check_method(recipe)
     beside = check_output(output)
-    anchor, *experts = open_family(recipe)
-    facts, trees = (
-        origin_of(recipe) | ({"found": dict(found)} if found else {}),
-        [anchor.arrays, *(e.arrays for e in experts)],
-    )
-    kept = {k: v for k, v in anchor.metadata.items() if k in ("config", "seed", "normalization")}
-    said = {"provenance": json.dumps(facts)} | {k: v if isinstance(v, str) else json.dumps(v) for k, v in kept.items()}
+    anchor, *experts = open_family(recipe, cast=recipe.method != "chart")
+    facts = origin_of(recipe) | ({"found": dict(found)} if found else {})
+    said = {key: value for key, value in anchor.metadata.items() if key != "provenance"} | {"provenance": facts}
+    if anchor.kind.startswith("torch"):
+        said.setdefault("format", "pt")  # as Hugging Face's libraries want to know
     if recipe.method == "chart":
-        weights = weights_by_name(recipe, list(anchor.arrays))
-        if output.suffix == ".safetensors":
-            write_merged(output, trees, weights, metadata=said)
-        else:
-            _save_orbax(output, _in_memory(trees, weights), anchor, kept | {"provenance": facts})
+        trees, weights = [w.arrays for w in (anchor, *experts)], weights_by_name(recipe, list(anchor.arrays))
     else:
         merged = merge_by_other(recipe, [anchor, *experts], model=model)
-        if output.suffix == ".safetensors":
-            save_safetensors(output, merged, said)
-        else:
-            _save_orbax(output, merged, anchor, kept | {"provenance": facts})
+        trees, weights = [merged], lambda name: np.zeros(0)
+    save_weights(output, trees, weights, anchor, said)
     write_text(beside, card(output, facts, anchor))
     return facts
-
-
-def _in_memory(trees: list[Arrays], weights: Callable[[str], np.ndarray]) -> Arrays:
-    from ccm_jax.io.safetensors import merge_block
-
-    merged = {}
-    for name, leaf in trees[0].items():
-        out = np.empty(leaf.size, leaf.dtype)
-        merge_block([np.reshape(tree[name], -1) for tree in trees], weights(name), out, name)
-        merged[name] = out.reshape(leaf.shape)
-    return merged
-
-
-def _save_orbax(output: Path, merged: Arrays, anchor: Weights, metadata: dict[str, Any]) -> None:
-    from ccm_jax.io import checkpoint
-
-    checkpoint.save(output, unflatten(merged) if anchor.tree is None else restore(merged, anchor.tree), metadata)
 
 
 def parse_arguments(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
@@ -214,7 +193,13 @@ def parse_arguments(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
 @click.option("--method", default=None, help=f"chart (the default), {', '.join(OTHERS)}.")
 @click.option("--set", "arguments", multiple=True, metavar="NAME=NUMBER", help="An argument of the method.")
 @click.option("--model", help=HELP)
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="NAME.safetensors, or a folder.")
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="NAME.safetensors, NAME.pt, NAME.safetensors.index.json, or a folder.",
+)
 def command(
     source: Source, where: Where, method: str | None, arguments: tuple[str, ...], model: str | None, output: Path
 ) -> None:

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax.chart import Features, Gated, Polynomial, complete, fit_chart
+from ccm_jax.cli.checkpoints import note_assumed
 from ccm_jax.cli.merge import open_family
 from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.fit_readout import fit_prefix_readout, prefix_readout
-from ccm_jax.io.safetensors import merge_block
+from ccm_jax.io.stream import merge_block
 from ccm_jax.io.weights import Weights
 from ccm_jax.observed import Frames, Observed, observations
 from ccm_jax.parallel import mesh_of_all
@@ -110,8 +111,9 @@ def find(
     Raises:
         ValueError: for files that do not fit each other, or frames on which nothing is finite.
     """
-    family = open_family(recipe)
+    family = open_family(recipe, cast=True)
     surrogate = surrogate_of(family[0], model, frames.shape[2:])
+    note_assumed(family[0], model)
     trees = [surrogate.to_params(arrays) for arrays in filtered(recipe, family)]
     features = with_gate(recipe.features)
     chart = fit_chart(trees[0], trees[1:], recipe.coordinates, features=features, ridge=recipe.ridge)

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax import processor
+from ccm_jax.cli.checkpoints import note_assumed, open_checkpoints
 from ccm_jax.cli.console import say
 from ccm_jax.cli.frames import read_frames
 from ccm_jax.cli.pictures import draw_rollout
 from ccm_jax.io.atomic import replacing
 from ccm_jax.io.description import HELP
-from ccm_jax.io.weights import open_weights
 from ccm_jax.metrics import relative_l2
 from ccm_jax.surrogate import surrogate_of
 
@@ -50,8 +50,9 @@ def command(
             raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
     processor.prepare()
     x = read_frames(initial, str(sample))
-    weights = open_weights(checkpoint)
+    weights = open_checkpoints("rollout", [checkpoint])[0]
     surrogate = surrogate_of(weights, model, x.shape[2:])
+    note_assumed(weights, model)
     history, after = surrogate.history, x.shape[1] - surrogate.history
     count = after if steps is None else steps
     if after < 0 or count < 1 or (truth and after < count):

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ccm_jax._wrappers import unwrapped
+
 Params = dict[str, Any]
 
 
@@ -15,12 +17,13 @@ class Names:
 
     Args:
         function: the importer, for its messages.
-        state: arrays by name; an entry ``_metadata`` is left aside.
+        state: arrays by name; an entry ``_metadata`` is left aside, and so are prefixes of wrappers.
     """
 
     def __init__(self, function: str, state: Mapping[str, Any]) -> None:
         self.function = function
-        self.left = {key: np.asarray(value) for key, value in state.items() if key != "_metadata"}
+        arrays = {key: np.asarray(value) for key, value in state.items() if key != "_metadata"}
+        self.left = {plain: arrays[full] for full, plain in unwrapped(arrays).items()}
 
     def __contains__(self, key: str) -> bool:
         return key in self.left

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ccm_jax._checks import as_numbers
+from ccm_jax.io.boundary import reading
 from ccm_jax.io.weights import Weights
 
 FOREIGN = ("neuraloperator", "fno2d", "dpot-torch")
@@ -26,7 +27,8 @@ def describe(weights: Weights, description: str | None) -> dict[str, Any]:
         ValueError: if neither tells, or a key is unknown.
     """
     if description is None:
-        return _of_run(weights)
+        with reading("describe", weights.path, "give --model"):
+            return _of_run(weights)
     if description in FOREIGN:
         return {"model": description}
     path = Path(description)

@@ -12,7 +12,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,9 @@ import numpy as np
 
 from ccm_jax.chart import Features, Polynomial, expert_weights
 from ccm_jax.io.atomic import replacing
+from ccm_jax.io.boundary import Unreadable, reading, shown
 from ccm_jax.io.names import flatten, unflatten
+from ccm_jax.io.stream import fill, write_at
 
 Path_ = str | os.PathLike[str]
 
@@ -31,7 +32,8 @@ DTYPES = {
     **{"U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_},
 }
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
-BLOCK = 1 << 20  # numbers that are merged at a time: few enough for a cache, many for threads that share an interpreter
+HEADER = 1 << 25  # bytes; the largest models there are take a tenth of it
+REMEDY = "save it anew by safetensors"
 
 
 class File(NamedTuple):
@@ -48,24 +50,30 @@ def open_safetensors(path: Path_) -> File:
         ValueError: if it is not a whole safetensors file.
     """
     size = os.path.getsize(path)
-    with open(path, "rb") as file:
+    with open(path, "rb") as file, reading("open_safetensors", path, REMEDY):
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > size - 8:
-            raise ValueError(f"open_safetensors: {path} is cut off or not a safetensors file.")
+        if size < 8 or length > size - 8 or length > HEADER:
+            raise Unreadable(f"open_safetensors: {path} is cut off or not a safetensors file; {REMEDY}.")
         try:
             header = json.loads(file.read(length), object_pairs_hook=_once)
             metadata = header.pop("__metadata__", {})
+            if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+                raise ValueError("__metadata__ is no text by name")
             spans = {name: _span(name, entry, size - 8 - length) for name, entry in header.items()}
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"open_safetensors: {path} has no valid header: {error}.") from error
-    ordered = sorted(spans.values())
-    if any(a[1] != b[0] for a, b in itertools.pairwise([(0, 0), *ordered, (size - 8 - length,) * 2])):
-        raise ValueError(f"open_safetensors: {path} has tensors that overlap or leave gaps; it is damaged.")
-    data = np.memmap(path, np.uint8, "r", offset=8 + length) if size > 8 + length else np.zeros(0, np.uint8)
-    arrays = {
-        name: data[begin:end].view(DTYPES[header[name]["dtype"]]).reshape(header[name]["shape"])
-        for name, (begin, end) in spans.items()
-    }
+        except Exception as error:  # of which type depends on the bytes
+            raise Unreadable(
+                f"open_safetensors: {path} has no valid header: {shown(error)}; it is damaged: {REMEDY}."
+            ) from error
+        ordered = sorted(spans.values())
+        if any(a[1] != b[0] for a, b in itertools.pairwise([(0, 0), *ordered, (size - 8 - length,) * 2])):
+            raise Unreadable(
+                f"open_safetensors: {path} has tensors that overlap or leave gaps; it is damaged: {REMEDY}."
+            )
+        data = np.memmap(path, np.uint8, "r", offset=8 + length) if size > 8 + length else np.zeros(0, np.uint8)
+        arrays = {
+            name: data[begin:end].view(DTYPES[header[name]["dtype"]]).reshape(header[name]["shape"])
+            for name, (begin, end) in spans.items()
+        }
     return File(arrays, metadata)
 
 
@@ -80,7 +88,9 @@ def _span(name: str, entry: Any, available: int) -> tuple[int, int]:
     """Where a tensor's bytes begin and end, or a ValueError that says what is wrong with its entry."""
 
     def counts(values: Any) -> bool:
-        return isinstance(values, list) and all(type(n) is int and n >= 0 for n in values)
+        return (
+            isinstance(values, list) and len(values) <= 64 and all(type(n) is int and 0 <= n < 1 << 63 for n in values)
+        )
 
     if not isinstance(entry, dict) or not counts(entry.get("shape")) or not counts(entry.get("data_offsets")):
         raise ValueError(f"{name!r} has no shape or offsets")
@@ -94,7 +104,9 @@ def _span(name: str, entry: Any, available: int) -> tuple[int, int]:
     return entry["data_offsets"][0], entry["data_offsets"][1]
 
 
-def _begin(function: str, path: Path, like: Mapping[str, Any], metadata: Mapping[str, str] | None) -> dict[str, int]:
+def begin_file(
+    function: str, path: Path, like: Mapping[str, Any], metadata: Mapping[str, str] | None
+) -> dict[str, int]:
     """Makes a file for arrays with the shapes and dtypes of ``like``, and says where the bytes of each begin."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     offset, offsets = 0, {}
@@ -113,20 +125,13 @@ def _begin(function: str, path: Path, like: Mapping[str, Any], metadata: Mapping
     return {name: 8 + len(text) + begin for name, begin in offsets.items()}
 
 
-def _write(path: Path, begin: int, values: np.ndarray) -> None:
-    """Writes numbers at a place in a file. (Mapped memory would be slower, and a full disk would end the process.)"""
-    with open(path, "r+b") as file:
-        file.seek(begin)
-        file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
-
-
 def save_safetensors(path: Path_, tree: Any, metadata: Mapping[str, str] | None = None) -> Path:
     """Writes a tree of nested dictionaries, names joined by dots, to a path that does not exist yet."""
     flat = flatten(tree)
     with _new_file("save_safetensors", path) as partial:
-        begins = _begin("save_safetensors", partial, flat, metadata)
+        begins = begin_file("save_safetensors", partial, flat, metadata)
         for name, leaf in flat.items():
-            _write(partial, begins[name], np.asarray(leaf))
+            write_at(partial, begins[name], np.asarray(leaf))
     return Path(path)
 
 
@@ -192,69 +197,9 @@ def write_merged(
         threads: that merge side by side; by default one a core.
     """
     with _new_file("write_merged", output) as partial:
-        begins = _begin("write_merged", partial, trees[0], metadata)
-
-        def one(name: str, cut: slice) -> None:
-            # Views, but a copy of a tensor that was saved transposed: only while its turn lasts.
-            leaves = [t[name].reshape(-1)[cut] for t in trees]
-            merged = np.empty_like(leaves[0])
-            merge_block(leaves, weights(name), merged, name)
-            _write(partial, begins[name] + cut.start * merged.itemsize, merged)
-
-        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-            jobs = [
-                pool.submit(one, name, cut)
-                for name, leaf in trees[0].items()
-                for cut in (_cuts(leaf.size) if all(_in_order(t[name]) for t in trees) else [slice(0, leaf.size)])
-            ]
-            try:
-                for job in jobs:
-                    job.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        begins = begin_file("write_merged", partial, trees[0], metadata)
+        fill({name: (partial, begin) for name, begin in begins.items()}, trees, weights, threads=threads)
     return Path(output)
-
-
-def _in_order(leaf: np.ndarray) -> bool:
-    return bool(np.asarray(leaf).flags.c_contiguous)
-
-
-def merge_block(leaves: Sequence[np.ndarray], weights: np.ndarray, out: np.ndarray, name: str = "a leaf") -> None:
-    """``out = leaves[0] + sum_i weights[i] (leaves[i + 1] - leaves[0])``, flat arrays, a cacheful at a time.
-
-    A leaf of no weight is not read: on the line through two experts, the anchor's. Leaves that do not merge (integers,
-    booleans) take the anchor's values, and must be equal unless all weights are 0.
-    """
-    anchor, *experts = leaves
-    if not jnp.issubdtype(anchor.dtype, jnp.inexact):
-        if np.any(weights) and any(not np.array_equal(anchor, e) for e in experts):
-            raise ValueError(
-                f"merge_safetensors: {name}, of {anchor.dtype}, does not merge and differs between files; keep the "
-                "anchor's (in a recipe: filters, keep: anchor), or make them equal."
-            )
-        out[...] = anchor
-        return
-    wide = np.promote_types(anchor.dtype, np.float32) if anchor.dtype != jnp.bfloat16 else np.dtype(np.float32)
-    rest = 1.0 - float(np.sum(weights))
-    if abs(rest) < 4 * np.finfo(np.float32).eps * float(np.sum(np.abs(weights))):  # what rounding left of nothing
-        rest = 0.0
-    weighted = [(leaf, wide.type(w)) for leaf, w in zip(leaves, [rest, *weights], strict=True) if w]
-    (first, of_first), *others = weighted
-    total, part = np.empty(min(BLOCK, anchor.size), wide), np.empty(min(BLOCK, anchor.size), wide)
-    for start in range(0, anchor.size, BLOCK):
-        cut = slice(start, min(start + BLOCK, anchor.size))
-        t, p = out[cut] if out.dtype == wide else total[: cut.stop - start], part[: cut.stop - start]
-        np.multiply(first[cut], of_first, out=t)
-        for leaf, weight in others:
-            np.multiply(leaf[cut], weight, out=p)
-            np.add(t, p, out=t)
-        if out.dtype != wide:
-            out[cut] = t
-
-
-def _cuts(size: int) -> Iterator[slice]:
-    return (slice(start, min(start + BLOCK, size)) for start in range(0, max(size, 1), BLOCK))
 
 
 def check_same_names(

@@ -13,7 +13,7 @@ import pickletools
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
@@ -25,6 +25,7 @@ _FILLED = {"SETITEM": dict, "SETITEMS": dict, "APPEND": list, "APPENDS": list, "
 _TAKEN = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2}  # so many items off the stack
 _TAKEN_TO_MARK = {"TUPLE", "FROZENSET", "APPENDS", "SETITEMS", "ADDITEMS", "POP_MARK"}
 _MOST_OBJECTS, _MOST_MARKS = 10**6, 10**4  # at once on the stack; a state_dict puts a few thousand there
+_MOST_CONTAINERS = 2 * 10**6
 _KEY_BOUND = 1 << 61  # integers from here on share their hashes with smaller ones: many such keys take quadratic time
 
 
@@ -42,13 +43,52 @@ class Placeholder:
         return "<not loaded>"
 
 
-def unpickle(program: bytes, call: Callable[[str, tuple[Any, ...]], Any], stored: Callable[[Any], Any]) -> Any:
+class Attributes(dict[str, Any]):
+    """The attributes of an object that is nothing else, as the options of a training script."""
+
+
+class Unfinished(Protocol):
+    """An object of ours that a pickle describes in two steps: a call, and its state."""
+
+    def build(self, state: Any) -> None: ...
+
+
+class Stream:
+    """Bytes that are read one after the other. Unlike a file, it reserves no memory for what is not there."""
+
+    def __init__(self, data: memoryview, begin: int = 0) -> None:
+        self.data, self.at = data, begin
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, fewer at the end."""
+        content = self.data[self.at : self.at + size].tobytes()
+        self.at += len(content)
+        return content
+
+    def readline(self) -> bytes:
+        """The next bytes with the end of their line, which is near."""
+        near = self.data[self.at : self.at + 1000].tobytes()
+        return self.read(near.find(b"\n") + 1)
+
+    def tell(self) -> int:
+        """Where the next byte lies."""
+        return self.at
+
+
+def end_of(stream: Stream) -> int:
+    """Where a pickle that begins here ends."""
+    for _ in pickletools.genops(stream):  # type: ignore[arg-type]
+        pass
+    return stream.at
+
+
+def unpickle(program: bytes | Stream, call: Callable[[str, tuple[Any, ...]], Any], stored: Callable[[Any], Any]) -> Any:
     """What a pickle holds: containers, numbers, text, placeholders, and what two functions give.
 
     Only containers that the pickle made itself are changed. They may hold themselves, or share their parts.
 
     Args:
-        program: the pickle.
+        program: the pickle, or where it begins.
         call: given the name of a function and its arguments, what the call gives.
         stored: given the description of an object that lies outside the pickle, that object.
 
@@ -59,9 +99,10 @@ def unpickle(program: bytes, call: Callable[[str, tuple[Any, ...]], Any], stored
     stack: list[Any] = []
     below: list[list[Any]] = []  # the parts of the stack that end at a mark
     n_below = 0  # how many objects they hold together
+    made = 0  # containers, of which each takes hundreds of bytes for one of the file
     memo: dict[int, Any] = {}
     argument: Any
-    for instruction, argument, _ in pickletools.genops(program):
+    for instruction, argument, _ in pickletools.genops(program):  # type: ignore[arg-type]
         name = instruction.name
         items: list[Any] = []
         if name in _TAKEN_TO_MARK:
@@ -82,6 +123,9 @@ def unpickle(program: bytes, call: Callable[[str, tuple[Any, ...]], Any], stored
                 stack.append(_CONSTANTS[name])
             case _ if name in _CONTAINERS:
                 stack.append(_CONTAINERS[name]())
+                made += 1
+                if made > _MOST_CONTAINERS:
+                    raise ValueError(f"its pickle makes more than {_MOST_CONTAINERS} containers")
             case _ if name in _FILLED:
                 _fill(stack[-1], _FILLED[name], items)
             case "MARK":
@@ -152,5 +196,9 @@ def _build(target: Any, state: Any) -> None:
     if isinstance(target, OrderedDict) and isinstance(state, dict):
         if "_metadata" in state:
             target.__dict__["_metadata"] = state["_metadata"]
+    elif isinstance(target, Attributes):
+        _fill(target, dict, [part for item in state.items() for part in item] if isinstance(state, dict) else [])
+    elif hasattr(target, "build"):
+        target.build(state)
     elif not isinstance(target, Placeholder):
         raise ValueError(f"its pickle sets attributes of a {type(target).__name__}")

@@ -1,7 +1,13 @@
-"""Any checkpoint as flat arrays by name: safetensors, PyTorch, Orbax, npz; mapped from disk where the format allows."""
+"""Any checkpoint as flat arrays by name, mapped from disk where the format allows.
+
+Safetensors, PyTorch's files (old and new), pickles of arrays, Flax's msgpack, Equinox's leaves, numpy's archives,
+folders of Orbax and of Hugging Face, and checkpoints in several files. ``FILE::part`` names what in a file is meant.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import zipfile
 from collections.abc import Mapping
@@ -10,22 +16,40 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ccm_jax.io.boundary import Unreadable, reading, shown
+from ccm_jax.io.msgpack import looks_like_msgpack, open_msgpack
 from ccm_jax.io.names import flatten
+from ccm_jax.io.numpyfile import MAGIC, open_leaves, open_npz
+from ccm_jax.io.parts import arrays_of, choose, choose_tree, part_of, split_part
 from ccm_jax.io.safetensors import open_safetensors
-from ccm_jax.io.torchfile import open_torch, state_dict_of
+from ccm_jax.io.shards import INDEX, index_of, open_index
+from ccm_jax.io.tensors import plain
+from ccm_jax.io.torchfile import open_torch_file
 
 Path_ = str | os.PathLike[str]
+
+TORCH = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".pkl", ".pickle")
+READ = (
+    "safetensors (also sharded, or a Hugging Face folder), PyTorch's .pt of tensors, pickles of arrays, Flax's "
+    ".msgpack, Equinox's .eqx, .npz, folders of Orbax"
+)
+REMEDY = f"read are {READ}"
+# Where training scripts write down the options of their network, beside its weights.
+SAYING = ("args", "hyper_parameters", "hparams", "config", "cfg", "model_args", "model_config", "opt")
+_OTHERS = {b"\x89HDF\r\n\x1a\n": "an HDF5 file", b"\x1f\x8b": "compressed by gzip", b"BZh": "compressed by bzip2"}
 
 
 class Weights(NamedTuple):
     """A checkpoint that is open.
 
     Attributes:
-        path: where it lies.
-        kind: ``"safetensors"``, ``"torch"``, ``"orbax"`` or ``"npz"``.
+        path: where it lies, with the part behind ``::`` if one was given.
+        kind: ``"safetensors"``, ``"torch"``, ``"orbax"``, ``"npz"``, ``"msgpack"``, ``"huggingface"``, ...
         arrays: by name; nested names joined by dots.
-        metadata: what else it says, for instance the configuration of a run, or neuraloperator's ``_metadata``.
+        metadata: what else it says, for instance the configuration of a run, neuraloperator's ``_metadata``, or under
+            ``said`` the options that a training script wrote beside its weights.
         tree: the same arrays in the containers that they were stored in, where the format has any.
+        notes: what is to be said of how it was read.
     """
 
     path: Path
@@ -33,50 +57,123 @@ class Weights(NamedTuple):
     arrays: dict[str, np.ndarray]
     metadata: dict[str, Any]
     tree: Any = None
+    notes: tuple[str, ...] = ()
 
 
 def open_weights(path: Path_) -> Weights:
     """Opens a checkpoint of any kind that is known, told by its content.
 
+    Args:
+        path: of a file or folder; behind ``::`` the name of a part of it, such as ``last.pt::ema``.
+
     Raises:
         ValueError: if it is of none, or damaged, with the remedy.
         FileNotFoundError: if there is none.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"open_weights: there is no {path}.")
-    if path.is_dir():
+    whole = Path(path)
+    file, part = split_part(whole)
+    if not file.exists():
+        raise FileNotFoundError(f"open_weights: there is no {file}.")
+    with reading("open_weights", file, REMEDY):
+        kind, content, metadata = _content(file)
+        if part and _is_flat(content) and part not in content:
+            content = _below(content, part, whole)
+        elif part:
+            content = part_of(content, part, file)
+        if kind in ("torch", "torch (before 1.6)"):
+            return _from_script(whole, kind, content, metadata)
+        _, tree, notes = choose_tree(content, file) if not part else ("", content, [])
+        if not isinstance(tree, (Mapping, list, tuple)):
+            tree = {"array": tree}
+        arrays = flatten(tree)
+        if not arrays:
+            raise Unreadable(f"open_weights: {whole} holds no arrays; {REMEDY}.")
+        nested = tree if kind in ("orbax", "msgpack", "pickle") else None
+        return Weights(whole, kind, arrays, _parsed(metadata), nested, tuple(notes))
+
+
+def _content(path: Path) -> tuple[str, Any, dict[str, Any]]:
+    """The kind of a checkpoint, what it holds, and what it says of itself."""
+    index = index_of(path)
+    if path.is_dir() and index is None:
         from ccm_jax.io import checkpoint  # Orbax is slow to import
 
         tree, facts = checkpoint.load_any(path)
-        return Weights(path, "orbax", flatten(tree), facts, tree)
-    if zipfile.is_zipfile(path):
-        arrays = _npz(path)
+        return "orbax", tree, facts
+    if index is not None or path.name.endswith(INDEX):
+        if index is not None and not index.name.endswith(INDEX):
+            _, content, metadata = _content(index)
+            return "huggingface", content, metadata
+        sharded = open_index(index or path)
+        return "huggingface" if index else "sharded", sharded.arrays, dict(sharded.metadata)
+    with open(path, "rb") as file:
+        head = file.read(16)
+    if head[:4] == b"PK\3\4" or zipfile.is_zipfile(path):
+        with reading("open_weights", path, "Save it anew by numpy.savez"):
+            arrays = open_npz(path) if path.suffix not in TORCH else None
         if arrays is not None:
-            return Weights(path, "npz", arrays, {})
-        content = open_torch(path)
-        metadata = content.get("_metadata") if isinstance(content, Mapping) else None
-        said = {"_metadata": metadata} if isinstance(metadata, Mapping) else {}
-        return Weights(path, "torch", state_dict_of(content, path), said)
-    if path.suffix in (".pt", ".pth", ".ckpt", ".bin"):
-        open_torch(path)  # says that it is cut off, or too old
-    file = open_safetensors(path)
-    return Weights(path, "safetensors", file.arrays, dict(file.metadata))
+            return "npz", arrays, {}
+        found = open_torch_file(path)
+        return found.kind, found.content, found.metadata
+    if path.suffix == ".safetensors" or (head[8:9] == b"{" and path.suffix not in TORCH):
+        opened = open_safetensors(path)
+        return "safetensors", opened.arrays, dict(opened.metadata)
+    if path.suffix in TORCH or (head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")):
+        found = open_torch_file(path)
+        return found.kind, found.content, found.metadata
+    if head[:6] == MAGIC:
+        return "leaves", open_leaves(path), {}
+    what = next((kind for start, kind in _OTHERS.items() if head.startswith(start)), None)
+    if path.suffix == ".msgpack" or (what is None and looks_like_msgpack(head)):
+        return "msgpack", open_msgpack(path), {}
+    if path.suffix == ".npz":
+        raise ValueError("it is cut off, or no archive of numpy.savez")
+    raise Unreadable(f"open_weights: {path} is {what or 'cut off, or a checkpoint of no kind that is read'}; {REMEDY}.")
 
 
-def _npz(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of an archive of numpy's; None if it is an archive of something else.
+def _from_script(path: Path, kind: str, content: Any, metadata: dict[str, Any]) -> Weights:
+    """The weights in a file of a training script, and the options that it wrote beside them."""
+    _, part, notes = choose(content, path)
+    arrays = arrays_of(part, path)
+    said = dict(metadata)
+    for outer in (content, part):
+        options = outer.get("_metadata") if isinstance(outer, Mapping) else None
+        if isinstance(options, Mapping):
+            said["_metadata"] = options
+    versions = plain(getattr(part, "__dict__", {}).get("_metadata"))
+    if isinstance(versions, dict):
+        said["module_versions"] = versions
+    beside = {key: plain(content[key]) for key in SAYING if isinstance(content, Mapping) and key in content}
+    beside = {key: value for key, value in beside.items() if value is not None}
+    if beside:
+        said["said"] = beside
+    return Weights(path, kind, arrays, _parsed(said), None, tuple(notes))
 
-    Raises:
-        ValueError: if it is damaged, or its arrays hold Python objects.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-        if not names or not all(name.endswith(".npy") for name in names):
-            return None
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(stored)
-    except Exception as error:  # of which type depends on the bytes
-        reason = repr(f"{type(error).__name__} {error}"[:160])[1:-1]
-        raise ValueError(f"open_weights: {path} cannot be read: {reason}. Save it anew by numpy.savez.") from error
+
+def _is_flat(content: Any) -> bool:
+    return isinstance(content, Mapping) and all(isinstance(leaf, np.ndarray) for leaf in content.values())
+
+
+def _below(arrays: Mapping[str, np.ndarray], part: str, path: Path) -> dict[str, np.ndarray]:
+    """Of arrays by full names those below a part."""
+    for mark in (".", "/"):
+        found = {name.removeprefix(part + mark): leaf for name, leaf in arrays.items() if name.startswith(part + mark)}
+        if found:
+            return found
+    first = shown(", ".join(list(arrays)[:5]))
+    raise Unreadable(f"open_weights: {path}: no name begins with {part}; there are, for instance, {first}.")
+
+
+def _parsed(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that a header holds as text, as what they were."""
+    found = dict(metadata)
+    for key in ("_metadata", "said", "module_versions"):
+        if isinstance(found.get(key), str):
+            with contextlib.suppress(ValueError):  # a text of its own
+                found[key] = json.loads(found[key])
+    return found
+
+
+def to_text(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """What a checkpoint says of itself, as the text that a header of safetensors holds."""
+    return {key: value if isinstance(value, str) else json.dumps(plain(value)) for key, value in metadata.items()}

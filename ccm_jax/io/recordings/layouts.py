@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from ccm_jax.io.boundary import reading
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import register_layout
 
@@ -62,7 +63,7 @@ def _reader(path: Path, read: Callable[[h5py.File, int, slice], np.ndarray]) -> 
     def frames(sample: int, cut: slice) -> np.ndarray:
         import h5py
 
-        with h5py.File(path, "r") as file:
+        with reading("open_recording", path, "restore it from a copy"), h5py.File(path, "r") as file:
             return np.ascontiguousarray(read(file, sample, cut), np.float32)
 
     return frames

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ccm_jax.io.boundary import reading
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import described, suffixes
 
@@ -21,7 +22,8 @@ def open_recording(path: str | Path) -> Recording:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"open_recording: there is no file {path}.")
-    found = described(path)
+    with reading("open_recording", path, "write it anew with write_recording"):
+        found = described(path)
     for what, values, n in (
         ("frames", found.times, found.shape[1]),
         *((f"points along {a}", x, n) for a, x, n in zip("xyz", found.axes or (), found.shape[2:], strict=False)),

@@ -1,0 +1,47 @@
+"""Opening checkpoints for a verb, with a line on stderr for each thing that was taken for another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ccm_jax.interop.unsaid import unsaid
+from ccm_jax.io.description import describe
+from ccm_jax.io.family import match
+from ccm_jax.io.weights import Weights, open_weights
+
+
+def open_checkpoints(function: str, paths: Sequence[Path], *, cast: bool = False) -> list[Weights]:
+    """An anchor and others of the same network, under the anchor's names.
+
+    Args:
+        function: for the messages.
+        paths: the anchor's first.
+        cast: whether arrays of another precision are converted, in memory.
+
+    Raises:
+        ValueError: if they do not have the same names, shapes and kinds of numbers.
+    """
+    anchor, *others = opened = [open_weights(path) for path in paths]
+    matched, notes = match(function, anchor, others, cast=cast)
+    note(*(line for weights in opened for line in weights.notes), *notes)
+    return [anchor, *matched]
+
+
+def note_assumed(weights: Weights, model: str | None) -> None:
+    """Says which options of a network are assumed, where its file does not tell.
+
+    Raises:
+        ValueError: if it tells some that the network has not here.
+    """
+    said = describe(weights, model)
+    line = unsaid(str(said["model"]), weights.metadata, said.get("args") or {}, weights.path)
+    note(*[line] * (line is not None))
+
+
+def note(*lines: str) -> None:
+    """Says what is worth knowing and changes no result, each line once."""
+    for line in dict.fromkeys(lines):
+        click.echo(f"ccm: note: {line}", err=True)

@@ -1,0 +1,59 @@
+"""The boundary around every reader of files: whatever goes wrong inside is one line that names the file and the remedy.
+
+Files come from anywhere. Which error a damaged one causes depends on its bytes and on the library that reads it, and
+none of that is of use to the caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+Path_ = str | os.PathLike[str]
+
+FACTOR, LEAST = 64, 1 << 26  # what a file stands for may take so many times its size, or so many bytes
+
+
+class Unreadable(ValueError):
+    """A file that cannot be read. The message is whole: it names the file and the remedy, and passes the boundary."""
+
+
+@contextlib.contextmanager
+def reading(function: str, path: Path_, remedy: str) -> Iterator[None]:
+    """Turns every error but that of a missing file, or of a missing library, into one line.
+
+    Args:
+        function: that reads, for the message.
+        path: of the file.
+        remedy: a sentence without its full stop.
+
+    Raises:
+        Unreadable: instead of any other error.
+
+    Example:
+        >>> with reading("open_weights", "a.npz", "save it anew by numpy.savez"):
+        ...     {}["w"]
+        Traceback (most recent call last):
+        ccm_jax.io.boundary.Unreadable: open_weights: a.npz cannot be read: KeyError 'w'; save it anew by numpy.savez.
+    """
+    try:
+        yield
+    except (Unreadable, FileNotFoundError, PermissionError, IsADirectoryError, ModuleNotFoundError):
+        raise
+    except Exception as error:
+        if isinstance(error, ValueError) and str(path) in str(error) and "\n" not in str(error):
+            raise  # it names the file, as ours do
+        plain = type(error) in (ValueError, OSError) and str(error)
+        reason = shown(error if plain else f"{type(error).__name__} {error}".strip()).rstrip(".")
+        raise Unreadable(f"{function}: {path} cannot be read: {reason}; {remedy}.") from error
+
+
+def shown(value: object) -> str:
+    """Text of a file within one line of a terminal: not all of it, and no control characters."""
+    return repr(str(value)[:160])[1:-1]
+
+
+def allowed(size: int) -> int:
+    """How many bytes of memory a file of a size may ask for."""
+    return max(FACTOR * size, LEAST)

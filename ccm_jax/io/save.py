@@ -1,0 +1,128 @@
+"""Merged weights to a file of any kind that is written, told by its name; streamed but for folders of Orbax.
+
+========================================  ==============================================================
+name                                      what is written
+========================================  ==============================================================
+``NAME.safetensors``                      one file
+``NAME.safetensors.index.json``           an index, and shards beside it, grouped as the anchor's
+``NAME.pt``, ``.pth``, ``.bin``           a ``state_dict`` that ``torch.load(weights_only=True)`` reads
+a folder, the anchor of Hugging Face's    a folder as the anchor's, with its small files
+any other folder                          Orbax
+========================================  ==============================================================
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ccm_jax.io.atomic import replacing
+from ccm_jax.io.names import restore, unflatten
+from ccm_jax.io.parts import split_part
+from ccm_jax.io.safetensors import write_merged
+from ccm_jax.io.shards import INDEX, begin_folder, begin_shards, index_of, open_index
+from ccm_jax.io.stream import fill, merge_block
+from ccm_jax.io.tensors import plain
+from ccm_jax.io.torchwrite import begin_torch, finish_torch
+from ccm_jax.io.weights import Weights, to_text
+
+TORCH = (".pt", ".pth", ".bin", ".ckpt")
+SHARDED = f".safetensors{INDEX}"
+OTHERS = (".npz", ".npy", ".json", ".h5", ".hdf5", ".mat", ".yaml", ".yml", ".msgpack", ".eqx", ".pkl")
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def check_target(output: Path) -> None:
+    """Raises ValueError for a name of a kind that is not written, or one that is taken."""
+    if output.suffix in OTHERS and not output.name.endswith(SHARDED):
+        raise ValueError(
+            f"{output} is to be a {output.suffix} file, expected .safetensors, {SHARDED}, {', '.join(TORCH)}, or a "
+            "folder (of Hugging Face if the anchor is one, else of Orbax)."
+        )
+    stem = output.name.removesuffix(SHARDED)
+    taken = [output] + sorted(output.parent.glob(f"{stem}-?????-of-?????.safetensors")) * output.name.endswith(SHARDED)
+    for path in taken:
+        if os.path.lexists(path):
+            raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
+
+
+def save_weights(
+    output: Path,
+    trees: Sequence[Arrays],
+    weights: Callable[[str], np.ndarray],
+    anchor: Weights,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Writes ``trees[0] + sum_i weights(name)[i] (trees[i + 1] - trees[0])``.
+
+    Args:
+        output: where to; see the table above.
+        trees: arrays by name; one alone is written as it is.
+        weights: of the others, for each name.
+        anchor: whose containers, shards and versions of modules are kept.
+        metadata: what the file says of itself.
+
+    Raises:
+        ValueError: as :func:`check_target`, or for arrays that do not merge or that the format does not hold.
+    """
+    check_target(output)
+    text = to_text({key: value for key, value in metadata.items() if value is not None})
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.suffix == ".safetensors":
+        write_merged(output, trees, weights, metadata=text)
+    elif output.suffix in TORCH:
+        with replacing(output) as partial:
+            begins, members = begin_torch(partial, trees[0], text, metadata.get("module_versions"))
+            fill({name: (partial, begin) for name, begin in begins.items()}, trees, weights)
+            finish_torch(partial, members)
+    elif output.name.endswith(SHARDED):
+        with _folder(output.with_name(f".partial-{os.getpid()}-{output.name}")) as partial:
+            partial.mkdir()
+            fill(begin_shards(partial / output.name, trees[0], text, _shards(anchor)), trees, weights)
+            for file in sorted(partial.iterdir(), key=lambda path: path.name == output.name):  # the index last
+                os.replace(file, output.parent / file.name)
+    elif anchor.kind == "huggingface":
+        source, _ = split_part(anchor.path)
+        with _folder(output.with_name(f".partial-{os.getpid()}-{output.name}")) as partial:
+            fill(begin_folder(partial, trees[0], text, _shards(anchor), source), trees, weights)
+            os.replace(partial, output)
+    else:
+        from ccm_jax.io import checkpoint
+
+        merged = in_memory(trees, weights)
+        tree = unflatten(merged) if anchor.tree is None else restore(merged, anchor.tree)
+        checkpoint.save(output, tree, plain(dict(metadata)))
+
+
+def in_memory(trees: Sequence[Arrays], weights: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
+    """The merged arrays themselves."""
+    merged = {}
+    for name, leaf in trees[0].items():
+        out = np.empty(leaf.size, leaf.dtype)
+        merge_block([np.reshape(tree[name], -1) for tree in trees], weights(name), out, name)
+        merged[name] = out.reshape(leaf.shape)
+    return merged
+
+
+def _shards(anchor: Weights) -> Mapping[str, str] | None:
+    """The file of each of an anchor's tensors, if it has several."""
+    path, _ = split_part(anchor.path)
+    index = index_of(path) or path
+    return open_index(index).files if index.name.endswith(INDEX) else None
+
+
+@contextmanager
+def _folder(partial: Path) -> Iterator[Path]:
+    """A folder to write to, of which nothing is left behind."""
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

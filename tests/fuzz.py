@@ -1,0 +1,152 @@
+"""Mutated files of every kind, and a process that opens them: ``python -m tests.fuzz FIRST COUNT``.
+
+The process may not grow by more than a cap, nor take more than seconds for a file. It prints one line for each file
+that ended otherwise than in a result or in one line of a ValueError or OSError.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import signal
+import struct
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ccm_jax.io.recordings import open_recording
+from ccm_jax.io.safetensors import save_safetensors
+from ccm_jax.io.weights import open_weights
+from tests.torchfiles import Storage, Tensor, dump_pickle, pack_msgpack, write, write_legacy
+
+CAP = 1 << 30  # bytes that the process may add to what it has when it starts
+SECONDS = 20  # for one file, on a machine that has other things to do
+NUMBERS = np.arange(24, dtype=np.float32)
+
+
+def make_whole(folder: Path) -> list[Path]:
+    """Whole files, one of each kind."""
+    tensor = Tensor(Storage("FloatStorage", "0", 24), 0, (4, 6), (6, 1))
+    state = {"model": {"w": tensor, "b": tensor}, "epoch": 3}
+    tree = {"params": {"w": NUMBERS.reshape(4, 6), "b": NUMBERS[:3].astype(np.float16)}, "step": np.int64(3)}
+    made = [write(folder / "a.pt", state, {"0": NUMBERS}), write_legacy(folder / "old.pt", state, {"0": NUMBERS})]
+    made.append(save_safetensors(folder / "a.safetensors", {"w": NUMBERS, "n": np.arange(3)}, {"format": "pt"}))
+    np.savez(folder / "a.npz", w=NUMBERS, n=np.arange(3))
+    np.savez_compressed(folder / "small.npz", w=NUMBERS, n=np.arange(3))
+    np.savez(folder / "frames.npz", frames=np.ones((3, 4, 4, 1), np.float32), dim=2)
+    (folder / "a.msgpack").write_bytes(pack_msgpack(tree))
+    (folder / "a.pkl").write_bytes(dump_pickle(tree))
+    with open(folder / "a.eqx", "wb") as file:
+        for leaf in (NUMBERS, np.arange(3)):
+            np.save(file, leaf)
+    save_safetensors(folder / "part-00001-of-00001.safetensors", {"w": NUMBERS})
+    index = {"metadata": {"total_size": 96}, "weight_map": {"w": "part-00001-of-00001.safetensors"}}
+    (folder / "a.safetensors.index.json").write_text(json.dumps(index))
+    names = ("a.npz", "small.npz", "frames.npz", "a.msgpack", "a.pkl", "a.eqx", "a.safetensors.index.json")
+    made += [folder / name for name in names]
+    try:
+        import h5py
+    except ModuleNotFoundError:
+        return made
+    with h5py.File(folder / "a.h5", "w") as file:
+        file["tensor"] = np.ones((2, 3, 8), np.float32)
+        file["x-coordinate"], file["t-coordinate"] = np.linspace(0, 1, 8), np.linspace(0, 1, 4)
+        file.attrs["Nu"] = 0.01
+    return [*made, folder / "a.h5"]
+
+
+def mutate(content: bytes, chance: random.Random) -> bytes:
+    """A damaged copy: bits, numbers of four and eight bytes, pieces moved, doubled, left out or cut off."""
+    out = bytearray(content)
+    for _ in range(chance.choice([1, 1, 1, 2, 4, 16])):
+        at, length = chance.randrange(len(out) or 1), chance.choice([1, 2, 4, 8, 32])
+        number = chance.choice([0, 1, 0x7F, 0xFF, 0x7FFFFFFF, 0xFFFFFFFF, (1 << 63) - 1, (1 << 64) - 1])
+        match chance.randrange(7):
+            case 0 if out:
+                out[at] ^= 1 << chance.randrange(8)
+            case 1 if out:
+                out[at] = chance.choice([0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)])
+            case 2:
+                out[at : at + 8] = struct.pack("<Q", number)[: len(out[at : at + 8])]
+            case 3:
+                out[at : at + 4] = struct.pack("<Q", number)[: len(out[at : at + 4])]
+            case 4:
+                del out[at : at + length]
+            case 5:
+                out[at:at] = out[at : at + length] * chance.choice([1, 2, 50])
+            case 6 if chance.random() < 0.3:
+                del out[at:]
+    return bytes(out)
+
+
+def read(path: Path) -> None:
+    """Opens a file as what its name says, and reads its numbers once."""
+    if path.suffix == ".h5" or path.name.startswith("frames"):
+        recording = open_recording(path)
+        if np.prod(recording.shape, dtype=float) < 1e6:
+            recording.trajectory(0)
+        return
+    for leaf in open_weights(path).arrays.values():
+        np.asarray(leaf).sum()
+
+
+def outcome(path: Path, reader: Callable[[Path], None] = read) -> str | None:
+    """What is wrong with how a file ended; None if it was read, or refused in one line."""
+    try:
+        reader(path)
+    except (ValueError, OSError) as error:
+        text = str(error)
+        return f"several lines: {text!r}" if "\n" in text.strip() else None
+    except BaseException as error:
+        return f"{type(error).__name__}: {error} at {traceback.extract_tb(error.__traceback__)[-1]}"
+    return None
+
+
+def grown_by(cap: int) -> None:
+    """Caps the memory that this process may map from now on."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + cap
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
+def too_long(*_: object) -> None:
+    """Ends a file that hangs."""
+    raise TimeoutError("too long")
+
+
+def main(folder: Path, first: int, count: int) -> int:
+    """Opens so many mutated files, and says which ended wrongly."""
+    warnings.simplefilter("ignore")
+    whole = [(path, path.read_bytes()) for path in make_whole(folder)]
+    for path, _ in whole:
+        read(path)
+    grown_by(CAP)
+    signal.signal(signal.SIGALRM, too_long)
+    wrong = 0
+    for number in range(first, first + count):
+        path, content = whole[number % len(whole)]
+        chance = random.Random(number)
+        bad = (
+            folder / f"bad{''.join(path.suffixes)}" if not path.name.startswith("frames") else folder / "frames_bad.npz"
+        )
+        bad.write_bytes(mutate(content, chance))
+        (folder / "now").write_text(str(number))  # which one it was, if the process ends here
+        signal.alarm(SECONDS)
+        found = outcome(bad)
+        signal.alarm(0)
+        if found:
+            wrong += 1
+            print(f"{number} {path.name}: {found}", flush=True)
+    print(f"{count} files, {wrong} wrong, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB at most")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        sys.exit(main(Path(place), int(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,28 @@
+"""Damaged files of every kind end in a result or in one line: no traceback, no hang, no memory beyond a cap."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def run(first: int, count: int, seconds: int) -> str:
+    """Opens mutated files in a process of its own, which a fault of a library could end."""
+    words = [sys.executable, "-m", "tests.fuzz", str(first), str(count)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.timeout(900)
+def test_a_few_damaged_files() -> None:
+    assert run(0, 150, 600).startswith("150 files, 0 wrong")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("part", range(10))
+def test_ten_thousand_damaged_files(part: int) -> None:
+    assert run(1000 * part, 1000, 3600).startswith("1000 files, 0 wrong")
