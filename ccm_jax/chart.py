@@ -8,6 +8,7 @@ Everything that this package merges is a chart; the paper's line through two exp
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -283,10 +284,8 @@ def expert_weights(
 
 def _double_precision() -> Any:
     """Numbers of 64 bits in jax, for a while; the name of the function moved."""
-    enable = getattr(jax, "enable_x64", None)
-    if not callable(enable):
-        from jax.experimental import enable_x64 as enable
-    return enable(True)
+    where: Any = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
+    return where.enable_x64(True)
 
 
 @jax.jit

@@ -38,7 +38,8 @@ def note_assumed(weights: Weights, model: str | None) -> None:
     """
     said = describe(weights, model)
     line = unsaid(str(said["model"]), weights.metadata, said.get("args") or {}, weights.path)
-    note(*[line] * (line is not None))
+    if line is not None:
+        note(line)
 
 
 def note(*lines: str) -> None:

@@ -42,7 +42,8 @@ def open_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray] | None:
 
 def open_leaves(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of a file of Equinox in their order, ``"0"``, ``"1"``, ...: their names are in the program."""
-    data, at, arrays = np.memmap(path, np.uint8, "r"), 0, {}
+    arrays: dict[str, np.ndarray] = {}
+    data, at = np.memmap(path, np.uint8, "r"), 0
     while at < data.size:
         arrays[str(len(arrays))], at = read_array(data, at, f"array {len(arrays)}")
     if Path(path).suffix == ".npy":
@@ -56,7 +57,7 @@ def read_array(data: np.ndarray, begin: int, name: str) -> tuple[np.ndarray, int
     Raises:
         ValueError: if it holds objects, or if it is not whole.
     """
-    stream: Any = Stream(memoryview(data), begin)
+    stream: Any = Stream(data.data, begin)
     version = np.lib.format.read_magic(stream)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:

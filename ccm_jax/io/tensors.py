@@ -91,8 +91,8 @@ class Tensors:
                 return self.call(inner.name, given)
             case "argparse.Namespace", ():
                 return Attributes()
-            case "torch._utils._rebuild_tensor", (Storage(), _, tuple(), tuple()):
-                return self.tensor(*arguments, False, None)
+            case "torch._utils._rebuild_tensor", (Storage() as storage, offset, tuple(size), tuple(stride)):
+                return self.tensor(storage, offset, size, stride, False, None)
             case "torch._utils._rebuild_tensor_v2", (Placeholder() as unknown, *_):
                 return unknown
             case "torch._utils._rebuild_tensor_v2", (Storage() as storage, offset, tuple(size), tuple(stride), *rest):

@@ -86,7 +86,7 @@ class _Pickled(Tensors):
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(np.memmap(file, np.uint8, "r"))
-        self.stream = Stream(memoryview(self.data))
+        self.stream = Stream(self.data.data)
         self.begins: dict[str, int] = {}
 
     def load(self) -> TorchFile:
@@ -115,7 +115,7 @@ class _Pickled(Tensors):
             self.stream.at += count * kinds[key][1].itemsize
         if self.stream.at != self.data.size:
             raise ValueError(f"it has {self.data.size} bytes, expected {self.stream.at}: it is cut off")
-        return TorchFile(self.whole(Stream(memoryview(self.data), begin)), {}, "torch (before 1.6)")
+        return TorchFile(self.whole(Stream(self.data.data, begin)), {}, "torch (before 1.6)")
 
     def storage_bytes(self, key: str, count: int, dtype: np.dtype) -> np.ndarray:
         """Those behind the pickles."""
