@@ -5,7 +5,6 @@ from __future__ import annotations
 # Top-level name of a library -> the extra in pyproject.toml. The base installation has all others that are imported.
 EXTRAS = {
     "flax": "models",
-    "msgpack": "models",
     "optax": "models",
     "orbax": "models",
     "h5py": "files",

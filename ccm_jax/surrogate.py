@@ -13,7 +13,7 @@ import numpy as np
 from ccm_jax.interop import dpot_from_torch, fno_from_fno2d, fno_from_neuraloperator
 from ccm_jax.interop.layout import Layout
 from ccm_jax.interop.own import LAYOUTS, apply_of, find_own, params_of
-from ccm_jax.io.description import FOREIGN, LAYOUT, describe
+from ccm_jax.io.description import FOREIGN, LAYOUT, describe, stored
 from ccm_jax.io.names import restore, unflatten
 from ccm_jax.io.weights import Weights
 from ccm_jax.models import is_registered, make_model
@@ -58,7 +58,7 @@ def surrogate_of(weights: Weights, description: str | None, frame: tuple[int, ..
     if name in FOREIGN:
         load: Importer = {
             "neuraloperator": lambda arrays: fno_from_neuraloperator(
-                dict(arrays) | {"_metadata": weights.metadata.get("_metadata")}, **args
+                dict(arrays) | {"_metadata": stored(weights, "_metadata")}, **args
             ),
             "fno2d": lambda arrays: fno_from_fno2d(arrays, grid=frame[:2], **args),  # type: ignore[arg-type]
             "dpot-torch": dpot_from_torch,

@@ -32,7 +32,6 @@ OWNERS = {
     "flax": ("models/",),
     "optax": ("train.py",),
     "orbax": ("io/checkpoint.py",),
-    "msgpack (late)": ("io/msgpack.py",),
     "torch (late)": ("interop/torch.py",),
     "h5py (late)": ("io/recordings/",),
     "scipy (late)": ("io/recordings/",),

@@ -36,7 +36,7 @@ def describe(weights: Weights, description: str | None) -> dict[str, Any]:
         return {"model": description}
     path = Path(description)
     if ":" in description and not path.exists():
-        return (_facts(weights) if _metadata(weights, "config") else {}) | {"model": description}
+        return (_facts(weights) if stored(weights, "config") else {}) | {"model": description}
     if not path.is_file():
         raise ValueError(f"--model {description}: no such file, and none of {', '.join(FOREIGN)}, or MODULE:NAME.")
     try:
@@ -82,7 +82,7 @@ def model_name(weights: Weights, description: str | None) -> str | None:
     if description is not None:
         return str(describe(weights, description)["model"])
     try:
-        config = _metadata(weights, "config")
+        config = stored(weights, "config")
     except ValueError:  # a text of its own
         return None
     model = config.get("model") if isinstance(config, dict) else None
@@ -96,7 +96,8 @@ def _trusted(weights: Weights, name: Any) -> Any:
     return name
 
 
-def _metadata(weights: Weights, key: str) -> Any:
+def stored(weights: Weights, key: str) -> Any:
+    """What a checkpoint says of itself under a key; files of plain text hold it as JSON."""
     value = weights.metadata.get(key)
     return json.loads(value) if isinstance(value, str) else value
 
@@ -109,7 +110,7 @@ def _of_run(weights: Weights) -> dict[str, Any]:
 
 def _facts(weights: Weights) -> dict[str, Any]:
     """What the checkpoint of a run says of its model."""
-    config, scale = _metadata(weights, "config"), _metadata(weights, "normalization")
+    config, scale = stored(weights, "config"), stored(weights, "normalization")
     if not config or not scale:
         raise ValueError(f"{weights.path} does not say which model it is of; give --model. {HELP}")
     channels = len(scale["mean"])

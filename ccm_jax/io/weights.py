@@ -1,7 +1,4 @@
-"""Any checkpoint as flat arrays by name, mapped from disk where the format allows.
-
-Of safetensors, PyTorch, Orbax, npz, Flax's msgpack and Equinox.
-"""
+"""Any checkpoint as flat arrays by name: safetensors, PyTorch, Orbax, npz; mapped from disk where the format allows."""
 
 from __future__ import annotations
 
@@ -13,8 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ccm_jax.io.leaves import has_leaves, open_leaves
-from ccm_jax.io.msgpack import open_msgpack
 from ccm_jax.io.names import flatten
 from ccm_jax.io.safetensors import open_safetensors
 from ccm_jax.io.torchfile import open_torch, state_dict_of
@@ -27,7 +22,7 @@ class Weights(NamedTuple):
 
     Attributes:
         path: where it lies.
-        kind: ``"safetensors"``, ``"torch"``, ``"orbax"``, ``"npz"``, ``"msgpack"`` or ``"equinox"``.
+        kind: ``"safetensors"``, ``"torch"``, ``"orbax"`` or ``"npz"``.
         arrays: by name; nested names joined by dots.
         metadata: what else it says, for instance the configuration of a run, or neuraloperator's ``_metadata``.
         tree: the same arrays in the containers that they were stored in, where the format has any.
@@ -65,11 +60,6 @@ def open_weights(path: Path_) -> Weights:
         return Weights(path, "torch", state_dict_of(content, path), said)
     if path.suffix in (".pt", ".pth", ".ckpt", ".bin"):
         open_torch(path)  # says that it is cut off, or too old
-    if path.suffix == ".msgpack":
-        tree = open_msgpack(path)
-        return Weights(path, "msgpack", flatten(tree), {}, tree)
-    if path.suffix == ".eqx" or has_leaves(path):
-        return Weights(path, "equinox", open_leaves(path), {})
     file = open_safetensors(path)
     return Weights(path, "safetensors", file.arrays, dict(file.metadata))
 
