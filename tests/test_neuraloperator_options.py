@@ -1,4 +1,4 @@
-"""Every argument of neuraloperator's FNO: the same numbers here, or a refusal that names it. Needs the extra `bench`."""
+"""Every argument of neuraloperator's FNO: the same numbers here, or a refusal that names it (extra `bench`)."""
 
 from __future__ import annotations
 
