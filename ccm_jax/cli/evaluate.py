@@ -20,6 +20,7 @@ from ccm_jax.cli.verdict import KINDS, Method, judge
 from ccm_jax.evaluate import future_error, persistence_error
 from ccm_jax.io.atomic import replacing
 from ccm_jax.io.description import HELP
+from ccm_jax.io.lora import open_expert
 from ccm_jax.io.recordings import Recording, open_recording
 from ccm_jax.io.safetensors import check_same_names
 from ccm_jax.io.weights import open_weights
@@ -57,8 +58,9 @@ def evaluate(networks: dict[Path, tuple[str, str]], trajectories: Path, sample: 
     Raises:
         ValueError: for checkpoints of other names or shapes, trajectories that are too short, or frames that are 0.
     """
-    opened = [open_weights(path) for path in networks]
-    anchor = opened[0]
+    first, *others = networks
+    anchor = open_weights(first)
+    opened = [anchor, *(open_expert(path, anchor) for path in others)]
     for other in opened[1:]:
         check_same_names("evaluate", str(anchor.path), anchor.arrays, str(other.path), other.arrays)
     recording = open_recording(trajectories)

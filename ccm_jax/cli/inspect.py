@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ccm_jax.cli.console import console
+from ccm_jax.io.lora import open_expert
 from ccm_jax.io.safetensors import check_same_names
 from ccm_jax.io.weights import Weights, open_weights
 
@@ -106,11 +107,12 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     """
     if len(checkpoints) not in (1, 3):
         raise click.UsageError(f"{len(checkpoints)} checkpoints, expected one, or three: anchor, low, high")
-    opened = [open_weights(path) for path in checkpoints]
+    anchor = open_weights(checkpoints[0])
+    opened = [anchor, *(open_expert(path, anchor) for path in checkpoints[1:])]
     console.print(tree_table(opened[0]))
     if len(opened) == 1:
         return
-    anchor, low, high = opened
+    low, high = opened[1:]
     for other in (low, high):
         check_same_names("ccm inspect", str(anchor.path), anchor.arrays, str(other.path), other.arrays)
     found = residuals(anchor.arrays, low.arrays, high.arrays)

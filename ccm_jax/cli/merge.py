@@ -22,6 +22,7 @@ from ccm_jax.cli.source import Source, remarks, source_options
 from ccm_jax.cli.units import Where, where_options
 from ccm_jax.io.atomic import write_text
 from ccm_jax.io.description import HELP
+from ccm_jax.io.lora import open_expert
 from ccm_jax.io.names import restore, unflatten
 from ccm_jax.io.safetensors import check_same_names, save_safetensors, write_merged
 from ccm_jax.io.weights import Weights, open_weights
@@ -106,8 +107,9 @@ def open_family(recipe: Recipe) -> list[Weights]:
     Raises:
         ValueError: if they do not have the same names, shapes and types.
     """
-    anchor, *experts = opened = [open_weights(path) for path in (recipe.anchor, *recipe.experts)]
-    for expert in experts:
+    anchor = open_weights(recipe.anchor)
+    opened = [anchor, *(open_expert(path, anchor) for path in recipe.experts)]
+    for expert in opened[1:]:
         check_same_names("merge", str(anchor.path), anchor.arrays, str(expert.path), expert.arrays)
     return opened
 
