@@ -191,6 +191,10 @@ def test_weights_of_any_type_and_what_is_no_weight() -> None:
     assert out.dtype == jnp.float32 and bool(jnp.isfinite(out).all())
     with pytest.raises(ValueError, match=r"file: bias is missing, and the Linear has \(2,\)"):
         as_torch_params(half, {"weight": np.ones((2, 2))}, "file")
+    wrapped = torch.nn.Sequential(torch.nn.Sequential(half))
+    assert set(as_torch_params(torch.nn.Sequential(half), torch_params(half), "file")) == {"0.weight", "0.bias"}
+    with pytest.raises(ValueError, match=r"file: 0.0.weight is missing"):
+        as_torch_params(wrapped, torch_params(half), "file")
     with pytest.raises(ValueError, match="module is dict, expected a torch.nn.Module"):
         torch_rollout({})
 

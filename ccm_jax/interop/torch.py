@@ -102,6 +102,8 @@ def run_torch(module: Any, layout: Layout, params: Mapping[str, Array], window: 
 def as_torch_params(module: Any, arrays: Mapping[str, Any], what: str) -> dict[str, Any]:
     """The arrays of a file as weights of a module, without counters.
 
+    A module that wraps the one of the file, as its only part, has the same names behind that part's.
+
     Args:
         module: a ``torch.nn.Module``.
         arrays: by name, as in a ``state_dict``.
@@ -112,6 +114,9 @@ def as_torch_params(module: Any, arrays: Mapping[str, Any], what: str) -> dict[s
     """
     expected = {name: tuple(tensor.shape) for name, tensor in _tensors(module).items()}
     params = {name: leaf for name, leaf in arrays.items() if not _is_counter(name)}
+    part, *others = {name.partition(".")[0] for name in expected} or {""}
+    if not others and set(expected) == {f"{part}.{name}" for name in params}:
+        params = {f"{part}.{name}": leaf for name, leaf in params.items()}
     given = {name: tuple(np.shape(leaf)) for name, leaf in params.items()}
     for name in [*expected, *given]:
         if expected.get(name) != given.get(name):
