@@ -60,7 +60,7 @@ def surrogate_of(weights: Weights, description: str | None, frame: tuple[int, ..
             "neuraloperator": lambda arrays: fno_from_neuraloperator(
                 dict(arrays) | {"_metadata": stored(weights, "_metadata")}, **args
             ),
-            "fno2d": lambda arrays: fno_from_fno2d(arrays, grid=frame[:2], **args),  # type: ignore[arg-type]
+            "fno2d": lambda arrays: fno_from_fno2d(arrays, grid=frame[:-1], **args),  # type: ignore[arg-type]
             "dpot-torch": dpot_from_torch,
         }[name]
         try:
