@@ -8,6 +8,7 @@ must be that, and the merged file must load back into the network.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import json
 import tempfile
@@ -70,9 +71,8 @@ class _Field(torch.nn.Module):
 
 def pde_transformer() -> Any:
     """PDE-Transformer, mixed channels; the time is its own argument, and stands still."""
-    from pdetransformer.core.mixed_channels import PDETransformer
-
-    network = PDETransformer(sample_size=32, in_channels=2, out_channels=2, type="PDE-S", patch_size=4)
+    package = importlib.import_module("pdetransformer.core.mixed_channels")
+    network = package.PDETransformer(sample_size=32, in_channels=2, out_channels=2, type="PDE-S", patch_size=4)
     return _Field(network, lambda network, x: network(x).sample)
 
 

@@ -277,7 +277,8 @@ class _Runner:
         return self.torch.from_dlpack(leaf) if leaf.size else self.torch.zeros(leaf.shape)
 
     def back(self, frames: Any, window: Any) -> np.ndarray:
-        return _copy(frames).astype(window.dtype, copy=False)
+        wide = self.torch.float64 if window.dtype == np.float64 else self.torch.float32
+        return _copy(frames.to(wide)).astype(window.dtype, copy=False)
 
 
 @contextlib.contextmanager
