@@ -12,8 +12,8 @@ import numpy as np
 
 from ccm_jax.interop import dpot_from_torch, fno_from_fno2d, fno_from_neuraloperator
 from ccm_jax.interop.layout import Layout
-from ccm_jax.interop.own import LAYOUTS, apply_of, find_own, params_of
-from ccm_jax.io.description import FOREIGN, LAYOUT, describe, stored
+from ccm_jax.interop.own import LAYOUTS, Own, apply_of, find_own, params_of
+from ccm_jax.io.description import FOREIGN, LAYOUT, PREDICTS, describe, stored
 from ccm_jax.io.names import restore, unflatten
 from ccm_jax.io.weights import Weights
 from ccm_jax.models import is_registered, make_model
@@ -81,7 +81,11 @@ def surrogate_of(weights: Weights, description: str | None, frame: tuple[int, ..
             return jax.tree.map(jnp.asarray, unflatten(arrays))
 
         params = to_params(weights.arrays)
-    apply = model.apply if scale is None else normalized(model.apply, scale)
+    apply = model.apply
+    if "predicts" in said:
+        layout = LAYOUTS["model"]._replace(**{key: said[key] for key in PREDICTS if key in said})
+        apply = apply_of(Own(model, "model"), layout)
+    apply = apply if scale is None else normalized(apply, scale)
     _try(weights, model.init, apply, params, (1, history, *frame))
     return Surrogate(apply, history, to_params, make_rollout(apply))
 
@@ -98,7 +102,7 @@ def _normalization(said: Mapping[str, Any], channels: int) -> Normalization | No
 
 
 def _refuse_layout(name: str, said: Mapping[str, Any]) -> None:
-    given = sorted(set(said) & set(LAYOUT))
+    given = sorted(set(said) & (set(LAYOUT) - set(PREDICTS)))
     if given:
         raise ValueError(f"{given[0]} is for networks of your own, MODULE:NAME; {name} is known here. Leave it out.")
 

@@ -16,6 +16,7 @@ import pytest
 from ccm_jax import fit_chart, merge_pytree
 from ccm_jax.interop.own import find_own, kind_of, params_of
 from ccm_jax.io import checkpoint
+from ccm_jax.io.names import flatten
 from ccm_jax.io.safetensors import open_safetensors, save_safetensors
 from ccm_jax.io.weights import Weights, open_weights
 from ccm_jax.models import make_model
@@ -275,6 +276,19 @@ def test_what_is_no_network_is_refused_in_one_line(tmp_path: Path, nets: Any) ->
         file.write_text(f"model: own_bad:apply\n{line}\n")
         with pytest.raises(ValueError, match=message):
             surrogate_of(weights, str(file), FRAME)
-    file.write_text("model: fno\nchannels: first\n")
+    file.write_text("model: fno\nchannels: first\nargs: {modes: [2, 2], width: 4, depth: 1}\n")
     with pytest.raises(ValueError, match="channels is for networks of your own, MODULE:NAME; fno is known here"):
         surrogate_of(weights, str(file), FRAME)
+
+
+def test_a_known_network_may_predict_an_increment(tmp_path: Path) -> None:
+    args = {"modes": (2, 2), "width": 4, "depth": 1, "out_channels": 2}
+    model, x = make_model("fno", **args), jax.random.normal(jax.random.key(1), (2, 1, *FRAME))
+    params = model.init(jax.random.key(0), x)
+    weights = Weights(tmp_path / "a.safetensors", "safetensors", flatten(jax.tree.map(np.asarray, params)), {})
+    (tmp_path / "model.yaml").write_text(
+        "model: fno\npredicts: increment\nargs: {modes: [2, 2], width: 4, depth: 1, out_channels: 2}\n"
+    )
+    surrogate = surrogate_of(weights, str(tmp_path / "model.yaml"), FRAME)
+    expected = x[:, 0] + model.apply(params, x)
+    np.testing.assert_allclose(surrogate.apply(params, x), expected, atol=1e-6)

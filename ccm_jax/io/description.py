@@ -15,6 +15,7 @@ from ccm_jax.io.weights import Weights
 FOREIGN = ("neuraloperator", "fno2d", "dpot-torch")
 # What a network of one's own takes and gives, and the words for it; see ccm_jax.interop.layout.
 WORDS = {"channels": ("first", "last"), "window": ("merged", "axis"), "predicts": ("frame", "increment", "rate")}
+PREDICTS = ("predicts", "time_step")  # of any network, also of one that is known here
 LAYOUT = (*WORDS, "batched", "time_step", "static")
 KEYS = ("model", "history", "args", "mean", "std", *LAYOUT)
 HELP = (
