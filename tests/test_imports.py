@@ -32,7 +32,7 @@ OWNERS = {
     "flax": ("models/",),
     "optax": ("train.py",),
     "orbax": ("io/checkpoint.py",),
-    "torch (late)": ("interop/torch.py",),
+    "torch (late)": ("interop/torch",),
     "h5py (late)": ("io/recordings/",),
     "scipy (late)": ("io/recordings/",),
     "yaml": ("io/", "cli/"),

@@ -162,6 +162,25 @@ def test_layouts() -> None:
     np.testing.assert_allclose(got[:, 1], first + 0.5 * (first + static[None]), rtol=1e-6)
 
 
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_forcing_and_the_time_are_a_context(batched: bool) -> None:
+    class Forced(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = torch.nn.Parameter(torch.tensor(0.5))
+
+        def forward(self, x: Any, context: Any, time: int) -> Any:  # [N, n, 1], or [n, 1]
+            return x + self.gain * context["force"][..., time : time + 1, None]
+
+    module, force, window = Forced(), states(2, 9), states(2, 1, 4, 1)
+    run = torch_rollout(module, Layout("last", batched=batched))
+    rolled = jax.jit(lambda p: run(p, window, 3, {"force": force}, 5))
+    summed = window + np.cumsum(force[:, 5:8], axis=1)[:, :, None, None] * 0.5
+    np.testing.assert_allclose(rolled(torch_params(module)), summed, rtol=1e-5)
+    _, slope = jax.jvp(lambda gain: rolled({"gain": gain}), (jnp.float32(0.5),), (jnp.float32(1.0),))
+    np.testing.assert_allclose(slope, (summed - window) / 0.5, rtol=1e-4, atol=1e-5)
+
+
 def test_weights_of_any_type_and_what_is_no_weight() -> None:
     class Mixed(torch.nn.Module):
         def __init__(self) -> None:
