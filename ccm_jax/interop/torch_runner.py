@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import threading
 import warnings
@@ -129,7 +130,7 @@ class Runner:
         def frames(moving: Any, window: Any) -> Any:
             return self.roll({**weights, **moving}, window, when)
 
-        with _differentiable(self.torch):
+        with _differentiable(self.torch, self.module):
             return self.torch.func.jvp(frames, (moving, window), along)[1]
 
     def difference(self, at: Any, along: Any, when: When) -> Any:
@@ -202,14 +203,27 @@ class Runner:
 
 
 @contextlib.contextmanager
-def _differentiable(torch: Any) -> Iterator[None]:
-    """Attention by plain operations: the fused ones have no forward-mode derivative."""
+def _differentiable(torch: Any, module: Any) -> Iterator[None]:
+    """Attention and BatchNorm by plain operations: the fused ones have no forward-mode derivative, in part."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
+    fused = torch.nn.modules.batchnorm._BatchNorm
+    norms = [part for part in module.modules() if isinstance(part, fused) and part.running_mean is not None]
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    for norm in norms:
+        norm.forward = functools.partial(_normalized, norm)
     try:
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        for norm in norms:
+            del norm.forward  # the class's is there again
+
+
+def _normalized(norm: Any, x: Any) -> Any:
+    """BatchNorm in evaluation, ``x [N, C, *space]``."""
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    y = (x - norm.running_mean.view(shape)) * (norm.running_var.view(shape) + norm.eps).rsqrt()
+    return y * norm.weight.view(shape) + norm.bias.view(shape) if norm.affine else y
