@@ -71,12 +71,12 @@ class Runner:
                 frames = []
                 for time in range(when.start, when.start + when.steps):
                     more = () if when.context is None else (when.context, time)
-                    frame = next_frame(lambda x, more=more: network(x, *more), window, placed, torch)
+                    frame = next_frame(functools.partial(network, more=more), window, placed, torch)
                     frames.append(frame)
                     window = torch.cat([window[:, 1:], frame[:, None]], dim=1)
                 return torch.stack(frames, dim=1)
 
-        def network(x: Any, *more: Any) -> Any:
+        def network(x: Any, more: Any) -> Any:
             if layout.batched:
                 return module(x, *more)
             each = (
@@ -91,8 +91,8 @@ class Runner:
         self.torch, self.module, self.loop = torch, module, Loop()
         real = [t.dtype for t in tensors_of(module).values() if t.is_floating_point()]
         self.dtype = real[0] if real else torch.float32
-        static = layout.static
-        placed = layout._replace(static=None if static is None else torch.tensor(static).to(self.device, self.dtype))
+        static: Any = layout.static
+        placed = layout if static is None else layout._replace(static=self.fields(static))
         self.derivative: bool | None = None  # whether torch.func.jvp works; None before it is asked for
         # A functional call puts weights into the module for as long as it lasts, so that only one may run.
         self.alone = threading.Lock()
@@ -192,6 +192,9 @@ class Runner:
 
     def states(self, window: Any) -> Any:
         return self.tensor(window).to(self.device, self.dtype)
+
+    def fields(self, array: np.ndarray) -> Any:
+        return self.torch.tensor(array).to(self.device, self.dtype)
 
     def tensor(self, leaf: Any) -> Any:
         """A tensor that shares the memory of an array."""
