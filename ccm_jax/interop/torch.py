@@ -8,11 +8,12 @@ JAX makes the weights of a candidate and hands them over once; candidates come i
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental.buffer_callback import buffer_callback
 
 from ccm_jax._checks import is_merged
 from ccm_jax.interop.layout import Layout
@@ -74,7 +75,7 @@ def torch_rollout(module: Any, layout: Layout = FIRST) -> RolloutFn:
             return run.frames(params, window, When(steps, context, start))
 
         out = jax.ShapeDtypeStruct((len(window), steps, *window.shape[2:]), window.dtype)
-        return jax.pure_callback(host, out, params, window, context, vmap_method="sequential")
+        return _call_back(host, out, params, window, context)
 
     @call.defjvp
     def jvp(steps: int, start: int, primals: Any, tangents: Any) -> tuple[Array, Array]:
@@ -88,7 +89,7 @@ def torch_rollout(module: Any, layout: Layout = FIRST) -> RolloutFn:
         moved = {name: moved[name] for name in moved if is_merged(params[name])}  # others have no tangents
         out = jax.ShapeDtypeStruct(frames.shape, frames.dtype)
         given = (params, window, context, moved, shift)
-        return frames, jax.pure_callback(host, out, *given, vmap_method="sequential")
+        return frames, _call_back(host, out, *given)
 
     def rollout_fn(
         params: Mapping[str, Array], window: Array, steps: int, context: Any = None, start: int = 0
@@ -96,6 +97,22 @@ def torch_rollout(module: Any, layout: Layout = FIRST) -> RolloutFn:
         return call(dict(params), window, context, steps, start)
 
     return rollout_fn
+
+
+def _call_back(host: Callable[..., np.ndarray], out: jax.ShapeDtypeStruct, *given: Any) -> Array:
+    """A call of the host with the buffers of arrays themselves.
+
+    ``jax.pure_callback`` copies them to arrays of its own first, on the threads that wait for the callback: where there
+    is but one, that never ends.
+    """
+
+    if jax.default_backend() != "cpu":  # whose buffers the host cannot reach
+        return jax.pure_callback(host, out, *given, vmap_method="sequential")
+
+    def call(_: Any, result: Any, *buffers: Any) -> None:
+        np.asarray(result)[...] = host(*buffers)
+
+    return buffer_callback(call, out, vmap_method="sequential")(*given)
 
 
 def run_torch(module: Any, layout: Layout, params: Mapping[str, Array], window: Array, steps: int) -> np.ndarray:

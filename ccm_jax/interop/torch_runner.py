@@ -198,7 +198,7 @@ class Runner:
 
     def tensor(self, leaf: Any) -> Any:
         """A tensor that shares the memory of an array."""
-        return self.torch.from_dlpack(leaf) if leaf.size else self.torch.zeros(leaf.shape)
+        return self.torch.from_dlpack(leaf) if math.prod(leaf.shape) else self.torch.zeros(leaf.shape)
 
     def back(self, frames: Any, window: Any) -> np.ndarray:
         wide = self.torch.float64 if window.dtype == np.float64 else self.torch.float32
