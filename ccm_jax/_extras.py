@@ -11,6 +11,7 @@ EXTRAS = {
     "matplotlib": "files",
     "PIL": "files",
     "scipy": "files",
+    "torch": "torch",
 }
 
 

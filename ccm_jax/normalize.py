@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ccm_jax.rollout import Apply
+from ccm_jax.rollout import Apply, RolloutFn
 
 Array = jax.Array
 
@@ -40,5 +40,16 @@ def normalized(apply: Apply, normalization: Normalization) -> Apply:
         # An axis of its own for each axis of the state, so that silent rank promotion may be an error.
         shift, scale = (jnp.expand_dims(x, tuple(range(window.ndim - 1))) for x in (mean, std))
         return apply(params, (window - shift) / scale) * scale[0] + shift[0]
+
+    return physical
+
+
+def normalized_rollout(rollout_fn: RolloutFn, normalization: Normalization) -> RolloutFn:
+    """A rollout of normalised states as one of physical states: scaled once before it, and once after it."""
+    mean, std = normalization
+
+    def physical(params: object, window: Array, steps: int, *context: object) -> Array:
+        shift, scale = (jnp.expand_dims(x, tuple(range(window.ndim - 1))) for x in (mean, std))
+        return rollout_fn(params, (window - shift) / scale, steps, *context) * scale + shift
 
     return physical

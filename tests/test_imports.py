@@ -32,6 +32,7 @@ OWNERS = {
     "flax": ("models/",),
     "optax": ("train.py",),
     "orbax": ("io/checkpoint.py",),
+    "torch (late)": ("interop/torch",),
     "h5py (late)": ("io/recordings/",),
     "scipy (late)": ("io/recordings/",),
     "yaml": ("io/", "cli/"),
@@ -180,7 +181,7 @@ def test_everything_imported_is_declared() -> None:
     for path in code(*CODE, "tests"):
         folder = path.relative_to(ROOT).parts[0]
         extras = {
-            "ccm_jax": ("models", "files"),
+            "ccm_jax": ("models", "files", "torch"),
             "solvers": (),
             "experiments": ("experiments", "logs"),
             "benchmarks": ("bench",),

@@ -72,6 +72,11 @@ def test_an_fno2d_of_another_kind_is_refused_by_name() -> None:
         fno_from_fno2d(state | {"bn0.weight": np.ones(6)}, grid=(8, 8))
     with pytest.raises(ValueError, match=r"there is no conv0.weights1"):
         fno_from_fno2d({}, grid=(8, 8))
+    line = state | {f"conv0.weights{i}": np.ones((6, 6, 3), np.complex64) for i in (1, 2)}
+    with pytest.raises(ValueError, match="it is an FNO1d, conv0.weights1 has 1 axes of modes"):
+        fno_from_fno2d(line, grid=(8, 8))
+    with pytest.raises(ValueError, match=r"grid is \(64,\), expected the points of two axes"):
+        fno_from_fno2d(state, grid=(64,))  # type: ignore[arg-type]
     del state["fc2.bias"]
     with pytest.raises(ValueError, match=r"there is no fc2.bias"):
         fno_from_fno2d(state, grid=(8, 8))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -38,9 +39,14 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Wrong input, or a library that is not installed, is one line on stderr and exit code 2."""
+        """Wrong input, or a library that is not installed, is one line on stderr and exit code 2.
+
+        A warning is a line, too.
+        """
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _note
+                return super().invoke(ctx)
         except (ValueError, OSError) as error:
             click.echo(f"ccm: {error}", err=True)
             sys.exit(2)
@@ -50,6 +56,10 @@ class Verbs(click.Group):
                 raise
             click.echo(f"ccm: {line}", err=True)
             sys.exit(2)
+
+
+def _note(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"ccm: note: {message}", err=True)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

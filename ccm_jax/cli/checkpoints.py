@@ -10,6 +10,7 @@ import click
 from ccm_jax.interop.unsaid import unsaid
 from ccm_jax.io.description import describe
 from ccm_jax.io.family import match
+from ccm_jax.io.lora import open_expert
 from ccm_jax.io.weights import Weights, open_weights
 
 
@@ -24,9 +25,10 @@ def open_checkpoints(function: str, paths: Sequence[Path], *, cast: bool = False
     Raises:
         ValueError: if they do not have the same names, shapes and kinds of numbers.
     """
-    anchor, *others = opened = [open_weights(path) for path in paths]
+    anchor = open_weights(paths[0])
+    others = [open_expert(path, anchor) for path in paths[1:]]
     matched, notes = match(function, anchor, others, cast=cast)
-    note(*(line for weights in opened for line in weights.notes), *notes)
+    note(*(line for weights in (anchor, *others) for line in weights.notes), *notes)
     return [anchor, *matched]
 
 

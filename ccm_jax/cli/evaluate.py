@@ -67,7 +67,7 @@ def evaluate(networks: dict[Path, tuple[str, str]], trajectories: Path, sample: 
             f"{trajectories} has {length} frames, expected more than {observed}: {surrogate.history} of the model's "
             f"window, {how['frames']} of the prefix (--frames), and a future to score."
         )
-    mesh = mesh_of_all()
+    mesh = mesh_of_all() if surrogate.spreads else None
     weights = [place(surrogate.to_params(w.arrays), mesh) for w in opened]
     rollout_fn, kept = surrogate.rollout_fn, {"history": surrogate.history, "prefix": how["frames"]}
     found: list[list[np.ndarray]] = [[] for _ in range(len(opened) + 1)]

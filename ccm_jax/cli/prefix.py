@@ -123,9 +123,9 @@ def find(
         readout = in_bank(readout, bank)
     if validation is not None:
         check_grids(validation, frames)
-        regimes = list(validation.values())
+        regimes, mesh = list(validation.values()), mesh_of_all() if surrogate.spreads else None
         try:
-            readout = fit_prefix_readout(chart, surrogate.rollout_fn, regimes, mesh=mesh_of_all(), **shape)
+            readout = fit_prefix_readout(chart, surrogate.rollout_fn, regimes, mesh=mesh, **shape)
         except ValueError as error:
             raise ValueError(f"--validation, regimes {'; '.join(validation)}: {error}") from error
         readout = jax.tree.map(np.asarray, readout)  # from all devices to one, which a few frames do not fill

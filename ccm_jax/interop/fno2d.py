@@ -42,6 +42,14 @@ def fno_from_fno2d(
     depth = 1 + max((int(m[1]) for key in names.left if (m := re.match(r"conv(\d+)\.weights1$", key))), default=-1)
     if not depth:
         raise ValueError("fno_from_fno2d: there is no conv0.weights1; an FNO2d has conv0, w0, fc0, fc1 and fc2.")
+    axes = names.left["conv0.weights1"].ndim - 2
+    if axes != 2:
+        raise ValueError(
+            f"fno_from_fno2d: it is an FNO{axes}d, conv0.weights1 has {axes} axes of modes, and an FNO2d has 2; run "
+            "its own module, by --model MODULE:NAME."
+        )
+    if len(grid) != 2 or min(grid) < 2:
+        raise ValueError(f"fno_from_fno2d: grid is {tuple(grid)}, expected the points of two axes, at least 2 each.")
     if padding and grid[0] != grid[1]:
         raise ValueError(f"fno_from_fno2d: padding is {padding} points on a grid {grid}; expected equal sides.")
     lift = names.dense("fc0")

@@ -15,7 +15,7 @@ Flat = Mapping[str, Any]
 _CONV = "fno_blocks.convs.{}.weight.tensor"
 
 
-def fno_from_neuraloperator(state: Flat, *, grid_channels: bool = True) -> tuple[dict[str, Any], Params]:
+def fno_from_neuraloperator(state: Flat, *, grid_channels: bool | None = None) -> tuple[dict[str, Any], Params]:
     """A neuraloperator ``FNO`` (dense, real data, no norms, no padding) as arguments and parameters of ``models.FNO``.
 
     The same numbers come out: ``make_model("fno", **arguments).apply(params, window)`` is the module's forward pass on
@@ -24,7 +24,8 @@ def fno_from_neuraloperator(state: Flat, *, grid_channels: bool = True) -> tuple
 
     Args:
         state: its ``state_dict``, as arrays by name. What an entry ``_metadata`` says of the module is checked.
-        grid_channels: False for a module with ``positional_embedding=None``.
+        grid_channels: False for a module with ``positional_embedding=None``; None for what ``_metadata`` says, or else
+            for a module with the usual grid.
 
     Returns:
         The arguments of the model and its parameters, as numpy arrays.
@@ -34,7 +35,10 @@ def fno_from_neuraloperator(state: Flat, *, grid_channels: bool = True) -> tuple
 
     Source: neuraloperator 2.0.0, ``neuralop/models/fno.py``; modes are stored from ``-m`` to ``m - 1``.
     """
-    _check_options(state.get("_metadata"))
+    said = state.get("_metadata")
+    _check_options(said)
+    if grid_channels is None:
+        grid_channels = not isinstance(said, Mapping) or said.get("positional_embedding", "grid") is not None
     names = Names("fno_from_neuraloperator", state)
     depth = 1 + max(
         (int(m[1]) for key in names.left if (m := re.match(r"fno_blocks\.convs\.(\d+)\.", key))), default=-1
@@ -52,12 +56,13 @@ def fno_from_neuraloperator(state: Flat, *, grid_channels: bool = True) -> tuple
     # An odd number of modes runs from -(n - 1) / 2; ours from -(n + 1) / 2, with zeros there.
     width, modes = spectral.shape[0], (*((n + 1) // 2 for n in spectral.shape[2:-1]), spectral.shape[-1] - 1)
     grown = [(0, 0), (0, 0), *((n % 2, 0) for n in spectral.shape[2:-1]), (0, 0)]
-    hint = "models.FNO has linear skips and soft gates only"
+    hint = "models.FNO has linear skips (fno_skip) and soft gates (channel_mlp_skip) only"
 
     def multiple(what: str, hidden: int) -> int:
         if hidden % width:
             raise ValueError(
-                f"{names.function}: {what} has {hidden} hidden channels, expected a multiple of the width, {width}."
+                f"{names.function}: {what} has {hidden} hidden channels, expected a multiple of the width, {width} "
+                "(lifting_channel_ratio, projection_channel_ratio)."
             )
         return hidden // width
 
@@ -98,7 +103,8 @@ def fno_from_neuraloperator(state: Flat, *, grid_channels: bool = True) -> tuple
     return arguments, params
 
 
-# Options whose choice leaves no trace in the weights: what they must be, where a file tells.
+# Options whose choice leaves no trace in the weights: what they must be, where a file tells. Those of a factorised
+# tensor (rank, implementation, ...) mean nothing for a dense one, and dropout nothing outside of training.
 _OPTIONS: dict[str, tuple[Any, ...]] = {
     "complex_data": (False,),
     "norm": (None,),
@@ -107,26 +113,31 @@ _OPTIONS: dict[str, tuple[Any, ...]] = {
     "stabilizer": (None,),
     "preactivation": (False,),
     "fno_block_precision": ("full",),
-    "channel_mlp_dropout": (0, 0.0),
     "separable": (False,),
     "factorization": (None,),
     "channel_mlp_skip": ("soft-gating",),
     "fno_skip": ("linear",),
+    "max_n_modes": (None,),  # weights for more modes than n_modes, of which the middle is used
+    "positional_embedding": ("grid", None),
 }
+# The same for functions and classes, of which a file has the name.
+_FUNCTIONS = {"non_linearity": "gelu", "conv_module": "SpectralConv"}
 
 
 def _check_options(metadata: Any) -> None:
     """Names every option of a module that ``models.FNO`` does not have."""
     if not isinstance(metadata, Mapping):
         return
+    unused = () if metadata.get("use_channel_mlp", True) else ("channel_mlp_skip",)
     refused = [
         f"{key}={metadata[key]!r}"
         for key, allowed in _OPTIONS.items()
-        if key in metadata and not any(metadata[key] is a or metadata[key] == a for a in allowed)
+        if key in metadata and key not in unused and not any(metadata[key] is a or metadata[key] == a for a in allowed)
     ]
-    activation = metadata.get("non_linearity")
-    if activation is not None and "gelu" not in getattr(activation, "__name__", repr(activation)):
-        refused.append(f"non_linearity={getattr(activation, '__name__', activation)}")
+    for key, expected in _FUNCTIONS.items():
+        name = getattr(metadata.get(key), "__name__", metadata.get(key))
+        if name is not None and str(name).rpartition(".")[2] != expected:
+            refused.append(f"{key}={name}")
     if refused:
         raise ValueError(f"fno_from_neuraloperator: models.FNO does not have {', '.join(refused)}.")
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ccm_jax.models.pairs import is_real_pair
-from ccm_jax.models.registry import Model, make_model, model_names, pairs_of, register_model
+from ccm_jax.models.registry import Model, is_registered, make_model, model_names, pairs_of, register_model
 
-__all__ = ["Model", "is_real_pair", "make_model", "model_names", "pairs_of", "register_model"]
+__all__ = ["Model", "is_real_pair", "is_registered", "make_model", "model_names", "pairs_of", "register_model"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -74,8 +75,13 @@ def register_model(name: str, *, is_pair: IsPair = no_pair) -> Callable[[Build],
     return add
 
 
-def _origin(build: Callable[..., Any]) -> str:
-    return f"{build.__module__}.{build.__qualname__}"  # the same after a reload
+def _origin(build: Any) -> str:
+    return ".".join(str(getattr(build, part, "")) for part in ("__module__", "__qualname__"))  # the same after a reload
+
+
+def is_registered(name: str) -> bool:
+    """Whether a network has this name; for ``"MODULE:NAME"`` MODULE is imported, and may hold another NAME itself."""
+    return _find(name) is not None
 
 
 def model_names() -> list[str]:
@@ -89,6 +95,9 @@ def _find(name: str) -> Network | None:
     module, _, short = name.rpartition(":")
     if module:
         import_extension(module, "make_model")
+        own = getattr(sys.modules[module], short, None)
+        if own is not None and (short not in MODELS or _origin(MODELS[short].build) != _origin(own)):
+            return None  # theirs, under a name that one of ours may have
     return MODELS.get(short) if short in MODELS or short in model_names() else None
 
 

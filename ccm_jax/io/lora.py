@@ -1,0 +1,118 @@
+"""LoRA adapters as experts: low-rank updates of an anchor's weights, as PEFT and loralib store them.
+
+weight = anchor + (lora_alpha / r) * B A            (lora_alpha / sqrt(r) with use_rslora)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ccm_jax.io.weights import Path_, Weights, open_weights
+
+CONFIG = "adapter_config.json"  # PEFT's, beside the weights
+FILES = ("adapter_model.safetensors", "adapter_model.bin")
+_PART = re.compile(r"^(?P<name>.+)\.lora_(?P<side>[AB])(\.[^.]+)?(?P<weight>\.weight)?$")
+_WRAPPED = ("base_model.model.", "base_model.")
+_REFUSED = ("lora_magnitude_vector", "lora_embedding_", "hada_", "lokr_", "ia3_", "vera_")
+
+
+def open_expert(path: Path_, anchor: Weights) -> Weights:
+    """Opens a checkpoint that belongs to an anchor; a LoRA adapter becomes the weights that it makes of the anchor's.
+
+    Args:
+        path: a checkpoint of any kind, an adapter's file, or PEFT's folder of one.
+        anchor: what it was trained from.
+
+    Raises:
+        ValueError: for an adapter that does not fit the anchor, is of another kind, or does not say its scale.
+    """
+    path = Path(path)
+    file = next((path / name for name in FILES if (path / CONFIG).is_file() and (path / name).is_file()), path)
+    expert = open_weights(file)
+    if not any(_PART.match(name) for name in expert.arrays):
+        return expert
+    beside = file.with_name(CONFIG)
+    config = _config(beside) if beside.is_file() else dict(expert.metadata)
+    if "lora_alpha" not in config:
+        raise ValueError(
+            f"{file} is a LoRA adapter, and nothing says its scale; write lora_alpha into {beside}, as "
+            '{"lora_alpha": 16}, the number that it was trained with.'
+        )
+    return expert._replace(path=path, arrays=with_adapter(anchor.arrays, expert.arrays, config), tree=None)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON file: {error}.") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds {type(config).__name__}, expected names with values.")
+    return config
+
+
+def with_adapter(
+    anchor: Mapping[str, np.ndarray], adapter: Mapping[str, np.ndarray], config: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """The anchor's weights with those of an adapter added; whole weights in it (biases, heads) take their place.
+
+    Args:
+        anchor: arrays by name.
+        adapter: ``NAME.lora_A.weight [r, in]`` and ``NAME.lora_B.weight [out, r]`` (of convolutions ``[r, in, k, ...]``
+            and ``[out, r, 1, ...]``), with or without PEFT's prefix ``base_model.model.``.
+        config: PEFT's: ``lora_alpha``, and if there are any ``alpha_pattern``, ``use_rslora``, ``fan_in_fan_out``.
+
+    Raises:
+        ValueError: for parts that are no plain LoRA, or have no counterpart in the anchor, by name.
+    """
+    merged, pairs = dict(anchor), dict[str, dict[str, np.ndarray]]()
+    for name, leaf in adapter.items():
+        if any(kind in name for kind in _REFUSED):
+            raise ValueError(f"with_adapter: {name} is of another kind of adapter, expected lora_A and lora_B.")
+        if part := _PART.match(name):
+            pairs.setdefault(_plain(part["name"]), {})[part["side"]] = np.asarray(leaf, np.float32)
+        else:
+            merged[_known(_plain(name).replace(".modules_to_save", ""), anchor, name)] = leaf
+    for name, pair in pairs.items():
+        if set(pair) != {"A", "B"}:
+            raise ValueError(f"with_adapter: {name} has lora_{''.join(pair)} alone, expected lora_A and lora_B.")
+        weight = _known(f"{name}.weight", anchor, name)
+        update = _scale(name, len(pair["A"]), config) * _product(pair["B"], pair["A"])
+        update = update.T if config.get("fan_in_fan_out") else update
+        if update.shape != anchor[weight].shape:
+            raise ValueError(f"with_adapter: {name} makes {update.shape}, and {weight} is {anchor[weight].shape}.")
+        merged[weight] = (np.asarray(anchor[weight], np.float32) + update).astype(anchor[weight].dtype)
+    return merged
+
+
+def _product(b: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """``B A`` of matrices; of a convolution and a pointwise one behind it, their composition."""
+    if b.ndim < 2 or b.size != b.shape[0] * b.shape[1] or b.shape[1] != len(a):
+        raise ValueError(f"with_adapter: lora_A is {a.shape} and lora_B {b.shape}, expected [r, in, ...] and [out, r].")
+    return np.tensordot(b.reshape(b.shape[:2]), a, axes=1)
+
+
+def _scale(name: str, rank: int, config: Mapping[str, Any]) -> float:
+    patterns = config.get("alpha_pattern") or {}
+    own = [alpha for key, alpha in patterns.items() if re.match(rf"(.*\.)?{key}$", name)]
+    alpha = float(own[0] if own else config["lora_alpha"])
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _plain(name: str) -> str:
+    for prefix in _WRAPPED:
+        name = name.removeprefix(prefix)
+    return name.replace(".base_layer", "")
+
+
+def _known(name: str, anchor: Mapping[str, Any], what: str) -> str:
+    if name not in anchor:
+        raise ValueError(f"with_adapter: {what} belongs to {name}, and the anchor has no such weight.")
+    return name

@@ -1,0 +1,90 @@
+"""LoRA adapters as experts: the weights that they make are those that PEFT would merge."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ccm_jax.io.lora import open_expert, with_adapter
+from ccm_jax.io.safetensors import save_safetensors
+from ccm_jax.io.weights import open_weights
+from tests.terminal import arrays, ccm
+
+RNG = np.random.default_rng(0)
+
+
+def real(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+ANCHOR = {"a.weight": real(5, 4), "a.bias": real(5), "b.conv.weight": real(3, 2, 3, 3), "head.weight": real(1, 5)}
+
+
+def adapter(prefix: str = "base_model.model.", kind: str = "") -> dict[str, np.ndarray]:
+    return {
+        f"{prefix}a.lora_A{kind}.weight": real(2, 4),
+        f"{prefix}a.lora_B{kind}.weight": real(5, 2),
+        f"{prefix}b.conv.lora_A{kind}.weight": real(2, 2, 3, 3),
+        f"{prefix}b.conv.lora_B{kind}.weight": real(3, 2, 1, 1),
+    }
+
+
+@pytest.mark.parametrize("prefix, kind", [("base_model.model.", ""), ("", ".default"), ("base_model.model.", ".wet")])
+def test_the_weights_are_the_anchor_s_and_the_scaled_product(prefix: str, kind: str) -> None:
+    low = adapter(prefix, kind)
+    a_a, a_b, c_a, c_b = low.values()
+    got = with_adapter(
+        ANCHOR, low | {f"{prefix}head.modules_to_save.weight": 2 * ANCHOR["head.weight"]}, {"lora_alpha": 6}
+    )
+    np.testing.assert_allclose(got["a.weight"], ANCHOR["a.weight"] + 3 * a_b @ a_a, rtol=1e-5)
+    composed = np.einsum("or,rixy->oixy", c_b[..., 0, 0], c_a)
+    np.testing.assert_allclose(got["b.conv.weight"], ANCHOR["b.conv.weight"] + 3 * composed, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(got["a.bias"], ANCHOR["a.bias"])
+    np.testing.assert_array_equal(got["head.weight"], 2 * ANCHOR["head.weight"])
+    said: dict[str, Any] = {"lora_alpha": 6, "use_rslora": True, "alpha_pattern": {"b.conv": 4}}
+    scaled = with_adapter(ANCHOR, low, said)
+    np.testing.assert_allclose(scaled["a.weight"] - ANCHOR["a.weight"], 6 / 2**0.5 * a_b @ a_a, rtol=1e-4, atol=1e-5)
+    moved = scaled["b.conv.weight"] - ANCHOR["b.conv.weight"]
+    np.testing.assert_allclose(moved, 4 / 2**0.5 * composed, rtol=1e-4, atol=1e-5)
+
+
+def test_adapters_merge_like_other_experts(tmp_path: Path) -> None:
+    save_safetensors(tmp_path / "anchor.safetensors", ANCHOR)
+    low, high = adapter(), adapter()
+    for name, tree in (("low", low), ("high", high)):
+        (tmp_path / name).mkdir()
+        save_safetensors(tmp_path / name / "adapter_model.safetensors", tree)
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps({"lora_alpha": 2, "r": 2}))
+    three = ["--anchor", tmp_path / "anchor.safetensors", "--low", tmp_path / "low", "--high", tmp_path / "high"]
+    done = ccm("merge", *three, "-c", 1, "-o", tmp_path / "m.safetensors")
+    assert done.exit_code == 0, done.output
+    for name, leaf in with_adapter(ANCHOR, high, {"lora_alpha": 2}).items():
+        np.testing.assert_allclose(arrays(tmp_path / "m.safetensors")[name], leaf, atol=1e-6)
+    assert ccm("inspect", *three[1::2]).exit_code == 0
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    save_safetensors(tmp_path / "anchor.safetensors", ANCHOR)
+    save_safetensors(tmp_path / "low.safetensors", adapter())
+    anchor = open_weights(tmp_path / "anchor.safetensors")
+    with pytest.raises(ValueError, match="is a LoRA adapter, and nothing says its scale; write lora_alpha into"):
+        open_expert(tmp_path / "low.safetensors", anchor)
+    (tmp_path / "adapter_config.json").write_text("[")
+    with pytest.raises(ValueError, match="adapter_config.json is no JSON file"):
+        open_expert(tmp_path / "low.safetensors", anchor)
+    for wrong, message in (
+        (
+            {"c.lora_A.weight": real(2, 4), "c.lora_B.weight": real(5, 2)},
+            "c belongs to c.weight, and the anchor",
+        ),
+        ({"a.lora_A.weight": real(2, 4)}, "a has lora_A alone"),
+        ({"a.lora_A.weight": real(2, 3), "a.lora_B.weight": real(5, 2)}, r"a makes \(5, 3\), and a.weight is"),
+        ({"a.lora_A.weight": real(2, 4), "a.lora_B.weight": real(5, 3)}, r"lora_A is \(2, 4\) and lora_B \(5, 3\)"),
+        ({"a.lora_magnitude_vector.weight": real(5)}, "is of another kind of adapter"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            with_adapter(ANCHOR, wrong, {"lora_alpha": 1})

@@ -1,0 +1,247 @@
+"""PyTorch's modules as rollouts: the same frames, slopes and coordinates as loops in PyTorch give."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ccm_jax import Gated, fit_chart, fit_prefix_readout, make_rollout, prefix_errors
+from ccm_jax.interop.layout import Layout
+from ccm_jax.interop.torch import FIRST, as_torch_params, torch_params, torch_rollout
+
+torch = pytest.importorskip("torch")
+ROOT = Path(__file__).parent.parent
+
+
+def convolutions(channels: int = 2, history: int = 1, seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    first = torch.nn.Conv2d(channels * history, 6, 3, padding=1, padding_mode="circular")
+    return torch.nn.Sequential(first, torch.nn.GELU(), torch.nn.Conv2d(6, channels, 3, padding=1))
+
+
+def family(module: Any, step: float = 0.05) -> tuple[Any, list[Any]]:
+    """Weights of a module as the anchor's, and two experts near it."""
+    rng = np.random.default_rng(0)
+    anchor = torch_params(module)
+
+    def moved(leaf: np.ndarray) -> np.ndarray:
+        return (leaf + step * rng.standard_normal(leaf.shape)).astype(leaf.dtype) if leaf.dtype.kind in "fc" else leaf
+
+    return anchor, [{name: moved(leaf) for name, leaf in anchor.items()} for _ in range(2)]
+
+
+def in_torch(module: Any, weights: dict[str, Any], window: np.ndarray, steps: int) -> np.ndarray:
+    """The loop that anybody would write: channels first, the frames of the window as channels."""
+    module.load_state_dict({k: torch.tensor(np.asarray(v)) for k, v in weights.items()}, strict=False)
+    past = [torch.tensor(np.moveaxis(frame, -1, 1).copy()) for frame in np.moveaxis(window, 1, 0)]
+    with torch.no_grad():
+        for _ in range(steps):
+            past.append(module(torch.cat(past[-window.shape[1] :], dim=1)))
+    return np.stack([np.moveaxis(frame.numpy(), 1, -1) for frame in past[window.shape[1] :]], axis=1)
+
+
+def states(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("history", [1, 3])
+def test_a_rollout_is_that_of_a_loop_in_torch(history: int) -> None:
+    module = convolutions(history=history)
+    anchor, (low, _) = family(module)
+    window, run = states(3, history, 6, 5, 2), torch_rollout(module)
+    got = jax.jit(run, static_argnums=2)(low, window, 4)
+    np.testing.assert_allclose(got, in_torch(module, low, window, 4), atol=1e-6)
+    # The weights are those of the call, not the module's; several sets of them come one after the other.
+    both = jax.vmap(lambda params: run(params, window, 2))(jax.tree.map(lambda *x: np.stack(x), anchor, low))
+    np.testing.assert_allclose(both[1], got[:, :2], atol=1e-6)
+    np.testing.assert_allclose(both[0], in_torch(module, anchor, window, 2), atol=1e-6)
+
+
+def test_its_slopes_are_those_of_the_same_network_in_jax() -> None:
+    module = torch.nn.Conv1d(2, 2, 1)
+    anchor, (low, _) = family(module, 0.3)
+    run, window = torch_rollout(module), states(2, 1, 5, 2)
+
+    def apply(params: Any, window: Any) -> Any:
+        return window[:, -1] @ params["weight"][..., 0].T + params["bias"][None, None]
+
+    def along(rollout_fn: Any) -> Any:
+        return jax.jit(lambda p, x, dp, dx: jax.jvp(lambda p, x: rollout_fn(p, x, 3), (p, x), (dp, dx)))
+
+    direction = jax.tree.map(lambda a, b: b - a, anchor, low)
+    given = (anchor, window, direction, 0.1 * window)
+    for ours, expected in zip(along(run)(*given), along(make_rollout(apply))(*given), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+class Attention(torch.nn.Module):
+    """Points attend to each other, by the function whose fast form has no forward-mode derivative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inside, self.out = torch.nn.Linear(1, 12), torch.nn.Linear(4, 1)
+
+    def forward(self, x: Any) -> Any:  # [N, 1, n]
+        q, k, v = self.inside(x.mT).unflatten(-1, (3, 1, 4)).unbind(-3)
+        there = torch.nn.functional.scaled_dot_product_attention(*(t.transpose(1, 2) for t in (q, k, v)))
+        return x + 0.3 * self.out(there[:, 0]).mT
+
+
+class Opaque(torch.autograd.Function):
+    """Doubles, and has no derivative of any kind."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x.sin()
+
+
+class Hidden(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inside = torch.nn.Linear(1, 1)
+
+    def forward(self, x: Any) -> Any:
+        return x + 0.3 * Opaque.apply(self.inside(x.mT)).mT
+
+
+class Detached(Hidden):
+    def forward(self, x: Any) -> Any:  # torch.func.jvp works, and says 0
+        return x + 0.3 * self.inside(x.mT).detach().sin().mT
+
+
+@pytest.mark.parametrize("kind", [Attention, Hidden, Detached])
+def test_a_planted_coordinate_is_found_whatever_derivatives_the_module_has(kind: Any) -> None:
+    module = kind()
+    anchor, experts = family(module, 0.2)
+    chart, run = fit_chart(anchor, experts, [-1.0, 1.0], features=Gated()), torch_rollout(module)
+    start = states(2, 1, 6, 1)
+    frames = np.concatenate([start, run(chart(0.7), start, 4)], axis=1)
+    readout = fit_prefix_readout(chart, run)
+    if kind is Attention:
+        found = readout(frames, batch="pooled")
+    else:
+        with pytest.warns(UserWarning, match="has no derivative by torch.func.jvp .*central differences"):
+            found = readout(frames, batch="pooled")
+    np.testing.assert_allclose(found.coordinate, [0.7, 1.0], atol=5e-3)
+
+
+def test_layouts() -> None:
+    class Frames(torch.nn.Module):  # as DPOT: [N, x, y, T, C] is another matter, but [N, T, C, x, y] -> [N, 1, C, x, y]
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, x: Any) -> Any:
+            assert x.shape[1:] == (3, 2, 6, 5)
+            return (self.scale * x[:, -1:], "logits")
+
+    window = states(2, 3, 6, 5, 2)
+    run = torch_rollout(Frames(), Layout(channels="first", window="axis"))
+    np.testing.assert_allclose(run(torch_params(Frames()), window, 1)[:, 0], 2 * window[:, -1])
+
+    class Points(torch.nn.Module):  # one state at a time, channels last, a static field behind them; gives a rate
+        def forward(self, x: Any) -> Any:
+            assert x.shape == (6, 5, 7)
+            return x[..., -3:-1] + x[..., -1:]
+
+    static = states(6, 5, 1)
+    layout = Layout("last", "merged", batched=False, predicts="rate", time_step=0.5, static=static)
+    got = torch_rollout(Points(), layout)({}, window, 2)
+    first = window[:, -1] + 0.5 * (window[:, -1] + static[None])
+    np.testing.assert_allclose(got[:, 0], first, rtol=1e-6)
+    np.testing.assert_allclose(got[:, 1], first + 0.5 * (first + static[None]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_forcing_and_the_time_are_a_context(batched: bool) -> None:
+    class Forced(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = torch.nn.Parameter(torch.tensor(0.5))
+
+        def forward(self, x: Any, context: Any, time: int) -> Any:  # [N, n, 1], or [n, 1]
+            return x + self.gain * context["force"][..., time : time + 1, None]
+
+    module, force, window = Forced(), states(2, 9), states(2, 1, 4, 1)
+    run = torch_rollout(module, Layout("last", batched=batched))
+    rolled = jax.jit(lambda p: run(p, window, 3, {"force": force}, 5))
+    summed = window + np.cumsum(force[:, 5:8], axis=1)[:, :, None, None] * 0.5
+    np.testing.assert_allclose(rolled(torch_params(module)), summed, rtol=1e-5)
+    _, slope = jax.jvp(lambda gain: rolled({"gain": gain}), (jnp.float32(0.5),), (jnp.float32(1.0),))
+    np.testing.assert_allclose(slope, (summed - window) / 0.5, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_any_type_and_what_is_no_weight() -> None:
+    class Mixed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.z = torch.nn.Parameter(torch.tensor([1.0 + 2.0j, 3.0]))
+            self.norm = torch.nn.BatchNorm1d(2)
+            self.register_buffer("order", torch.tensor([1, 0]))
+            self.twice = self.z
+
+        def forward(self, x: Any) -> Any:  # [N, 2, n]
+            return self.norm(x)[:, self.order] * self.z.real[:, None] + self.twice.imag[:, None]
+
+    module = Mixed().train()
+    module(torch.ones(2, 2, 4))
+    params = torch_params(module)
+    assert set(params) == {"z", "twice", "order", *(f"norm.{k}" for k in ("weight", "bias", "running_mean"))} | {
+        "norm.running_var"
+    }
+    assert params["z"].dtype == np.complex64 and params["order"].dtype == np.int64
+    x = states(3, 1, 4, 2)
+    got = torch_rollout(module)(params, x, 1)[:, 0]
+    expected = module(torch.tensor(np.moveaxis(x[:, 0], -1, 1).copy())).detach().numpy()
+    np.testing.assert_allclose(np.moveaxis(got, -1, 1), expected, atol=1e-6)
+    half = torch.nn.Linear(2, 2).to(torch.bfloat16)
+    assert torch_params(half)["weight"].dtype == jnp.bfloat16
+    out = torch_rollout(half, FIRST._replace(channels="last"))(torch_params(half), x, 2)
+    assert out.dtype == jnp.float32 and bool(jnp.isfinite(out).all())
+    with pytest.raises(ValueError, match=r"file: bias is missing, and the Linear has \(2,\)"):
+        as_torch_params(half, {"weight": np.ones((2, 2))}, "file")
+    wrapped = torch.nn.Sequential(torch.nn.Sequential(half))
+    assert set(as_torch_params(torch.nn.Sequential(half), torch_params(half), "file")) == {"0.weight", "0.bias"}
+    with pytest.raises(ValueError, match=r"file: 0.0.weight is missing"):
+        as_torch_params(wrapped, torch_params(half), "file")
+    with pytest.raises(ValueError, match="module is dict, expected a torch.nn.Module"):
+        torch_rollout({})
+
+
+def test_what_diverges_is_infinite_and_never_wins() -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    trees = [{"weight": np.array([[w]], np.float32)} for w in (1.0, 0.5, 1.5)]
+    chart = fit_chart(trees[0], trees[1:], [-1.0, 1.0])
+    run = torch_rollout(module, FIRST._replace(channels="last"))
+    errors = prefix_errors(chart, run, 1.5 ** jnp.arange(5.0)[None, :, None, None], jnp.array([[-1e20], [1.0]]))
+    assert not bool(jnp.isfinite(errors[0]).all()) and float(errors[1].max()) < 1e-5
+
+
+def test_one_thread_is_enough() -> None:
+    script = """
+import os
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import jax, jax.numpy as jnp, torch
+from ccm_jax import fit_chart, fit_prefix_readout
+from ccm_jax.interop.torch import torch_params, torch_rollout
+module = torch.nn.Sequential(torch.nn.Conv1d(1, 1024, 1), torch.nn.Conv1d(1024, 1024, 1), torch.nn.Conv1d(1024, 1, 1))
+anchor = torch_params(module)
+low, high = ({k: v * (1 + s) for k, v in anchor.items()} for s in (-0.1, 0.1))
+readout = fit_prefix_readout(fit_chart(anchor, [low, high], [-1.0, 1.0]), torch_rollout(module))
+frames = jnp.ones((2, 5, 16, 1))
+print(jnp.isfinite(readout(frames, batch="each").loss).all())
+"""
+    there = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+    done = subprocess.run([sys.executable, "-c", script], env=there, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0 and done.stdout.strip() == "True", done.stderr
