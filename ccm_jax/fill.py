@@ -164,7 +164,7 @@ def _bases(shape: tuple[int, ...], periodic: bool) -> tuple[tuple[np.ndarray, ..
     for axis, n in enumerate(shape):
         j, x = np.arange(n)[:, None], np.arange(n)[None]
         if periodic:  # 1, cos, sin, cos, sin ...
-            wavenumber = (np.arange(n) + 1) // 2
+            wavenumber = np.floor((np.arange(n) + 1) / 2)
             phase = 2 * np.pi * wavenumber[:, None] * x / n
             modes = np.where(j % 2 == 1, np.cos(phase), np.where(j == 0, 1.0, np.sin(phase)))
         else:  # cosines that are flat half a point beyond either end
@@ -237,6 +237,6 @@ def choose_fill(
         size = np.sqrt(np.mean(truth**2, axis=tuple(range(2, truth.ndim - 1)), keepdims=True))
         noisy = jnp.asarray(truth + noise * size * rng.standard_normal(truth.shape), truth.dtype)
         where = jnp.broadcast_to(jnp.asarray(mask), truth.shape[:-1])
-        errors += [float(relative_l2(complete_frames(fill, noisy, where), truth).mean()) for fill in fills]
+        errors += [float(relative_l2(complete_frames(fill, noisy, where), jnp.asarray(truth)).mean()) for fill in fills]
     best = int(np.argmin(np.where(np.isfinite(errors), errors, np.inf)))
     return fills[best]

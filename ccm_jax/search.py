@@ -34,7 +34,8 @@ def weights_of(readout: PrefixReadout, x: Frames) -> Array:
     """Weights of the predicted frames, ``[K - begin]``; with a mask those of each trajectory, ``[N, K - begin]``."""
     if not isinstance(x, Observed):
         return readout.weights
-    *_, mask = split_prefix(x, readout.begin, readout.history, readout.weights.shape[-1])
+    start = readout.begin + readout.history
+    mask = x.mask[:, start : start + readout.weights.shape[-1]]
     weights = jnp.broadcast_to(readout.weights, mask.shape[:2])
     seen = jnp.where(mask.any(axis=tuple(range(2, mask.ndim))), weights, 0.0)
     total = seen.sum(axis=-1, keepdims=True)
@@ -99,7 +100,11 @@ def local_at(readout: PrefixReadout, x: Frames, context: Any, coordinate: Array,
         return add_axis(at(readout, x, context, coordinate[0]))
 
     def each(readout: PrefixReadout, given: Any, coordinates: Array) -> Local:
-        return jax.lax.map(lambda of: at(readout, *add_axis(of[0]), of[1]), (given, coordinates))
+        def one(of: Any) -> Local:
+            (x, context), c = of
+            return at(readout, add_axis(x), add_axis(context), c)
+
+        return jax.lax.map(one, (given, coordinates))
 
     return over_trajectories(each, mesh)(readout, (x, context), coordinate)
 

@@ -59,7 +59,7 @@ class Reader(NamedTuple):
     def errors(self, coordinates: np.ndarray, s: float) -> np.ndarray:
         """``|s_found - s| / 2`` of coordinates ``[N]``, in distances of the experts; infinite where none was found."""
         known = np.isfinite(coordinates)
-        values = np.asarray(self.to_value(np.where(known, coordinates, 0.0)))
+        values = np.asarray(self.to_value(jnp.where(known, coordinates, 0.0)))
         return np.where(known, np.abs(values - s) / 2, np.inf)
 
 
