@@ -164,7 +164,7 @@ def _bases(shape: tuple[int, ...], periodic: bool) -> tuple[tuple[np.ndarray, ..
     for axis, n in enumerate(shape):
         j, x = np.arange(n)[:, None], np.arange(n)[None]
         if periodic:  # 1, cos, sin, cos, sin ...
-            wavenumber: np.ndarray = (np.arange(n) + 1) // 2
+            wavenumber = np.floor((np.arange(n) + 1) / 2)
             phase = 2 * np.pi * wavenumber[:, None] * x / n
             modes = np.where(j % 2 == 1, np.cos(phase), np.where(j == 0, 1.0, np.sin(phase)))
         else:  # cosines that are flat half a point beyond either end

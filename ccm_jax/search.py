@@ -34,7 +34,8 @@ def weights_of(readout: PrefixReadout, x: Frames) -> Array:
     """Weights of the predicted frames, ``[K - begin]``; with a mask those of each trajectory, ``[N, K - begin]``."""
     if not isinstance(x, Observed):
         return readout.weights
-    mask = x.mask[:, readout.begin + readout.history :][:, : readout.weights.shape[-1]]
+    start = readout.begin + readout.history
+    mask = x.mask[:, start : start + readout.weights.shape[-1]]
     weights = jnp.broadcast_to(readout.weights, mask.shape[:2])
     seen = jnp.where(mask.any(axis=tuple(range(2, mask.ndim))), weights, 0.0)
     total = seen.sum(axis=-1, keepdims=True)
@@ -100,8 +101,8 @@ def local_at(readout: PrefixReadout, x: Frames, context: Any, coordinate: Array,
 
     def each(readout: PrefixReadout, given: Any, coordinates: Array) -> Local:
         def one(of: Any) -> Local:
-            (x, context), c = add_axis(of[0]), of[1]
-            return at(readout, x, context, c)
+            (x, context), c = of
+            return at(readout, add_axis(x), add_axis(context), c)
 
         return jax.lax.map(one, (given, coordinates))
 

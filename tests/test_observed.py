@@ -245,9 +245,9 @@ def test_fills_that_are_none_are_refused() -> None:
 
 
 def test_a_fitted_readout_takes_a_fill() -> None:
-    regimes = [observe(c) for c in (-0.5, 0.5)]
+    regimes = [observe(c) for c in (-0.5, 0.7)]
     fitted = fit_prefix_readout(family(), rollout_fn, regimes, choices=Choices(free_gate=(False,), begin=(0,)))
     readout = dataclasses.replace(fitted, fill=READOUT.fill)
     mask = mask_of(0.8)
     assert isinstance(observations("test", readout, regimes[0], mask), Observed)
-    np.testing.assert_allclose(readout(regimes[1], batch="each", mask=mask).coordinate, 0.5, atol=0.15)
+    np.testing.assert_allclose(readout(regimes[1], batch="each", mask=mask).coordinate, 0.7, atol=0.15)

@@ -180,7 +180,14 @@ def fit_reader(readouts: Sequence[PrefixReadout], regimes: Sequence[Seen], place
 
 def fit_value_map(found: Sequence[np.ndarray], places: Sequence[float]) -> CoordinateMap:
     """From coordinates to values: through the medians of regimes, of the kind that predicts left-out ones best."""
-    medians, s = np.array([np.nanmedian(c) for c in found]), np.asarray(places)
+    medians, s = (
+        np.array([np.median(c[np.isfinite(c)]) if np.isfinite(c).any() else np.nan for c in found]),
+        np.array(places),
+    )
+    known = np.isfinite(medians)
+    medians, s = medians[known], s[known]
+    if len(np.unique(medians)) < 2:  # coordinates that do not depend on the value are taken at their word
+        medians = s = np.array(places)
     kind = min(KINDS, key=lambda name: leave_one_out(medians, s, KINDS[name]))
     return CoordinateMap.fit(medians, s, reach=float("inf"), **KINDS[kind])
 
