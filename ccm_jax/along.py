@@ -37,7 +37,7 @@ def rollout_along(
     Example:
         >>> from ccm_jax import fit_chart, make_rollout
         >>> chart = fit_chart({"rate": jnp.ones(1)}, [{"rate": jnp.zeros(1)}, {"rate": 2 * jnp.ones(1)}], [-1.0, 1.0])
-        >>> rollout_fn = make_rollout(lambda params, window: window[:, -1] * params["rate"])
+        >>> rollout_fn = make_rollout(lambda params, window: window[:, -1] * params["rate"][0])
         >>> rollout_along(chart, rollout_fn, jnp.ones((1, 1, 1)), jnp.array([[0.0], [1.0], [2.0]])).ravel().tolist()
         [1.0, 2.0, 6.0]
     """

@@ -73,7 +73,7 @@ def best_in_hindsight(
         >>> experts = [{"rates": jnp.array([-1.0 + 0.5 * a, -2.0 + 0.5 * b])} for a, b in corners]
         >>> chart = fit_chart(anchor, experts, corners, features=Multilinear(2))
         >>> rollout_fn = make_rollout(lambda params, window: window[:, -1] * jnp.exp(0.1 * params["rates"][None, None]))
-        >>> truth = jnp.exp(0.1 * jnp.arange(9.0)[:, None] * jnp.array([-0.7, -2.2]))  # a = 0.6, b = -0.4
+        >>> truth = jnp.exp(0.1 * jnp.arange(9.0)[:, None] * jnp.array([[-0.7, -2.2]]))  # a = 0.6, b = -0.4
         >>> best = best_in_hindsight(chart, rollout_fn, jnp.ones((1, 9, 4, 2)) * truth[None, :, None])
         >>> [round(float(c), 2) for c in best.coordinate]
         [0.6, -0.4]

@@ -130,6 +130,10 @@ def allocation(config: ConfigDict, stage: str) -> Iterator[tuple[str, Row]]:
     The study comes after the run, and peers after the study, so that what comes first takes the same samples whether
     the rest is made or not.
     """
-    before = RUN if stage in RUN else RUN | STUDY if stage in STUDY else NUMBERS
+    before: dict[str, str] = {}
+    for part in (RUN, STUDY, PEERS, BEYOND):
+        before |= part
+        if stage in part:
+            break
     for name in before:
         yield from ((name, row) for row in plan(config, name))
