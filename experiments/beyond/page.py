@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ccm_jax.io.atomic import finite, write_text
 from experiments.beyond.summary import NUMBERS, summary_of
 from experiments.pipeline.store import provenance, write_json
-from experiments.report.page import inline_svg
 from experiments.runner.progress import console
+from experiments.study.html import html_page
 from experiments.study.rows import Row
 from experiments.study.sources import changed
 from experiments.study.tables import NOT_RUN
 
-HERE = Path(__file__).parent
+TEMPLATE = Path(__file__).parent / "beyond.html.j2"
 
 # Each number in words, with the goal that it was given.
 WORDS = {
@@ -91,17 +89,6 @@ def page(content: dict[str, Any], gathered: dict[str, Any], folder: Path) -> str
     """The page; its figures are drawn into ``folder`` too."""
     from experiments.beyond.figures import draw  # matplotlib is slow to import
 
-    folder.mkdir(exist_ok=True)
-    svg = {}
-    for name, figure in draw(gathered).items():
-        for kind in ("png", "pdf"):
-            figure.savefig(folder / f"beyond_{name}.{kind}", dpi=150)
-        svg[name] = inline_svg(figure)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([HERE, HERE.parent / "report"]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
     shown = finite({key: value for key, value in content.items() if key != "rows"})
     numbers = [(name, *WORDS[name]) for name, *_ in NUMBERS]
-    return environment.get_template("beyond.html.j2").render(beyond=shown, figures=svg, numbers=numbers)
+    return html_page(TEMPLATE, draw(gathered), folder, beyond=shown, numbers=numbers)

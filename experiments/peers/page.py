@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ccm_jax.io.atomic import finite, write_text
 from experiments.peers.decisions import KNOWN, MAY
 from experiments.peers.tables import tables, to_csv
 from experiments.pipeline.store import provenance, write_json
-from experiments.report.page import inline_svg
 from experiments.runner.progress import console
+from experiments.study.html import html_page
 
-HERE = Path(__file__).parent
+TEMPLATE = Path(__file__).parent / "peers.html.j2"
 
 QUESTIONS = {
     "posthoc_ratio": "CCM-Scale over the best other merge of the same experts",
@@ -53,21 +51,7 @@ def page(content: dict[str, Any], folder: Path) -> str:
     """The page; its figures are drawn into ``folder`` too."""
     from experiments.peers import figures  # matplotlib is slow to import
 
-    folder.mkdir(exist_ok=True)
-    svg = {}
-    for system, methods in content["systems"].items():
-        if methods:
-            figure = figures.errors(methods)
-            for kind in ("png", "pdf"):
-                figure.savefig(folder / f"peers_{system}.{kind}", dpi=150)
-            svg[system] = inline_svg(figure)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([HERE, HERE.parent / "report"]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
     shown = finite(content)
     shown["systems"] = {system: methods for system, methods in shown["systems"].items() if methods}
-    return environment.get_template("peers.html.j2").render(
-        peers=shown, figures=svg, questions=QUESTIONS, known=KNOWN, may=MAY
-    )
+    drawn = {system: figures.errors(methods) for system, methods in content["systems"].items() if methods}
+    return html_page(TEMPLATE, drawn, folder, peers=shown, questions=QUESTIONS, known=KNOWN, may=MAY)

@@ -38,6 +38,7 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=0, help="processes at a time; default: one for each core")
     parser.add_argument("--only", default="", help="rows, separated by commas; the page shows the others as missing")
+    parser.add_argument("--stale", action="store_true", help="also measure again what sources have changed for since")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
@@ -60,7 +61,8 @@ def main() -> None:
     count = options.jobs or len(available) or 1
     pinned = 1 < count <= len(available)
     cores: list[int | None] = list(available[:count]) if pinned else [None] * count
-    run_jobs(place, [job for job in study.jobs(rows) if not chosen or job[0].name in chosen], cores)
+    jobs = [job for job in study.jobs(rows) if not chosen or job[0].name in chosen]
+    run_jobs(place, jobs, cores, stale=options.stale)
     found = gather(place, rows)
     study.publish(rows, found, workdir, options.output, jobs=count)
     sys.exit(int(any("error" in one for name in found if not chosen or name in chosen for one in found[name])))

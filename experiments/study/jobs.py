@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from experiments.study.rows import Row
+from experiments.study.sources import ROOT, changed
 from experiments.study.tables import NOT_RUN
 
 KILLED = "the process was killed"
-ROOT = Path(__file__).parent.parent.parent
 Job = tuple[Row, int]
 
 
@@ -112,11 +112,21 @@ def one(place: Place, row: Row, seed: int, core: int | None) -> int:
     return 0
 
 
-def run_jobs(place: Place, jobs: Sequence[Job], cores: Sequence[int | None]) -> None:
-    """Every seed of every row that has no result yet, one process on each core at a time, in order."""
+def is_stale(result: Path) -> bool:
+    """Whether a kept result was measured by sources that have changed since."""
+    return bool(changed(json.loads(result.read_text(encoding="utf-8"))["found"].get("sources", {})))
+
+
+def run_jobs(place: Place, jobs: Sequence[Job], cores: Sequence[int | None], *, stale: bool = False) -> None:
+    """Every seed of every row that has no result yet, one process on each core at a time, in order.
+
+    With ``stale`` also what has a result of sources that have changed since; the old one stays until the new one is
+    there, and what was trained is not trained again.
+    """
     from experiments.runner.progress import console
 
-    waiting = [job for job in jobs if not place.result(*job).exists()]
+    results = [(job, place.result(*job)) for job in jobs]
+    waiting = [job for job, result in results if not result.exists() or (stale and is_stale(result))]
     done, free = len(jobs) - len(waiting), list(cores)
     running: dict[subprocess.Popen[bytes], Any] = {}
     if done:

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ccm_jax.io.atomic import finite, write_text
 from experiments.pipeline.methods import columns, reduced
 from experiments.pipeline.store import provenance, write_json
-from experiments.report.page import inline_svg
 from experiments.runner.progress import console
+from experiments.study.html import html_page
 from experiments.study.rows import Row
 from experiments.study.tables import minutes, tables, to_csv
 
-HERE = Path(__file__).parent
+TEMPLATE = Path(__file__).parent / "study.html.j2"
 
 
 def publish(rows: Sequence[Row], gathered: dict[str, Any], workdir: Path, output: Path | None, *, jobs: int) -> None:
@@ -48,18 +46,7 @@ def publish(rows: Sequence[Row], gathered: dict[str, Any], workdir: Path, output
 
 def page(content: dict[str, Any], folder: Path) -> str:
     """The page; its figures are drawn into ``folder`` too."""
-    folder.mkdir(exist_ok=True)
-    svg = {}
-    for name, figure in draw(content).items():
-        for kind in ("png", "pdf"):
-            figure.savefig(folder / f"{name}.{kind}", dpi=150)
-        svg[name] = inline_svg(figure)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([HERE, HERE.parent / "report"]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("study.html.j2").render(study=content, figures=svg, columns=columns(reduced()))
+    return html_page(TEMPLATE, draw(content), folder, study=content, columns=columns(reduced()))
 
 
 def draw(content: dict[str, Any]) -> dict[str, Any]:

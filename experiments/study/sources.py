@@ -7,8 +7,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from experiments.study.jobs import ROOT
-
+ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("ccm_jax", "experiments", "solvers")
 # Files, terminals, pages and the order of rows change no number.
 OTHERS: tuple[str, ...] = (
