@@ -20,6 +20,7 @@ class Method(NamedTuple):
         ours: whether it is a use of this package's readouts on merged experts.
         bound: whether it knows the future or has data of the regime, and so is no method.
         inside: whether it has errors inside the support too.
+        networks: how many networks of its row are stored to serve any regime.
     """
 
     label: str
@@ -30,16 +31,17 @@ class Method(NamedTuple):
     ours: bool = False
     bound: bool = False
     inside: bool = True
+    networks: int = 1
 
 
 def _conditioned(kind: str, name: str) -> list[Method]:
-    found = []
+    found, n = [], 2 if kind == "all" else 1  # slopes of all weights are as large as the weights
     for arm, data in (("all", "all data"), ("ends", "the experts' data")):
         for key, how in (("coord", ""), ("scale", ", Scale map")):
             label = f"parameter through {name}, fine-tuned on {data}{how}"
-            found.append(Method(label, f"conditioned {kind}", f"{arm}_{key}", "value", "one fine-tuning"))
+            found.append(Method(label, f"conditioned {kind}", f"{arm}_{key}", "value", "one fine-tuning", networks=n))
     label = f"parameter through {name}, fine-tuned, inferred by our readout"
-    return [*found, Method(label, f"conditioned {kind}", "all_prefix", "frames", "one fine-tuning")]
+    return [*found, Method(label, f"conditioned {kind}", "all_prefix", "frames", "one fine-tuning", networks=n)]
 
 
 def _on_prefix(key: str, name: str) -> list[Method]:
@@ -53,11 +55,11 @@ def _on_prefix(key: str, name: str) -> list[Method]:
 METHODS: tuple[Method, ...] = (
     Method("persistence", "window 1", "persistence", "nothing", "nothing more"),
     Method("anchor, window of 1", "window 1", "anchor", "nothing", "nothing more"),
-    Method("… trained on, all data", "window 1", "more", "nothing", "one fine-tuning"),
+    Method("anchor, window of 1, trained on, all data", "window 1", "more", "nothing", "one fine-tuning"),
     Method("anchor, window of 3", "window 3", "anchor", "frames", "from scratch"),
-    Method("… trained on, all data", "window 3", "more", "frames", "from scratch"),
+    Method("anchor, window of 3, trained on, all data", "window 3", "more", "frames", "from scratch"),
     Method("anchor, window of 5", "window 5", "anchor", "frames", "from scratch"),
-    Method("… trained on, all data", "window 5", "more", "frames", "from scratch"),
+    Method("anchor, window of 5, trained on, all data", "window 5", "more", "frames", "from scratch"),
     Method("window of 5, from scratch for the total", "window 5 scratch", "scratch", "frames", "from scratch"),
     Method("endpoint average", "post hoc", "average", "nothing", "two fine-tunings"),
     Method("Task Arithmetic", "post hoc", "task_arithmetic", "nothing", "two fine-tunings"),
@@ -65,15 +67,21 @@ METHODS: tuple[Method, ...] = (
     Method("DARE", "post hoc", "dare", "nothing", "two fine-tunings"),
     Method("SLERP, one place", "post hoc", "slerp_fixed", "nothing", "two fine-tunings"),
     Method("Model Stock", "post hoc", "model_stock", "nothing", "two fine-tunings"),
-    Method("ensemble of both experts", "post hoc", "output_ensemble", "nothing", "two fine-tunings"),
-    Method("nearest expert", "post hoc", "nearest_expert", "value", "two fine-tunings"),
-    Method("SLERP, told the regime", "post hoc", "slerp", "value", "two fine-tunings"),
+    Method("ensemble of both experts", "post hoc", "output_ensemble", "nothing", "two fine-tunings", networks=2),
+    Method("nearest expert", "post hoc", "nearest_expert", "value", "two fine-tunings", networks=2),
+    Method("SLERP, told the regime", "post hoc", "slerp", "value", "two fine-tunings", networks=2),
     *_conditioned("channel", "a channel"),
     *_conditioned("biases", "all biases"),
     *_conditioned("all", "all weights"),
     Method("parameter as input, from scratch", "conditioned scratch", "coord", "value", "from scratch"),
-    Method("… with a Scale map", "conditioned scratch", "scale", "value", "from scratch"),
-    Method("… inferred by our readout", "conditioned scratch", "prefix", "frames", "from scratch"),
+    Method("parameter as input, from scratch, Scale map", "conditioned scratch", "scale", "value", "from scratch"),
+    Method(
+        "parameter as input, from scratch, inferred by our readout",
+        "conditioned scratch",
+        "prefix",
+        "frames",
+        "from scratch",
+    ),
     *_on_prefix("all", "all weights"),
     *_on_prefix("last", "last layers"),
     *_on_prefix("low_rank", "low rank"),
@@ -81,22 +89,24 @@ METHODS: tuple[Method, ...] = (
     Method("CoDA, our readout", "CoDA", "prefix", "frames", "from scratch"),
     Method("GEPS, its own optimiser", "GEPS", "adam", "frames", "from scratch"),
     Method("GEPS, our readout", "GEPS", "prefix", "frames", "from scratch"),
-    Method("solver on the coarse grid, fitted by our readout", "solver", "prefix", "frames", "nothing more"),
-    Method("solver on the coarse grid", "solver", "value", "value", "nothing more"),
-    Method("CCM-Coord", "window 1", "ccm_coord", "value", "two fine-tunings", ours=True),
-    Method("CCM-Scale", "window 1", "ccm_scale", "value", "two fine-tunings", ours=True),
-    Method("CCM-Prefix", "window 1", "ccm_prefix", "frames", "two fine-tunings", ours=True),
-    Method("CCM-Coord, window of 3", "window 3", "ccm_coord", "value", "from scratch", ours=True),
-    Method("CCM-Scale, window of 3", "window 3", "ccm_scale", "value", "from scratch", ours=True),
-    Method("CCM-Prefix, window of 3", "window 3", "ccm_prefix", "frames", "from scratch", ours=True),
-    Method("CCM-Coord, window of 5", "window 5", "ccm_coord", "value", "from scratch", ours=True),
-    Method("CCM-Scale, window of 5", "window 5", "ccm_scale", "value", "from scratch", ours=True),
+    Method("coarse solver, fitted by our readout", "solver", "prefix", "frames", "nothing more", networks=0),
+    Method("coarse solver", "solver", "value", "value", "nothing more", networks=0),
+    Method("CCM-Coord", "window 1", "ccm_coord", "value", "two fine-tunings", ours=True, networks=2),
+    Method("CCM-Scale", "window 1", "ccm_scale", "value", "two fine-tunings", ours=True, networks=2),
+    Method("CCM-Prefix", "window 1", "ccm_prefix", "frames", "two fine-tunings", ours=True, networks=2),
+    Method("CCM-Coord, window of 3", "window 3", "ccm_coord", "value", "from scratch", ours=True, networks=2),
+    Method("CCM-Scale, window of 3", "window 3", "ccm_scale", "value", "from scratch", ours=True, networks=2),
+    Method("CCM-Prefix, window of 3", "window 3", "ccm_prefix", "frames", "from scratch", ours=True, networks=2),
+    Method("CCM-Coord, window of 5", "window 5", "ccm_coord", "value", "from scratch", ours=True, networks=2),
+    Method("CCM-Scale, window of 5", "window 5", "ccm_scale", "value", "from scratch", ours=True, networks=2),
     Method("DPOT, window of 4", "DPOT", "anchor", "frames", "from scratch"),
-    Method("… trained on, all data", "DPOT", "more", "frames", "from scratch"),
-    Method("CCM-Coord on DPOT", "DPOT", "ccm_coord", "value", "from scratch", ours=True),
-    Method("CCM-Scale on DPOT", "DPOT", "ccm_scale", "value", "from scratch", ours=True),
-    Method("CCM-Prefix on DPOT", "DPOT", "ccm_prefix", "frames", "from scratch", ours=True),
-    Method("best coordinate of the line", "window 1", "ccm_hindsight", "value", "two fine-tunings", bound=True),
+    Method("DPOT, window of 4, trained on, all data", "DPOT", "more", "frames", "from scratch"),
+    Method("CCM-Coord on DPOT", "DPOT", "ccm_coord", "value", "from scratch", ours=True, networks=2),
+    Method("CCM-Scale on DPOT", "DPOT", "ccm_scale", "value", "from scratch", ours=True, networks=2),
+    Method("CCM-Prefix on DPOT", "DPOT", "ccm_prefix", "frames", "from scratch", ours=True, networks=2),
+    Method(
+        "best coordinate of the line", "window 1", "ccm_hindsight", "value", "two fine-tunings", bound=True, networks=2
+    ),
     Method("expert of the regime itself", "ceiling", "ceiling", "value", "one fine-tuning", bound=True, inside=False),
 )
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from ccm_jax.metrics import over
-from experiments.peers.methods import ARMS, KINDS, NO_VALUE, POST_HOC
+from experiments.peers.methods import ARMS, KINDS, METHODS, NO_VALUE, POST_HOC
 from experiments.study.statistics import interval
 
 Gathered = dict[str, Any]  # of a study: rows by name, each a list of {"seed", "found"} or {"seed", "error"}
 Place = tuple[str, str]  # measure and key of an error
+LABELS = {(method.row, method.key): method.label for method in METHODS}
 HIDDEN = ("rd_ood", "ns_ood", "rdb_gravity")  # axes that a frame does not show
 
 
@@ -50,7 +51,7 @@ def ratio(gathered: Gathered, system: str, ours: Place | None, peer: Place | Non
     a, b = (by_seed(gathered, system, place) for place in (ours, peer))
     ratios = [over(a[seed], b[seed]) for seed in sorted(set(a) & set(b))]
     found = interval(ratios, "log") if ratios else {"mean": None, "low": None, "high": None, "seeds": []}
-    return found | {"ours": " / ".join(ours), "peer": " / ".join(peer)}
+    return found | {"ours": LABELS.get(ours, " / ".join(ours)), "peer": LABELS.get(peer, " / ".join(peer))}
 
 
 def from_frames(gathered: Gathered, system: str) -> Place | None:

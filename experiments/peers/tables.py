@@ -58,6 +58,7 @@ def of_methods(gathered: Gathered, system: str) -> list[dict[str, Any]]:
         listed = method._asdict() | {split: _interval(errors[split]) for split in SPLITS}
         listed["number_of_seeds"] = len(errors["outside"])
         listed["seconds"] = seconds_of(gathered, system, method)
+        listed["weights"] = weights_of(gathered, system, method)
         found.append(listed)
     return found
 
@@ -75,6 +76,15 @@ def seconds_of(gathered: Gathered, system: str, method: Method) -> float | None:
         seconds = read.get("seconds", found.get("seconds", {}).get(method.key))
         if seconds is not None:
             return float(seconds)
+    return None
+
+
+def weights_of(gathered: Gathered, system: str, method: Method) -> int | None:
+    """Weights that are stored to serve any regime; a row that does not say its own size has that of the anchor."""
+    for measure in (method.row, "window 1"):
+        for one in gathered.get(f"{system} {measure}", []):
+            if "weights" in one.get("found", {}):
+                return int(one["found"]["weights"]) * method.networks
     return None
 
 
