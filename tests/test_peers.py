@@ -89,10 +89,28 @@ def test_ratios_are_over_the_strongest_peer_of_both_arms() -> None:
     }
     found = of_system(gathered, "rd_ood")
     assert found["finetune_ratio"]["mean"] == pytest.approx(0.5)
-    assert found["finetune_ratio"]["peer"] == "conditioned biases / ends_scale"
+    assert found["finetune_ratio"]["peer"] == "parameter through all biases, fine-tuned on the experts' data, Scale map"
     assert found["finetune_ratio_coord"]["mean"] == pytest.approx(0.5)
     assert found["posthoc_ratio"]["mean"] is None
     assert best_of(gathered, "rd_ood", [("window 1", "anchor"), ("window 1", "more")]) == ("window 1", "more")
+
+
+def test_what_was_sought_against_scratch_is_chosen_on_validation() -> None:
+    def row(what: str, validation: float, **errors: float) -> Any:
+        one = planted(1.0, **errors)
+        trials = [{"rate": 1.0, "validation": 9.0}, {"rate": 2.0, "validation": validation}, {"validation": None}]
+        one["found"]["choices"] = {what: {"chosen": {"rate": 2.0}, "trials": trials}}
+        return [one]
+
+    gathered = {
+        "ns_ood window 1": row("experts", 0.3, ccm_scale=3.0),
+        "ns_ood window 3": row("experts", 0.2, ccm_scale=2.0),
+        "ns_ood split": row("split", 0.1, split_scale=4.0),  # best on validation, not on test regimes
+        "ns_ood conditioned scratch": [planted(1.0, scale=2.0)],
+    }
+    found = of_system(gathered, "ns_ood")
+    assert found["scratch_ratio"]["mean"] == pytest.approx(1.5)
+    assert found["scratch_ratio_sought"]["mean"] == pytest.approx(2.0)
 
 
 def test_a_peer_that_diverges_is_infinite_and_never_the_strongest() -> None:

@@ -99,6 +99,8 @@ METHODS: tuple[Method, ...] = (
     Method("CCM-Prefix, window of 3", "window 3", "ccm_prefix", "frames", "from scratch", ours=True, networks=2),
     Method("CCM-Coord, window of 5", "window 5", "ccm_coord", "value", "from scratch", ours=True, networks=2),
     Method("CCM-Scale, window of 5", "window 5", "ccm_scale", "value", "from scratch", ours=True, networks=2),
+    Method("CCM-Coord, steps spent anew", "split", "split_coord", "value", "from scratch", ours=True, networks=2),
+    Method("CCM-Scale, steps spent anew", "split", "split_scale", "value", "from scratch", ours=True, networks=2),
     Method("DPOT, window of 4", "DPOT", "anchor", "frames", "from scratch"),
     Method("DPOT, window of 4, trained on, all data", "DPOT", "more", "frames", "from scratch"),
     Method("CCM-Coord on DPOT", "DPOT", "ccm_coord", "value", "from scratch", ours=True, networks=2),

@@ -19,6 +19,7 @@ QUESTIONS = {
     "finetune_ratio": "CCM-Scale over conditioned fine-tuning from the same anchor, with a Scale map",
     "finetune_ratio_coord": "CCM-Coord over the same without a map",
     "scratch_ratio": "CCM-Scale over a conditioned network from scratch, with a Scale map",
+    "scratch_ratio_sought": "… with the window and the split of steps that validation chooses",
     "frames_ratio": "the best CCM from frames over the best network that is told no value",
     "frames_ratio_labelled": "… over a conditioned network whose value our readout infers",
 }

@@ -33,7 +33,7 @@ NEED_FIRST: tuple[str, ...] = (
     "budget_one_merged",
     "budget_one_conditioned",
 )
-NEED_FIRST += ("conditioned_channel", "conditioned_biases", "conditioned_all")
+NEED_FIRST += ("conditioned_channel", "conditioned_biases", "conditioned_all", "split")
 
 
 def _window(frames: int) -> tuple[tuple[str, Any], ...]:
@@ -56,9 +56,10 @@ def _of(system: str) -> list[Row]:
         row("conditioned channel", "conditioned_channel"),
         row("conditioned all", "conditioned_all"),
         row("convergence", "convergence"),
+        row("split", "split"),
     ]
     if system == "rdb_ood":  # the parameter is seen: what a longer window and slopes of all leaves add is not asked
-        return [one for one in rows if not one.name.endswith(("window 3", "conditioned all"))]
+        return [one for one in rows if not one.name.endswith(("window 3", "conditioned all", "split"))]
     rows += [row(name, kind)._replace(seeds=SYSTEMS[system][:1]) for name, kind in ONE_SEED.items()]
     if system == BUDGET[0]:  # one backbone serves all systems, and another architecture stands beside the FNO
         rows.append(row("backbone", "backbone"))
@@ -93,7 +94,7 @@ def ordered(rows: Sequence[Row]) -> list[Job]:
         later = (
             len(row.seeds) == 1
             or row.config == "rd_dpot"
-            or row.kind.startswith(("backbone", "budget", "convergence"))
+            or row.kind.startswith(("backbone", "budget", "convergence", "split"))
             or row.config == "rdb_ood"
         )
         return row.seeds.index(seed) + later, measures.index(row.name.partition(" ")[2])

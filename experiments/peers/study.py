@@ -24,6 +24,7 @@ MEASURES = {
     "geps": "codes",
     "ceiling": "ceiling",
     "convergence": "convergence",
+    "split": "split",
     "solver": "classical",
     "backbone": "pretrained",
     "budget_one_merged": "budget",

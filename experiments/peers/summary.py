@@ -65,8 +65,23 @@ def from_frames(gathered: Gathered, system: str) -> Place | None:
     return min(scores, key=lambda place: scores[place]) if scores else None
 
 
+SOUGHT = {"window 1": "experts", "window 3": "experts", "window 5": "experts", "split": "split"}
+
+
+def sought(gathered: Gathered, system: str) -> Place | None:
+    """CCM-Scale with the window and the split of steps that validation regimes of the first seed choose."""
+    scores = {}
+    for measure, what in SOUGHT.items():
+        listed = [one["found"] for one in gathered.get(f"{system} {measure}", []) if "found" in one]
+        tried = listed[0].get("choices", {}).get(what, {}).get("trials", []) if listed else []
+        reached = [trial["validation"] for trial in tried if trial["validation"] is not None]
+        if reached:
+            scores[measure, "split_scale" if measure == "split" else "ccm_scale"] = min(reached)
+    return min(scores, key=lambda place: scores[place]) if scores else None
+
+
 def of_system(gathered: Gathered, system: str) -> dict[str, Any]:
-    """The six ratios of one system, each with its peer."""
+    """The ratios of one system, each with its peer."""
 
     def tuned(key: str) -> Place | None:
         return best_of(gathered, system, [(f"conditioned {kind}", f"{arm}_{key}") for kind in KINDS for arm in ARMS])
@@ -78,6 +93,7 @@ def of_system(gathered: Gathered, system: str) -> dict[str, Any]:
         "finetune_ratio": (scale, tuned("scale")),
         "finetune_ratio_coord": (coord, tuned("coord")),
         "scratch_ratio": (scale, ("conditioned scratch", "scale")),
+        "scratch_ratio_sought": (sought(gathered, system), ("conditioned scratch", "scale")),
         "frames_ratio": (frames, best_of(gathered, system, NO_VALUE)),
         "frames_ratio_labelled": (frames, best_of(gathered, system, inferred)),
     }
