@@ -48,11 +48,16 @@ def publish(rows: Any, gathered: dict[str, Any], workdir: Path, output: Path | N
     console.print(f"{workdir / 'peers.html'} is ready to be opened.", markup=False, soft_wrap=True)
 
 
+def with_results(content: dict[str, Any]) -> dict[str, Any]:
+    """The content without systems of which no row is done."""
+    systems = {system: methods for system, methods in content["systems"].items() if methods}
+    return content | {"systems": systems, "ratios": {s: r for s, r in content["ratios"].items() if s in systems}}
+
+
 def page(content: dict[str, Any], folder: Path) -> str:
     """The page; its figures are drawn into ``folder`` too."""
     from experiments.peers import figures  # matplotlib is slow to import
 
-    shown = finite(content)
-    shown["systems"] = {system: methods for system, methods in shown["systems"].items() if methods}
-    drawn = {system: figures.errors(methods) for system, methods in content["systems"].items() if methods}
+    shown = with_results(finite(content))
+    drawn = {system: figures.errors(methods) for system, methods in with_results(content)["systems"].items()}
     return html_page(TEMPLATE, drawn, folder, peers=shown, questions=QUESTIONS, known=KNOWN, may=MAY)

@@ -37,11 +37,11 @@ def by_seed(gathered: Gathered, system: str, place: Place, split: str = "outside
 
 
 def best_of(gathered: Gathered, system: str, places: Iterable[Place]) -> Place | None:
-    """The place with the smallest mean error outside the support, among those with as many seeds as the most."""
-    seen = {place: by_seed(gathered, system, place) for place in places}
-    most = max((len(errors) for errors in seen.values()), default=0)
-    whole = {place: float(np.mean(list(e.values()))) for place, e in seen.items() if most and len(e) == most}
-    return min(whole, key=lambda place: whole[place]) if whole else None
+    """The place with the smallest mean error outside the support, over the seeds that all places with results have."""
+    seen = {place: errors for place in places if (errors := by_seed(gathered, system, place))}
+    common = set.intersection(*(set(errors) for errors in seen.values())) if seen else set()
+    means = {place: float(np.mean([errors[seed] for seed in common])) for place, errors in seen.items() if common}
+    return min(means, key=lambda place: means[place]) if means else None
 
 
 def ratio(gathered: Gathered, system: str, ours: Place | None, peer: Place | None) -> dict[str, Any]:
