@@ -14,6 +14,7 @@ import jinja2
 from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.peers.decisions import KNOWN, MAY
 from experiments.peers.page import QUESTIONS, with_results
+from experiments.report.readme import SYSTEMS
 from experiments.study.sources import ROOT
 
 HERE = Path(__file__).parent
@@ -24,7 +25,9 @@ def markdown(content: dict[str, Any]) -> str:
     """The page in Markdown."""
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined)
     shown = with_results(finite(content))
-    text = environment.get_template("peers.md.j2").render(peers=shown, questions=QUESTIONS, known=KNOWN, may=MAY)
+    text = environment.get_template("peers.md.j2").render(
+        peers=shown, questions=QUESTIONS, known=KNOWN, may=MAY, axes=SYSTEMS
+    )
     text = re.sub(r"\n{3,}", "\n\n", text)
     return re.sub(r"\|\n\n(?=\|)", "|\n", text).strip() + "\n"  # lines of a table follow each other
 

@@ -38,9 +38,9 @@ def _conditioned(kind: str, name: str) -> list[Method]:
     found, n = [], 2 if kind == "all" else 1  # slopes of all weights are as large as the weights
     for arm, data in (("all", "all data"), ("ends", "the experts' data")):
         for key, how in (("coord", ""), ("scale", ", Scale map")):
-            label = f"parameter through {name}, fine-tuned on {data}{how}"
+            label = f"conditioned through {name}, fine-tuned on {data}{how}"
             found.append(Method(label, f"conditioned {kind}", f"{arm}_{key}", "value", "one fine-tuning", networks=n))
-    label = f"parameter through {name}, fine-tuned, inferred by our readout"
+    label = f"conditioned through {name}, fine-tuned, inferred by our readout"
     return [*found, Method(label, f"conditioned {kind}", "all_prefix", "frames", "one fine-tuning", networks=n)]
 
 
@@ -73,10 +73,10 @@ METHODS: tuple[Method, ...] = (
     *_conditioned("channel", "a channel"),
     *_conditioned("biases", "all biases"),
     *_conditioned("all", "all weights"),
-    Method("parameter as input, from scratch", "conditioned scratch", "coord", "value", "from scratch"),
-    Method("parameter as input, from scratch, Scale map", "conditioned scratch", "scale", "value", "from scratch"),
+    Method("conditioned, from scratch", "conditioned scratch", "coord", "value", "from scratch"),
+    Method("conditioned, from scratch, Scale map", "conditioned scratch", "scale", "value", "from scratch"),
     Method(
-        "parameter as input, from scratch, inferred by our readout",
+        "conditioned, from scratch, inferred by our readout",
         "conditioned scratch",
         "prefix",
         "frames",
