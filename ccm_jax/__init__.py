@@ -45,6 +45,7 @@ from ccm_jax.prefix import (
 from ccm_jax.readout import PrefixReadout
 from ccm_jax.rollout import make_rollout, repeat, rollout
 from ccm_jax.scale import ScaleReadout, fit_scale_readout
+from ccm_jax.starts import mean_over_starts, starting_at
 from ccm_jax.track import Track, Tracker, TrackState
 from ccm_jax.version import __version__
 
@@ -93,6 +94,7 @@ __all__ = [
     "fit_tracker",
     "keep_bounded",
     "make_rollout",
+    "mean_over_starts",
     "merge_pytree",
     "one_step_errors",
     "paper_bank",
@@ -106,6 +108,7 @@ __all__ = [
     "select",
     "sensor_mask",
     "split_residuals",
+    "starting_at",
     "tracker",
     "values_from_labels",
     "__version__",

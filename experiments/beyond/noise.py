@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax import CoordinateMap, Fill, PrefixReadout, choose_fill
+from ccm_jax import CoordinateMap, Fill, PrefixReadout, choose_fill, mean_over_starts, starting_at
 from ccm_jax.evaluate import future_error, future_error_each
 from ccm_jax.fill import Boundary, complete_frames, fills_with_noise
-from ccm_jax.fit_readout import frame_weights, prefix_readout
+from ccm_jax.fit_readout import prefix_readout
 from ccm_jax.scale import KINDS, leave_one_out
+from ccm_jax.starts import mean_of_known
 from experiments.pipeline import data, stages
 from experiments.pipeline.family import Family
 from experiments.pipeline.networks import load_family
@@ -51,9 +52,9 @@ class Seen(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """From frames to the normalised physical value: a readout on the line, and a map of its coordinates."""
+    """From frames to the normalised physical value: the mean of readouts on the line, and a map of its coordinates."""
 
-    readout: PrefixReadout
+    readouts: tuple[PrefixReadout, ...]
     to_value: CoordinateMap
 
     def errors(self, coordinates: np.ndarray, s: float) -> np.ndarray:
@@ -92,9 +93,7 @@ def noise(run: Run, known: Found) -> Found:
     boundary: Boundary = "periodic" if config.model.args.get("boundary") == "periodic" else "walls"
     plain = Fill("spectral", boundary)
     begins = readouts_of(family)
-    clean = fit_reader(
-        [dataclasses.replace(one, fill=plain) for one in begins], as_is(validation), places["validation"]
-    )
+    clean = fit_reader(with_fill(begins, plain), as_is(validation), places["validation"])
     rows = []
     for i, condition in enumerate(conditions_of(config.size)):
         rng = np.random.default_rng([config.seed, i])
@@ -103,11 +102,10 @@ def noise(run: Run, known: Found) -> Found:
         fill = fill_for(others, condition, boundary)
         matched = clean
         if condition != Condition():
-            starts = [dataclasses.replace(one, fill=fill) for one in begins]
-            matched = fit_reader(starts, others, places["validation"])
+            matched = fit_reader(with_fill(begins, fill), others, places["validation"])
         found: Found = {"clean": judge(family, clean, tests, places["test"])}
         found["matched"] = found["clean"] if matched is clean else judge(family, matched, tests, places["test"])
-        chosen = {"cutoff": fill.cutoff, "begin": matched.readout.begin}
+        chosen = {"cutoff": fill.cutoff, "begins": [one.begin for one in matched.readouts]}
         rows.append(condition._asdict() | found | {"chosen": chosen})
     outside = [data.outside(s) for s in places["test"]]
     summary = {
@@ -118,18 +116,18 @@ def noise(run: Run, known: Found) -> Found:
         for name in ("clean", "matched")
     }
     regimes = {"values": [float(v) for v in config.regimes.test], "coordinates": places["test"], "outside": outside}
-    return {"conditions": rows, "median": summary, "begin": clean.readout.begin} | regimes
+    return {"conditions": rows, "median": summary, "begins": [one.begin for one in clean.readouts]} | regimes
 
 
-def readouts_of(family: Family) -> list[PrefixReadout]:
-    """Searches along the line that begin at the first frame, and at the last but one; the anchor has no value."""
-    line = family.line
-    how: dict[str, Any] = {"history": family.history, "frames": family.frames}
-    begins = sorted({0, family.frames - 1})
-    return [
-        prefix_readout(line, family.rollout_fn, begin=begin, weights=frame_weights(family.frames - begin, 0), **how)
-        for begin in begins
-    ]
+def readouts_of(family: Family) -> tuple[PrefixReadout, ...]:
+    """Searches along the line that begin at each frame but the last; the anchor has no value."""
+    one = prefix_readout(family.line, family.rollout_fn, history=family.history, frames=family.frames)
+    return starting_at(one, range(family.frames))
+
+
+def with_fill(readouts: Sequence[PrefixReadout], fill: Fill) -> tuple[PrefixReadout, ...]:
+    """The readouts, which complete the frame that they start from by this rule."""
+    return tuple(dataclasses.replace(one, fill=fill) for one in readouts)
 
 
 def spoil(x: np.ndarray, condition: Condition, observed: int, rng: np.random.Generator) -> Seen:
@@ -160,17 +158,22 @@ def fill_for(others: Sequence[Seen], condition: Condition, boundary: Boundary) -
     return choose_fill([np.concatenate(whole)], mask, noise=condition.noise, fills=fills_with_noise(boundary))
 
 
-def read(readout: PrefixReadout, seen: Seen) -> np.ndarray:
-    """The coordinate of each trajectory, ``[N]``."""
-    return np.asarray(readout(seen.frames, batch="each", mask=seen.mask).coordinate)[:, 0]
+def read(readouts: Sequence[PrefixReadout], seen: Seen) -> np.ndarray:
+    """The mean coordinate of each trajectory, ``[N]``."""
+    return np.asarray(mean_over_starts(readouts, seen.frames, mask=seen.mask))[:, 0]
 
 
 def fit_reader(readouts: Sequence[PrefixReadout], regimes: Sequence[Seen], places: Sequence[float]) -> Reader:
-    """The readout with the smallest median error of the value on validation regimes, and its map."""
+    """The readouts with the smallest median error of the value on validation regimes, and their map.
+
+    Alone, or the mean of the first few.
+    """
+    alone = [[read([readout], seen) for seen in regimes] for readout in readouts]
+    sets = [(i,) for i in range(len(readouts))] + [tuple(range(n)) for n in range(2, len(readouts) + 1)]
     readers, scores = [], []
-    for readout in readouts:
-        found = [read(readout, seen) for seen in regimes]
-        reader = Reader(readout, fit_value_map(found, places))
+    for which in sets:
+        found = [mean_of_known(np.stack([alone[i][r] for i in which])) for r in range(len(regimes))]
+        reader = Reader(tuple(readouts[i] for i in which), fit_value_map(found, places))
         readers.append(reader)
         scores.append(
             float(np.median(np.concatenate([reader.errors(c, s) for c, s in zip(found, places, strict=True)])))
@@ -196,11 +199,11 @@ def judge(family: Family, reader: Reader, regimes: Sequence[Seen], places: Seque
     """Errors of each regime: of the value by trajectory, and the median of those of forecasts."""
     value, future, anchors, line = [], [], [], family.line
     for seen, s in zip(regimes, places, strict=True):
-        found = read(reader.readout, seen)
+        found = read(reader.readouts, seen)
         value.append(reader.errors(found, s).tolist())
         whole = np.array(seen.clean)
         mask = np.ones(seen.frames.shape[:-1], bool) if seen.mask is None else seen.mask
-        whole[:, : seen.frames.shape[1]] = complete_frames(reader.readout.fill, seen.frames, mask)
+        whole[:, : seen.frames.shape[1]] = complete_frames(reader.readouts[0].fill, seen.frames, mask)
         x, each = jnp.asarray(whole), jnp.asarray(found)[:, None]
         future.append(_middle(future_error_each(line, family.rollout_fn, x, each, **family.protocol)))
         anchors.append(_middle(future_error(family.anchor, family.rollout_fn, x, **family.protocol)))
