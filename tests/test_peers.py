@@ -192,4 +192,4 @@ def test_the_page_of_the_documentation_is_that_of_the_results() -> None:
     """``python -m experiments.peers.docs`` was run after the results were written."""
     from experiments.peers import docs
 
-    assert docs.PAGE.read_text(encoding="utf-8") == docs.markdown(read_json(docs.ROOT / "results" / "peers.json"))
+    assert docs.PAGE.read_text(encoding="utf-8") == docs.page(read_json(docs.RESULTS))

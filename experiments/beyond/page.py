@@ -17,6 +17,18 @@ from experiments.study.tables import NOT_RUN
 
 TEMPLATE = Path(__file__).parent / "beyond.html.j2"
 
+# Each figure: its heading, and the page of the documentation that says how to do it.
+HEADINGS = {
+    "value": ("The value, and how sure it is", "how-to/how-sure.md"),
+    "strangers": ("Frames of another family", "how-to/how-sure.md"),
+    "noise": ("Noise, gaps, sensors", "how-to/missing-data.md"),
+    "plane": ("Two parameters", "how-to/two-parameters.md"),
+    "experts": ("More experts for the same steps", "how-to/more-experts.md"),
+    "unlabelled": ("Experts without labels", "how-to/unlabelled-experts.md"),
+    "drift": ("A parameter that drifts", "how-to/drift.md"),
+    "equations": ("Other equations", "how-to/own-equation.md"),
+}
+
 # Each number in words, with the goal that it was given.
 WORDS = {
     "value_error_inside": ("median error of the value inside, in distances of the experts", "at most 0.03"),
@@ -91,4 +103,4 @@ def page(content: dict[str, Any], gathered: dict[str, Any], folder: Path) -> str
 
     shown = finite({key: value for key, value in content.items() if key != "rows"})
     numbers = [(name, *WORDS[name]) for name, *_ in NUMBERS]
-    return html_page(TEMPLATE, draw(gathered), folder, beyond=shown, numbers=numbers)
+    return html_page(TEMPLATE, draw(gathered), folder, beyond=shown, numbers=numbers, headings=HEADINGS)

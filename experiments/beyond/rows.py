@@ -31,7 +31,7 @@ ROWS: tuple[Row, ...] = (
 
 
 # The same path in small: networks of sixty steps tell regimes of these systems apart.
-SMOKE = ("ns_ood value", "rd_ood noise", "ns_ood strangers", "burgers", "ks", "rd_3d", "drift")
+SMOKE: tuple[str, ...] = ("ns_ood value", "rd_ood noise", "ns_ood strangers", "burgers", "ks", "rd_3d", "drift")
 SMOKE += ("rd_2d networks", "rd_2d plane", "rd_ood experts", "rd_ood unlabelled")
 
 

@@ -5,45 +5,35 @@ python -m experiments.peers.docs
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.peers.decisions import KNOWN, MAY
 from experiments.peers.page import QUESTIONS, with_results
 from experiments.report.readme import SYSTEMS
+from experiments.study.markdown import keep_figures, markdown
 from experiments.study.sources import ROOT
 
-HERE = Path(__file__).parent
-PAGE, FIGURES = ROOT / "docs" / "peers.md", ROOT / "docs" / "peers"
+TEMPLATE = Path(__file__).parent / "peers.md.j2"
+RESULTS = ROOT / "results" / "peers.json"
+PAGE = ROOT / "docs" / "peers.md"
 
 
-def markdown(content: dict[str, Any]) -> str:
+def page(content: dict[str, Any]) -> str:
     """The page in Markdown."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined)
     shown = with_results(finite(content))
-    text = environment.get_template("peers.md.j2").render(
-        peers=shown, questions=QUESTIONS, known=KNOWN, may=MAY, axes=SYSTEMS
-    )
-    text = re.sub(r"\n{3,}", "\n\n", text)
-    return re.sub(r"\|\n\n(?=\|)", "|\n", text).strip() + "\n"  # lines of a table follow each other
+    return markdown(TEMPLATE, peers=shown, questions=QUESTIONS, known=KNOWN, may=MAY, axes=SYSTEMS)
 
 
 def main() -> None:
     """Rewrites the page and its figures."""
-    import matplotlib
+    from experiments.peers import figures  # matplotlib is slow to import
 
-    from experiments.peers import figures
-
-    matplotlib.rcParams.update({"svg.hashsalt": "ccm_jax", "svg.fonttype": "none"})  # the same bytes every time
-    content = read_json(ROOT / "results" / "peers.json")
-    FIGURES.mkdir(exist_ok=True)
-    for system, methods in with_results(content)["systems"].items():
-        figures.errors(methods).savefig(FIGURES / f"{system}.svg", metadata={"Date": None, "Creator": None})
-    write_text(PAGE, markdown(content))
+    content = read_json(RESULTS)
+    drawn = {system: figures.errors(methods) for system, methods in with_results(content)["systems"].items()}
+    keep_figures(drawn, PAGE.with_suffix(""))
+    write_text(PAGE, page(content))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,51 @@
+"""Writes the page of the documentation on what goes past the paper, and its figures, from ``results/beyond.json``.
+
+python -m experiments.beyond.docs
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ccm_jax.io.atomic import finite, read_json, write_text
+from experiments.beyond.page import HEADINGS, WORDS
+from experiments.beyond.summary import NUMBERS
+from experiments.study.markdown import keep_figures, markdown
+from experiments.study.sources import ROOT
+
+TEMPLATE = Path(__file__).parent / "beyond.md.j2"
+RESULTS = ROOT / "results" / "beyond.json"
+PAGE = ROOT / "docs" / "beyond.md"
+
+
+def figures_of(content: dict[str, Any]) -> dict[str, Any]:
+    """Every figure whose rows are done."""
+    from experiments.beyond.figures import draw  # matplotlib is slow to import
+
+    rows = content["rows"].items()
+    return draw({name: [{"found": found} for _, found in sorted(seeds.items())] for name, seeds in rows})
+
+
+def page(content: dict[str, Any], drawn: list[str]) -> str:
+    """The page in Markdown.
+
+    Args:
+        content: of ``results/beyond.json``.
+        drawn: names of the figures that there are.
+    """
+    numbers = [(name, *WORDS[name]) for name, *_ in NUMBERS]
+    shown = finite({key: value for key, value in content.items() if key != "rows"})
+    return markdown(TEMPLATE, beyond=shown, numbers=numbers, drawn=drawn, headings=HEADINGS)
+
+
+def main() -> None:
+    """Rewrites the page and its figures."""
+    content = read_json(RESULTS)
+    drawn = figures_of(content)
+    keep_figures(drawn, PAGE.with_suffix(""))
+    write_text(PAGE, page(content, list(drawn)))
+
+
+if __name__ == "__main__":
+    main()
