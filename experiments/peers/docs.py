@@ -11,7 +11,7 @@ from typing import Any
 from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.peers.decisions import KNOWN, MAY
 from experiments.peers.page import QUESTIONS, with_results
-from experiments.report.readme import SYSTEMS
+from experiments.report.record import SYSTEMS
 from experiments.study.markdown import keep_figures, markdown
 from experiments.study.sources import ROOT
 

@@ -1,4 +1,4 @@
-"""Writes the README's numbers and figure from the files in results/, so that none is typed by hand.
+"""Writes the numbers and pictures of the README and of the page of results, so that none is typed by hand.
 
 python -m experiments.report.readme
 """
@@ -9,191 +9,113 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ccm_jax.io.atomic import read_json, write_text
+from experiments.report import fields, record
+from experiments.report.record import ROOT, SYSTEMS
 
-ROOT = Path(__file__).parent.parent.parent
-SYSTEMS_MARKS = ("<!-- systems: python -m experiments.report.readme -->", "<!-- end of systems -->")
-BEGIN, END = "<!-- numbers: python -m experiments.report.readme -->", "<!-- end of numbers -->"
+SOFTWARE = {"Software": None}  # the same bytes whatever version drew them
+HIDDEN = ("rd_ood", "ns_ood", "rdb_gravity")
 
-
-def _percent(value: dict[str, Any], digits: int = 1) -> str:
-    """A gain with its interval, if it has one; a null is a divergence."""
-    mean = "diverges" if value["mean"] is None else f"**{value['mean']:.1%}**"
-    return mean if value["low"] is None else f"{mean} [{value['low']:.{digits}%}, {value['high']:.{digits}%}]"
-
-
-def _plain(value: dict[str, Any], digits: int = 1) -> str:
-    return f"**{value['mean']:.{digits}f}** [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
-
-
-def table(folder: Path) -> str:
-    """The table of claims, in Markdown, from ``paper.json``, ``rd_ood_time.json`` and ``rd_ood_convergence.json``."""
-    study, time = read_json(folder / "paper.json"), read_json(folder / "rd_ood_time.json")
-    anchor, cold = read_json(folder / "rd_ood_convergence.json"), time["cold_seconds"]
-    whole = study["process_minutes"] / study["jobs"]
-    gains = runs_of(folder)[0]["rd_ood"]["gains"]
-    known = {row["key"]: row["ours"] for row in study["published"]}
-    merges = {row["key"]: row["ours"]["mean"] for row in study["merges"]}
-
-    def of(row: str) -> tuple[str, float]:
-        return f"`experiments.study --config=paper --only={row}`", study["minutes"][row]
-
-    def run(size: str, seconds: float) -> tuple[str, float]:
-        return f"`experiments.run --config=rd_ood{size}`", seconds / 60
-
-    far = "less error outside the support than the better anchor"
-    others = ", ".join(f"{merges[k]:.2f}" for k in ("task_arithmetic", "ties", "dare"))
-    claims = [
-        (f"CCM-Coord, from metadata: {far}", of("rd_ood"), "≥ 66 %", _percent(gains["ccm_coord"])),
-        ("CCM-Prefix, four frames, one coordinate a trajectory", of("rd_ood"), "≥ 70 %", _percent(gains["ccm_prefix"])),
-        ("CCM-Scale, a map calibrated on validation regimes", of("rd_ood"), "–", _percent(gains["ccm_scale"])),
-        ("the best coordinate in hindsight, a bound", of("rd_ood"), "–", _percent(gains["best"])),
-        ("the endpoint average", of("rd_ood"), "≤ 15 %", _percent(gains["average"])),
-        ("wrong sign: times the error of the right one", of("rd_ood"), "≥ 3.9", _plain(known["wrong_sign"])),
-        (
-            "correlation of best and physical coordinate",
-            of("rd_ood"),
-            "≥ 0.99",
-            f"{min(known['r_rd']['seeds']):.4f} (lowest)",
-        ),
-        (
-            "a direction of the same norm from fine-tuning noise gains",
-            of("controls"),
-            "≤ 5 %",
-            f"{study['summary']['same_regime_direction_gain']:.1%}",
-        ),
-        (
-            "error over the better anchor's by Task Arithmetic, TIES, DARE",
-            of("controls"),
-            f"> {merges['ccm_coord']:.2f}, CCM's",
-            others,
-        ),
-        (
-            "DPOT: error of CCM-Coord over the best in hindsight",
-            of("rd_dpot"),
-            "≤ 1.05",
-            f"{study['summary']['dpot_coord_over_best']:.3f}",
-        ),
-        (
-            "twice the anchor's steps lower its error inside the support by",
-            ("`experiments.study.convergence --config=rd_ood`", anchor["seconds"] / 60),
-            "< 10 %",
-            f"{anchor['gain']:.1%}",
-        ),
-        ("a cold run, from data to report", run("", cold), "≤ 240 s", f"{cold:.0f} s"),
-        ("the same command again", run("", time["again_seconds"]), "≤ 10 s", f"{time['again_seconds']:.1f} s"),
-        ("the same path in small", run(":smoke", time["smoke_seconds"]), "≤ 45 s", f"{time['smoke_seconds']:.0f} s"),
-        (
-            "the whole study, all its processes",
-            ("`experiments.study --config=paper`", whole),
-            "≤ 120 min",
-            f"{whole:.0f} min",
-        ),
-    ]
-    rows = [(claim, command, f"{spent:.1f}", expected, got) for claim, (command, spent), expected, got in claims]
-    head = "| claim | command: `python -m …` | minutes here | expected | measured |\n|---|---|---|---|---|\n"
-    return head + "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-# What each configuration promises: reductions by CCM-Coord and CCM-Prefix, correlation; None where nothing is asked.
-SYSTEMS: dict[str, tuple[str, float | None, float | None, float | None]] = {
-    "rd_ood": ("reaction–diffusion, D_u", 0.66, 0.70, 0.99),
-    "rd_dv": ("reaction–diffusion, D_v", None, None, None),
-    "rd_f2": ("reaction–diffusion, both", None, None, None),
-    "ns_ood": ("Navier–Stokes, viscosity", 0.75, None, 0.98),
-    "rdb_gravity": ("dam break, gravity", None, 0.75, 0.9),
-    "rdb_ood": ("dam break, height", None, 0.20, None),
-    "rd_dpot": ("reaction–diffusion, D_u, by DPOT", None, None, None),
-    "ns_dpot": ("Navier–Stokes, by DPOT", None, None, None),
-    "rd_unet": ("reaction–diffusion, D_u, by a U-Net", None, None, None),
+# Ratios of the study of peers, in words; the strongest alternative of each kind stands in its table.
+BESIDE = {
+    "posthoc_ratio": "the best other merge of the same experts (TIES, DARE, ensemble, nearest …); CCM told the value",
+    "frames_ratio": "the best network that sees five frames and is told no value; CCM from the frames",
+    "finetune_ratio": "one network conditioned on the value, fine-tuned from the same anchor on all labelled data",
+    "frames_ratio_labelled": "the best such network, or one from scratch, its value read off the frames by our readout",
+    "scratch_ratio": "a network conditioned on the value, trained from scratch for the same total of steps",
+    "scratch_ratio_sought": "the same, CCM with the window and the split of steps that validation chooses",
+}
+CHART = {"frames": "its first five frames", "value": "its value"}
+TRAINED = {
+    "two fine-tunings": "two experts, which may exist already",
+    "one fine-tuning": "the anchor, on labelled data of all regimes",
+    "from scratch": "a network from scratch, on labelled data",
 }
 
 
-def runs_of(folder: Path) -> tuple[dict[str, Any], set[str]]:
-    """The rows of whole experiments, and which of them ``readouts.json`` measured after the whole study."""
-    runs, newer = (
-        {row["key"]: row for row in read_json(folder / name)["runs"]} for name in ("paper.json", "readouts.json")
-    )
-    anew = {key for key, row in newer.items() if row["seeds"]}
-    return runs | {key: newer[key] for key in anew}, anew
-
-
-def systems_table(folder: Path) -> str:
-    """Every configuration of the study, in Markdown: what was asked stands behind what was measured."""
-    columns = ["system, axis", "`--config=`", "seeds", "minutes, cold", "Coord", "Prefix"]
-    columns += ["worst regime", "over the better anchor", "correlation"]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    runs, anew = runs_of(folder)
-
-    def asked(bound: float | None, form: str) -> str:
-        return "" if bound is None else f" (≥ {bound:{form}})"
-
-    for name, (label, coord, prefix, correlation) in SYSTEMS.items():
-        if name not in runs:
-            continue
-        row, timed = runs[name], folder / f"{name}_time.json"
-        minutes = f"{read_json(timed)['cold_seconds'] / 60:.1f}" if timed.exists() else "–"
-        cells = [label, f"`{name}`", str(row["seeds"]), minutes]
-        for method, bound in (("ccm_coord", coord), ("ccm_prefix", prefix)):
-            value = row["gains"][method]
-            older = " †" if method == "ccm_prefix" and name not in anew else ""
-            cells.append(f"{_percent(value, 0)}{asked(bound, '.0%')}{older}")
-        cells += ["diverges" if row[k] is None else f"{row[k]:+.1%}" for k in ("harm", "harm_better")]
-        cells[-2] += " (≤ +2%)"
-        known = [r for r in row["correlation"]["seeds"] if r is not None]
-        cells.append(f"{min(known):.3f}{asked(correlation, '.2f')}" if len(known) == row["seeds"] else "–")
-        lines.append(f"| {' | '.join(cells)} |")
+def beside(peers: dict[str, Any]) -> str:
+    """The table of claims, in Markdown: by how much CCM is better or worse than the strongest of each kind."""
+    labels = [SYSTEMS[system][0] for system in HIDDEN]
+    lines = [f"| error outside the anchor's range, beside … | {' | '.join(labels)} |", "|---" * 4 + "|"]
+    for key, text in BESIDE.items():
+        cells = [_times(peers["ratios"].get(system, {}).get(key)) for system in HIDDEN]
+        lines.append(f"| {text} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def replace_numbers(text: str, numbers: str, begin: str = BEGIN, end: str = END) -> str:
-    """The text with what stands between the two marks replaced."""
+def _times(ratio: dict[str, Any] | None) -> str:
+    """A ratio of errors in words, with its interval; in bold where CCM is better."""
+    if not ratio or ratio["mean"] is None:
+        return "not measured yet"
+    smaller = ratio["mean"] < 1
+    mean, low, high = (1 / ratio[end] if smaller and ratio[end] else ratio[end] for end in ("mean", "low", "high"))
+    between = "" if low is None else f" [{min(low, high):.2g}, {max(low, high):.2g}]"
+    said = f"{mean:.2f}" if mean < 1.1 else f"{mean:.1f}"
+    return f"**{said} × smaller**{between}" if smaller else f"{said} × larger{between}"
+
+
+def chart(peers: dict[str, Any]) -> str:
+    """What has the smallest error, by what is known of the regime and what may be trained, in Markdown."""
+    labels = [SYSTEMS[system][0] for system in HIDDEN]
+    lines = [f"| you know | you have or can train | {' | '.join(labels)} |", "|---" * 5 + "|"]
+    found = {(d["system"], d["knows"], d["trains"]): d for d in peers["decisions"]}
+    for knows, k in CHART.items():
+        for trains, t in TRAINED.items():
+            best = [found.get((system, knows, trains)) for system in HIDDEN]
+            cells = ["–" if d is None else f"**{d['method']}**" if d["ours"] else d["method"] for d in best]
+            lines.append(f"| {k} | {t} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def how_many(peers: dict[str, Any]) -> str:
+    """How far the study is."""
+    missing = len(peers["not_run"])
+    if not missing:
+        return "Three seeds, Student's 95 % intervals."
+    return (
+        f"{peers['done']} of {peers['done'] + missing} runs of the study are done; a number without an interval is of "
+        "one seed."
+    )
+
+
+def marks(name: str) -> tuple[str, str]:
+    """The lines between which a part of a page is written."""
+    return f"<!-- {name}: python -m experiments.report.readme -->", f"<!-- end of {name} -->"
+
+
+def replace(text: str, name: str, part: str) -> str:
+    """The text with what stands between the two marks of a part replaced."""
+    begin, end = marks(name)
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
     if not pattern.search(text):
-        raise ValueError(f"replace_numbers: the README has no lines {begin} and {end}; put them back.")
-    return pattern.sub(lambda _: f"{begin}\n{numbers}\n{end}", text)
+        raise ValueError(f"replace: the page has no lines {begin} and {end}; put them back.")
+    return pattern.sub(lambda _: f"{begin}\n{part}\n{end}", text)
 
 
-def with_numbers(text: str, folder: Path) -> str:
-    """The README with both tables from the files of ``folder``."""
-    return replace_numbers(replace_numbers(text, table(folder)), systems_table(folder), *SYSTEMS_MARKS)
+def readme(text: str, folder: Path) -> str:
+    """The README with its parts from the files of ``folder``."""
+    peers = read_json(folder / "peers.json")
+    text = replace(text, "beside", beside(peers) + "\n\n" + how_many(peers))
+    return replace(text, "chart", chart(peers))
 
 
-def figure(folder: Path) -> Any:
-    """The README's figure: error against the physical parameter, mean and range over seeds."""
-    from matplotlib.figure import Figure
-
-    from experiments.configs.rd_ood import get_config
-    from experiments.pipeline.methods import drawn
-
-    axis = get_config().axis
-    rows = sorted(read_json(folder / "readouts.json")["curves"]["rd_ood"], key=lambda row: row["value"])
-    made = Figure(figsize=(7.4, 3.9), layout="constrained")
-    ax = made.subplots()
-    ax.axvspan(axis.low, axis.high, color="#eef2f6", zorder=0, label="support of the anchor")
-    x = [row["value"] for row in rows]
-    for name, method in drawn("readme").items():
-        y = np.array([row["errors"][name] for row in rows], float)
-        ax.fill_between(x, y.min(axis=1), y.max(axis=1), color=method.colour, alpha=0.18, linewidth=0)
-        width = 2.2 if method.bold else 1.2
-        ax.plot(x, y.mean(axis=1), color=method.colour, linewidth=width, marker="o", markersize=3.5, label=method.label)
-    ax.set(yscale="log", xlabel=f"{axis.label} ({axis.unit})", ylabel="relative L2 error after the prefix")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(True, which="major", color="#dddddd", linewidth=0.6)
-    made.legend(loc="outside right upper", frameon=False, fontsize=8)
-    return made
+def results(text: str, folder: Path) -> str:
+    """The page of results with both tables from the files of ``folder``."""
+    return replace(replace(text, "numbers", record.table(folder)), "systems", record.systems_table(folder))
 
 
 def main() -> None:
-    """Rewrites the README's numbers and figure."""
-    readme = ROOT / "README.md"
-    write_text(readme, with_numbers(readme.read_text(encoding="utf-8"), ROOT / "results"))
-    figure(ROOT / "results").savefig(ROOT / "docs" / "rd_ood.png", dpi=160, metadata=SOFTWARE)
+    """Rewrites both pages and their figures."""
+    for path, write in ((ROOT / "README.md", readme), (ROOT / "docs" / "results.md", results)):
+        write_text(path, write(path.read_text(encoding="utf-8"), ROOT / "results"))
+    pictures = {
+        "rd_ood": record.figure(ROOT / "results"),
+        "fields": fields.figure(),
+        "fields_far": fields.figure(fields.FAR),
+    }
+    for name, picture in pictures.items():
+        picture.savefig(ROOT / "docs" / f"{name}.png", dpi=160, metadata=SOFTWARE)
 
-
-SOFTWARE = {"Software": None}  # the same bytes whatever version drew them
 
 if __name__ == "__main__":
     main()
