@@ -157,7 +157,7 @@ def experts(of: dict[str, list[Found]]) -> Figure | None:
     for ax, (system, seeds) in zip(axes, of.items(), strict=True):
         for x, by in enumerate(("coord", "scale", "prefix")):
             for side, face in (("inside", "white"), ("outside", BLUE)):
-                ratios = [found["over_line"][by][side][found["chosen"]] for found in seeds]
+                ratios = [found["over_line"][by][found["chosen"]][side] for found in seeds]
                 ax.plot(
                     [x] * len(ratios), ratios, "o", color=BLUE, markerfacecolor=face, label=side if x == 0 else None
                 )
@@ -218,7 +218,7 @@ def equations(of: dict[str, list[Found]]) -> Figure | None:
     for ax, (system, seeds) in zip(axes, of.items(), strict=True):
         for x, key in enumerate(labels):
             for side, face in (("inside", "white"), ("outside", BLUE)):
-                errors = [found[side][key] for found in seeds]
+                errors = [found["means"][side][key] for found in seeds]
                 ax.plot([x] * len(errors), errors, "o", ms=4, color=BLUE, markerfacecolor=face)
         ax.set_xticks(range(len(labels)), list(labels.values()), rotation=35, ha="right", fontsize=7)
         ax.set(title=system, yscale="log", ylabel="relative L2 error")
