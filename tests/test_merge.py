@@ -145,3 +145,10 @@ def test_in_place_spares_memory_that_two_arrays_share() -> None:
     merged = merge_pytree(anchor, low, high, 0.5, in_place=True)
     np.testing.assert_allclose(merged["b"], np.arange(4096.0) + 0.5)
     assert not anchor["a"].is_deleted()
+
+
+def test_a_merge_is_task_arithmetic_with_weights_of_both_ends() -> None:
+    """What docs/beside-others.md says of mergekit: ``(1 + a) / 2`` of the high update, ``(1 - a) / 2`` of the low."""
+    anchor, low, high = ({"w": jnp.asarray(values)} for values in ([1.0, 2.0], [0.5, 2.5], [3.0, 1.0]))
+    by_hand = anchor["w"] + 1.2 * (high["w"] - anchor["w"]) - 0.2 * (low["w"] - anchor["w"])
+    np.testing.assert_allclose(merge_pytree(anchor, low, high, coordinate=1.4)["w"], by_hand, rtol=1e-6)
