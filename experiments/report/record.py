@@ -86,8 +86,8 @@ def table(folder: Path) -> str:
             f"{whole:.0f} min",
         ),
     ]
-    rows = [(claim, command, f"{spent:.1f}", expected, got) for claim, (command, spent), expected, got in claims]
-    head = "| claim | command: `python -m …` | minutes here | sought | measured |\n|---|---|---|---|---|\n"
+    rows = [(claim, got, sought, f"{spent:.1f}", command) for claim, (command, spent), sought, got in claims]
+    head = "| claim | measured | sought | minutes here | command: `python -m …` |\n|---|---|---|---|---|\n"
     return head + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
