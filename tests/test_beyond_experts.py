@@ -37,3 +37,14 @@ def test_every_arm_takes_the_steps_of_two(size: str, monkeypatch: pytest.MonkeyP
         points, _ = ARMS[name](run, there, None)
         assert total - 3 <= sum(taken) <= total, name
         assert points == ([-1.0, 0.0, 1.0] if name.endswith("3") else [-1.0, -0.5, 0.0, 0.5, 1.0])
+
+
+def test_the_page_past_the_paper_is_that_of_the_results() -> None:
+    """``python -m experiments.beyond.docs`` was run after the results were written."""
+    from ccm_jax.io.atomic import read_json
+    from experiments.beyond import docs
+
+    content = read_json(docs.RESULTS)
+    drawn = list(docs.figures_of(content))
+    assert docs.PAGE.read_text(encoding="utf-8") == docs.page(content, drawn)
+    assert all((docs.PAGE.with_suffix("") / f"{name}.svg").exists() for name in drawn)

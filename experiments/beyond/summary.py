@@ -15,6 +15,7 @@ Measure = Callable[[Found], float | None]
 SYSTEMS = ("rd_ood", "ns_ood", "rdb_gravity")
 ALARM = 0.05
 LEVEL = 0.9
+SHARES = ("coverage", "flagged", "alarms")  # in the names of numbers that are shares
 FAR = 2.0  # false alarms are counted up to this normalised value
 
 
@@ -113,5 +114,7 @@ def summary_of(gathered: Gathered) -> Found:
     for name, kind, measure, badness, scale in NUMBERS:
         names = [row for row in gathered if row == kind or row.endswith(f" {kind}")]
         one = worst(of_rows(gathered, names, measure, scale), badness)
+        if any(word in name for word in SHARES):  # Student's interval of a share may reach beyond 0 and 1
+            one |= {end: None if one[end] is None else float(np.clip(one[end], 0, 1)) for end in ("low", "high")}
         found |= {name: one["mean"], f"{name}_low": one["low"], f"{name}_high": one["high"], f"{name}_row": one["row"]}
     return found
