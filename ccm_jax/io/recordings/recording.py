@@ -37,15 +37,15 @@ class Recording(NamedTuple):
     assumed: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
-    def trajectory(self, sample: int) -> np.ndarray:
-        """All frames of one sample, ``[T, *space, C]``.
+    def trajectory(self, sample: int, cut: slice = slice(None)) -> np.ndarray:
+        """All frames of one sample, or some of them, ``[T, *space, C]``.
 
         Raises:
             ValueError: if there is no such sample.
         """
         if not 0 <= sample < self.shape[0]:
             raise ValueError(f"{self.path}: there is no sample {sample}, expected 0 to {self.shape[0] - 1}.")
-        return self.frames(sample, slice(None))
+        return self.frames(sample, cut)
 
     @property
     def time_step(self) -> float | None:
