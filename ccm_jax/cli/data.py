@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from ccm_jax.cli.console import console, say
-from ccm_jax.cli.frames import Layout, layout_options
+from ccm_jax.cli.frames import Layout, layout_options, shorten
 from ccm_jax.io.recordings import open_recordings
 
 
@@ -42,7 +42,7 @@ def describe(path: Path, layout: Layout) -> None:
             low, high = min(values), max(values)
             ranges.append(f"{name} = {low:g}" if low == high else f"{name} = {low:g} … {high:g}")
         grid = "×".join(map(str, r.shape[2:]))
-        row = (r.path.name, r.layout, ", ".join(r.fields), str(r.shape[0]), str(r.shape[1]), grid, times)
+        row = (r.path.name, r.layout, shorten(r.fields), str(r.shape[0]), str(r.shape[1]), grid, times)
         table.add_row(*row, "\n".join(ranges) or "–")
     console.print(table)
     for what in ("assumed", "left_out"):

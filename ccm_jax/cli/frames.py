@@ -66,9 +66,14 @@ def surrogate_for(weights: Weights, model: str | None, recording: Recording) -> 
     try:
         return surrogate_of(weights, model, (*recording.shape[2:], len(recording.fields)))
     except ValueError as error:
-        said = [f"its fields are {', '.join(recording.fields)}", *recording.assumed]
+        said = [*recording.assumed, f"fields are {shorten(recording.fields)}"]
         said += [f"left out is {text}" for text in recording.left_out]
         raise ValueError(f"{str(error).rstrip('.')}. Of {recording.path}: {'; '.join(said)}.") from error
+
+
+def shorten(names: tuple[str, ...], most: int = 8) -> str:
+    """Names of channels for a terminal."""
+    return ", ".join(names) if len(names) <= most else f"{names[0]}, {names[1]}, …, {names[-1]} ({len(names)})"
 
 
 def choose_samples(recording: Recording, samples: str | None) -> list[int]:

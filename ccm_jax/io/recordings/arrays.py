@@ -15,7 +15,7 @@ from ccm_jax.io.archive import Archive
 from ccm_jax.io.numpyfile import read_array
 from ccm_jax.io.recordings import parameters
 from ccm_jax.io.recordings.contents import (
-    COMPONENT,
+    CHANNEL,
     ONE,
     SAMPLE,
     SPACE,
@@ -27,6 +27,8 @@ from ccm_jax.io.recordings.contents import (
 )
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import register_layout
+
+FEW = 4  # an axis that is no longer may be one of channels
 
 
 @register_layout(".npy", ".npz")
@@ -60,7 +62,7 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
     named = parameters.in_name(path)
     said = Contents(
         "numpy",
-        (variable._replace(names=tuple(f"channel_{i}" for i in range(lengths.get(COMPONENT, 1)))),),
+        (variable._replace(names=tuple(f"channel_{i}" for i in range(lengths.get(CHANNEL, 1)))),),
         lambda: nullcontext({"frames": frames}),
         times,
         {},
@@ -92,7 +94,7 @@ def _variable(path: Path, frames: np.ndarray, dim: Any) -> tuple[Variable, tuple
         raise ValueError(f"open_recording: {path} says dim = {known:g}, expected 1, 2 or 3 space axes.")
     space = SPACE[: int(known or {3: 1}.get(len(shape), 2 if len(shape) < 6 else 3))]
     ones = max(0, len(shape) - len(space) - 3)
-    axes = (SAMPLE, TIME, *space, COMPONENT)[-max(1, len(shape) - ones) :]
+    axes = (SAMPLE, TIME, *space, CHANNEL)[-max(1, len(shape) - ones) :]
     if len(shape) < len(space) + 2 or shape[:ones] != (1,) * ones:
         names = ", ".join(a.upper() for a in space) if len(space) != 2 else "H, W"
         raise ValueError(
@@ -101,7 +103,16 @@ def _variable(path: Path, frames: np.ndarray, dim: Any) -> tuple[Variable, tuple
             "--axes (axes=...)."
         )
     said = (
-        f"the axes {list(shape)} are taken for {', '.join(('one',) * ones + axes)}, and so the last for {shape[-1]} "
-        "channels; say otherwise by --axes (axes=...), such as NTCXY or TXY, or by x[..., None] or numpy.moveaxis"
+        f"its axes {list(shape)} are taken for {', '.join(('one',) * ones + axes)}, the last for {shape[-1]} channels; "
+        f"if they are others, say {_likely(shape)}, or change the array by x[..., None] or numpy.moveaxis"
     )
     return Variable("frames", (ONE,) * ones + axes, shape), () if known else (said,)
+
+
+def _likely(shape: tuple[int, ...]) -> str:
+    """The ``--axes`` that such frames might need: channels first where an axis is short, or none."""
+    first = next((at for at in (2, 1) if len(shape) > at + 1 and shape[at] <= FEW < shape[-1]), None)
+    letters = "NTXYZ" if len(shape) > 3 else "TXY"
+    if first is not None:
+        letters = f"{'NT' if first == 2 else 'T'}CXYZ"
+    return f"--axes {letters[: len(shape)]} (axes=...)" if len(shape) <= len(letters) else "--axes (axes=...)"

@@ -16,17 +16,17 @@ import numpy as np
 from ccm_jax.io.boundary import reading
 from ccm_jax.io.recordings.recording import Recording
 
-SAMPLE, TIME, COMPONENT, ONE = "sample", "time", "component", "one"
+SAMPLE, TIME, CHANNEL, ONE = "sample", "time", "channel", "one"
 SPACE = ("x", "y", "z")
-LETTERS = {"N": SAMPLE, "T": TIME, "C": COMPONENT, "1": ONE} | {name.upper(): name for name in SPACE}
+LETTERS = {"N": SAMPLE, "T": TIME, "C": CHANNEL, "1": ONE} | {name.upper(): name for name in SPACE}
 
 
 class Variable(NamedTuple):
-    """An array of a file that becomes one channel, or one for each component.
+    """An array of a file that becomes one channel of the frames, or several.
 
     Attributes:
         name: of the field.
-        axes: what each axis is: ``"sample"``, ``"time"``, ``"component"`` (of vectors, tensors, channels), ``"one"``
+        axes: what each axis is: ``"sample"``, ``"time"``, ``"channel"`` (a component of a vector, too), ``"one"``
             (of length 1, which goes), and every other name is an axis of space. An axis that another variable has and
             this one lacks, or has at length 1, is repeated.
         shape: lengths of the axes.
@@ -45,8 +45,8 @@ class Variable(NamedTuple):
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels."""
-        count = int(np.prod([n for axis, n in zip(self.axes, self.shape, strict=True) if axis == COMPONENT]))
-        if self.names or COMPONENT not in self.axes:
+        count = int(np.prod([n for axis, n in zip(self.axes, self.shape, strict=True) if axis == CHANNEL]))
+        if self.names or CHANNEL not in self.axes:
             return self.names or (self.name,)
         return tuple(f"{self.name}_{i}" for i in range(count))
 
@@ -134,7 +134,7 @@ def _lengths(path: Path, variables: Sequence[Variable]) -> dict[str, int]:
     for variable in variables:
         for axis, n in zip(variable.axes, variable.shape, strict=True):
             known = lengths.get(axis, 1)
-            if axis in (COMPONENT, ONE):
+            if axis in (CHANNEL, ONE):
                 continue
             if n != known and 1 not in (n, known):
                 raise ValueError(
@@ -160,7 +160,7 @@ def _read(array: Any, variable: Variable, sample: int, cut: slice, lengths: Mapp
     data = data if variable.decode is None else variable.decode(data)
     left = [axis for axis in variable.axes if axis not in (SAMPLE, ONE)]
     order = [left.index(axis) for axis in lengths if axis in left]
-    data = data.transpose(order + [i for i, axis in enumerate(left) if axis == COMPONENT])
+    data = data.transpose(order + [i for i, axis in enumerate(left) if axis == CHANNEL])
     there = iter(data.shape)
     data = data.reshape(*(next(there) if axis in left else 1 for axis in lengths), len(variable.channels))
     return np.broadcast_to(data, (*lengths.values(), data.shape[-1]))

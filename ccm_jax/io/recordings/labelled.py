@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ccm_jax.io.recordings import parameters
-from ccm_jax.io.recordings.contents import COMPONENT, SAMPLE, SPACE, TIME, Contents, Variable, closed
+from ccm_jax.io.recordings.contents import CHANNEL, SAMPLE, SPACE, TIME, Contents, Variable, closed
 from ccm_jax.io.recordings.hdf5 import arrays_in, text
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ROLES = {
     TIME: "time times t frame frames valid_time time_counter timestep time_step",
     SAMPLE: "sample samples batch n trajectory trajectories traj case run member ensemble realization number",
-    COMPONENT: "channel channels c component components variable feature level levels plev lev pressure_level",
+    CHANNEL: "channel channels c component components variable feature level levels plev lev pressure_level",
 }
 _ROLE = {name: role for role, names in _ROLES.items() for name in names.split()}
 
@@ -93,7 +93,7 @@ def contents(
     time = next(d for d in first if _role(d) == TIME)
     units = text(arrays[time].attributes.get("units", "")) if time in arrays else ""
     assumed += [f"times are in {units}"] if units else []
-    assumed += [f"{d} is taken for channels" for d in first if _role(d) == COMPONENT and d.lower() in _LEVELS]
+    assumed += [f"{d} is taken for channels" for d in first if _role(d) == CHANNEL and d.lower() in _LEVELS]
     if not set(_space(varying[most])) <= set(SPACE):
         assumed.append(f"axes of space stay in the order {', '.join(_space(varying[most]))}")
     return Contents(
@@ -101,7 +101,7 @@ def contents(
         tuple(variables),
         closed,
         read(time) if time in arrays else None,
-        {_role(d): read(d) for d in first if d in arrays and _role(d) not in (TIME, SAMPLE, COMPONENT)},
+        {_role(d): read(d) for d in first if d in arrays and _role(d) not in (TIME, SAMPLE, CHANNEL)},
         [common | row for row in rows],
         tuple(assumed),
         (*left_out, *more),
@@ -121,7 +121,7 @@ def _roles(array: Named) -> tuple[str, ...]:
 
 
 def _space(roles: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(role for role in roles if role not in (TIME, SAMPLE, COMPONENT))
+    return tuple(role for role in roles if role not in (TIME, SAMPLE, CHANNEL))
 
 
 def _variable(
@@ -130,7 +130,7 @@ def _variable(
     """A field; its channels have the coordinates of their axis in their names."""
     array, names = arrays[name], [name]
     for dim, role, count in zip(array.dims, roles, array.shape, strict=True):
-        if role == COMPONENT:
+        if role == CHANNEL:
             labels = (
                 [text(v) if np.asarray(v).dtype.kind not in "fiu" else f"{v:g}" for v in read(dim)]
                 if dim in arrays

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ccm_jax.io.recordings import parameters
-from ccm_jax.io.recordings.contents import COMPONENT, ONE, SAMPLE, SPACE, TIME, Contents, Variable, closed, with_axes
+from ccm_jax.io.recordings.contents import CHANNEL, ONE, SAMPLE, SPACE, TIME, Contents, Variable, closed, with_axes
 from ccm_jax.io.recordings.hdf5 import arrays_in, text
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def grouped(path: Path, file: h5py.File, groups: list[str], data: Variable | Non
     if data is None:
         data, said = _data(shape, "Du" in rows[0] and names is None, points)
         assumed += said if names is None else []
-    channels = dict(zip(data.axes, data.shape, strict=True)).get(COMPONENT, 1)
+    channels = dict(zip(data.axes, data.shape, strict=True)).get(CHANNEL, 1)
     y_first = [axis for axis in data.axes if axis in ("x", "y")] == ["y", "x"]
     known = {(2, True): ("u", "v"), (1, False): ("h",)}.get((channels, y_first))
     fields = known if names is None else tuple(text(name) for name in np.ravel(names))
@@ -96,7 +96,7 @@ def _data(shape: tuple[int, ...], reaction: bool, points: Mapping[str, np.ndarra
     elif dim == 2 and not reaction:
         assumed.append("axes are taken for time, x, y, channels; for y before x say --axes TYXC")
     space = ("y", "x") if y_first else SPACE[:dim]
-    axes = ((ONE,) * ones + (TIME, *space, COMPONENT))[: len(shape)]
+    axes = ((ONE,) * ones + (TIME, *space, CHANNEL))[: len(shape)]
     if len(axes) != len(shape):
         raise ValueError(
             f"open_recording: data of a sample have {len(shape)} axes, {list(shape)}, expected time, {dim} of space "
@@ -152,7 +152,7 @@ def incompressible(path: Path, file: h5py.File, group: str) -> Contents:
         space = SPACE[: len(shape) - 3]
         names = tuple(f"{name}_{a}" for a in space) if shape[-1] == len(space) else ()
         names = (name,) if shape[-1] == 1 else names
-        variables.append(Variable(name, (SAMPLE, TIME, *space, COMPONENT), shape, names, (f"{group}/{name}",)))
+        variables.append(Variable(name, (SAMPLE, TIME, *space, CHANNEL), shape, names, (f"{group}/{name}",)))
     points, times = _coordinates(arrays, {v.name: v.shape for v in variables})
     rest = {k: a for k, a in arrays.items() if k not in ("velocity", "particles", "force")}
     rows, left_out = _rows(path, file, group, rest, tuple(variables))
@@ -185,7 +185,7 @@ def _fields(
         ones = max(0, len(shape) - wanted)
         axes = (SAMPLE, TIME, *SPACE[: wanted - 2])
         if len(shape) == wanted + 1 and shape[0] != 1:
-            axes = (*axes, COMPONENT)
+            axes = (*axes, CHANNEL)
         elif shape[:ones] == (1,) * ones and len(shape) >= wanted:
             axes = (ONE,) * ones + axes
         elif len(shape) == wanted - 1 and times is not None and times - shape[0] in (0, 1):

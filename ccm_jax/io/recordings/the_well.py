@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ccm_jax.io.recordings import parameters
-from ccm_jax.io.recordings.contents import COMPONENT, SAMPLE, TIME, Contents, Variable, closed
+from ccm_jax.io.recordings.contents import CHANNEL, SAMPLE, TIME, Contents, Variable, closed
 from ccm_jax.io.recordings.hdf5 import text
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _axes(field: Any, space: list[str], rank: int) -> tuple[str, ...] | None:
     kept = [name for name, varies in zip(space, varying, strict=True) if varies]
     for components in ((len(space),) * rank, (len(space) ** rank,)):  # two indices of a tensor may be one axis
         for dims in (space, kept):
-            axes = (*lead, *dims, *(COMPONENT for _ in components))
+            axes = (*lead, *dims, *(CHANNEL for _ in components))
             if rank == 0:
                 axes, components = (*lead, *dims), ()
             if len(axes) == len(field.shape) and field.shape[len(axes) - len(components) :] == components:
