@@ -83,7 +83,9 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
             try:
                 arrays[member.removesuffix(".npy")] = read_array(data, 0, member)[0]
             except ValueError:  # text is none of a checkpoint's arrays
-                arrays[member.removesuffix(".npy")] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+                arrays[member.removesuffix(".npy")] = np.lib.format.read_array(
+                    io.BytesIO(data.tobytes()), allow_pickle=False
+                )
     return arrays
 
 

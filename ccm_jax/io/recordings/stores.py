@@ -47,16 +47,20 @@ def read_store(path: Path, *, axes: str | None = None) -> Recording | None:
         )
     import xarray
 
-    def opened() -> Any:
-        return xarray.open_dataset(path, engine=engine, decode_times=False, chunks=None, cache=False)
+    # Metadata of all arrays in one place serve stores on a network, and not all stores have them.
+    how: dict[str, Any] = {"consolidated": False} if engine == "zarr" else {}
 
+    def opened() -> Any:
+        return xarray.open_dataset(path, engine=engine, decode_times=False, chunks=None, cache=False, **how)
+
+    layout = "zarr" if engine == "zarr" else "netcdf-3"
     with opened() as data:
         arrays = {
             str(name): labelled.Named(tuple(map(str, a.dims)), a.shape, a.attrs)
             for name, a in data.variables.items()
             if a.dtype.kind in "fiu" or name in data.dims
         }
-        said = labelled.contents(path, arrays, lambda name: np.asarray(data[name].values), data.attrs, f"{engine}")
+        said = labelled.contents(path, arrays, lambda name: np.asarray(data[name].values), data.attrs, layout)
         others = tuple(f"{name}: no numbers" for name in data.variables if name not in arrays)
 
     @contextmanager
@@ -64,8 +68,7 @@ def read_store(path: Path, *, axes: str | None = None) -> Recording | None:
         with opened() as data:
             yield {v.name: _Lazy(data, v.name) for v in said.variables}
 
-    layout = "zarr" if engine == "zarr" else "netcdf-3"
-    return recording_of(path, said._replace(layout=layout, open=arrays_of, left_out=(*said.left_out, *others)))
+    return recording_of(path, said._replace(open=arrays_of, left_out=(*said.left_out, *others)))
 
 
 class _Lazy:
