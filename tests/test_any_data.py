@@ -285,7 +285,11 @@ def test_weather_as_netcdf_has_levels_as_channels_and_is_unpacked(tmp_path: Path
     path = netcdf(tmp_path / "era5.nc", dims, {"z": (("time", "level", "latitude", "longitude"), stored)})
     with h5py.File(path, "r+") as file:
         file["z"].attrs.update(scale_factor=0.5, add_offset=10.0, _FillValue=np.int16(3))
-        file["time"].attrs["units"] = "hours since 1900-01-01"
+        file["time"].attrs.update(units="hours since 1900-01-01", bounds="a_bnds")
+        file["a_bnds"], file["nv"] = np.zeros((T, 2)), np.arange(2)
+        for i, name in enumerate(("time", "nv")):
+            file[name].make_scale(name)
+            file["a_bnds"].dims[i].attach_scale(file[name])
     r = open_recording(path)
     assert (r.fields, r.shape) == (("z_500", "z_850"), (1, T, H, W))
     expected = 0.5 * np.moveaxis(stored, 1, -1) + 10
@@ -485,3 +489,14 @@ def test_describe_says_what_is_assumed_and_what_is_left_out(tmp_path: Path) -> N
     assert "9×9" in first.output and "assumed" not in first.output
     wrong = ccm("data", "describe", path, "--fields", "u,w")
     assert wrong.exit_code == 2 and "expected some of u, each once" in wrong.output
+
+
+def test_holes_in_a_file_ask_for_no_memory(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "times.h5", "w") as file:
+        file.create_dataset("w", (2, 10**11, 4), "f4", chunks=(1, 1, 4))
+        file.create_dataset("t", (10**11,), "f8", chunks=(1024,))
+    with h5py.File(tmp_path / "samples.h5", "w") as file:
+        file.create_dataset("w", (10**11, 2, 4), "f4", chunks=(1, 1, 4))
+    for name, message in (("times", "/t takes 800000000000 bytes"), ("samples", "100000000000 samples, more than")):
+        with pytest.raises(ValueError, match=message):
+            open_recording(tmp_path / f"{name}.h5")

@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from ccm_jax import processor
+from ccm_jax.cli.checkpoints import note
 from ccm_jax.cli.console import say
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_observations, read_regimes
 from ccm_jax.cli.merge import check_output, digest, merge
@@ -22,6 +23,7 @@ from ccm_jax.io.atomic import write_json
 from ccm_jax.io.description import HELP
 
 MOST = 10_000  # candidates of a bank
+MANY = 64  # trajectories of one regime, of which a few tell the coordinate
 BAR = 40  # characters of the longest bar in the terminal
 
 
@@ -174,6 +176,8 @@ def command(source: Source, **given: Any) -> None:
     processor.prepare()
     recording = options.layout.open(options.prefix)
     chosen = choose_samples(recording, options.sample)
+    if len(chosen) > MANY:
+        note(f"{len(chosen)} trajectories are rolled out at every candidate; --sample 0:{MANY} is quicker.")
     regimes = None if options.validation is None else read_regimes(options.layout.open(options.validation))
     how: dict[str, Any] = {"model": options.model, "count": options.frames, "validation": regimes}
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ccm_jax.io.boundary import reading
+from ccm_jax.io.recordings.parameters import of_arrays
 from ccm_jax.io.recordings.recording import Recording
 
 SAMPLE, TIME, CHANNEL, ONE = "sample", "time", "channel", "one"
@@ -121,7 +122,7 @@ def recording_of(path: Path, contents: Contents) -> Recording:
         shape,
         times,
         None if any(p is None for p in points) else tuple(p for p in points if p is not None),
-        [dict(row) for row in contents.parameters] or [{} for _ in range(samples)],
+        [dict(row) for row in contents.parameters] or of_arrays({}, samples)[0],
         frames,
         (*contents.assumed, *said),
         contents.left_out,

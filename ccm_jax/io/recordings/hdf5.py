@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ccm_jax.io.boundary import allowed
+
 if TYPE_CHECKING:  # imported where a file needs it: frames in numpy's files do not
     import h5py
 
@@ -35,3 +39,15 @@ def arrays_in(group: h5py.Group) -> tuple[dict[str, Any], list[str]]:
     arrays = {key: group[key] for key in group if getattr(group[key], "shape", None) is not None}
     arrays = {key: array for key, array in arrays.items() if array.dtype.kind in "fiu"}
     return arrays, [key for key in group if key not in arrays]
+
+
+def whole(array: Any) -> np.ndarray:
+    """All of an array that is small in an honest file, such as the points along an axis.
+
+    Raises:
+        ValueError: if it would take far more memory than its file, which may have holes.
+    """
+    size = Path(array.file.filename).stat().st_size
+    if array.nbytes > allowed(size):
+        raise ValueError(f"{array.name} takes {array.nbytes} bytes, and the file has {size}")
+    return np.asarray(array[()])

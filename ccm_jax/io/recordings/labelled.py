@@ -10,7 +10,7 @@ import numpy as np
 
 from ccm_jax.io.recordings import parameters
 from ccm_jax.io.recordings.contents import CHANNEL, SAMPLE, SPACE, TIME, Contents, Variable, closed
-from ccm_jax.io.recordings.hdf5 import arrays_in, text
+from ccm_jax.io.recordings.hdf5 import arrays_in, text, whole
 
 if TYPE_CHECKING:
     import h5py
@@ -58,12 +58,12 @@ def contents(
         ValueError: if no axis is time, or none is space.
     """
     coordinates = {name for array in arrays.values() for name in array.dims}
-    varying = {
-        name: _roles(a) for name, a in arrays.items() if name not in coordinates and len(set(a.dims)) == len(a.dims)
-    }
+    edges = {text(array.attributes.get("bounds", "")) for array in arrays.values()}  # of cells, which are no fields
+    fields = {name: a for name, a in arrays.items() if name not in coordinates | edges}
+    varying = {name: _roles(a) for name, a in fields.items() if len(set(a.dims)) == len(a.dims)}
     varying = {name: roles for name, roles in varying.items() if TIME in roles and _space(roles)}
     if not varying:
-        there = "; ".join(f"{name} [{', '.join(a.dims)}]" for name, a in arrays.items() if name not in coordinates)
+        there = "; ".join(f"{name} [{', '.join(a.dims)}]" for name, a in fields.items())
         raise ValueError(
             f"open_recording: {path} has no array over time and space, but {there or 'none'}; rename the axes, as "
             "xarray's rename does, to sample, time, x, y, z, channel."
@@ -78,9 +78,9 @@ def contents(
     variables = [_variable(name, arrays, varying[name], read) for name in chosen]
     samples = max(dict(zip(v.axes, v.shape, strict=True)).get(SAMPLE, 1) for v in variables)
     small, left_out, assumed = {}, [], []
-    for name, array in arrays.items():
+    for name, array in fields.items():
         roles = _roles(array)
-        if name in coordinates or name in chosen:
+        if name in chosen:
             continue
         if TIME in roles or _space(roles):
             kind = "does not change in time" if TIME not in roles else f"its axes are {', '.join(array.dims)}"
@@ -154,10 +154,12 @@ def contents_of_hdf5(path: Path, file: h5py.File) -> Contents:
     nameless = [key for key, array in arrays.items() if array.shape and not all(array.dims)]
     known = {key: array for key, array in arrays.items() if key not in nameless}
     said = contents(
-        path, known, lambda name: found[name][()], file.attrs, "netcdf-4" if _is_netcdf(file) else "hdf5-scales"
+        path, known, lambda name: whole(found[name]), file.attrs, "netcdf-4" if _is_netcdf(file) else "hdf5-scales"
     )
     variables = tuple(v._replace(decode=_decoder(found[v.name].attrs)) for v in said.variables)
-    left_out = [f"{key}: an axis has no dimension scale" for key in nameless] + [f"{key}: no numbers" for key in others]
+    left_out = [f"{key}: an axis has no dimension scale" for key in nameless] + [
+        f"{key}: no array of real numbers" for key in others
+    ]
     return said._replace(variables=variables, left_out=(*said.left_out, *left_out))
 
 

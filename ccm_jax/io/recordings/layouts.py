@@ -11,7 +11,7 @@ import yaml
 
 from ccm_jax.io.recordings import labelled, matlab, pdebench, the_well
 from ccm_jax.io.recordings.contents import Contents, recording_of, with_axes
-from ccm_jax.io.recordings.hdf5 import is_hdf5
+from ccm_jax.io.recordings.hdf5 import is_hdf5, whole
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import register_layout
 
@@ -45,7 +45,7 @@ def _contents(path: Path, file: h5py.File) -> Contents:
     if groups:
         return pdebench.grouped(path, file, groups)
     if {"a", "u", "t"} <= set(file):
-        return matlab.contents(path, {key: file[key].shape for key in ("a", "u")}, file["t"][()], hdf5=True)
+        return matlab.contents(path, {key: file[key].shape for key in ("a", "u")}, whole(file["t"]), hdf5=True)
     if labelled.has_scales(file):
         return labelled.contents_of_hdf5(path, file)
     group = _only_group(path, file)

@@ -43,7 +43,7 @@ def contents(path: Path, shapes: Mapping[str, tuple[int, ...]], times: Any, *, h
         closed,
         np.concatenate([[0.0], times]) if regular else times,
         {a: np.arange(lengths[a]) / lengths[a] for a in "xy"},
-        [dict(known) for _ in range(lengths[SAMPLE])],
+        [known | row for row in parameters.of_arrays({}, lengths[SAMPLE])[0]],
         (said,),
         view=lambda arrays: {"u": arrays["u"], "vorticity": _FromStart(arrays, hdf5)},
     )

@@ -67,6 +67,14 @@ def _with_fields(recording: Recording, fields: tuple[str, ...]) -> Recording:
     )
 
 
+def files_of(path: str | Path) -> list[Path]:
+    """The files of trajectories that a path stands for: those of a folder by name, or itself if it is one."""
+    path = Path(path)
+    if not path.is_dir() or is_store(path):
+        return [path]
+    return sorted(p for p in path.iterdir() if p.suffix in suffixes())
+
+
 def open_recordings(
     path: str | Path, *, fields: Sequence[str] | None = None, axes: str | None = None
 ) -> list[Recording]:
@@ -80,9 +88,7 @@ def open_recordings(
     Raises:
         ValueError: if there are none, or they do not agree, naming the two.
     """
-    path = Path(path)
-    folder = path.is_dir() and not is_store(path)
-    files = sorted(p for p in path.iterdir() if p.suffix in suffixes()) if folder else [path]
+    path, files = Path(path), files_of(path)
     found = [open_recording(file, fields=fields, axes=axes) for file in files]
     if not found:
         raise ValueError(f"open_recordings: {path} has no files of trajectories ({', '.join(suffixes())}).")

@@ -20,6 +20,7 @@ _SYMBOL = re.compile("nu|re|ra|pr|ma|rho|beta|eta|zeta|alpha|gamma|kappa|mu|sigm
 
 # Attributes that say how a file is made, not what it holds.
 _FORMAT = re.compile(r"_.*|CLASS|NAME|VERSION|TITLE|DIMENSION_LIST|REFERENCE_LIST|n_spatial_dims|n_trajectories")
+MOST = 10**6  # samples; a file of more has holes
 
 
 def number(value: Any) -> float | None:
@@ -112,7 +113,12 @@ def of_arrays(arrays: Mapping[str, Any], samples: int) -> tuple[list[dict[str, f
 
     Returns:
         The parameters, and what is left out, with the reason.
+
+    Raises:
+        ValueError: for more samples than anyone has.
     """
+    if samples > MOST:
+        raise ValueError(f"it has {samples} samples, more than {MOST}")
     rows: list[dict[str, float]] = [{} for _ in range(samples)]
     left_out = []
     for name, value in arrays.items():

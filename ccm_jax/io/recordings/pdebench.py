@@ -14,7 +14,7 @@ import numpy as np
 
 from ccm_jax.io.recordings import parameters
 from ccm_jax.io.recordings.contents import CHANNEL, ONE, SAMPLE, SPACE, TIME, Contents, Variable, closed, with_axes
-from ccm_jax.io.recordings.hdf5 import arrays_in, text
+from ccm_jax.io.recordings.hdf5 import arrays_in, text, whole
 
 if TYPE_CHECKING:
     import h5py
@@ -60,7 +60,7 @@ def grouped(path: Path, file: h5py.File, groups: list[str], data: Variable | Non
     rows = [parameters.joined(row, parameters.in_name(path)) for row in inside]
     shape = shape_of_samples(path, file, groups)
     grid = first.get("grid", {})
-    points = {a: grid[a][()] for a in SPACE if a in grid}
+    points = {a: whole(grid[a]) for a in SPACE if a in grid}
     names = first["data"].attrs.get("fields")  # of write_recording, which has x first
     if data is None:
         data, said = _data(shape, "Du" in rows[0] and names is None, points)
@@ -75,7 +75,7 @@ def grouped(path: Path, file: h5py.File, groups: list[str], data: Variable | Non
         "pdeinvbench" if parameters.in_name(path) or alone is not None else "pdebench",
         (data._replace(names=fields, keys=tuple(f"{group}/data" for group in groups)),),
         closed,
-        grid["t"][()] if "t" in grid else None,
+        whole(grid["t"]) if "t" in grid else None,
         points,
         rows,
         tuple(assumed),
@@ -133,13 +133,13 @@ def flat(path: Path, file: h5py.File, group: str, axes: str | None = None) -> Co
     rows, more = _rows(path, file, group, {k: a for k, a in arrays.items() if k not in shapes}, variables)
     return Contents(
         "pdebench-flat" if group == "/" else "pdearena",
-        tuple(v._replace(keys=(f"{group}/{v.name}",)) for v in variables),
+        tuple(v._replace(keys=(f"{group.rstrip('/')}/{v.name}",)) for v in variables),
         closed,
         times,
         points,
         rows,
         tuple(assumed),
-        (*said, *more, *(f"{key}: a group" for key in others)),
+        (*said, *more, *(f"{key}: no array of real numbers" for key in others)),
     )
 
 
@@ -152,13 +152,15 @@ def incompressible(path: Path, file: h5py.File, group: str) -> Contents:
         space = SPACE[: len(shape) - 3]
         names = tuple(f"{name}_{a}" for a in space) if shape[-1] == len(space) else ()
         names = (name,) if shape[-1] == 1 else names
-        variables.append(Variable(name, (SAMPLE, TIME, *space, CHANNEL), shape, names, (f"{group}/{name}",)))
+        variables.append(
+            Variable(name, (SAMPLE, TIME, *space, CHANNEL), shape, names, (f"{group.rstrip('/')}/{name}",))
+        )
     points, times = _coordinates(arrays, {v.name: v.shape for v in variables})
     rest = {k: a for k, a in arrays.items() if k not in ("velocity", "particles", "force")}
     rows, left_out = _rows(path, file, group, rest, tuple(variables))
     if "force" in arrays:
         left_out.insert(0, "force: does not change in time")
-    known = (*left_out, *(f"{key}: a group" for key in others))
+    known = (*left_out, *(f"{key}: no array of real numbers" for key in others))
     return Contents("pdebench-incompressible", tuple(variables), closed, times, points, rows, left_out=known)
 
 
@@ -169,9 +171,9 @@ def _coordinates(arrays: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[
         found = [name for name in (f"{axis}-coordinate", axis) if name in arrays and name not in fields]
         if not found or arrays[found[0]].ndim < 1:
             break
-        points[axis] = arrays[found[0]][()]
+        points[axis] = whole(arrays[found[0]])
     times = [arrays[name] for name in TIMES if name in arrays and name not in fields and arrays[name].ndim > 0]
-    return points, times[0][()] if times else None
+    return points, whole(times[0]) if times else None
 
 
 def _fields(

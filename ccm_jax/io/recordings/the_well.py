@@ -13,7 +13,7 @@ import numpy as np
 
 from ccm_jax.io.recordings import parameters
 from ccm_jax.io.recordings.contents import CHANNEL, SAMPLE, TIME, Contents, Variable, closed
-from ccm_jax.io.recordings.hdf5 import text
+from ccm_jax.io.recordings.hdf5 import text, whole
 
 if TYPE_CHECKING:
     import h5py
@@ -50,8 +50,8 @@ def contents(path: Path, file: h5py.File) -> Contents:
         "the-well",
         tuple(variables),
         closed,
-        dimensions["time"][()],
-        {name: dimensions[name][()] for name in space if name in dimensions},
+        whole(dimensions["time"]),
+        {name: whole(dimensions[name]) for name in space if name in dimensions},
         [parameters.joined(common | row, parameters.in_name(path)) for row in each],
         (),
         (*left_out, *more, *(f"{key}: boundary condition" for key in file.get("boundary_conditions", ()))),
