@@ -13,10 +13,11 @@ import numpy as np
 from rich.table import Table
 
 from ccm_jax import processor
-from ccm_jax.cli.checkpoints import note_assumed, open_checkpoints
+from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import console, say
-from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of, surrogate_for
+from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.persistence import check_persistence, persistence_option
+from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.verdict import KINDS, Method, judge
 from ccm_jax.evaluate import future_error, persistence_error
 from ccm_jax.io.atomic import replacing
@@ -67,7 +68,6 @@ def evaluate(
     recording = layout.open(trajectories)
     chosen = choose_samples(recording, sample)
     surrogate = surrogate_for(anchor, how["model"], recording)
-    note_assumed(anchor, how["model"])
     observed, length = surrogate.history + how["frames"], recording.shape[1]
     if length <= observed:
         raise ValueError(

@@ -13,8 +13,6 @@ import click
 import numpy as np
 
 from ccm_jax.io.recordings import Recording, open_recording
-from ccm_jax.io.weights import Weights
-from ccm_jax.surrogate import Surrogate, surrogate_of
 
 SHARE = 0.5  # of the machine's memory that frames may take
 COUNTERS = frozenset(("seed", "ic", "index", "sample"))  # of a trajectory, which change no regime
@@ -55,20 +53,6 @@ def layout_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         packed = option(packed)
     return packed
-
-
-def surrogate_for(weights: Weights, model: str | None, recording: Recording) -> Surrogate:
-    """The model of a checkpoint for the frames of a file.
-
-    Raises:
-        ValueError: if it cannot take them, with what was assumed of the file and what was left out.
-    """
-    try:
-        return surrogate_of(weights, model, (*recording.shape[2:], len(recording.fields)))
-    except ValueError as error:
-        said = [*recording.assumed, f"fields are {shorten(recording.fields)}"]
-        said += [f"left out is {text}" for text in recording.left_out]
-        raise ValueError(f"{str(error).rstrip('.')}. Of {recording.path}: {'; '.join(said)}.") from error
 
 
 def shorten(names: tuple[str, ...], most: int = 8) -> str:

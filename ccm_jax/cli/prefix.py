@@ -12,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax.chart import Features, Gated, Polynomial, complete, fit_chart
-from ccm_jax.cli.checkpoints import note_assumed
-from ccm_jax.cli.frames import surrogate_for
 from ccm_jax.cli.merge import open_family
 from ccm_jax.cli.recipe import Recipe, weights_by_name
+from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.fit_readout import fit_prefix_readout, prefix_readout
 from ccm_jax.io.recordings import Recording
 from ccm_jax.io.stream import merge_block
@@ -115,7 +114,6 @@ def find(
     """
     family = open_family(recipe, cast=True)
     surrogate = surrogate_for(family[0], model, recording)
-    note_assumed(family[0], model)
     frames, mask = observe(surrogate.history + count)
     trees = [surrogate.to_params(arrays) for arrays in filtered(recipe, family)]
     features = with_gate(recipe.features)

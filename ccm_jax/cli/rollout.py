@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax import processor
-from ccm_jax.cli.checkpoints import note_assumed, open_checkpoints
+from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import say
-from ccm_jax.cli.frames import Layout, layout_options, read_samples, surrogate_for
+from ccm_jax.cli.frames import Layout, layout_options, read_samples
 from ccm_jax.cli.pictures import draw_rollout
+from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.io.atomic import replacing
 from ccm_jax.io.description import HELP
 from ccm_jax.metrics import relative_l2
@@ -54,7 +55,6 @@ def command(
     recording = layout.open(initial)
     weights = open_checkpoints("rollout", [checkpoint])[0]
     surrogate = surrogate_for(weights, model, recording)
-    note_assumed(weights, model)
     history, after = surrogate.history, recording.shape[1] - surrogate.history
     count = after if steps is None else steps
     if after < 0 or count < 1 or (truth and after < count):
