@@ -15,7 +15,7 @@ import pytest
 from ccm_jax.io.recordings import common_parameter, open_recording, open_recordings
 from ccm_jax.io.recordings import contents as rules
 from tests.recordings import H, N, T, W, trajectories
-from tests.terminal import ccm
+from tests.terminal import ccm, make_family
 
 RNG = np.random.default_rng(0)
 
@@ -500,3 +500,23 @@ def test_holes_in_a_file_ask_for_no_memory(tmp_path: Path) -> None:
     for name, message in (("times", "/t takes 800000000000 bytes"), ("samples", "100000000000 samples, more than")):
         with pytest.raises(ValueError, match=message):
             open_recording(tmp_path / f"{name}.h5")
+
+
+def test_a_refusal_names_the_axes_with_which_the_network_runs(tmp_path: Path) -> None:
+    family = make_family(tmp_path)
+    seen = np.load(family / "seen.npy")
+    np.save(tmp_path / "first.npy", np.moveaxis(seen, -1, 2))
+
+    def rollout(name: str, *more: Any) -> Any:
+        how = ("--model", "neuraloperator", "--initial", tmp_path / f"{name}.npy", "--steps", "2", "--sample", "1")
+        return ccm("rollout", family / "low.safetensors", *how, *more, "-o", tmp_path / f"from_{name}.npz")
+
+    refused = rollout("first")
+    assert refused.exit_code == 2 and not (tmp_path / "from_first.npz").exists()
+    assert "are taken for sample, time, x, y, channel, the last for 12 channels" in refused.output
+    assert "say --axes NTCXY (axes=...)" in refused.output and "x[..., None] or numpy.moveaxis" in refused.output
+    for name, more in (("first", ("--axes", "NTCXY")), ("seen", ())):
+        done = rollout(name, *more)
+        assert done.exit_code == 0, done.output
+    first, seen = (np.load(tmp_path / f"from_{name}.npz")["frames"] for name in ("first", "seen"))
+    np.testing.assert_array_equal(first, seen)
