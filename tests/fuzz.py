@@ -58,7 +58,19 @@ def make_whole(folder: Path) -> list[Path]:
         file["tensor"] = np.ones((2, 3, 8), np.float32)
         file["x-coordinate"], file["t-coordinate"] = np.linspace(0, 1, 8), np.linspace(0, 1, 4)
         file.attrs["Nu"] = 0.01
-    return [*made, folder / "a.h5"]
+    with h5py.File(folder / "groups.h5", "w") as file:
+        file["0/data"], file["0/grid/t"] = np.ones((3, 4, 4, 1), np.float32), np.arange(3)
+        file["0"].attrs["config"] = "sim: {Du: 1e-3}"
+    with h5py.File(folder / "well.h5", "w") as file:
+        file["dimensions/time"], file["t0_fields/u"] = np.arange(3), np.ones((2, 3, 4), np.float32)
+        file["dimensions"].attrs["spatial_dims"], file["scalars/nu"] = ["x"], 0.1
+    with h5py.File(folder / "scales.h5", "w") as file:
+        file["u"] = np.ones((3, 4), np.float32)
+        for i, (name, count) in enumerate({"time": 3, "x": 4}.items()):
+            file[name] = np.arange(count)
+            file[name].make_scale(name)
+            file["u"].dims[i].attach_scale(file[name])
+    return [*made, *(folder / f"{name}.h5" for name in ("a", "groups", "well", "scales"))]
 
 
 def mutate(content: bytes, chance: random.Random) -> bytes:

@@ -13,7 +13,7 @@ from ccm_jax import Polynomial, fit_chart
 from ccm_jax.cli import prefix
 from ccm_jax.cli.frames import read_regimes
 from ccm_jax.cli.recipe import Filter, Recipe
-from ccm_jax.io.recordings import write_recording
+from ccm_jax.io.recordings import open_recording, write_recording
 from ccm_jax.io.safetensors import open_safetensors
 from ccm_jax.io.weights import open_weights
 from tests.terminal import Slow, ccm, make_slow_family, of
@@ -125,11 +125,11 @@ def write_validation(path: Path, trajectories: np.ndarray, values: list[float]) 
 
 def test_trajectories_form_regimes_by_their_parameter(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(4, 3, 5, 5, 1))
-    regimes = read_regimes(write_validation(tmp_path / "v.h5", x, [1e-3, 2e-3, 1e-3, 2e-3]))
+    regimes = read_regimes(open_recording(write_validation(tmp_path / "v.h5", x, [1e-3, 2e-3, 1e-3, 2e-3])))
     assert list(regimes) == ["nu = 0.001", "nu = 0.002"]
     np.testing.assert_allclose(regimes["nu = 0.002"], x[[1, 3]], atol=1e-6)
     np.save(tmp_path / "v.npy", x)
-    assert list(read_regimes(tmp_path / "v.npy")) == ["all"]
+    assert list(read_regimes(open_recording(tmp_path / "v.npy"))) == ["all"]
 
 
 def test_validation_trajectories_fit_the_readout(

@@ -12,6 +12,7 @@ import pytest
 
 from ccm_jax import fit_chart
 from ccm_jax.cli.frames import read_observations
+from ccm_jax.io.recordings import open_recording
 from tests.terminal import ccm, make_slow_family, of
 
 SHAPE = (3, 6, 4, 5)
@@ -30,16 +31,16 @@ def written(folder: Path, **arrays: Any) -> Path:
 def test_masks_of_a_grid_of_frames_and_of_samples_are_read(tmp_path: Path) -> None:
     whole = np.random.default_rng(1).random(SHAPE) < 0.5
     whole[2, 1, 0, 0] = False
-    path = written(tmp_path, grid=whole[0, 0].astype(int), frames=whole[2], samples=whole)
+    path = open_recording(written(tmp_path, grid=whole[0, 0].astype(int), frames=whole[2], samples=whole))
     for name in ("frames", "samples"):
-        frames, mask = read_observations(path, "2", "refuse", tmp_path / f"{name}.npy")
+        frames, mask = read_observations(path, [2], "refuse", tmp_path / f"{name}.npy")
         np.testing.assert_array_equal(mask, whole[2:])
         assert not frames[~whole[2:]].any() and np.isfinite(frames).all()
-    _, mask = read_observations(path, None, "nan", tmp_path / "grid.npy")
+    _, mask = read_observations(path, [0, 1, 2], "nan", tmp_path / "grid.npy")
     assert mask is not None and mask.shape == SHAPE and mask[0].sum() == 6 * whole[0, 0].sum()
-    _, mask = read_observations(path, None, "nan", None)
+    _, mask = read_observations(path, [0, 1, 2], "nan", None)
     assert mask is not None and (~mask).sum() == 1 and not mask[2, 1, 0, 0]
-    assert read_observations(path, "0,1", "refuse", None)[1] is None
+    assert read_observations(path, [0, 1], "refuse", None)[1] is None
 
 
 @pytest.mark.parametrize(
@@ -53,11 +54,11 @@ def test_masks_of_a_grid_of_frames_and_of_samples_are_read(tmp_path: Path) -> No
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, mask: Any, message: str) -> None:
-    path = written(tmp_path) if mask is None else written(tmp_path, mask=mask)
+    path = open_recording(written(tmp_path) if mask is None else written(tmp_path, mask=mask))
     with pytest.raises(ValueError, match=re.escape(message)):
-        read_observations(path, None, "refuse", None if mask is None else tmp_path / "mask.npy")
+        read_observations(path, [0, 1, 2], "refuse", None if mask is None else tmp_path / "mask.npy")
     with pytest.raises(ValueError, match=r"expected a \.npy file"):
-        read_observations(path, None, "refuse", tmp_path / "none.npy")
+        read_observations(path, [0, 1, 2], "refuse", tmp_path / "none.npy")
 
 
 def test_frames_with_gaps_calibrate(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import click
 import numpy as np
 
 from ccm_jax import processor
+from ccm_jax.cli.checkpoints import note
 from ccm_jax.cli.console import say
-from ccm_jax.cli.frames import read_observations, read_regimes
+from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_observations, read_regimes
 from ccm_jax.cli.merge import check_output, digest, merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_losses
@@ -22,6 +23,7 @@ from ccm_jax.io.atomic import write_json
 from ccm_jax.io.description import HELP
 
 MOST = 10_000  # candidates of a bank
+MANY = 64  # trajectories of one regime, of which a few tell the coordinate
 BAR = 40  # characters of the longest bar in the terminal
 
 
@@ -30,6 +32,7 @@ class Options(NamedTuple):
 
     model: str | None
     prefix: Path
+    layout: Layout
     sample: str | None
     missing: str
     mask: Path | None
@@ -104,6 +107,7 @@ def check_free(options: Options) -> Path | None:
 def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
     """The merged checkpoint, which says how its coordinate was found."""
     facts: dict[str, Any] = {"prefix": str(options.prefix), "prefix_sha256": digest(options.prefix)}
+    facts |= options.layout.facts()
     if options.mask is not None:
         facts |= {"mask": str(options.mask), "mask_sha256": digest(options.mask)}
     facts |= {"samples": options.sample or "all", "model": options.model, "frames": found.frames}
@@ -116,6 +120,7 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 @source_options
 @click.option("--model", help=HELP)
 @click.option("--prefix", required=True, type=click.Path(path_type=Path), help="File with the observed frames.")
+@layout_options
 @click.option("--sample", help="Which trajectories of it: 0, or 0,3, or 0:8; all of them, if not given.")
 @click.option(
     "--missing",
@@ -169,10 +174,17 @@ def command(source: Source, **given: Any) -> None:
     bank = None if options.bank is None else parse_bank(options.bank)
     report = check_free(options)
     processor.prepare()
-    frames, mask = read_observations(options.prefix, options.sample, options.missing, options.mask)
-    regimes = None if options.validation is None else read_regimes(options.validation)
-    how: dict[str, Any] = {"model": options.model, "count": options.frames, "validation": regimes, "mask": mask}
-    found = find(recipe, frames, bank=bank, always=options.write_anyway, **how)
+    recording = options.layout.open(options.prefix)
+    chosen = choose_samples(recording, options.sample)
+    if len(chosen) > MANY:
+        note(f"{len(chosen)} trajectories are rolled out at every candidate; --sample 0:{MANY} is quicker.")
+    regimes = None if options.validation is None else read_regimes(options.layout.open(options.validation))
+    how: dict[str, Any] = {"model": options.model, "count": options.frames, "validation": regimes}
+
+    def observe(count: int) -> tuple[np.ndarray, np.ndarray | None]:
+        return read_observations(recording, chosen, options.missing, options.mask, count)
+
+    found = find(recipe, recording, observe, bank=bank, always=options.write_anyway, **how)
     show(found)
     if recipe.units is not None and not found.keeps_anchor:
         say(f"which is the value {recipe.units.value(found.coordinate[0]):.4g} (experts at {recipe.units})")

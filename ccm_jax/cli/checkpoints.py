@@ -7,8 +7,6 @@ from pathlib import Path
 
 import click
 
-from ccm_jax.interop.unsaid import unsaid
-from ccm_jax.io.description import describe
 from ccm_jax.io.family import match
 from ccm_jax.io.lora import open_expert
 from ccm_jax.io.weights import Weights, open_weights
@@ -30,18 +28,6 @@ def open_checkpoints(function: str, paths: Sequence[Path], *, cast: bool = False
     matched, notes = match(function, anchor, others, cast=cast)
     note(*(line for weights in (anchor, *others) for line in weights.notes), *notes)
     return [anchor, *matched]
-
-
-def note_assumed(weights: Weights, model: str | None) -> None:
-    """Says which options of a network are assumed, where its file does not tell.
-
-    Raises:
-        ValueError: if it tells some that the network has not here.
-    """
-    said = describe(weights, model)
-    line = unsaid(str(said["model"]), weights.metadata, said.get("args") or {}, weights.path)
-    if line is not None:
-        note(line)
 
 
 def note(*lines: str) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from ccm_jax.cli.console import console
+from ccm_jax.cli.console import console, say
+from ccm_jax.cli.frames import Layout, layout_options, shorten
 from ccm_jax.io.recordings import open_recordings
 
 
@@ -18,16 +19,21 @@ def command() -> None:
 
 @command.command("describe")
 @click.argument("path", type=click.Path(path_type=Path))
-def describe(path: Path) -> None:
+@layout_options
+def describe(path: Path, layout: Layout) -> None:
     """Say what PATH, a file or a folder, holds: layout, fields, grid, times, parameters.
+
+    Below the table stands what the files do not say and is assumed, and what of them is not read, with the reason.
 
     \b
     ccm data describe 2D_diff-react_NA_NA.h5
+    ccm data describe states.npy --axes NTCXY
     """
     table = Table(title=str(path), title_justify="left")
     for heading in ("file", "layout", "fields", "samples", "frames", "grid", "times", "parameters"):
         table.add_column(heading, overflow="fold")
-    for r in open_recordings(path):
+    recordings = open_recordings(path, fields=layout.fields, axes=layout.axes)
+    for r in recordings:
         times = "–" if r.times is None else f"{r.times[0]:g} … {r.times[-1]:g}"
         names = sorted({name for row in r.parameters for name in row})
         ranges = []
@@ -36,9 +42,17 @@ def describe(path: Path) -> None:
             low, high = min(values), max(values)
             ranges.append(f"{name} = {low:g}" if low == high else f"{name} = {low:g} … {high:g}")
         grid = "×".join(map(str, r.shape[2:]))
-        row = (r.path.name, r.layout, ", ".join(r.fields), str(r.shape[0]), str(r.shape[1]), grid, times)
+        row = (r.path.name, r.layout, shorten(r.fields), str(r.shape[0]), str(r.shape[1]), grid, times)
         table.add_row(*row, "\n".join(ranges) or "–")
     console.print(table)
+    for what in ("assumed", "left_out"):
+        said: dict[str, list[str]] = {}
+        for r in recordings:
+            for line in getattr(r, what):
+                said.setdefault(line, []).append(r.path.name)
+        for line, names in said.items():
+            where = "" if len(names) == len(recordings) else f" ({', '.join(names[:3])}{', …' * (len(names) > 3)})"
+            say(f"{what.replace('_', ' ')}: {line}{where}")
 
 
 @command.command("generate", context_settings={"ignore_unknown_options": True})

@@ -13,19 +13,20 @@ import numpy as np
 from rich.table import Table
 
 from ccm_jax import processor
-from ccm_jax.cli.checkpoints import note_assumed, open_checkpoints
+from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import console, say
-from ccm_jax.cli.frames import choose_samples, read_samples
+from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.persistence import check_persistence, persistence_option
+from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.verdict import KINDS, Method, judge
 from ccm_jax.evaluate import future_error, persistence_error
 from ccm_jax.io.atomic import replacing
 from ccm_jax.io.description import HELP
-from ccm_jax.io.recordings import Recording, open_recording
+from ccm_jax.io.recordings import Recording
 from ccm_jax.parallel import mesh_of_all, place
-from ccm_jax.surrogate import surrogate_of
 
-GROUP = 16  # trajectories that are in memory together
+GROUP = 16  # trajectories that are in memory together, or fewer:
+TOGETHER = 1 << 30  # bytes that they may take
 
 
 class Errors(NamedTuple):
@@ -44,23 +45,29 @@ class Errors(NamedTuple):
     frames: int
 
 
-def evaluate(networks: dict[Path, tuple[str, str]], trajectories: Path, sample: str | None, **how: Any) -> Errors:
+def evaluate(
+    networks: dict[Path, tuple[str, str]],
+    trajectories: Path,
+    sample: str | None,
+    layout: Layout = Layout(),  # noqa: B008
+    **how: Any,
+) -> Errors:
     """Scores every network on the frames after the prefix of every trajectory; all restart from the same frames.
 
     Args:
         networks: checkpoint -> its name and kind; the anchor first.
         trajectories: file of trajectories, in the model's units.
         sample: which of them, see :func:`~ccm_jax.cli.frames.choose_samples`.
+        layout: how that file is read.
         **how: ``model``, its description; ``frames``, the K frames before the restart.
 
     Raises:
         ValueError: for checkpoints of other names or shapes, trajectories that are too short, or frames that are 0.
     """
     anchor, *_ = opened = open_checkpoints("evaluate", list(networks), cast=True)
-    recording = open_recording(trajectories)
+    recording = layout.open(trajectories)
     chosen = choose_samples(recording, sample)
-    surrogate = surrogate_of(anchor, how["model"], (*recording.shape[2:], len(recording.fields)))
-    note_assumed(anchor, how["model"])
+    surrogate = surrogate_for(anchor, how["model"], recording)
     observed, length = surrogate.history + how["frames"], recording.shape[1]
     if length <= observed:
         raise ValueError(
@@ -71,10 +78,11 @@ def evaluate(networks: dict[Path, tuple[str, str]], trajectories: Path, sample: 
     weights = [place(surrogate.to_params(w.arrays), mesh) for w in opened]
     rollout_fn, kept = surrogate.rollout_fn, {"history": surrogate.history, "prefix": how["frames"]}
     found: list[list[np.ndarray]] = [[] for _ in range(len(opened) + 1)]
-    for numbers in groups(chosen, GROUP):
+    size = max(1, min(GROUP, len(chosen), TOGETHER // size_of(recording, 1)))
+    for numbers in groups(chosen, size):
         frames = read_samples(recording, numbers)
         check_not_zero(recording, numbers, frames, observed)
-        filling = np.repeat(frames[:1], min(GROUP, len(chosen)) - len(numbers), axis=0)  # one shape, one program
+        filling = np.repeat(frames[:1], size - len(numbers), axis=0)  # one shape, one program
         x = place(np.concatenate([frames, filling]), mesh)
         each = [future_error(params, rollout_fn, x, mesh=mesh, **kept) for params in weights]
         for errors, part in zip(found, [*each, persistence_error(x, **kept)], strict=True):
@@ -162,6 +170,7 @@ def networks_of(
 @click.option("--merged", multiple=True, type=click.Path(path_type=Path), help="Merged checkpoint; may be repeated.")
 @click.option("--model", help=HELP)
 @click.option("--trajectories", required=True, type=click.Path(path_type=Path), help="File of held-out trajectories.")
+@layout_options
 @click.option("--sample", help="Which trajectories of it: 0, or 0,3, or 0:8; all of them, if not given.")
 @click.option(
     "--frames",

@@ -1,12 +1,63 @@
-"""Observed frames from any file of trajectories."""
+"""Frames from any file of trajectories, and no more of them than a verb needs."""
 
 from __future__ import annotations
 
+import functools
+import math
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import click
 import numpy as np
 
 from ccm_jax.io.recordings import Recording, open_recording
+
+SHARE = 0.5  # of the machine's memory that frames may take
+COUNTERS = frozenset(("seed", "ic", "index", "sample"))  # of a trajectory, which change no regime
+
+
+class Layout(NamedTuple):
+    """What the command line says of files of trajectories: channels, and what their axes are."""
+
+    fields: tuple[str, ...] | None = None
+    axes: str | None = None
+
+    def open(self, path: Path) -> Recording:
+        """The description of a file."""
+        return open_recording(path, fields=self.fields, axes=self.axes)
+
+    def facts(self) -> dict[str, str]:
+        """What was said, for a card."""
+        fields = {} if self.fields is None else {"fields": ",".join(self.fields)}
+        return fields | ({} if self.axes is None else {"axes": self.axes})
+
+
+def layout_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how files of trajectories are read, as one argument ``layout``."""
+
+    @functools.wraps(function)
+    def packed(*, fields: str | None, axes: str | None, **rest: Any) -> Any:
+        names = None if fields is None else tuple(name.strip() for name in fields.split(",") if name.strip())
+        return function(layout=Layout(names, axes), **rest)
+
+    for option in (
+        click.option(
+            "--axes",
+            metavar="NTCXY",
+            help="What each axis of the arrays is, where the file does not say: N samples, T time, X Y Z space, C "
+            "channels, 1 an axis of length 1.",
+        ),
+        click.option("--fields", metavar="NAME,NAME", help="Channels, in the order in which the network takes them."),
+    ):
+        packed = option(packed)
+    return packed
+
+
+def shorten(names: tuple[str, ...], most: int = 8) -> str:
+    """Names of channels for a terminal."""
+    return ", ".join(names) if len(names) <= most else f"{names[0]}, {names[1]}, …, {names[-1]} ({len(names)})"
 
 
 def choose_samples(recording: Recording, samples: str | None) -> list[int]:
@@ -32,16 +83,54 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
     return chosen
 
 
+def size_of(recording: Recording, samples: int, count: int | None = None) -> int:
+    """Bytes of the first frames of some samples, or of all their frames."""
+    frames = recording.shape[1] if count is None else min(count, recording.shape[1])
+    return 4 * samples * frames * math.prod(recording.shape[2:]) * len(recording.fields)
+
+
+def check_size(recording: Recording, samples: int, count: int | None = None) -> None:
+    """Raises ValueError for more frames than memory holds."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not told on this system
+        return
+    size, frames = size_of(recording, samples, count), recording.shape[1] if count is None else count
+    if size > SHARE * memory:
+        raise ValueError(
+            f"{recording.path}: {frames} frames of {samples} samples take {size / 1e9:.1f} GB, and this machine has "
+            f"{memory / 1e9:.1f} GB of memory; choose fewer samples by --sample, or put fewer into the file."
+        )
+
+
 def read_samples(
-    recording: Recording, chosen: list[int], *, mask: np.ndarray | None = None, remedy: str = ""
+    recording: Recording,
+    chosen: list[int],
+    count: int | None = None,
+    *,
+    mask: np.ndarray | None = None,
+    missing: str = "refuse",
+    remedy: str = "",
 ) -> np.ndarray:
     """Trajectories ``[N, T, *space, C]`` of the samples of these numbers, 0 outside of a mask ``[N, T, *space]``.
 
+    Args:
+        recording: the file.
+        chosen: numbers of the samples.
+        count: first frames that are read; None is all.
+        mask: where they count; changed in place where NaN is taken for what was not observed.
+        missing: ``"nan"`` takes it so.
+        remedy: for the message.
+
     Raises:
-        ValueError: for samples that are not there, or numbers that are not finite, with the remedy.
+        ValueError: for samples that are not there, more than memory holds, or numbers that are not finite.
     """
-    frames = np.stack([recording.trajectory(i) for i in chosen])
-    frames = frames if mask is None else np.where(mask[..., None], frames, 0)
+    check_size(recording, len(chosen), count)
+    cut = slice(count)
+    frames = np.stack([recording.trajectory(i, cut) for i in chosen])
+    if mask is not None:
+        mask &= ~np.isnan(frames).any(axis=-1) if missing == "nan" else True
+        frames = np.where(mask[..., None], frames, 0)
     if not np.isfinite(frames).all():
         where = np.argwhere(~np.isfinite(frames))[0]
         raise ValueError(
@@ -51,66 +140,61 @@ def read_samples(
     return frames
 
 
-def read_frames(path: Path, samples: str | None) -> np.ndarray:
-    """Trajectories ``[N, T, *space, C]`` of a file's samples; see :func:`choose_samples`."""
-    recording = open_recording(path)
-    return read_samples(recording, choose_samples(recording, samples))
-
-
 def read_observations(
-    path: Path, samples: str | None, missing: str, mask: Path | None
+    recording: Recording, chosen: list[int], missing: str, mask: Path | None, count: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Trajectories ``[N, T, *space, C]`` of a file's samples, and where they were observed, ``[N, T, *space]``.
 
     Args:
-        path: file of trajectories.
-        samples: see :func:`choose_samples`.
+        recording: the file.
+        chosen: numbers of the samples.
         missing: ``"nan"`` takes NaN for what was not observed; ``"refuse"`` refuses it.
         mask: file of booleans, or of zeros and ones, see :func:`read_mask`.
+        count: first frames that are read; None is all.
 
     Returns:
         The mask is None if nothing is said of one.
     """
-    recording = open_recording(path)
-    chosen = choose_samples(recording, samples)
     if missing == "refuse" and mask is None:
         remedy = "; mend or drop it, or give --missing nan if NaN marks what was not observed"
-        return read_samples(recording, chosen, remedy=remedy), None
-    where = np.ones(recording.shape, bool) if mask is None else read_mask(mask, recording.shape)
-    where = where[chosen]
-    if missing == "nan":
-        for i, number in enumerate(chosen):
-            where[i] &= ~np.isnan(recording.trajectory(number)).any(axis=-1)
+        return read_samples(recording, chosen, count, remedy=remedy), None
+    check_size(recording, len(chosen), count)
+    shape = (len(chosen), len(range(recording.shape[1])[:count]), *recording.shape[2:])
+    where = np.ones(shape, bool) if mask is None else read_mask(mask, recording.shape, chosen, count)
     remedy = "" if missing == "nan" else " where the mask says that it was observed; correct it, or give --missing nan"
-    return read_samples(recording, chosen, mask=where, remedy=remedy), where
+    return read_samples(recording, chosen, count, mask=where, missing=missing, remedy=remedy), where
 
 
-def read_mask(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The mask in a .npy file, ``[*space]``, ``[T, *space]`` or ``[N, T, *space]``, as one of all samples.
+def read_mask(path: Path, shape: tuple[int, ...], chosen: list[int], count: int | None = None) -> np.ndarray:
+    """The mask in a .npy file, ``[*space]``, ``[T, *space]`` or ``[N, T, *space]``, at the first frames of samples.
 
     Raises:
         ValueError: for a file that cannot be read, or that holds other numbers or another shape.
     """
     try:
-        mask = np.load(path, allow_pickle=False)
+        mask = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"--mask {path}: {error}; expected a .npy file, as numpy.save writes it.") from error
-    if not isinstance(mask, np.ndarray) or mask.dtype.kind not in "buif" or not np.isin(mask, (0, 1)).all():
-        raise ValueError(f"--mask {path}: expected booleans, or zeros and ones, with 1 where a point was observed.")
-    leading = mask.ndim - len(shape[2:])
-    if not 0 <= leading <= 2 or mask.shape != shape[2 - leading :]:
+    numbers = isinstance(mask, np.ndarray) and mask.dtype.kind in "buif"
+    leading = mask.ndim - len(shape[2:]) if numbers else 0
+    if numbers and (not 0 <= leading <= 2 or mask.shape != shape[2 - leading :]):
         raise ValueError(
             f"--mask {path} has shape {list(mask.shape)}, expected that of the grid, {list(shape[2:])}, of all frames, "
             f"{list(shape[1:])}, or of all samples, {list(shape)}; it has no axis of channels."
         )
-    return np.broadcast_to(mask.astype(bool), shape).copy()
+    there = [i for i in chosen if 0 <= i < shape[0]]  # others are refused where frames are read
+    read = np.stack([np.broadcast_to(mask, shape)[i, :count] for i in there]) if numbers and there else np.zeros(0)
+    if not numbers or not np.isin(read, (0, 1)).all():
+        raise ValueError(f"--mask {path}: expected booleans, or zeros and ones, with 1 where a point was observed.")
+    return read.astype(bool)
 
 
-def read_regimes(path: Path) -> dict[str, np.ndarray]:
+def read_regimes(recording: Recording) -> dict[str, np.ndarray]:
     """All trajectories of a file by their physical parameters, in words; one regime if the file tells none."""
-    recording = open_recording(path)
     groups: dict[str, list[int]] = {}
     for i, known in enumerate(recording.parameters):
-        name = ", ".join(f"{key} = {value:.6g}" for key, value in sorted(known.items()))
+        told = {key: value for key, value in known.items() if key.lower() not in COUNTERS}
+        name = ", ".join(f"{key} = {value:.6g}" for key, value in sorted(told.items()))
         groups.setdefault(name or "all", []).append(i)
+    check_size(recording, recording.shape[0])
     return {name: read_samples(recording, chosen) for name, chosen in groups.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,16 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax.chart import Features, Gated, Polynomial, complete, fit_chart
-from ccm_jax.cli.checkpoints import note_assumed
 from ccm_jax.cli.merge import open_family
 from ccm_jax.cli.recipe import Recipe, weights_by_name
+from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.fit_readout import fit_prefix_readout, prefix_readout
+from ccm_jax.io.recordings import Recording
 from ccm_jax.io.stream import merge_block
 from ccm_jax.io.weights import Weights
 from ccm_jax.observed import Frames, Observed, observations
 from ccm_jax.parallel import mesh_of_all
 from ccm_jax.readout import Coarse, PrefixReadout, coarse_errors, read
-from ccm_jax.surrogate import surrogate_of
 
 Array = jax.Array
 RIM = 1e-3  # nearer than this to an end of what is searched, a coordinate lies at it
@@ -87,33 +87,34 @@ class Found(NamedTuple):
 
 def find(
     recipe: Recipe,
-    frames: np.ndarray,
+    recording: Recording,
+    observe: Callable[[int], tuple[np.ndarray, np.ndarray | None]],
     *,
     model: str | None,
     count: int,
     validation: Mapping[str, np.ndarray] | None = None,
     bank: np.ndarray | None = None,
     always: bool = False,
-    mask: np.ndarray | None = None,
 ) -> Found:
     """Reads the coordinate of a recipe's chart off observed frames.
 
     Args:
         recipe: anchor, experts, features, filters.
-        frames: trajectories ``[N, T, *space, C]`` of one regime, in the model's units.
+        recording: file of trajectories of one regime, in the model's units.
+        observe: reads so many first frames of it, ``[N, T, *space, C]``, and where they were observed,
+            ``[N, T, *space]``; None is everywhere.
         model: what the weights are of.
         count: the K observed frames after the model's window.
         validation: trajectories of other regimes, by name, on which the readout is fitted; None takes stated settings.
         bank: coordinates ``[n]`` to choose among; None searches in between.
         always: whether the best merge is searched for, too, where the anchor is better.
-        mask: where the frames were observed, ``[N, T, *space]``; None is everywhere.
 
     Raises:
         ValueError: for files that do not fit each other, or frames on which nothing is finite.
     """
     family = open_family(recipe, cast=True)
-    surrogate = surrogate_of(family[0], model, frames.shape[2:])
-    note_assumed(family[0], model)
+    surrogate = surrogate_for(family[0], model, recording)
+    frames, mask = observe(surrogate.history + count)
     trees = [surrogate.to_params(arrays) for arrays in filtered(recipe, family)]
     features = with_gate(recipe.features)
     chart = fit_chart(trees[0], trees[1:], recipe.coordinates, features=features, ridge=recipe.ridge)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 import jax
@@ -11,20 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax import processor
-from ccm_jax.cli.checkpoints import note_assumed, open_checkpoints
+from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import say
-from ccm_jax.cli.frames import read_frames
+from ccm_jax.cli.frames import Layout, layout_options, read_samples
 from ccm_jax.cli.pictures import draw_rollout
+from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.io.atomic import replacing
 from ccm_jax.io.description import HELP
 from ccm_jax.metrics import relative_l2
-from ccm_jax.surrogate import surrogate_of
 
 
 @click.command("rollout")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--model", help=HELP)
 @click.option("--initial", required=True, type=click.Path(path_type=Path), help="File that begins with the window.")
+@layout_options
 @click.option("--sample", default=0, show_default=True, help="Which trajectory of it.")
 @click.option(
     "--steps",
@@ -36,7 +38,7 @@ from ccm_jax.surrogate import surrogate_of
     "--output", "-o", required=True, type=click.Path(path_type=Path), help="NAME.npz; NAME.png too, and NAME.gif."
 )
 def command(
-    checkpoint: Path, model: str | None, initial: Path, sample: int, steps: int | None, truth: bool, output: Path
+    checkpoint: Path, initial: Path, steps: int | None, output: Path, *, truth: bool, layout: Layout, **given: Any
 ) -> None:
     """Run CHECKPOINT from the first frames of a file: OUTPUT.npz, a strip of frames and an animation.
 
@@ -49,15 +51,18 @@ def command(
         if os.path.lexists(path):
             raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
     processor.prepare()
-    x = read_frames(initial, str(sample))
+    model, sample = given["model"], given["sample"]
+    recording = layout.open(initial)
     weights = open_checkpoints("rollout", [checkpoint])[0]
-    surrogate = surrogate_of(weights, model, x.shape[2:])
-    note_assumed(weights, model)
-    history, after = surrogate.history, x.shape[1] - surrogate.history
+    surrogate = surrogate_for(weights, model, recording)
+    history, after = surrogate.history, recording.shape[1] - surrogate.history
     count = after if steps is None else steps
     if after < 0 or count < 1 or (truth and after < count):
         needed = history + (count if truth else 0)
-        raise ValueError(f"{initial} has {x.shape[1]} frames, expected at least {needed}; say how many with --steps.")
+        raise ValueError(
+            f"{initial} has {recording.shape[1]} frames, expected at least {needed}; say how many with --steps."
+        )
+    x = read_samples(recording, [sample], history + (count if truth else 0))
     run = jax.jit(surrogate.rollout_fn, static_argnums=2)
     predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
     if not np.isfinite(predicted).all():

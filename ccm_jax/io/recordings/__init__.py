@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ccm_jax.io.recordings.opening import open_recording, open_recordings
+from ccm_jax.io.recordings.opening import files_of, open_recording, open_recordings
 from ccm_jax.io.recordings.recording import Recording, common_parameter
 from ccm_jax.io.recordings.registry import register_layout, suffixes
 from ccm_jax.io.recordings.write import write_recording
@@ -10,6 +10,7 @@ from ccm_jax.io.recordings.write import write_recording
 __all__ = [
     "Recording",
     "common_parameter",
+    "files_of",
     "open_recording",
     "open_recordings",
     "register_layout",

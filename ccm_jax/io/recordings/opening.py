@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +10,30 @@ import numpy as np
 from ccm_jax.io.boundary import reading
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import described, suffixes
+from ccm_jax.io.recordings.stores import is_store
 
 
-def open_recording(path: str | Path) -> Recording:
+def open_recording(path: str | Path, *, fields: Sequence[str] | None = None, axes: str | None = None) -> Recording:
     """Opens a file of trajectories; its layout is told by its content.
 
+    Args:
+        path: a file, or the folder of a Zarr store.
+        fields: names of the channels that are wanted, in their order; by default all, in the file's.
+        axes: what each axis of the arrays is, for a file that does not say it: N for samples, T for time, X, Y, Z for
+            space, C for channels, 1 for an axis of length 1; ``"NTCXY"`` is channels first.
+
+    Returns:
+        A description with all that is assumed and left out; frames are read when they are asked for.
+
     Raises:
-        ValueError: if it is none, damaged, or of no known layout.
+        ValueError: if it is none, damaged, or of no known layout, or if ``fields`` or ``axes`` do not fit it.
         FileNotFoundError: if there is none.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.is_file() and not is_store(path):
         raise FileNotFoundError(f"open_recording: there is no file {path}.")
     with reading("open_recording", path, "write it anew with write_recording"):
-        found = described(path)
+        found = described(path, axes)
     for what, values, n in (
         ("frames", found.times, found.shape[1]),
         *((f"points along {a}", x, n) for a, x, n in zip("xyz", found.axes or (), found.shape[2:], strict=False)),
@@ -33,20 +43,53 @@ def open_recording(path: str | Path) -> Recording:
         if values is not None and len(values) != n:
             raise ValueError(
                 f"open_recording: {path} has {n} {what} in its data, and coordinates of {len(values)}: its axes are in "
-                f"another order than those of {found.layout}, or it is damaged. Write it anew with write_recording."
+                f"another order than those of {found.layout}, or it is damaged. Say what they are by --axes "
+                "(axes=...), or write it anew with write_recording."
             )
-    return found
+    return found if fields is None else _with_fields(found, tuple(fields))
 
 
-def open_recordings(path: str | Path) -> list[Recording]:
+def _with_fields(recording: Recording, fields: tuple[str, ...]) -> Recording:
+    """The recording with these channels, in this order."""
+    unknown = [name for name in fields if name not in recording.fields]
+    if unknown or not fields or len(set(fields)) < len(fields):
+        aside = "".join(f"; {text}" for text in recording.left_out if text.partition(":")[0] in unknown)
+        raise ValueError(
+            f"open_recording: --fields (fields=...) is {', '.join(fields) or 'empty'}, expected some of "
+            f"{', '.join(recording.fields)}, each once, as {recording.path} has them{aside}."
+        )
+    at, read = [recording.fields.index(name) for name in fields], recording.frames
+    others = [f"{name}: not among the fields that were asked for" for name in recording.fields if name not in fields]
+    return recording._replace(
+        fields=fields,
+        frames=lambda sample, cut: np.ascontiguousarray(read(sample, cut)[..., at]),
+        left_out=(*recording.left_out, *others),
+    )
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """The files of trajectories that a path stands for: those of a folder by name, or itself if it is one."""
+    path = Path(path)
+    if not path.is_dir() or is_store(path):
+        return [path]
+    return sorted(p for p in path.iterdir() if p.suffix in suffixes())
+
+
+def open_recordings(
+    path: str | Path, *, fields: Sequence[str] | None = None, axes: str | None = None
+) -> list[Recording]:
     """Opens a file, or all files of trajectories in a folder, which must agree in fields, grid, points and time step.
+
+    Args:
+        path: of a file, a Zarr store or a folder.
+        fields: see :func:`open_recording`.
+        axes: see :func:`open_recording`.
 
     Raises:
         ValueError: if there are none, or they do not agree, naming the two.
     """
-    path = Path(path)
-    files = sorted(p for p in path.iterdir() if p.suffix in suffixes()) if path.is_dir() else [path]
-    found = [open_recording(file) for file in files]
+    path, files = Path(path), files_of(path)
+    found = [open_recording(file, fields=fields, axes=axes) for file in files]
     if not found:
         raise ValueError(f"open_recordings: {path} has no files of trajectories ({', '.join(suffixes())}).")
     for other in found[1:]:

@@ -20,7 +20,10 @@ class Recording(NamedTuple):
         times: of the frames, ``[T]``; None if the file does not tell.
         axes: coordinates of the points along each space axis; None if the file does not tell.
         parameters: physical parameters of each sample, by the file's names.
-        frames: ``(sample, slice of frames) -> [t, *space, C]`` in float32, axes in the order x, y, z.
+        frames: ``(sample, slice of frames) -> [t, *space, C]`` in float32, axes in the order x, y, z; reads no other
+            frames from the file.
+        assumed: what the file does not say and its reader took for granted, a sentence each.
+        left_out: what the file holds beside this, ``"name: reason"``.
     """
 
     path: Path
@@ -31,16 +34,18 @@ class Recording(NamedTuple):
     axes: tuple[np.ndarray, ...] | None
     parameters: list[dict[str, float]]
     frames: Callable[[int, slice], np.ndarray]
+    assumed: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
-    def trajectory(self, sample: int) -> np.ndarray:
-        """All frames of one sample, ``[T, *space, C]``.
+    def trajectory(self, sample: int, cut: slice = slice(None)) -> np.ndarray:
+        """All frames of one sample, or some of them, ``[T, *space, C]``.
 
         Raises:
             ValueError: if there is no such sample.
         """
         if not 0 <= sample < self.shape[0]:
             raise ValueError(f"{self.path}: there is no sample {sample}, expected 0 to {self.shape[0] - 1}.")
-        return self.frames(sample, slice(None))
+        return self.frames(sample, cut)
 
     @property
     def time_step(self) -> float | None:
@@ -71,7 +76,7 @@ ALIASES = {
 
 
 def common_parameter(recording: Recording, name: str) -> np.ndarray:
-    """A physical parameter of every sample, ``[N]``, by our name or the file's.
+    """A physical parameter of every sample, ``[N]``, by our name or the file's, in the case of either.
 
     Raises:
         ValueError: if a sample does not have it, with those that it has.
@@ -79,7 +84,8 @@ def common_parameter(recording: Recording, name: str) -> np.ndarray:
     names = (name, *ALIASES.get(name, ()))
     values = []
     for i, parameters in enumerate(recording.parameters):
-        found = [parameters[n] for n in names if n in parameters]
+        folded = {key.lower(): value for key, value in parameters.items()} | parameters  # as it is written goes first
+        found = [folded[n] for n in (*names, *map(str.lower, names)) if n in folded]
         if not found:
             there = ", ".join(sorted(parameters)) or "none"
             raise ValueError(f"{recording.path}: sample {i} has no parameter {' or '.join(names)}; it has {there}.")

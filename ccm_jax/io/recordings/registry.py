@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
 from ccm_jax._extensions import load_extensions
 from ccm_jax.io.recordings.recording import Recording
 
-Reader = Callable[[Path], Recording | None]
+Reader = Callable[..., Recording | None]  # (path), or (path, *, axes)
 
 _READERS: dict[str, Reader] = {}
 _SUFFIXES: dict[str, tuple[str, ...]] = {}
@@ -18,7 +19,8 @@ def register_layout(*suffixes: str) -> Callable[[Reader], Reader]:
     """Registers a layout of files of trajectories where its reader stands.
 
     The reader gets a path, and returns a :class:`Recording` that describes the file, or None if the file is of another
-    layout. The layout registered last is asked first, so one of your own may read files that ours would take, too.
+    layout. The layout registered last is asked first, so one of your own may read files that ours would take, too. It
+    may have a keyword ``axes``: the text of ``--axes``, or None.
 
     Args:
         suffixes: by which files of a folder are taken for trajectories, such as ``".dat"``.
@@ -50,15 +52,22 @@ def suffixes() -> tuple[str, ...]:
     return tuple(dict.fromkeys(suffix for known in _SUFFIXES.values() for suffix in known))
 
 
-def described(path: Path) -> Recording:
+def described(path: Path, axes: str | None = None) -> Recording:
     """What a file says of itself, by the first layout that knows it.
 
+    Args:
+        path: the file.
+        axes: what the user says of its axes.
+
     Raises:
-        ValueError: if none does.
+        ValueError: if none does, or if its axes are known and the user says what they are.
     """
     load_extensions("ccm_jax.io.recordings")
     for reader in reversed(_READERS.values()):
-        found = reader(path)
+        takes = axes is not None and "axes" in inspect.signature(reader).parameters
+        found = reader(path, axes=axes) if takes else reader(path)
+        if found is not None and axes is not None and not takes:
+            raise ValueError(f"open_recording: {path} is {found.layout}; leave --axes {axes} (axes=...) out.")
         if found is not None:
             return found
     raise ValueError(

@@ -1,0 +1,120 @@
+"""Trajectories in numpy's own files."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax.io.archive import Archive
+from ccm_jax.io.numpyfile import read_array
+from ccm_jax.io.recordings import parameters
+from ccm_jax.io.recordings.contents import (
+    CHANNEL,
+    ONE,
+    SAMPLE,
+    SPACE,
+    TIME,
+    Contents,
+    Variable,
+    recording_of,
+    with_axes,
+)
+from ccm_jax.io.recordings.recording import Recording
+from ccm_jax.io.recordings.registry import register_layout
+
+FEW = 4  # an axis that is no longer may be one of channels
+
+
+@register_layout(".npy", ".npz")
+def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
+    """Frames ``[T, *space, C]``, or several trajectories ``[N, T, *space, C]``, of one, two or three space axes.
+
+    Where both readings are possible, four axes are one trajectory of a plane and five are several; ``dim`` in an
+    ``.npz``, the number of space axes, says otherwise, and ``axes`` says everything. In an ``.npz`` the array is called
+    ``frames``, or is alone; numbers are physical parameters of all samples, and lists of as many numbers as there are
+    trajectories, of each.
+    """
+    if path.suffix not in (".npy", ".npz"):
+        return None
+    try:
+        arrays = _npz(path) if path.suffix == ".npz" else {"frames": np.load(path, mmap_mode="r", allow_pickle=False)}
+        big = [k for k, v in arrays.items() if v.ndim >= (3 if axes is None else 2)]
+        if "frames" not in arrays and len(big) != 1:
+            raise ValueError(f"it has arrays {', '.join(arrays)}, and none is called frames")
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"open_recording: {path} cannot be read: {error}.") from error
+    frames = arrays.pop("frames" if "frames" in arrays else big[0])
+    if frames.dtype.kind not in "fiu" and frames.dtype != jnp.bfloat16:
+        raise ValueError(f"open_recording: {path} is {frames.dtype}{list(frames.shape)}, expected real numbers.")
+    dim, times = arrays.pop("dim", None), arrays.pop("times", None)
+    if axes is None:
+        variable, assumed = _variable(path, frames, dim)
+    else:
+        ((variable,), _), assumed = with_axes(path, {"frames": frames.shape}, axes), ()
+    lengths = dict(zip(variable.axes, variable.shape, strict=True))
+    rows, left_out = parameters.of_arrays(arrays, lengths.get(SAMPLE, 1))
+    named = parameters.in_name(path)
+    said = Contents(
+        "numpy",
+        (variable._replace(names=tuple(f"channel_{i}" for i in range(lengths.get(CHANNEL, 1)))),),
+        lambda: nullcontext({"frames": frames}),
+        times,
+        {},
+        [parameters.joined(row, named) for row in rows],
+        assumed,
+        tuple(left_out),
+    )
+    return recording_of(path, said)
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an archive by name; those that are not compressed are views of the disk."""
+    arrays = {}
+    with open(path, "rb") as file:
+        archive = Archive(file)
+        for member in archive.names:
+            data = archive.view(member) if archive.stored(member) else np.frombuffer(archive.unpacked(member), np.uint8)
+            try:
+                arrays[member.removesuffix(".npy")] = read_array(data, 0, member)[0]
+            except ValueError:  # text is none of a checkpoint's arrays
+                arrays[member.removesuffix(".npy")] = np.lib.format.read_array(
+                    io.BytesIO(data.tobytes()), allow_pickle=False
+                )
+    return arrays
+
+
+def _variable(path: Path, frames: np.ndarray, dim: Any) -> tuple[Variable, tuple[str, ...]]:
+    """The axes of frames by their number and the number of space axes, and what is assumed of them."""
+    shape, known = frames.shape, None if dim is None else float(np.ravel(dim)[0])
+    if known not in (None, 1, 2, 3):
+        raise ValueError(f"open_recording: {path} says dim = {known:g}, expected 1, 2 or 3 space axes.")
+    space = SPACE[: int(known or {3: 1}.get(len(shape), 2 if len(shape) < 6 else 3))]
+    ones = max(0, len(shape) - len(space) - 3)
+    axes = (SAMPLE, TIME, *space, CHANNEL)[-max(1, len(shape) - ones) :]
+    if len(shape) < len(space) + 2 or shape[:ones] != (1,) * ones:
+        names = ", ".join(a.upper() for a in space) if len(space) != 2 else "H, W"
+        raise ValueError(
+            f"open_recording: {path} is {frames.dtype}{list(shape)}, expected real frames [T, {names}, C] or "
+            f"[N, T, {names}, C]; one or three space axes are told by dim=1 or dim=3 in an .npz, and all axes by "
+            "--axes (axes=...)."
+        )
+    said = (
+        f"its axes {list(shape)} are taken for {', '.join(('one',) * ones + axes)}, the last for {shape[-1]} channels; "
+        f"if they are others, say {_likely(shape)}, or change the array by x[..., None] or numpy.moveaxis"
+    )
+    return Variable("frames", (ONE,) * ones + axes, shape), () if known else (said,)
+
+
+def _likely(shape: tuple[int, ...]) -> str:
+    """The ``--axes`` that such frames might need: channels first where an axis is short, or none."""
+    first = next((at for at in (2, 1) if len(shape) > at + 1 and shape[at] <= FEW < shape[-1]), None)
+    letters = "NTXYZ" if len(shape) > 3 else "TXY"
+    if first is not None:
+        letters = f"{'NT' if first == 2 else 'T'}CXYZ"
+    return f"--axes {letters[: len(shape)]} (axes=...)" if len(shape) <= len(letters) else "--axes (axes=...)"
