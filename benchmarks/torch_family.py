@@ -3,7 +3,7 @@
 What must hold: the merged file loads back with ``strict=True``, its outputs are those of PyTorch's own merge to 1e-6,
 and the coordinate is the one that a loop in PyTorch chooses.
 
-    python -m benchmarks.torch_family --output family.json        (some minutes on one core)
+    python -m benchmarks.torch_family --output docs/performance/torch_family.json      (some minutes on one core)
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ FRAMES, BANK = 4, "-1.5:2.5:0.25"
 class Size(NamedTuple):
     """How large all of it is."""
 
-    grid: int = 32
+    grid: int = 16
     steps: int = 600
     fine: int = 300
     samples: int = 16
     length: int = 20
-    batch: int = 16
+    batch: int = 8
 
 
-NETWORKS: dict[str, dict[str, int]] = {"unet": {}, "vit": {}}
+NETWORKS: dict[str, dict[str, int]] = {"unet": {}, "vit": {"grid": 16, "patch": 2}}
 
 
 def trajectories(viscosity: float, size: Size, seed: int) -> np.ndarray:
