@@ -28,14 +28,14 @@ FRAMES, BANK = 4, "-1.5:2.5:0.25"
 
 
 class Size(NamedTuple):
-    """How large all of it is."""
+    """How large all of it is; the networks have a million weights, and the rest is such that a core needs minutes."""
 
     grid: int = 16
-    steps: int = 600
-    fine: int = 300
+    steps: int = 200
+    fine: int = 100
     samples: int = 16
     length: int = 20
-    batch: int = 8
+    batch: int = 4
 
 
 NETWORKS: dict[str, dict[str, int]] = {"unet": {}, "vit": {"grid": 16, "patch": 2}}
@@ -169,7 +169,8 @@ def main() -> None:
     """Trains, calibrates and compares both networks."""
     parser = options(__doc__)
     chosen = parser.parse_args()
-    size = Size(steps=60, fine=30, samples=8, length=10) if chosen.quick else Size()
+    size = Size(steps=20, fine=10, samples=4, length=8) if chosen.quick else Size()
+    torch.set_num_threads(1)
     rows = {}
     for name, arguments in NETWORKS.items():
         with tempfile.TemporaryDirectory() as folder:

@@ -50,10 +50,11 @@ def share_options(function: str, anchor: Weights, experts: Sequence[Weights]) ->
                 continue
             if not isinstance(said.get(key), Mapping):
                 said[key], sources[key] = theirs, expert.path
-                notes.append(
-                    f"{anchor.path} does not say with which options its network was built; those that {expert.path} "
-                    "says are taken."
-                )
+                if key != DESCRIBED:  # what a merge was told; a user's own files say nothing like it
+                    notes.append(
+                        f"{anchor.path} does not say with which options its network was built; those that "
+                        f"{expert.path} says are taken."
+                    )
             for name, a, b in _differing(said[key], theirs):
                 raise ValueError(_differ(function, (sources.get(key, anchor.path), expert.path), name, (a, b)))
         for name, a, b in _differing(_of_run(anchor), _of_run(expert)):
