@@ -123,7 +123,8 @@ def torch_speed(content: dict[str, Any]) -> str:
         "and callbacks of `ccm_jax.interop.torch`, and by `load_state_dict` and a loop. Goal: at most 1.2."
     )
     command = "`python -m benchmarks.torch_speed --output docs/performance/torch_speed.json`"
-    return "\n\n".join(["## Networks in PyTorch", command, text, "\n".join(table), about(content)])
+    more = [content["note"]] if "note" in content else []
+    return "\n\n".join(["## Networks in PyTorch", command, text, *more, "\n".join(table), about(content)])
 
 
 def torch_family(content: dict[str, Any]) -> str:

@@ -38,7 +38,11 @@ class Size(NamedTuple):
     batch: int = 4
 
 
-NETWORKS: dict[str, dict[str, int]] = {"unet": {}, "vit": {"grid": 16, "patch": 2}}
+# Their arguments, and what each is trained with: steps of the ViT are cheaper, and it needs more of them.
+NETWORKS: dict[str, tuple[dict[str, int], Size]] = {
+    "unet": ({}, Size()),
+    "vit": ({"grid": 16, "patch": 2}, Size(steps=1000, fine=300)),
+}
 
 
 def trajectories(viscosity: float, size: Size, seed: int) -> np.ndarray:
@@ -155,7 +159,7 @@ def compare(name: str, arguments: dict[str, int], size: Size, folder: Path) -> d
         "bank": {"ccm": found["bank"]["best_merge"], "torch": float(bank[int(np.argmin(losses))])},
         "bank_losses_apart": float(np.max(np.abs(np.array(losses) / found["bank"]["losses"] - 1))),
         "continuous": {"coordinate": best, "lowest": found["continuous"]["at_rim"] or around[1] <= min(around)},
-        "evaluate": table,
+        "evaluate": table.replace(f"{folder}/", ""),
     }
 
 
@@ -167,12 +171,16 @@ def _load(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Trains, calibrates and compares both networks."""
+    from ccm_jax.io.atomic import read_json
+
     parser = options(__doc__)
+    parser.add_argument("--only", choices=NETWORKS, help="one network; the file's rows of others are kept")
     chosen = parser.parse_args()
-    size = Size(steps=20, fine=10, samples=4, length=8) if chosen.quick else Size()
     torch.set_num_threads(1)
-    rows = {}
-    for name, arguments in NETWORKS.items():
+    rows = read_json(chosen.output)["rows"] if chosen.only and chosen.output.exists() else {}
+    for name in [chosen.only] if chosen.only else NETWORKS:
+        arguments, size = NETWORKS[name]
+        size = Size(steps=20, fine=10, samples=4, length=8) if chosen.quick else size
         with tempfile.TemporaryDirectory() as folder:
             rows[name] = compare(name, arguments, size, Path(folder))
         print(name, json.dumps({k: v for k, v in rows[name].items() if k != "evaluate"}), flush=True)
