@@ -38,11 +38,8 @@ class Size(NamedTuple):
     batch: int = 4
 
 
-# Their arguments, and what each is trained with: steps of the ViT are cheaper, and it needs more of them.
-NETWORKS: dict[str, tuple[dict[str, int], Size]] = {
-    "unet": ({}, Size()),
-    "vit": ({"grid": 16, "patch": 2}, Size(steps=1000, fine=300)),
-}
+# Their arguments, and what each is trained with.
+NETWORKS: dict[str, tuple[dict[str, int], Size]] = {"unet": ({}, Size()), "vit": ({"grid": 16, "patch": 2}, Size())}
 
 
 def trajectories(viscosity: float, size: Size, seed: int) -> np.ndarray:

@@ -61,8 +61,6 @@ class ViT(nn.Module):
         layer = nn.TransformerEncoderLayer(width, 4, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
         self.encoder = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
         self.out = nn.ConvTranspose2d(width, channels, patch, stride=patch)
-        nn.init.zeros_(self.out.weight)  # at first, nothing changes
-        nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, history C, grid, grid] -> [N, C, grid, grid]``."""
