@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from ccm_jax.interop.unsaid import unsaid
+from ccm_jax.io.description import describe, portable
 from ccm_jax.io.safetensors import open_safetensors, save_safetensors
 from ccm_jax.io.shards import files_for
 from ccm_jax.io.torchfile import open_torch_file
-from ccm_jax.io.weights import open_weights
+from ccm_jax.io.weights import Weights, open_weights
 from tests.terminal import NAMES, arrays, ccm, of
 from tests.test_interop_torch import fno2d_state
 from tests.torchfiles import Global, Name, Storage, Tensor, dump_pickle, pack_msgpack, write, write_legacy
@@ -352,6 +353,20 @@ def test_what_a_merge_was_told_of_its_network_is_in_its_file(tmp_path: Path) -> 
     assert all(np.array_equal(frame, frames[0]) for frame in frames[:-1]) and frames[-1].shape == frames[0].shape
     line = refused("rollout", tmp_path / "m.safetensors", "--model", other, *out[:-1], tmp_path / "x.npz")
     assert "args padding is 0" in line and "was made with 2" in line and not (tmp_path / "x.npz").exists()
+
+
+def test_static_fields_are_to_be_given_again_and_are_known_again(tmp_path: Path) -> None:
+    said = {"ccm_description": portable({"model": "nets:build", "static": W, "history": 2})}
+    weights = Weights(tmp_path / "m.safetensors", "safetensors", {}, said)
+    with pytest.raises(ValueError, match="made with static fields, which it does not hold"):
+        describe(weights, "nets:build")
+    for name, fields in (("same", W), ("other", W + 1)):
+        np.save(tmp_path / f"{name}.npy", fields)
+        (tmp_path / f"{name}.yaml").write_text(f"model: nets:build\nstatic: {name}.npy\n")
+    found = describe(weights, str(tmp_path / "same.yaml"))
+    assert found["history"] == 2 and np.array_equal(found["static"], W)
+    with pytest.raises(ValueError, match=r"other.yaml: static is .* was made with"):
+        describe(weights, str(tmp_path / "other.yaml"))
 
 
 def test_a_module_that_a_file_names_is_not_imported(tmp_path: Path) -> None:
