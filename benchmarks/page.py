@@ -111,6 +111,42 @@ def continuous(found: dict[str, Any]) -> list[str]:
     return [text, "\n".join(table)]
 
 
+def torch_speed(content: dict[str, Any]) -> str:
+    """Candidates of a PyTorch network, beside a loop in PyTorch."""
+    table = ["| weights | grid, batch, candidates | ours | PyTorch | ours over PyTorch |", "|---|---|---|---|---|"]
+    for row in content["rows"]:
+        cells = [f"{row['weights'] / 1e6:.0f} M", f"{row['grid']}², {row['batch']}, {row['candidates']}"]
+        cells += [f"{row['seconds'][who]['median']:.2f} s" for who in ("ours", "torch")]
+        table.append(f"| {' | '.join([*cells, with_range(row['ours_over_torch'])])} |")
+    text = (
+        "A U-Net in PyTorch: merging the candidates, loading them and rolling them out over four frames, by charts "
+        "and callbacks of `ccm_jax.interop.torch`, and by `load_state_dict` and a loop. Goal: at most 1.2."
+    )
+    command = "`python -m benchmarks.torch_speed --output docs/performance/torch_speed.json`"
+    more = [content["note"]] if "note" in content else []
+    return "\n\n".join(["## Networks in PyTorch", command, text, *more, "\n".join(table), about(content)])
+
+
+def torch_family(content: dict[str, Any]) -> str:
+    """Networks trained in PyTorch, calibrated here, beside PyTorch's own merge."""
+    table = ["| network | weights | outputs apart | bank: ours, PyTorch | losses of the bank apart | continuous |"]
+    table += ["|---|---|---|---|---|---|"]
+    for name, row in content["rows"].items():
+        bank, best = row["bank"], row["continuous"]
+        cells = [name, f"{row['weights'] / 1e6:.2f} M", f"{row['outputs_apart']:.0e}"]
+        cells += [f"{bank['ccm']:+g}, {bank['torch']:+g}", f"{row['bank_losses_apart']:.0e}"]
+        cells.append(f"{best['coordinate']:+.3f}{'' if best['lowest'] else ', not the lowest'}")
+        table.append(f"| {' | '.join(cells)} |")
+    text = (
+        "Trained and fine-tuned in PyTorch for a while, calibrated by `ccm calibrate`, merged to a file that goes "
+        "back by `load_state_dict(strict=True)`: relative difference of outputs to PyTorch's own merge (goal 1e-6), "
+        "and the coordinate that a loop in PyTorch chooses. *Continuous*: PyTorch's loss is lower there than at 0.1 to "
+        "either side."
+    )
+    command = "`python -m benchmarks.torch_family --output docs/performance/torch_family.json`"
+    return "\n\n".join(["## Families trained in PyTorch", command, text, "\n".join(table), about(content)])
+
+
 def merging(content: dict[str, Any]) -> str:
     """Bandwidth of merging, and files against mergekit."""
     memory, files = content["memory"], content["files"]
@@ -159,7 +195,10 @@ def end_to_end(content: dict[str, Any]) -> str:
 
 def page(folder: Path = FOLDER, results: Path = ROOT / "results") -> str:
     """The whole page, from the files that are there."""
-    sections = {"fno": fno, "calibration": calibration, "merging": merging, "scaling": scaling}
+    sections = {
+        **{"fno": fno, "calibration": calibration, "torch_speed": torch_speed, "torch_family": torch_family},
+        **{"merging": merging, "scaling": scaling},
+    }
     parts = [HEAD.strip()]
     parts += [
         make(read_json(folder / f"{name}.json"))
@@ -172,7 +211,7 @@ def page(folder: Path = FOLDER, results: Path = ROOT / "results") -> str:
 
 def main() -> None:
     """Writes the page."""
-    (ROOT / "docs" / "performance.md").write_text(page())
+    (ROOT / "docs" / "performance.md").write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 What must hold: the merged file loads back with ``strict=True``, its outputs are those of PyTorch's own merge to 1e-6,
 and the coordinate is the one that a loop in PyTorch chooses.
 
-    python -m benchmarks.torch_family --output family.json        (some minutes on one core)
+    python -m benchmarks.torch_family --output docs/performance/torch_family.json      (some minutes on one core)
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ FRAMES, BANK = 4, "-1.5:2.5:0.25"
 
 
 class Size(NamedTuple):
-    """How large all of it is."""
+    """How large all of it is; the networks have a million weights, and the rest is such that a core needs minutes."""
 
-    grid: int = 32
-    steps: int = 600
-    fine: int = 300
+    grid: int = 16
+    steps: int = 200
+    fine: int = 100
     samples: int = 16
     length: int = 20
-    batch: int = 16
+    batch: int = 4
 
 
-NETWORKS: dict[str, dict[str, int]] = {"unet": {}, "vit": {}}
+# Their arguments, and what each is trained with.
+NETWORKS: dict[str, tuple[dict[str, int], Size]] = {"unet": ({}, Size()), "vit": ({"grid": 16, "patch": 2}, Size())}
 
 
 def trajectories(viscosity: float, size: Size, seed: int) -> np.ndarray:
@@ -155,7 +156,7 @@ def compare(name: str, arguments: dict[str, int], size: Size, folder: Path) -> d
         "bank": {"ccm": found["bank"]["best_merge"], "torch": float(bank[int(np.argmin(losses))])},
         "bank_losses_apart": float(np.max(np.abs(np.array(losses) / found["bank"]["losses"] - 1))),
         "continuous": {"coordinate": best, "lowest": found["continuous"]["at_rim"] or around[1] <= min(around)},
-        "evaluate": table,
+        "evaluate": table.replace(f"{folder}/", ""),
     }
 
 
@@ -167,11 +168,16 @@ def _load(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Trains, calibrates and compares both networks."""
+    from ccm_jax.io.atomic import read_json
+
     parser = options(__doc__)
+    parser.add_argument("--only", choices=NETWORKS, help="one network; the file's rows of others are kept")
     chosen = parser.parse_args()
-    size = Size(steps=60, fine=30, samples=8, length=10) if chosen.quick else Size()
-    rows = {}
-    for name, arguments in NETWORKS.items():
+    torch.set_num_threads(1)
+    rows = read_json(chosen.output)["rows"] if chosen.only and chosen.output.exists() else {}
+    for name in [chosen.only] if chosen.only else NETWORKS:
+        arguments, size = NETWORKS[name]
+        size = Size(steps=20, fine=10, samples=4, length=8) if chosen.quick else size
         with tempfile.TemporaryDirectory() as folder:
             rows[name] = compare(name, arguments, size, Path(folder))
         print(name, json.dumps({k: v for k, v in rows[name].items() if k != "evaluate"}), flush=True)

@@ -39,7 +39,8 @@ def uno() -> Any:
 
     shape: dict[str, Any] = {"uno_out_channels": [8, 12, 8], "uno_n_modes": [[6, 6], [4, 4], [6, 6]]}
     shape |= {"uno_scalings": [[1.0, 1.0], [0.5, 0.5], [2.0, 2.0]], "horizontal_skips_map": {2: 0}}
-    return UNO(2, 2, hidden_channels=8, lifting_channels=8, projection_channels=8, n_layers=3, **shape)
+    shape |= {"n_layers": 3, "channel_mlp_skip": "linear"}  # a soft gate takes as many channels as it gives
+    return UNO(2, 2, hidden_channels=8, lifting_channels=8, projection_channels=8, **shape)
 
 
 def sfno() -> Any:

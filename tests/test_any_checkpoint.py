@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from ccm_jax.interop.unsaid import unsaid
+from ccm_jax.io.description import describe, portable
 from ccm_jax.io.safetensors import open_safetensors, save_safetensors
 from ccm_jax.io.shards import files_for
 from ccm_jax.io.torchfile import open_torch_file
-from ccm_jax.io.weights import open_weights
+from ccm_jax.io.weights import Weights, open_weights
 from tests.terminal import NAMES, arrays, ccm, of
+from tests.test_interop_torch import fno2d_state
 from tests.torchfiles import Global, Name, Storage, Tensor, dump_pickle, pack_msgpack, write, write_legacy
 
 BFLOAT16 = np.dtype("V2")
@@ -141,6 +143,20 @@ def test_a_training_state_of_flax_is_its_parameters(tmp_path: Path) -> None:
     assert "opt_state, step left out" in done.output
     assert list(arrays(tmp_path / "out.safetensors")) == ["w"]
     np.testing.assert_allclose(arrays(tmp_path / "out.safetensors")["w"], W + 2)
+
+
+def test_orbax_s_training_state_is_its_parameters_or_the_part_that_is_named(tmp_path: Path) -> None:
+    from ccm_jax.io import checkpoint
+
+    for i, name in enumerate(NAMES):
+        moments = {"count": np.array(i + 1), "mu": {"w": W + 1}}
+        checkpoint.save(tmp_path / name, {"params": {"w": W + i}, "opt_state": moments, "step": np.array(i)})
+    words = [part for name in NAMES for part in (f"--{name}", tmp_path / name)]
+    assert "opt_state, step left out" in merged(tmp_path, *words).output
+    assert list(arrays(tmp_path / "out.safetensors")) == ["w"]
+    words = [part for name in NAMES for part in (f"--{name}", f"{tmp_path / name}::opt_state.mu")]
+    assert "left out" not in merged(tmp_path, *words, output="moments.safetensors").output
+    np.testing.assert_allclose(arrays(tmp_path / "moments.safetensors")["w"], W + 1)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module.", "model.", "_forward_module."])
@@ -312,6 +328,72 @@ def test_options_that_leave_no_trace_are_checked_where_they_are_said_and_told_wh
     for key, value in (("act", "relu"), ("modes", 8), ("normalize", 1)):
         with pytest.raises(ValueError, match=f"^a.pt says {key}={value!r}"):
             unsaid("dpot-torch", {"said": {"args": said["said"]["args"] | {key: value}}}, {}, "a.pt")
+
+
+def test_what_a_merge_was_told_of_its_network_is_in_its_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    state = fno2d_state(rng, (3, 3), 2)
+    words = family(tmp_path, *({k: v * (1 + 0.01 * i) for k, v in state.items()} for i in range(3)))
+    np.save(tmp_path / "seen.npy", rng.standard_normal((8, 14, 14, 2)).astype(np.float32))
+    told, bare, other = (tmp_path / f"{name}.yaml" for name in ("told", "bare", "other"))
+    told.write_text("model: fno2d\nargs: {padding: 2, coordinates: [-0.9, 0.9]}\nmean: 0.5\n")
+    bare.write_text("model: fno2d\n")
+    other.write_text("model: fno2d\nargs: {padding: 0}\n")
+    known = ("--prefix", tmp_path / "seen.npy", "--bank", "-1:1:1", "--write-anyway", "--accept-persistence")
+    done = ccm("calibrate", *words, "--model", told, *known, "-o", tmp_path / "m.safetensors")
+    assert done.exit_code == 0, done.output
+    merged(tmp_path, *words, "--model", told, output="out.pt")
+    frames = []
+    for i, (file, model) in enumerate([("m.safetensors", m) for m in (told, bare, "fno2d", None)] + [("out.pt", None)]):
+        said = () if model is None else ("--model", model)
+        out = ("--initial", tmp_path / "seen.npy", "--steps", 1, "-o", tmp_path / f"{i}.npz")
+        done = ccm("rollout", tmp_path / file, *said, *out)
+        assert done.exit_code == 0 and "assumed" not in done.output, done.output
+        frames.append(np.load(tmp_path / f"{i}.npz")["frames"])
+    assert all(np.array_equal(frame, frames[0]) for frame in frames[:-1]) and frames[-1].shape == frames[0].shape
+    line = refused("rollout", tmp_path / "m.safetensors", "--model", other, *out[:-1], tmp_path / "x.npz")
+    assert "args padding is 0" in line and "was made with 2" in line and not (tmp_path / "x.npz").exists()
+
+
+def test_static_fields_are_to_be_given_again_and_are_known_again(tmp_path: Path) -> None:
+    said = {"ccm_description": portable({"model": "nets:build", "static": W, "history": 2})}
+    weights = Weights(tmp_path / "m.safetensors", "safetensors", {}, said)
+    with pytest.raises(ValueError, match="made with static fields, which it does not hold"):
+        describe(weights, "nets:build")
+    for name, fields in (("same", W), ("other", W + 1)):
+        np.save(tmp_path / f"{name}.npy", fields)
+        (tmp_path / f"{name}.yaml").write_text(f"model: nets:build\nstatic: {name}.npy\n")
+    found = describe(weights, str(tmp_path / "same.yaml"))
+    assert found["history"] == 2 and np.array_equal(found["static"], W)
+    with pytest.raises(ValueError, match=r"other.yaml: static is .* was made with"):
+        describe(weights, str(tmp_path / "other.yaml"))
+
+
+def test_a_module_that_a_file_names_is_not_imported(tmp_path: Path) -> None:
+    said = {"ccm_description": json.dumps({"model": "antigravity:geohash", "args": {}})}
+    path = save_safetensors(tmp_path / "a.safetensors", {"w": W}, said)
+    np.save(tmp_path / "seen.npy", np.ones((4, 3, 4, 1), np.float32))
+    line = refused("rollout", path, "--initial", tmp_path / "seen.npy", "-o", tmp_path / "r.npz")
+    assert "if you trust that, give it as --model" in line
+    path = save_safetensors(tmp_path / "b.safetensors", {"w": W}, {"ccm_description": '{"model": "fno", "code": 1}'})
+    assert "give --model" in refused("rollout", path, "--initial", tmp_path / "seen.npy", "-o", tmp_path / "r.npz")
+
+
+def test_experts_that_training_scripts_built_with_other_options_are_told(tmp_path: Path) -> None:
+    for name, act in zip(NAMES, ("gelu", "gelu", "relu"), strict=True):
+        write(tmp_path / f"{name}.pt", {"model": {"w": tensor()}, "args": {"act": act, "lr": act}}, {"0": W})
+    words = [part for name in NAMES for part in (f"--{name}", tmp_path / f"{name}.pt")]
+    done = merged(tmp_path, *words)
+    assert "high.pt says act='relu'" in done.output and "lr=" not in done.output
+
+
+def test_runs_with_other_scales_do_not_merge(tmp_path: Path) -> None:
+    config = json.dumps({"model": {"name": "fno", "history": 1, "args": {}}})
+    for i, name in enumerate(NAMES):
+        said = {"config": config, "normalization": json.dumps({"mean": [0.0], "std": [1.0 + (i > 1)]})}
+        save_safetensors(tmp_path / f"{name}.safetensors", {"w": W}, said)
+    line = refused("merge", *of(tmp_path), "-c", 1, "-o", tmp_path / "m.safetensors")
+    assert "high.safetensors says normalization=" in line
 
 
 def test_prefixes_are_seen_through_where_a_network_is_built() -> None:

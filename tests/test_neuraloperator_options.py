@@ -1,8 +1,14 @@
-"""Every argument of neuraloperator's FNO: the same numbers here, or a refusal that names it (extra `bench`)."""
+"""Every argument of neuraloperator's FNO: the same numbers here, or a refusal that names it.
+
+The files are those that its own code wrote (``tests/references/make_neuraloperator.py``), so that nothing is skipped
+where it is not installed; where it is, they are written anew and checked likewise.
+"""
 
 from __future__ import annotations
 
-import inspect
+import io
+import lzma
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,94 +17,119 @@ import numpy as np
 import pytest
 
 from ccm_jax.interop import fno_from_neuraloperator
+from ccm_jax.io.safetensors import save_safetensors
+from ccm_jax.io.save import save_weights
 from ccm_jax.io.torchfile import open_torch
+from ccm_jax.io.weights import open_weights
 from ccm_jax.models import make_model
+from tests.terminal import NAMES, arrays, ccm
 
-torch = pytest.importorskip("torch")
-models = pytest.importorskip("neuralop.models")
-layers = pytest.importorskip("neuralop.layers.spectral_convolution")
-embeddings = pytest.importorskip("neuralop.layers.embeddings")
-
-
-class OtherConv(layers.SpectralConv):  # type: ignore[misc, name-defined]
-    """A convolution of one's own."""
-
-
-def grid_to_two() -> Any:
-    return embeddings.GridEmbeddingND(in_channels=2, dim=2, grid_boundaries=[[0.0, 2.0], [0.0, 2.0]])
+STORED = Path(__file__).parent / "references" / "neuraloperator.npz.xz"
+with np.load(io.BytesIO(lzma.decompress(STORED.read_bytes()))) as stored:
+    FILES: dict[str, Any] = dict(stored)
+CASES = [name.removesuffix("/file") for name in FILES if name.endswith("/file")]
+SAME = [name for name in CASES if f"{name}/y" in FILES]
+REFUSED = [name for name in CASES if f"{name}/y" not in FILES]
 
 
-PLAIN: dict[str, Any] = {"n_modes": (4, 6), "in_channels": 2, "out_channels": 2, "hidden_channels": 6, "n_layers": 2}
-# What is tried of each argument: values that must give the same numbers, and values that may be refused by name.
-SAME: dict[str, list[Any]] = {
-    "n_modes": [(5, 7)],
-    "in_channels": [3],
-    "out_channels": [1],
-    "hidden_channels": [4],
-    "n_layers": [1],
-    "lifting_channel_ratio": [0],
-    "projection_channel_ratio": [1],
-    "positional_embedding": [None],
-    "use_channel_mlp": [False],
-    "channel_mlp_dropout": [0.3],
-    "channel_mlp_expansion": [0.3],
-    "rank": [0.5],
-    "fixed_rank_modes": [True],
-    "implementation": ["reconstructed"],
-    "decomposition_kwargs": [{}],
-    "resolution_scaling_factor": [1],
-}
-OTHERS: dict[str, list[Any]] = {
-    "lifting_channel_ratio": [1.3],
-    "projection_channel_ratio": [1.3],
-    "positional_embedding": [grid_to_two()],
-    "non_linearity": [torch.nn.functional.relu, torch.tanh],
-    "norm": ["group_norm", "instance_norm"],
-    "complex_data": [True],
-    "channel_mlp_skip": ["linear", "identity"],
-    "fno_skip": ["soft-gating", "identity"],
-    "resolution_scaling_factor": [2],
-    "domain_padding": [0.25],
-    "fno_block_precision": ["mixed"],
-    "stabilizer": ["tanh"],
-    "max_n_modes": [(8, 8)],
-    "factorization": ["Tucker", "CP"],
-    "separable": [True],
-    "preactivation": [True],
-    "conv_module": [OtherConv],
-}
+def write(name: str, path: Path) -> Path:
+    path.write_bytes(FILES[f"{name}/file"].tobytes())
+    return path
+
+
+def check_same(path: Path, x: np.ndarray, y: np.ndarray) -> None:
+    """``x`` and ``y`` with channels first, as the module has them."""
+    settings, params = fno_from_neuraloperator(open_torch(path))
+    window = jnp.asarray(np.moveaxis(x, 1, -1))[:, None]
+    got = np.moveaxis(np.asarray(make_model("fno", **settings).apply(params, window)), -1, 1)
+    np.testing.assert_allclose(got, y, atol=1e-5 * np.abs(y).max())
 
 
 def test_no_argument_is_left_out() -> None:
-    arguments = set(inspect.signature(models.FNO.__init__).parameters) - {"self"}
-    assert arguments == set(SAME) | set(OTHERS)
+    assert set(FILES["arguments"].tolist()) == {name.partition("=")[0] for name in CASES}
+    assert len(SAME) > 15 and len(REFUSED) > 20
 
 
-def saved(settings: dict[str, Any], path: Path) -> Any:
-    """A module with weights that matter, and its file."""
-    torch.manual_seed(0)
-    module = models.FNO(**settings).eval()
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    torch.save(module.state_dict(), path)
-    return module
+@pytest.mark.parametrize("name", SAME)
+def test_the_same_numbers(name: str, tmp_path: Path) -> None:
+    check_same(write(name, tmp_path / "net.pt"), FILES[f"{name}/x"], FILES[f"{name}/y"])
 
 
-@pytest.mark.parametrize("name, value", [(name, value) for name, values in SAME.items() for value in values])
-def test_the_same_numbers(name: str, value: Any, tmp_path: Path) -> None:
-    module = saved(PLAIN | {name: value}, tmp_path / "net.pt")
-    x = torch.randn(2, module.in_channels, 12, 10)
-    arguments, params = fno_from_neuraloperator(open_torch(tmp_path / "net.pt"))
-    window = jnp.asarray(np.moveaxis(x.numpy(), 1, -1))[:, None]
-    got = np.moveaxis(np.asarray(make_model("fno", **arguments).apply(params, window)), -1, 1)
-    with torch.no_grad():
-        expected = module(x).numpy()
-    np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_by_name(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=name.partition("=")[0]):
+        fno_from_neuraloperator(open_torch(write(name, tmp_path / "net.pt")))
 
 
-@pytest.mark.parametrize("name, value", [(name, value) for name, values in OTHERS.items() for value in values])
-def test_a_refusal_by_name(name: str, value: Any, tmp_path: Path) -> None:
-    saved(PLAIN | {name: value}, tmp_path / "net.pt")
-    with pytest.raises(ValueError, match=name):
-        fno_from_neuraloperator(open_torch(tmp_path / "net.pt"))
+def family(name: str, folder: Path, step: float = 0.01) -> list[Any]:
+    """Options that name three files, the experts' with other weights."""
+    anchor = write(name, folder / "anchor.pt")
+    for end, sign in (("low", -1), ("high", 1)):
+        trees = [arrays(anchor), {k: v + v.dtype.type(sign * step) for k, v in arrays(anchor).items()}]
+        said = open_weights(anchor).metadata
+        save_weights(folder / f"{end}.pt", trees, lambda name: np.ones(1), open_weights(anchor), said)
+    return [word for end in NAMES for word in (f"--{end}", folder / f"{end}.pt")]
+
+
+def rolled(folder: Path, checkpoint: Path, *words: Any) -> Any:
+    for file in folder.glob("r.*"):
+        file.unlink()
+    known = ("--model", "neuraloperator", "--initial", folder / "seen.npy", "--steps", 1, "-o", folder / "r.npz")
+    return ccm("rollout", checkpoint, *known, *words)
+
+
+@pytest.mark.parametrize("name", ["domain_padding=0.25", "non_linearity=relu", "max_n_modes=(8, 8)"])
+@pytest.mark.parametrize("output", ["m.safetensors", "m.pt", "m.safetensors.index.json", "m"])
+def test_a_merged_file_is_refused_as_its_anchor_is(name: str, output: str, tmp_path: Path) -> None:
+    words = family(name, tmp_path)
+    np.save(tmp_path / "seen.npy", np.ones((2, 12, 12, 2), np.float32))
+    done = ccm("merge", *words, "-c", 1, "-o", tmp_path / output)
+    assert done.exit_code == 0, done.output
+    for checkpoint in (tmp_path / "anchor.pt", tmp_path / output):
+        done = rolled(tmp_path, checkpoint)
+        assert done.exit_code == 2 and name.partition("=")[0] in done.output and not (tmp_path / "r.npz").exists()
+
+
+def test_inputs_without_coordinates_are_frames_of_the_past(tmp_path: Path) -> None:
+    name = "positional_embedding=None, in_channels=2, out_channels=1"
+    words, x, y = family(name, tmp_path), FILES[f"{name}/x"], FILES[f"{name}/y"]
+    np.save(tmp_path / "seen.npy", x[0, :, :, :, None])  # two frames
+    assert ccm("merge", *words, "-c", 0, "-o", tmp_path / "m.safetensors").exit_code == 0
+    for checkpoint in ("anchor.pt", "m.safetensors"):  # the experts' average is the anchor
+        done = rolled(tmp_path, tmp_path / checkpoint)
+        assert done.exit_code == 0 and "assumed" not in done.output, done.output
+        got = np.load(tmp_path / "r.npz")["frames"][0]
+        np.testing.assert_allclose(got, np.moveaxis(y[0], 0, -1), atol=1e-5 * np.abs(y).max())
+
+
+def test_options_that_one_file_says_count_for_its_family(tmp_path: Path) -> None:
+    words = family("domain_padding=0.25", tmp_path)
+    np.save(tmp_path / "seen.npy", np.ones((2, 12, 12, 2), np.float32))
+    mute = save_safetensors(tmp_path / "mute.safetensors", arrays(tmp_path / "anchor.pt"))
+    words[1] = mute
+    done = ccm("merge", *words, "-c", 1, "-o", tmp_path / "m.safetensors")
+    assert done.exit_code == 0 and "mute.safetensors does not say with which options" in done.output
+    assert "domain_padding" in rolled(tmp_path, tmp_path / "m.safetensors").output
+    assert "assumed are those" in rolled(tmp_path, mute).output
+    words[1] = write("non_linearity=relu", tmp_path / "other.pt")
+    done = ccm("merge", *words, "-c", 1, "-o", tmp_path / "n.safetensors")
+    assert done.exit_code == 2 and "low.pt says non_linearity='torch._C._nn.gelu'" in done.output
+    assert not (tmp_path / "n.safetensors").exists()
+
+
+def test_the_installed_version_has_these_arguments_and_numbers(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("neuralop.models")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # theirs
+        from tests.references import make_neuraloperator
+
+        assert make_neuraloperator.arguments() == FILES["arguments"].tolist()
+        for argument, case in make_neuraloperator.cases():
+            path = tmp_path / "net.pt"
+            path.write_bytes(case.file)
+            if case.x is not None and case.y is not None:
+                check_same(path, case.x, case.y)
+            else:
+                with pytest.raises(ValueError, match=argument):
+                    fno_from_neuraloperator(open_torch(path))

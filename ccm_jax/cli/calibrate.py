@@ -113,7 +113,7 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
     facts |= {"samples": options.sample or "all", "model": options.model, "frames": found.frames}
     facts |= {"loss": found.loss, "anchor_loss": found.anchor_loss, "persistence_loss": found.persistence_loss}
     facts |= {"spread": found.spread, "readout": dict(found.readout)}
-    merge(found.place_in(recipe), output, found=facts)
+    merge(found.place_in(recipe), output, found=facts, model=options.model)
 
 
 @click.command("calibrate")

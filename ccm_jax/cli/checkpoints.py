@@ -9,6 +9,7 @@ import click
 
 from ccm_jax.io.family import match
 from ccm_jax.io.lora import open_expert
+from ccm_jax.io.options import share_options
 from ccm_jax.io.weights import Weights, open_weights
 
 
@@ -21,12 +22,13 @@ def open_checkpoints(function: str, paths: Sequence[Path], *, cast: bool = False
         cast: whether arrays of another precision are converted, in memory.
 
     Raises:
-        ValueError: if they do not have the same names, shapes and kinds of numbers.
+        ValueError: if they do not have the same names, shapes, kinds of numbers and options.
     """
     anchor = open_weights(paths[0])
     others = [open_expert(path, anchor) for path in paths[1:]]
     matched, notes = match(function, anchor, others, cast=cast)
-    note(*(line for weights in (anchor, *others) for line in weights.notes), *notes)
+    anchor, more = share_options(function, anchor, matched)
+    note(*(line for weights in (anchor, *others) for line in weights.notes), *notes, *more)
     return [anchor, *matched]
 
 

@@ -21,7 +21,7 @@ from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.cli.source import Source, remarks, source_options
 from ccm_jax.cli.units import Where, where_options
 from ccm_jax.io.atomic import write_text
-from ccm_jax.io.description import HELP
+from ccm_jax.io.description import DESCRIBED, HELP, describe, portable
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.save import check_target, save_weights
 from ccm_jax.io.shards import INDEX, open_index
@@ -152,14 +152,16 @@ def merge(
         recipe: what is merged, and how.
         output: where to; its name tells the format, see :mod:`ccm_jax.io.save`.
         found: how the coordinate was found, for the provenance.
-        model: what the weights are of, where they do not say so: other methods than charts treat real and complex
-            weights differently.
+        model: what the weights are of, where they do not say so: the merged file says it on, and other methods than
+            charts treat real and complex weights differently.
     """
     check_method(recipe)
     beside = check_output(output)
     anchor, *experts = open_family(recipe, cast=recipe.method != "chart")
     facts = origin_of(recipe) | ({"found": dict(found)} if found else {})
     said = {key: value for key, value in anchor.metadata.items() if key != "provenance"} | {"provenance": facts}
+    if model is not None:
+        said[DESCRIBED] = portable(describe(anchor, model))
     if anchor.kind.startswith("torch"):
         said.setdefault("format", "pt")  # as Hugging Face's libraries want to know
     if recipe.method == "chart":

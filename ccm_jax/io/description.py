@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import yaml
 
 from ccm_jax._checks import as_number, as_numbers
 from ccm_jax.io.boundary import reading
+from ccm_jax.io.tensors import plain
 from ccm_jax.io.weights import Weights
 
 FOREIGN = ("neuraloperator", "fno2d", "dpot-torch")
@@ -18,6 +21,7 @@ FOREIGN = ("neuraloperator", "fno2d", "dpot-torch")
 WORDS = {"channels": ("first", "last"), "window": ("merged", "axis"), "predicts": ("frame", "increment", "rate")}
 PREDICTS = ("predicts", "time_step")  # of any network, also of one that is known here
 LAYOUT = (*WORDS, "batched", "time_step", "static")
+DESCRIBED = "ccm_description"  # under which a merge keeps what it was told of its network
 KEYS = ("model", "history", "args", "mean", "std", *LAYOUT)
 HELP = (
     "What the weights are of: nothing for runs of this package; neuraloperator, fno2d or dpot-torch for networks that "
@@ -29,19 +33,68 @@ HELP = (
 def describe(weights: Weights, description: str | None) -> dict[str, Any]:
     """The keys of ``KEYS`` that are told, by a description or by what the checkpoint says of itself.
 
+    What a merge was told (:func:`portable`) stands in its file, and counts wherever the same network is named again.
+
     Raises:
-        ValueError: if neither tells, or a key is unknown.
+        ValueError: if neither tells, a key is unknown, or description and file contradict each other.
     """
-    if description is None:
-        with reading("describe", weights.path, "give --model"):
-            return _of_run(weights)
+    with reading("describe", weights.path, "give --model"):
+        told = stored(weights, DESCRIBED) or {}
+        if description is None:
+            return _with_static(_trust(weights, told) if told else _of_run(weights), weights)
     if description in FOREIGN:
-        return {"model": description}
+        return _together({"model": description}, told, weights)
     path = Path(description)
     if ":" in description and not path.exists():
-        return (_facts(weights) if stored(weights, "config") else {}) | {"model": description}
+        run = _facts(weights) if stored(weights, "config") else {}
+        return _together({"model": description}, told, weights) if told else run | {"model": description}
     if not path.is_file():
         raise ValueError(f"--model {description}: no such file, and none of {', '.join(FOREIGN)}, or MODULE:NAME.")
+    return _together(_read(path), told, weights, path)
+
+
+def portable(said: Mapping[str, Any]) -> dict[str, Any]:
+    """A description as text can hold it, for the file of a merge; of static fields their SHA-256."""
+    kept = {key: value for key, value in said.items() if key != "static"}
+    if "static" in said:
+        kept["static"] = _digest(said["static"])
+    return plain(kept)
+
+
+def _digest(fields: Any) -> str:
+    return fields if isinstance(fields, str) else hashlib.sha256(np.ascontiguousarray(fields).tobytes()).hexdigest()
+
+
+def _together(
+    given: dict[str, Any], told: Mapping[str, Any], weights: Weights, path: Path | None = None
+) -> dict[str, Any]:
+    """What the user gives and what the file was told, if it is of the same network."""
+    if told.get("model") != given["model"]:
+        return given
+    flat, known = ({**part, **{f"args {k}": v for k, v in (part.get("args") or {}).items()}} for part in (given, told))
+    for key in sorted(set(flat) & set(known) - {"args"}):
+        a, b = (_digest(v) if key == "static" else plain(v) for v in (flat[key], known[key]))
+        if a != b:
+            raise ValueError(
+                f"{path}: {key} is {a}, and {weights.path} was made with {b}; a network has one of them. Correct the "
+                "description, or leave that out."
+            )
+    args = {**(told.get("args") or {}), **(given.get("args") or {})}
+    return _with_static({**told, **given} | ({"args": args} if args else {}), weights)
+
+
+def _with_static(said: dict[str, Any], weights: Weights) -> dict[str, Any]:
+    """The same, unless it takes static fields that nobody gives."""
+    if isinstance(said.get("static"), str):
+        raise ValueError(
+            f"{weights.path} was made with static fields, which it does not hold; give the YAML description that names "
+            "them as --model."
+        )
+    return said
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A description in YAML, checked."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -85,9 +138,11 @@ def model_name(weights: Weights, description: str | None) -> str | None:
     if description is not None:
         return str(describe(weights, description)["model"])
     try:
-        config = stored(weights, "config")
+        told, config = stored(weights, DESCRIBED), stored(weights, "config")
     except ValueError:  # a text of its own
         return None
+    if isinstance(told, dict) and "model" in told:
+        return _trusted(weights, told["model"])
     model = config.get("model") if isinstance(config, dict) else None
     return _trusted(weights, model.get("name")) if isinstance(model, dict) else None
 
@@ -106,7 +161,13 @@ def stored(weights: Weights, key: str) -> Any:
 
 
 def _of_run(weights: Weights) -> dict[str, Any]:
-    said = _facts(weights)
+    return _trust(weights, _facts(weights))
+
+
+def _trust(weights: Weights, said: Any) -> dict[str, Any]:
+    """What a file says of its network, unless it names a module, or says what no description does."""
+    if not isinstance(said, dict) or "model" not in said or not set(said) <= set(KEYS):
+        raise ValueError(f"it does not say which model it is of, but {str(said)[:100]}")
     _trusted(weights, said["model"])
     return said
 

@@ -167,7 +167,7 @@ def _below(arrays: Mapping[str, np.ndarray], part: str, path: Path) -> dict[str,
 def _parsed(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Options that a header holds as text, as what they were."""
     found = dict(metadata)
-    for key in ("_metadata", "said", "module_versions"):
+    for key in ("_metadata", "said", "module_versions", "ccm_description"):
         if isinstance(found.get(key), str):
             with contextlib.suppress(ValueError):  # a text of its own
                 found[key] = json.loads(found[key])
