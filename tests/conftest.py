@@ -7,13 +7,17 @@ import os
 from collections.abc import Iterator
 
 # Tests compile much and compute little: without LLVM's optimisations, and with XLA's plain loops in place of its fused
-# ones, each program as one module, compiling takes a quarter of the time. Same algebra.
+# ones, each program as one module, compiling takes a quarter of the time. Same algebra. What XLA_FLAGS names is left.
 os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_backend_optimization_level=0",
-        "--xla_cpu_use_fusion_emitters=false",
-        "--xla_cpu_parallel_codegen_split_count=1",
+    [os.environ.get("XLA_FLAGS", "")]
+    + [
+        f"--{flag}"
+        for flag in (
+            "xla_backend_optimization_level=0",
+            "xla_cpu_use_fusion_emitters=false",
+            "xla_cpu_parallel_codegen_split_count=1",
+        )
+        if flag.partition("=")[0] not in os.environ.get("XLA_FLAGS", "")
     ]
 ).strip()
 
