@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import chex
@@ -13,9 +14,10 @@ import pytest
 from ccm_jax import make_rollout, merge_pytree
 from ccm_jax.models import is_real_pair, make_model
 from ccm_jax.models.dpot import SIZES, FourierAttention, TimeAggregation
+from ccm_jax.models.registry import Model
 
 SMALL: dict[str, dict[str, Any]] = {
-    "dpot": {"patch": 4, "width": 16, "mlp": 16, "depth": 2, "heads": 2, "out_width": 8, "positions": (4, 4)},
+    "dpot": {"patch": 4, "width": 16, "mlp": 16, "depth": 1, "heads": 2, "out_width": 8, "positions": (4, 4)},
     "unet": {"widths": (8, 16)},
 }
 # Millions of parameters by the published code and configurations, with its class head. They state 7, 30, 122, 509 and
@@ -25,18 +27,29 @@ PUBLISHED = {"tiny": 7.53, "small": 30.8, "medium": 122.1, "large": 509.0, "huge
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_published_sizes_have_their_parameters(size: str) -> None:
-    model = make_model("dpot", out_channels=4, patch=8, classes=12, **SIZES[size]._asdict())
-    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 10, 128, 128, 4)))
-    millions = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) / 1e6
-    assert millions == pytest.approx(PUBLISHED[size], rel=2e-3)
+    def millions(depth: int) -> float:
+        how = SIZES[size]._asdict() | {"depth": depth}
+        model = make_model("dpot", out_channels=4, patch=8, classes=12, **how)
+        shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 10, 128, 128, 4)))
+        return sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) / 1e6
+
+    # All blocks are alike, so two depths tell the rest: tracing 27 of them takes seconds.
+    whole = millions(1) + (SIZES[size].depth - 1) * (millions(2) - millions(1))
+    assert whole == pytest.approx(PUBLISHED[size], rel=2e-3)
+
+
+@functools.cache
+def small(name: str) -> tuple[Model, Any, Any, jax.Array]:
+    """A model, its compiled ``init`` and ``apply``, and a window: shared, as compiling is what these tests take."""
+    model = make_model(name, out_channels=2, **SMALL[name])
+    return model, jax.jit(model.init), jax.jit(model.apply), jax.random.normal(jax.random.key(0), (2, 3, 16, 16, 2))
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_any_divisible_grid_and_history_and_gradients_reach_every_leaf(name: str) -> None:
-    model = make_model(name, out_channels=2, **SMALL[name])
-    window = jax.random.normal(jax.random.key(0), (2, 3, 16, 16, 2))
-    params = jax.jit(model.init)(jax.random.key(1), window)
-    gradient = jax.jit(jax.grad(lambda p: jnp.sum(jax.jit(model.apply)(p, window) ** 2)))(params)
+    model, init, apply, window = small(name)
+    params = init(jax.random.key(1), window)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(apply(p, window) ** 2)))(params)
     assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradient))
     assert jax.eval_shape(model.apply, params, jnp.ones((1, 3, 24, 32, 2))).shape == (1, 24, 32, 2)
     assert np.isfinite(jax.jit(make_rollout(model.apply), static_argnums=2)(params, window, 4)).all()
@@ -44,12 +57,10 @@ def test_any_divisible_grid_and_history_and_gradients_reach_every_leaf(name: str
 
 @pytest.mark.parametrize("name", SMALL)
 def test_the_library_merges_them_unchanged(name: str) -> None:
-    model = make_model(name, out_channels=1, **SMALL[name])
-    window = jnp.ones((1, 1, 16, 16, 1))
-    init = jax.jit(model.init)
+    _, init, apply, window = small(name)
     anchor, low, high = (init(jax.random.key(i), window) for i in range(3))
     chex.assert_trees_all_close(merge_pytree(anchor, low, high, 1.0), high, atol=1e-6)
-    assert np.isfinite(jax.jit(model.apply)(merge_pytree(anchor, low, high, 1.7), window)).all()
+    assert np.isfinite(apply(merge_pytree(anchor, low, high, 1.7), window)).all()
 
 
 def test_fourier_attention_is_a_block_diagonal_complex_map_of_each_frequency() -> None:
@@ -84,11 +95,10 @@ def test_time_aggregation_weighs_every_frame() -> None:
 
 
 def test_a_periodic_u_net_moves_with_its_input() -> None:
-    model = make_model("unet", out_channels=1, widths=(8, 16))
-    window = jax.random.normal(jax.random.key(0), (1, 1, 16, 16, 1))
-    params = jax.jit(model.init)(jax.random.key(1), window)
-    moved = jax.jit(model.apply)(params, jnp.roll(window, 4, axis=2))
-    np.testing.assert_allclose(moved, jnp.roll(jax.jit(model.apply)(params, window), 4, axis=1), atol=1e-5)
+    _, init, apply, window = small("unet")
+    params = init(jax.random.key(1), window)
+    moved = apply(params, jnp.roll(window, 4, axis=2))
+    np.testing.assert_allclose(moved, jnp.roll(apply(params, window), 4, axis=1), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from ccm_jax.io.torchfile import open_torch
 from ccm_jax.models import make_model
 
 
+@functools.cache
 def random_params(**arguments: Any) -> tuple[dict[str, Any], Any]:
     full = {"modes": (3, 4), "width": 6, "depth": 2, "out_channels": 3, "residual": False}
     full |= {"activation": "gelu_exact", "twice": "channel_mlp" not in arguments} | arguments
-    params = make_model("fno", **full).init(jax.random.key(0), jnp.zeros((1, 1, 12, 10, 2)))
+    params = jax.jit(make_model("fno", **full).init)(jax.random.key(0), jnp.zeros((1, 1, 12, 10, 2)))
     return full, jax.tree.map(np.asarray, params)
 
 
@@ -71,7 +73,7 @@ def test_the_same_weights_give_the_same_numbers(dim: int, arguments: dict[str, A
         state_dict_of(state) | {"_metadata": state["_metadata"]}, grid_channels=grid_channels
     )
     window = jnp.asarray(np.moveaxis(x.numpy(), 1, -1))[:, None]
-    ours = np.moveaxis(np.asarray(make_model("fno", **full).apply(params, window)), -1, 1)
+    ours = np.moveaxis(np.asarray(jax.jit(make_model("fno", **full).apply)(params, window)), -1, 1)
     expected = theirs(x).detach().numpy()
     np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
     back = fno_to_neuraloperator(params)

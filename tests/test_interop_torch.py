@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_the_original_fno2d(padding: int, ends: tuple[float, float]) -> None:
     state, frames = fno2d_state(rng, (3, 4), 2 * 2), rng.standard_normal((2, 14, 14, 2)).astype(np.float32)
     expected = fno2d(state, np.concatenate(list(frames), axis=-1), np.linspace(*ends, 14), padding)
     arguments, params = fno_from_fno2d(state, grid=(14, 14), coordinates=ends, padding=padding)
-    got = make_model("fno", **arguments).apply(params, jnp.asarray(frames)[None])[0]
+    got = jax.jit(make_model("fno", **arguments).apply)(params, jnp.asarray(frames)[None])[0]
     np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
 
 
@@ -161,7 +162,7 @@ def check_dpot(size: Any, *, patch: int = 2, grid: int = 8, channels: int = 2) -
     state = dpot_state(rng, size, patch, 3, channels, grid // patch)
     x = rng.standard_normal((3, grid, grid, channels)).astype(np.float32)
     arguments, params = dpot_from_torch(state)
-    got = make_model("dpot", **arguments).apply(params, jnp.asarray(x)[None])[0]
+    got = jax.jit(make_model("dpot", **arguments).apply)(params, jnp.asarray(x)[None])[0]
     expected = dpot(state, x, size.depth)
     np.testing.assert_allclose(got, expected, atol=2e-5 * np.abs(expected).max())
 

@@ -224,7 +224,7 @@ def test_an_nnx_network_in_a_folder_of_orbax(tmp_path: Path, nets: Any) -> None:
 def test_a_linen_network_with_its_collections(tmp_path: Path, nets: Any) -> None:
     module = nets("own_linen", FLAX).Pointwise(width=5)
     x = jnp.asarray(np.random.default_rng(0).standard_normal((3, 1, *FRAME)), jnp.float32)
-    variables = jax.tree.map(np.asarray, module.init(jax.random.key(0), x[:, 0]))
+    variables = jax.tree.map(np.asarray, jax.jit(module.init)(jax.random.key(0), x[:, 0]))
     (tmp_path / "model.yaml").write_text("model: own_linen:Pointwise\nargs: {width: 5}\n")
     for tree in (variables, variables["params"]):
         checkpoint.save(path := tmp_path / f"anchor{len(tree)}", tree)
@@ -284,11 +284,11 @@ def test_what_is_no_network_is_refused_in_one_line(tmp_path: Path, nets: Any) ->
 def test_a_known_network_may_predict_an_increment(tmp_path: Path) -> None:
     args = {"modes": (2, 2), "width": 4, "depth": 1, "out_channels": 2}
     model, x = make_model("fno", **args), jax.random.normal(jax.random.key(1), (2, 1, *FRAME))
-    params = model.init(jax.random.key(0), x)
+    params = jax.jit(model.init)(jax.random.key(0), x)
     weights = Weights(tmp_path / "a.safetensors", "safetensors", flatten(jax.tree.map(np.asarray, params)), {})
     (tmp_path / "model.yaml").write_text(
         "model: fno\npredicts: increment\nargs: {modes: [2, 2], width: 4, depth: 1, out_channels: 2}\n"
     )
     surrogate = surrogate_of(weights, str(tmp_path / "model.yaml"), FRAME)
-    expected = x[:, 0] + model.apply(params, x)
-    np.testing.assert_allclose(surrogate.apply(params, x), expected, atol=1e-6)
+    expected = x[:, 0] + jax.jit(model.apply)(params, x)
+    np.testing.assert_allclose(jax.jit(surrogate.apply)(params, x), expected, atol=1e-6)

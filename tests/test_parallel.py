@@ -32,7 +32,7 @@ from ccm_jax.models import make_model
 from ccm_jax.parallel import batch_axes, make_mesh, place
 from ccm_jax.train import batch_order, init_state, make_loss, make_noise, make_optimizer, train_chunk
 
-model = make_model("fno", modes=(2, 2), width=4, depth=2)
+model = make_model("fno", modes=(2, 2), width=4, depth=1)
 x = np.asarray(jax.random.normal(jax.random.key(0), (6, 9, 8, 8, 1)))  # six trajectories, which four do not divide
 trees = [jax.jit(model.init)(jax.random.key(s), x[:, :1]) for s in range(3)]
 chart = fit_chart(trees[0], trees[1:], [[-1.0, 1.0], [1.0, 1.0]], features=Gated())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -40,21 +41,19 @@ def test_values_and_all_derivatives_are_those_of_a_plain_product(case: str) -> N
     ours, plain, shapes = CASES[case]
     rng = np.random.default_rng(1)
     x, dx = (tuple(jnp.asarray(rng.standard_normal(s), jnp.float32) for s in shapes) for _ in range(2))
-    close(ours(*x), plain(*x))
-    close(jax.jvp(ours, x, dx), jax.jvp(plain, x, dx))
-    y, back = jax.vjp(ours, *x)
-    dy = jnp.asarray(rng.standard_normal(y.shape), jnp.float32)
-    close(back(dy), jax.vjp(plain, *x)[1](dy))
-
-    def squares(f: Any) -> Any:
-        return lambda *x: jnp.mean(f(*x) ** 2)
-
-    which = tuple(range(len(x)))
-    along = [lambda *x, f=f: jax.jvp(jax.grad(squares(f), which), x, dx)[1] for f in (ours, plain)]
-    close(along[0](*x), along[1](*x))
+    dy = jnp.asarray(rng.standard_normal(jax.eval_shape(plain, *x).shape), jnp.float32)
     three = jax.tree.map(lambda a, b: jnp.stack([a, b, a - b]), x, dx)
-    gradients = [jax.jit(jax.vmap(jax.grad(squares(f), which)))(*three) for f in (ours, plain)]
-    close(*gradients)
+    close(ours(*x), plain(*x))  # not compiled
+
+    def derivatives(f: Any, x: Any, dx: Any, dy: jax.Array, three: Any) -> Any:
+        gradient = jax.grad(lambda *x: jnp.mean(f(*x) ** 2), tuple(range(len(x))))
+        back = jax.vjp(f, *x)[1](dy)
+        along = jax.jvp(gradient, x, dx)[1]
+        return f(*x), jax.jvp(f, x, dx), back, along, jax.vmap(gradient)(*three)
+
+    found, expected = (jax.jit(partial(derivatives, f))(x, dx, dy, three) for f in (ours, plain))
+    for one, other in zip(found, expected, strict=True):  # values, forward, backward, second derivatives, batches
+        close(one, other)
 
 
 def test_a_dense_layer_may_have_it_for_its_product() -> None:

@@ -87,7 +87,7 @@ def test_the_default_step_is_within_1e_4_of_a_four_times_finer_one() -> None:
 
     config = rd_ood.get_config()
     solver = config.solver
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(3), i))(jnp.arange(8))
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(3), i))(jnp.arange(4))
     for diffusivity in (5e-4, 4e-3):
 
         def run(key: jax.Array, refine: int = 1, diffusivity: float = diffusivity) -> jax.Array:

@@ -134,9 +134,9 @@ def test_what_is_not_finite_tells_nothing() -> None:
     assert bool(jnp.all(silent.coordinate == 0.0)) and bool(jnp.all(jnp.isinf(silent.error)))
     np.testing.assert_allclose(silent.std[:, 0], jnp.sqrt(1 + 0.25 * jnp.arange(1, 6)), rtol=1e-5)
     gap = tracker(chart, rollout_fn, process_noise=0.1, observation_noise=1e-3)
-    state = gap.start(x[:1])
+    update, state = jax.jit(lambda tracker, state, frame: tracker.update(state, frame)), gap.start(x[:1])
     for frame in (x[1], jnp.full_like(x[2], jnp.nan), x[3], x[4], x[5]):
-        state = gap.update(state, frame)
+        state = update(gap, state, frame)
     np.testing.assert_allclose(state.belief.coordinate, 1.5, atol=0.05)
 
 

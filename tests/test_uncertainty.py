@@ -27,6 +27,7 @@ Array = jax.Array
 
 RATES = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
 POINTS = jnp.linspace(0.0, 1.0, 8)[:, None]
+MANY = 60  # trajectories of most batches: each number of them is compiled anew
 
 
 def model(params: Any, window: Array) -> Array:
@@ -57,7 +58,7 @@ def sure(plain: PrefixReadout) -> PrefixReadout:
 
 
 def test_the_estimate_is_the_same_to_the_last_bit(plain: PrefixReadout, sure: PrefixReadout) -> None:
-    x = decay(jax.random.key(20), 1.3, 5)
+    x = decay(jax.random.key(20), 1.3, MANY)
     first, second = (readout(x, batch="each") for readout in (plain, sure))
     for name in first._fields[:-2]:
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
@@ -65,7 +66,7 @@ def test_the_estimate_is_the_same_to_the_last_bit(plain: PrefixReadout, sure: Pr
 
 @pytest.mark.parametrize("rate", [0.9, 1.3, 1.75])  # the last one lies beyond all validation regimes
 def test_intervals_cover(sure: PrefixReadout, rate: float) -> None:
-    found = sure(decay(jax.random.key(30), rate, 60), batch="each")
+    found = sure(decay(jax.random.key(30), rate, MANY), batch="each")
     low, high = np.moveaxis(np.asarray(found.interval(0.9))[:, 0], -1, 0)
     assert 0.78 <= np.mean((low <= rate) & (rate <= high)) <= 1.0
     assert np.abs(np.asarray(found.value())[:, 0] - rate).mean() < 0.05
@@ -83,7 +84,7 @@ def test_a_prior_moves_the_value_and_not_the_coordinate(sure: PrefixReadout) -> 
 
 
 def test_samples_follow_the_posterior(sure: PrefixReadout) -> None:
-    found = sure(decay(jax.random.key(32), 1.3, 3), batch="each")
+    found = sure(decay(jax.random.key(32), 1.3, 3), batch="each")  # few, of whom many are drawn
     assert found.posterior is not None
     drawn = found.sample(jax.random.key(0), 4000)
     assert drawn.shape == (4000, 3, 1)
@@ -98,7 +99,7 @@ def test_one_coordinate_of_many_trajectories_is_surer(sure: PrefixReadout) -> No
 
 
 def test_frames_of_another_equation_are_flagged(sure: PrefixReadout) -> None:
-    x = decay(jax.random.key(34), 1.0, 40)
+    x = decay(jax.random.key(34), 1.0, MANY)
     own = np.asarray(sure(x, batch="each").p_value)
     assert np.mean(own < 0.05) <= 0.15
     other = x + 0.05 * jnp.sin(2.0 * jnp.arange(x.shape[1]))[None, :, None, None]  # it swings
