@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -106,11 +108,24 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to(mask.astype(bool), shape).copy()
 
 
-def read_regimes(path: Path) -> dict[str, np.ndarray]:
-    """All trajectories of a file by their physical parameters, in words; one regime if the file tells none."""
+class Regimes(NamedTuple):
+    """Trajectories of several regimes.
+
+    Attributes:
+        trajectories: ``[N, T, *space, C]`` of each, by its physical parameters in words.
+        parameters: of each, by name; empty where the file tells none.
+    """
+
+    trajectories: dict[str, np.ndarray]
+    parameters: list[Mapping[str, float]]
+
+
+def read_regimes(path: Path) -> Regimes:
+    """All trajectories of a file by their physical parameters; one regime if the file tells none."""
     recording = open_recording(path)
     groups: dict[str, list[int]] = {}
     for i, known in enumerate(recording.parameters):
         name = ", ".join(f"{key} = {value:.6g}" for key, value in sorted(known.items()))
         groups.setdefault(name or "all", []).append(i)
-    return {name: read_samples(recording, chosen) for name, chosen in groups.items()}
+    trajectories = {name: read_samples(recording, chosen) for name, chosen in groups.items()}
+    return Regimes(trajectories, [recording.parameters[chosen[0]] for chosen in groups.values()])

@@ -54,10 +54,25 @@ def tidy(ax: Axes, grid: bool = True) -> None:
 
 
 @_where_installed
-def draw_losses(found: Found, target: Path) -> None:
-    """Losses over the first coordinate, with those of the anchor and of the last frame repeated."""
-    figure = new_figure(5.6, 3.2)
-    ax, first = figure.subplots(), np.asarray([c[0] for c in found.candidates])
+def draw_calibration(found: Found, target: Path) -> None:
+    """Losses over the first coordinate and errors frame by frame; below them the posteriors, where they are known."""
+    sure = () if found.sure is None else [axis for axis in found.sure.axes if not axis.flat]
+    figure = new_figure(9.0, 3.2 + 2.4 * len(sure))
+    axes = figure.subplots(1 + len(sure), 2, squeeze=False, height_ratios=[4] + [3] * len(sure))
+    _draw_losses(axes[0][0], found)
+    _draw_residuals(axes[0][1], found)
+    for (left, right), axis in zip(axes[1:], sure, strict=True):
+        draw_density(left, np.array(axis.coordinates), np.array(axis.density), axis.coordinate_interval)
+        left.set(xlabel="coordinate", ylabel="posterior")
+        right.axvspan(*axis.known, color="#eef2f6", zorder=0, label="validation regimes")
+        draw_density(right, np.array(axis.values), np.array(axis.probability), axis.interval)
+        right.set_xlabel(axis.name)
+        right.legend(frameon=False, fontsize=8)
+    figure.savefig(target, dpi=150)
+
+
+def _draw_losses(ax: Axes, found: Found) -> None:
+    first = np.asarray([c[0] for c in found.candidates])
     style = "o-" if {len(c) for c in found.candidates} == {1} else "o"
     ax.plot(first, np.asarray(found.losses, float), style, color=GREEN, ms=4, label="tried first")
     best = ", ".join(f"{c:+.2f}" for c in found.coordinate)
@@ -67,7 +82,32 @@ def draw_losses(found: Found, target: Path) -> None:
     ax.set(xlabel="coordinate", ylabel="relative L2 error, observed frames", yscale="log")
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)
-    figure.savefig(target, dpi=150)
+
+
+def _draw_residuals(ax: Axes, found: Found) -> None:
+    frame = 1 + np.arange(found.frames)
+    looks = {"merged": (GREEN, "o-", "best merge"), "anchor": ("black", "o-", "anchor")}
+    looks |= {"persistence": ("black", "o:", "last frame repeated")}
+    for name, (colour, style, label) in looks.items():
+        ax.plot(frame, np.asarray(found.residuals[name], float), style, color=colour, ms=4, lw=1.2, label=label)
+    ax.set(xlabel="observed frame after the window", ylabel="relative L2 error", yscale="log")
+    ax.set_xticks(frame if len(frame) < 12 else frame[:: len(frame) // 6])
+    ax.legend(frameon=False, fontsize=8)
+    tidy(ax)
+
+
+def draw_density(ax: Axes, x: np.ndarray, density: np.ndarray, interval: tuple[float, float]) -> None:
+    """A posterior on a grid, with its interval filled, where it is not next to nothing."""
+    low, high = interval
+    held = x[density > 1e-3 * density.max()]
+    fine = np.unique(np.concatenate([np.linspace(held.min(), held.max(), 400), [low, high]]))
+    height = np.interp(fine, x, density)
+    inside = (fine >= low) & (fine <= high)
+    ax.plot(fine, height, color=GREEN, lw=1.4)
+    ax.fill_between(fine[inside], height[inside], color=GREEN, alpha=0.25, lw=0, label="90 % interval")
+    edge = 0.1 * (fine[-1] - fine[0])
+    ax.set(xlim=(fine[0] - edge, fine[-1] + edge), ylim=(0, None), yticks=[])
+    tidy(ax)
 
 
 def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns: int = 6) -> None:
