@@ -21,6 +21,7 @@ from ccm_jax.cli.prefix import Found, find
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.source import Source, source_options
 from ccm_jax.cli.sure import Sure, as_prior, parameter_option, prior_option, why_stranger
+from ccm_jax.cli.until import frames_until
 from ccm_jax.io.atomic import write_json
 from ccm_jax.io.description import HELP
 
@@ -37,6 +38,7 @@ class Options(NamedTuple):
     missing: str
     mask: Path | None
     frames: int
+    until: float | None
     validation: Path | None
     parameter: tuple[str, ...]
     prior: tuple[str, ...]
@@ -171,6 +173,12 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
     help="Observed frames after the model's window.",
 )
 @click.option(
+    "--until",
+    type=float,
+    metavar="WIDTH",
+    help="Instead of --frames: as many as it takes until the coordinate's 90 % interval is so narrow.",
+)
+@click.option(
     "--validation",
     type=click.Path(path_type=Path),
     help="File of trajectories of other regimes, on which the readout's settings are chosen.",
@@ -196,6 +204,7 @@ def command(source: Source, **given: Any) -> None:
     ccm calibrate --anchor a.pt --low l.pt --high h.pt --model neuraloperator --prefix seen.npy -o merged.safetensors
     ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 -o merged.safetensors
     ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 --prior 4e-3:5e-4 --report found.json
+    ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 --until 0.1 -o merged.safetensors
     ccm calibrate --recipe recipe.yaml --prefix seen.npy --missing nan --mask sensors.npy -o merged.safetensors
     """
     options = Options(**given)
@@ -210,7 +219,10 @@ def command(source: Source, **given: Any) -> None:
     frames, mask = read_observations(options.prefix, options.sample, options.missing, options.mask)
     regimes = None if options.validation is None else read_regimes(options.validation)
     opened = open_chart(recipe, options.model, frames.shape[2:])
-    fitted = fit_readout(opened, frames.shape[2:], options.frames, regimes, bank, options.parameter)
+    count, stopped = options.frames, None
+    if options.until is not None:
+        count, stopped = frames_until(opened, frames, regimes, options.until, mask)
+    fitted = fit_readout(opened, frames.shape[2:], count, regimes, bank, options.parameter)
     prior = as_prior(options.prior, fitted.readout, fitted.known, fitted.unsure)
     found = find(fitted, frames, mask, prior=prior, always=options.write_anyway)
     show(found)
@@ -225,5 +237,5 @@ def command(source: Source, **given: Any) -> None:
             write(recipe, found, options, options.output)
             say(f"{options.output} holds the weights at {typed(found.coordinate)}.")
     if report is not None:
-        write_json(report, found.as_json())
+        write_json(report, found.as_json() | ({} if stopped is None else {"until": stopped}))
         draw_calibration(found, report.with_suffix(".png"))
