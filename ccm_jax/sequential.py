@@ -2,9 +2,9 @@
 
     interval_K = coordinate_K +- z * factor_K * std_K
 
-Coordinate and deviation are those of a filter without process noise (:mod:`ccm_jax.track`), which takes each frame once.
-Its deviation counts the noise of frames, not what the model gets wrong in the same way in all of them. The factor does:
-it is how far apart trajectories of one validation regime are found after K frames, in deviations.
+Coordinate and deviation are those of a filter without process noise (:mod:`ccm_jax.track`), which takes each frame
+once. Its deviation counts the noise of frames, not what the model gets wrong in the same way in all of them. The factor
+does: it is how far apart trajectories of one validation regime are found after K frames, in deviations.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ def _check(sets: Sequence[Array], contexts: Sequence[Any], history: int) -> None
     for i, x in enumerate(sets):
         if x.ndim < 3 or x.shape[1] <= history or len(x) < 2:
             raise ValueError(
-                f"{NAME}: validation[{i}] has shape {list(x.shape)}, expected [N, T, *space, C] with two trajectories or "
-                f"more, whose scatter is what is learned, and T above the {history} of the model's window."
+                f"{NAME}: validation[{i}] has shape {list(x.shape)}, expected [N, T, *space, C] with two trajectories "
+                f"or more, whose scatter is what is learned, and T above the {history} of the model's window."
             )
         if not bool(jnp.isfinite(x).all()):
             raise ValueError(f"{NAME}: validation[{i}] holds NaN or infinite values; mend or drop them.")

@@ -201,7 +201,7 @@ def draw_forecast(forecast: Forecasted, output: Path) -> None:
         animate(mean, output.with_suffix(".gif"))
 
 
-def draw_band(ax: Axes, probe: Probe) -> None:
+def draw_band(ax: Axes, probe: Probe, *, legend: bool = True) -> None:
     """A number of a field over time: observed, then predicted with its band, beside samples and the truth."""
     seen, ahead = np.arange(len(probe.observed)), len(probe.observed) + np.arange(len(probe.mean))
     ax.fill_between(ahead, probe.low, probe.high, color=GREEN, alpha=0.22, lw=0, label="90 % interval")
@@ -212,5 +212,6 @@ def draw_band(ax: Axes, probe: Probe) -> None:
     if probe.truth is not None:
         ax.plot(ahead, probe.truth, color="black", lw=1.2, ls="--", label="truth")
     ax.set(xlabel="frame", ylabel=f"value at {list(probe.place)}")
-    ax.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.18))
+    if legend:
+        ax.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.18))
     tidy(ax)
