@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import json
@@ -13,8 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ccm_jax import Choices, fit_prefix_readout, make_rollout
+from ccm_jax import Choices, Gated, fit_chart, fit_prefix_readout, make_rollout
 from ccm_jax.cli import fitting
+from ccm_jax.cli.frames import read_regimes
+from ccm_jax.cli.prefix import find
 from ccm_jax.surrogate import Surrogate
 from tests.terminal import ccm
 
@@ -42,6 +45,12 @@ def of_network() -> Surrogate:
     """The network of the tests, whatever it was opened from."""
     apply = importlib.import_module("decaying").apply
     return Surrogate(apply, 1, lambda arrays: {"rate": jnp.asarray(arrays["rate"])}, make_rollout(apply))
+
+
+def family() -> tuple[Any, list[Any]]:
+    """Anchor and experts as trees."""
+    anchor, *experts = ({"rate": jnp.array([rate])} for rate in (1.1, 0.7, 1.5))
+    return anchor, experts
 
 
 def save(path: Path, frames: np.ndarray, **known: Any) -> Path:
@@ -212,3 +221,34 @@ def test_a_band_that_nothing_tells_is_refused(decays: Decays, tmp_path: Path, gi
     done = decays("rollout", "--initial", decays.folder / "seen.npz", *others, *given, "-o", tmp_path / "band.npz")
     assert done.exit_code == 2 and said in done.output.splitlines()[-1], done.output
     assert not list(tmp_path.iterdir())
+
+
+EXPERTS = {
+    "they span 1 of 2 axes": ([[-1, 0], [1, 0], [-0.5, 0], [0.5, 0]], "{name: Polynomial, dim: 2}"),
+    "all are at the same coordinate": ([0.5, 0.5], "{name: Polynomial}"),
+}
+
+
+@pytest.mark.parametrize("said", EXPERTS)
+@pytest.mark.parametrize("verb", ["calibrate", "rollout"])
+def test_experts_that_do_not_span_the_axes_are_refused(decays: Decays, tmp_path: Path, verb: str, said: str) -> None:
+    coordinates, features = EXPERTS[said]
+    experts = "\n".join(f"  - {{path: {decays.folder}/low.npz, coordinate: {c}}}" for c in coordinates)
+    (tmp_path / "r.yaml").write_text(f"anchor: {decays.folder}/anchor.npz\nexperts:\n{experts}\nfeatures: {features}\n")
+    frames = {"calibrate": "--prefix", "rollout": "--initial"}[verb]
+    out = ("--report", tmp_path / "out.json") if verb == "calibrate" else ("-o", tmp_path / "out.npz")
+    how = ("--recipe", tmp_path / "r.yaml", frames, decays.folder / "seen.npz", *out)
+    done = ccm(verb, *how, *(("--validation", decays.folder / "others.npz") if verb == "rollout" else ()))
+    assert done.exit_code == 2 and len(done.output.splitlines()) == 1, done.output
+    assert said in done.output and list(tmp_path.iterdir()) == [tmp_path / "r.yaml"]
+
+
+def test_a_posterior_that_is_flat_says_so_and_holds_no_nan(decays: Decays) -> None:
+    regimes = read_regimes(decays.folder / "others.npz")
+    chart = fit_chart(*family(), [-1.0, 1.0], features=Gated())
+    fitted = fitting.fit_readout(fitting.Opened(chart, of_network()), (8, 1), 4, regimes)
+    bound = fitted._replace(readout=dataclasses.replace(fitted.readout, pull=jnp.float32(1e6)))
+    found = find(bound, decay(50, 1.3, 3))
+    assert found.keeps_anchor and found.sure is not None and found.sure.axes[0].flat
+    assert "The frames say nothing of rate" in found.sure.remarks()[0]
+    assert np.isfinite([*found.sure.axes[0].interval, *found.sure.axes[0].coordinate_interval]).all()
