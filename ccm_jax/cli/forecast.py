@@ -65,7 +65,7 @@ class Forecasted(NamedTuple):
         place = tuple(n // 2 for n in self.mean.shape[1:-1])
         at = (..., *place, 0)
         truth = None if self.truth is None else self.truth[at]
-        return Probe(place, *(a[at] for a in (self.observed, self.mean, self.low, self.high, self.samples)), truth)
+        return Probe(place, self.observed[at], self.mean[at], self.low[at], self.high[at], self.samples[at], truth)
 
     def covered(self) -> np.ndarray:
         """The share of each frame's numbers that the interval holds, ``[steps]``."""

@@ -180,7 +180,8 @@ def draw_forecast(forecast: Forecasted, output: Path) -> None:
     at = np.unique(np.linspace(0, len(mean) - 1, 6).round().astype(int))
     columns = 1 if line else len(at)
     figure = new_figure(8.4, 1.5 * len(fields) + 2.7)
-    above, below = figure.subfigures(2, 1, height_ratios=(1.5 * len(fields), 2.7))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.5 * len(fields), 2.7))
+    above, below = parts
     axes = above.subplots(len(fields), columns, squeeze=False)
     for row, (name, field) in zip(axes, fields, strict=True):
         shown = [field[..., 0].T] if line else [field[i, ..., 0].T for i in at]
