@@ -183,17 +183,17 @@ def draw_forecast(forecast: Forecasted, output: Path) -> None:
     parts: Any = figure.subfigures(2, 1, height_ratios=(1.5 * len(fields), 2.7))
     above, below = parts
     axes = above.subplots(len(fields), columns, squeeze=False)
-    for row, (name, field) in zip(axes, fields, strict=True):
-        shown = [field[..., 0].T] if line else [field[i, ..., 0].T for i in at]
-        most = max(float(np.nanpercentile(np.abs(field[..., 0]), 99.5)), 1e-12)
-        colours: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
+    size = max(float(np.nanpercentile(np.abs(mean[..., 0]), 99.5)), 1e-12)
+    for i, (row, (name, field)) in enumerate(zip(axes, fields, strict=True)):
+        shown = [field[..., 0].T] if line else [field[k, ..., 0].T for k in at]
+        colours: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -size, "vmax": size}
         if name == "half-width":
-            colours = {"cmap": "cividis", "vmin": 0, "vmax": most}
+            colours = {"cmap": "cividis", "vmin": 0, "vmax": max(float(np.nanmax(field[..., 0])), 1e-12)}
         for k, (ax, picture) in enumerate(zip(row, shown, strict=True)):
             image = ax.imshow(picture, origin="lower", aspect="auto" if line else "equal", **colours)
             ax.set(xticks=[], yticks=[])
-            if row is axes[0] and not line:
-                ax.set_title(f"frame {at[k] + 1}", fontsize=8)
+            if i == 0 and not line:
+                ax.set_title(f"frame {at[k] + 1} ahead", fontsize=8)
         row[0].set_ylabel(name)
         above.colorbar(image, ax=row, shrink=0.8)
     draw_band(below.subplots(), forecast.at_the_middle())
