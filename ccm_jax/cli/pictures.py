@@ -198,8 +198,8 @@ def draw_forecast(forecast: Forecasted, output: Path) -> None:
         above.colorbar(image, ax=row, shrink=0.8)
     draw_band(below.subplots(), forecast.at_the_middle())
     figure.savefig(output.with_suffix(".png"), dpi=150)
-    if mean.ndim == 4:
-        animate(mean, output.with_suffix(".gif"))
+    if fields[0][1].ndim == 4:
+        animate(fields[0][1], output.with_suffix(".gif"))
 
 
 def draw_band(ax: Axes, probe: Probe, *, legend: bool = True) -> None:

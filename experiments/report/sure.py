@@ -20,6 +20,7 @@ from experiments.runner.progress import finished
 
 VERSION = 1
 LEVEL = 0.9
+NORMAL = 1.645  # half-width of the 90 % interval of a normal distribution, in deviations
 
 
 def sureness(run: Run, done: Stages) -> Stage:
@@ -68,7 +69,8 @@ def of_regime(readout: PrefixReadout, x: np.ndarray, value: float) -> dict[str, 
     low, high = (np.asarray(end, float) for end in forecast.interval(LEVEL))
     truth, fields = x[:, observed:], tuple(range(2, x.ndim))
     at = (0, slice(None), *(n // 2 for n in x.shape[2:-1]), 0)  # the first channel at the middle of the grid
-    mean, deviation = (np.asarray(a, float) for a in (forecast.mean, forecast.deviation))
+    mean = np.asarray(forecast.mean, float)
+    deviation = (high - low) / (2 * NORMAL)  # of a normal distribution with these intervals
     size = np.sqrt(np.mean(mean**2, axis=fields))
     return {
         "value": value,
@@ -85,5 +87,5 @@ def of_regime(readout: PrefixReadout, x: np.ndarray, value: float) -> dict[str, 
         "truth": truth[at].tolist(),
         "covered": np.mean((low <= truth) & (truth <= high), axis=(0, *fields)).tolist(),
         "error": np.asarray(relative_l2(forecast.mean, jnp.asarray(truth)), float).tolist(),
-        "expected_error": (np.sqrt(np.mean(deviation**2, axis=fields)) / size).mean(axis=0).tolist(),
+        "expected_error": np.median(np.sqrt(np.mean(deviation**2, axis=fields)) / size, axis=0).tolist(),
     }
