@@ -282,7 +282,7 @@ def test_intervals_as_frames_arrive_cover_the_coordinate_of_the_regime() -> None
     chart, rollout_fn = fit_chart(*family(), [-1.0, 1.0]), of_network().rollout_fn
     read = fit_sequential(chart, rollout_fn, [decay(i, rate) for i, rate in enumerate(RATES)])
     track = read(decay(60, 1.3, 40), batch="each")
-    low, high = np.moveaxis(np.asarray(track.interval(0.9))[..., 0], -1, 0)
+    low, high = np.moveaxis(np.asarray(track.interval(0.9))[:, :, 0], -1, 0)
     covered = np.mean((low < 0.5) & (high > 0.5), axis=0)  # the experts are at 0.7 and 1.5
     assert covered.shape == (8,) and (covered > 0.75).all()
     x = jnp.asarray(decay(61, 1.3, 1)[0])
