@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ccm_jax import Polynomial, fit_chart
-from ccm_jax.cli import prefix
+from ccm_jax.cli import fitting
 from ccm_jax.cli.frames import read_regimes
 from ccm_jax.cli.recipe import Filter, Recipe
 from ccm_jax.io.recordings import open_recording, write_recording
@@ -126,22 +126,23 @@ def write_validation(path: Path, trajectories: np.ndarray, values: list[float]) 
 def test_trajectories_form_regimes_by_their_parameter(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(4, 3, 5, 5, 1))
     regimes = read_regimes(open_recording(write_validation(tmp_path / "v.h5", x, [1e-3, 2e-3, 1e-3, 2e-3])))
-    assert list(regimes) == ["nu = 0.001", "nu = 0.002"]
-    np.testing.assert_allclose(regimes["nu = 0.002"], x[[1, 3]], atol=1e-6)
+    assert list(regimes.trajectories) == ["nu = 0.001", "nu = 0.002"]
+    assert regimes.parameters == [{"nu": 1e-3}, {"nu": 2e-3}]
+    np.testing.assert_allclose(regimes.trajectories["nu = 0.002"], x[[1, 3]], atol=1e-6)
     np.save(tmp_path / "v.npy", x)
-    assert list(read_regimes(open_recording(tmp_path / "v.npy"))) == ["all"]
+    assert list(read_regimes(open_recording(tmp_path / "v.npy")).trajectories) == ["all"]
 
 
 def test_validation_trajectories_fit_the_readout(
     slow: Slow, seen: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit, given = prefix.fit_prefix_readout, []
+    fit, given = fitting.fit_prefix_readout, []
 
     def without(chart: Any, rollout_fn: Any, validation: Any = None, *, mesh: Any = None, **how: Any) -> Any:
         given.append(validation)
         return fit(chart, rollout_fn, **how)  # fitting is the library's, and takes its time
 
-    monkeypatch.setattr(prefix, "fit_prefix_readout", without)
+    monkeypatch.setattr(fitting, "fit_prefix_readout", without)
     x = np.concatenate([seen, seen, seen], axis=1)
     write_validation(tmp_path / "v.h5", x, [1e-3, 3e-3, 1e-3])
     done, report = calibrate(slow, seen[:1], tmp_path, "--validation", tmp_path / "v.h5")
@@ -161,7 +162,7 @@ def test_filters_of_a_recipe_hold_while_it_calibrates(slow: Slow) -> None:
     paths = [slow.folder / f"{name}.safetensors" for name in ("anchor", "low", "high")]
     filters = (Filter("project*", None), Filter("lift*", (1.0,)))
     recipe = Recipe(paths[0], (paths[1], paths[2]), ((-1.0,), (1.0,)), (), filters=filters)
-    anchor, low, high = prefix.filtered(recipe, [open_weights(path) for path in paths])
+    anchor, low, high = fitting.filtered(recipe, [open_weights(path) for path in paths])
     before = [open_weights(path).arrays for path in paths]
     for name in anchor:
         kept = before[0] if name.startswith("project") else before[2] if name.startswith("lift") else None

@@ -91,7 +91,7 @@ def test_a_second_run_keeps_everything_and_redraws_a_lost_report(finished: Path)
     done = program("--config=rd_ood:smoke", f"--workdir={finished}")
     assert done.returncode == 0 and (finished / "report.html").exists()
     stages = [line for line in done.stdout.splitlines() if " kept " in line]
-    assert len(stages) == 11
+    assert len(stages) == 12
 
 
 def test_an_override_redoes_only_what_depends_on_it(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""``ccm calibrate``: the coordinate that observed frames ask for, with its losses, and the weights there."""
+"""``ccm calibrate``: the coordinate that observed frames ask for, how sure it is, and the weights there."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from typing import Any, NamedTuple
 
 import click
 import numpy as np
+from rich.table import Table
 
 from ccm_jax import processor
 from ccm_jax.cli.checkpoints import note
-from ccm_jax.cli.console import say
+from ccm_jax.cli.console import console, say
+from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_observations, read_regimes
 from ccm_jax.cli.merge import check_output, digest, merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
-from ccm_jax.cli.pictures import draw_losses
+from ccm_jax.cli.pictures import draw_calibration
 from ccm_jax.cli.prefix import Found, find
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.source import Source, source_options
+from ccm_jax.cli.sure import Sure, as_prior, parameter_option, prior_option, why_stranger
+from ccm_jax.cli.until import frames_until
 from ccm_jax.io.atomic import write_json
 from ccm_jax.io.description import HELP
 
@@ -37,7 +41,10 @@ class Options(NamedTuple):
     missing: str
     mask: Path | None
     frames: int
+    until: float | None
     validation: Path | None
+    parameter: tuple[str, ...]
+    prior: tuple[str, ...]
     bank: str | None
     accept_persistence: bool
     write_anyway: bool
@@ -77,7 +84,10 @@ def show(found: Found) -> None:
             f"{found.readout['observed']:.0%} of the points are observed; the rest is filled ({found.readout['fill']})."
         )
     spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
-    if found.keeps_anchor:
+    if found.sure is not None and found.sure.stranger:
+        say(why_stranger(found.sure))
+        say(f"best coordinate of a merge {typed(found.coordinate)}{spread}")
+    elif found.keeps_anchor:
         say("The anchor fits these frames at least as well as any merge: keep it.")
         say(f"best coordinate of a merge {typed(found.coordinate)}, error {found.loss:.4f}")
     else:
@@ -88,6 +98,30 @@ def show(found: Found) -> None:
     )
     if found.at_rim and not found.keeps_anchor:
         say("The coordinate lies at the end of what was searched; compare it on held-out frames (ccm evaluate).")
+    if found.drawn_back and not found.keeps_anchor:
+        say("The coordinate is drawn back toward the anchor: where the frames fit best, the rollout outgrows them.")
+    if found.sure is None:
+        say(f"No interval: {found.unsure}")
+    else:
+        show_sure(found.sure, found.coordinate)
+
+
+def show_sure(sure: Sure, coordinate: tuple[float, ...]) -> None:
+    """Intervals as a table, and what is doubtful about them."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("", "estimate", f"{100 * sure.level:.0f} % interval"):
+        table.add_column(heading, justify="right" if heading else "left")
+    several = len(sure.axes) > 1
+    for i, (axis, c) in enumerate(zip(sure.axes, coordinate, strict=False)):
+        if not axis.flat:
+            low, high = axis.coordinate_interval
+            table.add_row(f"coordinate {i + 1}" if several else "coordinate", f"{c:+.3f}", f"{low:+.3f} to {high:+.3f}")
+            low, high = axis.interval
+            table.add_row(axis.name, f"{axis.value:.4g}", f"{low:.4g} to {high:.4g}")
+    if table.rows:
+        console.print(table)
+    for line in sure.remarks():
+        say(line)
 
 
 def check_free(options: Options) -> Path | None:
@@ -113,6 +147,8 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
     facts |= {"samples": options.sample or "all", "model": options.model, "frames": found.frames}
     facts |= {"loss": found.loss, "anchor_loss": found.anchor_loss, "persistence_loss": found.persistence_loss}
     facts |= {"spread": found.spread, "readout": dict(found.readout)}
+    if found.sure is not None:
+        facts |= {"intervals": {axis.name: axis.interval for axis in found.sure.axes}, "p_value": found.sure.p_value}
     merge(found.place_in(recipe), output, found=facts, model=options.model)
 
 
@@ -142,10 +178,18 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
     help="Observed frames after the model's window.",
 )
 @click.option(
+    "--until",
+    type=float,
+    metavar="WIDTH",
+    help="Instead of --frames: as many as it takes until the coordinate's 90 % interval is so narrow.",
+)
+@click.option(
     "--validation",
     type=click.Path(path_type=Path),
     help="File of trajectories of other regimes, on which the readout's settings are chosen.",
 )
+@parameter_option
+@prior_option
 @click.option("--bank", metavar="LOW:HIGH:STEP", help="Choose among these only; the paper's is -1.5:1.5:0.25.")
 @persistence_option
 @click.option("--write-anyway", is_flag=True, help="Write the best merge even where the anchor fits better.")
@@ -158,11 +202,14 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 def command(source: Source, **given: Any) -> None:
     """Find the coordinate that best continues observed frames, and write the weights there.
 
-    Where no merge fits the frames better than the anchor, the anchor is to be kept, and no weights are written.
+    Where no merge fits the frames better than the anchor, or where no point of the chart explains them, the anchor is
+    to be kept, and no weights are written. Intervals need validation trajectories of three or more known values.
 
     \b
     ccm calibrate --anchor a.pt --low l.pt --high h.pt --model neuraloperator --prefix seen.npy -o merged.safetensors
     ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 -o merged.safetensors
+    ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 --prior 4e-3:5e-4 --report found.json
+    ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 --until 0.1 -o merged.safetensors
     ccm calibrate --recipe recipe.yaml --prefix seen.npy --missing nan --mask sensors.npy -o merged.safetensors
     """
     options = Options(**given)
@@ -179,12 +226,15 @@ def command(source: Source, **given: Any) -> None:
     if len(chosen) > MANY:
         note(f"{len(chosen)} trajectories are rolled out at every candidate; --sample 0:{MANY} is quicker.")
     regimes = None if options.validation is None else read_regimes(options.layout.open(options.validation))
-    how: dict[str, Any] = {"model": options.model, "count": options.frames, "validation": regimes}
-
-    def observe(count: int) -> tuple[np.ndarray, np.ndarray | None]:
-        return read_observations(recording, chosen, options.missing, options.mask, count)
-
-    found = find(recipe, recording, observe, bank=bank, always=options.write_anyway, **how)
+    opened = open_chart(recipe, options.model, recording)
+    count, stopped = options.frames, None
+    needed = None if options.until is not None else opened.surrogate.history + count
+    frames, mask = read_observations(recording, chosen, options.missing, options.mask, needed)
+    if options.until is not None:
+        count, stopped = frames_until(opened, frames, regimes, options.until, mask)
+    fitted = fit_readout(opened, frames.shape[2:], count, regimes, bank, options.parameter)
+    prior = as_prior(options.prior, fitted.readout, fitted.known, fitted.unsure)
+    found = find(fitted, frames, mask, prior=prior, always=options.write_anyway)
     show(found)
     if recipe.units is not None and not found.keeps_anchor:
         say(f"which is the value {recipe.units.value(found.coordinate[0]):.4g} (experts at {recipe.units})")
@@ -197,5 +247,5 @@ def command(source: Source, **given: Any) -> None:
             write(recipe, found, options, options.output)
             say(f"{options.output} holds the weights at {typed(found.coordinate)}.")
     if report is not None:
-        write_json(report, found.as_json())
-        draw_losses(found, report.with_suffix(".png"))
+        write_json(report, found.as_json() | ({} if stopped is None else {"until": stopped}))
+        draw_calibration(found, report.with_suffix(".png"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -189,12 +189,27 @@ def read_mask(path: Path, shape: tuple[int, ...], chosen: list[int], count: int 
     return read.astype(bool)
 
 
-def read_regimes(recording: Recording) -> dict[str, np.ndarray]:
-    """All trajectories of a file by their physical parameters, in words; one regime if the file tells none."""
+class Regimes(NamedTuple):
+    """Trajectories of several regimes.
+
+    Attributes:
+        trajectories: ``[N, T, *space, C]`` of each, by its physical parameters in words.
+        parameters: of each, by name; empty where the file tells none.
+    """
+
+    trajectories: dict[str, np.ndarray]
+    parameters: list[Mapping[str, float]]
+
+
+def read_regimes(recording: Recording) -> Regimes:
+    """All trajectories of a file by their physical parameters; one regime if the file tells none."""
+    told: dict[str, Mapping[str, float]] = {}
     groups: dict[str, list[int]] = {}
     for i, known in enumerate(recording.parameters):
-        told = {key: value for key, value in known.items() if key.lower() not in COUNTERS}
-        name = ", ".join(f"{key} = {value:.6g}" for key, value in sorted(told.items()))
-        groups.setdefault(name or "all", []).append(i)
+        values = {key: value for key, value in known.items() if key.lower() not in COUNTERS}
+        name = ", ".join(f"{key} = {value:.6g}" for key, value in sorted(values.items())) or "all"
+        groups.setdefault(name, []).append(i)
+        told.setdefault(name, values)
     check_size(recording, recording.shape[0])
-    return {name: read_samples(recording, chosen) for name, chosen in groups.items()}
+    trajectories = {name: read_samples(recording, chosen) for name, chosen in groups.items()}
+    return Regimes(trajectories, list(told.values()))

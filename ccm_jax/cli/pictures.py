@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ccm_jax.cli.forecast import Forecasted, Probe
     from ccm_jax.cli.prefix import Found
 
 P = ParamSpec("P")
@@ -54,20 +55,62 @@ def tidy(ax: Axes, grid: bool = True) -> None:
 
 
 @_where_installed
-def draw_losses(found: Found, target: Path) -> None:
-    """Losses over the first coordinate, with those of the anchor and of the last frame repeated."""
-    figure = new_figure(5.6, 3.2)
-    ax, first = figure.subplots(), np.asarray([c[0] for c in found.candidates])
+def draw_calibration(found: Found, target: Path) -> None:
+    """Losses over the first coordinate and errors frame by frame; below them the posteriors, where they are known."""
+    sure = () if found.sure is None else [axis for axis in found.sure.axes if not axis.flat]
+    figure = new_figure(9.0, 3.2 + 2.4 * len(sure))
+    axes = figure.subplots(1 + len(sure), 2, squeeze=False, height_ratios=[4] + [3] * len(sure))
+    _draw_losses(axes[0][0], found)
+    _draw_residuals(axes[0][1], found)
+    for (left, right), axis in zip(axes[1:], sure, strict=True):
+        draw_density(left, np.array(axis.coordinates), np.array(axis.density), axis.coordinate_interval)
+        left.set(xlabel="coordinate", ylabel="posterior")
+        draw_density(right, np.array(axis.values), np.array(axis.probability), axis.interval)
+        if axis.known[0] < right.get_xlim()[1] and axis.known[1] > right.get_xlim()[0]:
+            right.axvspan(*axis.known, color="#e4e9ee", zorder=0, label="validation regimes")
+        right.set_xlabel(axis.name)
+        right.legend(frameon=False, fontsize=8)
+    figure.savefig(target, dpi=150)
+
+
+def _draw_losses(ax: Axes, found: Found) -> None:
+    first = np.asarray([c[0] for c in found.candidates])
     style = "o-" if {len(c) for c in found.candidates} == {1} else "o"
     ax.plot(first, np.asarray(found.losses, float), style, color=GREEN, ms=4, label="tried first")
     best = ", ".join(f"{c:+.2f}" for c in found.coordinate)
     ax.plot(found.coordinate[0], found.loss, "*", color="black", ms=10, label=f"best merge, {best}")
     ax.axhline(found.anchor_loss, color="black", lw=1.4, label="anchor")
     ax.axhline(found.persistence_loss, color="black", lw=0.8, ls=":", label="last frame repeated")
-    ax.set(xlabel="coordinate", ylabel="relative L2 error, observed frames", yscale="log")
+    ax.set(xlabel="coordinate", ylabel="loss on the observed frames", yscale="log")
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)
-    figure.savefig(target, dpi=150)
+
+
+def _draw_residuals(ax: Axes, found: Found) -> None:
+    frame = 1 + np.arange(found.frames)
+    looks = {"merged": (GREEN, "o-", "best merge"), "anchor": ("black", "o-", "anchor")}
+    looks |= {"persistence": ("black", "o:", "last frame repeated")}
+    for name, (colour, style, label) in looks.items():
+        ax.plot(frame, np.asarray(found.residuals[name], float), style, color=colour, ms=4, lw=1.2, label=label)
+    ax.set(xlabel="observed frame after the window", ylabel="relative L2 error", yscale="log")
+    ax.set_xticks(frame if len(frame) < 12 else frame[:: len(frame) // 6])
+    ax.legend(frameon=False, fontsize=8)
+    tidy(ax)
+
+
+def draw_density(ax: Axes, x: np.ndarray, density: np.ndarray, interval: tuple[float, float]) -> None:
+    """A posterior on a grid, with its interval filled, where it is not next to nothing."""
+    low, high = interval
+    held = x[density > 1e-3 * density.max()]
+    fine = np.unique(np.concatenate([np.linspace(held.min(), held.max(), 400), [low, high]]))
+    height = np.interp(fine, x, density)
+    inside = (fine >= low) & (fine <= high)
+    ax.plot(fine, height, color=GREEN, lw=1.4)
+    ax.fill_between(fine[inside], height[inside], color=GREEN, alpha=0.25, lw=0, label="90 % interval")
+    edge = 0.1 * (fine[-1] - fine[0])
+    ax.set(xlim=(fine[0] - edge, fine[-1] + edge), ylim=(0, None), yticks=[])
+    ax.locator_params(axis="x", nbins=5)
+    tidy(ax)
 
 
 def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns: int = 6) -> None:
@@ -123,3 +166,53 @@ def animate(predicted: np.ndarray, target: Path) -> None:
     frames = [np.kron(frame.T[::-1], np.ones((zoom, zoom))) for frame in scaled]
     images = [Image.fromarray((255 * colormaps["RdBu_r"](frame)[..., :3]).astype(np.uint8)) for frame in frames]
     images[0].save(target, save_all=True, append_images=images[1:], duration=120, loop=0)
+
+
+@_where_installed
+def draw_forecast(forecast: Forecasted, output: Path) -> None:
+    """Mean, half-width and truth as strips, the band at one point over time, and the mean as an animation."""
+    mean, half = (np.asarray(a) for a in (forecast.mean, (forecast.high - forecast.low) / 2))
+    fields = [("mean", mean), ("half-width", half)]
+    fields += [] if forecast.truth is None else [("truth", forecast.truth)]
+    if mean.ndim == 5:  # of a box its middle plane
+        fields = [(name, field[..., field.shape[3] // 2, :]) for name, field in fields]
+    line = mean.ndim == 3
+    at = np.unique(np.linspace(0, len(mean) - 1, 6).round().astype(int))
+    columns = 1 if line else len(at)
+    figure = new_figure(8.4, 1.5 * len(fields) + 2.7)
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.5 * len(fields), 2.7))
+    above, below = parts
+    axes = above.subplots(len(fields), columns, squeeze=False)
+    size = max(float(np.nanpercentile(np.abs(mean[..., 0]), 99.5)), 1e-12)
+    for i, (row, (name, field)) in enumerate(zip(axes, fields, strict=True)):
+        shown = [field[..., 0].T] if line else [field[k, ..., 0].T for k in at]
+        colours: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -size, "vmax": size}
+        if name == "half-width":
+            colours = {"cmap": "cividis", "vmin": 0, "vmax": max(float(np.nanmax(field[..., 0])), 1e-12)}
+        for k, (ax, picture) in enumerate(zip(row, shown, strict=True)):
+            image = ax.imshow(picture, origin="lower", aspect="auto" if line else "equal", **colours)
+            ax.set(xticks=[], yticks=[])
+            if i == 0 and not line:
+                ax.set_title(f"frame {at[k] + 1} ahead", fontsize=8)
+        row[0].set_ylabel(name)
+        above.colorbar(image, ax=row, shrink=0.8)
+    draw_band(below.subplots(), forecast.at_the_middle())
+    figure.savefig(output.with_suffix(".png"), dpi=150)
+    if fields[0][1].ndim == 4:
+        animate(fields[0][1], output.with_suffix(".gif"))
+
+
+def draw_band(ax: Axes, probe: Probe, *, legend: bool = True) -> None:
+    """A number of a field over time: observed, then predicted with its band, beside samples and the truth."""
+    seen, ahead = np.arange(len(probe.observed)), len(probe.observed) + np.arange(len(probe.mean))
+    ax.fill_between(ahead, probe.low, probe.high, color=GREEN, alpha=0.22, lw=0, label="90 % interval")
+    for i, sample in enumerate(probe.samples):
+        ax.plot(ahead, sample, color=GREEN, alpha=0.35, lw=0.6, label="sampled coordinates" if i == 0 else None)
+    ax.plot(ahead, probe.mean, color=GREEN, lw=1.6, label="mean")
+    ax.plot(seen, probe.observed, "o", color="black", ms=4, label="observed")
+    if probe.truth is not None:
+        ax.plot(ahead, probe.truth, color="black", lw=1.2, ls="--", label="truth")
+    ax.set(xlabel="frame", ylabel=f"value at {list(probe.place)}")
+    if legend:
+        ax.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.18))
+    tidy(ax)

@@ -1,29 +1,25 @@
-"""CCM-Prefix on files: a recipe's chart, its readout, and what that finds on observed frames."""
+"""CCM-Prefix on files: what the readout of a recipe's chart finds on observed frames, and how sure it is."""
 
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax.chart import Features, Gated, Polynomial, complete, fit_chart
-from ccm_jax.cli.merge import open_family
-from ccm_jax.cli.recipe import Recipe, weights_by_name
-from ccm_jax.cli.surrogates import surrogate_for
-from ccm_jax.fit_readout import fit_prefix_readout, prefix_readout
-from ccm_jax.io.recordings import Recording
-from ccm_jax.io.stream import merge_block
-from ccm_jax.io.weights import Weights
+from ccm_jax.chart import Gated
+from ccm_jax.cli.fitting import Fitted, with_gate
+from ccm_jax.cli.recipe import Recipe
+from ccm_jax.cli.sure import Sure, sure_of
 from ccm_jax.observed import Frames, Observed, observations
-from ccm_jax.parallel import mesh_of_all
+from ccm_jax.posterior import Prior
 from ccm_jax.readout import Coarse, PrefixReadout, coarse_errors, read
 
 Array = jax.Array
+MOVED = 1e-3  # relative: a coordinate whose loss differs by more from that of the minimum is not at the minimum
 RIM = 1e-3  # nearer than this to an end of what is searched, a coordinate lies at it
 
 
@@ -32,7 +28,7 @@ class Found(NamedTuple):
 
     Attributes:
         coordinate: of the best merge, with the gate last if that is not 1; that of all trajectories together.
-        keeps_anchor: whether the anchor fits the frames at least as well.
+        keeps_anchor: whether the anchor is the answer: it fits the frames at least as well, or nothing explains them.
         loss: error of the best merge on the observed frames.
         anchor_loss: of the anchor.
         persistence_loss: of the last frame of the window repeated.
@@ -40,9 +36,13 @@ class Found(NamedTuple):
         candidates: coordinates that were tried first, ``[n, d]``.
         losses: theirs, ``[n]``; infinite where a rollout diverged.
         at_rim: whether the coordinate lies at an end of what is searched.
+        drawn_back: whether it lies nearer to the anchor than the minimum, whose rollout outgrows the frames.
         frames: that are observed after the first window.
         history: frames in the window.
         readout: its settings.
+        residuals: errors of each frame after the window, ``[K]``: ``"merged"``, ``"anchor"`` and ``"persistence"``.
+        sure: intervals and p-value; None where they are not known.
+        unsure: why not, with the remedy.
     """
 
     coordinate: tuple[float, ...]
@@ -54,9 +54,13 @@ class Found(NamedTuple):
     candidates: list[list[float]]
     losses: list[float]
     at_rim: bool
+    drawn_back: bool
     frames: int
     history: int
     readout: Mapping[str, Any]
+    residuals: Mapping[str, list[float]]
+    sure: Sure | None = None
+    unsure: str = ""
 
     @property
     def spread(self) -> float | None:
@@ -82,69 +86,50 @@ class Found(NamedTuple):
             "choices": [plain(c) if any(c) else "anchor" for c in self.choices],
             "spread": self.spread,
             "readout": dict(self.readout),
+            "residuals": dict(self.residuals),
+            "sure": None if self.sure is None else self.sure.as_json(),
         }
 
 
 def find(
-    recipe: Recipe,
-    recording: Recording,
-    observe: Callable[[int], tuple[np.ndarray, np.ndarray | None]],
+    fitted: Fitted,
+    frames: np.ndarray,
+    mask: np.ndarray | None = None,
     *,
-    model: str | None,
-    count: int,
-    validation: Mapping[str, np.ndarray] | None = None,
-    bank: np.ndarray | None = None,
+    prior: Prior | None = None,
     always: bool = False,
 ) -> Found:
-    """Reads the coordinate of a recipe's chart off observed frames.
+    """Reads the coordinate of a chart off observed frames.
 
     Args:
-        recipe: anchor, experts, features, filters.
-        recording: file of trajectories of one regime, in the model's units.
-        observe: reads so many first frames of it, ``[N, T, *space, C]``, and where they were observed,
-            ``[N, T, *space]``; None is everywhere.
-        model: what the weights are of.
-        count: the K observed frames after the model's window.
-        validation: trajectories of other regimes, by name, on which the readout is fitted; None takes stated settings.
-        bank: coordinates ``[n]`` to choose among; None searches in between.
+        fitted: its readout.
+        frames: trajectories ``[N, T, *space, C]`` of one regime, in the model's units.
+        mask: where the frames were observed, ``[N, T, *space]``; None is everywhere.
+        prior: of the physical values; the coordinate is then the mean of the posterior.
         always: whether the best merge is searched for, too, where the anchor is better.
 
     Raises:
-        ValueError: for files that do not fit each other, or frames on which nothing is finite.
+        ValueError: for frames that the model does not take, or on which nothing is finite.
     """
-    family = open_family(recipe, cast=True)
-    surrogate = surrogate_for(family[0], model, recording)
-    frames, mask = observe(surrogate.history + count)
-    trees = [surrogate.to_params(arrays) for arrays in filtered(recipe, family)]
-    features = with_gate(recipe.features)
-    chart = fit_chart(trees[0], trees[1:], recipe.coordinates, features=features, ridge=recipe.ridge)
-    shape: dict[str, Any] = {"history": surrogate.history, "frames": count}
-    readout = fit_prefix_readout(chart, surrogate.rollout_fn, **shape)
-    if bank is not None:
-        readout = in_bank(readout, bank)
-    if validation is not None:
-        check_grids(validation, frames)
-        regimes, mesh = list(validation.values()), mesh_of_all() if surrogate.spreads else None
-        try:
-            readout = fit_prefix_readout(chart, surrogate.rollout_fn, regimes, mesh=mesh, **shape)
-        except ValueError as error:
-            raise ValueError(f"--validation, regimes {'; '.join(validation)}: {error}") from error
-        readout = jax.tree.map(np.asarray, readout)  # from all devices to one, which a few frames do not fill
+    readout = dataclasses.replace(fitted.readout, uncertainty=None)
     x = observations("calibrate", readout, jnp.asarray(frames), mask)
-    settings = described(readout) | {"validation": None if validation is None else list(validation)}
+    settings = described(readout) | {"validation": fitted.regimes}
     if isinstance(x, Observed):
         settings |= {"observed": float(x.mask.mean()), "fill": readout.fill.method}
-    return found_by(readout, x, always)._replace(readout=settings)
-
-
-def check_grids(validation: Mapping[str, np.ndarray], frames: np.ndarray) -> None:
-    """Raises ValueError for validation trajectories of another grid or other channels than the observed frames."""
-    for name, x in validation.items():
-        if x.shape[2:] != frames.shape[2:]:
-            raise ValueError(
-                f"--validation: trajectories of the regime {name} have frames {list(x.shape[2:])}, and --prefix has "
-                f"{list(frames.shape[2:])}; give both the grid and the channels that the model was trained on."
-            )
+    found = found_by(readout, x, always)._replace(readout=settings, unsure=fitted.unsure)
+    if fitted.unsure:
+        return found
+    sure = sure_of(fitted.readout, fitted.known, frames, mask, prior)
+    if prior is not None and not found.keeps_anchor:
+        at = jnp.asarray(sure.coordinate, jnp.float32)
+        loss = loss_at(readout, x, at)
+        found = found._replace(
+            coordinate=_without_gate(np.asarray(at, float), readout),
+            loss=loss,
+            keeps_anchor=not loss < found.anchor_loss,
+            residuals=errors_by_frame(readout, x, at),
+        )
+    return found._replace(sure=sure, keeps_anchor=found.keeps_anchor or sure.stranger)
 
 
 def found_by(readout: PrefixReadout, x: Frames, always: bool) -> Found:
@@ -154,8 +139,10 @@ def found_by(readout: PrefixReadout, x: Frames, always: bool) -> Found:
     each = pooled if len(coarse.anchor) == 1 else read(readout, x, None, coarse)
     losses, anchor_loss = np.asarray(pooled.losses[0], float), _number(pooled.anchor_loss)
     best, loss = np.asarray(pooled.coordinate[0], float), _number(pooled.loss)
+    drawn_back = False
     if readout.growth is not None and np.isfinite(best).all():
-        loss = loss_at(readout, x, pooled.coordinate[0])  # of the coordinate that may have been drawn back
+        least, loss = loss, loss_at(readout, x, pooled.coordinate[0])  # of the coordinate that may have been drawn back
+        drawn_back = not loss <= (1 + MOVED) * least
     keeps = not np.isfinite(best).all() or not np.any(best) or loss >= anchor_loss
     if keeps:
         best, loss = best_merge(readout, x, coarse, losses, always)
@@ -178,9 +165,11 @@ def found_by(readout: PrefixReadout, x: Frames, always: bool) -> Found:
         candidates=[list(c if readout.free_gate else _without_gate(c, readout)) for c in tried],
         losses=losses.tolist(),
         at_rim=bool((to_ends < RIM).any()),
+        drawn_back=drawn_back,
         frames=readout.frames,
         history=readout.history,
         readout={},
+        residuals=errors_by_frame(readout, x, jnp.asarray(best, jnp.float32)),
     )
 
 
@@ -189,6 +178,15 @@ def loss_at(readout: PrefixReadout, x: Frames, coordinate: Array) -> float:
     one = dataclasses.replace(readout, candidates=jnp.asarray(coordinate)[None], search="bank", growth=None)
     errors = coarse_errors(one, x, None)
     return _number(read(one, x, None, errors, pooled=True).losses[:, 0])
+
+
+def errors_by_frame(readout: PrefixReadout, x: Frames, coordinate: Array) -> dict[str, list[float]]:
+    """Relative L2 errors of each frame after the first window, mean over trajectories, of one rollout from there."""
+    alike = jnp.full(readout.frames, 1 / readout.frames)
+    one = dataclasses.replace(readout, candidates=coordinate[None], begin=0, weights=alike, search="bank", growth=None)
+    errors = coarse_errors(one, x, None)
+    rows = {"merged": errors.candidates[0], "anchor": errors.anchor, "persistence": errors.persistence}
+    return {name: np.asarray(row, float).mean(axis=0).tolist() for name, row in rows.items()}
 
 
 def best_merge(
@@ -215,40 +213,6 @@ def best_merge(
     errors = coarse._replace(candidates=coarse.candidates[at_one])
     found = read(line, x, None, errors, pooled=True)
     return np.append(np.asarray(found.coordinate[0], float), 1.0), _number(found.loss)
-
-
-def with_gate(features: Features) -> Features:
-    """Features with a gate, so that the anchor is a choice; those without a constant pass through it anyway."""
-    return Gated(features) if isinstance(features, Polynomial) and features.constant else features
-
-
-def in_bank(readout: PrefixReadout, bank: np.ndarray) -> PrefixReadout:
-    """The readout that chooses among coordinates ``[n]`` only, on one axis, by all observed frames, as the paper does.
-
-    Raises:
-        ValueError: for a chart of several axes.
-    """
-    features = readout.chart.features
-    if features.dim - isinstance(features, Gated) != 1:
-        raise ValueError(f"--bank is for charts of one axis, and this one has {features}; leave it out.")
-    candidates = complete(features, jnp.asarray(bank, jnp.float32)[:, None])
-    how: dict[str, Any] = {"history": readout.history, "frames": readout.frames, "begin": 0, "search": "bank"}
-    return prefix_readout(readout.chart, readout.rollout_fn, candidates=candidates, **how)
-
-
-def filtered(recipe: Recipe, family: list[Weights]) -> list[Mapping[str, np.ndarray]]:
-    """Arrays of anchor and experts; experts have the fixed weights of the tensors that a filter of the recipe fits."""
-    anchor, *experts = (weights.arrays for weights in family)
-    if not recipe.filters:
-        return [anchor, *experts]
-    weights = weights_by_name(recipe._replace(coordinate=recipe.coordinates[0]), list(anchor))
-    fixed = {}
-    for name, leaf in anchor.items():
-        if any(fnmatch.fnmatchcase(name, f.pattern) for f in recipe.filters):
-            fixed[name] = np.empty(leaf.size, leaf.dtype)
-            merge_block([np.reshape(tree[name], -1) for tree in (anchor, *experts)], weights(name), fixed[name], name)
-            fixed[name] = fixed[name].reshape(leaf.shape)
-    return [anchor, *(dict(expert) | fixed for expert in experts)]
 
 
 def described(readout: PrefixReadout) -> dict[str, Any]:

@@ -12,18 +12,98 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax import processor
+from ccm_jax.cli.calibrate import show_sure
 from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import say
-from ccm_jax.cli.frames import Layout, layout_options, read_samples
-from ccm_jax.cli.pictures import draw_rollout
+from ccm_jax.cli.fitting import fit_readout, open_chart
+from ccm_jax.cli.forecast import Forecasted, forecast
+from ccm_jax.cli.frames import layout_options, read_regimes, read_samples
+from ccm_jax.cli.pictures import draw_forecast, draw_rollout
+from ccm_jax.cli.source import Source, source_options
+from ccm_jax.cli.sure import as_prior, parameter_option, prior_option, why_stranger
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.io.atomic import replacing
 from ccm_jax.io.description import HELP
 from ccm_jax.metrics import relative_l2
 
 
+def write(output: Path, frames: np.ndarray, **more: np.ndarray) -> None:
+    """The file of frames ``[T, *space, C]``, with what goes beside them."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(output) as partial:
+        np.savez(partial, allow_pickle=False, frames=frames, dim=frames.ndim - 2, **more)
+    say(f"{output}: {len(frames)} frames of {list(frames.shape[1:])}.")
+
+
+def said_errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Relative L2 errors of frames, ``[T]``, said in the terminal."""
+    errors = np.asarray(relative_l2(jnp.asarray(predicted)[None], jnp.asarray(truth)[None]))[0]
+    say(f"relative L2 error: mean {errors.mean():.4f}, last frame {errors[-1]:.4f}")
+    return errors
+
+
+def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None:
+    """Rolls out one set of weights."""
+    initial, steps = given["initial"], given["steps"]
+    recording = given["layout"].open(initial)
+    weights = open_checkpoints("rollout", [checkpoint])[0]
+    surrogate = surrogate_for(weights, given["model"], recording)
+    history, after = surrogate.history, recording.shape[1] - surrogate.history
+    count = after if steps is None else steps
+    if after < 0 or count < 1 or (given["truth"] and after < count):
+        needed = history + (count if given["truth"] else 0)
+        raise ValueError(
+            f"{initial} has {recording.shape[1]} frames, expected at least {needed}; say how many with --steps."
+        )
+    x = read_samples(recording, [given["sample"]], history + (count if given["truth"] else 0))
+    run = jax.jit(surrogate.rollout_fn, static_argnums=2)
+    predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
+    if not np.isfinite(predicted).all():
+        first = int(np.argwhere(~np.isfinite(predicted))[0, 0])
+        say(f"The rollout is not finite from frame {first + 1} on.")
+    real = x[0, history : history + count] if given["truth"] else None
+    errors = {} if real is None else {"errors": said_errors(predicted, real)}
+    write(output, predicted, **errors)
+    draw_rollout(predicted, real, output)
+
+
+def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
+    """Reads the coordinate off the first frames, and rolls out with a band."""
+    recipe = source.read()
+    if recipe.method != "chart":
+        raise ValueError(f"{source.recipe}: method is {recipe.method}, and only a chart has a coordinate to find.")
+    if given["validation"] is None:
+        raise ValueError("rollout: a band needs --validation FILE, trajectories of three or more known values.")
+    recording = given["layout"].open(given["initial"])
+    x = read_samples(recording, [given["sample"]])[0]
+    opened = open_chart(recipe, given["model"], recording)
+    validation = read_regimes(given["layout"].open(given["validation"]))
+    fitted = fit_readout(opened, x.shape[1:], given["frames"], validation, parameters=given["parameter"])
+    prior = as_prior(given["prior"], fitted.readout, fitted.known, fitted.unsure)
+    how = {name: given[name] for name in ("truth", "samples", "seed")}
+    found = forecast(fitted, x, given["steps"], prior=prior, **how)
+    show_sure(found.sure, found.sure.coordinate)
+    if found.sure.stranger:
+        raise ValueError(f"rollout: {why_stranger(found.sure)} Run the anchor itself: ccm rollout {recipe.anchor}.")
+    write_band(found, output)
+    draw_forecast(found, output)
+
+
+def write_band(found: Forecasted, output: Path) -> None:
+    """The file of a forecast: its mean as the frames, the ends of the interval, and samples."""
+    more = {"low": found.low, "high": found.high}
+    if len(found.samples):
+        more |= {"samples": found.samples, "coordinates": found.coordinates}
+    if found.truth is not None:
+        covered = found.covered()
+        more |= {"errors": said_errors(found.mean, found.truth), "covered": covered}
+        say(f"the 90 % interval holds {covered.mean():.0%} of the true numbers, {covered[-1]:.0%} in the last frame")
+    write(output, found.mean, **more)
+
+
 @click.command("rollout")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
+@source_options
 @click.option("--model", help=HELP)
 @click.option("--initial", required=True, type=click.Path(path_type=Path), help="File that begins with the window.")
 @layout_options
@@ -31,51 +111,55 @@ from ccm_jax.metrics import relative_l2
 @click.option(
     "--steps",
     type=click.IntRange(1, 10**6),
-    help="Frames to predict; default: as many as the file has after the window.",
+    help="Frames to predict; default: as many as the file has after those that are used.",
 )
 @click.option("--truth", is_flag=True, help="The file goes on with the truth: say the error.")
 @click.option(
+    "--validation", type=click.Path(path_type=Path), help="With a family: trajectories of known values, for the band."
+)
+@parameter_option
+@prior_option
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="With a family: observed frames after the model's window, which calibrate.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(0, 1000),
+    default=0,
+    show_default=True,
+    help="With a family: rollouts at coordinates drawn from the posterior, to write and draw.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the draws.")
+@click.option(
     "--output", "-o", required=True, type=click.Path(path_type=Path), help="NAME.npz; NAME.png too, and NAME.gif."
 )
-def command(
-    checkpoint: Path, initial: Path, steps: int | None, output: Path, *, truth: bool, layout: Layout, **given: Any
-) -> None:
+def command(checkpoint: Path | None, source: Source, output: Path, **given: Any) -> None:
     """Run CHECKPOINT from the first frames of a file: OUTPUT.npz, a strip of frames and an animation.
+
+    With a family (--anchor, --low and --high, or --recipe) instead, the coordinate is read off the first frames, and
+    every predicted number comes with a 90 % interval.
 
     \b
     ccm rollout merged.safetensors --model neuraloperator --initial start.npy --steps 50 -o rollout.npz
+    ccm rollout --recipe recipe.yaml --initial seen.npy --validation others.h5 --samples 8 -o forecast.npz
     """
+    family = any(path is not None for path in source)
+    if family == (checkpoint is not None):
+        raise click.UsageError("give either CHECKPOINT, or --anchor, --low and --high, or --recipe")
+    needy = [f"--{name}" for name in ("validation", "parameter", "prior", "samples") if given[name]]
+    if not family and needy:
+        raise ValueError(f"rollout: {needy[0]} is of a band, which needs the family: --anchor, --low and --high.")
     if output.suffix != ".npz":
         raise ValueError(f"--output is {output}, expected a name that ends in .npz.")
     for path in (output, output.with_suffix(".png"), output.with_suffix(".gif")):
         if os.path.lexists(path):
             raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
     processor.prepare()
-    model, sample = given["model"], given["sample"]
-    recording = layout.open(initial)
-    weights = open_checkpoints("rollout", [checkpoint])[0]
-    surrogate = surrogate_for(weights, model, recording)
-    history, after = surrogate.history, recording.shape[1] - surrogate.history
-    count = after if steps is None else steps
-    if after < 0 or count < 1 or (truth and after < count):
-        needed = history + (count if truth else 0)
-        raise ValueError(
-            f"{initial} has {recording.shape[1]} frames, expected at least {needed}; say how many with --steps."
-        )
-    x = read_samples(recording, [sample], history + (count if truth else 0))
-    run = jax.jit(surrogate.rollout_fn, static_argnums=2)
-    predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
-    if not np.isfinite(predicted).all():
-        first = int(np.argwhere(~np.isfinite(predicted))[0, 0])
-        say(f"The rollout is not finite from frame {first + 1} on.")
-    real = x[0, history : history + count] if truth else None
-    errors = {}
-    if real is not None:
-        per_frame = np.asarray(relative_l2(jnp.asarray(predicted)[None], jnp.asarray(real)[None]))[0]
-        errors = {"errors": per_frame}
-        say(f"relative L2 error: mean {per_frame.mean():.4f}, last frame {per_frame[-1]:.4f}")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(output) as partial:
-        np.savez(partial, allow_pickle=False, frames=predicted, dim=predicted.ndim - 2, **errors)
-    draw_rollout(predicted, real, output)
-    say(f"{output}: {count} frames of {list(predicted.shape[1:])}.")
+    if checkpoint is None:
+        of_family(source, given, output)
+    else:
+        of_checkpoint(checkpoint, given, output)

@@ -19,11 +19,12 @@ from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage, write_json
 from experiments.pipeline.systems import stored_channels
 from experiments.report import explorer
+from experiments.report import sure as how_sure
 from experiments.report.results import collect, headline, to_csv
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 4
+VERSION = 5
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 
 
@@ -33,13 +34,14 @@ def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
     def build(work: Path) -> None:
         if not is_writer():
             return
-        results = collect(run.config, stages)
+        results = collect(run.config, stages) | {"sure": read_json(known.path / "sure.json")}
         write_json(work / "results.json", results)
         write_text(work / "results.csv", to_csv(results))
         write_page(results, stages, shown, work)
 
-    shown = explorer.explorer(run, stages)
-    stage = run_stage(run.root, "report", {"name": run.config.name}, (*stages, shown), build, version=VERSION)
+    shown, known = explorer.explorer(run, stages), how_sure.sureness(run, stages)
+    inputs = (*stages, shown, known)
+    stage = run_stage(run.root, "report", {"name": run.config.name}, inputs, build, version=VERSION)
     for name in OUTPUTS if is_writer() else ():
         publish(stage.path / name, workdir / name)
     finished(stage, "report.html, results.json, results.csv, figures/")
@@ -89,7 +91,8 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
 
 def draw(results: dict[str, Any], stages: Stages) -> dict[str, Any]:
     """All figures by name."""
-    from experiments.report import figures  # matplotlib is slow to import, and only a fresh report needs it
+    # matplotlib is slow to import, and only a fresh report needs it
+    from experiments.report import figures, sure_figures
 
     arrays = np.load(stages.evaluation.path / "evaluation.npz")
     regimes = results["regimes"]
@@ -106,7 +109,10 @@ def draw(results: dict[str, Any], stages: Stages) -> dict[str, Any]:
     }
     channels = stored_channels(ConfigDict(results["config"]))
     far = max(order, key=lambda i: abs(regimes[i]["coordinate"]))
-    return {
+    more = {}
+    if results["sure"]["regimes"]:
+        more["sure"] = sure_figures.sureness(results["sure"], results["config"])
+    return more | {
         "error_by_regime": figures.error_by_regime(results),
         "coordinate_sweep": figures.coordinate_sweep(results, arrays["sweep"]),
         "frames": figures.frames(results, arrays, far, channels),

@@ -1,0 +1,263 @@
+"""How sure a calibration is: fitted where validation tells the physical values, and said in the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import click
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from ccm_jax._checks import as_numbers
+from ccm_jax.chart import Gated
+from ccm_jax.cli.frames import Regimes
+from ccm_jax.fit_uncertainty import FEWEST, fit_uncertainty
+from ccm_jax.membership import ALARM
+from ccm_jax.posterior import Posterior, Prior
+from ccm_jax.readout import PrefixReadout
+
+LEVEL = 0.9
+POINTS = 257  # of the grid of coordinates
+ERF = np.vectorize(math.erf, otypes=[float])
+MORE = "give --validation FILE, with trajectories of three or more known values of the parameter"
+
+
+class Known(NamedTuple):
+    """The physical values that validation tells, for each axis.
+
+    Attributes:
+        names: of the parameters.
+        low: lowest value of each.
+        high: highest value of each.
+    """
+
+    names: tuple[str, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+class Axis(NamedTuple):
+    """What observed frames say along one axis.
+
+    Attributes:
+        name: of the physical parameter, in the file of validation trajectories.
+        value: median of the posterior.
+        interval: that holds 90 % of it.
+        coordinate_interval: the same of the coordinate.
+        flat: whether the frames say nothing of the value.
+        known: lowest and highest value of the validation regimes.
+        values: grid, ``[G]``.
+        probability: on it, ``[G]``, with sum 1.
+        coordinates: grid, ``[G]``.
+        density: on it, ``[G]``.
+    """
+
+    name: str
+    value: float
+    interval: tuple[float, float]
+    coordinate_interval: tuple[float, float]
+    flat: bool
+    known: tuple[float, float]
+    values: list[float]
+    probability: list[float]
+    coordinates: list[float]
+    density: list[float]
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the value lies outside of what validation knows."""
+        return not self.known[0] <= self.value <= self.known[1]
+
+
+class Sure(NamedTuple):
+    """What observed frames say of the physical values, all trajectories together.
+
+    Attributes:
+        axes: of the chart.
+        coordinate: mean of the posterior, which a prior moves, with the gate last if the chart has one.
+        p_value: of the frames among those of validation regimes; small where no point of the chart explains them.
+        level: of the intervals.
+    """
+
+    axes: tuple[Axis, ...]
+    coordinate: tuple[float, ...]
+    p_value: float
+    level: float = LEVEL
+
+    @property
+    def stranger(self) -> bool:
+        """Whether no point of the chart explains the frames."""
+        return self.p_value < ALARM
+
+    def remarks(self) -> list[str]:
+        """What is doubtful about the intervals."""
+        said = []
+        for axis in self.axes:
+            if axis.flat:
+                said.append(f"The frames say nothing of {axis.name}: observe more of them (--frames), or give --prior.")
+            elif axis.beyond:
+                low, high = axis.known
+                said.append(
+                    f"{axis.name} {axis.value:.4g} is outside of the validation regimes ({low:.4g} to {high:.4g}): "
+                    "its interval is extrapolated."
+                )
+        if not self.stranger:
+            said.append(f"p = {self.p_value:.2g}: the chart explains these frames as well as those of validation.")
+        return said
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it."""
+        axes = [axis._asdict() | {"outside_validation": axis.beyond} for axis in self.axes]
+        return self._asdict() | {"axes": axes, "no_point_explains_the_frames": self.stranger}
+
+
+def parameter_option(function: click.decorators.FC) -> click.decorators.FC:
+    """The option that names the parameters of validation whose values are read."""
+    return click.option(
+        "--parameter",
+        multiple=True,
+        metavar="NAME",
+        help="Parameter of --validation that the axis stands for, once for each axis; default: the one that varies.",
+    )(function)
+
+
+def prior_option(function: click.decorators.FC) -> click.decorators.FC:
+    """The option for metadata that are themselves uncertain."""
+    return click.option(
+        "--prior",
+        multiple=True,
+        metavar="VALUE:DEVIATION",
+        help="What is known of the parameter beside the frames, once for each axis: mean and standard deviation.",
+    )(function)
+
+
+def why_stranger(sure: Sure) -> str:
+    """The line for frames that no point of the chart explains."""
+    return (
+        f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): "
+        "another equation, forcing, wall or unit, or more noise than validation has? The anchor is kept."
+    )
+
+
+def as_prior(given: Sequence[str], readout: PrefixReadout, known: Known, unsure: str) -> Prior | None:
+    """``"VALUE:DEVIATION"`` for each axis as a prior of the readout's values; None if none is given.
+
+    Raises:
+        ValueError: for another number of them, a deviation that is not above 0, a value far from all that the
+            readout thinks possible, or a readout without intervals.
+    """
+    if not given:
+        return None
+    if readout.uncertainty is None:
+        raise ValueError(f"--prior needs intervals, and there are none: {unsure}")
+    if len(given) != len(known.names):
+        raise ValueError(f"--prior is given {len(given)} times, expected once for each of {', '.join(known.names)}.")
+    rows = []
+    for text, name, grid in zip(given, known.names, np.asarray(readout.uncertainty.values), strict=True):
+        numbers = as_numbers(text.split(":"), f"--prior {text}")
+        if len(numbers) != 2 or not numbers[1] > 0:
+            raise ValueError(
+                f"--prior {text}: expected VALUE:DEVIATION with a deviation above 0; a value that is known for certain "
+                "needs no calibration: ccm merge --value."
+            )
+        if not grid[0] <= numbers[0] <= grid[-1]:
+            raise ValueError(
+                f"--prior {text}: {numbers[0]:g} is beyond the values of {name} that validation reaches, "
+                f"{grid[0]:.4g} to {grid[-1]:.4g}; see its unit, or give validation regimes nearer to it."
+            )
+        rows.append(numbers)
+    values, deviations = np.array(rows, np.float32).T
+    # Narrower than the grid is the same as one cell of it, and would leave no probability between two.
+    spacing = np.diff(np.asarray(readout.uncertainty.values)[:, :2])[:, 0]
+    return Prior(jnp.asarray(values), jnp.asarray(np.maximum(deviations, spacing / 2)))
+
+
+def values_of(validation: Regimes, names: Sequence[str], axes: int) -> tuple[tuple[str, ...], np.ndarray, str]:
+    """Names and values ``[R, axes]`` of the parameters that the axes stand for, or why they are not known.
+
+    Args:
+        validation: the regimes.
+        names: of the parameters, in the order of the axes; if empty, that which varies.
+        axes: of the chart.
+
+    Raises:
+        ValueError: for a name that the file does not have, or another number of them than axes.
+    """
+    known = validation.parameters
+    common = sorted(set.intersection(*(set(parameters) for parameters in known)))
+    varying = [name for name in common if len({parameters[name] for parameters in known}) > 1]
+    unknown = [name for name in names if name not in common]
+    if unknown or (names and len(names) != axes):
+        raise ValueError(
+            f"--parameter {', '.join(names)}: expected a parameter of every validation trajectory for each of the "
+            f"{axes} axes; there are: {', '.join(common) or 'none'}."
+        )
+    chosen = tuple(names) or tuple(varying)
+    if not names and (len(varying) != 1 or axes != 1):
+        if varying:
+            why = f"validation has {', '.join(varying)} for {axes} axes; name them in their order with --parameter."
+        else:
+            why = f"{MORE}; this file tells none that varies."
+        return (), np.zeros((0, axes)), why
+    return chosen, np.array([[parameters[name] for name in chosen] for parameters in known], np.float64), ""
+
+
+def with_uncertainty(
+    readout: PrefixReadout, validation: Regimes, names: Sequence[str], mesh: Mesh | None
+) -> tuple[PrefixReadout, Known, str]:
+    """The readout with what validation tells of its errors, and the values that it knows; or why there are none."""
+    axes = readout.chart.features.dim - isinstance(readout.chart.features, Gated)
+    chosen, values, why = values_of(validation, names, axes)
+    if why:
+        return readout, Known(), why
+    fewest = min(len(set(column)) for column in values.T.tolist())
+    if fewest < FEWEST:
+        return readout, Known(), f"{MORE}; this file has {fewest}."
+    try:
+        sure = fit_uncertainty(readout, list(validation.trajectories.values()), values, level=LEVEL, mesh=mesh)
+    except ValueError as error:
+        return readout, Known(), str(error)
+    return sure, Known(chosen, tuple(values.min(axis=0).tolist()), tuple(values.max(axis=0).tolist())), ""
+
+
+def sure_of(readout: PrefixReadout, known: Known, x: Any, mask: Any = None, prior: Prior | None = None) -> Sure:
+    """What frames ``[N, T, *space, C]`` of one regime say of the values; see :class:`~ccm_jax.PrefixReadout`."""
+    found = readout(jnp.asarray(x), batch="pooled", mask=mask, prior=prior)
+    posterior, uncertainty = found.posterior, readout.uncertainty
+    assert posterior is not None and uncertainty is not None and found.p_value is not None
+    value, interval = np.asarray(posterior.value(), float), np.asarray(posterior.interval(LEVEL), float)
+    axes = []
+    for i, (name, *ends_known) in enumerate(zip(*known, strict=True)):
+        coordinates, cdf = coordinate_cdf(posterior, i)
+        tail = (1 - LEVEL) / 2
+        ends = np.interp([tail, 1 - tail], cdf, coordinates)
+        axes.append(
+            Axis(
+                name=name,
+                value=float(value[i]),
+                interval=(float(interval[i, 0]), float(interval[i, 1])),
+                coordinate_interval=(float(ends[0]), float(ends[1])),
+                flat=bool(posterior.flat()[i]),
+                known=(ends_known[0], ends_known[1]),
+                values=np.asarray(uncertainty.values[i], float).tolist(),
+                probability=np.asarray(posterior.probability[i], float).tolist(),
+                coordinates=coordinates.tolist(),
+                density=np.gradient(cdf, coordinates).tolist(),
+            )
+        )
+    return Sure(tuple(axes), tuple(np.asarray(posterior.coordinate(), float).tolist()), float(found.p_value))
+
+
+def coordinate_cdf(posterior: Posterior, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """The share of the posterior below each of a grid of coordinates, ``[G]`` both: a mixture of normals."""
+    p, mean, sd = (
+        np.asarray(a[axis], np.float64) for a in (posterior.probability, posterior.mean, posterior.deviation)
+    )
+    sd = np.maximum(sd, 1e-6)
+    held = p > 1e-6 * p.max()
+    grid = np.linspace((mean - 4 * sd)[held].min(), (mean + 4 * sd)[held].max(), POINTS)
+    below = 0.5 * (1 + ERF((grid[:, None] - mean[None]) / (sd[None] * 2**0.5)))
+    return grid, below @ p
