@@ -18,6 +18,7 @@ from ccm_jax import Choices, Gated, fit_chart, fit_prefix_readout, make_rollout
 from ccm_jax.cli import fitting
 from ccm_jax.cli.frames import read_regimes
 from ccm_jax.cli.prefix import find
+from ccm_jax.io.recordings import open_recording
 from ccm_jax.sequential import fit_sequential
 from ccm_jax.surrogate import Surrogate
 from tests.terminal import ccm
@@ -76,7 +77,7 @@ def decays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decays]:
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(folder)
         # One network and one choice: what is tested here is not what validation decides, and programs compile once.
-        patched.setattr(fitting, "surrogate_of", lambda *_: of_network())
+        patched.setattr(fitting, "surrogate_for", lambda *_: of_network())
         patched.setattr(fitting, "fit_prefix_readout", functools.partial(fit_prefix_readout, choices=ONE))
         for name, rate in (("anchor", 1.1), ("low", 0.7), ("high", 1.5)):
             np.savez(folder / f"{name}.npz", rate=np.array([rate], np.float32))
@@ -245,7 +246,7 @@ def test_experts_that_do_not_span_the_axes_are_refused(decays: Decays, tmp_path:
 
 
 def test_a_posterior_that_is_flat_says_so_and_holds_no_nan(decays: Decays) -> None:
-    regimes = read_regimes(decays.folder / "others.npz")
+    regimes = read_regimes(open_recording(decays.folder / "others.npz"))
     chart = fit_chart(*family(), [-1.0, 1.0], features=Gated())
     fitted = fitting.fit_readout(fitting.Opened(chart, of_network()), (8, 1), 4, regimes)
     bound = fitted._replace(readout=dataclasses.replace(fitted.readout, pull=jnp.float32(1e6)))
