@@ -106,9 +106,9 @@ class Runner:
         self, derivative: bool, params: Any, window: Any, moved: Mapping[str, Any], shift: Any, when: When
     ) -> np.ndarray:
         """The rollout's derivative along a direction of weights and window."""
-        at = (self.weights(params), self.states(window))
-        along = (self.weights(moved), self.states(shift))
         with self.alone, self.torch.no_grad():
+            at = (self.weights(params), self.states(window))
+            along = (self.weights(moved), self.states(shift))
             return self.back((self.jvp if derivative else self.difference)(at, along, self.placed(when)), window)
 
     def placed(self, when: When) -> When:
@@ -162,14 +162,15 @@ class Runner:
                 noise = torch.randn(like.shape, generator=generator, dtype=torch.float32)
                 return noise.to(like.device, like.dtype) * like.abs().mean()
 
-            state = torch.ones((1, *shape[1:]), dtype=self.dtype, device=self.device)
-            weights = {k: v.detach() for k, v in tensors_of(self.module).items()}
-            moved = {k: random(v) for k, v in weights.items() if v.is_floating_point() or v.is_complex()}
-            at, along = (weights, random(state)), (moved, torch.zeros_like(state))
-            context = jax.tree.map(lambda a: torch.ones((1, *a.shape[1:]), device=self.device), when.context)
-            one = When(1, context, when.start)
             reason = "it is not that of finite differences"
+            # The module's tensors are its own only while no call runs: one may, in another thread.
             with self.alone, torch.no_grad(), warnings.catch_warnings():
+                state = torch.ones((1, *shape[1:]), dtype=self.dtype, device=self.device)
+                weights = {k: v.detach() for k, v in tensors_of(self.module).items()}
+                moved = {k: random(v) for k, v in weights.items() if v.is_floating_point() or v.is_complex()}
+                at, along = (weights, random(state)), (moved, torch.zeros_like(state))
+                context = jax.tree.map(lambda a: torch.ones((1, *a.shape[1:]), device=self.device), when.context)
+                one = When(1, context, when.start)
                 warnings.simplefilter("ignore")  # PyTorch's own: it loads its rules when they are first needed
                 try:
                     slope, expected = self.jvp(at, along, one), self.difference(at, along, one)

@@ -51,7 +51,7 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
         raise ValueError(f"open_recording: {path} cannot be read: {error}.") from error
     frames = arrays.pop("frames" if "frames" in arrays else big[0])
     if frames.dtype.kind not in "fiu" and frames.dtype != jnp.bfloat16:
-        raise ValueError(f"open_recording: {path} is {frames.dtype}{list(frames.shape)}, expected real numbers.")
+        raise ValueError(f"open_recording: {path} is {frames.dtype}{list(frames.shape)}, expected real frames.")
     dim, times = arrays.pop("dim", None), arrays.pop("times", None)
     if axes is None:
         variable, assumed = _variable(path, frames, dim)
