@@ -28,6 +28,9 @@ from ccm_jax import processor
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Scripts that made the references, with packages that the tests themselves do without.
+collect_ignore_glob = ["references/make_*.py"]
+
 
 def pytest_collection_finish() -> None:
     """What is imported by now stays: the collector of garbage need not walk through it again and again."""
