@@ -23,7 +23,7 @@ from experiments.peers.summary import best_of, of_system, ratio
 from experiments.peers.tables import tables, to_csv
 from experiments.peers.trials import beyond, choose
 from experiments.study.kept import kept_in
-from experiments.study.sources import changed, hash_of
+from experiments.study.sources import changed, hash_of, reachable
 
 HISTORY, CHANNELS = 2, 2
 
@@ -178,6 +178,13 @@ def test_a_hash_of_a_program_does_not_see_comments(tmp_path: Path) -> None:
     c.write_text('"""One."""\n\n\ndef f(x):\n    """Two."""\n    return x + 2\n')
     assert hash_of(a) == hash_of(b) != hash_of(c)
     assert changed({"experiments/peers/gone.py": "0"}) == ["experiments/peers/gone.py"]
+
+
+def test_a_result_depends_on_what_its_code_can_reach() -> None:
+    found = reachable(["experiments/pipeline/family.py"])
+    assert {"ccm_jax/chart.py", "ccm_jax/rollout.py", "ccm_jax/_checks.py"} <= found
+    assert not {"ccm_jax/kalman.py", "ccm_jax/baselines.py"} & found  # loaded by ``import ccm_jax``, and not used
+    assert reachable(["experiments/peers/posthoc.py"]) >= {"ccm_jax/baselines.py"}
 
 
 @pytest.mark.parametrize("path", sorted(kept_in("peers").glob("*.json")), ids=lambda path: path.stem)
