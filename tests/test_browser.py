@@ -50,8 +50,9 @@ def readable(page: Any, width: int) -> None:
     colours = page.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
     light, dark = (sum(int(part) for part in c[c.index("(") + 1 : -1].split(",")[:3]) / 765 for c in colours)
     assert abs(light - dark) > 0.6
-    boxes = page.evaluate("[...document.querySelectorAll('figure svg')].map(s => s.getBoundingClientRect().height)")
-    assert len(boxes) >= 2 and min(boxes) > 40
+    shown = "[...document.querySelectorAll('figure svg')].map(s => s.getBoundingClientRect()).filter(box => box.width)"
+    boxes = page.evaluate(f"{shown}.map(box => [box.width, box.height])")
+    assert len(boxes) >= 2 and min(height for _, height in boxes) > 40 and max(box[0] for box in boxes) < width
 
 
 @pytest.mark.parametrize("width, scheme", LOOKS)
@@ -67,6 +68,14 @@ def test_the_report(browser: Any, report: Path, width: int, scheme: str) -> None
     page.select_option("#regime", "0")
     assert page.inner_text("#said") != after[0]
     assert page.evaluate("document.querySelector('#curve path.error').getAttribute('d').length") > 50
+    box = "document.querySelector({!r}).getBoundingClientRect().{}"
+    top, bottom = (page.evaluate(box.format(*one)) for one in (("#alpha", "top"), ("#frames", "bottom")))
+    assert width < 900 or bottom - top < 800  # the slider and the frames that it drives are on one screen
+    page.wait_for_selector("#film[data-ready=yes]")
+    first = page.evaluate("document.querySelector('.film canvas').toDataURL()")
+    page.click("#film-play")
+    page.wait_for_function("document.getElementById('film-play').textContent === 'Play'")  # it ran to the last frame
+    assert page.evaluate("document.querySelector('.film canvas').toDataURL()") != first
     assert not problems
 
 

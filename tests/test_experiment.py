@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -32,8 +34,20 @@ from experiments.pipeline.calibration import load_map
 from experiments.pipeline.checks import check_config
 from experiments.pipeline.methods import METHODS
 from experiments.pipeline.readouts import load_readout
-from experiments.pipeline.stages import Run, anchor, endpoint_data, endpoints, load_trajectories, run_all, support_data
+from experiments.pipeline.stages import (
+    Run,
+    anchor,
+    endpoint_data,
+    endpoints,
+    load_trajectories,
+    run_all,
+    support_data,
+)
+from experiments.pipeline.stages import (
+    test_data as data_of_test,
+)
 from experiments.runner.workdir import alone, open_workdir
+from tests.terminal import ccm
 
 ROOT = Path(__file__).parent.parent
 
@@ -84,6 +98,26 @@ def test_the_report_stands_alone(finished: Path) -> None:
     assert page.count("<svg") >= 7 and "<script src" not in page
     assert 'src="http' not in page and 'href="http' not in page.replace("http://www.w3.org", "")
     assert {path.suffix for path in (finished / "figures").iterdir()} == {".png", ".pdf"}
+
+
+def test_the_lines_of_the_report_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What "Use it" shows is pasted into a terminal in the folder of the report."""
+    page = (finished / "report.html").read_text()
+    lines = [html.unescape(line) for line in re.findall(r'<pre class="use">(.*?)</pre>', page, re.S)]
+    merge, calibrate, rollout = (shlex.split(line.replace("\\\n", "")) for line in lines)
+    assert [line[:2] for line in (merge, calibrate, rollout)] == [["ccm", v] for v in ("merge", "calibrate", "rollout")]
+    shutil.copytree(finished / "weights", tmp_path / "weights")
+    monkeypatch.chdir(tmp_path)
+    run = Run(rd_ood.get_config("smoke"), finished / "stages")
+    np.save("seen.npy", load_trajectories(data_of_test(run))[0, 0, :5])
+    assert ccm(*merge[1:]).exit_code == 0
+    said = ccm(*calibrate[1:], "--accept-persistence", "--write-anyway")  # the networks of a smoke run know nothing
+    assert said.exit_code == 0, said.output
+    assert ccm(*rollout[1:]).exit_code == 0
+    snippet, found = re.search(r'<pre class="use python">(.*?)</pre>', page, re.S), {}
+    assert snippet
+    exec(html.unescape(snippet[1]), found)
+    assert set(found["params"]) == set(found["anchor"])
 
 
 def test_a_second_run_keeps_everything_and_redraws_a_lost_report(finished: Path) -> None:

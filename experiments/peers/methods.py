@@ -131,3 +131,8 @@ NO_VALUE: tuple[tuple[str, str], ...] = (
 )
 NO_VALUE += (("window 5", "anchor"), ("window 5", "more"), ("window 5 scratch", "scratch"))
 NO_VALUE += (("DPOT", "anchor"), ("DPOT", "more"))
+# Conditioned networks whose value our readout infers from the frames.
+LABELLED: tuple[tuple[str, str], ...] = (
+    ("conditioned scratch", "prefix"),
+    *((f"conditioned {kind}", "all_prefix") for kind in KINDS),
+)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ccm_jax.metrics import over
-from experiments.peers.methods import ARMS, KINDS, METHODS, NO_VALUE, POST_HOC
+from experiments.peers.methods import ARMS, KINDS, LABELLED, METHODS, NO_VALUE, POST_HOC
 from experiments.study.statistics import interval
 
 Gathered = dict[str, Any]  # of a study: rows by name, each a list of {"seed", "found"} or {"seed", "error"}
@@ -87,7 +87,6 @@ def of_system(gathered: Gathered, system: str) -> dict[str, Any]:
         return best_of(gathered, system, [(f"conditioned {kind}", f"{arm}_{key}") for kind in KINDS for arm in ARMS])
 
     scale, coord, frames = ("window 1", "ccm_scale"), ("window 1", "ccm_coord"), from_frames(gathered, system)
-    inferred = [("conditioned scratch", "prefix"), *((f"conditioned {kind}", "all_prefix") for kind in KINDS)]
     pairs = {
         "posthoc_ratio": (scale, best_of(gathered, system, [("post hoc", key) for key in POST_HOC])),
         "finetune_ratio": (scale, tuned("scale")),
@@ -95,7 +94,7 @@ def of_system(gathered: Gathered, system: str) -> dict[str, Any]:
         "scratch_ratio": (scale, ("conditioned scratch", "scale")),
         "scratch_ratio_sought": (sought(gathered, system), ("conditioned scratch", "scale")),
         "frames_ratio": (frames, best_of(gathered, system, NO_VALUE)),
-        "frames_ratio_labelled": (frames, best_of(gathered, system, inferred)),
+        "frames_ratio_labelled": (frames, best_of(gathered, system, LABELLED)),
     }
     return {name: ratio(gathered, system, *pair) for name, pair in pairs.items()}
 

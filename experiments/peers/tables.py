@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.peers.curves import curves_of
 from experiments.peers.decisions import decide
 from experiments.peers.methods import METHODS, Method
 from experiments.peers.plane import plain, plane_of, starts_of
@@ -39,6 +40,7 @@ def tables(rows: list[Row], gathered: Gathered) -> dict[str, Any]:
         "decisions": decide(methods),
         "ratios": {system: of_system(gathered, system) for system in systems},
         "systems": methods,
+        "curves": {system: curves_of(gathered, system) for system in systems},
         "trials": trials(gathered),
         "stale": stale(gathered),
         "not_run": [one for one in failed if one["error"] == NOT_RUN],

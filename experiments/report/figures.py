@@ -1,15 +1,30 @@
-"""Figures of a run, from its saved numbers alone."""
+"""Figures of a run, from its saved numbers alone; ``narrow`` ones are for a phone."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ccm_jax.cli.pictures import new_figure, tidy
 from experiments.pipeline.methods import METHODS, drawn
 from experiments.report.panels import panels
+
+NARROW = 4.5  # inches
+
+
+def _legend(figure: Figure, narrow: bool, **settings: Any) -> None:
+    """The legend beside the plot, or below it."""
+    place = {"loc": "outside lower center", "ncols": 2} if narrow else {"loc": "outside right upper"}
+    figure.legend(**settings, **place, frameon=False, fontsize=8)
+
+
+def _fewer_ticks(ax: Axes, narrow: bool) -> None:
+    """Leaves room between the numbers on the horizontal axis."""
+    if narrow and ax.get_xscale() == "linear":
+        ax.locator_params(axis="x", nbins=4)
 
 
 def _axis_label(config: dict[str, Any]) -> str:
@@ -21,11 +36,11 @@ def _by_coordinate(results: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(results["regimes"], key=lambda row: row["coordinate"])
 
 
-def error_by_regime(results: dict[str, Any]) -> Figure:
+def error_by_regime(results: dict[str, Any], narrow: bool = False) -> Figure:
     """Error of every method against the physical parameter, with the support shaded."""
     rows, axis = _by_coordinate(results), results["config"]["axis"]
     x = [row["value"] for row in rows]
-    figure = new_figure(7.2, 4.4)
+    figure = new_figure(NARROW, 5.4) if narrow else new_figure(7.2, 4.4)
     ax = figure.subplots()
     ax.axvspan(axis["low"], axis["high"], color="#eef2f6", zorder=0, label="support of the anchor")
     for name, method in drawn("by_regime").items():
@@ -46,18 +61,46 @@ def error_by_regime(results: dict[str, Any]) -> Figure:
     if axis["scale"] == "log":
         ax.set_xscale("log")
     tidy(ax)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    _fewer_ticks(ax, narrow)
+    _legend(figure, narrow)
     return figure
 
 
-def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray) -> Figure:
+PEERS = ("#E69F00", "#56B4E9", "#CC79A7", "#D55E00", "#999999")  # of Okabe and Ito's colours
+OURS = ("anchor", "ccm_scale", "ccm_prefix")
+
+
+def peers(results: dict[str, Any], curves: list[dict[str, Any]], narrow: bool = False) -> Figure:
+    """Errors by regime of this run beside those of the strongest alternatives, of ``results/peers.json``."""
+    rows, axis = _by_coordinate(results), results["config"]["axis"]
+    figure = new_figure(NARROW, 5.6) if narrow else new_figure(8.4, 4.2)
+    ax = figure.subplots()
+    ax.axvspan(axis["low"], axis["high"], color="#eef2f6", zorder=0)
+    for name in OURS:
+        y = [np.nan if row["errors"][name] is None else row["errors"][name] for row in rows]
+        ax.plot(
+            [row["value"] for row in rows], y, color=METHODS[name].colour, marker="o", ms=4, label=METHODS[name].label
+        )
+    for curve, colour in zip(curves, PEERS, strict=False):
+        order = np.argsort(curve["values"])
+        at, errors = np.array(curve["values"])[order], np.array(curve["errors"], float)[order]
+        ax.plot(at, errors, color=colour, linestyle=(0, (4, 2)), lw=1.3, label=curve["label"])
+    ax.set(yscale="log", xscale=axis["scale"], xlabel=_axis_label(results["config"]))
+    ax.set_ylabel("relative L2 error after the prefix")
+    tidy(ax)
+    _fewer_ticks(ax, narrow)
+    figure.legend(loc="outside lower center", ncols=1 if narrow else 2, frameon=False, fontsize=8)
+    return figure
+
+
+def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = False) -> Figure:
     """Error along the direction for each regime, as a multiple of its smallest; what each readout chose."""
     order = np.argsort([row["coordinate"] for row in results["regimes"]])
     rows, bank = _by_coordinate(results), np.array(results["bank"])
     errors = sweep[order].mean(axis=-1)
     errors = np.where(np.isfinite(errors), errors, np.nan)
     ratio = errors / np.nanmin(errors, axis=1, keepdims=True)
-    figure = new_figure(7.2, 4.2)
+    figure = new_figure(NARROW if narrow else 7.2, 4.2)
     ax = figure.subplots()
     step = bank[1] - bank[0]
     edges = np.append(bank - step / 2, bank[-1] + step / 2)
@@ -83,21 +126,26 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray) -> Figure:
                 label=METHODS[name].label if i == 0 else None,
                 linestyle="none",
             )
-    ax.set_yticks(range(len(rows)), [f"{row['value']:g}  (s = {row['coordinate']:+.2f})" for row in rows])
+    names = [f"{row['value']:g}" + ("" if narrow else f"  (s = {row['coordinate']:+.2f})") for row in rows]
+    ax.set_yticks(range(len(rows)), names)
     ax.set(xlabel="coordinate on the physical direction", ylabel=_axis_label(results["config"]))
     ax.set_xlim(edges[0], edges[-1])
     bar = figure.colorbar(image, ax=ax, extend="max", ticks=[0, np.log10(2), np.log10(5), 1])
     bar.ax.set_yticklabels(["1", "2", "5", "10"])
     bar.set_label("error / smallest error of the regime")
-    legend = figure.legend(loc="outside upper center", ncols=3, fontsize=8, frameon=True, facecolor="#b9b9b9")
+    columns = 1 if narrow else 3
+    legend = figure.legend(loc="outside upper center", ncols=columns, fontsize=8, frameon=True, facecolor="#b9b9b9")
     legend.get_frame().set_edgecolor("none")
     return figure
 
 
-def frames(results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, channels: tuple[str, ...]) -> Figure:
+def frames(
+    results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, channels: tuple[str, ...], narrow: bool = False
+) -> Figure:
     """One trajectory of one regime: truth, anchor and CCM-Prefix, with their errors.
 
-    The last frame; of three space axes its middle slice, of one the whole future over time.
+    The last frame; of three space axes its middle slice, of one the whole future over time. A narrow figure has a
+    column for each channel.
     """
     row = results["regimes"][index]
     names, who = ("anchor", "ccm_prefix"), ("truth", "anchor", "ccm_prefix")
@@ -105,8 +153,13 @@ def frames(results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, c
     shown = {name: np.stack([panels(field, [-1])[0] for field in fields], -1) for name, fields in future.items()}
     truth, seen = shown["truth"], {name: shown[name] for name in names}
     over_time = arrays["frames/truth"].ndim == 4
-    figure = new_figure(9.0, 1.95 * len(channels) + 0.4)
-    axes = figure.subplots(len(channels), 5, squeeze=False)
+    if narrow:
+        width = NARROW if len(channels) > 1 else 0.7 * NARROW
+        figure = new_figure(width, 5 * (0.75 * width / len(channels) + 0.25) + 0.7)
+        axes = figure.subplots(5, len(channels), squeeze=False).T
+    else:
+        figure = new_figure(9.0, 1.95 * len(channels) + 0.4)
+        axes = figure.subplots(len(channels), 5, squeeze=False)
     for c, channel in enumerate(channels):
         field = truth[..., c]
         # A field of one sign, such as a depth, has no zero to set apart.
@@ -126,22 +179,29 @@ def frames(results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, c
             ax.set_yticks([])
             if c == 0:
                 ax.set_title(title, fontsize=9)
-            if ax in (axes[c][2], axes[c][4]):
+            if narrow or ax in (axes[c][2], axes[c][4]):
                 figure.colorbar(image, ax=ax, fraction=0.05, pad=0.02).ax.tick_params(labelsize=7)
-        axes[c][0].set_ylabel(channel, rotation=0, labelpad=10)
+        if len(channels) > 1 and narrow:
+            axes[c][-1].set_xlabel(channel)
+        elif not narrow:
+            axes[c][0].set_ylabel(channel, rotation=0, labelpad=10)
     steps = arrays["frames/truth"].shape[1]
     axis = results["config"]["axis"]["label"]
     where = f"{axis} = {row['value']:g} (s = {row['coordinate']:+.2f})"
     when = f"{steps} frames after the prefix" + (", from left to right" if over_time else "")
-    figure.suptitle(f"{where}, {when}", fontsize=10)
+    figure.suptitle(f"{where},\n{when}" if narrow else f"{where}, {when}", fontsize=8 if narrow else 10)
     return figure
 
 
-def growth(results: dict[str, Any], indices: list[int]) -> Figure:
+def growth(results: dict[str, Any], indices: list[int], narrow: bool = False) -> Figure:
     """Error over time in some regimes."""
     config = results["config"]
-    figure = new_figure(3.6 * len(indices) + 1.4, 3.2)
-    axes = figure.subplots(1, len(indices), sharey=True, squeeze=False)[0]
+    if narrow:
+        figure = new_figure(NARROW, 2.6 * len(indices) + 0.8)
+        axes = figure.subplots(len(indices), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    else:
+        figure = new_figure(3.6 * len(indices) + 1.4, 3.2)
+        axes = figure.subplots(1, len(indices), sharey=True, squeeze=False)[0]
     first = config["model"]["history"] + config["calibration"]["frames"]
     for ax, index in zip(axes, indices, strict=True):
         row = results["regimes"][index]
@@ -150,39 +210,45 @@ def growth(results: dict[str, Any], indices: list[int]) -> Figure:
             y = [np.nan if value is None else value for value in y]
             t = (first + np.arange(len(y))) * config["solver"]["dt"]
             ax.plot(t, y, color=method.colour, linestyle=method.dash, label=method.label, linewidth=1.6)
-        ax.set(yscale="log", xlabel="time")
+        ax.set_yscale("log")
+        if not narrow or ax is axes[-1]:
+            ax.set_xlabel("time")
         ax.set_title(f"{row['value']:g}  (s = {row['coordinate']:+.2f})", fontsize=9)
         tidy(ax)
     axes[0].set_ylabel("relative L2 error")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
+    handles, labels = axes[0].get_legend_handles_labels()
+    _legend(figure, narrow, handles=handles, labels=labels)
     return figure
 
 
-def geometry(results: dict[str, Any]) -> Figure:
+def geometry(results: dict[str, Any], narrow: bool = False) -> Figure:
     """Per layer: how large the two parts of the updates are, and the cosine between the updates."""
     layers = results["geometry"][:-1]
     names = [layer["name"].replace("']['", ".").strip("[]'") for layer in layers]
     y = np.arange(len(layers))[::-1]
-    figure = new_figure(8.4, 0.24 * len(layers) + 1.2)
+    figure = new_figure(NARROW if narrow else 8.4, 0.24 * len(layers) + 1.2)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     scale = np.array([max(layer["anchor_norm"], 1e-12) for layer in layers])
     for offset, part, colour in ((0.2, "shared_norm", "#CC79A7"), (-0.2, "direction_norm", "#0072B2")):
         label = {"shared_norm": "shared adaptation", "direction_norm": "physical direction"}[part]
         left.barh(y + offset, [layer[part] for layer in layers] / scale, 0.38, color=colour, label=label)
     left.set_yticks(y, names, fontsize=7)
-    left.set_xlabel("norm / norm of the anchor's leaf")
-    left.legend(frameon=False, fontsize=8)
+    left.set_xlabel("norm / anchor's" if narrow else "norm / norm of the anchor's leaf")
+    if narrow:
+        _legend(figure, narrow)
+    else:
+        left.legend(frameon=False, fontsize=8)
     right.barh(y, [layer["cosine"] for layer in layers], 0.6, color="#666666")
     right.axvline(0, color="#222222", linewidth=0.8)
-    right.set(xlim=(-1, 1), xlabel="cosine between the two updates")
+    right.set(xlim=(-1, 1), xlabel="cosine" if narrow else "cosine between the two updates")
     for ax in (left, right):
         tidy(ax)
     return figure
 
 
-def training(losses: dict[str, np.ndarray]) -> Figure:
+def training(losses: dict[str, np.ndarray], narrow: bool = False) -> Figure:
     """Training loss of every set of weights, smoothed over a hundredth of its steps."""
-    figure = new_figure(7.2, 2.6)
+    figure = new_figure(NARROW if narrow else 7.2, 2.6)
     ax = figure.subplots()
     for name, values in losses.items():
         width = max(1, len(values) // 100)

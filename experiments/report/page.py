@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
 from ml_collections import ConfigDict
 
 from ccm_jax.io.atomic import finite, read_json, write_text
@@ -20,12 +20,16 @@ from experiments.pipeline.store import Stage, run_stage, write_json
 from experiments.pipeline.systems import stored_channels
 from experiments.report import explorer
 from experiments.report import sure as how_sure
+from experiments.report.film import film
+from experiments.report.inline import for_both_widths
 from experiments.report.results import collect, headline, to_csv
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 5
+VERSION = 6
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
+WEIGHTS = "weights"  # folder of the run with anchor, low and high
+PEERS = Path(__file__).parents[2] / "results" / "peers.json"
 
 
 def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
@@ -44,38 +48,43 @@ def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
     stage = run_stage(run.root, "report", {"name": run.config.name}, inputs, build, version=VERSION)
     for name in OUTPUTS if is_writer() else ():
         publish(stage.path / name, workdir / name)
-    finished(stage, "report.html, results.json, results.csv, figures/")
+    trained = (("anchor", stages.anchor), ("low", stages.endpoints), ("high", stages.endpoints))
+    for name, of in trained if is_writer() else ():
+        publish(of.path / name, workdir / WEIGHTS / name)
+    finished(stage, "report.html, results.json, results.csv, figures/, weights/")
     return read_json(stage.path / "results.json")
 
 
 def publish(source: Path, target: Path) -> None:
     """Copies a file or folder beside its target, then moves it there."""
-    partial = target.with_name(f".{target.name}.partial")
+    target.parent.mkdir(exist_ok=True)
+    beside = target.with_name(f".{target.name}.partial")
     if source.is_dir():
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial)
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(source, beside)
         shutil.rmtree(target, ignore_errors=True)
     else:
-        shutil.copyfile(source, partial)
-    os.replace(partial, target)
+        shutil.copyfile(source, beside)
+    os.replace(beside, target)
 
 
 def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Path) -> None:
     """Draws all figures into ``folder / figures`` and the page that holds them."""
     results = finite(results)
-    drawn = draw(results, stages)
     (folder / "figures").mkdir(exist_ok=True)
-    svg = {}
-    for name, figure in drawn.items():
+    arrays = dict(np.load(stages.evaluation.path / "evaluation.npz"))
+    curves, svg = peers_of(results["config"]), {}
+    for name, draw in drawings(results, stages, arrays, curves).items():
+        figure = draw(False)
         for kind in ("png", "pdf"):
             figure.savefig(folder / "figures" / f"{name}.{kind}", dpi=150)
-        svg[name] = inline_svg(figure)
+        svg[name] = for_both_widths(draw, name)
     page = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     ).get_template("report.html.j2")
     rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
-    sweep = np.load(stages.evaluation.path / "evaluation.npz")["sweep"]
-    moving = explorer.content(results, sweep, shown)
+    config = results["config"]
+    space = ", ".join(str(n) for n in arrays["frames/truth"].shape[2:-1])
     content = page.render(
         results=results,
         rows=rows,
@@ -84,17 +93,36 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         cards=headlines(results["config"]["calibration"]["frames"]),
         figures=svg,
         headline=headline(results),
-        explorer=moving,
+        explorer=explorer.content(results, arrays["sweep"], shown),
+        film=film(results, arrays),
+        peers={"seeds": _seeds(curves)},
+        channels=stored_channels(ConfigDict(config)),
+        shape=f"[T, {space}, {arrays['frames/truth'].shape[-1]}]",
+        horizon=arrays["frames/truth"].shape[1],
     )
     write_text(folder / "report.html", content)
 
 
-def draw(results: dict[str, Any], stages: Stages) -> dict[str, Any]:
-    """All figures by name."""
+def peers_of(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Curves of the strongest alternatives from the study of peers, if it has this configuration at this size."""
+    if config["size"] or not PEERS.exists():
+        return []
+    return list(read_json(PEERS).get("curves", {}).get(config["name"], []))
+
+
+def _seeds(curves: list[dict[str, Any]]) -> str:
+    """How many seeds curves are of, in words."""
+    counts = sorted({len(curve["seeds"]) for curve in curves} or {0})
+    return f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+
+
+def drawings(
+    results: dict[str, Any], stages: Stages, arrays: dict[str, np.ndarray], curves: list[dict[str, Any]]
+) -> dict[str, Callable[[bool], Any]]:
+    """All figures by name, as functions ``narrow -> figure``."""
     # matplotlib is slow to import, and only a fresh report needs it
     from experiments.report import figures, sure_figures
 
-    arrays = np.load(stages.evaluation.path / "evaluation.npz")
     regimes = results["regimes"]
     order = sorted(range(len(regimes)), key=lambda i: regimes[i]["coordinate"])
     ends = [order[0], order[-1]] if len(order) > 1 else order
@@ -109,22 +137,16 @@ def draw(results: dict[str, Any], stages: Stages) -> dict[str, Any]:
     }
     channels = stored_channels(ConfigDict(results["config"]))
     far = max(order, key=lambda i: abs(regimes[i]["coordinate"]))
-    more = {}
-    if results["sure"]["regimes"]:
-        more["sure"] = sure_figures.sureness(results["sure"], results["config"])
-    return more | {
-        "error_by_regime": figures.error_by_regime(results),
-        "coordinate_sweep": figures.coordinate_sweep(results, arrays["sweep"]),
-        "frames": figures.frames(results, arrays, far, channels),
-        "growth": figures.growth(results, ends),
-        "geometry": figures.geometry(results),
-        "training": figures.training(losses),
+    drawn: dict[str, Callable[[bool], Any]] = {
+        "error_by_regime": partial(figures.error_by_regime, results),
+        "coordinate_sweep": partial(figures.coordinate_sweep, results, arrays["sweep"]),
+        "frames": partial(figures.frames, results, arrays, far, channels),
+        "growth": partial(figures.growth, results, ends),
+        "geometry": partial(figures.geometry, results),
+        "training": partial(figures.training, losses),
     }
-
-
-def inline_svg(figure: Any) -> Markup:
-    """The figure as inline SVG; bitmaps inside it are embedded, so the page stands alone."""
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    svg = text.getvalue()
-    return Markup(svg[svg.index("<svg") :])
+    if results["sure"]["regimes"]:
+        drawn["sure"] = partial(sure_figures.sureness, results["sure"], results["config"])
+    if curves:
+        drawn["peers"] = partial(figures.peers, results, curves)
+    return drawn

@@ -16,7 +16,8 @@ from experiments.pipeline.methods import METHODS
 from experiments.pipeline.plane import PlaneStages
 from experiments.pipeline.stages import Run
 from experiments.pipeline.store import provenance, run_stage, write_json
-from experiments.report.page import inline_svg, publish
+from experiments.report.inline import inline_svg
+from experiments.report.page import publish
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
@@ -117,7 +118,7 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
         results=results,
         rows=table_rows(results),
         names=CHARTS,
-        figures={name: inline_svg(figure) for name, figure in drawn.items()},
+        figures={name: inline_svg(figure, name) for name, figure in drawn.items()},
         headline=headline(results),
     )
     write_text(folder / "report.html", content)

@@ -12,17 +12,25 @@ from ccm_jax.cli.pictures import draw_band, draw_density, new_figure, tidy
 from experiments.pipeline.methods import METHODS
 
 
-def sureness(found: dict[str, Any], config: dict[str, Any]) -> Figure:
-    """For each regime the posterior of the value, a forecast at one point with its band, and errors beside expected."""
+def sureness(found: dict[str, Any], config: dict[str, Any], narrow: bool = False) -> Figure:
+    """For each regime the posterior of the value, a forecast at one point with its band, and errors beside expected.
+
+    A row for each regime; one below the other if ``narrow``.
+    """
     rows, axis = found["regimes"], config["axis"]
-    figure = new_figure(9.6, 2.9 * len(rows) + 0.2)
-    axes = figure.subplots(len(rows), 3, squeeze=False, width_ratios=(4, 6, 4))
+    if narrow:
+        figure = new_figure(4.5, 6.9 * len(rows))
+        axes = figure.subplots(3 * len(rows), 1).reshape(len(rows), 3)
+    else:
+        figure = new_figure(9.6, 2.9 * len(rows) + 0.2)
+        axes = figure.subplots(len(rows), 3, squeeze=False, width_ratios=(4, 6, 4))
     colour = METHODS["ccm_prefix"].colour
     for (left, middle, right), row in zip(axes, rows, strict=True):
         where = "inside the support" if row["split"] == "id" else "outside the support"
         draw_density(left, np.array(row["values"]), np.array(row["probability"]), tuple(row["intervals"][0]))
         left.axvline(row["value"], color="black", lw=1.2, ls="--", label="true value")
         left.set(xlabel=f"{axis['label']} ({axis['unit']})" if axis["unit"] else axis["label"], ylabel="posterior")
+        left.locator_params(axis="x", nbins=4)
         left.set_title(f"{row['value']:g}  (s = {row['coordinate']:+.2f}), {where}", fontsize=9, loc="left")
         number = {name: np.array(row[name], float) for name in ("observed", "mean", "low", "high", "truth")}
         draw_band(middle, Probe(tuple(row["place"]), samples=np.zeros((0, len(row["mean"]))), **number), legend=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from experiments.report.page import inline_svg
+from experiments.report.inline import inline_svg
 
 STUDY = Path(__file__).parent
 SHARED = (STUDY, STUDY.parent / "report")
@@ -31,7 +31,7 @@ def html_page(template: Path, drawn: Mapping[str, Any], folder: Path, **values: 
     for name, figure in drawn.items():
         for kind in ("png", "pdf"):
             figure.savefig(folder / f"{name}.{kind}", dpi=150)
-        svg[name] = inline_svg(figure)
+        svg[name] = inline_svg(figure, name)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, *SHARED]), autoescape=True, undefined=jinja2.StrictUndefined
     )
