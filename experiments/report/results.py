@@ -143,8 +143,8 @@ def headline(results: dict[str, Any]) -> list[str]:
     lines.append(f"  wrong sign {'diverges' if factor is None else f'{factor:.1f} x the error of the right one'}")
     harm = summary["harm"]
     if harm["above_anchor"] is not None:
-        where = f"at {harm['value']:g}, its worst regime, against the anchor"
-        lines.append(f"  CCM-Prefix {harm['above_anchor']:+.1%} error {where}")
+        more = f"{abs(harm['above_anchor']):.1%} {'more' if harm['above_anchor'] > 0 else 'less'} error than the anchor"
+        lines.append(f"  CCM-Prefix has {more} at {harm['value']:g}, its worst regime")
     r = summary["best_correlation"]
     told = f"{r:.4f}" if r is not None else "is not defined: one of them is the same everywhere"
     lines.append(f"  correlation of the best coordinate with the physical one {told}")
