@@ -45,6 +45,7 @@ from ccm_jax.prefix import (
 from ccm_jax.readout import PrefixReadout
 from ccm_jax.rollout import make_rollout, repeat, rollout
 from ccm_jax.scale import ScaleReadout, fit_scale_readout
+from ccm_jax.sequential import Sequential, fit_sequential
 from ccm_jax.starts import mean_over_starts, starting_at
 from ccm_jax.track import Track, Tracker, TrackState
 from ccm_jax.version import __version__
@@ -75,6 +76,7 @@ __all__ = [
     "PrefixReadout",
     "Prior",
     "ScaleReadout",
+    "Sequential",
     "Split",
     "Track",
     "TrackChoices",
@@ -90,8 +92,9 @@ __all__ = [
     "fit_coordinate_map",
     "fit_prefix_readout",
     "fit_scale_readout",
-    "fit_uncertainty",
+    "fit_sequential",
     "fit_tracker",
+    "fit_uncertainty",
     "keep_bounded",
     "make_rollout",
     "mean_over_starts",
