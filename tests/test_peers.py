@@ -77,7 +77,7 @@ def test_our_readout_infers_the_parameter_of_a_conditioned_network() -> None:
 
 def planted(outside: float, *, seed: int = 0, **errors: float) -> dict[str, Any]:
     found = {name: [value * outside, value] for name, value in errors.items()}
-    return {"seed": seed, "found": {"errors": found, "outside": [True, False], "validation": {}}}
+    return {"seed": seed, "found": {"errors": found, "outside": [True, False], "values": [0.5, 1.0], "validation": {}}}
 
 
 def test_ratios_are_over_the_strongest_peer_of_both_arms() -> None:

@@ -14,6 +14,7 @@ from experiments.peers.methods import METHODS, Method
 from experiments.peers.plane import plain, plane_of, starts_of
 from experiments.peers.rows import SYSTEMS
 from experiments.peers.summary import Gathered, by_seed, of_system, summary_of
+from experiments.peers.trained import trained_of
 from experiments.study.rows import Row
 from experiments.study.sources import changed
 from experiments.study.statistics import interval
@@ -41,6 +42,7 @@ def tables(rows: list[Row], gathered: Gathered) -> dict[str, Any]:
         "ratios": {system: of_system(gathered, system) for system in systems},
         "systems": methods,
         "curves": {system: curves_of(gathered, system) for system in systems},
+        "trained": {s: found for s in systems if (found := trained_of(gathered, s)) is not None},
         "trials": trials(gathered),
         "stale": stale(gathered),
         "not_run": [one for one in failed if one["error"] == NOT_RUN],

@@ -71,7 +71,8 @@ def table(folder: Path) -> str:
             f"{study['summary']['dpot_coord_over_best']:.3f}",
         ),
         (
-            "twice the anchor's steps lower its error inside the support by",
+            "twice the anchor's steps lower its mean error inside the support, one seed, by "
+            "([every regime, other seeds](peers.md#are-the-anchors-trained-enough))",
             ("`experiments.study.convergence --config=rd_ood`", anchor["seconds"] / 60),
             "< 10 %",
             f"{anchor['gain']:.1%}",
