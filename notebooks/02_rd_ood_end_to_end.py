@@ -17,21 +17,22 @@
 # CPU, a GPU or a TPU: the same functions, on whatever devices there are.
 
 # %%
-# In a clone, the code beside this notebook. Elsewhere, as on Colab: clones it, and installs what is missing beside the jax
-# that is there, which it does not replace.
+# Setup: uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it.
+# It keeps the jax that is there, and with it the GPU or TPU.
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = "https://github.com/OWNER/ccm_jax"
 clone = Path.cwd().parent
 if not (clone / "ccm_jax" / "__init__.py").exists():
     clone = Path.cwd() / "ccm_jax"
-    if not clone.exists():
-        subprocess.run(["git", "clone", "-q", "https://github.com/OWNER/ccm_jax"], check=True)
+    if not clone.exists() and subprocess.run(["git", "clone", "-q", REPOSITORY], check=False).returncode:
+        raise SystemExit(f"{REPOSITORY} cannot be cloned. Copy the repository to {clone}, and run this cell again.")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", f"{clone}[experiments]"], check=True)
 sys.path.insert(0, str(clone))
-os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # for the programs below
+os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # for commands run from cells
 
 SIZE = os.environ.get("CCM_SIZE", "")  # "smoke" tests the machinery in seconds; "" takes minutes; "paper" hours
 
