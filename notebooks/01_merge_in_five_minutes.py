@@ -135,7 +135,9 @@ for i, (value, x) in enumerate(zip(family.test_values, family.test)):
     estimate = sure(x[0, :5])
     lower, upper = np.asarray(estimate.interval(0.9)[0])
     ax.plot([lower, upper], [i, i], lw=7, color="#9ecae1", solid_capstyle="butt")
-    ax.plot(float(estimate.value()[0]), i, "o", color="#0072b2", label="estimate, with 90 % interval" if i == 0 else None)
+    ax.plot(
+        float(estimate.value()[0]), i, "o", color="#0072b2", label="estimate, with 90 % interval" if i == 0 else None
+    )
     ax.plot(value, i, "x", color="#d55e00", ms=9, mew=2, label="truth" if i == 0 else None)
     print(f"true {value:g}: estimated {float(estimate.value()[0]):.5f}, p = {float(estimate.p_value):.2f}")
 ax.axvspan(family.low_value, family.high_value, color="#eef2f6", zorder=0)

@@ -65,4 +65,4 @@ def _output(output: Mapping[str, Any], stem: str, pictures: dict[str, bytes]) ->
     text = "".join(output.get("text", data.get("text/plain", "")))
     text = ESCAPES.sub("", text).rstrip()
     if text and output.get("output_type") != "error":
-        yield f'```{{.text .output}}\n{text}\n```'
+        yield f"```{{.text .output}}\n{text}\n```"
