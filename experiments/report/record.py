@@ -90,7 +90,7 @@ def table(folder: Path) -> str:
             f"{time['smoke_seconds']:.0f} s",
         ),
         (
-            "the whole study",
+            "the whole study, process time per core",
             ("`experiments.study --config=paper`", whole),
             "≤ 120 min",
             f"{whole:.0f} min",
