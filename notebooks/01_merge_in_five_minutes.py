@@ -149,8 +149,11 @@ plt.show()
 # ## As an animation
 
 # %%
+import tempfile
+
 from IPython.display import Image
 
+folder = Path(tempfile.mkdtemp())
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.7), layout="constrained")
 images = []
 for ax, (name, fields) in zip(axes, rows.items()):
@@ -164,9 +167,9 @@ def draw(t):
     return images
 
 
-animation.FuncAnimation(figure, draw, frames=len(future)).save("forecast.gif", writer="pillow", fps=6, dpi=90)
+animation.FuncAnimation(figure, draw, frames=len(future)).save(folder / "forecast.gif", writer="pillow", fps=6, dpi=65)
 plt.close(figure)
-Image(filename="forecast.gif")
+Image(filename=folder / "forecast.gif")
 
 # %% [markdown]
 # ## Take it with you
@@ -177,15 +180,12 @@ Image(filename="forecast.gif")
 
 # %%
 files = " ".join(f"--{name} {example.path(f'{name}.safetensors')}" for name in ("anchor", "low", "high"))
-np.save("seen.npy", observed)
-Path("merged.safetensors").unlink(missing_ok=True)
-for leftover in Path().glob("merged.*"):
-    leftover.unlink()
+np.save(folder / "seen.npy", observed)
 done = subprocess.run(
-    f"{sys.executable} -m ccm_jax.cli calibrate {files} --prefix seen.npy -o merged.safetensors",
+    f"{sys.executable} -m ccm_jax.cli calibrate {files} --prefix {folder}/seen.npy -o {folder}/merged.safetensors",
     shell=True,
     capture_output=True,
     text=True,
 )
 print(done.stdout or done.stderr)
-assert Path("merged.safetensors").exists()
+assert (folder / "merged.safetensors").exists()
