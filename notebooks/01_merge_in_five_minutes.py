@@ -73,8 +73,8 @@ print(f"error on the observed frames: {found.loss:.3f}; anchor {found.anchor_los
 
 
 # %%
-def forecast(params, steps=len(future)):
-    return np.asarray(family.rollout_fn(params, observed[None, -1:], steps))[0]
+def forecast(params):
+    return np.asarray(family.rollout_fn(params, observed[None, -1:], len(future)))[0]
 
 
 rows = {"truth": future, "anchor": forecast(family.anchor), "merged": forecast(weights)}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,15 @@ ROOT = Path(__file__).parent.parent.parent
 if str(ROOT) not in sys.path:  # mkdocs does not put its own folder there
     sys.path.insert(0, str(ROOT))
 
+from experiments.site.address import published  # noqa: E402
 from experiments.site.notebooks import pages  # noqa: E402
 
-PLACEHOLDER = "/OWNER/"  # in pyproject.toml, until the repository has an address
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
-
-
-def repository() -> str | None:
-    """The address of the repository, from ``[project.urls]`` of pyproject.toml; None while it holds a placeholder."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    address = project["urls"]["Repository"]
-    return None if PLACEHOLDER in f"{address}/" else address
 
 
 def on_config(config: Any) -> Any:
     """Links the repository, once there is one."""
-    config.repo_url = repository()
+    config.repo_url = published()
     return config
 
 
@@ -39,7 +31,7 @@ def on_files(files: Any, config: Any) -> Any:
     """Adds a page for each notebook, with its stored outputs."""
     from mkdocs.structure.files import File
 
-    for path, content in pages(ROOT / "notebooks", repository()).items():
+    for path, content in pages(ROOT / "notebooks", published()).items():
         files.append(File.generated(config, f"notebooks/{path}", content=content))
     return files
 
