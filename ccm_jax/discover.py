@@ -1,11 +1,11 @@
-"""Coordinates of experts that nobody labelled, from the inner products of their updates.
+"""Coordinates of unlabelled experts, from the inner products of their updates.
 
     d_i = expert_i - anchor,    G_ij = <d_i, d_j>,    H G H = sum_k lambda_k q_k q_k^T,    c_ik ~ sqrt(lambda_k) q_ik
 
-``H`` takes away the mean of the updates, which is their shared adaptation. Experts on a line leave one eigenvalue that
-stands out. The noise of fine-tuning is independent between experts: it adds to the diagonal of ``G``, and where it is
-about the same for all of them it does not turn the vectors. A noise of each expert's own, as in factor analysis, is not
-fitted: from five experts it cannot be told from a bend of their path.
+``H`` removes the mean of the updates, their shared adaptation. Experts on a line then give one dominant eigenvalue. The
+noise of fine-tuning is independent between experts: it adds to the diagonal of ``G``, and where it is about the same
+for all of them it does not turn the vectors. Separate noise for each expert, as in factor analysis, is not fitted: with
+five experts it cannot be distinguished from a curved path.
 
 Given a few windows of frames, ``d_i`` may be the change of the predictions instead. That ignores what fine-tuning does
 to weights that predictions do not depend on, and is linear in the parameter where the equation is.
@@ -30,7 +30,7 @@ ALIKE = 1e-6  # experts that differ by less than this part of their updates are 
 
 
 class Discovered(NamedTuple):
-    """Where experts lie relative to each other.
+    """Positions of the experts relative to each other.
 
     Attributes:
         coordinates: ``[M, d]``, known up to an affine map (in one dimension up to its origin, unit and sign); scaled so

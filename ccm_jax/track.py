@@ -3,8 +3,8 @@
     c_t = c_{t-1} + v_{t-1} + process noise,    v_t = v_{t-1} + rate noise
     frame_t = rollout(weights(c_t), earlier frames) + observation noise
 
-Where the parameter drifts, the filter follows it. With no process noise it reads a constant one off more and more
-frames, without starting anew. :func:`ccm_jax.fit_tracker` makes a tracker from validation trajectories.
+If the parameter drifts, the filter follows it. Without process noise, it estimates a constant parameter from more and
+more frames, without recomputation. :func:`ccm_jax.fit_tracker` makes a tracker from validation trajectories.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Array = jax.Array
 
 
 class TrackState(NamedTuple):
-    """All that a filter knows after a frame; a pytree of fixed shapes, for ``jit`` and ``scan``.
+    """The filter's state after a frame; a pytree of fixed shapes, for ``jit`` and ``scan``.
 
     Attributes:
         belief: mean and covariance of the coordinate and of its rate.
