@@ -36,8 +36,8 @@ class Discovered(NamedTuple):
         coordinates: ``[M, d]``, known up to an affine map (in one dimension up to its origin, unit and sign); scaled so
             that they lie in [-1, 1] on each axis.
         dimension: the number of axes ``d``.
-        spectrum: the part of the experts' spread along each axis, largest first, ``[M - 1]``; what falls behind
-            ``dimension`` is the noise of fine-tuning, and what bends.
+        spectrum: the fraction of the experts' spread along each axis, largest first, ``[M - 1]``; entries beyond
+            ``dimension`` are fine-tuning noise and curvature.
     """
 
     coordinates: np.ndarray
@@ -48,7 +48,7 @@ class Discovered(NamedTuple):
 def update_products(anchor: Params, experts: Sequence[Params]) -> np.ndarray:
     """Inner products of the experts' updates over all leaves that merge, ``[M, M]`` in double precision.
 
-    A leaf at a time, so that memory is that of one leaf of all experts; complex leaves count as pairs of reals.
+    Works leaf by leaf, so that it needs the memory of one leaf of all experts; complex leaves count as pairs of reals.
     """
     named = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
     check_same_tree("update_products", named, "experts must be fine-tuned from this anchor.")
@@ -86,11 +86,11 @@ def discover_coordinates(
     apply: Apply | None = None,
     windows: Any = None,
 ) -> Discovered:
-    """Finds how many axes experts differ along, and where they lie on them, without labels.
+    """Finds the number of axes along which experts differ, and their coordinates on them, without labels.
 
     Args:
         anchor: weights that all experts were fine-tuned from.
-        experts: three or more trees like it; with other data and orders of batches they need more of each other.
+        experts: three or more trees like it; more are needed if their data and batch orders differ.
         dimension: number of axes; by default the last one whose eigenvalue stands out against the next.
         apply: the model ``(params, window) -> frame``, to compare predictions instead of weights.
         windows: frames to predict from, ``[N, history, *space, C]``; needed with ``apply``. They need no labels either.
