@@ -99,8 +99,7 @@ for name, gain in results["summary"]["reduction"].items():
 # %% [markdown]
 # ## Take it with you
 #
-# `report.html` has everything, with a slider along the direction. The checkpoints work with `ccm`.
+# `report.html` in `workdir` has everything, with a slider along the direction; its last section shows how to use the weights.
 
 # %%
 print("report.html", f"{(workdir / 'report.html').stat().st_size / 1e6:.1f} MB")
-print(*sorted(path.name.split("-")[0] for path in (workdir / "stages").glob("[a-z]*")))
