@@ -99,7 +99,7 @@ for name, gain in results["summary"]["reduction"].items():
 # %% [markdown]
 # ## Take it with you
 #
-# `report.html` in `workdir` has everything, with a slider along the direction; its last section shows how to use the weights.
+# `report.html` in `workdir` has everything, with a slider along the direction; `workdir / "stages"` has the checkpoints.
 
 # %%
 print("report.html", f"{(workdir / 'report.html').stat().st_size / 1e6:.1f} MB")

@@ -31,7 +31,7 @@ HEADINGS = {
 
 # Each number in words, with the goal that it was given.
 WORDS = {
-    "value_error_inside": ("median error of the inferred value, inside (as a fraction of the distance between the experts)", "at most 0.03"),
+    "value_error_inside": ("median error of the value inside, relative to the experts' distance", "at most 0.03"),
     "value_error_outside": ("the same, outside", "at most 0.08"),
     "value_error_noise": ("the same, with 10 % noise and half of the points missing", "at most 0.10"),
     "coverage_inside": ("coverage of 90 % intervals for the value, inside", "0.85 to 0.95"),
@@ -39,10 +39,10 @@ WORDS = {
     "width_ratio": ("mean interval width, outside relative to inside", "at most 3"),
     "forecast_coverage_inside": ("coverage of 90 % intervals for forecasts, inside", "0.85 to 0.95"),
     "forecast_coverage_outside": ("the same, outside", "at least 0.85"),
-    "flagged": ("fraction of foreign frames flagged, where they double the forecast error (worst kind)", "at least 0.95"),
+    "flagged": ("fraction of foreign frames flagged when they double the error, worst kind", "at least 0.95"),
     "false_alarms": ("fraction of the family's own frames flagged, inside", "at most 0.05"),
     "false_alarms_outside": ("the same, outside up to s = ±2", "at most 0.10"),
-    "plane_over_best": ("two parameters: error of CCM-Prefix relative to the best coordinate in hindsight", "at most 1.10"),
+    "plane_over_best": ("two parameters: CCM-Prefix relative to the best in hindsight", "at most 1.10"),
     "unlabelled_correlation": ("correlation of discovered and true coordinates", "at least 0.98"),
     "drift_over_known": ("drift: one-step error of the filter relative to the known path", "at most 1.3"),
 }

@@ -29,7 +29,7 @@ QUESTIONS = {
     "scratch_ratio": "CCM-Scale / a conditioned network from scratch, with a Scale map",
     "scratch_ratio_sought": "the same, with CCM's window and split of the steps chosen on validation regimes",
     "frames_ratio": "the best CCM from frames / the best unconditioned network",
-    "frames_ratio_labelled": "the best CCM from frames / the best conditioned network, its value inferred by our readout",
+    "frames_ratio_labelled": "the best CCM from frames / the best conditioned network, value inferred by our readout",
 }
 
 
