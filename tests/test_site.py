@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -124,3 +128,47 @@ def test_the_site_links_nowhere_dead_and_asks_no_other_server(site: Path) -> Non
         for link in re.findall(r'(?:href|src)="([^"#?]+)', text):
             if not re.match(r"\w+:", link) and not link.startswith("/"):
                 assert (page.parent / link).resolve().exists(), f"{page}: {link}"
+
+
+@pytest.fixture(scope="module")
+def address_of_site(site: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width, scheme", [(390, "light"), (1440, "light"), (390, "dark"), (1440, "dark")])
+def test_every_page_fits_its_window_and_runs_without_errors(
+    site: Path, address_of_site: str, width: int, scheme: str
+) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
+        page.on("console", lambda said: problems.append(f"{page.url}: {said.text}") if said.type == "error" else None)
+        page.on("request", lambda r: None if r.url.startswith(address_of_site) else problems.append(r.url))
+        for index in sorted(site.rglob("index.html")):
+            page.goto(f"{address_of_site}/{index.parent.relative_to(site).as_posix()}/")
+            # Wide code and tables scroll by themselves; the page does not.
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                problems.append(f"{page.url} is wider than {width}")
+            if width == 1440:
+                cut = page.evaluate(
+                    "[...document.querySelectorAll('.md-content pre:not(.output pre) > code')]"
+                    ".filter(c => c.scrollWidth > c.clientWidth + 1).map(c => c.innerText.slice(0, 60))"
+                )
+                problems += [f"{page.url}: code is cut: {text}" for text in cut]
+        browser.close()
+    assert not problems, "\n".join(problems)
