@@ -174,18 +174,18 @@ Image(filename=folder / "forecast.gif")
 # %% [markdown]
 # ## Take it with you
 #
-# The merged weights are an ordinary checkpoint; `ccm` finds and writes them from files. Replace the three checkpoints and the
-# frames by yours, and name your network with `--model`
-# ([your own network](../docs/how-to/own-network.md)).
+# The merged weights are an ordinary checkpoint. `ccm` does the same from files: replace the three checkpoints and the frames by
+# yours, and name your network with `--model` ([your own network](../docs/how-to/own-network.md)).
 
 # %%
-files = " ".join(f"--{name} {example.path(f'{name}.safetensors')}" for name in ("anchor", "low", "high"))
-np.save(folder / "seen.npy", observed)
+commands = """
+ccm="{python} -m ccm_jax.cli"
+$ccm example
+$ccm calibrate --anchor example/anchor.safetensors --low example/low.safetensors --high example/high.safetensors \
+  --prefix example/test-0.00075.npz --sample 0 -o merged.safetensors
+"""
 done = subprocess.run(
-    f"{sys.executable} -m ccm_jax.cli calibrate {files} --prefix {folder}/seen.npy -o {folder}/merged.safetensors",
-    shell=True,
-    capture_output=True,
-    text=True,
+    commands.format(python=sys.executable), shell=True, cwd=folder, capture_output=True, text=True, check=False
 )
 print(done.stdout or done.stderr)
 assert (folder / "merged.safetensors").exists()

@@ -64,4 +64,5 @@ def test_the_example_for_one_s_own_network_runs() -> None:
 
 def test_every_page_is_in_the_site_s_menu() -> None:
     menu = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text()))
-    assert menu == {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert menu == pages | {f"notebooks/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")}

@@ -38,11 +38,12 @@ class Picture(NamedTuple):
     finer: int = 2  # frames for each stored frame of the experiment
     frames: int = 40
     seed: int = 0
+    skip: int = 0  # frames that are left out at the beginning
 
 
 PICTURES = {
     "reaction_diffusion": Picture("Reaction–diffusion (FitzHugh–Nagumo), activator u", "rd_ood", "Dᵤ", "PuOr_r"),
-    "navier_stokes": Picture("Forced Navier–Stokes, vorticity", "ns_ood", "ν", "RdBu_r"),
+    "navier_stokes": Picture("Forced Navier–Stokes, vorticity", "ns_ood", "ν", "RdBu_r", skip=8),
     "dam_break": Picture("Radial dam break, water depth", "rdb_gravity", "g", "YlGnBu", signed=False),
     "burgers": Picture("Burgers, velocity", "burgers", "ν", "RdBu_r", grid=256),
     "kuramoto_sivashinsky": Picture("Kuramoto–Sivashinsky", "ks", "h", "RdBu_r", grid=192, frames=80),
@@ -75,7 +76,7 @@ def simulate(picture: Picture) -> tuple[tuple[float, ...], np.ndarray]:
         frames = rollout(step, picture.frames, include_init=True)(start)
         return jax.vmap(lambda state: system.store(state, settings.stored)[..., 0])(frames)
 
-    return values, np.stack([np.asarray(trajectory(np.float32(v))) for v in values])
+    return values, np.stack([np.asarray(trajectory(np.float32(v)))[picture.skip :] for v in values])
 
 
 def limits(picture: Picture, fields: np.ndarray) -> tuple[float, float]:
@@ -102,7 +103,7 @@ def still(picture: Picture, values: tuple[float, ...], fields: np.ndarray, targe
             ax.spines[:].set_visible(False)
         line[0].set_ylabel(f"{picture.symbol} = {value:g}\n{where}", fontsize=8.5)
     for ax, t in zip(axes[0], times, strict=False):
-        ax.set_title("time →, space ↑" if flat else f"frame {t // picture.finer}", fontsize=9)
+        ax.set_title("time →, space ↑" if flat else f"frame {(t + picture.skip) // picture.finer}", fontsize=9)
     figure.suptitle(picture.title, fontsize=10, color="#444444")
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=110)
