@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,15 @@ def test_the_page_of_speeds_is_that_of_the_files() -> None:
     from benchmarks.page import page
 
     assert page() == (ROOT / "docs" / "performance.md").read_text()
+
+
+def test_the_start_of_the_site_shows_the_snippet_of_the_readme() -> None:
+    blocks = [
+        ast.parse(re.search(r"```python\n(.*?)```", text, re.S)[1])  # type: ignore[index]
+        for text in (README, (ROOT / "docs" / "index.md").read_text())
+    ]
+    readme_s, site_s = ([ast.dump(line) for line in block.body] for block in blocks)
+    assert readme_s[: len(site_s)] == site_s and len(site_s) >= len(readme_s) - 1
 
 
 def test_what_the_readme_links_to_exists() -> None:

@@ -167,7 +167,8 @@ def test_every_page_fits_its_window_and_runs_without_errors(
             if width == 1440:
                 cut = page.evaluate(
                     "[...document.querySelectorAll('.md-content pre:not(.output pre) > code')]"
-                    ".filter(c => c.clientWidth && c.scrollWidth > c.clientWidth + 1).map(c => c.innerText.slice(0, 50))"
+                    ".filter(c => c.clientWidth && c.scrollWidth > c.clientWidth + 1)"
+                    ".map(c => c.innerText.slice(0, 60))"
                 )
                 problems += [f"{page.url}: code is cut: {text}" for text in cut]
         browser.close()

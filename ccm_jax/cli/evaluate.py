@@ -98,8 +98,8 @@ def check_not_zero(recording: Recording, numbers: list[int], frames: np.ndarray,
     if len(zero):
         i, frame = zero[0]
         raise ValueError(
-            f"{recording.path}: sample {numbers[i]} is 0 everywhere in frame {observed + frame}, and a relative error "
-            "needs something to be relative to; leave the sample out with --sample."
+            f"{recording.path}: sample {numbers[i]} is 0 everywhere in frame {observed + frame}, where a relative "
+            "error is undefined; exclude the sample with --sample."
         )
 
 

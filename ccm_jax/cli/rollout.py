@@ -68,7 +68,7 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
 
 
 def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
-    """Reads the coordinate off the first frames, and rolls out with a band."""
+    """Finds the coordinate from the first frames, and rolls out with intervals."""
     recipe = source.read()
     if recipe.method != "chart":
         raise ValueError(f"{source.recipe}: method is {recipe.method}, and only a chart has a coordinate to find.")

@@ -35,7 +35,7 @@ def frames_until(
     if not 0 < width < np.inf:
         raise ValueError(f"--until is {width:g}, expected a width above 0; the experts are 2 apart.")
     if validation is None:
-        raise ValueError("--until needs --validation FILE, on whose trajectories its intervals are made to cover.")
+        raise ValueError("--until needs --validation FILE, whose trajectories calibrate the intervals.")
     if mask is not None:
         raise ValueError("--until needs complete frames; omit it, and set the number of frames with --frames.")
     check_grids(validation, x.shape[2:])
