@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from ccm_jax.io.atomic import read_json, write_text
 from experiments.report import fields, record
 from experiments.report.record import ROOT, SYSTEMS
@@ -118,7 +120,10 @@ def main() -> None:
         "fields_far": fields.figure(fields.FAR),
     }
     for name, picture in pictures.items():
-        picture.savefig(ROOT / "docs" / f"{name}.png", dpi=160, metadata=SOFTWARE)
+        target = ROOT / "docs" / f"{name}.png"
+        picture.savefig(target, dpi=160 if name == "rd_ood" else 120, metadata=SOFTWARE)
+        if name.startswith("fields"):  # smooth fields compress badly; 256 colours are enough for them
+            Image.open(target).convert("RGB").quantize(256).save(target, optimize=True)
 
 
 if __name__ == "__main__":
