@@ -15,9 +15,9 @@ FOLDER = ROOT / "docs" / "performance"
 
 HEAD = """# Performance
 
-Side by side with what a user would pick instead, in one run on one machine; rounds are interleaved, figures are medians
-with their range. Where two sides do the same work, they are timed only after their outputs agree. Each table is written
-from the file that the command above it wrote (`python -m benchmarks.page`).
+Each benchmark compares this package with the obvious alternative, in one run on one machine with interleaved rounds.
+Numbers are medians with their range. Where both sides do the same work, they are timed only after their outputs
+agree. The command above each table writes its data; `python -m benchmarks.page` writes this page.
 """
 
 
@@ -37,20 +37,20 @@ def about(content: dict[str, Any]) -> str:
 def fno(content: dict[str, Any]) -> str:
     """Training step, forward pass, memory and compilation against neuraloperator."""
     lines = [
-        "## FNO beside neuraloperator",
+        "## FNO compared with neuraloperator",
         "`python -m benchmarks.fno --output docs/performance/fno.json`",
         "![Time of neuraloperator over ours](performance/fno.png)",
-        "Milliseconds; ratios are neuraloperator's time, eager or compiled, whichever is faster, over ours. Goals: 2 × "
-        "in the first three rows, 2.5 × at 32², never below 1. *First call*: seconds until a forward pass and the "
-        "first training call are built, compiled and done (theirs: eager). *By core*: the forward pass with the batch "
-        "spread over a device for each core, as the experiments' rollouts are; training is so for small networks. "
-        "The compiler runs at LLVM's second level and for whole vectors, memory is kept by the allocator, and each "
-        "core is a device (`ccm_jax.processor`). *As a library user gets it*: without that, "
-        "ratios for a training step and a forward pass, beside PyTorch's eager time in the same process.",
+        "Times in milliseconds. *Ratio*: neuraloperator's time (the faster of eager and compiled) divided by ours. "
+        "Targets: 2 × in the first three rows, 2.5 × at 32², never below 1. *First call*: seconds to build, compile "
+        "and run the first forward pass and the first training call (neuraloperator: eager). *Per core*: the forward "
+        "pass with the batch split over one device per core, as in the experiments' rollouts; small networks also "
+        "train this way. `ccm_jax.processor` sets LLVM's optimisation level 2 and full vector width, keeps freed "
+        "memory in the allocator, and makes each core a device. *Library defaults*: the ratios of a training step "
+        "and of a forward pass without these settings, against PyTorch's eager time in the same process.",
     ]
     table = [
         "| grid, width, modes, batch | training step: ours | eager | compiled | ratio | forward: ours | eager "
-        "| compiled | ratio | by core: ours | ratio | first call: ours, theirs | as a library user gets it |",
+        "| compiled | ratio | per core: ours | ratio | first call: ours, theirs | library defaults |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in content["rows"]:
@@ -75,7 +75,7 @@ def fno(content: dict[str, Any]) -> str:
 
 def calibration(content: dict[str, Any]) -> str:
     """Prefix calibration against a loop over state dicts."""
-    table = ["| trajectories | ours, 13 | PyTorch, 13 | ratio | by one device | ours, 39 | 39 over 13 |"]
+    table = ["| trajectories | ours, 13 | PyTorch, 13 | ratio | on one device | ours, 39 | 39 over 13 |"]
     table += ["|---|---|---|---|---|---|---|"]
     for row in content["rows"]:
         times = row["seconds"]
@@ -85,10 +85,10 @@ def calibration(content: dict[str, Any]) -> str:
         table.append(f"| {' | '.join(cells)} |")
     size = content["rows"][0]
     text = (
-        f"Candidates of neuraloperator's FNO, width {size['width']}, {size['grid']}², K = 4. Goals, at 16 "
-        "trajectories: 2.5 ×, and 39 candidates (three gates) in at most 3.3 × the time of 13. Merging "
-        "the candidates is part of both; reading the chart from the experts, once, is not. Ours spreads trajectories "
-        "over a device for each core, as the experiments do; *by one device* is the ratio without that."
+        f"Candidates of neuraloperator's FNO, width {size['width']}, {size['grid']}², K = 4. Targets, for 16 "
+        "trajectories: 2.5 ×, and 39 candidates (three gates) in at most 3.3 × the time of 13. Both sides include "
+        "merging the candidates, and neither includes fitting the chart once. We split the trajectories over one "
+        "device per core, as the experiments do; *on one device* is the ratio without that."
     )
     command = "`python -m benchmarks.calibration --output docs/performance/calibration.json`"
     parts = ["## Prefix calibration", command, text, "\n".join(table)]
@@ -98,14 +98,14 @@ def calibration(content: dict[str, Any]) -> str:
 
 def continuous(found: dict[str, Any]) -> list[str]:
     """The continuous readout beside a bank."""
-    table = ["| readout | seconds | rollouts | loss | from the planted coordinate |", "|---|---|---|---|---|"]
+    table = ["| readout | seconds | rollouts | loss | distance to the planted coordinate |", "|---|---|---|---|---|"]
     for name, seconds in found["seconds"].items():
         rollouts, loss, off = (found[what][name] for what in ("rollouts", "loss", "off_planted"))
         cells = [name, with_range(seconds), f"{rollouts:.1f}", f"{loss:.5f}", f"{off:.4f}"]
         table.append(f"| {' | '.join(cells)} |")
     text = (
-        "A coordinate for each of 16 trajectories, from frames with 1 % noise. Each value of a rollout counts as one, "
-        "each derivative as one more. *By default* the scored rollout begins half way through the prefix. "
+        "One coordinate for each of 16 trajectories, from frames with 1 % noise. A rollout counts as one, and its "
+        "derivative as one more. *By default* the scored rollout begins half way through the prefix. "
         f"The bank takes {with_range(found['bank_over_continuous'])} × the time of the continuous search."
     )
     return [text, "\n".join(table)]
@@ -119,8 +119,8 @@ def torch_speed(content: dict[str, Any]) -> str:
         cells += [f"{row['seconds'][who]['median']:.2f} s" for who in ("ours", "torch")]
         table.append(f"| {' | '.join([*cells, with_range(row['ours_over_torch'])])} |")
     text = (
-        "A U-Net in PyTorch: merging the candidates, loading them and rolling them out over four frames, by charts "
-        "and callbacks of `ccm_jax.interop.torch`, and by `load_state_dict` and a loop. Goal: at most 1.2."
+        "A U-Net in PyTorch. Both sides merge the candidates, load them and roll them out over four frames: ours "
+        "through `ccm_jax.interop.torch`, PyTorch through `load_state_dict` in a loop. Target: at most 1.2."
     )
     command = "`python -m benchmarks.torch_speed --output docs/performance/torch_speed.json`"
     more = [content["note"]] if "note" in content else []
@@ -129,7 +129,7 @@ def torch_speed(content: dict[str, Any]) -> str:
 
 def torch_family(content: dict[str, Any]) -> str:
     """Networks trained in PyTorch, calibrated here, beside PyTorch's own merge."""
-    table = ["| network | weights | outputs apart | bank: ours, PyTorch | losses of the bank apart | continuous |"]
+    table = ["| network | weights | output difference | bank: ours, PyTorch | loss difference | continuous |"]
     table += ["|---|---|---|---|---|---|"]
     for name, row in content["rows"].items():
         bank, best = row["bank"], row["continuous"]
@@ -138,10 +138,10 @@ def torch_family(content: dict[str, Any]) -> str:
         cells.append(f"{best['coordinate']:+.3f}{'' if best['lowest'] else ', not the lowest'}")
         table.append(f"| {' | '.join(cells)} |")
     text = (
-        "Trained and fine-tuned in PyTorch for a while, calibrated by `ccm calibrate`, merged to a file that goes "
-        "back by `load_state_dict(strict=True)`: relative difference of outputs to PyTorch's own merge (goal 1e-6), "
-        "and the coordinate that a loop in PyTorch chooses. *Continuous*: PyTorch's loss is lower there than at 0.1 to "
-        "either side."
+        "Networks trained and fine-tuned briefly in PyTorch, calibrated by `ccm calibrate`, and loaded back by "
+        "`load_state_dict(strict=True)`. *Output difference*: relative difference from PyTorch's own merge (target "
+        "1e-6). *Bank*: the coordinate that each side chooses. *Continuous*: the coordinate found, where PyTorch's "
+        "loss is lower than at 0.1 to either side."
     )
     command = "`python -m benchmarks.torch_family --output docs/performance/torch_family.json`"
     return "\n\n".join(["## Families trained in PyTorch", command, text, "\n".join(table), about(content)])
@@ -150,7 +150,7 @@ def torch_family(content: dict[str, Any]) -> str:
 def merging(content: dict[str, Any]) -> str:
     """Bandwidth of merging, and files against mergekit."""
     memory, files = content["memory"], content["files"]
-    table = ["| | GB/s | of a copy |", "|---|---|---|"]
+    table = ["| | GB/s | relative to a copy |", "|---|---|---|"]
     for name, speed in memory["gigabytes_per_second"].items():
         share = with_range(memory["of_copy"][name]) if name in memory["of_copy"] else ""
         table.append(f"| {name} | {with_range(speed, digits=1)} | {share} |")
@@ -158,7 +158,7 @@ def merging(content: dict[str, Any]) -> str:
     text = (
         f"Three trees of {memory['bytes'] / 2**30:.1f} GiB. From files of {files['bytes'] / 2**30:.1f} GiB each: ours "
         f"{with_range(seconds['ours'])} s, mergekit {with_range(seconds['mergekit'])} s, ratio "
-        f"{with_range(files['ratio'])}. Goals: 0.6 of a copy, 2 × mergekit."
+        f"{with_range(files['ratio'])}. Targets: 0.6 of a copy's bandwidth, 2 × mergekit."
     )
     command = "`python -m benchmarks.merging --output docs/performance/merging.json`"
     return "\n\n".join(["## Merging", command, text, "\n".join(table), about(content)])
@@ -166,15 +166,15 @@ def merging(content: dict[str, Any]) -> str:
 
 def scaling(content: dict[str, Any]) -> str:
     """How cost grows with sizes and devices."""
-    table = ["| size | values | seconds | exponent of the last three |", "|---|---|---|---|"]
+    table = ["| size | values | seconds | exponent over the last three |", "|---|---|---|---|"]
     for name, row in content["sizes"].items():
         seconds = ", ".join(f"{s['median']:.3f}" for s in row["seconds"])
         table.append(f"| {name} | {', '.join(map(str, row['values']))} | {seconds} | {row['exponent']:.2f} |")
-    devices = ["| devices made of one CPU | calibration | ten training steps |", "|---|---|---|"]
+    devices = ["| devices on one CPU | calibration | ten training steps |", "|---|---|---|"]
     for count, row in content["devices"].items():
         cells = [f"{with_range(row[name], 1e3, 0)} ms" for name in ("calibration", "training")]
         devices.append(f"| {count} | {' | '.join(cells)} |")
-    text = "A calibration of 13 candidates, 32², width 32, K = 4, 8 trajectories, with one size changed at a time."
+    text = "Calibration with 13 candidates, 32², width 32, K = 4, 8 trajectories; one size is varied at a time."
     command = "`python -m benchmarks.scaling --output docs/performance/scaling.json`"
     parts = ["## Scaling", command, text, "\n".join(table), "\n".join(devices), about(content)]
     return "\n\n".join(parts)
@@ -185,12 +185,12 @@ def end_to_end(content: dict[str, Any]) -> str:
     table = ["| stage | seconds |", "|---|---|"]
     table += [f"| {name} | {seconds:.1f} |" for name, seconds in content["stage_seconds"].items()]
     text = (
-        f"`rd_ood` cold {content['cold_seconds']:.0f} s (goals 360, then 240), in which XLA compiles for "
-        f"{content['compile_seconds']:.0f} s (goal 25); again {content['again_seconds']:.1f} s, "
+        f"A cold run of `rd_ood` takes {content['cold_seconds']:.0f} s (target 240), of which XLA compiles for "
+        f"{content['compile_seconds']:.0f} s (target 25). Running it again takes {content['again_seconds']:.1f} s, and "
         f"`:smoke` {content['smoke_seconds']:.0f} s."
     )
     command = "`python -m benchmarks.end_to_end --output results/rd_ood_time.json`"
-    return "\n\n".join(["## The main job", command, text, "\n".join(table)])
+    return "\n\n".join(["## The main experiment", command, text, "\n".join(table)])
 
 
 def page(folder: Path = FOLDER, results: Path = ROOT / "results") -> str:

@@ -1,9 +1,9 @@
 """Calibration-Conditioned Merge: weights of neural PDE operators as a function of physical coordinates.
 
-Needs only jax and numpy, as do the namespaces ``baselines``, ``evaluate``, ``geometry``, ``metrics``, ``normalize`` and
-``parallel``. Those that may need more are imported on first use: ``example`` (a trained family), ``io`` (files),
-``models``, ``interop`` (weights of other packages), ``surrogate`` (a checkpoint as a model that runs), ``train`` and
-``train_chart``.
+This module needs only jax and numpy, as do the namespaces ``baselines``, ``evaluate``, ``geometry``, ``metrics``,
+``normalize`` and ``parallel``. Namespaces with further dependencies are imported on first use: ``example`` (a trained
+family), ``io`` (files), ``models``, ``interop`` (weights of other packages), ``surrogate`` (a runnable model from a
+checkpoint), ``train`` and ``train_chart``.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Weights that change with time: predictions by a chart along a path of coordinates."""
+"""Predictions with weights that change over time, along a path of coordinates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = jax.Array
 def rollout_along(
     chart: Chart, rollout_fn: RolloutFn, window: Array, path: Array, *, context: Any = None, start: int | None = None
 ) -> Array:
-    """Rolls a model out with a coordinate, and so weights, of its own for every frame.
+    """Rolls out a model with a separate coordinate, and therefore separate weights, for every frame.
 
         frame_k = model(weights(path_k), frames before)
 

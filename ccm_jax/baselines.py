@@ -1,9 +1,9 @@
-"""Published merging methods on any pytree, to stand beside CCM: experts as an unordered set of tasks.
+"""Published merging methods on any pytree, for comparison with CCM: experts as an unordered set of tasks.
 
 All are written for complex weights, of which real ones are the special case: the magnitude of a number is ``|d|``, its
 sign the phase ``d / |d|``, and two updates agree where ``Re(conj(d_1) d_2) > 0``. Models that store complex weights as
 pairs of reals are viewed as complex first (:func:`complex_view`): trimming or dropping the real half of a Fourier
-coefficient and keeping its imaginary half would turn its phase, which no method means to do.
+coefficient and keeping its imaginary half would change its phase, which no method intends.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def average(*trees: Params, weights: Sequence[float] | None = None) -> Params:
 
 
 def nearest_expert(experts: Sequence[Params], coordinates: Sequence[Any], target: Any) -> Params:
-    """The expert whose coordinate, a number or ``[dim]``, is nearest to ``target``; of two equally near the first."""
+    """The expert whose coordinate, a number or ``[dim]``, is nearest to ``target``; the first one in a tie."""
 
     def distance(pair: tuple[Any, Params]) -> float:
         return float(np.linalg.norm(np.ravel(pair[0]) - np.ravel(target)))
@@ -161,8 +161,8 @@ def slerp(a: Params, b: Params, t: float | Array, *, parallel: float = 0.9995) -
 def model_stock(anchor: Params, experts: Sequence[Params]) -> Params:
     """Model Stock: between the anchor and the experts' mean, where their angle says, leaf by leaf (Jang et al., 2024).
 
-    ``t mean + (1 - t) anchor`` with ``t = n c / (1 + (n - 1) c)``, ``c`` the mean cosine between two updates. Of
-    updates that oppose each other nothing is taken, ``c = 0``: the formula has a pole at ``c = -1 / (n - 1)``.
+    ``t mean + (1 - t) anchor`` with ``t = n c / (1 + (n - 1) c)``, ``c`` the mean cosine between two updates. Opposing
+    updates are ignored (``c = 0``): the formula has a pole at ``c = -1 / (n - 1)``.
     """
     _check("model_stock", anchor, experts)
     n = len(experts)
@@ -199,7 +199,7 @@ def fisher_average(experts: Sequence[Params], fishers: Sequence[Params], *, epsi
 
 
 class Baseline(NamedTuple):
-    """A published method, called like every other.
+    """A published method, with a uniform interface.
 
     Attributes:
         label: name in tables.

@@ -2,8 +2,8 @@
 
     weights(c) = origin + sum_j features_j(c) * basis_j
 
-Everything that this package merges is a chart; the paper's line through two experts is the one with features
-``(1, c)``. A chart is pytree algebra: it knows no model and no framework.
+Every merge in this package is a chart. The paper's line through two experts has the features ``(1, c)``. A chart is
+pytree algebra, independent of any model or framework.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Polynomial:
 class Gated:
     """Other features with a gate on the constant one: the last coordinate scales the shared adaptation.
 
-    At coordinate 0 and gate 0 the chart is at its origin, the anchor, so that a readout can choose it. Experts stand at
-    gate 1, and a coordinate without its gate is one at gate 1.
+    At coordinate 0 and gate 0 the chart gives its origin, the anchor, so that a readout can return to it. Experts have
+    gate 1, which is also the default if a coordinate is given without its gate.
 
     Attributes:
         inner: features with a constant, which must come first.
@@ -137,7 +137,7 @@ def complete(features: Features, coordinate: Any) -> Any:
 
 
 def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
-    """A coordinate as a floating array ``[dim]``, or a ValueError that says what came instead."""
+    """Converts a coordinate to a floating array ``[dim]``; raises ValueError for anything else."""
     c = jnp.asarray(coordinate)
     c = c.astype(jnp.promote_types(c.dtype, jnp.float32)) if not jnp.issubdtype(c.dtype, jnp.floating) else c
     c = c.reshape(1) if c.ndim == 0 else c
@@ -171,9 +171,9 @@ def fit_chart(
 ) -> Chart:
     """Fits a chart through an anchor and its experts by least squares over the experts.
 
-    Minimises ``sum_i w_i |expert_i - anchor - features(c_i) . basis|^2 + ridge |basis|^2`` for every weight; the
-    same small matrix serves all of them. Two experts at -1 and +1 with linear features give the paper's line:
-    the basis is its shared adaptation and its physical direction.
+    Minimises ``sum_i w_i |expert_i - anchor - features(c_i) . basis|^2 + ridge |basis|^2`` for every weight, using the
+    same small matrix for all of them. Two experts at -1 and +1 with linear features give the paper's line: the basis is
+    its shared adaptation and its physical direction.
 
     Args:
         anchor: tree of weights; the chart's origin.
@@ -183,8 +183,8 @@ def fit_chart(
         features: coordinate -> features; the default is ``Polynomial()``, the line.
         ridge: weight of the penalty on the basis.
         warp: a map applied to coordinates before the features; a pytree if it has fitted numbers.
-        weights: how much each expert counts, ``[n]`` and above 0; by default all count alike. Experts that outweigh the
-            others by 1e8 are met exactly.
+        weights: weight of each expert in the fit, ``[n]`` and positive; equal by default. Experts that outweigh the
+            others by 1e8 are interpolated exactly.
 
     Returns:
         A :class:`Chart` with the leaf dtypes of ``anchor``.

@@ -1,7 +1,7 @@
-"""Which curve through the experts: a line, a quadratic, or a line with a correction inside; validation decides.
+"""Chooses a curve through the experts on validation regimes: a line, a quadratic, or a line with an inner correction.
 
-A curve through more experts is better between them and often worse beyond. So no candidate may lose to the line through
-the end experts outside; of those that do not, the best over all validation regimes is taken.
+A curve through more experts is better between them and often worse beyond. A candidate that is worse outside than the
+line through the end experts is therefore discarded; of the others, the best over all validation regimes is chosen.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HELD = 1e8  # weight of an end expert that a correction inside must not move
 
 
 class TriedChart(NamedTuple):
-    """A candidate, and what speaks for it.
+    """A candidate and its scores.
 
     Attributes:
         name: ``"line through the ends"``, ``"line"``, ``"interior"``, ``"leaning interior"`` or ``"quadratic"``.
@@ -86,10 +86,10 @@ def choose_chart(
 ) -> ChosenChart:
     """Chooses among curves of one coordinate through the experts.
 
-    With validation regimes the candidate with the smallest error (geometric mean) is taken, among those that are no
-    worse outside than the line through the end experts. Without any, it is the candidate that predicts the weights of
-    left-out experts best. Where no regime lies outside, only candidates that equal the line through the ends there take
-    part: that line, and those with a correction inside.
+    With validation regimes, chooses the candidate with the smallest error (geometric mean) among those that are no
+    worse outside than the line through the end experts. Without any, chooses the candidate that best predicts the
+    weights of left-out experts. If no regime lies outside, only candidates that equal the line through the ends there
+    are considered: that line, and those with a correction inside.
 
     Args:
         anchor: weights that all experts were fine-tuned from.

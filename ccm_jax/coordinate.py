@@ -1,6 +1,6 @@
-"""Coordinates from what is known of a regime: its physical parameter, or that and a calibrated map.
+"""Coordinates from metadata: from the physical parameter, with or without a calibrated map.
 
-Every readout, also those from observed frames (:mod:`ccm_jax.prefix`), returns the same small :class:`Estimate`.
+Every readout, including those from observed frames (:mod:`ccm_jax.prefix`), returns an :class:`Estimate`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ PAPER_CLIP = 1.5  # largest absolute coordinate of the paper's readouts: pass it
 
 
 class Estimate(NamedTuple):
-    """Where a regime lies on a chart, and the evidence; for a batch, every field has a leading axis.
+    """The coordinate of a regime and the evidence for it; for a batch, every field has a leading axis.
 
     Attributes:
         coordinate: the chosen coordinate, ``[d]``; NaN if no candidate had a finite rollout.
-        candidates: what was tried, ``[n, d]``; empty for a readout that tries nothing.
+        candidates: candidates tried, ``[n, d]``; empty for a readout without candidates.
         losses: the loss of each candidate, ``[n]``; infinite where its rollout was not finite.
-        loss: at the chosen coordinate (before a rollout without bounds drew it back).
+        loss: at the chosen coordinate (before it was moved toward home, if its rollout was not bounded).
         anchor_loss: of the anchor's own weights.
-        persistence_loss: of the last frame of the window repeated, which every model should beat.
-        rollouts: of the prefix that it took, one for each value and for each derivative along an axis.
-        posterior: how sure it is, from a readout that :func:`ccm_jax.fit_uncertainty` has fitted.
-        p_value: likewise: small where no point of the chart explains the frames, which are of another family then.
+        persistence_loss: of repeating the last frame of the window, which every model should beat.
+        rollouts: number of prefix rollouts used, counting one per value and one per derivative along an axis.
+        posterior: its uncertainty, if :func:`ccm_jax.fit_uncertainty` has fitted the readout.
+        p_value: likewise: small if no point of the chart explains the frames, which then belong to another family.
     """
 
     coordinate: Array
@@ -87,7 +87,7 @@ def normalised_coordinate(
 ) -> Array:
     """The paper's ``s(value) = 2 (value - middle) / (high - low)``: -1 at ``low``, +1 at ``high``.
 
-    With ``scale="log"`` the same of the logarithms. Raises ValueError as :func:`coordinate_from_metadata`.
+    With ``scale="log"``, the same for logarithms. Raises ValueError as :func:`coordinate_from_metadata`.
     """
     name = "coordinate_from_metadata"
     if scale not in ("linear", "log"):
@@ -114,7 +114,7 @@ def coordinate_from_metadata(
     scale: Literal["linear", "log"] = "linear",
     clip: float | None = None,
 ) -> Estimate:
-    """CCM-Coord: reads the coordinate off the known physical parameter, ``s(value)``.
+    """CCM-Coord: the coordinate of a known physical parameter, ``s(value)``.
 
     Args:
         value: the physical parameter of the regime, in the unit of ``low`` and ``high``.
@@ -124,7 +124,7 @@ def coordinate_from_metadata(
         clip: largest absolute coordinate, for instance ``PAPER_CLIP``; None clips nothing.
 
     Raises:
-        ValueError: if ``low < high`` does not hold, or a log scale meets a value that is not positive.
+        ValueError: unless ``low < high``, or for a non-positive value on a log scale.
 
     Example:
         >>> coordinate_from_metadata(4e-3, 1e-3, 3e-3).coordinate.round(3).tolist()

@@ -1,4 +1,4 @@
-"""A calibrated map from normalised metadata to chart coordinates: the paper's one number, or a monotone curve."""
+"""A calibrated map from normalised metadata to chart coordinates: the paper's single factor, or a monotone curve."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CoordinateMap:
         coefficients: Bernstein coefficients, ``[degree + 1]``.
         low: lower end of the fitted interval.
         high: upper end of the fitted interval.
-        reach: how far beyond it the map may be asked, in widths of the interval.
+        reach: how far beyond it the map may be evaluated, in widths of the interval.
     """
 
     coefficients: Array
@@ -69,7 +69,7 @@ class CoordinateMap:
             coordinates: their best coordinates on the chart, ``[n]``.
             degree: 1 for a line, 2 or 3 for a monotone curve.
             intercept: False for the paper's ``alpha = gamma s`` (degree 1 only); True for a free offset.
-            reach: how far beyond the fitted interval the map may be asked, in widths of the interval.
+            reach: how far beyond the fitted interval the map may be evaluated, in widths of the interval.
 
         Raises:
             ValueError: for too few distinct or non-finite points, or an impossible degree.

@@ -1,10 +1,10 @@
-"""A smooth curve through a few noisy points that knows how uncertain it is, most of all beyond them.
+"""A smooth curve through a few noisy points with its uncertainty, especially beyond them.
 
     y_i = f(x_i) + e_i,   f^(order) = roughness * white noise,   e_i ~ N(0, noise_i^2)
 
 This is the Bayesian smoothing spline: its mean is the natural spline, continued as a polynomial beyond the points, and
 its variance grows there with the distance. Order and roughness are averaged over by their restricted likelihood, so
-that few points do not pretend to know how bent a curve is.
+that few points do not give false certainty about the curvature.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def fit_curve(x: Any, y: Any, noise: Any) -> Curve:
     """Fits a :class:`Curve` through points with known noise.
 
     Args:
-        x: places ``[n]``, at least three distinct ones.
+        x: positions ``[n]``, at least three distinct ones.
         y: values ``[n]``.
         noise: standard deviation of each value, ``[n]`` or a number above 0.
 
@@ -91,7 +91,7 @@ def fit_curve(x: Any, y: Any, noise: Any) -> Curve:
         The curve. With three points it is continued by lines; with more, parabolas are a hypothesis too.
 
     Raises:
-        ValueError: for fewer than three distinct places, or numbers that are not finite.
+        ValueError: for fewer than three distinct points, or numbers that are not finite.
 
     Example:
         >>> curve = fit_curve([-1.0, 0.0, 1.0, 2.0], [-2.0, 0.0, 2.0, 4.0], 0.01)

@@ -1,11 +1,11 @@
-"""Coordinates of experts that nobody labelled, from the inner products of their updates.
+"""Coordinates of unlabelled experts, from the inner products of their updates.
 
     d_i = expert_i - anchor,    G_ij = <d_i, d_j>,    H G H = sum_k lambda_k q_k q_k^T,    c_ik ~ sqrt(lambda_k) q_ik
 
-``H`` takes away the mean of the updates, which is their shared adaptation. Experts on a line leave one eigenvalue that
-stands out. The noise of fine-tuning is independent between experts: it adds to the diagonal of ``G``, and where it is
-about the same for all of them it does not turn the vectors. A noise of each expert's own, as in factor analysis, is not
-fitted: from five experts it cannot be told from a bend of their path.
+``H`` removes the mean of the updates, their shared adaptation. Experts on a line then give one dominant eigenvalue. The
+noise of fine-tuning is independent between experts: it adds to the diagonal of ``G``, and where it is about the same
+for all of them it does not turn the vectors. Separate noise for each expert, as in factor analysis, is not fitted: with
+five experts it cannot be distinguished from a curved path.
 
 Given a few windows of frames, ``d_i`` may be the change of the predictions instead. That ignores what fine-tuning does
 to weights that predictions do not depend on, and is linear in the parameter where the equation is.
@@ -30,14 +30,14 @@ ALIKE = 1e-6  # experts that differ by less than this part of their updates are 
 
 
 class Discovered(NamedTuple):
-    """Where experts lie relative to each other.
+    """Positions of the experts relative to each other.
 
     Attributes:
         coordinates: ``[M, d]``, known up to an affine map (in one dimension up to its origin, unit and sign); scaled so
             that they lie in [-1, 1] on each axis.
         dimension: the number of axes ``d``.
-        spectrum: the part of the experts' spread along each axis, largest first, ``[M - 1]``; what falls behind
-            ``dimension`` is the noise of fine-tuning, and what bends.
+        spectrum: the fraction of the experts' spread along each axis, largest first, ``[M - 1]``; entries beyond
+            ``dimension`` are fine-tuning noise and curvature.
     """
 
     coordinates: np.ndarray
@@ -48,7 +48,7 @@ class Discovered(NamedTuple):
 def update_products(anchor: Params, experts: Sequence[Params]) -> np.ndarray:
     """Inner products of the experts' updates over all leaves that merge, ``[M, M]`` in double precision.
 
-    A leaf at a time, so that memory is that of one leaf of all experts; complex leaves count as pairs of reals.
+    Works leaf by leaf, so that it needs the memory of one leaf of all experts; complex leaves count as pairs of reals.
     """
     named = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
     check_same_tree("update_products", named, "experts must be fine-tuned from this anchor.")
@@ -86,11 +86,11 @@ def discover_coordinates(
     apply: Apply | None = None,
     windows: Any = None,
 ) -> Discovered:
-    """Finds how many axes experts differ along, and where they lie on them, without labels.
+    """Finds the number of axes along which experts differ, and their coordinates on them, without labels.
 
     Args:
         anchor: weights that all experts were fine-tuned from.
-        experts: three or more trees like it; with other data and orders of batches they need more of each other.
+        experts: three or more trees like it; more are needed if their data and batch orders differ.
         dimension: number of axes; by default the last one whose eigenvalue stands out against the next.
         apply: the model ``(params, window) -> frame``, to compare predictions instead of weights.
         windows: frames to predict from, ``[N, history, *space, C]``; needed with ``apply``. They need no labels either.

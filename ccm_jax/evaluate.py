@@ -1,8 +1,8 @@
-"""The future-only protocol: the prefix is for calibration, the error counts the frames after it.
+"""Evaluation on future frames only: the prefix is for calibration, and only the frames after it are scored.
 
 A trajectory is ``history`` frames that fill the model's window, K prefix frames, and the future. Every method,
-calibrated or not, restarts from the last ``history`` observed frames and is scored on the same future. ``context`` is
-what a model takes beside its window, a tree of arrays ``[N, ...]``; see :func:`~ccm_jax.rollout.call_rollout`.
+calibrated or not, restarts from the last ``history`` observed frames and is scored on the same future. ``context``
+holds a model's additional inputs, a tree of arrays ``[N, ...]``; see :func:`~ccm_jax.rollout.call_rollout`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def future_error(
 
 @functools.partial(jax.jit, static_argnames=("history", "prefix"))
 def persistence_error(trajectories: Array, *, history: int = 1, prefix: int = 4) -> Array:
-    """The same of the last observed frame repeated, which every model should beat."""
+    """Relative L2 error of repeating the last observed frame, which every model should beat: ``[N, T_future]``."""
     _, window, truth = split_future(trajectories, history=history, prefix=prefix)
     return relative_l2(jnp.broadcast_to(window[:, -1:], truth.shape), truth)
 
@@ -91,7 +91,7 @@ def future_error_sweep(
     context: Any = None,
     mesh: Mesh | None = None,
 ) -> Array:
-    """The same for every candidate coordinate ``[n, d]``: ``[n, N, T_future]``."""
+    """Relative L2 error of each future frame for every candidate coordinate ``[n, d]``: ``[n, N, T_future]``."""
 
     def errors(chart: Chart, given: tuple[Array, Any], candidates: Array) -> Array:
         x, context = given
@@ -116,7 +116,7 @@ def future_error_each(
     context: Any = None,
     mesh: Mesh | None = None,
 ) -> Array:
-    """The same with a coordinate, and so weights, of its own for each trajectory: ``coordinates [N, d]``."""
+    """Relative L2 error of each future frame with one coordinate ``[N, d]`` per trajectory: ``[N, T_future]``."""
     if len(coordinates) != len(trajectories):
         raise ValueError(
             f"future_error_each: {len(coordinates)} coordinates for {len(trajectories)} trajectories, expected as many."
@@ -163,7 +163,7 @@ TOGETHER = 7  # candidates in a call on a CPU: a bank of 21 has three such parts
 
 
 def in_groups(errors: Any, trajectories: Any, candidates: Any, mesh: Mesh | None = None) -> np.ndarray:
-    """``errors(trajectories, candidates) -> [n, N, ...]`` of all, a few at a time.
+    """Evaluates ``errors(trajectories, candidates) -> [n, N, ...]`` a few at a time.
 
     Args:
         errors: a function of trajectories and of candidates ``[n, d]``.
@@ -184,6 +184,6 @@ def in_groups(errors: Any, trajectories: Any, candidates: Any, mesh: Mesh | None
 
 
 def as_error(values: Any) -> Array:
-    """Mean over all entries; infinite as soon as one is not finite, so that divergence never wins."""
+    """Mean over all entries; infinite if any entry is not finite, so that divergence never wins."""
     mean = jnp.mean(jnp.asarray(values))
     return jnp.where(jnp.isfinite(mean), mean, jnp.inf)

@@ -1,6 +1,6 @@
-"""Complete frames from incomplete ones: a model starts from a whole grid, however little of it was observed.
+"""Completes partially observed frames, because a model has to start from a whole grid.
 
-What is missing is interpolated in space, one frame and one channel at a time, by one of three rules of no physics:
+Missing values are interpolated in space, one frame and one channel at a time, by one of three rules without physics:
 
 - nearest: the value of the nearest observed point;
 - harmonic: the discrete Laplace equation, with the observed points as its boundary values;
@@ -212,7 +212,7 @@ def choose_fill(
     fills: Sequence[Fill] = FILLS,
     seed: int = 0,
 ) -> Fill:
-    """The fill that restores validation frames best, under masks and noise as they are to be expected.
+    """Chooses the fill that restores validation frames best, under the expected masks and noise.
 
     Args:
         validation: complete trajectories of each regime, ``[N, T, *space, C]``; a few frames of each are enough.

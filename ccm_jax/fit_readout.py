@@ -1,4 +1,4 @@
-"""Fits a prefix readout: what is searched, which frames count and when the anchor is left, decided on validation."""
+"""Fits a prefix readout: validation determines what is searched, which frames count and when to leave the anchor."""
 
 from __future__ import annotations
 
@@ -31,16 +31,15 @@ TIED = 0.005  # relative: choices that differ by less are tied, and the simplest
 
 
 class Choices(NamedTuple):
-    """What validation decides among; without validation only the first of ``free_gate`` is looked at.
+    """The options that validation chooses among; without validation, only the first of ``free_gate`` is used.
 
     Attributes:
         free_gate: whether the gate of a :class:`~ccm_jax.Gated` chart is searched.
-        begin: observed frames that are passed before the rollout that is scored begins; None tries 0 and K - 1.
-            One step from the last frame but one is short, but it starts where the transient of the first frames is
-            over.
+        begin: observed frames skipped before the scored rollout begins; None tries 0 and K - 1. A single step from the
+            last frame but one is short, but starts after the initial transient.
         skip: frames of that rollout, from its first, that are not scored.
-        pull: evidence asked for per unit of distance from the anchor, in units of log loss; the next larger one is
-            tried only where none of the smaller ones leaves every regime unharmed.
+        pull: penalty per unit of distance from the anchor, in units of log loss; the next larger one is tried only if
+            none of the smaller ones leaves every regime unharmed.
     """
 
     free_gate: tuple[bool, ...] = (False, True)
@@ -72,7 +71,7 @@ class Tried(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """A readout, and what was tried for it."""
+    """A readout, and the choices that were tried."""
 
     readout: PrefixReadout
     tried: tuple[Tried, ...]
@@ -141,7 +140,7 @@ def prefix_readout(
 
 
 def frame_weights(frames: int, skip: int) -> Array:
-    """Equal weights of predicted frames after the first ``skip``, ``[frames]``.
+    """Equal weights for all predicted frames after the first ``skip``, ``[frames]``.
 
     Raises:
         ValueError: if no frame is left.
@@ -165,24 +164,23 @@ def fit_prefix_readout(
 ) -> PrefixReadout:
     """Fits CCM-Prefix: a function from observed frames to a coordinate of a chart.
 
-    With validation trajectories, from regimes that are not tested, it decides whether the gate is searched, which
-    frames count and how much evidence leaves the anchor: the choice with the smallest error of the future over the
-    anchor's (geometric mean over regimes) among those that harm no regime. A rollout that outgrows its prefix by
-    more than twice what validation trajectories do draws the coordinate back toward the anchor. Without validation
-    the settings are those of :func:`prefix_readout`.
+    Validation trajectories, from regimes that you do not test, determine whether the gate is searched, which frames
+    count and how much better than the anchor a merge must be. Among the choices that harm no regime, the one with the
+    smallest future error relative to the anchor (geometric mean over regimes) is taken. If a rollout grows beyond its
+    prefix by more than twice as much as validation trajectories do, the coordinate is moved toward the anchor. Without
+    validation, the settings are those of :func:`prefix_readout`.
 
     Args:
         chart: weights as a function of coordinates, of :func:`~ccm_jax.fit_chart`; with ``features=Gated()`` the
             anchor is a choice.
         rollout_fn: ``(params, window [N, history, *space, C], steps) -> [N, steps, *space, C]``, such as
-            ``make_rollout(apply)``; made once and kept, because it is compiled for.
+            ``make_rollout(apply)``; create it once and keep it, because compiled programs depend on it.
         validation: trajectories of each regime, ``[N, T, *space, C]``, with frames after the prefix.
         history: frames in the model's window.
         frames: the K observed frames after it.
         reach: the search stays within ``[-reach, reach]`` along every axis.
         choices: what validation decides among.
-        contexts: for each regime what the model takes beside the window; see
-            :func:`~ccm_jax.rollout.call_rollout`.
+        contexts: the model's additional inputs for each regime; see :func:`~ccm_jax.rollout.call_rollout`.
         mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
 
     Returns:

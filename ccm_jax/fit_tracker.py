@@ -1,4 +1,4 @@
-"""Fits a tracker: the noises by the likelihood of what comes next, the length of its rollouts by one-step errors."""
+"""Fits a tracker: its noise levels by maximum likelihood, the length of its rollouts by one-step errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FIRST = (0.002, 0.3, 0.0)  # of a filter that hardly remembers, so that every fr
 
 
 class TrackChoices(NamedTuple):
-    """What validation decides among beside the noises.
+    """The options that validation chooses among, besides the noise levels.
 
     Attributes:
         steps: lengths of the rollout that ends in the newest frame.
@@ -58,7 +58,7 @@ class TriedTracker(NamedTuple):
 
 
 class ChosenTracker(NamedTuple):
-    """A tracker, and what was tried for it."""
+    """A tracker, and the choices that were tried."""
 
     tracker: Tracker
     tried: tuple[TriedTracker, ...]
@@ -151,14 +151,14 @@ def fit_tracker(
 ) -> Tracker:
     """Fits a filter over the coordinate on validation trajectories, whose true paths need not be known.
 
-    For each choice the noises maximise the likelihood of every frame given those before it (the prediction error
-    decomposition); then the choice with the smallest one-step error is taken, of those that are tied the simplest.
+    For each choice, the noise levels maximise the likelihood of every frame given those before it (the prediction error
+    decomposition). Then the choice with the smallest one-step error is taken, or the simplest of those that are tied.
 
     Args:
         chart: weights as a function of coordinates.
         rollout_fn: as of :class:`~ccm_jax.PrefixReadout`.
-        validation: sets of trajectories, ``[N, T, *space, C]``, that drift as those to come may; their paths are not
-            those of the test.
+        validation: sets of trajectories, ``[N, T, *space, C]``, that drift as future ones may; their paths differ from
+            those you test.
         history: frames in the model's window.
         reach: the coordinate stays within ``[-reach, reach]`` along every axis.
         choices: what is decided among; the default is :class:`TrackChoices`.

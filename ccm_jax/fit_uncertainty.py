@@ -1,4 +1,4 @@
-"""Fits how sure a prefix readout may be, on validation regimes whose physical values are known."""
+"""Fits the uncertainty of a prefix readout, on validation regimes of known physical values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FEWEST = 3  # regimes
 
 
 class Read(NamedTuple):
-    """What a readout finds on the trajectories of all validation regimes, along one axis.
+    """The readout's results on the trajectories of all validation regimes, along one axis.
 
     Attributes:
         regime: index of each trajectory's regime, ``[N]``.
@@ -49,18 +49,18 @@ def fit_uncertainty(
     contexts: Sequence[Any] | None = None,
     mesh: Mesh | None = None,
 ) -> PrefixReadout:
-    """Lets a readout say how sure it is: its estimates get a posterior, and stay the same otherwise.
+    """Adds uncertainty to a readout: its estimates get a posterior, and are otherwise unchanged.
 
-    A curve through validation regimes says at which coordinate each physical value is found, and how uncertain that is
-    beyond them. Floor and tightness of the scatter around it are fitted by likelihood; then deviations are inflated so
-    that intervals cover regimes that the curve was fitted without.
+    A curve through the validation regimes models the coordinate found for each physical value, and its uncertainty
+    beyond them. Floor and tightness of the scatter around it are fitted by likelihood. Deviations are then inflated so
+    that intervals cover regimes that were left out of the fit.
 
     Args:
         readout: of :func:`~ccm_jax.fit_prefix_readout`.
         validation: trajectories of each regime, ``[N, T, *space, C]``, two or more a regime.
         values: the physical value of each regime, ``[R]`` or ``[R, d]`` for several axes.
-        reach: how far beyond the validation regimes values are thought of, in widths of their range.
-        level: the share that intervals are made to cover.
+        reach: how far the grid of values extends beyond the validation regimes, in widths of their range.
+        level: the coverage that intervals are calibrated to.
         contexts: for each regime what the model takes beside the window.
         mesh: devices to spread over.
 

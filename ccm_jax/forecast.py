@@ -1,9 +1,9 @@
-"""Predictive intervals of a rollout: what the coordinate may be, and what the model gets wrong at the right one.
+"""Predictive intervals of a rollout, from the coordinate's posterior and the model's error at the right coordinate.
 
     variance(x, t) = variance over coordinates + (residual_t * size_t)^2,   log residual_t = a_t + b . evidence
 
-``size`` is the root mean square of a channel's predicted frame. The evidence is what the prefix tells of how well the
-model works here: its loss, and how far the coordinate lies from the experts.
+``size`` is the root mean square of a channel's predicted frame. The evidence indicates how well the model works here:
+its loss on the prefix, and the coordinate's distance from the experts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RIDGE = 1e-2
 
 
 class Forecast(NamedTuple):
-    """A rollout that knows how sure it is; a batch has one leading axis.
+    """A rollout with predictive intervals; a batch has one leading axis.
 
     Attributes:
         mean: ``[steps, *space, C]``.

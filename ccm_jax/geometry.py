@@ -14,7 +14,7 @@ Params = Any
 
 
 class LayerGeometry(NamedTuple):
-    """How two experts left their anchor, in one leaf (or in the whole tree).
+    """Updates of two experts relative to their anchor, in one leaf (or in the whole tree).
 
     Attributes:
         name: path of the leaf.

@@ -1,6 +1,6 @@
-"""The best coordinate in hindsight: where the error of the future is smallest, for charts of any number of axes.
+"""The best coordinate in hindsight, with the smallest error on future frames, for charts of any number of axes.
 
-It needs the future, so it is no readout: validation regimes use it to fit maps, and test regimes as a bound.
+It needs the future, so it is not a readout. On validation regimes it serves to fit maps, on test regimes as a bound.
 """
 
 from __future__ import annotations

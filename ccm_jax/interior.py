@@ -1,4 +1,4 @@
-"""A correction inside the range of the experts, which leaves the line as it is at the ends and beyond."""
+"""A correction inside the range of the experts that leaves the line unchanged at the ends and beyond."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Array = jax.Array
 class Interior:
     """The line, and a bump between the ends: ``(1, c, b, c b, ...)`` with ``b = max(0, 1 - c^2)``.
 
-    A quadratic through a third expert in the middle bends the chart everywhere, and extrapolation pays for what
-    interpolation gains. This correction is zero at -1 and +1, where the end experts stand, and beyond. With more than
-    three experts, fit it with weights that hold the ends, as :func:`~ccm_jax.choose_chart` does: by plain least squares
-    the experts between would move the line.
+    A quadratic through a third expert in the middle bends the chart everywhere: it improves interpolation at the cost
+    of extrapolation. This correction is zero at -1 and +1, where the end experts stand, and beyond. With more than
+    three experts, fit it with weights that keep the ends fixed, as :func:`~ccm_jax.choose_chart` does; plain least
+    squares would let the inner experts move the line.
 
     Attributes:
-        degree: number of corrections: 1 has one height, 2 may lean to one side.
+        degree: number of corrections: 1 is symmetric, 2 may be asymmetric.
 
     Example:
         >>> Interior()(jnp.array([0.5])).tolist(), Interior()(jnp.array([2.0])).tolist()

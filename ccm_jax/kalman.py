@@ -5,7 +5,7 @@
     posterior:    x - P E w,  P - P E (I + H S)^-1 H E^T P     with w = (I + H S)^-1 (g + H (c - point))
 
 E picks c out of x, S is the covariance of c, and H and g are in units of the noise's variance. Covariances are never
-inverted, so axes that are known exactly, and frames that tell nothing, are no special cases.
+inverted, so exactly known axes and uninformative frames are not special cases.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = jax.Array
 
 
 class Belief(NamedTuple):
-    """What is known of the coordinate and its rate.
+    """Mean and covariance of the coordinate and its rate.
 
     Attributes:
         coordinate: mean of c, ``[d]``.

@@ -2,8 +2,8 @@
 
     T = mean_k log |step(weights(c), frame_k) - frame_k+1| / |frame_k+1|,   p = P(T_validation(c) >= T)
 
-Each frame is predicted from the true one before it, so that one bad step does not drown what the others say. What T is
-on the chart's own regimes, as a function of the coordinate, and how it scatters there, is fitted on validation.
+Each frame is predicted from the true one before it, so that one bad step does not dominate. Mean and scatter of T on
+the chart's own regimes, as functions of the coordinate, are fitted on validation.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Membership:
         curve: its mean as a function of the coordinate, see :func:`place_of`.
         scatter: its standard deviation around that.
         inflation: of the scatter, so that the trajectories of left-out regimes are covered.
-        doubt: by how much the curve's own deviation grows, so that the means of left-out regimes are covered.
+        doubt: inflation of the curve's own deviation, so that the means of left-out regimes are covered.
     """
 
     curve: Curve

@@ -1,4 +1,4 @@
-"""The paper's line through two endpoint experts: the simplest chart, with a name of its own."""
+"""The paper's line through two endpoint experts, the simplest chart."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def merge_pytree(
 
         weights = anchor + shared_scale * shared + coordinate * direction
 
-    -1 gives the low expert, +1 the high one, 0 their average, and beyond +-1 the line extrapolates. With
-    ``shared_scale = 0`` and ``coordinate = 0`` it is the anchor. The same as ``fit_chart`` with two experts,
-    without ever forming the two parts: one pass over the leaves. Works under ``jit``, ``grad``, and ``vmap``
-    over the coordinate, and keeps the dtype of each leaf (as everywhere in jax, 64-bit floats only with
-    ``jax_enable_x64``; leaves that do not merge come back as they are).
+    -1 gives the low expert, +1 the high one, 0 their average, and beyond +-1 the line extrapolates. With ``shared_scale
+    = 0`` and ``coordinate = 0`` it is the anchor. Equivalent to ``fit_chart`` with two experts, but in one pass over
+    the leaves, without storing both parts. Works under ``jit``, ``grad``, and ``vmap`` over the coordinate, and keeps
+    the dtype of each leaf (as everywhere in jax, 64-bit floats only with ``jax_enable_x64``; leaves that do not merge
+    come back as they are).
 
     Args:
         anchor: weights of the family anchor, a tree of arrays of any framework that jax reads.
@@ -78,8 +78,8 @@ def merge_pytree(
         high: weights of the expert at the high end.
         coordinate: position on the physical direction, a scalar.
         shared_scale: weight of the shared adaptation, a scalar.
-        in_place: whether the result takes the memory of ``anchor``, whose arrays are then gone (but those that it
-            shares with an expert).
+        in_place: whether to reuse the memory of ``anchor``, whose arrays are then deleted (except those shared with an
+            expert).
 
     Returns:
         A tree like ``anchor``.

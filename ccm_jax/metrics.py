@@ -1,7 +1,7 @@
 """Errors of trajectories, per frame. Arrays are ``[..., T, *space, C]`` with one or more batch axes before T.
 
-The headline is the relative L2 error, over all channels in physical units, per frame; then the mean over
-frames, then over trajectories. Errors that are not finite stay so: divergence is a value, never dropped.
+The main metric is the relative L2 error over all channels in physical units, per frame, averaged over frames and then
+over trajectories. Non-finite errors are kept: divergence is a value and never dropped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _event_axes(x: Array) -> tuple[int, ...]:
 def relative_l2(predicted: Array, true: Array, mask: Array | None = None) -> Array:
     """``sqrt(sum (p - t)^2) / sqrt(sum t^2)`` of each frame: ``[N, T, *space, C] -> [N, T]``.
 
-    Where a frame is met exactly the gradient is 0, so that it does not spoil those of the others.
+    The gradient of a frame without error is 0 instead of NaN.
 
     Args:
         predicted: frames, ``[N, T, *space, C]``.
@@ -45,7 +45,7 @@ def relative_l2(predicted: Array, true: Array, mask: Array | None = None) -> Arr
 def masked_difference(predicted: Array, true: Array, mask: Array) -> Array:
     """``predicted - true`` where the mask ``[N, T, *space]`` is True, 0 elsewhere; NaN in a frame that is not finite.
 
-    A rollout that diverges does so wherever it is looked at.
+    A rollout that diverges anywhere counts as diverged, whatever the mask.
     """
     finite = jnp.isfinite(predicted).all(axis=_event_axes(predicted), keepdims=True)
     return jnp.where(finite, jnp.where(mask[..., None], predicted - true, 0), jnp.nan)
@@ -99,7 +99,7 @@ def fourier_error(predicted: Array, true: Array, *, low: int = 4, high: int = 12
 
 
 def over(error: Any, reference: Any) -> float:
-    """``mean(error) / mean(reference)``, to rank by: what diverges comes last, and whatever does not beats it.
+    """``mean(error) / mean(reference)``, for ranking: divergence ranks last.
 
     Args:
         error: errors of a method, of any shape; None and what is not finite stand for a divergence.
@@ -121,14 +121,14 @@ def over(error: Any, reference: Any) -> float:
 
 
 def gain(error: Any, reference: Any) -> float:
-    """``1 - mean(error) / mean(reference)``, to report: the share of the reference's error that a method removes.
+    """``1 - mean(error) / mean(reference)``, for reporting: the fraction of the error removed.
 
     Args:
         error: errors of a method, of any shape; None and what is not finite stand for a divergence.
         reference: errors of the reference, likewise.
 
     Returns:
-        The gain; NaN where ``reference`` diverged, of which there is no share; -infinity where only ``error`` did.
+        The gain; NaN if ``reference`` diverged, -infinity if only ``error`` did.
 
     Example:
         >>> gain([0.1, 0.3], [0.4, 0.4]), gain(float("nan"), 0.4), gain(0.1, None)

@@ -1,11 +1,11 @@
 """Gauss-Newton over a coordinate of few dimensions, in a trust region, with forward-mode derivatives of a rollout.
 
-What is minimised is the mean norm of residual vectors, not of their squares, with a penalty on the distance from home:
+Minimises the mean norm of residual vectors (not their squares), with a penalty on the distance from home:
 
     F(c) = log sum_k w_k |r_k(c)| + pull * |c - home|
 
 Each step solves the linearised problem with the residuals weighted by w_k / |r_k| (iteratively reweighted least
-squares), so that a frame that fits badly anyway does not decide alone.
+squares), so that one badly fitting frame does not dominate.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STEPS = 6
 
 
 class Local(NamedTuple):
-    """What one evaluation of the residuals tells at a coordinate.
+    """Loss and derivatives from one evaluation of the residuals at a coordinate.
 
     Attributes:
         loss: ``sum_k w_k |r_k|``; infinite where a residual is not finite.
@@ -38,7 +38,7 @@ class Local(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is minimised, and where.
+    """The objective and its bounds.
 
     Attributes:
         residuals: ``[d] -> [m, p]``, m vectors of p numbers.
@@ -109,17 +109,17 @@ def linearize(problem: Problem, coordinate: Array) -> Local:
 def minimize(
     problem: Problem, start: Array, radius: Array | float, *, active: Any = True, steps: int = STEPS
 ) -> Minimum:
-    """Searches the minimum of ``F`` from a start; one loop of fixed shapes for ``jit``, ``vmap`` and ``lax.map``.
+    """Minimises ``F`` from a start, in one loop of fixed shapes for ``jit``, ``vmap`` and ``lax.map``.
 
-    A step that does not lower ``F`` is taken back, and the trust region shrinks to a quarter of it; so a coordinate
-    with residuals that are not finite is never the result, unless the start is one.
+    A step that does not lower ``F`` is rejected, and the trust region shrinks to a quarter of it. A coordinate with
+    non-finite residuals is therefore never the result, unless it is the start.
 
     Args:
         problem: what is minimised.
         start: ``[d]``.
         radius: of the trust region at first.
         active: False ends the search before it begins, with a score of infinity.
-        steps: at most so many evaluations after the first.
+        steps: maximum number of evaluations after the first.
 
     Returns:
         The :class:`Minimum`.

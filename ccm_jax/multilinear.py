@@ -1,4 +1,4 @@
-"""Several physical parameters that act together: products of distinct coordinates."""
+"""Features for several interacting physical parameters: products of distinct coordinates."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def fit_normalization(trajectories: Array) -> Normalization:
 
 
 def normalized(apply: Apply, normalization: Normalization) -> Apply:
-    """A model on normalised states as one on physical states; ``apply(params, window) -> frame``."""
+    """Wraps a model of normalised states as a model of physical states, ``apply(params, window) -> frame``."""
     mean, std = normalization
 
     def physical(params: object, window: Array) -> Array:
@@ -45,7 +45,7 @@ def normalized(apply: Apply, normalization: Normalization) -> Apply:
 
 
 def normalized_rollout(rollout_fn: RolloutFn, normalization: Normalization) -> RolloutFn:
-    """A rollout of normalised states as one of physical states: scaled once before it, and once after it."""
+    """Wraps a rollout of normalised states as one of physical states: scaled once before and once after."""
     mean, std = normalization
 
     def physical(params: object, window: Array, steps: int, *context: object) -> Array:

@@ -1,4 +1,4 @@
-"""Frames of which some points were not observed: masks, sensors, and what a readout takes for both."""
+"""Partially observed frames: masks, sensors, and how a readout treats them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Missing = Literal["refuse", "nan"]
 
 
 class Observed(NamedTuple):
-    """Observed frames, where they were observed, and the whole frames that a model can start from; a pytree.
+    """Observed frames, their mask, and completed frames that a model can start from; a pytree.
 
     Attributes:
-        frames: ``[N, T, *space, C]``, 0 where nothing was observed.
+        frames: ``[N, T, *space, C]``, 0 at points that were not observed.
         mask: ``[N, T, *space]``, True where a point was observed.
         complete: ``[N, T, *space, C]``, the frames as completed.
     """

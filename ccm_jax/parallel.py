@@ -1,7 +1,7 @@
-"""Many devices and many hosts: one mesh with the axes ``candidate`` and ``data``, and how much memory candidates get.
+"""Many devices and hosts: one mesh with the axes ``candidate`` and ``data``, and the memory budget of candidates.
 
-Pure functions of this package take a mesh or nothing. Without one they run where jax puts them; with one, candidates
-and trajectories are spread over its devices, and what comes back is whole on every process.
+Functions of this package take an optional mesh. Without one they run on jax's default device; with one, candidates and
+trajectories are distributed over its devices, and every process gets the complete result.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def over_mesh(errors: Errors, mesh: Mesh | None) -> Errors:
 
     Trajectories may be a tree of arrays with the same leading axis.
 
-    Each device rolls its candidates over its trajectories with nothing to say to the others; both are filled up by
-    repetition to a multiple of their axis. For use inside ``jit``.
+    Each device rolls out its candidates on its trajectories without communication; both are padded by repetition to a
+    multiple of their axis. For use inside ``jit``.
     """
     return errors if mesh is None else _spread(errors, mesh, (DATA,), (CANDIDATE,), PartitionSpec(CANDIDATE, DATA))
 

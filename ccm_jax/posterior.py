@@ -1,9 +1,9 @@
-"""What observed frames leave possible: a posterior over the physical value and over the coordinate to deploy.
+"""The posterior over the physical value and over the coordinate, given observed frames.
 
     p(value | found) ~ p(value) N(found; curve(value), var_curve(value) + var_found)
 
-The curve says at which coordinate trajectories of a value are found; it and both variances are fitted on validation
-regimes by :func:`ccm_jax.fit_uncertainty`. A grid holds the posterior, so that it may have any shape.
+The curve models the coordinate at which trajectories of a value are found. :func:`ccm_jax.fit_uncertainty` fits it and
+both variances on validation regimes. The posterior is stored on a grid, so that it can have any shape.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Array = jax.Array
 
 
 class Prior(NamedTuple):
-    """Metadata that is itself uncertain: a normal distribution of the physical value, on each axis.
+    """Uncertain metadata: a normal distribution of the physical value, on each axis.
 
     Attributes:
         value: its mean, in units of the axis; a number or ``[d]``.
-        deviation: its standard deviation, above 0; infinite says nothing.
+        deviation: its standard deviation, positive; infinite for no information.
     """
 
     value: Any
@@ -74,7 +74,7 @@ class Posterior(NamedTuple):
         return jnp.stack([self.quantile(tail), self.quantile(1 - tail)], axis=-1)
 
     def flat(self, level: float = 0.9) -> Array:
-        """Whether an interval is nearly as wide as the grid, because the frames said nothing; ``[..., d]``."""
+        """Whether an interval is nearly as wide as the grid, because the frames are uninformative; ``[..., d]``."""
         ends = self.interval(level)
         whole = level * (self.values[..., -1] - self.values[..., 0])
         return ends[..., 1] - ends[..., 0] > 0.9 * whole

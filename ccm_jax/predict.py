@@ -21,10 +21,10 @@ def predict_rollout(
     context: Any = None,
     prior: Prior | None = None,
 ) -> Forecast:
-    """Reads a coordinate off observed frames, and rolls out from the last of them with predictive intervals.
+    """Finds a coordinate from observed frames, and rolls out from the last of them with predictive intervals.
 
-    The rollout is averaged over what the coordinate may be (three coordinates for one axis); to its variance comes what
-    the model got wrong on validation regimes at the right coordinate.
+    The rollout is averaged over the coordinate's posterior (three coordinates for one axis). The variance also includes
+    the model's error on validation regimes at the right coordinate.
 
     Args:
         readout: with the uncertainty of :func:`~ccm_jax.fit_uncertainty`, fitted on trajectories with future frames.

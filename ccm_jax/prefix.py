@@ -127,9 +127,8 @@ def coordinate_from_prefix(
             to come from one regime.
         chunk: candidates that run side by side; see :func:`prefix_errors`.
         mesh: devices to spread over; see :func:`prefix_errors`.
-        home: a coordinate ``[d]`` that is left only on evidence, for instance the anchor's on a gated chart; see
-            :func:`select`.
-        pull: the evidence that a unit of distance from it asks for.
+        home: a preferred coordinate ``[d]``, for instance the anchor's on a gated chart; see :func:`select`.
+        pull: the penalty per unit of distance from it.
 
     Returns:
         A :class:`Estimate` with the mean relative L2 error over the K frames as losses. A candidate whose
@@ -162,18 +161,18 @@ def coordinate_from_prefix(
 
 
 def select(candidates: Array, losses: Array, *, home: Any = None, pull: float | Array = 0.0) -> Estimate:
-    """The readout of the best finite candidate: the smallest loss, or the best weighed against its distance from home.
+    """Chooses the finite candidate with the smallest loss, with an optional penalty on the distance from home.
 
         coordinate = argmin_c  log loss(c) + pull * |c - home|
 
-    The first frames are not typical of the later ones, so the smallest prefix error alone is weak evidence: each unit
-    of distance has to lower it by a factor of ``exp(-pull)``. With a large pull only a home that diverges is left.
+    The first frames are not typical of later ones, so a small prefix error alone is weak evidence. Each unit of
+    distance has to lower the error by a factor of ``exp(-pull)``. With a large pull, home is left only if it diverges.
     Choose the pull on validation regimes.
 
     Args:
         candidates: ``[n, d]``.
         losses: ``[n]``, errors, so none is negative; one that is not finite is never chosen.
-        home: a coordinate ``[d]``, such as the anchor's on a gated chart; None weighs nothing.
+        home: a coordinate ``[d]``, such as the anchor's on a gated chart; None for no penalty.
         pull: at least 0, in units of log loss per unit of distance; infinite never leaves a home that is finite.
     """
     place = None if home is None else as_coordinate("select", home, candidates.shape[-1])
@@ -195,12 +194,12 @@ def _select(candidates: Array, losses: Array, home: Array | None, pull: float | 
 
 @jax.jit
 def refine_readout(readout: Estimate) -> Estimate:
-    """Moves a readout on a sorted bank to the vertex of the parabola around it, along the first coordinate.
+    """Moves a readout from a sorted bank to the vertex of the parabola around it, along the first coordinate.
 
-    The bank's step is coarser than what the losses tell: the chosen candidate and its two neighbours fix a
-    parabola, and its vertex lies within half a step. Neighbours in the list are neighbours in the bank if they are
-    evenly spaced and differ in nothing but the first coordinate. At the rim of the bank, beside a candidate that
-    diverged or one of a smaller loss, nothing moves.
+    The losses resolve more than the bank's step: the chosen candidate and its two neighbours define a parabola, whose
+    vertex lies within half a step. Neighbours in the list are neighbours in the bank if they are evenly spaced and
+    differ in nothing but the first coordinate. At the rim of the bank, beside a candidate that diverged or one of a
+    smaller loss, nothing moves.
     """
     c, losses = readout.candidates, readout.losses
     if len(c) < 3:  # no two neighbours, or a readout that tried nothing
@@ -232,11 +231,11 @@ def keep_bounded(
     context: Any = None,
     parts: int = 5,
 ) -> Array:
-    """Draws coordinates back toward home, until the rollout that they are for stays bounded; needs no truth.
+    """Moves coordinates toward home until the rollout stays bounded; needs no truth.
 
-    A prefix of a few frames cannot tell that a rollout will blow up later, but the rollout itself can: it is run before
-    it is trusted. Each coordinate goes back in equal parts of its way home, and stays where the rollout is finite and
-    its fields no larger than their bounds. If no point is bounded, the coordinate is returned unchanged.
+    A few observed frames do not reveal whether a rollout will blow up later, so the rollout is run before it is
+    trusted. Each coordinate moves toward home in equal steps, until the rollout is finite and its fields stay within
+    their bounds. If no point is bounded, the coordinate is returned unchanged.
 
     Args:
         chart: weights as a function of coordinates.
@@ -248,7 +247,7 @@ def keep_bounded(
         steps: length of the rollout.
         start: index of its first frame within the trajectory, for models that take the time.
         context: what the model takes beside the window, ``[N, ...]``.
-        parts: into which the way home is cut.
+        parts: number of steps to home.
 
     Returns:
         Coordinates ``[N, d]``.

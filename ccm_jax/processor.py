@@ -1,7 +1,7 @@
-"""Settings for a process of one's own that runs networks: compiled programs kept, compiler, memory, devices.
+"""Settings for a process that runs networks: compilation cache, compiler flags, memory allocator, devices.
 
-All of them belong to a whole process, so importing the library changes none. Programs call them before JAX initialises
-its devices; what the user set in the environment wins.
+They affect the whole process, so importing the library changes none of them. Call them before JAX initialises its
+devices; environment variables take precedence.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FIELDS = (
 
 
 def prepare() -> None:
-    """Applies all settings; for a program that runs networks in a process of its own, before it touches a device."""
+    """Applies all settings; call it before JAX uses a device."""
     keep_compiled(shortest=0.0)  # a verb of `ccm` compiles many programs of less than a second
     keep_memory()
     set_compiler()
@@ -37,10 +37,10 @@ def prepare() -> None:
 
 
 def share_processor() -> None:
-    """Makes a device of every core of a CPU, up to eight; call before JAX initialises, environment variables win.
+    """Makes every CPU core a device, up to eight; call before JAX initialises, environment variables win.
 
-    Rollouts of different trajectories have nothing to say to each other: on a core and in a cache of their own they
-    take two thirds of the time that they take where both cores share each operation (two cores, networks as here).
+    Rollouts of different trajectories are independent. With a core and a cache of its own, each takes two thirds of the
+    time that it takes if all cores share each operation (two cores, networks of this package's size).
     """
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ:
         return
@@ -75,10 +75,10 @@ def keep_compiled(*, shortest: float | None = None) -> Path | None:
 
 
 def keep_memory() -> bool:
-    """Lets the C library keep large blocks that are freed, for the next to need them; whether that is possible here.
+    """Lets the C library keep large freed blocks for reuse; returns whether that is possible here.
 
-    XLA asks for the whole memory of a program whenever it runs. glibc returns such blocks to the system at once, and
-    gets them back page by page, each zeroed by the kernel: a quarter of the time of a forward pass at 64².
+    XLA allocates the whole memory of a program whenever it runs. glibc returns such blocks to the system at once and
+    gets them back page by page, zeroed by the kernel, which costs a quarter of a forward pass at 64².
     """
     library = ctypes.util.find_library("c")
     set_option = getattr(ctypes.CDLL(library), "mallopt", None) if library and sys.platform == "linux" else None
@@ -89,7 +89,7 @@ def keep_memory() -> bool:
 
 
 def set_compiler() -> None:
-    """Compiles at LLVM's second level and for whole vectors, unless ``XLA_FLAGS`` says otherwise; comes before devices.
+    """Sets LLVM's level 2 and full vector width, unless ``XLA_FLAGS`` does; call before devices exist.
 
     The third level takes six times as long for jax's random numbers, a fifth of all compilation of a run, and networks
     are no faster by it. XLA works with half of a vector of 512 bits unless it is told otherwise, which is slower for

@@ -1,8 +1,9 @@
-"""The prefix readout: from the first observed frames of a rollout to a coordinate of a chart.
+"""The prefix readout: from the first observed frames of a trajectory to a coordinate of a chart.
 
     coordinate = argmin_c  log sum_k w_k |rollout_k(weights(c)) - frame_k| / |frame_k|  +  pull * |c - home|
 
-Home is the anchor, where the chart reaches it. :func:`ccm_jax.fit_prefix_readout` makes a readout; calling it reads.
+Home is the anchor, if the chart contains it. :func:`ccm_jax.fit_prefix_readout` creates a readout, which is then called
+with frames.
 """
 
 from __future__ import annotations
@@ -43,22 +44,22 @@ class PrefixReadout:
 
     Attributes:
         chart: weights as a function of coordinates.
-        candidates: coordinates ``[n, d]`` that are tried first, or, for a search in a bank, all that are tried.
+        candidates: coordinates ``[n, d]`` that are tried first; for a bank search, the only ones.
         low: lowest coordinate of a continuous search, ``[d]``.
         high: highest coordinate of a continuous search, ``[d]``.
         weights: of the frames that are predicted, ``[K - begin]``, with sum 1; 0 leaves a frame out.
-        pull: evidence that a unit of distance from the anchor asks for, in units of log loss.
-        growth: factor by which fields may outgrow their prefix; None trusts every rollout.
+        pull: penalty per unit of distance from the anchor, in units of log loss.
+        growth: factor by which fields may grow beyond their prefix; None accepts every rollout.
         rollout_fn: ``(params, window [N, history, *space, C], steps) -> [N, steps, *space, C]``, or with a context
             ``(params, window, steps, context, start)``; see :func:`~ccm_jax.rollout.call_rollout`.
         history: frames in the model's window.
-        begin: observed frames that are passed before a rollout begins: those nearer to the future may tell more.
+        begin: observed frames skipped before the rollout begins; later frames may be more informative.
         horizon: steps of the rollout that ``growth`` looks at.
         free_gate: whether the gate of a :class:`~ccm_jax.Gated` chart is searched too, or is 1.
-        search: ``"continuous"``, in between candidates by Gauss-Newton; ``"bank"``, the best candidate; or
-            ``"parabola"``, the vertex of the parabola around that.
-        fill: how frames are completed that are observed in part; see :mod:`ccm_jax.fill`.
-        uncertainty: what posteriors are made with, of :func:`ccm_jax.fit_uncertainty`; None makes none.
+        search: ``"continuous"``, between candidates by Gauss-Newton; ``"bank"``, the best candidate; or ``"parabola"``,
+            the vertex of the parabola around that.
+        fill: how partially observed frames are completed; see :mod:`ccm_jax.fill`.
+        uncertainty: fitted by :func:`ccm_jax.fit_uncertainty`, for posteriors; None for none.
     """
 
     chart: Chart

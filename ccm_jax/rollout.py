@@ -1,4 +1,4 @@
-"""Stepping a map forward: repeat it, record it, or let a model feed on its own frames."""
+"""Iterates a map: repeat it, record it, or roll out a model autoregressively."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def make_rollout(apply: Apply) -> RolloutFn:
 def call_rollout(
     rollout_fn: RolloutFn, params: Params, window: Array, steps: int, context: Any, start: int | Array
 ) -> Array:
-    """Calls a rollout with what it takes beside the window, if anything.
+    """Calls a rollout with its additional inputs, if any.
 
     Args:
         rollout_fn: ``(params, window, steps)``, or with a context ``(params, window, steps, context, start)``.

@@ -1,4 +1,4 @@
-"""CCM-Scale: the coordinate of a physical value, by a map that is fitted on validation regimes."""
+"""CCM-Scale: the coordinate of a physical value, by a map fitted on validation regimes."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class ChosenMap(NamedTuple):
 
 
 def choose_map(coordinates: Sequence[float], best: Sequence[float]) -> ChosenMap:
-    """The kind of map along one axis that predicts the best coordinate of a left-out regime best, fitted on all.
+    """Chooses the kind of map that best predicts the best coordinate of left-out regimes, and fits it on all.
 
     Args:
         coordinates: normalised metadata of the validation regimes, ``[R]``.
@@ -182,7 +182,7 @@ def best_coordinate(bank: Any, errors: Any) -> float:
 
 
 def leave_one_out(s: np.ndarray, best: np.ndarray, how: dict[str, Any]) -> float:
-    """Root mean square error of a kind of map on the regime that it did not see; infinite if too few are left."""
+    """Root mean square error of a kind of map on the left-out regime; infinite if too few are left."""
     errors = []
     for i in range(len(s)):
         rest = np.arange(len(s)) != i

@@ -1,10 +1,10 @@
-"""Frames as they arrive: the coordinate of a parameter that stays, after each of them, and when to stop.
+"""Processes frames as they arrive: the coordinate of a constant parameter after each frame, and when to stop.
 
     interval_K = coordinate_K +- z * factor_K * std_K
 
-Coordinate and deviation are those of a filter without process noise (:mod:`ccm_jax.track`), which takes each frame
-once. Its deviation counts the noise of frames, not what the model gets wrong in the same way in all of them. The factor
-does: it is how far apart trajectories of one validation regime are found after K frames, in deviations.
+Coordinate and deviation come from a filter without process noise (:mod:`ccm_jax.track`), which uses each frame once.
+Its deviation includes the noise of frames, but not the model's systematic errors. The factor accounts for these: it is
+the spread of the coordinates found on trajectories of one validation regime after K frames, in deviations.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ NAME = "fit_sequential"
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Sequential:
-    """A filter over a coordinate that stays, with intervals that cover; a pytree, so it can be jitted and saved.
+    """A filter over a constant coordinate, with calibrated intervals; a pytree, so it can be jitted and saved.
 
     Attributes:
         tracker: with no process noise.
-        factors: what its deviations grow by after K frames, ``[K, d]``; the last one holds from then on.
+        factors: factors of its deviations after K frames, ``[K, d]``; the last one applies from then on.
     """
 
     tracker: Tracker
@@ -86,10 +86,11 @@ def fit_sequential(
     level: float = 0.9,
     contexts: Sequence[Any] | None = None,
 ) -> Sequential:
-    """Fits a readout of frames that keep arriving, for a parameter that stays what it is.
+    """Fits a readout for frames that arrive one by one, with a constant parameter.
 
-    The noise of observations is the likeliest one without process noise. The factors make intervals of a share
-    ``level`` hold the mean coordinate of a regime, over the trajectories of all validation regimes.
+    The observation noise is the maximum-likelihood one without process noise. The factors scale intervals of
+    probability ``level`` so that they cover the mean coordinate of a regime, over the trajectories of all validation
+    regimes.
 
     Args:
         chart: weights as a function of coordinates; a gate stays at 1.
@@ -98,7 +99,7 @@ def fit_sequential(
             be known.
         history: frames in the model's window.
         reach: the coordinate stays within ``[-reach, reach]`` along every axis.
-        level: the share that intervals are made to cover.
+        level: the coverage that intervals are calibrated to.
         contexts: for each regime what the model takes beside the window.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Readouts that begin at several observed frames, and their mean, for frames with noise.
+"""Averages readouts that start from several observed frames, for noisy frames.
 
-A rollout of the prefix begins from one observed window, and whatever noise that window has, the coordinate bends to
-explain. Rollouts that begin one frame later have other noise in their window:
+A rollout starts from one observed window, and that window's noise biases the coordinate. Rollouts that start one frame
+later have different noise:
 
     c = 1 / |B| sum_{b in B} argmin_c sum_t w_t loss(rollout from frame b, frame t)
 """
@@ -52,7 +52,7 @@ def starting_at(readout: PrefixReadout, begins: Sequence[int]) -> tuple[PrefixRe
 def mean_over_starts(readouts: Sequence[PrefixReadout], frames: Any, **how: Any) -> Array:
     """The mean coordinate of several readouts of each trajectory, ``[N, d]``.
 
-    A readout that finds nothing is left out of the mean; where none finds anything, the coordinate is NaN.
+    A readout that finds no finite coordinate is left out of the mean; if none does, the result is NaN.
 
     Args:
         readouts: from :func:`starting_at`.

@@ -1,4 +1,4 @@
-"""From a checkpoint to a model that runs: our own runs tell what they are, files of others are described."""
+"""A runnable model from a checkpoint: checkpoints of this package describe themselves, others need a description."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Importer = Callable[[Arrays], tuple[dict[str, Any], Any]]
 
 
 class Surrogate(NamedTuple):
-    """A model that runs.
+    """A runnable model.
 
     Attributes:
         apply: ``(params, window [N, history, *space, C]) -> frame``, in physical units.

@@ -1,10 +1,10 @@
-"""Tracking: the coordinate of a rollout frame by frame, by an iterated extended Kalman filter.
+"""Tracks the coordinate of a trajectory frame by frame, with an iterated extended Kalman filter.
 
     c_t = c_{t-1} + v_{t-1} + process noise,    v_t = v_{t-1} + rate noise
     frame_t = rollout(weights(c_t), earlier frames) + observation noise
 
-Where the parameter drifts, the filter follows it. With no process noise it reads a constant one off more and more
-frames, without starting anew. :func:`ccm_jax.fit_tracker` makes a tracker from validation trajectories.
+If the parameter drifts, the filter follows it. Without process noise, it estimates a constant parameter from more and
+more frames, without recomputation. :func:`ccm_jax.fit_tracker` makes a tracker from validation trajectories.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Array = jax.Array
 
 
 class TrackState(NamedTuple):
-    """All that a filter knows after a frame; a pytree of fixed shapes, for ``jit`` and ``scan``.
+    """The filter's state after a frame; a pytree of fixed shapes, for ``jit`` and ``scan``.
 
     Attributes:
         belief: mean and covariance of the coordinate and of its rate.
@@ -43,15 +43,15 @@ class TrackState(NamedTuple):
 
 
 class Track(NamedTuple):
-    """A filtered path: what is known after each frame that follows the first window. Batches have an axis in front.
+    """A filtered path: the estimate after each frame that follows the first window. Batches have a leading axis.
 
     Attributes:
         coordinate: ``[T, d]``.
         rate: change per frame, ``[T, d]``.
         std: standard deviation of the coordinate, ``[T, d]``.
-        predicted: the coordinate expected of each frame before it was seen, ``[T, d]``.
-        error: relative L2 error of the rollout at ``coordinate`` that ends in the frame, ``[T]``; infinite where the
-            frame told nothing.
+        predicted: the predicted coordinate before each frame was observed, ``[T, d]``.
+        error: relative L2 error of the rollout at ``coordinate`` that ends in the frame, ``[T]``; infinite if the frame
+            gave no information.
     """
 
     coordinate: Array
@@ -66,7 +66,7 @@ class Track(NamedTuple):
         return jnp.stack([self.coordinate - reach, self.coordinate + reach], axis=-1)
 
     def first_narrow(self, width: float, level: float = 0.9) -> Array:
-        """K, the number of frames after the first window at which every axis is known to within ``width``.
+        """The number K of frames after the first window at which every interval is at most ``width`` wide.
 
         Returns:
             The first K whose intervals are at most ``width`` wide, a whole number; -1 if there is none.
@@ -86,8 +86,8 @@ def _quantile(level: float) -> Array:
 class Tracker:
     """A filter over the coordinate of a chart; a pytree, so it can be jitted and saved.
 
-    The newest frame is predicted by a rollout from ``steps`` frames before it, and compared once: its relative residual
-    r has a Gauss-Newton quadratic in c, to which the filter adds what it knew.
+    A rollout from ``steps`` frames earlier predicts the newest frame, which is compared once: its relative residual r
+    has a Gauss-Newton quadratic in c, which the filter combines with its current estimate.
 
         minimise_c  |r(c)|^2 / (2 observation_noise^2)  +  (c - predicted)^T P^-1 (c - predicted) / 2
 
@@ -124,7 +124,7 @@ class Tracker:
 
     @property
     def belief(self) -> Belief:
-        """What is known before the first frame."""
+        """The belief before the first frame."""
         variance = jnp.concatenate([self.std, self.rate_std]) ** 2
         return Belief(self.mean, jnp.zeros_like(self.mean), jnp.diag(variance))
 
@@ -142,7 +142,7 @@ class Tracker:
     def update(self, state: TrackState, frame: Array, context: Any = None) -> TrackState:
         """The state after one frame more, ``[*space, C]``; pure, for ``jit`` and ``lax.scan``.
 
-        A frame that is not finite, or whose rollout is not, tells nothing: the state moves on as if it was not
+        A frame that is not finite, or whose rollout is not, carries no information: the state advances as if it was not
         observed.
 
         Args:
@@ -153,12 +153,12 @@ class Tracker:
         return advance(self, state, jnp.asarray(frame, state.window.dtype), context)[0]
 
     def ahead(self, state: TrackState | Track, steps: int, *, linear: bool = True) -> Array:
-        """Coordinates of the frames to come, ``[..., steps, d]``, for :func:`~ccm_jax.rollout_along`.
+        """Coordinates of future frames, ``[..., steps, d]``, for :func:`~ccm_jax.rollout_along`.
 
         Args:
             state: of the filter, or a :class:`Track`, of which the last frame counts.
             steps: frames to come.
-            linear: whether the coordinate goes on at its rate, within ``low`` and ``high``, or stays.
+            linear: whether to extrapolate the coordinate at its rate, within ``low`` and ``high``, or to hold it.
         """
         if isinstance(state, Track):
             c, rate = state.coordinate[..., -1, :], state.rate[..., -1, :]

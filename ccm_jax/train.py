@@ -1,4 +1,4 @@
-"""Training as pure functions: a state goes in, a state comes out, and an epoch is one compiled scan."""
+"""Training as pure functions from state to state; a chunk of steps is one compiled scan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Corruption = Callable[[Array, Array], Array]
 
 
 class TrainState(NamedTuple):
-    """Everything that training needs to go on; ``step`` counts updates."""
+    """Everything needed to continue training; ``step`` counts updates."""
 
     params: Params
     opt_state: optax.OptState
@@ -51,9 +51,9 @@ ADAM = optax.scale_by_adam()
 
 
 def make_optimizer(learning_rate: float, steps: int, *, warmup: float = 0.05) -> optax.GradientTransformation:
-    """Adam under a cosine from ``learning_rate`` to 0 over ``steps``, after a linear warm-up (a fraction of them).
+    """Adam with a cosine schedule from ``learning_rate`` to 0 over ``steps``, after a linear warm-up.
 
-    The schedule's numbers are part of the state, so that trainings of other lengths and rates share a program.
+    The schedule's numbers are part of the state, so that runs with other lengths and rates share a compiled program.
     """
     rise = int(warmup * steps)
 
@@ -92,7 +92,7 @@ def make_loss(apply: Apply, *, history: int = 1, unroll: int = 1) -> Loss:
 
 
 def make_noise(level: float, *, history: int = 1) -> Corruption:
-    """Noise on what the model is shown, not on what it should predict: training on it is denoising.
+    """Adds noise to the model's input but not to its target, which trains it to denoise.
 
     ``x + level * rms(x) * n``, with ``n`` standard normal and the root mean square over space, per frame and channel.
     DPOT scales by the norm over all points instead, so that its 5e-4 on 10 frames of 128 x 128 is a level of 0.2 here.

@@ -1,10 +1,10 @@
-"""Training a chart: its origin and basis together, on trajectories of labelled regimes.
+"""Trains a chart's origin and basis together, on trajectories of labelled regimes.
 
     weights(c) = origin + sum_k phi_k(c) basis_k,    min over origin, basis of E loss(weights(c_i), frames_i)
 
-Calibration-Conditioned Merge asks for two fine-tuned experts and trains no chart. Who may train on all regimes goes on
-from there. A network with the parameter as an input channel is the chart whose basis is zero in all leaves but one, the
-bias behind the channel.
+Calibration-Conditioned Merge needs two fine-tuned experts and trains no chart. If you can train on all regimes,
+continue from the merged chart. A network with the parameter as an input channel is the chart whose basis is zero in all
+leaves but one, the bias behind the channel.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ CHUNK = 100  # steps in one compiled scan
 
 
 class Trained(NamedTuple):
-    """Which parts of a chart are trained; the others keep every bit.
+    """Which parts of a chart are trained; the others stay bitwise unchanged.
 
     Attributes:
-        origin: whether the origin is. A chart with a gate returns to its anchor only if it is not.
+        origin: whether the origin is trained. A gated chart can return to its anchor only if it is not.
         leaves: ``(path, leaf) -> bool``: whether a leaf of the origin has a trained basis; by default all do.
         features: numbers of the features whose basis is trained, such as ``(2,)`` for the correction of
             :class:`~ccm_jax.Interior` without the line; by default all are.
@@ -44,7 +44,7 @@ class Trained(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """How long and how fast: Adam under a cosine to zero, as :func:`~ccm_jax.train.make_optimizer` has it."""
+    """Adam with a cosine schedule to zero, see :func:`~ccm_jax.train.make_optimizer`."""
 
     steps: int
     learning_rate: float = 1e-3
@@ -62,7 +62,7 @@ def train_chart(
     history: int = 1,
     trained: Trained | None = None,
 ) -> tuple[Chart, np.ndarray]:
-    """Continues from a chart on labelled regimes; each sample is predicted by the weights at its own coordinate.
+    """Continues training a chart on labelled regimes; each sample is predicted by the weights at its own coordinate.
 
     Args:
         chart: where to start: a fitted one, or ``fit_chart(anchor, [anchor, anchor], [-1, 1])``, whose basis is zero.
@@ -189,10 +189,10 @@ def chart_with(chart: Chart, weights: Params) -> Chart:
 
 
 def labelled(features: Features, regimes: Sequence[Regime]) -> Array:
-    """All trajectories with their coordinate as ``dim`` channels more, constant: ``[N, T, *space, C + dim]``.
+    """All trajectories with their coordinate appended as ``dim`` constant channels: ``[N, T, *space, C + dim]``.
 
-    So a batch of samples carries its coordinates with it, and :func:`~ccm_jax.train.train_chunk` serves charts as it
-    serves weights.
+    A batch of samples then carries its coordinates, so that :func:`~ccm_jax.train.train_chunk` works for charts as for
+    weights.
     """
     if not regimes:
         raise ValueError("train_chart: regimes are empty, expected one or more with trajectories.")

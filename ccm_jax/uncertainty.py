@@ -1,4 +1,4 @@
-"""How far a readout's coordinate may be from the truth: learned on validation regimes, applied at the minimum it found.
+"""The uncertainty of a readout's coordinate: learned on validation regimes, applied at the minimum found.
 
     var_found = inflation^2 * (floor^2 + tightness^2 * loss / curvature + newton^2)
 
@@ -31,7 +31,8 @@ class Local(NamedTuple):
     """The minimum that a readout ends at, for each trajectory and axis that is read as a value.
 
     Attributes:
-        variance: loss over curvature, ``[N, d]``; infinite where the anchor is kept, which says nothing of the value.
+        variance: loss over curvature, ``[N, d]``; infinite where the anchor is kept, which carries no information about
+            the value.
         newton: length of the step that a minimum would still take, ``[N, d]``.
     """
 
@@ -42,7 +43,7 @@ class Local(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Uncertainty:
-    """Turns coordinates that were found into posteriors; :func:`ccm_jax.fit_uncertainty` makes one.
+    """Converts coordinates found by a readout into posteriors; see :func:`ccm_jax.fit_uncertainty`.
 
     Attributes:
         curves: for each axis the coordinate at which a value is found; empty where no regime was labelled.
@@ -50,8 +51,8 @@ class Uncertainty:
         floor: ``[d]``.
         tightness: ``[d]``.
         inflation: ``[d]``.
-        membership: what decides whether any point of the chart explains the frames.
-        residual: what the model gets wrong at the right coordinate; None without future frames.
+        membership: decides whether any point of the chart explains the frames.
+        residual: the model's error at the right coordinate; None without future frames.
         logarithmic: for each axis whether its curve takes the logarithm of the value.
     """
 

@@ -1,4 +1,4 @@
-"""What every command has in common: flags, a checked configuration, and the folder of its run."""
+"""What all commands share: flags, a checked configuration, and the folder of the run."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 # Commands adopt these with flags.adopt_module_key_flags, so that their --help shows them.
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Experiment by name, with an optional size: NAME[:smoke|:paper].", lock_config=True
+    "config", None, "Experiment by name or file, with an optional size: NAME[:smoke|:paper].", lock_config=True
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config>.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/<config>.")
 _CACHE = flags.DEFINE_boolean("compilation_cache", True, "Keep compiled programs in the user's cache folder.")
-_DISTRIBUTED = flags.DEFINE_boolean("distributed", False, "Join the processes that Slurm, a TPU pod or MPI started.")
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where nothing tells of the others.")
-_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes, with --coordinator.")
-_PROCESS = flags.DEFINE_integer("process", None, "The number of this one, with --coordinator.")
-_LOG = flags.DEFINE_list("log", [], "Writers beside <workdir>/log.jsonl: tensorboard, wandb.")
-_SEED = flags.DEFINE_integer("seed", None, "Seed of everything random; default: the configuration's.")
+_DISTRIBUTED = flags.DEFINE_boolean("distributed", False, "Join the processes started by Slurm, a TPU pod or MPI.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if it cannot be detected.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes, with --coordinator.")
+_PROCESS = flags.DEFINE_integer("process", None, "Index of this process, with --coordinator.")
+_LOG = flags.DEFINE_list("log", [], "Loggers in addition to <workdir>/log.jsonl: tensorboard, wandb.")
+_SEED = flags.DEFINE_integer("seed", None, "Seed of everything random. Default: the configuration's.")
 
 
 def label(config: ConfigDict) -> str:
@@ -58,7 +58,7 @@ def _find(name: str) -> str:
 def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
     """Runs ``main(config, run)`` as a program whose help is ``doc``, in the folder of its run.
 
-    A wrong name, field or folder is answered by one line and exit code 2; what goes wrong later, by its traceback.
+    A wrong name, field or folder gives a one-line message and exit code 2; later errors give a traceback.
     """
 
     def in_folder(config: ConfigDict) -> None:

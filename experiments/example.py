@@ -1,4 +1,4 @@
-"""Makes the example family that comes with ``ccm_jax``: weights and frames, small enough for a wheel.
+"""Makes the example family of ``ccm_jax``: weights and frames, small enough for a wheel.
 
     python -m experiments.example
 

@@ -2,7 +2,7 @@
 
     python -m experiments.generate --config=rd_ood --value=5e-4,4e-3 --count=8 --output=family.h5
 
-Without --value, all test regimes of the configuration. Overrides work as in ``experiments.run``:
+The default values are all test regimes of the configuration. Overrides work as in ``experiments.run``:
 ``--config.solver.substeps=12``.
 """
 
@@ -18,10 +18,8 @@ from ccm_jax.io.recordings import write_recording
 from experiments import command, options
 from experiments.options import OUTPUT
 
-_VALUE = flags.DEFINE_list(
-    "value", [], "Values, separated by commas, with two axes pairs A:B; default: all test regimes."
-)
-_COUNT = flags.DEFINE_integer("count", 4, "Trajectories of each value.", lower_bound=1)
+_VALUE = flags.DEFINE_list("value", [], "Comma-separated values; pairs A:B for two axes. Default: all test regimes.")
+_COUNT = flags.DEFINE_integer("count", 4, "Trajectories per value.", lower_bound=1)
 
 
 def main(config: ConfigDict) -> None:
@@ -52,7 +50,8 @@ def main(config: ConfigDict) -> None:
         times=config.solver.dt * (config.solver.burn_in + np.arange(config.solver.frames + 1)),
         axes=grid_points(config),
     )
-    console.print(f"{Path(OUTPUT.value)}: {len(x)} trajectories of {list(x.shape[1:])}.", markup=False)
+    console.print(f"Wrote {Path(OUTPUT.value)}: {len(x)} trajectories of shape {list(x.shape[1:])}.", markup=False)
+    console.print(f"Next: ccm data describe {OUTPUT.value}", markup=False)
 
 
 flags.adopt_module_key_flags(command)

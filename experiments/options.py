@@ -7,7 +7,7 @@ from pathlib import Path
 from absl import flags
 
 SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds to run.")
-OUTPUT = flags.DEFINE_string("output", None, "File to write; default: beside the run, under the command's name.")
+OUTPUT = flags.DEFINE_string("output", None, "File to write. Default: next to the run, named after the command.")
 
 
 def output_path(root: Path, name: str) -> Path:

@@ -1,11 +1,11 @@
 """Trains a family of neural operators, merges it along its physical direction, and writes a report.
 
     python -m experiments.run --config=rd_ood                       the main experiment, minutes on a laptop
-    python -m experiments.run --config=rd_ood:smoke                 the same path in seconds
+    python -m experiments.run --config=rd_ood:smoke                 a quick test of the same pipeline
     python -m experiments.run --config=rd_ood --config.train.steps=2000    with an override
 
-Everything is kept in --workdir (default runs/<config>): finished stages are not repeated, a run that was killed
-goes on where it was, and an override redoes only what depends on it. Open report.html there when it is done.
+Results are stored in --workdir (default runs/<config>). Finished stages are not repeated, an interrupted run continues
+where it stopped, and an override repeats only what depends on it. Open report.html there when the run is done.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def main(config: ConfigDict, run: Run) -> None:
-    """Runs the experiment, and says what came out."""
+    """Runs the experiment, and prints the results."""
     from experiments.pipeline.axes import axes_of
     from experiments.runner.progress import console
 
@@ -37,11 +37,11 @@ def main(config: ConfigDict, run: Run) -> None:
     for line in headline(results):
         console.print(line, markup=False)
     seconds = time.perf_counter() - begin
-    console.print(f"\n{workdir / 'report.html'} is ready to be opened; {seconds:.0f} s.", markup=False, soft_wrap=True)
+    console.print(f"\nDone in {seconds:.0f} s. Next: open {workdir / 'report.html'}", markup=False, soft_wrap=True)
 
 
 def _line(run: Run, workdir: Path) -> tuple[Any, Any, Any]:
-    """The results of an experiment with one axis, and what tells them in the terminal."""
+    """The results of an experiment with one axis, and how to print them."""
     from experiments.pipeline.stages import run_all
     from experiments.report.page import report
     from experiments.report.results import headline, terminal_table
@@ -56,7 +56,7 @@ def _line(run: Run, workdir: Path) -> tuple[Any, Any, Any]:
 
 
 def _plane(run: Run, workdir: Path) -> tuple[Any, Any, Any]:
-    """The same of an experiment with two axes."""
+    """The results of an experiment with two axes, and how to print them."""
     from experiments.pipeline.plane import run_plane
     from experiments.report.plane import headline, report, terminal_table
 

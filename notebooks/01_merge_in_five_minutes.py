@@ -13,122 +13,179 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb)
 #
-# A surrogate of the heat equation in one dimension: the next state is the present one, convolved with 31 learned numbers.
-# Three sets of numbers, the *anchor* (all diffusivities mixed), a *low* and a *high* expert, are fitted in closed form, in
-# seconds. Merged along their difference, they give weights for diffusivities that nothing was fitted on.
+# A small Fourier neural operator forecasts the vorticity of a forced flow. It was trained at viscosities from 0.001 to 0.002
+# (the *anchor*), then fine-tuned at either end (the *low* and the *high* expert). We observe five frames of a flow at a lower
+# viscosity, find the weights for it, and forecast the rest. Nothing is trained, and everything comes with the package.
 
 # %%
-# In a clone, the code beside this notebook. Elsewhere, as on Colab: clones it, and installs what is missing beside the jax
-# that is there, which it does not replace.
+# Setup: uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it.
+# It keeps the jax that is there, and with it the GPU or TPU.
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = "https://github.com/OWNER/ccm_jax"
 clone = Path.cwd().parent
 if not (clone / "ccm_jax" / "__init__.py").exists():
     clone = Path.cwd() / "ccm_jax"
-    if not clone.exists():
-        subprocess.run(["git", "clone", "-q", "https://github.com/OWNER/ccm_jax"], check=True)
+    if not clone.exists() and subprocess.run(["git", "clone", "-q", REPOSITORY], check=False).returncode:
+        raise SystemExit(f"{REPOSITORY} cannot be cloned. Copy the repository to {clone}, and run this cell again.")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", f"{clone}[experiments]"], check=True)
 sys.path.insert(0, str(clone))
-os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # for the programs below
+os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # for commands run from cells
 
 # %%
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import animation
 
 import ccm_jax
+from ccm_jax import example
+from ccm_jax.metrics import relative_l2
 
-POINTS, WIDTH = 128, 15
-wavenumbers = jnp.fft.rfftfreq(POINTS, 1 / POINTS)
-
-
-def heat(u, diffusivity):
-    """One step of the heat equation on the unit circle, exact."""
-    decay = jnp.exp(-diffusivity * (2 * jnp.pi * wavenumbers) ** 2)
-    return jnp.fft.irfft(jnp.fft.rfft(u) * decay, n=POINTS)
-
-
-def starts(seed, count):
-    """Smooth random states `[count, POINTS]`."""
-    noise = jnp.fft.rfft(jax.random.normal(jax.random.key(seed), (count, POINTS)))
-    return jnp.fft.irfft(noise * jnp.exp(-((wavenumbers / 12) ** 2)), n=POINTS)
-
+family = example.load()
+print(f"{family.label}: experts at {family.low_value} and {family.high_value}")
+print(f"test flows at {family.test_values}, trajectories {family.test[0].shape} = [N, T, H, W, C]")
 
 # %% [markdown]
-# The model is a pure function of its weights, which are any pytree. `window [N, history, *space, C]` goes in, a frame
-# comes out.
+# ## Find the coordinate
+#
+# `fit_chart` turns the three sets of weights into a function of a coordinate: −1 gives the low expert, +1 the high one, and
+# values beyond extrapolate. `fit_prefix_readout` finds the coordinate whose rollout fits the observed frames best. It is
+# configured on validation flows at other viscosities.
+
+# %%
+chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=ccm_jax.Gated())
+readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
+
+truth = family.test[1][0]  # viscosity 0.00075: outside the training range
+observed, future = truth[:5], truth[5:]
+found = readout(observed)
+weights = chart(found.coordinate)
+print(f"coordinate {found.coordinate[0]:+.2f}, gate {found.coordinate[1]:.2f}")
+print(f"error on the observed frames: {found.loss:.3f}; anchor {found.anchor_loss:.3f}")
+
+# %% [markdown]
+# ## Forecast
 
 
 # %%
-def apply(params, window):
-    u = window[:, -1, :, 0]
-    shifted = jnp.stack([jnp.roll(u, k, axis=1) for k in range(-WIDTH, WIDTH + 1)], axis=-1)
-    return (shifted @ params["kernel"])[..., None]
+def forecast(params):
+    return np.asarray(family.rollout_fn(params, observed[None, -1:], len(future)))[0]
 
 
-def fit(diffusivities):
-    """Least squares over states of several regimes: what training would find."""
-    u = starts(0, 64)
-    shifted = jnp.stack([jnp.roll(u, k, axis=1) for k in range(-WIDTH, WIDTH + 1)], axis=-1)
-    inputs = jnp.concatenate([shifted.reshape(-1, 2 * WIDTH + 1)] * len(diffusivities))
-    targets = jnp.concatenate([jax.vmap(lambda x, d=d: heat(x, d))(u).ravel() for d in diffusivities])
-    return {"kernel": jnp.linalg.lstsq(inputs, targets, rcond=1e-4)[0]}
-
-
-LOW, HIGH = 2e-4, 4e-4
-anchor, low, high = fit([2e-4, 3e-4, 4e-4]), fit([LOW]), fit([HIGH])
-
-# %% [markdown]
-# One line merges. The coordinate is −1 at the low expert, +1 at the high one, and may lie beyond.
-
-# %%
-merged = ccm_jax.merge_pytree(anchor, low, high, coordinate=1.5)
-print({name: leaf.shape for name, leaf in merged.items()})
-
-# %% [markdown]
-# How far does it reach? Roll out ten steps in regimes inside and outside the fitted range.
-
-# %%
-rollout_fn = ccm_jax.make_rollout(apply)
-
-
-def truth(diffusivity, seed=7, count=8, steps=14):
-    u = starts(seed, count)
-    frames = [u]
-    for _ in range(steps):
-        frames.append(jax.vmap(lambda x: heat(x, diffusivity))(frames[-1]))
-    return jnp.stack(frames, axis=1)[..., None]
-
-
-def error(params, diffusivity):
-    x = truth(diffusivity)
-    predicted = rollout_fn(params, x[:, 4:5], 10)
-    return float(jnp.linalg.norm(predicted - x[:, 5:]) / jnp.linalg.norm(x[:, 5:]))
-
-
-diffusivities = np.linspace(0.8e-4, 5.2e-4, 12)
-chart = ccm_jax.fit_chart(anchor, [low, high], [-1.0, 1.0])
-found = []
-for d in diffusivities:
-    told = ccm_jax.coordinate_from_metadata(d, LOW, HIGH).coordinate
-    # Or without knowing the diffusivity: from the first frames alone.
-    seen = ccm_jax.coordinate_from_prefix(chart, rollout_fn, truth(d), jnp.linspace(-2.5, 2.5, 41), batch="pooled")
-    found.append([error(anchor, d), error(chart(told), d), error(chart(seen.coordinate), d)])
-found = np.array(found)
-
-figure, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
-ax.axvspan(LOW, HIGH, color="#eef2f6", label="fitted range")
-for i, label in enumerate(["anchor", "merged, from metadata", "merged, from four frames"]):
-    ax.plot(diffusivities, found[:, i], "o-", label=label, color=["#6f6f6f", "#0072b2", "#d55e00"][i])
-ax.set(yscale="log", xlabel="diffusivity", ylabel="relative L2 error")
-ax.legend(frameon=False)
+rows = {"truth": future, "anchor": forecast(family.anchor), "merged": forecast(weights)}
+bound = np.abs(future).max()
+style = {"cmap": "RdBu_r", "vmin": -bound, "vmax": bound, "origin": "lower", "interpolation": "bilinear"}
+times = [0, 4, 8, 12, 15]
+figure, axes = plt.subplots(3, len(times), figsize=(8, 5.2), layout="constrained")
+for line, (name, fields) in zip(axes, rows.items()):
+    errors = relative_l2(jnp.asarray(fields[None]), jnp.asarray(future[None]))[0]
+    for ax, t in zip(line, times):
+        ax.imshow(fields[t, ..., 0].T, **style)
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(f"frame {t + 6}" if name == "truth" else f"error {errors[t]:.0%}", fontsize=9)
+    line[0].set_ylabel(name)
 plt.show()
 
+# %% [markdown]
+# ## How the error depends on the coordinate
+#
+# For each test flow, the error of the forecast along the line through the experts. The dots are what the readout chose from
+# five frames, without seeing the forecast; the minimum of each curve is the best that it could have chosen.
+
 # %%
-outside = (diffusivities < LOW) | (diffusivities > HIGH)
-print(f"outside the range, merged over anchor: {found[outside, 1].mean() / found[outside, 0].mean():.2f}")
-assert found[outside, 1].mean() < 0.5 * found[outside, 0].mean()
+line = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0])
+coordinates = jnp.linspace(-2.5, 2.5, 41)
+
+
+def future_error(params, x):
+    """Mean error of the frames after the fifth, for trajectories [N, T, H, W, C]."""
+    predicted = family.rollout_fn(params, x[:, 4:5], x.shape[1] - 5)
+    return jnp.mean(relative_l2(predicted, x[:, 5:]))
+
+
+sweep = jax.jit(lambda x: jax.lax.map(lambda c: future_error(line(c), x), coordinates))
+figure, ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
+ax.axvspan(-1, 1, color="#eef2f6")
+ax.text(0, 0.9, "training range", transform=ax.get_xaxis_transform(), ha="center", color="#777777")
+for value, x, colour in zip(family.test_values, family.test, ("#0072b2", "#009e73", "#d55e00")):
+    x = jnp.asarray(x)
+    chosen = readout(x[:, :5], batch="pooled").coordinate
+    at_anchor = future_error(family.anchor, x)
+    ax.plot(coordinates, sweep(x), color=colour, label=f"viscosity {value:g}; anchor {at_anchor:.2f}")
+    ax.plot(chosen[0], future_error(chart(chosen), x), "o", color=colour, ms=8)
+ax.set(yscale="log", ylim=(0.01, 1), xlabel="coordinate", ylabel="relative L2 error of the forecast")
+ax.legend(frameon=False, fontsize=9)
+plt.show()
+
+# %% [markdown]
+# ## How sure is it?
+#
+# From validation flows of known viscosity, `fit_uncertainty` learns how far off the readout usually is. The estimate then
+# carries a viscosity with an interval, and a p-value: a small one means that these frames do not belong to the family.
+
+# %%
+sure = ccm_jax.fit_uncertainty(readout, family.validation, family.validation_values)
+figure, ax = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
+for i, (value, x) in enumerate(zip(family.test_values, family.test)):
+    estimate = sure(x[0, :5])
+    lower, upper = np.asarray(estimate.interval(0.9)[0])
+    ax.plot([lower, upper], [i, i], lw=7, color="#9ecae1", solid_capstyle="butt")
+    ax.plot(
+        float(estimate.value()[0]), i, "o", color="#0072b2", label="estimate, with 90 % interval" if i == 0 else None
+    )
+    ax.plot(value, i, "x", color="#d55e00", ms=9, mew=2, label="truth" if i == 0 else None)
+    print(f"true {value:g}: estimated {float(estimate.value()[0]):.5f}, p = {float(estimate.p_value):.2f}")
+ax.axvspan(family.low_value, family.high_value, color="#eef2f6", zorder=0)
+ax.set(yticks=[], ylim=(-0.6, 2.6), xlabel="viscosity, from five frames")
+ax.legend(frameon=False, fontsize=9, loc="center right")
+plt.show()
+
+# %% [markdown]
+# ## As an animation
+
+# %%
+import tempfile
+
+from IPython.display import Image
+
+folder = Path(tempfile.mkdtemp())
+figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.7), layout="constrained")
+images = []
+for ax, (name, fields) in zip(axes, rows.items()):
+    images.append(ax.imshow(fields[0, ..., 0].T, **style))
+    ax.set(xticks=[], yticks=[], title=name)
+
+
+def draw(t):
+    for image, fields in zip(images, rows.values()):
+        image.set_data(fields[t, ..., 0].T)
+    return images
+
+
+animation.FuncAnimation(figure, draw, frames=len(future)).save(folder / "forecast.gif", writer="pillow", fps=6, dpi=65)
+plt.close(figure)
+Image(filename=folder / "forecast.gif")
+
+# %% [markdown]
+# ## Take it with you
+#
+# The merged weights are an ordinary checkpoint. `ccm` does the same from files: replace the three checkpoints and the frames by
+# yours, and name your network with `--model` ([your own network](../docs/how-to/own-network.md)).
+
+# %%
+commands = """
+ccm="{python} -m ccm_jax.cli"
+$ccm example
+$ccm calibrate --anchor example/anchor.safetensors --low example/low.safetensors --high example/high.safetensors \
+  --prefix example/test-0.00075.npz --sample 0 -o merged.safetensors
+"""
+done = subprocess.run(
+    commands.format(python=sys.executable), shell=True, cwd=folder, capture_output=True, text=True, check=False
+)
+print(done.stdout or done.stderr)
+assert (folder / "merged.safetensors").exists()

@@ -13,27 +13,29 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb)
 #
-# Every candidate coordinate rolls out every trajectory: `vmap` over both, in one compiled call, spread over a mesh with the
-# axes `candidate` and `data`. On a TPU runtime (*Runtime → Change runtime type → TPU*) it takes all cores; on a CPU, eight
-# devices are made of one, which shows the same code, not its speed.
+# To calibrate many trajectories, every candidate coordinate rolls out every trajectory. One compiled call does this by `vmap`
+# over both, distributed over a mesh with the axes `candidate` and `data`. On a TPU runtime (*Runtime → Change runtime type →
+# TPU*) it uses all cores. On a CPU, this notebook splits the processor into eight devices: the results must agree, but more
+# devices than idle cores make it slower. The outputs stored here come from two busy cores.
 
 # %%
-# In a clone, the code beside this notebook. Elsewhere, as on Colab: clones it, and installs what is missing beside the jax
-# that is there, which it does not replace.
+# Setup: uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it.
+# It keeps the jax that is there, and with it the GPU or TPU.
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = "https://github.com/OWNER/ccm_jax"
 clone = Path.cwd().parent
 if not (clone / "ccm_jax" / "__init__.py").exists():
     clone = Path.cwd() / "ccm_jax"
-    if not clone.exists():
-        subprocess.run(["git", "clone", "-q", "https://github.com/OWNER/ccm_jax"], check=True)
+    if not clone.exists() and subprocess.run(["git", "clone", "-q", REPOSITORY], check=False).returncode:
+        raise SystemExit(f"{REPOSITORY} cannot be cloned. Copy the repository to {clone}, and run this cell again.")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", f"{clone}[experiments]"], check=True)
 sys.path.insert(0, str(clone))
-os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # for the programs below
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")  # counts on a CPU only
+os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # for commands run from cells
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")  # affects CPUs only
 
 # %%
 import time
@@ -44,54 +46,77 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import ccm_jax
-from ccm_jax.models import make_model
+from ccm_jax import example
 from ccm_jax.parallel import make_mesh
 
-print(jax.devices())
+print(f"{jax.device_count()} devices, {os.cpu_count()} CPU cores:", jax.devices())
 
 # %% [markdown]
-# Three FNOs stand for an anchor and its experts, and frames of the model merged at +1.3 for what was observed.
+# ## A real calibration
+#
+# The example family: an anchor, two experts, and flows at three viscosities outside the training range. We repeat its
+# trajectories, so that every device has work.
 
 # %%
-GRID, TRAJECTORIES, FRAMES = 32, 16, 4
-model = make_model("fno", modes=(6, 6), width=16, depth=3, out_channels=1)
-window = jnp.zeros((1, 1, GRID, GRID, 1))
-weights = [model.init(jax.random.key(i), window) for i in range(3)]
-anchor, low, high = (jax.tree.map(lambda a, b: a + 0.2 * (b - a), weights[0], w) for w in weights)
-chart = ccm_jax.fit_chart(anchor, [low, high], [-1.0, 1.0])
-rollout_fn = ccm_jax.make_rollout(model.apply)
+family = example.load()
+chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0])
+FRAMES = 4
+COPIES = 1 if os.environ.get("CCM_SIZE") == "smoke" else 4
+observed = jnp.asarray(np.concatenate([x[:, : FRAMES + 1] for x in family.test] * COPIES))
+values = np.repeat(family.test_values, [len(x) for x in family.test])
+candidates = jnp.linspace(-2.5, 2.5, 48)
+print(f"{len(candidates)} candidates x {len(observed)} trajectories = {len(candidates) * len(observed)} rollouts")
 
-start = jax.random.normal(jax.random.key(9), (TRAJECTORIES, 1, GRID, GRID, 1))
-observed = jnp.concatenate([start, rollout_fn(chart(1.3), start, FRAMES)], axis=1)
-candidates = jnp.linspace(-2.5, 2.5, 51)
+# %% [markdown]
+# ## The same call on one and on many devices
+#
+# `make_mesh(n)` puts n devices along `candidate` and the others along `data`; here, n devices of those there are. Only the
+# argument `mesh` differs.
+
 
 # %%
-count = jax.device_count()
-mesh = make_mesh(max(d for d in (1, 2, 4) if count % d == 0)) if count > 1 else None
-print(mesh)
-
-
 def calibrate(mesh):
     return ccm_jax.coordinate_from_prefix(
-        chart, rollout_fn, observed, candidates, frames=FRAMES, batch="each", mesh=mesh
+        chart, family.rollout_fn, observed, candidates, frames=FRAMES, batch="each", mesh=mesh
     )
 
 
-one, many = calibrate(None), calibrate(mesh)
-np.testing.assert_allclose(one.losses, many.losses, rtol=2e-3, atol=1e-5)
-assert np.allclose(many.coordinate, 1.3, atol=0.051)
+meshes = {"one device": None}
+for n in (2, 4, 8):
+    if n <= jax.device_count():
+        meshes[f"{n} devices"] = make_mesh(n // 2, devices=jax.devices()[:n])
+found, speeds = {}, {}
+for label, mesh in meshes.items():
+    found[label] = jax.block_until_ready(calibrate(mesh))  # compiles
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        jax.block_until_ready(calibrate(mesh))
+        times.append(time.perf_counter() - begin)
+    speeds[label] = len(candidates) * len(observed) / min(times)
+    print(f"{label:12s} {speeds[label]:7.0f} rollouts per second, {speeds[label] / speeds['one device']:.2f} x")
+
+for one in found.values():
+    np.testing.assert_allclose(one.losses, found["one device"].losses, rtol=2e-3, atol=1e-5)
+print("all meshes give the same losses")
 
 # %%
-for label, where in (("one device", None), (f"{count} devices", mesh)):
-    jax.block_until_ready(calibrate(where))
-    begin = time.perf_counter()
-    jax.block_until_ready(calibrate(where))
-    rollouts = candidates.size * TRAJECTORIES / (time.perf_counter() - begin)
-    print(f"{label}: {rollouts:.0f} rollouts of {FRAMES} frames a second")
-
-# %%
-figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-ax.plot(candidates, np.asarray(many.losses).T, color="#0072b2", lw=0.7, alpha=0.6)
-ax.axvline(1.3, color="black", lw=0.8, ls=":")
-ax.set(yscale="log", xlabel="coordinate", ylabel="error on the observed frames")
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+bars = left.barh(list(speeds), list(speeds.values()), color="#0072b2")
+left.bar_label(bars, [f"{s / speeds['one device']:.2f} x" for s in speeds.values()], padding=3)
+left.set(xlabel="rollouts per second", xlim=(0, 1.25 * max(speeds.values())))
+left.spines[["top", "right"]].set_visible(False)
+for value, colour in zip(family.test_values, ("#0072b2", "#009e73", "#d55e00")):
+    losses = np.asarray(found["one device"].losses)[: len(values)][values == value]
+    right.plot(candidates, losses.T, color=colour, lw=0.9, alpha=0.7)
+    right.plot([], [], color=colour, label=f"viscosity {value:g}")
+right.set(yscale="log", xlabel="coordinate", ylabel="error on four observed frames")
+right.legend(frameon=False, fontsize=8)
 plt.show()
+
+# %% [markdown]
+# ## Use it
+#
+# Pass `mesh=make_mesh(n)` to `fit_prefix_readout`, to its readouts, and to `train_chunk`
+# ([many devices](../docs/how-to/many-devices.md)). `python -m experiments.run` uses all devices that it finds. On several hosts,
+# start it on each with `--distributed`.

@@ -13,26 +13,27 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb)
 #
-# A network in PyTorch and one in Equinox, each trained on a range of a diffusivity and fine-tuned at both ends of it, go where
-# neither was trained: the readout finds the place from five observed frames. From files of trajectories to a merged file that
-# goes back into the network, in Python and on the command line.
+# We train a PyTorch network and an Equinox network on a range of diffusivities, and fine-tune each at both ends. From five
+# observed frames, the readout then finds the weights for a diffusivity outside that range. The notebook goes from files of
+# trajectories to a merged checkpoint that loads back into the network, in Python and on the command line.
 
 # %%
-# In a clone, the code beside this notebook. Elsewhere, as on Colab: clones it, and installs what is missing beside the jax
-# that is there, which it does not replace.
+# Setup: uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it.
+# It keeps the jax that is there, and with it the GPU or TPU.
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = "https://github.com/OWNER/ccm_jax"
 clone = Path.cwd().parent
 if not (clone / "ccm_jax" / "__init__.py").exists():
     clone = Path.cwd() / "ccm_jax"
-    if not clone.exists():
-        subprocess.run(["git", "clone", "-q", "https://github.com/OWNER/ccm_jax"], check=True)
+    if not clone.exists() and subprocess.run(["git", "clone", "-q", REPOSITORY], check=False).returncode:
+        raise SystemExit(f"{REPOSITORY} cannot be cloned. Copy the repository to {clone}, and run this cell again.")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", f"{clone}[experiments]"], check=True)
 sys.path.insert(0, str(clone))
-os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # for the programs below
+os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # for commands run from cells
 
 # %%
 import importlib.util
@@ -60,8 +61,8 @@ from ccm_jax.metrics import relative_l2
 os.chdir(tempfile.mkdtemp())
 sys.path.insert(0, os.getcwd())
 os.environ["PYTHONPATH"] = f"{os.getcwd()}{os.pathsep}{os.environ['PYTHONPATH']}"  # `ccm` finds our networks there
-torch.set_num_threads(1)  # networks this small gain nothing by more
-SMOKE = os.environ.get("CCM_SIZE") == "smoke"  # tests the machinery
+torch.set_num_threads(1)  # more threads do not speed up networks this small
+SMOKE = os.environ.get("CCM_SIZE") == "smoke"  # a quick test with meaningless errors
 SAMPLES, STEPS, FINE = (4, 30, 10) if SMOKE else (16, 800, 250)
 
 
@@ -74,9 +75,9 @@ def run(line):
 # %% [markdown]
 # ## Trajectories
 #
-# A file of reaction–diffusion in PDEBench's layout, made by our own solver: diffusivities for training, one where nobody trains,
-# 4e-3, and two for validation. Your own files go here: those of PDEBench, PDEInvBench, The Well, MATLAB and numpy are read by
-# what they hold, and `ccm data describe FILE` says what that is.
+# We generate a reaction–diffusion file in PDEBench's layout: five diffusivities for training, two for validation, and 4e-3,
+# which no network is trained on. Use your own files here: PDEBench, PDEInvBench, The Well, MATLAB and numpy are supported, and
+# `ccm data describe FILE` shows what a file contains.
 
 # %%
 values = "1e-3,1.5e-3,2e-3,2.5e-3,3e-3,4e-3,0.75e-3,3.25e-3"
@@ -96,7 +97,7 @@ print(recording.fields, {value: x.shape for value, x in family.items()})
 # %% [markdown]
 # ## A network in PyTorch
 #
-# Any `torch.nn.Module` will do, from any package. The command line takes it by name, as `my_networks:build`.
+# Any `torch.nn.Module` works, from any package. The command line takes it by name, as `my_networks:build`.
 
 # %%
 Path("my_networks.py").write_text('''
@@ -152,7 +153,7 @@ from my_networks import build, build_equinox
 
 
 def pairs(data, steps, seed, batch=16):
-    """The order of batches is the same for both ends: their noise cancels in the difference."""
+    """Batches in the same order for both ends, so that their noise cancels in the difference."""
     rng = np.random.default_rng(seed)
     for _ in range(steps):
         i, t = rng.integers(len(data), size=batch), rng.integers(data.shape[1] - 1, size=batch)
@@ -185,8 +186,8 @@ for name, net in (("anchor", anchor), ("low", low), ("high", high)):
 # %% [markdown]
 # ## The readout
 #
-# Weights as a function of one coordinate, −1 at the low end and +1 at the high one; a gate between the anchor and that line; a
-# readout that is fitted once, on validation trajectories; and one call with observed frames.
+# The chart gives weights as a function of one coordinate, −1 at the low end and +1 at the high one, with a gate back to the
+# anchor. The readout is fitted once, on validation trajectories. One call with observed frames finds the coordinate.
 
 
 # %%
@@ -204,11 +205,11 @@ torch_fn = torch_rollout(anchor)
 ends = [torch_params(net) for net in (low, high)]
 chart = ccm_jax.fit_chart(torch_params(anchor), ends, [-1.0, 1.0], features=ccm_jax.Gated())
 readout = ccm_jax.fit_prefix_readout(chart, torch_fn, validation)
-found = readout(jnp.asarray(seen), batch="pooled")  # all trajectories are of one diffusivity
+found = readout(jnp.asarray(seen), batch="pooled")  # all trajectories share one diffusivity
 place(found)
 
 # %% [markdown]
-# The merged weights go back into the network by their names, and the frames after the observed ones judge it.
+# The merged weights load into the network by name. We score them on the frames after the observed ones.
 
 # %%
 merged = copy.deepcopy(anchor)
@@ -230,12 +231,12 @@ plt.xlabel("frame"), plt.ylabel("relative L2 error"), plt.title("PyTorch, diffus
 plt.show()
 
 # %% [markdown]
-# The same on the command line, with stated settings instead of fitted ones: a merged file with PyTorch's names, and a verdict
-# on trajectories that were not looked at. (`--validation FILE` fits the readout as above.)
+# The same on the command line, with default settings instead of fitted ones (`--validation FILE` would fit them as above): a
+# merged file with PyTorch's names, and a verdict on trajectories that were not used for calibration.
 
 # %%
 three = "--anchor anchor.pt --low low.pt --high high.pt --model my_networks:build"
-first = 5 * SAMPLES  # samples of the file before those of 4e-3
+first = 5 * SAMPLES  # samples in the file before those of 4e-3
 run(f"ccm calibrate {three} --prefix family.h5 --sample {first}:{first + 4} -o merged.pt")
 run(f"ccm evaluate {three} --merged merged.pt --trajectories family.h5 --sample {first + 4}:{6 * SAMPLES}")
 print(anchor.load_state_dict(torch.load("merged.pt", weights_only=True), strict=True))
@@ -243,7 +244,7 @@ print(anchor.load_state_dict(torch.load("merged.pt", weights_only=True), strict=
 # %% [markdown]
 # ## A network in Equinox
 #
-# The same, trained by optax. Its parameters are a tree, its arrays; what is none of them is closed over.
+# The same, trained with optax. The arrays of the module are the parameters; `apply` closes over the rest.
 
 
 # %%
@@ -292,8 +293,8 @@ for name, params in (("anchor", origin), ("high end", ends[1]), ("merged", merge
     print(f"{name:8s} error of the future frames {errors(eqx_fn, params).mean():.4f}")
 
 # %% [markdown]
-# Files of Equinox hold leaves without names. The command line puts them into the network that `my_networks:build_equinox` makes:
-# `ccm calibrate --anchor anchor.eqx --low low.eqx --high high.eqx --model my_networks:build_equinox --prefix family.h5`.
+# Equinox files contain leaves without names. The command line assigns them to the network that `my_networks:build_equinox`
+# returns: `ccm calibrate --anchor anchor.eqx --low low.eqx --high high.eqx --model my_networks:build_equinox --prefix family.h5`.
 
 # %%
 eqx.tree_serialise_leaves("merged.eqx", eqx.combine(merged, rest))
@@ -302,6 +303,6 @@ state = jnp.moveaxis(truth[0, 0], -1, 0)
 print("the file gives the same frame:", np.array_equal(again(state), eqx.combine(merged, rest)(state)))
 
 # %% [markdown]
-# **What is known here needs no code**: checkpoints of neuraloperator's FNO, of PDEBench's FNO2d and of DPOT run by name, without
-# PyTorch: `--model neuraloperator`. What differs from the defaults (history, increments, normalisation, static fields) stands
-# in a YAML file; see [your own network](../docs/how-to/own-network.md).
+# **Supported networks need no code.** Checkpoints of neuraloperator's FNO, PDEBench's FNO2d and DPOT run by name, without
+# PyTorch: `--model neuraloperator`. Describe history, increments, normalisation or static fields in a YAML file; see
+# [your own network](../docs/how-to/own-network.md).

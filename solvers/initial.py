@@ -55,7 +55,7 @@ def smooth_zero_flux(
 def smooth_periodic(
     key: Array, shape: Sequence[int], channels: int, *, length: float, scale: float, modes: int = 16
 ) -> Array:
-    """The same on a periodic interval or square, ``[*shape, C]``: zero mean, unit variance, the same on every grid.
+    """Gaussian random field on a periodic interval or square, ``[*shape, C]``: zero mean, unit variance, any grid.
 
     Raises:
         ValueError: if the grid is too coarse for ``modes``.

@@ -2,9 +2,9 @@
 
     w_t + u . grad w = viscosity lap(w) - drag w + f,    u = (psi_y, -psi_x),  -lap(psi) = w
 
-Fourier in space with the 2/3 rule, exponential Runge-Kutta in time: viscosity is exact, and order 4 needs no care
-where a second-order step blows up. Convection as ``(d_xx - d_yy)(uv) + d_xy(vv - uu)``, which takes four transforms
-where ``u . grad w`` takes five (Basdevant, 1983). Forcing of the Fourier neural operator's data (Li et al., 2021) or
+Fourier in space with the 2/3 rule, exponential Runge-Kutta in time: viscosity is exact, and order 4 stays stable where
+a second-order step blows up. Convection as ``(d_xx - d_yy)(uv) + d_xy(vv - uu)``, which takes four transforms where ``u
+. grad w`` takes five (Basdevant, 1983). Forcing of the Fourier neural operator's data (Li et al., 2021) or
 Kolmogorov's.
 """
 

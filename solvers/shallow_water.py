@@ -1,16 +1,16 @@
-"""Shallow water on a square, flat bed: finite volumes, because a dam break has bores.
+"""Shallow water on a square with a flat bed, by finite volumes, because a dam break has shocks.
 
     h_t + (hu)_x + (hv)_y = 0
     (hu)_t + (hu^2 + g h^2 / 2)_x + (huv)_y = 0,    and the same with x and y exchanged
 
 Limited linear reconstruction of depth and velocities (monotonised central), HLLC fluxes with Einfeldt's wave speeds,
 Heun's strong-stability-preserving step: second order where the flow is smooth. The number of steps is fixed, so one
-compilation serves every regime and reverse mode works; :func:`substeps_needed` gives it from a bound on the wave
-speed. A spectral method would oscillate at the bores, at any resolution.
+compilation serves every regime and reverse mode works; :func:`substeps_needed` gives it from a bound on the wave speed.
+A spectral method would oscillate at the shocks, at any resolution.
 
 ``scheme="splitting"`` sweeps one axis after the other instead, x y y x, each with Hancock's half step: twice the step,
-one flux where Heun's takes four, and less diffusion. It is the faster one for the same error; but a turned grid gives
-the turned result only to the error of the splitting.
+one flux where Heun's takes four, and less diffusion. It is faster for the same error, but its result is symmetric under
+rotations only up to the splitting error.
 
 Reference: Toro, Shock-Capturing Methods for Free-Surface Shallow Flows (2001). PDEBench's radial dam break
 (Takamoto et al., 2022) is this equation on [-2.5, 2.5]^2 with outflow at the edges.
@@ -53,7 +53,7 @@ def speed_bound(height: float, gravity: float, *, outer: float = 1.0) -> float:
 def substeps_needed(
     dt: float, cell: float, speed: float, *, cfl: float | None = None, scheme: str = "runge-kutta"
 ) -> int:
-    """Steps within ``dt`` that keep ``speed * step / cell`` below ``cfl``; by default, what the scheme bears."""
+    """Steps within ``dt`` that keep ``speed * step / cell`` below ``cfl``; by default, the scheme's limit."""
     if scheme not in SCHEMES:
         raise ValueError(f"shallow_water.substeps_needed: scheme is {scheme!r}, expected one of {SCHEMES}.")
     if cfl is None:

@@ -1,4 +1,4 @@
-"""The spectral toolbox: bases of cosines (zero-flux walls) and of waves (periodic), on uniform grids.
+"""Spectral tools: cosine bases (zero-flux walls) and Fourier bases (periodic), on uniform grids.
 
 A semi-linear equation ``u_t = L u + N(u)`` is one short file on top of this one and :mod:`solvers.etdrk`: give ``L``
 as an array of eigenvalues, ``N`` as a function of spectral coefficients.

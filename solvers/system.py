@@ -1,4 +1,4 @@
-"""What an equation says of itself, so that an experiment can simulate it: one ``SYSTEM`` at the end of a solver's file.
+"""The description of an equation that an experiment needs to simulate it: one ``SYSTEM`` at the end of a solver's file.
 
 An experiment finds it by name (:func:`find_system`): ``"burgers"`` is ``solvers.burgers.SYSTEM``, and
 ``"my_package.heat:SYSTEM"`` lies in a file of your own.
@@ -63,7 +63,7 @@ def _no_courant(settings: Settings, parameters: Parameters, states: Array) -> Ar
 
 
 class System(NamedTuple):
-    """What an equation gives to an experiment. States are ``[*space, C]``.
+    """The description of an equation. States are ``[*space, C]``.
 
     Attributes:
         channels: names of the fields, ``C`` of them.

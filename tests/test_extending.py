@@ -164,7 +164,7 @@ def test_an_equation_that_breaks_its_promise_is_refused(monkeypatch: pytest.Monk
 
 
 def test_a_network_of_one_s_own_is_trained_and_runs_from_its_checkpoint(tmp_path: Path, own_path: None) -> None:
-    check_config(configuration(unpack("own-network.md", tmp_path) / "rd_stencil.py"))
+    check_config(configuration(unpack("own-backbone.md", tmp_path) / "rd_stencil.py"))
     config = burgers()
     check_config(config)  # with an FNO
     assert stored_shape(config) == (16, 1)

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 CODE = ("ccm_jax", "solvers", "experiments", "benchmarks")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl-py", "jaxlib": "jax", "orbax": "orbax-checkpoint", "yaml": "pyyaml"}
+DISTRIBUTIONS |= {"griffe": "mkdocstrings"}  # which brings it with its handler of Python
 
 # Each library is imported in these places of ccm_jax and nowhere else; `(late)` inside functions only.
 OWNERS = {
@@ -184,7 +185,7 @@ def test_everything_imported_is_declared() -> None:
         extras = {
             "ccm_jax": ("models", "files", "xarray", "torch"),
             "solvers": (),
-            "experiments": ("experiments", "logs"),
+            "experiments": ("experiments", "logs", "docs"),
             "benchmarks": ("bench",),
             "tests": ("test", "bench", "notebooks", "dev"),  # tests skip what only the latter have
         }[folder]

@@ -62,7 +62,7 @@ def test_tensorboard_and_wandb_get_numbers_and_steps(tmp_path: Path, monkeypatch
 
 
 def test_a_writer_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="--log=mlflow: no such writer; there are: jsonl, tensorboard, wandb"):
+    with pytest.raises(ValueError, match="--log=mlflow: unknown logger; choose from: jsonl, tensorboard, wandb"):
         writing(tmp_path, ["mlflow"], {}).__enter__()
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ValueError, match=r"pip install 'ccm_jax\[logs\]'"):

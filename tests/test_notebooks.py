@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from experiments.site.address import address
+
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.py"))
 
@@ -32,7 +34,12 @@ def test_the_first_cell_finds_the_clone_or_makes_one(
     path: Path, in_clone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[Any] = []
-    monkeypatch.setattr(subprocess, "run", lambda command, check: ran.append(command))
+
+    def run(command: list[str], check: bool) -> subprocess.CompletedProcess[bytes]:
+        ran.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("PYTHONPATH", "XLA_FLAGS"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
@@ -42,7 +49,28 @@ def test_the_first_cell_finds_the_clone_or_makes_one(
     assert sys.path[0] == os.environ["PYTHONPATH"].split(os.pathsep)[0] == clone  # `experiments` is not installed
     # No word of jax: Colab's own stays.
     install = [sys.executable, "-m", "pip", "install", "-q", "-e", f"{clone}[experiments]"]
-    assert ran == ([] if in_clone else [["git", "clone", "-q", "https://github.com/OWNER/ccm_jax"], install])
+    assert ran == ([] if in_clone else [["git", "clone", "-q", address()], install])
+
+
+@each
+def test_without_an_address_to_clone_the_first_cell_says_what_to_do(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 128))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="cannot be cloned. Copy the repository to"):
+        exec(compile(first_code(path), path.name, "exec"), {})
+
+
+@each
+def test_outputs_are_stored_with_pictures_and_without_errors(path: Path) -> None:
+    cells = json.loads(path.with_suffix(".ipynb").read_text(encoding="utf-8"))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert path.with_suffix(".ipynb").stat().st_size < 2_500_000
+    prose = "".join(cells[0]["source"])
+    assert prose.startswith("# ") and "colab" in prose
 
 
 @each

@@ -11,7 +11,7 @@ import pytest
 PAGES = Path(__file__).parent.parent / "docs" / "how-to"
 # Their blocks are files with titles, or need what a test writes first; other tests run them.
 ELSEWHERE = {"own-network.md", "own-readout.md", "own-data.md", "own-layout.md", "own-equation.md", "many-devices.md"}
-ELSEWHERE |= {"tried-networks.md"}
+ELSEWHERE |= {"tried-networks.md", "own-backbone.md"}
 SHOWN = sorted(page.name for page in PAGES.glob("*.md") if "```python\n" in page.read_text(encoding="utf-8"))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,15 @@ def test_the_page_of_speeds_is_that_of_the_files() -> None:
     assert page() == (ROOT / "docs" / "performance.md").read_text()
 
 
+def test_the_start_of_the_site_shows_the_snippet_of_the_readme() -> None:
+    blocks = [
+        ast.parse(re.search(r"```python\n(.*?)```", text, re.S)[1])  # type: ignore[index]
+        for text in (README, (ROOT / "docs" / "index.md").read_text())
+    ]
+    readme_s, site_s = ([ast.dump(line) for line in block.body] for block in blocks)
+    assert readme_s[: len(site_s)] == site_s and len(site_s) >= len(readme_s) - 1
+
+
 def test_what_the_readme_links_to_exists() -> None:
     for target in re.findall(r"\]\(((?!http)[^)]+)\)", README):
         assert (ROOT / target.split("#")[0]).exists(), target
@@ -64,4 +74,5 @@ def test_the_example_for_one_s_own_network_runs() -> None:
 
 def test_every_page_is_in_the_site_s_menu() -> None:
     menu = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text()))
-    assert menu == {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert menu == pages | {f"notebooks/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")}

@@ -8,17 +8,19 @@ import warnings
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem, get_completion_class
 
 from ccm_jax._extras import remedy
 
 # Verb -> its module, imported when it is asked for, so that --help answers at once.
 VERBS = {
-    "inspect": "what a checkpoint holds, and how experts left their anchor",
-    "merge": "write the weights of a coordinate",
+    "example": "copy a small family of checkpoints and trajectories to try",
+    "inspect": "show a checkpoint, or compare experts with their anchor",
+    "merge": "write the weights at a coordinate or a physical value",
     "calibrate": "find the coordinate from observed frames, and merge there",
     "evaluate": "compare anchor, experts and merged weights on held-out trajectories",
-    "rollout": "run a surrogate from an initial state",
-    "data": "make or describe files of trajectories",
+    "rollout": "run a network from an initial state",
+    "data": "describe or generate files of trajectories",
 }
 
 
@@ -32,6 +34,11 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command of a verb; None if there is none."""
         return importlib.import_module(f"ccm_jax.cli.{name}").command if name in VERBS else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Verbs that begin as typed, without importing any."""
+        verbs = [CompletionItem(verb, help=text) for verb, text in VERBS.items() if verb.startswith(incomplete)]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """A line for each, without importing any."""
@@ -62,15 +69,32 @@ def _note(message: Warning | str, *_: Any, **__: Any) -> None:
     click.echo(f"ccm: note: {message}", err=True)
 
 
+def _completion(ctx: click.Context, _: click.Parameter, shell: str | None) -> None:
+    """Prints what a shell evaluates to complete verbs, options and files."""
+    found = None if shell is None else get_completion_class(shell)
+    if found is not None:
+        click.echo(found(main, {}, "ccm", "_CCM_COMPLETE").source())
+        ctx.exit()
+
+
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ccm_jax", prog_name="ccm")
+@click.option(
+    "--completion",
+    type=click.Choice(["bash", "zsh", "fish"]),
+    is_eager=True,
+    expose_value=False,
+    callback=_completion,
+    help='Print the shell\'s completion script: eval "$(ccm --completion bash)".',
+)
 def main() -> None:
     """Merge fine-tuned neural operators along a physical direction.
 
-    Checkpoints may be safetensors, PyTorch files (read without running their code), folders of Orbax or Hugging Face,
-    npz, msgpack and more. FILE::part names what in a file is meant.
+    Checkpoints can be safetensors, PyTorch files (read without executing them), Orbax or Hugging Face folders, npz,
+    msgpack and more. FILE::part selects a part of a file.
 
     \b
+    ccm example
     ccm inspect anchor.pt low.pt high.pt
     ccm merge --anchor anchor.pt --low low.pt --high high.pt --coordinate 1.4 -o merged.safetensors
     """

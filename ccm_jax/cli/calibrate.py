@@ -14,6 +14,7 @@ from ccm_jax import processor
 from ccm_jax.cli.checkpoints import note
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.fitting import fit_readout, open_chart
+from ccm_jax.cli.following import evaluate_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_observations, read_regimes
 from ccm_jax.cli.merge import check_output, digest, merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
@@ -23,6 +24,7 @@ from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.source import Source, source_options
 from ccm_jax.cli.sure import Sure, as_prior, parameter_option, prior_option, why_stranger
 from ccm_jax.cli.until import frames_until
+from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import write_json
 from ccm_jax.io.description import HELP
 
@@ -81,7 +83,8 @@ def show(found: Found) -> None:
         say(f"  {typed(tuple(c))}  {bar}")
     if "observed" in found.readout:
         say(
-            f"{found.readout['observed']:.0%} of the points are observed; the rest is filled ({found.readout['fill']})."
+            f"{found.readout['observed']:.0%} of the points are observed; "
+            f"the others are filled in ({found.readout['fill']})."
         )
     spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
     if found.sure is not None and found.sure.stranger:
@@ -97,9 +100,9 @@ def show(found: Found) -> None:
         f"last frame repeated {found.persistence_loss:.4f}"
     )
     if found.at_rim and not found.keeps_anchor:
-        say("The coordinate lies at the end of what was searched; compare it on held-out frames (ccm evaluate).")
+        say("The coordinate is at the end of the searched range; check it on held-out frames (ccm evaluate).")
     if found.drawn_back and not found.keeps_anchor:
-        say("The coordinate is drawn back toward the anchor: where the frames fit best, the rollout outgrows them.")
+        say("The coordinate was moved toward the anchor, because the rollout at the best fit grows beyond the frames.")
     if found.sure is None:
         say(f"No interval: {found.unsure}")
     else:
@@ -157,53 +160,55 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 @click.option("--model", help=HELP)
 @click.option("--prefix", required=True, type=click.Path(path_type=Path), help="File with the observed frames.")
 @layout_options
-@click.option("--sample", help="Which trajectories of it: 0, or 0,3, or 0:8; all of them, if not given.")
+@click.option("--sample", help="Which of its trajectories: 0, or 0,3, or 0:8. Default: all.")
 @click.option(
     "--missing",
     type=click.Choice(["refuse", "nan"]),
     default="refuse",
     show_default=True,
-    help="What NaN is: an error, or a point that was not observed.",
+    help="Treat NaN as an error, or as a point that was not observed.",
 )
 @click.option(
     "--mask",
     type=click.Path(path_type=Path),
-    help="NAME.npy, 1 where a point was observed: of the grid, with frames, or with samples and frames.",
+    help="NAME.npy, 1 where a point was observed; shape [*space], [T, *space] or [N, T, *space].",
 )
 @click.option(
     "--frames",
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
-    help="Observed frames after the model's window.",
+    help="Number of observed frames after the model's window.",
 )
 @click.option(
     "--until",
     type=float,
     metavar="WIDTH",
-    help="Instead of --frames: as many as it takes until the coordinate's 90 % interval is so narrow.",
+    help="Instead of --frames: use frames until the coordinate's 90 % interval is at most this wide.",
 )
 @click.option(
     "--validation",
     type=click.Path(path_type=Path),
-    help="File of trajectories of other regimes, on which the readout's settings are chosen.",
+    help="File of trajectories of other regimes, on which to fit the readout's settings.",
 )
 @parameter_option
 @prior_option
-@click.option("--bank", metavar="LOW:HIGH:STEP", help="Choose among these only; the paper's is -1.5:1.5:0.25.")
+@click.option(
+    "--bank", metavar="LOW:HIGH:STEP", help="Choose only among these coordinates; the paper's bank is -1.5:1.5:0.25."
+)
 @persistence_option
-@click.option("--write-anyway", is_flag=True, help="Write the best merge even where the anchor fits better.")
+@click.option("--write-anyway", is_flag=True, help="Write the best merge even if the anchor fits better.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Merged checkpoint to write.")
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
-    help="NAME.json for the numbers, with a NAME.png; default: beside OUTPUT.",
+    help="File NAME.json for the numbers, with a figure NAME.png. Default: next to OUTPUT.",
 )
 def command(source: Source, **given: Any) -> None:
-    """Find the coordinate that best continues observed frames, and write the weights there.
+    """Find the coordinate that best fits the observed frames, and write the weights there.
 
-    Where no merge fits the frames better than the anchor, or where no point of the chart explains them, the anchor is
-    to be kept, and no weights are written. Intervals need validation trajectories of three or more known values.
+    If no merge fits the frames better than the anchor, or no point of the chart explains them, no weights are written:
+    keep the anchor. Intervals need validation trajectories of three or more known values.
 
     \b
     ccm calibrate --anchor a.pt --low l.pt --high h.pt --model neuraloperator --prefix seen.npy -o merged.safetensors
@@ -211,6 +216,12 @@ def command(source: Source, **given: Any) -> None:
     ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 --prior 4e-3:5e-4 --report found.json
     ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 --until 0.1 -o merged.safetensors
     ccm calibrate --recipe recipe.yaml --prefix seen.npy --missing nan --mask sensors.npy -o merged.safetensors
+
+    \b
+    On the example family (ccm example):
+    cd example
+    ccm calibrate --anchor anchor.safetensors --low low.safetensors --high high.safetensors \\
+      --prefix test-0.00075.npz --sample 0 -o merged.safetensors
     """
     options = Options(**given)
     recipe = source.read()
@@ -224,28 +235,33 @@ def command(source: Source, **given: Any) -> None:
     recording = options.layout.open(options.prefix)
     chosen = choose_samples(recording, options.sample)
     if len(chosen) > MANY:
-        note(f"{len(chosen)} trajectories are rolled out at every candidate; --sample 0:{MANY} is quicker.")
+        note(f"{len(chosen)} trajectories are rolled out at every candidate; --sample 0:{MANY} is faster.")
     regimes = None if options.validation is None else read_regimes(options.layout.open(options.validation))
     opened = open_chart(recipe, options.model, recording)
     count, stopped = options.frames, None
     needed = None if options.until is not None else opened.surrogate.history + count
     frames, mask = read_observations(recording, chosen, options.missing, options.mask, needed)
     if options.until is not None:
-        count, stopped = frames_until(opened, frames, regimes, options.until, mask)
-    fitted = fit_readout(opened, frames.shape[2:], count, regimes, bank, options.parameter)
+        with waiting("filtering frame by frame"):
+            count, stopped = frames_until(opened, frames, regimes, options.until, mask)
+    with waiting("compiling and fitting the readout"):
+        fitted = fit_readout(opened, frames.shape[2:], count, regimes, bank, options.parameter)
     prior = as_prior(options.prior, fitted.readout, fitted.known, fitted.unsure)
-    found = find(fitted, frames, mask, prior=prior, always=options.write_anyway)
+    with waiting("searching the coordinate"):
+        found = find(fitted, frames, mask, prior=prior, always=options.write_anyway)
     show(found)
     if recipe.units is not None and not found.keeps_anchor:
-        say(f"which is the value {recipe.units.value(found.coordinate[0]):.4g} (experts at {recipe.units})")
+        say(f"This is the value {recipe.units.value(found.coordinate[0]):.4g} (experts at {recipe.units}).")
     best = min(found.loss, found.anchor_loss)
     check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence)
     if options.output is not None:
         if found.keeps_anchor and not options.write_anyway:
-            say(f"{options.output} is not written; --write-anyway writes the best merge.")
+            say(f"{options.output} is not written; add --write-anyway to write the best merge.")
         else:
             write(recipe, found, options, options.output)
-            say(f"{options.output} holds the weights at {typed(found.coordinate)}.")
+            say(f"Wrote the weights at {typed(found.coordinate)} to {options.output}.")
+            evaluate_next(recipe, options.output, options.model)
     if report is not None:
         write_json(report, found.as_json() | ({} if stopped is None else {"until": stopped}))
         draw_calibration(found, report.with_suffix(".png"))
+        say(f"Numbers: {report}; figure: {report.with_suffix('.png')}.")

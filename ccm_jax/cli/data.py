@@ -14,20 +14,24 @@ from ccm_jax.io.recordings import open_recordings
 
 @click.group("data")
 def command() -> None:
-    """Make or describe files of trajectories."""
+    """Describe or generate files of trajectories."""
 
 
 @command.command("describe")
 @click.argument("path", type=click.Path(path_type=Path))
 @layout_options
 def describe(path: Path, layout: Layout) -> None:
-    """Say what PATH, a file or a folder, holds: layout, fields, grid, times, parameters.
+    """Show the layout, fields, grid, times and parameters of PATH, a file or a folder.
 
-    Below the table stands what the files do not say and is assumed, and what of them is not read, with the reason.
+    Below the table are the assumptions made where a file does not say, and the parts left out, with reasons.
 
     \b
     ccm data describe 2D_diff-react_NA_NA.h5
     ccm data describe states.npy --axes NTCXY
+
+    \b
+    On the example family (ccm example):
+    ccm data describe example/test-0.00075.npz
     """
     table = Table(title=str(path), title_justify="left")
     for heading in ("file", "layout", "fields", "samples", "frames", "grid", "times", "parameters"):
@@ -58,7 +62,12 @@ def describe(path: Path, layout: Layout) -> None:
 @command.command("generate", context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def generate(arguments: tuple[str, ...]) -> None:
-    """Says where data come from: solvers live in a clone of the repository, not in the package."""
+    """Generate a family of trajectories. Needs the solvers, which are in the repository and not in the package.
+
+    \b
+    In a clone:
+    python -m experiments.generate --config=rd_ood --output=family.h5
+    """
     raise ValueError(
         "data generate: the package has no solvers; in a clone of the repository run "
         "'python -m experiments.generate --config=rd_ood --output=family.h5'."

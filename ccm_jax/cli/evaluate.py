@@ -98,8 +98,8 @@ def check_not_zero(recording: Recording, numbers: list[int], frames: np.ndarray,
     if len(zero):
         i, frame = zero[0]
         raise ValueError(
-            f"{recording.path}: sample {numbers[i]} is 0 everywhere in frame {observed + frame}, and a relative error "
-            "needs something to be relative to; leave the sample out with --sample."
+            f"{recording.path}: sample {numbers[i]} is 0 everywhere in frame {observed + frame}, where a relative "
+            "error is undefined; exclude the sample with --sample."
         )
 
 
@@ -118,9 +118,9 @@ def _mean(errors: Any, count: int) -> np.ndarray:
 def show(found: Errors) -> None:
     """The table in the terminal."""
     count = len(found.samples)
-    title = f"relative L2 error, mean of {found.frames} future frames of {count} trajectories"
+    title = f"relative L2 error, mean over {found.frames} future frames of {count} trajectories"
     table = Table(title=title, title_justify="left")
-    for heading in ("network", "error", "over the anchor's", "below the anchor", "diverged"):
+    for heading in ("network", "error", "relative to anchor", "better than anchor", "diverged"):
         table.add_column(heading, justify="left" if heading == "network" else "right")
     anchor = found.methods[0].errors
     rows = [(m.name, m.errors) for m in found.methods] + [("persistence (last frame repeated)", found.persistence)]
@@ -164,35 +164,43 @@ def networks_of(
 
 
 @click.command("evaluate")
-@click.option("--anchor", required=True, type=click.Path(path_type=Path), help="the anchor")
-@click.option("--low", type=click.Path(path_type=Path), help="expert at coordinate -1")
-@click.option("--high", type=click.Path(path_type=Path), help="expert at coordinate +1")
+@click.option("--anchor", required=True, type=click.Path(path_type=Path), help="Checkpoint of the anchor.")
+@click.option("--low", type=click.Path(path_type=Path), help="Checkpoint of the expert at coordinate -1.")
+@click.option("--high", type=click.Path(path_type=Path), help="Checkpoint of the expert at coordinate +1.")
 @click.option("--merged", multiple=True, type=click.Path(path_type=Path), help="Merged checkpoint; may be repeated.")
 @click.option("--model", help=HELP)
 @click.option("--trajectories", required=True, type=click.Path(path_type=Path), help="File of held-out trajectories.")
 @layout_options
-@click.option("--sample", help="Which trajectories of it: 0, or 0,3, or 0:8; all of them, if not given.")
+@click.option("--sample", help="Which of its trajectories: 0, or 0,3, or 0:8. Default: all.")
 @click.option(
     "--frames",
     type=click.IntRange(min=0),
     default=4,
     show_default=True,
-    help="Frames before the restart, which are not scored.",
+    help="Frames after the model's window that are not scored: the prefix.",
 )
-@click.option("--csv", "target", type=click.Path(path_type=Path), help="NAME.csv for the error of each trajectory.")
+@click.option(
+    "--csv", "target", type=click.Path(path_type=Path), help="File NAME.csv for the error of each trajectory."
+)
 @persistence_option
 def command(target: Path | None, accept_persistence: bool, **given: Any) -> None:
-    """Compare anchor, experts and merged weights on held-out trajectories: one table, and what to use.
+    """Compare anchor, experts and merged weights on held-out trajectories, and recommend one of them.
 
-    Every network restarts from the same observed frames, and is scored on those that follow.
+    Every network restarts from the same observed frames, and is scored on the frames that follow.
 
     \b
     ccm evaluate --anchor a.pt --low l.pt --high h.pt --merged merged.safetensors --trajectories held_out.h5
     ccm evaluate --anchor a.pt --merged m.safetensors --model neuraloperator --trajectories t.npy --csv errors.csv
+
+    \b
+    On the example family (ccm example), after ccm merge or ccm calibrate:
+    cd example
+    ccm evaluate --anchor anchor.safetensors --low low.safetensors --high high.safetensors \\
+      --merged merged.safetensors --trajectories test-0.00075.npz
     """
     networks = networks_of(*(given.pop(name) for name in ("anchor", "low", "high", "merged")))
     if len(networks) < 2:
-        raise click.UsageError("there is nothing to compare the anchor with: give --merged, --low or --high")
+        raise click.UsageError("nothing to compare the anchor with; give --merged, --low or --high")
     if target is not None and (target.suffix != ".csv" or os.path.lexists(target)):
         what = "exists, and nothing is overwritten" if target.suffix == ".csv" else "does not end in .csv"
         raise ValueError(f"--csv {target}: {what}; choose a new path that ends in .csv.")
@@ -206,4 +214,4 @@ def command(target: Path | None, accept_persistence: bool, **given: Any) -> None
         write_csv(found, target)
     say(judge(found.methods))
     if best >= persistence:
-        say("Repeating the last frame has a smaller error than any of them.")
+        say("Repeating the last frame has a smaller error than any network.")

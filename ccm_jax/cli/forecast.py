@@ -1,4 +1,4 @@
-"""A rollout with a band: the coordinate read off the first frames of a file, and what follows with its interval."""
+"""A rollout with intervals: finds the coordinate from the first frames of a file, and forecasts the rest."""
 
 from __future__ import annotations
 
@@ -100,14 +100,14 @@ def forecast(
     """
     readout = fitted.readout
     if readout.uncertainty is None:
-        raise ValueError(f"rollout: there is no band: {fitted.unsure}")
+        raise ValueError(f"rollout: no interval is possible: {fitted.unsure}")
     observed, residual = readout.history + readout.frames, readout.uncertainty.residual
     after, most = len(x) - observed, 0 if residual is None else len(residual.level)
     count = (min(after, most) if after > 0 else most) if steps is None else steps
     if count > most:
         raise ValueError(
             f"rollout: --steps is {count}, expected at most {most}: the frames that validation trajectories have after "
-            f"the {observed} observed ones, on which the band is fitted."
+            f"the {observed} observed ones, on which the interval is fitted."
         )
     if after < 0 or (truth and after < count):
         needed = observed + (count if truth else 0)

@@ -46,10 +46,10 @@ def layout_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--axes",
             metavar="NTCXY",
-            help="What each axis of the arrays is, where the file does not say: N samples, T time, X Y Z space, C "
+            help="One letter per array axis, if the file does not name them: N samples, T time, X Y Z space, C "
             "channels, 1 an axis of length 1.",
         ),
-        click.option("--fields", metavar="NAME,NAME", help="Channels, in the order in which the network takes them."),
+        click.option("--fields", metavar="NAME,NAME", help="Channels, in the order that the network expects."),
     ):
         packed = option(packed)
     return packed

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import console
+from ccm_jax.cli.following import follow
 from ccm_jax.io.weights import Weights
 
 # Weights trained independently are about as far from each other as from zero: relative distances near 1.4.
@@ -66,15 +67,15 @@ def verdict(whole: Residuals) -> str:
         return "The experts equal the anchor: there is nothing to merge."
     if max(whole.low, whole.high) > FAR:
         return (
-            f"The experts are {max(whole.low, whole.high):.2f} of the anchor's norm away from it, as weights that were "
-            "trained independently are. They hardly come from this anchor, and merges of them mean little."
+            f"The experts' distance from the anchor is {max(whole.low, whole.high):.2f} of its norm, as for weights "
+            "that were trained independently. They can hardly come from this anchor, and merging them is pointless."
         )
     if whole.direction == 0:
-        return "The experts are equal: there is no direction."
+        return "The experts are equal: there is no direction between them."
     share = whole.shared**2 / (whole.shared**2 + whole.direction**2)
     return (
-        f"The experts are near this anchor, as fine-tuned ones are; {share:.0%} of their update is shared, the rest is "
-        "the direction."
+        f"The experts are close to this anchor, as expected after fine-tuning; {share:.0%} of their updates (by "
+        "squared norm) is shared, and the rest is the direction."
     )
 
 
@@ -98,11 +99,18 @@ def tree_table(weights: Weights) -> Table:
 @click.command("inspect")
 @click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
 def command(checkpoints: tuple[Path, ...]) -> None:
-    """Show what CHECKPOINTS hold: one alone; or an anchor and its low and high expert, in this order.
+    """Show the contents of one checkpoint, or compare an anchor with its low and high expert.
+
+    For three CHECKPOINTS, in this order, it also says whether both experts can come from that anchor.
 
     \b
     ccm inspect model.safetensors
     ccm inspect anchor.pt low.pt high.pt
+
+    \b
+    On the example family (ccm example):
+    cd example
+    ccm inspect anchor.safetensors low.safetensors high.safetensors
     """
     if len(checkpoints) not in (1, 3):
         raise click.UsageError(f"{len(checkpoints)} checkpoints, expected one, or three: anchor, low, high")
@@ -113,7 +121,7 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     anchor, low, high = opened
     found = residuals(anchor.arrays, low.arrays, high.arrays)
     table = Table(
-        title="residuals over the anchor's norm, their cosine, and the share of them that is shared",
+        title="updates relative to the anchor's norm, their cosine, and their shared part",
         title_justify="left",
     )
     for heading in ("name", "low", "high", "shared", "direction", "cosine", "share"):
@@ -124,4 +132,8 @@ def command(checkpoints: tuple[Path, ...]) -> None:
         share = f"{row.shared**2 / both:.0%}" if both else "–"
         table.add_row(escape(name), *(f"{x:.3g}" for x in row[:4]), f"{row.cosine:+.2f}", share)
     console.print(table)
-    console.print(verdict(found["(all)"]), markup=False)
+    whole = found["(all)"]
+    console.print(verdict(whole), markup=False)
+    if whole.direction > 0 and max(whole.low, whole.high) <= FAR:
+        options = [word for pair in zip(("--anchor", "--low", "--high"), checkpoints, strict=True) for word in pair]
+        follow("calibrate", *options, "--prefix", "OBSERVED_FRAMES", "-o", "merged.safetensors")

@@ -16,10 +16,12 @@ import numpy as np
 from ccm_jax import Polynomial
 from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import say
+from ccm_jax.cli.following import evaluate_next
 from ccm_jax.cli.others import OTHERS, merge_by_other, tells_coordinate
 from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.cli.source import Source, remarks, source_options
 from ccm_jax.cli.units import Where, where_options
+from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import write_text
 from ccm_jax.io.description import DESCRIBED, HELP, describe, portable
 from ccm_jax.io.parts import split_part
@@ -86,21 +88,21 @@ def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
     if "physical" in facts:
         known = facts["physical"]
         low, high = known["range"]
-        where += f"(the value {known['value']:g}; {low:g} is -1, {high:g} is +1, {known['scale']} scale) "
+        where += f"(value {known['value']:g}; -1 is {low:g}, +1 is {high:g}, {known['scale']} scale) "
     found = "".join(f"\n- {name}: {value}" for name, value in facts.get("found", {}).items())
     found = f"\nHow the coordinate was found:\n{found}\n" if found else ""
     return f"""# {output.name}
 
-Merged weights, {numbers:,} numbers, {where}by the method `{facts["method"]}`
-({facts["made_by"]}, {facts["created"]}). Nothing was trained for it. At coordinates beyond those of its experts it
-extrapolates: compare it on observed frames with the anchor before it is used.
+Merged weights ({numbers:,} numbers) {where}by the method `{facts["method"]}`
+({facts["made_by"]}, {facts["created"]}), without training. At coordinates beyond those of its experts this network
+extrapolates: compare it with the anchor on observed frames before you use it.
 
 | part | file | coordinate | SHA-256 |
 |---|---|---|---|
 | anchor | `{facts["anchor"]["path"]}` | – | `{facts["anchor"]["sha256"][:12]}` |
 {experts}
 {found}
-All facts are in the metadata of the file. Weights with PyTorch's names go back into PyTorch by
+The file's metadata contain all of this. Load weights with PyTorch's names into PyTorch with
 `model.load_state_dict({_loaded(output)})`.
 """
 
@@ -193,7 +195,9 @@ def parse_arguments(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
 @source_options
 @where_options
 @click.option("--method", default=None, help=f"chart (the default), {', '.join(OTHERS)}.")
-@click.option("--set", "arguments", multiple=True, metavar="NAME=NUMBER", help="An argument of the method.")
+@click.option(
+    "--set", "arguments", multiple=True, metavar="NAME=NUMBER", help="An argument of the method; may be repeated."
+)
 @click.option("--model", help=HELP)
 @click.option(
     "--output",
@@ -205,13 +209,19 @@ def parse_arguments(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
 def command(
     source: Source, where: Where, method: str | None, arguments: tuple[str, ...], model: str | None, output: Path
 ) -> None:
-    """Write the weights of a coordinate, or of a physical value; a card, OUTPUT.md, says where they come from.
+    """Write the weights at a coordinate or at a physical value, and a card, OUTPUT.md, that records their origin.
 
     \b
     ccm merge --anchor a.pt --low l.pt --high h.pt --value 4e-3 --range 1e-3:3e-3 -o merged.safetensors
     ccm merge --anchor a.pt --low l.pt --high h.pt --coordinate 1.4 -o merged.safetensors
     ccm merge --anchor a.pt --low l.pt --high h.pt --method ties --set density=0.2 -o ties.safetensors
     ccm merge --recipe recipe.yaml -o merged.safetensors
+
+    \b
+    On the example family (ccm example):
+    cd example
+    ccm merge --anchor anchor.safetensors --low low.safetensors --high high.safetensors \\
+      --value 7.5e-4 --range 1e-3:2e-3 -o merged.safetensors
     """
     chosen = source.read(where)
     chosen = chosen._replace(method=method or chosen.method)
@@ -225,8 +235,10 @@ def command(
         for remark in remarks(chosen):
             click.echo(f"ccm: warning: {remark}", err=True)
     begin = time.perf_counter()
-    merge(chosen, output, model=model)
-    say(f"{output} in {time.perf_counter() - begin:.1f} s{at(chosen)}; {output}.md says where it comes from.")
+    with waiting("merging"):
+        merge(chosen, output, model=model)
+    say(f"Wrote {output}{at(chosen)} in {time.perf_counter() - begin:.1f} s, and its card {output}.md.")
+    evaluate_next(chosen, output, model)
 
 
 def at(recipe: Recipe) -> str:

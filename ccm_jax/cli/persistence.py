@@ -10,7 +10,7 @@ def persistence_option(function: click.decorators.FC) -> click.decorators.FC:
     return click.option(
         "--accept-persistence",
         is_flag=True,
-        help="Go on where repeating the last frame has the smallest error, for states that hardly change.",
+        help="Continue even if repeating the last frame has the smallest error; for states that hardly change.",
     )(function)
 
 

@@ -32,7 +32,7 @@ def write(output: Path, frames: np.ndarray, **more: np.ndarray) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(output) as partial:
         np.savez(partial, allow_pickle=False, frames=frames, dim=frames.ndim - 2, **more)
-    say(f"{output}: {len(frames)} frames of {list(frames.shape[1:])}.")
+    say(f"Wrote {output}: {len(frames)} frames of shape {list(frames.shape[1:])}.")
 
 
 def said_errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -68,12 +68,12 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
 
 
 def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
-    """Reads the coordinate off the first frames, and rolls out with a band."""
+    """Finds the coordinate from the first frames, and rolls out with intervals."""
     recipe = source.read()
     if recipe.method != "chart":
         raise ValueError(f"{source.recipe}: method is {recipe.method}, and only a chart has a coordinate to find.")
     if given["validation"] is None:
-        raise ValueError("rollout: a band needs --validation FILE, trajectories of three or more known values.")
+        raise ValueError("rollout: intervals need --validation FILE, with trajectories of three or more known values.")
     recording = given["layout"].open(given["initial"])
     x = read_samples(recording, [given["sample"]])[0]
     opened = open_chart(recipe, given["model"], recording)
@@ -97,7 +97,7 @@ def write_band(found: Forecasted, output: Path) -> None:
     if found.truth is not None:
         covered = found.covered()
         more |= {"errors": said_errors(found.mean, found.truth), "covered": covered}
-        say(f"the 90 % interval holds {covered.mean():.0%} of the true numbers, {covered[-1]:.0%} in the last frame")
+        say(f"The 90 % interval contains {covered.mean():.0%} of the true values, {covered[-1]:.0%} in the last frame.")
     write(output, found.mean, **more)
 
 
@@ -105,17 +105,21 @@ def write_band(found: Forecasted, output: Path) -> None:
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @source_options
 @click.option("--model", help=HELP)
-@click.option("--initial", required=True, type=click.Path(path_type=Path), help="File that begins with the window.")
+@click.option(
+    "--initial", required=True, type=click.Path(path_type=Path), help="File that starts with the model's window."
+)
 @layout_options
-@click.option("--sample", default=0, show_default=True, help="Which trajectory of it.")
+@click.option("--sample", default=0, show_default=True, help="Which of its trajectories.")
 @click.option(
     "--steps",
     type=click.IntRange(1, 10**6),
-    help="Frames to predict; default: as many as the file has after those that are used.",
+    help="Frames to predict. Default: as many as remain in the file.",
 )
-@click.option("--truth", is_flag=True, help="The file goes on with the truth: say the error.")
+@click.option("--truth", is_flag=True, help="The file continues with the truth: report the error.")
 @click.option(
-    "--validation", type=click.Path(path_type=Path), help="With a family: trajectories of known values, for the band."
+    "--validation",
+    type=click.Path(path_type=Path),
+    help="With a family: trajectories of known values, for the interval.",
 )
 @parameter_option
 @prior_option
@@ -124,35 +128,44 @@ def write_band(found: Forecasted, output: Path) -> None:
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
-    help="With a family: observed frames after the model's window, which calibrate.",
+    help="With a family: observed frames after the model's window, used for calibration.",
 )
 @click.option(
     "--samples",
     type=click.IntRange(0, 1000),
     default=0,
     show_default=True,
-    help="With a family: rollouts at coordinates drawn from the posterior, to write and draw.",
+    help="With a family: number of rollouts at coordinates drawn from the posterior.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the draws.")
+@click.option("--seed", default=0, show_default=True, help="Seed of these draws.")
 @click.option(
-    "--output", "-o", required=True, type=click.Path(path_type=Path), help="NAME.npz; NAME.png too, and NAME.gif."
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="NAME.npz; also writes NAME.png and NAME.gif.",
 )
 def command(checkpoint: Path | None, source: Source, output: Path, **given: Any) -> None:
-    """Run CHECKPOINT from the first frames of a file: OUTPUT.npz, a strip of frames and an animation.
+    """Run CHECKPOINT from the first frames of a file. Writes OUTPUT.npz, a strip of frames and an animation.
 
-    With a family (--anchor, --low and --high, or --recipe) instead, the coordinate is read off the first frames, and
-    every predicted number comes with a 90 % interval.
+    Given a family instead (--anchor, --low and --high, or --recipe), it finds the coordinate from the first frames, and
+    every predicted number has a 90 % interval.
 
     \b
     ccm rollout merged.safetensors --model neuraloperator --initial start.npy --steps 50 -o rollout.npz
     ccm rollout --recipe recipe.yaml --initial seen.npy --validation others.h5 --samples 8 -o forecast.npz
+
+    \b
+    On the example family (ccm example):
+    cd example
+    ccm rollout anchor.safetensors --initial test-0.0025.npz --truth -o rollout.npz
     """
     family = any(path is not None for path in source)
     if family == (checkpoint is not None):
         raise click.UsageError("give either CHECKPOINT, or --anchor, --low and --high, or --recipe")
     needy = [f"--{name}" for name in ("validation", "parameter", "prior", "samples") if given[name]]
     if not family and needy:
-        raise ValueError(f"rollout: {needy[0]} is of a band, which needs the family: --anchor, --low and --high.")
+        raise ValueError(f"rollout: {needy[0]} needs a family: give --anchor, --low and --high instead of CHECKPOINT.")
     if output.suffix != ".npz":
         raise ValueError(f"--output is {output}, expected a name that ends in .npz.")
     for path in (output, output.with_suffix(".png"), output.with_suffix(".gif")):

@@ -29,7 +29,7 @@ class Source(NamedTuple):
         """The recipe, at a place; without one, its coordinate is what it says itself, or empty."""
         if self.recipe is not None:
             if self.anchor or self.low or self.high:
-                raise click.UsageError("--recipe names the anchor and experts; leave --anchor, --low and --high out")
+                raise click.UsageError("--recipe names the anchor and experts; omit --anchor, --low and --high")
             return read_recipe(self.recipe, where)
         if not (self.anchor and self.low and self.high):
             raise click.UsageError("--anchor, --low and --high are needed, or --recipe")
@@ -54,12 +54,12 @@ def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(source=Source(anchor, low, high, recipe), **rest)
 
     packed = click.option(
-        "--recipe", type=click.Path(path_type=Path, exists=True), help="YAML with experts, features, filters."
+        "--recipe", type=click.Path(path_type=Path, exists=True), help="YAML file with experts, features and filters."
     )(packed)
     for name, what in (
-        ("high", "expert at coordinate +1"),
-        ("low", "expert at coordinate -1"),
-        ("anchor", "the anchor"),
+        ("high", "Checkpoint of the expert at coordinate +1."),
+        ("low", "Checkpoint of the expert at coordinate -1."),
+        ("anchor", "Checkpoint of the anchor."),
     ):
         packed = click.option(f"--{name}", type=click.Path(path_type=Path), help=what)(packed)
     return packed

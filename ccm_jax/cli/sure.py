@@ -97,11 +97,11 @@ class Sure(NamedTuple):
         said = []
         for axis in self.axes:
             if axis.flat:
-                said.append(f"The frames say nothing of {axis.name}: observe more of them (--frames), or give --prior.")
+                said.append(f"The frames say nothing of {axis.name}: observe more frames (--frames), or give --prior.")
             elif axis.beyond:
                 low, high = axis.known
                 said.append(
-                    f"{axis.name} {axis.value:.4g} is outside of the validation regimes ({low:.4g} to {high:.4g}): "
+                    f"{axis.name} {axis.value:.4g} is outside the validation regimes ({low:.4g} to {high:.4g}): "
                     "its interval is extrapolated."
                 )
         if not self.stranger:
@@ -120,7 +120,7 @@ def parameter_option(function: click.decorators.FC) -> click.decorators.FC:
         "--parameter",
         multiple=True,
         metavar="NAME",
-        help="Parameter of --validation that the axis stands for, once for each axis; default: the one that varies.",
+        help="Parameter of --validation along the axis; repeat for each axis. Default: the one that varies.",
     )(function)
 
 
@@ -130,7 +130,7 @@ def prior_option(function: click.decorators.FC) -> click.decorators.FC:
         "--prior",
         multiple=True,
         metavar="VALUE:DEVIATION",
-        help="What is known of the parameter beside the frames, once for each axis: mean and standard deviation.",
+        help="Prior mean and standard deviation of the parameter; repeat for each axis.",
     )(function)
 
 

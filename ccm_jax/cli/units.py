@@ -103,10 +103,12 @@ def where_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(where=where_of(coordinate, value, range, log), **rest)
 
     for option in (
-        click.option("--log", is_flag=True, help="Logarithms of value and range are linear in the coordinate."),
-        click.option("--range", metavar="LOW:HIGH", help="Physical values of the low and of the high expert."),
-        click.option("--value", type=float, help="Physical value to merge at, with --range."),
-        click.option("--coordinate", "-c", type=float, multiple=True, help="Where to merge; once for each axis."),
+        click.option("--log", is_flag=True, help="The coordinate is linear in the logarithm of the value."),
+        click.option("--range", metavar="LOW:HIGH", help="Physical values of the low and the high expert."),
+        click.option("--value", type=float, help="Physical value to merge at; needs --range."),
+        click.option(
+            "--coordinate", "-c", type=float, multiple=True, help="Coordinate to merge at; repeat for each axis."
+        ),
     ):
         packed = option(packed)
     return packed

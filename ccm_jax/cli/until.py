@@ -35,9 +35,9 @@ def frames_until(
     if not 0 < width < np.inf:
         raise ValueError(f"--until is {width:g}, expected a width above 0; the experts are 2 apart.")
     if validation is None:
-        raise ValueError("--until needs --validation FILE, on whose trajectories its intervals are made to cover.")
+        raise ValueError("--until needs --validation FILE, whose trajectories calibrate the intervals.")
     if mask is not None:
-        raise ValueError("--until takes whole frames; leave it out, and say with --frames how many to use.")
+        raise ValueError("--until needs complete frames; omit it, and set the number of frames with --frames.")
     check_grids(validation, x.shape[2:])
     history, regimes = opened.surrogate.history, list(validation.trajectories.values())
     # The readout that follows is fitted on as many validation frames, and judged on one more.
@@ -54,7 +54,7 @@ def frames_until(
         middle = ", ".join(f"{c:+.2f}" for c in np.asarray(track.coordinate[:, k], float).mean(axis=0))
         say(f"  after frame {k + 1}: coordinate {middle}, interval {widths[k]:.3f} wide")
     if len(narrow):
-        say(f"The coordinate is known to within {width:g} after {count} observed frames; these are used.")
+        say(f"The 90 % interval is {width:g} wide or narrower after {count} observed frames; these are used.")
     else:
-        say(f"The coordinate is not known to within {width:g} after {count} observed frames; all of them are used.")
+        say(f"The 90 % interval is still wider than {width:g} after {count} observed frames; all are used.")
     return count, {"width": width, "reached": bool(len(narrow)), "widths": widths[:count].tolist()}

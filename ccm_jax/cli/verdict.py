@@ -79,7 +79,7 @@ def judge(methods: list[Method]) -> str:
     for m in rivals:
         lines.append(f"{_against(winner.name, m.name, against[m.kind])}")
     if len(methods[0].errors) < FEW:
-        lines.append(f"Fewer than {FEW} trajectories cannot tell a gain from chance; evaluate on more of them.")
+        lines.append(f"Fewer than {FEW} trajectories cannot distinguish a gain from chance; evaluate on more.")
     return "\n".join(lines)
 
 
@@ -92,9 +92,7 @@ def _advice(m: Method) -> str:
 
 
 def _against(name: str, other: str, c: Comparison) -> str:
-    said = (
-        f"{name} has {c.ratio:.3f} of the error of {other}, and the smaller one on {c.wins} of {c.total} trajectories"
-    )
+    said = f"{name} has {c.ratio:.3f} of the error of {other}, and is better on {c.wins} of {c.total} trajectories"
     if c.total == 1:
         return f"{said}."
     tie = "" if c.better else "; a tie" if c.low <= 1 <= c.high else ""

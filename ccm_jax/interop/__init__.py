@@ -1,4 +1,4 @@
-"""Weights of other packages as trees of this one, and back, without their code: flat names in, flat names out."""
+"""Converts weights of other packages to and from this package's trees, by flat names and without their code."""
 
 from __future__ import annotations
 

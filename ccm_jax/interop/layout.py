@@ -1,4 +1,4 @@
-"""How a network of others takes its window and what it gives: where channels and frames are, and what is predicted."""
+"""How a foreign network takes its window and what it returns: where channels and frames are, and what is predicted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Layout(NamedTuple):
-    """What a network expects, beside the states ``[N, history, *space, C]`` of this package.
+    """What a network expects, compared with this package's states ``[N, history, *space, C]``.
 
     Attributes:
         channels: ``"first"``, ``[N, C, *space]``, or ``"last"``, ``[N, *space, C]``.

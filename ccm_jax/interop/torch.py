@@ -2,7 +2,7 @@
 
     frames = rollout_fn(params, window, steps),    d frames = torch.func.jvp of the same loop
 
-JAX makes the weights of a candidate and hands them over once; candidates come in turn. All readouts work unchanged.
+JAX computes a candidate's weights and passes them over once; candidates run in turn. All readouts work unchanged.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def torch_params(module: Any) -> dict[str, np.ndarray]:
 def torch_rollout(module: Any, layout: Layout = FIRST) -> RolloutFn:
     """The autoregressive rollout of a PyTorch module, as :func:`~ccm_jax.make_rollout` gives it for functions of JAX.
 
-    The module is switched to evaluation, and goes to a GPU where PyTorch has one. Its own weights are not used: those
-    of the call are. Derivatives are forward-mode, by ``torch.func.jvp``; a module that has none gets central
-    differences, and a warning says so.
+    The module is switched to evaluation mode, and moved to a GPU if PyTorch has one. The weights of each call replace
+    its own. Derivatives are forward-mode, by ``torch.func.jvp``; a module that has none gets central differences, and a
+    warning says so.
 
     Args:
         module: a ``torch.nn.Module``; it takes and gives tensors in the layout.

@@ -24,9 +24,8 @@ LAYOUT = (*WORDS, "batched", "time_step", "static")
 DESCRIBED = "ccm_description"  # under which a merge keeps what it was told of its network
 KEYS = ("model", "history", "args", "mean", "std", *LAYOUT)
 HELP = (
-    "What the weights are of: nothing for runs of this package; neuraloperator, fno2d or dpot-torch for networks that "
-    "are known here; MODULE:NAME for one of your own, in PyTorch or JAX; or a YAML file with model, history, args, "
-    "mean, std and more."
+    "The network. Not needed for runs of this package. Otherwise: neuraloperator, fno2d or dpot-torch; MODULE:NAME for "
+    "your own network in PyTorch or JAX; or a YAML file with model, history, args, mean, std and more."
 )
 
 

@@ -1,4 +1,4 @@
-"""Models in Linen behind a plain pair of functions; nothing else of this package knows Flax."""
+"""Linen models behind a plain pair of functions; no other part of this package depends on Flax."""
 
 from __future__ import annotations
 

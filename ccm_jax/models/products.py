@@ -1,10 +1,10 @@
-"""Matrix products that train as fast as they run.
+"""Matrix products with fast reverse mode on CPUs.
 
-XLA's fast kernels for CPUs want the contracted axis of the left factor last. Reverse mode puts it first, and gets
-slower ones, the more so where a result is narrow. The tangents here are written such that their
-transposes have it last: the transposed matrix as a constant of its own, or a transposed copy of the left factor, in
-blocks of rows that the cores share out. The numbers are those of plain products to rounding. Accelerators read factors
-either way, so there these are plain products.
+XLA's fast kernels for CPUs want the contracted axis of the left factor last. Reverse mode puts it first and falls back
+to slower kernels, especially for narrow results. The tangents here are written such that their transposes have it last:
+the transposed matrix as a constant of its own, or a transposed copy of the left factor, in blocks of rows that the
+cores share out. Results equal those of plain products up to rounding. Accelerators handle either layout, so there these
+are plain products.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Networks by name: each is registered where it stands, in this package or in a module of your own."""
+"""Networks by name: each is registered where it is defined, in this package or in your own module."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MODELS: dict[str, Network] = {}
 
 
 def register_model(name: str, *, is_pair: IsPair = no_pair) -> Callable[[Build], Build]:
-    """Registers a network under a name, where it stands.
+    """Registers a network under a name.
 
     Args:
         name: as :func:`make_model` and ``--config.model.name`` take it. Another module names it ``"MODULE:NAME"``.

@@ -1,4 +1,4 @@
-"""A convolutional U-Net in Linen: a backbone unlike the spectral ones, to show that merging needs none of them."""
+"""A convolutional U-Net in Linen: a non-spectral backbone."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Conv3(nn.Module):
 class UNet(nn.Module):
     """U-Net: window of past frames -> next frame, on any grid divisible by ``2 ** (len(widths) - 1)``.
 
-    Two 3 x 3 convolutions a level, group-normalised, down by strided convolutions and up by nearest neighbours, with
-    the fields of each level handed across.
+    Two group-normalised 3 x 3 convolutions per level, strided convolutions down, nearest neighbours up, and skip
+    connections at each level.
 
     Attributes:
         out_channels: channels of a frame.

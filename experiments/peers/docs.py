@@ -1,4 +1,4 @@
-"""Writes the page of the documentation that says what a user should pick, and its figures, from ``results/peers.json``.
+"""Writes the documentation page "Which method to use", and its figures, from ``results/peers.json``.
 
 python -m experiments.peers.docs
 """
@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ccm_jax.io.atomic import finite, read_json, write_text
-from experiments.peers.decisions import KNOWN, MAY
-from experiments.peers.page import QUESTIONS, with_results
+from experiments.peers.page import KNOWN, MAY, QUESTIONS, with_results
 from experiments.report.record import SYSTEMS
 from experiments.study.markdown import keep_figures, markdown
 from experiments.study.sources import ROOT

@@ -12,7 +12,7 @@ from experiments.pipeline.methods import METHODS as PIPELINE
 
 OURS, THEIRS, BOUND = PIPELINE["ccm_coord"].colour, "#6f6f6f", "#b3b3b3"
 ORDER = ("nothing", "frames", "value")
-HEADINGS = {"nothing": "told nothing", "frames": "sees five frames", "value": "told the value"}
+HEADINGS = {"nothing": "no extra information", "frames": "five frames", "value": "parameter value"}
 
 
 def errors(methods: list[dict[str, Any]]) -> Figure:
@@ -47,7 +47,7 @@ def errors(methods: list[dict[str, Any]]) -> Figure:
     for label, colour in zip(ax.get_yticklabels(), _colours(groups), strict=True):
         label.set_color(colour)
     ax.set_xscale("log")
-    ax.set_xlabel("mean relative L2 error of the future: outside the support (filled), inside (open)")
+    ax.set_xlabel("mean relative L2 error of future frames: outside the training range (filled), inside (open)")
     ax.grid(axis="x", which="both", lw=0.3, alpha=0.5)
     tidy(ax)
     return figure

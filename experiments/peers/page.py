@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from ccm_jax.io.atomic import finite, write_text
-from experiments.peers.decisions import KNOWN, MAY
 from experiments.peers.tables import tables, to_csv
 from experiments.pipeline.store import provenance, write_json
 from experiments.runner.progress import console
@@ -14,14 +13,23 @@ from experiments.study.html import html_page
 
 TEMPLATE = Path(__file__).parent / "peers.html.j2"
 
+# What the decision chart's rows are called; its keys are those of experiments.peers.decisions.
+KNOWN = {"nothing": "nothing", "frames": "the first five frames", "value": "the parameter's value"}
+MAY = {
+    "nothing more": "nothing",
+    "two fine-tunings": "two short fine-tunings of one anchor (they may exist already)",
+    "one fine-tuning": "one fine-tuning of that anchor, on labelled data of all regimes",
+    "from scratch": "a network from scratch",
+}
+
 QUESTIONS = {
-    "posthoc_ratio": "CCM-Scale over the best other merge of the same experts",
-    "finetune_ratio": "CCM-Scale over conditioned fine-tuning from the same anchor, with a Scale map",
-    "finetune_ratio_coord": "CCM-Coord over the same without a map",
-    "scratch_ratio": "CCM-Scale over a conditioned network from scratch, with a Scale map",
-    "scratch_ratio_sought": "… with the window and the split of steps that validation chooses",
-    "frames_ratio": "the best CCM from frames over the best network that is told no value",
-    "frames_ratio_labelled": "… over a conditioned network whose value our readout infers",
+    "posthoc_ratio": "CCM-Scale / the best other merge of the same experts",
+    "finetune_ratio": "CCM-Scale / a conditioned network fine-tuned from the same anchor, with a Scale map",
+    "finetune_ratio_coord": "CCM-Coord / the same without a map",
+    "scratch_ratio": "CCM-Scale / a conditioned network from scratch, with a Scale map",
+    "scratch_ratio_sought": "the same, with CCM's window and split of the steps chosen on validation regimes",
+    "frames_ratio": "the best CCM from frames / the best unconditioned network",
+    "frames_ratio_labelled": "the best CCM from frames / the best conditioned network, value inferred by our readout",
 }
 
 

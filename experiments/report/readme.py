@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from ccm_jax.io.atomic import read_json, write_text
 from experiments.report import fields, record
 from experiments.report.record import ROOT, SYSTEMS
@@ -18,17 +20,21 @@ HIDDEN = ("rd_ood", "ns_ood", "rdb_gravity")
 
 # Ratios of the study of peers, in words; the strongest alternative of each kind stands in its table.
 BESIDE = {
-    "posthoc_ratio": "the best other merge of the same experts (TIES, DARE, ensemble, nearest …); CCM told the value",
-    "frames_ratio": "the best network that sees five frames and is told no value; CCM from the frames",
-    "finetune_ratio": "one network conditioned on the value, fine-tuned from the same anchor on all labelled data",
-    "frames_ratio_labelled": "the best such network, or one from scratch, its value read off the frames by our readout",
-    "scratch_ratio": "a network conditioned on the value, trained from scratch for the same total of steps",
-    "scratch_ratio_sought": "the same, CCM with the window and the split of steps that validation chooses",
+    "posthoc_ratio": "given the value: the best other merge of these experts (TIES, DARE, ensemble, nearest expert, …)",
+    "frames_ratio": "from five frames: the best unconditioned network that sees the same five frames",
+    "finetune_ratio": (
+        "given the value: a network conditioned on it, fine-tuned from the same anchor on labelled data of all regimes"
+    ),
+    "frames_ratio_labelled": (
+        "from five frames: the best conditioned network, fine-tuned or from scratch, its value inferred by our readout"
+    ),
+    "scratch_ratio": "given the value: a conditioned network trained from scratch, with the same total steps",
+    "scratch_ratio_sought": "the same, with CCM's window and its split of the steps chosen on validation regimes",
 }
-CHART = {"frames": "its first five frames", "value": "its value"}
+CHART = {"frames": "the first five frames", "value": "the parameter's value"}
 TRAINED = {
-    "two fine-tunings": "two experts, which may exist already",
-    "one fine-tuning": "the anchor, on labelled data of all regimes",
+    "two fine-tunings": "two experts (they may exist already)",
+    "one fine-tuning": "one fine-tuning of the anchor, on labelled data of all regimes",
     "from scratch": "a network from scratch, on labelled data",
 }
 
@@ -36,7 +42,7 @@ TRAINED = {
 def beside(peers: dict[str, Any]) -> str:
     """The table of claims, in Markdown: by how much CCM is better or worse than the strongest of each kind."""
     labels = [SYSTEMS[system][0] for system in HIDDEN]
-    lines = [f"| error outside the anchor's range, beside … | {' | '.join(labels)} |", "|---" * 4 + "|"]
+    lines = [f"| CCM's error outside the training range, compared with … | {' | '.join(labels)} |", "|---" * 4 + "|"]
     for key, text in BESIDE.items():
         cells = [_times(peers["ratios"].get(system, {}).get(key)) for system in HIDDEN]
         lines.append(f"| {text} | {' | '.join(cells)} |")
@@ -71,10 +77,10 @@ def how_many(peers: dict[str, Any]) -> str:
     """How far the study is."""
     missing = len(peers["not_run"])
     if not missing:
-        return "Three seeds, Student's 95 % intervals."
+        return "Means over three seeds, with Student's 95 % intervals."
     return (
-        f"{peers['done']} of {peers['done'] + missing} runs of the study are done; a number without an interval is of "
-        "one seed."
+        f"{peers['done']} of the study's {peers['done'] + missing} runs are done. Numbers without an interval come "
+        "from one seed."
     )
 
 
@@ -114,7 +120,10 @@ def main() -> None:
         "fields_far": fields.figure(fields.FAR),
     }
     for name, picture in pictures.items():
-        picture.savefig(ROOT / "docs" / f"{name}.png", dpi=160, metadata=SOFTWARE)
+        target = ROOT / "docs" / f"{name}.png"
+        picture.savefig(target, dpi=160 if name == "rd_ood" else 120, metadata=SOFTWARE)
+        if name.startswith("fields"):  # smooth fields compress badly; 256 colours are enough for them
+            Image.open(target).convert("RGB").quantize(256).save(target, optimize=True)
 
 
 if __name__ == "__main__":

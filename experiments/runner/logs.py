@@ -1,4 +1,11 @@
-"""What a run says for machines: JSON lines always, TensorBoard and Weights & Biases when asked for."""
+"""Machine-readable logs of a run: JSON lines always, TensorBoard and Weights & Biases on request.
+
+    python -m experiments.run --config=rd_ood --log=tensorboard,wandb
+
+``<workdir>/log.jsonl`` has one entry per event: the losses of every training, the seconds of every stage, and the
+results. ``--log=tensorboard`` also writes ``<workdir>/tensorboard``, and ``--log=wandb`` a run of the project
+``ccm_jax``; both need ``pip install -e '.[logs]'``.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +27,10 @@ _WRITERS: ContextVar[tuple[Write, ...]] = ContextVar("writers", default=())
 
 
 def log(event: str, step: int | None = None, **values: Any) -> None:
-    """Tells all open writers what happened; none are open outside :func:`writing`, and then nothing does.
+    """Passes an event to all open writers; outside :func:`writing` there are none.
 
     Args:
-        event: what it is about, for instance the network that trains.
+        event: its name, for instance of the network that trains.
         step: of the training.
         values: numbers and text, for instance ``loss``.
     """
@@ -34,10 +41,10 @@ def log(event: str, step: int | None = None, **values: Any) -> None:
 
 @contextlib.contextmanager
 def writing(workdir: Path, names: Sequence[str], config: dict[str, Any]) -> Iterator[None]:
-    """Opens ``<workdir>/log.jsonl`` and the writers that are named, for as long as the run takes.
+    """Opens ``<workdir>/log.jsonl`` and the named writers until the block ends.
 
     Raises:
-        ValueError: for a writer that there is not, or whose package is missing.
+        ValueError: for an unknown writer, or one whose package is missing.
     """
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(WRITERS[name](workdir, config)) for name in ("jsonl", *_checked(names))]
@@ -51,7 +58,7 @@ def writing(workdir: Path, names: Sequence[str], config: dict[str, Any]) -> Iter
 def _checked(names: Sequence[str]) -> list[str]:
     for name in names:
         if name not in WRITERS:
-            raise ValueError(f"--log={name}: no such writer; there are: {', '.join(WRITERS)}.")
+            raise ValueError(f"--log={name}: unknown logger; choose from: {', '.join(WRITERS)}.")
     return [name for name in dict.fromkeys(names) if name != "jsonl"]
 
 

@@ -1,17 +1,16 @@
-"""The paper's evidence, or what a user could do instead, by one command: a page, its figures and its tables.
+"""Runs a study: the paper's claims, the alternatives to CCM, or what goes beyond the paper. Writes a page and tables.
 
-    python -m experiments.study --config=paper            the paper's evidence; about two hours on two cores
-    python -m experiments.study --config=paper:smoke      the same path in minutes; its numbers mean nothing
-    python -m experiments.study --config=paper:paper      the scales of the FNO at their published widths
-    python -m experiments.study --config=peers            the alternatives, in rows that may be hours apart
-    python -m experiments.study --config=peers:smoke      the same path in minutes
-    python -m experiments.study --config=beyond           past the paper: how sure, several parameters, drift
-    python -m experiments.study --config=beyond:smoke     the same path in minutes
+    python -m experiments.study --config=paper            the paper's claims; about two hours on two cores
+    python -m experiments.study --config=paper:smoke      a test of the same pipeline in minutes
+    python -m experiments.study --config=paper:paper      the FNO at its published widths
+    python -m experiments.study --config=peers            the alternatives; days on two cores, in rows of minutes each
+    python -m experiments.study --config=peers:smoke      a test of the same pipeline in minutes
+    python -m experiments.study --config=beyond           uncertainty, several parameters, drift and more
+    python -m experiments.study --config=beyond:smoke     a test of the same pipeline in minutes
 
 A study is a list of rows, each a configuration with a few changes and seeds. Rows share stages, so an anchor is trained
-once however many rows use it; what is done is kept, so a study that was killed goes on; and a row that fails is marked
-with its error while the others go on (the exit code then is 1). Each seed of a row is a process of its own, one
-on each core.
+only once. Finished rows are kept, so an interrupted study continues where it stopped. A failed row is marked with its
+error while the others continue; the exit code is then 1. Each seed of a row is a separate process, one per core.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ CONFIGS = ("paper", "paper:smoke", "paper:paper", "peers", "peers:smoke", "beyon
 
 
 def main() -> None:
-    """Runs what is not there yet, and writes the page and the tables."""
+    """Runs the missing rows, and writes the page and the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="paper", choices=CONFIGS)
-    parser.add_argument("--workdir", type=Path, help="folder of the study; default runs/NAME or runs/NAME-smoke")
+    parser.add_argument("--workdir", type=Path, help="folder of the study; default: runs/NAME or runs/NAME-smoke")
     parser.add_argument(
         "--output", type=Path, help="also write FILE.json and FILE.csv, for instance results/paper.json"
     )
-    parser.add_argument("--jobs", type=int, default=0, help="processes at a time; default: one for each core")
-    parser.add_argument("--only", default="", help="rows, separated by commas; the page shows the others as missing")
-    parser.add_argument("--stale", action="store_true", help="also measure again what sources have changed for since")
+    parser.add_argument("--jobs", type=int, default=0, help="number of parallel processes; default: one per core")
+    parser.add_argument("--only", default="", help="comma-separated rows to run; the page shows the others as missing")
+    parser.add_argument("--stale", action="store_true", help="also repeat rows whose sources have changed since")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--core", type=int, help=argparse.SUPPRESS)

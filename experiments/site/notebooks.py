@@ -1,0 +1,68 @@
+"""Notebooks as Markdown pages: prose, code and stored outputs; pictures become files beside the page."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+PICTURES = {"image/png": "png", "image/gif": "gif", "image/webp": "webp"}
+ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n?")
+SETUP = "# Setup: "  # begins the cell that finds or installs the package
+
+
+def pages(folder: Path, repository: str | None) -> dict[str, str | bytes]:
+    """Every notebook of a folder as ``NAME.md``, and its pictures as ``NAME/0.png``, ``NAME/1.png``, ...
+
+    Args:
+        folder: where ``*.ipynb`` lie.
+        repository: address of the repository; without one, badges that would lead nowhere are left out.
+    """
+    found: dict[str, str | bytes] = {}
+    for path in sorted(folder.glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        pictures: dict[str, bytes] = {}
+        text = "\n\n".join(part for cell in cells for part in _cell(cell, path.stem, pictures))
+        if repository is None:
+            text = BADGE.sub("", text)
+        found[f"{path.stem}.md"] = f"{text}\n"
+        found |= pictures
+    return found
+
+
+def _cell(cell: Mapping[str, Any], stem: str, pictures: dict[str, bytes]) -> Iterator[str]:
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "markdown":
+        yield source.replace("](../docs/", "](../")
+        return
+    if not source:
+        return
+    if source.startswith(SETUP):  # of interest to who runs it, not to who reads it
+        title = source.splitlines()[0].removeprefix("# ")
+        yield f'??? note "{title}"\n\n    ```python\n' + _indented(source) + "\n    ```"
+    else:
+        yield f"```python\n{source}\n```"
+    for output in cell.get("outputs", []):
+        yield from _output(output, stem, pictures)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" if line else "" for line in text.splitlines())
+
+
+def _output(output: Mapping[str, Any], stem: str, pictures: dict[str, bytes]) -> Iterator[str]:
+    data = output.get("data", {})
+    for kind, suffix in PICTURES.items():
+        if kind in data:
+            name = f"{stem}/{sum(p.startswith(f'{stem}/') for p in pictures)}.{suffix}"
+            pictures[name] = base64.b64decode("".join(data[kind]))
+            yield f"![Output of the cell above]({name})"
+            return
+    text = "".join(output.get("text", data.get("text/plain", "")))
+    text = ESCAPES.sub("", text).rstrip()
+    if text and output.get("output_type") != "error":
+        yield f"```{{.text .output}}\n{text}\n```"

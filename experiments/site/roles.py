@@ -1,0 +1,51 @@
+"""Cross-references of docstrings as links: a role of Sphinx becomes the link of mkdocstrings that it means.
+
+mkdocs.yml names :class:`Roles` as an extension of griffe, which reads the sources for mkdocstrings.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import griffe
+
+ROLE = re.compile(r":(?:func|class|mod|meth|data|attr):`(?P<short>~)?(?P<name>[\w.]+)`")
+
+
+class Roles(griffe.Extension):
+    """Rewrites the roles in every docstring that is loaded."""
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Called when a package is loaded as a whole, so that names can be looked up."""
+        _rewrite(pkg, set())
+
+
+def _rewrite(at: Any, seen: set[str]) -> None:
+    if at.is_alias or at.path in seen:
+        return
+    seen.add(at.path)
+    if at.docstring is not None:
+        at.docstring.value = ROLE.sub(lambda found: link(at, found), at.docstring.value)
+    for member in at.members.values():
+        _rewrite(member, seen)
+
+
+def link(at: Any, found: re.Match[str]) -> str:
+    """A link of mkdocs-autorefs, which stays plain code where the target has no page."""
+    name = found["name"]
+    shown = name.rsplit(".", 1)[-1] if found["short"] else name
+    return f'<autoref optional identifier="{target(at, name)}"><code>{shown}</code></autoref>'
+
+
+def target(at: Any, name: str) -> str:
+    """The path at which an object is documented: where it is defined, not where it is imported to."""
+    scope = at if at.is_module or at.is_class else at.parent
+    for path in (name, None):
+        try:
+            full = path if path and path.split(".")[0] == at.package.name else scope.resolve(name)
+            there = at.modules_collection[full]
+            return there.final_target.path if there.is_alias else there.path
+        except (KeyError, griffe.NameResolutionError, griffe.AliasResolutionError, ValueError):
+            continue
+    return name

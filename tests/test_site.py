@@ -1,0 +1,175 @@
+"""The site's own parts: formulas, cross-references, notebooks as pages, and the repository's address in one place."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from experiments.site import address, notebooks, pictures
+
+ROOT = Path(__file__).parent.parent
+
+
+def notebook(tmp_path: Path) -> Path:
+    picture = base64.b64encode(b"pixels").decode()
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "[![Open in Colab](badge.svg)](https://colab)\n", "text"]},
+        {"cell_type": "code", "source": ["# Setup: installs\n", "import os"], "outputs": []},
+        {
+            "cell_type": "code",
+            "source": "1 + 1",
+            "outputs": [
+                {"output_type": "stream", "text": ["\x1b[1mtwo\x1b[0m\n"]},
+                {"output_type": "display_data", "data": {"image/png": picture, "text/plain": "<Figure>"}},
+            ],
+        },
+    ]
+    (tmp_path / "one.ipynb").write_text(json.dumps({"cells": cells}))
+    return tmp_path
+
+
+def test_a_notebook_becomes_a_page_with_its_outputs(tmp_path: Path) -> None:
+    found = notebooks.pages(notebook(tmp_path), "https://github.com/me/it")
+    text = found["one.md"]
+    assert isinstance(text, str) and "Open in Colab" in text
+    assert "```python\n1 + 1\n```" in text and "\ntwo\n" in text and "](one/0.png)" in text and "<Figure>" not in text
+    assert found["one/0.png"] == b"pixels"
+    assert "??? note" in text  # the cell that installs is folded away
+
+
+def test_without_an_address_no_page_has_a_dead_badge(tmp_path: Path) -> None:
+    assert "Colab" not in str(notebooks.pages(notebook(tmp_path), None)["one.md"])
+
+
+def test_the_address_is_in_one_place() -> None:
+    there = address.address()
+    for path in sorted((ROOT / "notebooks").glob("0*")):
+        found = set(address.FORM.findall(path.read_text(encoding="utf-8")))
+        assert found == set(address.FORM.findall(there)), path
+
+
+def test_the_address_changes_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for path in (ROOT / "notebooks").glob("0*.py"):
+        shutil.copy(path, tmp_path / "notebooks")
+    changed = address.change("https://github.com/me/it", tmp_path)
+    assert len(changed) == 5 and address.published(tmp_path) == "https://github.com/me/it"
+    for path in changed:
+        assert "OWNER" not in path.read_text(encoding="utf-8")
+    badge = (tmp_path / "notebooks" / "01_merge_in_five_minutes.py").read_text()
+    assert "colab.research.google.com/github/me/it/blob/main/notebooks/01_merge_in_five_minutes.ipynb" in badge
+    with pytest.raises(ValueError, match="expected https://github.com/NAME/REPOSITORY"):
+        address.change("github.com/me", tmp_path)
+
+
+def test_every_system_of_the_gallery_has_its_pictures() -> None:
+    for name in pictures.PICTURES:
+        assert (pictures.FOLDER / f"{name}.png").stat().st_size < 250_000
+        assert (pictures.FOLDER / f"{name}.webp").stat().st_size < 1_500_000
+
+
+def test_an_unknown_system_is_named() -> None:
+    with pytest.raises(ValueError, match="no system heat"):
+        pictures.main(["heat"])
+
+
+def test_formulas_become_mathml() -> None:
+    pytest.importorskip("latex2mathml")
+    from experiments.site import hook
+
+    shown = hook.on_page_content(r'<p><span class="arithmatex">\(a &lt; b\)</span></p>')
+    assert "<math" in shown and "arithmatex" not in shown and "&#x0003C;" in shown
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site; any warning of mkdocs, such as a dead link, fails."""
+    for library in ("mkdocs", "material", "mkdocstrings", "latex2mathml"):
+        pytest.importorskip(library)
+    built = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(built)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return built
+
+
+@pytest.mark.slow
+def test_the_site_has_no_literal_roles_and_no_raw_formulas(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r":(func|class|mod|meth|data|attr):", text), page
+        assert "arithmatex" not in text, page
+
+
+@pytest.mark.slow
+def test_the_site_links_nowhere_dead_and_asks_no_other_server(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert "/OWNER/" not in re.sub(r"<pre.*?</pre>", "", text, flags=re.S), page
+        assert not re.search(r'<(?:script|img|link|source)[^>]+(?:src|href)="https?://(?!127)', text), page
+        for link in re.findall(r'(?:href|src)="([^"#?]+)', text):
+            if not re.match(r"\w+:", link) and not link.startswith("/"):
+                assert (page.parent / link).resolve().exists(), f"{page}: {link}"
+
+
+@pytest.fixture(scope="module")
+def address_of_site(site: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width, scheme", [(390, "light"), (1440, "light"), (390, "dark"), (1440, "dark")])
+def test_every_page_fits_its_window_and_runs_without_errors(
+    site: Path, address_of_site: str, width: int, scheme: str
+) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
+        page.on("console", lambda said: problems.append(f"{page.url}: {said.text}") if said.type == "error" else None)
+        page.on("request", lambda r: None if r.url.startswith(address_of_site) else problems.append(r.url))
+        for index in sorted(site.rglob("index.html")):
+            page.goto(f"{address_of_site}/{index.parent.relative_to(site).as_posix()}/")
+            # Wide code and tables scroll by themselves; the page does not.
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                problems.append(f"{page.url} is wider than {width}")
+            if width == 1440:
+                cut = page.evaluate(
+                    "[...document.querySelectorAll('.md-content pre:not(.output pre) > code')]"
+                    ".filter(c => c.clientWidth && c.scrollWidth > c.clientWidth + 1)"
+                    ".map(c => c.innerText.slice(0, 60))"
+                )
+                problems += [f"{page.url}: code is cut: {text}" for text in cut]
+        browser.close()
+    assert not problems, "\n".join(problems)
