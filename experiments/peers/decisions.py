@@ -8,14 +8,7 @@ import numpy as np
 
 from experiments.peers.rows import ONE_SEED
 
-KNOWN = {"nothing": "nothing", "frames": "its first five frames", "value": "its value"}
 # From little to much: who may train more may also use what needs less.
-MAY = {
-    "nothing more": "nothing",
-    "two fine-tunings": "two short fine-tunings from one anchor, or they exist",
-    "one fine-tuning": "one network from that anchor, on labelled data of all regimes",
-    "from scratch": "a network from scratch",
-}
 ALLOWED = {
     "nothing more": ("nothing more",),
     "two fine-tunings": ("nothing more", "two fine-tunings"),
@@ -28,7 +21,8 @@ ALSO = {"nothing": ("nothing",), "frames": ("nothing", "frames"), "value": ("not
 def decide(systems: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """For each system, and for what is known and may be trained: the method with the smallest error outside.
 
-    Methods that know less or train less are always allowed; a bound never is, nor what has one seed by design.
+    Methods that know less or train less are always allowed; a bound never is, nor what has one seed by design. Only the
+    solver, which needs the equation, has rows of its own with its one seed.
 
     Returns:
         Rows of ``system``, ``knows``, ``trains``, ``method``, ``error``, ``ours``, and the ``second`` best.
@@ -38,8 +32,8 @@ def decide(systems: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         measured = [m for m in methods if m["row"] not in ONE_SEED and not m["bound"]]
         # Rows are done one by one: methods are compared over the seeds that all of them have.
         common = min((m["number_of_seeds"] for m in measured), default=0)
-        for knows in KNOWN:
-            for trains in MAY:
+        for knows in ALSO:
+            for trains in ALLOWED:
                 open_to = [m for m in measured if m["knows"] in ALSO[knows] and m["trains"] in ALLOWED[trains]]
                 ranked = sorted(open_to, key=lambda m: _error(m, common))
                 if ranked:
@@ -57,6 +51,9 @@ def decide(systems: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
                             "second_error": None if second is None else _error(second, common),
                         }
                     )
+        for method in (m for m in methods if m["row"] == "solver"):
+            solved = {"system": system, "knows": method["knows"], "trains": "equation", "method": method["label"]}
+            found.append(solved | {"error": _error(method, 1), "ours": False, "second": None, "second_error": None})
     return found
 
 

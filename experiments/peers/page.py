@@ -20,6 +20,7 @@ MAY = {
     "two fine-tunings": "two short fine-tunings of one anchor (they may exist already)",
     "one fine-tuning": "one fine-tuning of that anchor, on labelled data of all regimes",
     "from scratch": "a network from scratch",
+    "equation": "nothing, but you have the equation and a solver",
 }
 
 QUESTIONS = {

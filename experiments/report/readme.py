@@ -36,6 +36,7 @@ TRAINED = {
     "two fine-tunings": "two experts (they may exist already)",
     "one fine-tuning": "one fine-tuning of the anchor, on labelled data of all regimes",
     "from scratch": "a network from scratch, on labelled data",
+    "equation": "the equation, and a solver that is fast enough",
 }
 
 
@@ -68,9 +69,15 @@ def chart(peers: dict[str, Any]) -> str:
     for knows, k in CHART.items():
         for trains, t in TRAINED.items():
             best = [found.get((system, knows, trains)) for system in HIDDEN]
-            cells = ["–" if d is None else f"**{d['method']}**" if d["ours"] else d["method"] for d in best]
+            cells = ["–" if d is None else _best(d) for d in best]
             lines.append(f"| {k} | {t} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _best(decision: dict[str, Any]) -> str:
+    """A method and its error; in bold where it is a use of CCM."""
+    method = f"**{decision['method']}**" if decision["ours"] else decision["method"]
+    return f"{method} ({decision['error']:.2g})"
 
 
 def how_many(peers: dict[str, Any]) -> str:
