@@ -1,4 +1,4 @@
-"""What the measures past the paper start from: the experts of an experiment, and the readout that validation chose."""
+"""What the measures beyond the paper start from: the experts of an experiment, and the readout that validation chose."""
 
 from __future__ import annotations
 

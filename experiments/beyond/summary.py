@@ -1,4 +1,4 @@
-"""What the study past the paper shows, in plain numbers: each the worst of its systems, with an interval over seeds."""
+"""What the study beyond the paper shows, in plain numbers: each the worst of its systems, with an interval over seeds."""
 
 from __future__ import annotations
 
