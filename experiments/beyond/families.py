@@ -1,4 +1,4 @@
-"""What the measures beyond the paper start from: the experts of an experiment, and the readout that validation chose."""
+"""The starting point of the measures beyond the paper: an experiment's experts, and the readout chosen on validation."""
 
 from __future__ import annotations
 
