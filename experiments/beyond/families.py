@@ -1,4 +1,4 @@
-"""The starting point of the measures beyond the paper: an experiment's experts, and the readout chosen on validation."""
+"""The starting point of the measures beyond the paper: an experiment's experts, and the readout that it chose."""
 
 from __future__ import annotations
 
