@@ -80,9 +80,24 @@ def test_every_system_of_the_gallery_has_its_pictures() -> None:
         assert (pictures.FOLDER / f"{name}.webp").stat().st_size < 1_500_000
 
 
+def test_the_gallery_shows_the_notebooks_stored_pictures() -> None:
+    """``python -m experiments.site.notebooks`` was run after the notebooks."""
+    shown = notebooks.shown_in_gallery(ROOT)
+    assert len(shown) >= 6
+    for path, picture in shown.items():
+        assert path.read_bytes() == picture, path
+
+
 def test_an_unknown_system_is_named() -> None:
     with pytest.raises(ValueError, match="no system heat"):
         pictures.main(["heat"])
+
+
+def test_links_to_notebooks_lead_to_their_pages() -> None:
+    from experiments.site import hook
+
+    assert hook.on_page_markdown("[a](../notebooks/01_x.ipynb)") == "[a](notebooks/01_x.md)"
+    assert hook.on_page_markdown("[a](../../notebooks/01_x.ipynb)") == "[a](../notebooks/01_x.md)"
 
 
 def test_formulas_become_mathml() -> None:

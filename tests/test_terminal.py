@@ -61,7 +61,8 @@ def test_the_example_in_the_help_runs(verb: str, in_example: Path, monkeypatch: 
 def test_the_example_from_frames_to_a_verdict_runs(in_example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = run("calibrate", in_example, monkeypatch)
     assert "Next: ccm evaluate --anchor anchor.safetensors" in found
-    assert "Verdict: use CCM" in run("evaluate", in_example, monkeypatch)
+    judged = run("evaluate", in_example, monkeypatch)
+    assert "Verdict: use CCM" in judged and "Next: ccm rollout merged.safetensors" in judged
 
 
 def test_every_verb_is_covered() -> None:

@@ -15,10 +15,12 @@ from rich.table import Table
 from ccm_jax import processor
 from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import console, say
+from ccm_jax.cli.following import follow, model_of
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.verdict import KINDS, Method, judge
+from ccm_jax.cli.waiting import waiting
 from ccm_jax.evaluate import future_error, persistence_error
 from ccm_jax.io.atomic import replacing
 from ccm_jax.io.description import HELP
@@ -79,14 +81,16 @@ def evaluate(
     rollout_fn, kept = surrogate.rollout_fn, {"history": surrogate.history, "prefix": how["frames"]}
     found: list[list[np.ndarray]] = [[] for _ in range(len(opened) + 1)]
     size = max(1, min(GROUP, len(chosen), TOGETHER // size_of(recording, 1)))
-    for numbers in groups(chosen, size):
-        frames = read_samples(recording, numbers)
-        check_not_zero(recording, numbers, frames, observed)
-        filling = np.repeat(frames[:1], size - len(numbers), axis=0)  # one shape, one program
-        x = place(np.concatenate([frames, filling]), mesh)
-        each = [future_error(params, rollout_fn, x, mesh=mesh, **kept) for params in weights]
-        for errors, part in zip(found, [*each, persistence_error(x, **kept)], strict=True):
-            errors.append(_mean(part, len(numbers)))
+    with waiting("evaluating", total=len(chosen)) as advance:
+        for numbers in groups(chosen, size):
+            frames = read_samples(recording, numbers)
+            check_not_zero(recording, numbers, frames, observed)
+            filling = np.repeat(frames[:1], size - len(numbers), axis=0)  # one shape, one program
+            x = place(np.concatenate([frames, filling]), mesh)
+            each = [future_error(params, rollout_fn, x, mesh=mesh, **kept) for params in weights]
+            for errors, part in zip(found, [*each, persistence_error(x, **kept)], strict=True):
+                errors.append(_mean(part, len(numbers)))
+            advance(len(numbers))
     *rest, persistence = (np.concatenate(parts) for parts in found)
     methods = [Method(name, kind, str(path), e) for (path, (name, kind)), e in zip(networks.items(), rest, strict=True)]
     return Errors(methods, persistence, chosen, length - observed)
@@ -212,6 +216,10 @@ def command(target: Path | None, accept_persistence: bool, **given: Any) -> None
     check_persistence("evaluate", persistence, best, accept=accept_persistence)
     if target is not None:
         write_csv(found, target)
-    say(judge(found.methods))
+    verdict = judge(found.methods)
+    say(verdict)
+    if verdict.startswith("Verdict: use CCM"):
+        merged = min((m for m in found.methods if m.kind == KINDS[2]), key=lambda m: m.errors.mean())
+        follow("rollout", merged.path, *model_of(given["model"]), "--initial", "FRAMES", "-o", "rollout.npz")
     if best >= persistence:
         say("Repeating the last frame has a smaller error than any network.")

@@ -88,7 +88,7 @@ def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
     if "physical" in facts:
         known = facts["physical"]
         low, high = known["range"]
-        where += f"(value {known['value']:g}; -1 is {low:g}, +1 is {high:g}, {known['scale']} scale) "
+        where += f"(the value {known['value']:g}; -1 is {low:g}, +1 is {high:g}, {known['scale']} scale) "
     found = "".join(f"\n- {name}: {value}" for name, value in facts.get("found", {}).items())
     found = f"\nHow the coordinate was found:\n{found}\n" if found else ""
     return f"""# {output.name}

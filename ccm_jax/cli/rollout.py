@@ -22,6 +22,7 @@ from ccm_jax.cli.pictures import draw_forecast, draw_rollout
 from ccm_jax.cli.source import Source, source_options
 from ccm_jax.cli.sure import as_prior, parameter_option, prior_option, why_stranger
 from ccm_jax.cli.surrogates import surrogate_for
+from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import replacing
 from ccm_jax.io.description import HELP
 from ccm_jax.metrics import relative_l2
@@ -78,10 +79,12 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
     x = read_samples(recording, [given["sample"]])[0]
     opened = open_chart(recipe, given["model"], recording)
     validation = read_regimes(given["layout"].open(given["validation"]))
-    fitted = fit_readout(opened, x.shape[1:], given["frames"], validation, parameters=given["parameter"])
+    with waiting("compiling and fitting the readout"):
+        fitted = fit_readout(opened, x.shape[1:], given["frames"], validation, parameters=given["parameter"])
     prior = as_prior(given["prior"], fitted.readout, fitted.known, fitted.unsure)
     how = {name: given[name] for name in ("truth", "samples", "seed")}
-    found = forecast(fitted, x, given["steps"], prior=prior, **how)
+    with waiting("forecasting"):
+        found = forecast(fitted, x, given["steps"], prior=prior, **how)
     show_sure(found.sure, found.sure.coordinate)
     if found.sure.stranger:
         raise ValueError(f"rollout: {why_stranger(found.sure)} Run the anchor itself: ccm rollout {recipe.anchor}.")
@@ -176,3 +179,6 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
         of_family(source, given, output)
     else:
         of_checkpoint(checkpoint, given, output)
+    pictures = [str(path) for end in (".png", ".gif") if (path := output.with_suffix(end)).exists()]
+    if pictures:
+        say(f"Next: open {' and '.join(pictures)}")

@@ -1,1 +1,1 @@
-"""Past the paper: how sure a readout is, several parameters, more experts, drift, other equations."""
+"""Beyond the paper: uncertainty of the readout, several parameters, more experts, drift, other equations."""

@@ -1,4 +1,4 @@
-"""Writes the page of the documentation on what goes past the paper, and its figures, from ``results/beyond.json``.
+"""Writes the page of the documentation on what goes beyond the paper, and its figures, from ``results/beyond.json``.
 
 python -m experiments.beyond.docs
 """

@@ -1,4 +1,4 @@
-"""What the measures past the paper start from: the experts of an experiment, and the readout that validation chose."""
+"""The starting point of the measures beyond the paper: an experiment's experts, and the readout that it chose."""
 
 from __future__ import annotations
 

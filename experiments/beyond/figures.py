@@ -1,4 +1,4 @@
-"""Figures of the study past the paper, each from what rows stored."""
+"""Figures of the study beyond the paper, each from what rows stored."""
 
 from __future__ import annotations
 

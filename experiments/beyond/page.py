@@ -1,4 +1,4 @@
-"""The page of the study past the paper, its figures and its numbers as files."""
+"""The page of the study beyond the paper, its figures and its numbers as files."""
 
 from __future__ import annotations
 

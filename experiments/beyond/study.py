@@ -1,4 +1,4 @@
-"""The study past the paper: which module measures which kind of row."""
+"""The study beyond the paper: which module measures which kind of row."""
 
 from __future__ import annotations
 

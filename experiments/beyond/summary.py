@@ -1,4 +1,4 @@
-"""What the study past the paper shows, in plain numbers: each the worst of its systems, with an interval over seeds."""
+"""The results of the study beyond the paper in plain numbers: each for the worst system, with an interval."""
 
 from __future__ import annotations
 

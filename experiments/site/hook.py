@@ -18,6 +18,7 @@ if str(ROOT) not in sys.path:  # mkdocs does not put its own folder there
 from experiments.site.address import published  # noqa: E402
 from experiments.site.notebooks import pages  # noqa: E402
 
+NOTEBOOK = re.compile(r"\]\(\.\./((?:\.\./)*)notebooks/(\w+)\.ipynb\)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
 
 
@@ -34,6 +35,11 @@ def on_files(files: Any, config: Any) -> Any:
     for path, content in pages(ROOT / "notebooks", published()).items():
         files.append(File.generated(config, f"notebooks/{path}", content=content))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Links to notebooks, which lead to the files on GitHub, lead to their pages here."""
+    return NOTEBOOK.sub(r"](\1notebooks/\2.md)", markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -1,4 +1,9 @@
-"""Notebooks as Markdown pages: prose, code and stored outputs; pictures become files beside the page."""
+"""Notebooks as Markdown pages: prose, code and stored outputs; pictures become files beside the page.
+
+    python -m experiments.site.notebooks
+
+writes the pictures that the gallery shows, ``docs/images/NOTEBOOK-NUMBER.png``, from the notebooks' stored outputs.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +39,15 @@ def pages(folder: Path, repository: str | None) -> dict[str, str | bytes]:
     return found
 
 
+def shown_in_gallery(root: Path) -> dict[Path, bytes]:
+    """The pictures of notebooks that the gallery shows, by the file that they belong in."""
+    gallery = (root / "docs" / "gallery.md").read_text(encoding="utf-8")
+    stored = pages(root / "notebooks", None)
+    names = re.findall(r"images/(\w+)-(\d+)\.(\w+)", gallery)
+    files = {root / "docs" / "images" / f"{n}-{i}.{end}": stored[f"{n}/{i}.{end}"] for n, i, end in names}
+    return {path: content for path, content in files.items() if isinstance(content, bytes)}
+
+
 def _cell(cell: Mapping[str, Any], stem: str, pictures: dict[str, bytes]) -> Iterator[str]:
     source = "".join(cell["source"])
     if cell["cell_type"] == "markdown":
@@ -66,3 +80,9 @@ def _output(output: Mapping[str, Any], stem: str, pictures: dict[str, bytes]) ->
     text = ESCAPES.sub("", text).rstrip()
     if text and output.get("output_type") != "error":
         yield f"```{{.text .output}}\n{text}\n```"
+
+
+if __name__ == "__main__":
+    for target, picture in shown_in_gallery(Path(__file__).parent.parent.parent).items():
+        target.write_bytes(picture)
+        print(target.name)
