@@ -31,11 +31,11 @@ class Size(NamedTuple):
     """How large all of it is; the networks have a million weights, and the rest is such that a core needs minutes."""
 
     grid: int = 16
-    steps: int = 200
-    fine: int = 100
-    samples: int = 16
+    steps: int = 2000
+    fine: int = 500
+    samples: int = 48
     length: int = 20
-    batch: int = 4
+    batch: int = 8
 
 
 # Their arguments, and what each is trained with.
