@@ -5,6 +5,7 @@ python -m benchmarks.page
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -129,19 +130,24 @@ def torch_speed(content: dict[str, Any]) -> str:
 
 def torch_family(content: dict[str, Any]) -> str:
     """Networks trained in PyTorch, calibrated here, beside PyTorch's own merge."""
-    table = ["| network | weights | output difference | bank: ours, PyTorch | loss difference | continuous |"]
-    table += ["|---|---|---|---|---|---|"]
+    table = ["| network | weights | output difference | bank: ours, PyTorch | loss difference | continuous | errors |"]
+    table += ["|---|---|---|---|---|---|---|"]
     for name, row in content["rows"].items():
         bank, best = row["bank"], row["continuous"]
         cells = [name, f"{row['weights'] / 1e6:.2f} M", f"{row['outputs_apart']:.0e}"]
         cells += [f"{bank['ccm']:+g}, {bank['torch']:+g}", f"{row['bank_losses_apart']:.0e}"]
         cells.append(f"{best['coordinate']:+.3f}{'' if best['lowest'] else ', not the lowest'}")
+        errors = [
+            re.search(rf"│ {one} +│ +([\d.]+)", row["evaluate"]) for one in ("anchor", "low", "high", "continuous")
+        ]
+        cells.append(", ".join("–" if found is None else f"{float(found[1]):.3f}" for found in errors))
         table.append(f"| {' | '.join(cells)} |")
     text = (
-        "Networks trained and fine-tuned briefly in PyTorch, calibrated by `ccm calibrate`, and loaded back by "
+        "Networks trained and fine-tuned in PyTorch, calibrated by `ccm calibrate`, and loaded back by "
         "`load_state_dict(strict=True)`. *Output difference*: relative difference from PyTorch's own merge (target "
         "1e-6). *Bank*: the coordinate that each side chooses. *Continuous*: the coordinate found, where PyTorch's "
-        "loss is lower than at 0.1 to either side."
+        "loss is lower than at 0.1 to either side. *Errors* of anchor, low and high expert and the merge at the "
+        "continuous coordinate, on other trajectories of the calibrated regime, which lies at +2."
     )
     command = "`python -m benchmarks.torch_family --output docs/performance/torch_family.json`"
     return "\n\n".join(["## Families trained in PyTorch", command, text, "\n".join(table), about(content)])
