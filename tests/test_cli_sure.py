@@ -269,7 +269,7 @@ def test_the_number_of_frames_is_found_as_they_arrive(decays: Decays, tmp_path: 
     [
         (["--until", "0"], "--until is 0, expected a width above 0"),
         (["--until", "nan"], "--until is nan"),
-        (["--until", "0.1", "--missing", "nan"], "--until takes whole frames"),
+        (["--until", "0.1", "--missing", "nan"], "--until needs complete frames"),
     ],
 )
 def test_widths_that_cannot_be_waited_for_are_refused(
