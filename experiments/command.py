@@ -80,6 +80,11 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
             except ValueError as error:
                 refused = error
                 print(error, file=sys.stderr)
+            except OSError as error:
+                refused = ValueError(
+                    f"--workdir={path}: {error.strerror or error}; choose a folder that can be written."
+                )
+                print(refused, file=sys.stderr)
             if runtime.agree(refused is not None):
                 sys.exit(2)
             try:
@@ -149,5 +154,6 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         return app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        print(f"--config.FIELD: {str(error).strip(chr(34))}", file=sys.stderr)
+        text = str(error.args[0] if error.args else error)  # of a KeyError, whose str() is quoted once more
+        print(f"--config.FIELD: {' '.join(text.split())}", file=sys.stderr)
         sys.exit(2)

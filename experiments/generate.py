@@ -25,8 +25,14 @@ _COUNT = flags.DEFINE_integer("count", 4, "Trajectories per value.", lower_bound
 def main(config: ConfigDict) -> None:
     """Simulates every value, and writes one file."""
     from experiments.pipeline import data
-    from experiments.pipeline.axes import axes_of, join
-    from experiments.pipeline.systems import grid_points, regime_parameters, stored_channels
+    from experiments.pipeline.axes import axes_of, join, said
+    from experiments.pipeline.systems import (
+        grid_points,
+        regime_parameters,
+        settings_for,
+        stored_channels,
+        system_of,
+    )
     from experiments.runner.progress import console
 
     if OUTPUT.value is None:
@@ -39,6 +45,11 @@ def main(config: ConfigDict) -> None:
         pairs = ", each a pair such as 1e-3:5e-3" if len(axes_of(config)) > 1 else ""
         raise ValueError(f"--value={','.join(_VALUE.value)}: expected numbers separated by commas{pairs}.") from error
     values = [join(numbers) for numbers in given] or list(config.regimes.test)
+    for value in values:  # compiled programs trace their parameters, and cannot object to them
+        try:
+            system_of(config).make_step(settings_for(config), regime_parameters(config, value))
+        except ValueError as error:
+            raise ValueError(f"--value={said(config, value)}: {error}") from error
     count = _COUNT.value
     x = np.concatenate([data.simulate(config, v, count, "test", i * count) for i, v in enumerate(values)])
     numbers = [{k: p for k, p in regime_parameters(config, v).items() if isinstance(p, (int, float))} for v in values]

@@ -205,7 +205,7 @@ def test_a_rollout_has_a_band(decays: Decays, tmp_path: Path) -> None:
         assert band["samples"].shape == (5, *truth.shape) and band["coordinates"].shape == (5, 2)
         assert np.std(band["samples"][:, -1, 0, 0]) > 0
         drawn = band["coordinates"]
-    assert (tmp_path / "band.png").exists() and "the 90 % interval holds" in done.output
+    assert (tmp_path / "band.png").exists() and "The 90 % interval contains" in done.output
     again = decays("rollout", *how, "-o", tmp_path / "again.npz")
     assert again.exit_code == 0 and np.array_equal(np.load(tmp_path / "again.npz")["coordinates"], drawn)
 
@@ -215,7 +215,7 @@ def test_a_rollout_has_a_band(decays: Decays, tmp_path: Path) -> None:
     [
         (["--steps", "5"], "--steps is 5, expected at most 4"),
         (["--frames", "9"], "validation[0] has shape"),
-        ([], "a band needs --validation"),
+        ([], "intervals need --validation"),
     ],
 )
 def test_a_band_that_nothing_tells_is_refused(decays: Decays, tmp_path: Path, given: list[str], said: str) -> None:
@@ -269,7 +269,7 @@ def test_the_number_of_frames_is_found_as_they_arrive(decays: Decays, tmp_path: 
     [
         (["--until", "0"], "--until is 0, expected a width above 0"),
         (["--until", "nan"], "--until is nan"),
-        (["--until", "0.1", "--missing", "nan"], "--until takes whole frames"),
+        (["--until", "0.1", "--missing", "nan"], "--until needs complete frames"),
     ],
 )
 def test_widths_that_cannot_be_waited_for_are_refused(

@@ -36,6 +36,12 @@ def test_a_wrong_name_is_one_line() -> None:
     assert done.returncode == 2 and "Did you mean rd_ood?" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_value_without_a_meaning_is_one_line(tmp_path: Path) -> None:
+    done = generate("--config=rd_ood:smoke", "--value=-1e-3", f"--output={tmp_path / 'family.h5'}")
+    assert done.returncode == 2 and "--value=" in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_points_lie_where_the_solver_has_them() -> None:
     assert set(configs.names()) >= {"rd_ood", "ns_ood", "rdb_ood"}
     cells, nodes, dam = (grid_points(c.get_config())[0] for c in (rd_ood, ns_ood, rdb_ood))

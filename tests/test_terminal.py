@@ -83,6 +83,13 @@ def test_the_example_overwrites_nothing(in_example: Path) -> None:
     assert len(before) == 7 and example.path("anchor.safetensors").read_bytes() in before.values()
 
 
+def test_an_output_below_a_file_is_one_line(in_example: Path) -> None:
+    (in_example / "file").touch()
+    three = [word for name in ("anchor", "low", "high") for word in (f"--{name}", f"example/{name}.safetensors")]
+    done = ccm("merge", *three, "-c", "1", "-o", "file/merged.safetensors")
+    assert done.exit_code == 2 and "file is a file; choose another folder" in done.output
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_of_each_shell(shell: str) -> None:
     done = ccm("--completion", shell)

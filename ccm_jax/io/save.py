@@ -46,6 +46,9 @@ def check_target(output: Path) -> None:
             f"{output} is to be a {output.suffix} file, expected .safetensors, {SHARDED}, {', '.join(TORCH)}, or a "
             "folder (of Hugging Face if the anchor is one, else of Orbax)."
         )
+    file = next((folder for folder in output.parents if os.path.lexists(folder) and not folder.is_dir()), None)
+    if file is not None:
+        raise ValueError(f"{output} cannot be written: {file} is a file; choose another folder.")
     stem = output.name.removesuffix(SHARDED)
     taken = [output] + sorted(output.parent.glob(f"{stem}-?????-of-?????.safetensors")) * output.name.endswith(SHARDED)
     for path in taken:
