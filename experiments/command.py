@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,26 +60,31 @@ def _find(name: str) -> str:
 def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
     """Runs ``main(config, run)`` as a program whose help is ``doc``, in the folder of its run.
 
-    A wrong name, field or folder is answered by one line and exit code 2; what goes wrong later, by its traceback.
+    A wrong name, field or folder, a damaged stage, and a disk that is full or may not be written are answered by one
+    line and exit code 2; a mistake of the program, by its traceback. SIGTERM ends it with exit code 75, see
+    :mod:`experiments.runner.preemption`.
     """
 
     def in_folder(config: ConfigDict) -> None:
         from experiments.pipeline.checks import check_config
         from experiments.pipeline.recorded import DataError
         from experiments.pipeline.stages import Run
+        from experiments.pipeline.store import StageError
         from experiments.runner import logs, runtime
+        from experiments.runner.preemption import Preempted, on_request
         from experiments.runner.workdir import alone, open_workdir
 
+        warnings.showwarning = _note
         compile_seconds = runtime.count_compilation()
         path, refused = Path(_WORKDIR.value or f"runs/{label(config)}"), None
-        with contextlib.ExitStack() as stack:
+        with on_request(), contextlib.ExitStack() as stack:
             try:
                 check_config(config)
                 if runtime.is_writer():  # of several processes one looks, and its answer is that of all
                     stack.enter_context(alone(open_workdir(path, config)))
                     open_workdir(path, config)  # somebody else may have been quicker
                     stack.enter_context(logs.writing(path, _LOG.value, config.to_dict()))
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 refused = error
                 print(error, file=sys.stderr)
             if runtime.agree(refused is not None):
@@ -85,11 +92,24 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
             try:
                 main(config, Run(config, path / "stages"))
                 logs.log("end", compile_seconds=compile_seconds())
-            except DataError as error:  # numbers that only reading shows
+            except (DataError, StageError) as error:  # what only reading shows
                 print(error, file=sys.stderr)
                 sys.exit(2)
+            except OSError as error:
+                with contextlib.suppress(OSError):  # the disk may be full
+                    logs.log("error", traceback=traceback.format_exc())
+                kept = "finished stages are kept, and the same command goes on from there"
+                print(f"{path} cannot be worked in: {error}; when that is mended, {kept}.", file=sys.stderr)
+                sys.exit(2)
+            except Preempted:
+                print(f"Stopped by SIGTERM; the same command goes on in {path}.", file=sys.stderr)
+                raise
 
     _start(in_folder, doc)
+
+
+def _note(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"note: {message}", file=sys.stderr)
 
 
 def run_without_folder(main: Callable[[ConfigDict], None], doc: str | None) -> None:

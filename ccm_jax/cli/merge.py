@@ -20,7 +20,7 @@ from ccm_jax.cli.others import OTHERS, merge_by_other, tells_coordinate
 from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.cli.source import Source, remarks, source_options
 from ccm_jax.cli.units import Where, where_options
-from ccm_jax.io.atomic import write_text
+from ccm_jax.io.atomic import together, write_text
 from ccm_jax.io.description import DESCRIBED, HELP, describe, portable
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.save import check_target, save_weights
@@ -169,8 +169,9 @@ def merge(
     else:
         merged = merge_by_other(recipe, [anchor, *experts], model=model)
         trees, weights = [merged], lambda name: np.zeros(0)
-    save_weights(output, trees, weights, anchor, said)
-    write_text(beside, card(output, facts, anchor))
+    with together(output) as place:
+        save_weights(place(output), trees, weights, anchor, said)
+        write_text(place(beside), card(output, facts, anchor))
     return facts
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from ml_collections import ConfigDict
 
-from ccm_jax.io.atomic import finite, read_json, write_text
+from ccm_jax.io.atomic import finite, read_json, remove, replacing, write_text
 from experiments.pipeline.methods import METHODS, deployable, headlines
 from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage, write_json
@@ -49,15 +48,17 @@ def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
 
 
 def publish(source: Path, target: Path) -> None:
-    """Copies a file or folder beside its target, then moves it there."""
-    partial = target.with_name(f".{target.name}.partial")
-    if source.is_dir():
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial)
-        shutil.rmtree(target, ignore_errors=True)
-    else:
-        shutil.copyfile(source, partial)
-    os.replace(partial, target)
+    """Copies a file over its target, or the files of a folder over those of its target: each is whole at any time."""
+    if not source.is_dir():
+        with replacing(target) as partial:
+            shutil.copyfile(source, partial)
+        return
+    target.mkdir(exist_ok=True)
+    for path in sorted(source.iterdir()):
+        publish(path, target / path.name)
+    for path in target.iterdir():
+        if not (source / path.name).exists():
+            remove(path)
 
 
 def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Path) -> None:

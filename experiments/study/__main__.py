@@ -10,8 +10,8 @@
 
 A study is a list of rows, each a configuration with a few changes and seeds. Rows share stages, so an anchor is trained
 once however many rows use it; what is done is kept, so a study that was killed goes on; and a row that fails is marked
-with its error while the others go on (the exit code then is 1). Each seed of a row is a process of its own, one
-on each core.
+with its error while the others go on (the exit code then is 1). SIGTERM ends a study and its rows with exit code 75;
+the same command goes on. Each seed of a row is a process of its own, one on each core.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import os
 import sys
 from pathlib import Path
 
+from experiments.runner.preemption import end_with, on_request
 from experiments.study.jobs import Place, gather, one, run_jobs
 
 STUDIES = {"paper": "experiments.study.paper", "peers": "experiments.peers.study", "beyond": "experiments.beyond.study"}
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     name, _, size = options.config.partition(":")
     study = importlib.import_module(STUDIES[name]).STUDY
@@ -51,6 +53,8 @@ def main() -> None:
     for folder in (study.folder(workdir), workdir / "logs", workdir / "stages"):
         folder.mkdir(parents=True, exist_ok=True)
     if options.one:
+        if options.parent:
+            end_with(options.parent)
         sys.exit(one(place, next(row for row in rows if row.name == options.one), options.seed, options.core))
     chosen = [name for name in options.only.split(",") if name]
     unknown = sorted(set(chosen) - {row.name for row in rows})
@@ -62,7 +66,8 @@ def main() -> None:
     pinned = 1 < count <= len(available)
     cores: list[int | None] = list(available[:count]) if pinned else [None] * count
     jobs = [job for job in study.jobs(rows) if not chosen or job[0].name in chosen]
-    run_jobs(place, jobs, cores, stale=options.stale)
+    with on_request():
+        run_jobs(place, jobs, cores, stale=options.stale)
     found = gather(place, rows)
     study.publish(rows, found, workdir, options.output, jobs=count)
     sys.exit(int(any("error" in one for name in found if not chosen or name in chosen for one in found[name])))

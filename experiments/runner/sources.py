@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ PACKAGES = ("ccm_jax", "experiments", "solvers")
 OTHERS: tuple[str, ...] = (
     "ccm_jax/io/",
     "ccm_jax/cli/",
+    "experiments/pipeline/store.py",
     "experiments/study/",
     "experiments/report/",
     "experiments/runner/",
@@ -27,13 +29,20 @@ def sources_of() -> dict[str, str]:
     files = {getattr(module, "__file__", None) for module in modules} - {None}
     paths = sorted(path for path in (Path(str(file)).resolve() for file in files) if path.is_relative_to(ROOT))
     named = {path.relative_to(ROOT).as_posix(): path for path in paths}
-    return {
-        name: hash_of(path) for name, path in named.items() if not name.startswith(OTHERS) and not name.endswith(NAMES)
-    }
+    return {name: hash_of(path) for name, path in named.items() if _counts(name)}
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(OTHERS) and not name.endswith(NAMES)
 
 
 def hash_of(path: Path) -> str:
     """A hash of a module's program: comments, docstrings and layout do not count."""
+    return _hash(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=512)
+def _hash(path: Path, modified: int) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
@@ -43,4 +52,8 @@ def hash_of(path: Path) -> str:
 
 def changed(sources: dict[str, str]) -> list[str]:
     """The modules among these that are not what they were, or gone."""
-    return [name for name, seen in sources.items() if not (ROOT / name).exists() or hash_of(ROOT / name) != seen]
+    return [
+        name
+        for name, seen in sources.items()
+        if _counts(name) and (not (ROOT / name).exists() or hash_of(ROOT / name) != seen)
+    ]
