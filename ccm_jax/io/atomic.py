@@ -18,7 +18,7 @@ from typing import Any
 
 MARK = ".partial-"
 _TOKEN = secrets.token_hex(4)  # numbers of processes come round again, in containers at once
-_MOVED = f"{MARK}moved.json"  # in a folder of several outputs: those that have been moved out of it
+_MOVED = f"{MARK}moved.json"  # in a folder of several outputs: those that were moved out of it, in order
 
 
 def partial_of(target: Path, owner: str | None = None) -> Path:
@@ -35,8 +35,8 @@ def remove_abandoned(target: Path) -> None:
     """Removes what killed processes left beside a target; other processes at work on it keep theirs."""
     for path in target.parent.glob(f"{MARK}*-{glob.escape(target.name)}"):
         process, _, token = path.name.removeprefix(MARK).removesuffix(f"-{target.name}").partition(".")
-        if process.isdecimal() and token != _TOKEN and not _alive(int(process)):
-            _undo(path)
+        if process.isdecimal() and not _alive(int(process), token):
+            _undo(path, target)
             remove(path)
 
 
@@ -48,10 +48,9 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _alive(process: int) -> bool:
-    """Whether a process with another token than this one's is there."""
-    if process == os.getpid():  # its number came round again
-        return False
+def _alive(process: int, token: str) -> bool:
+    if process == os.getpid():
+        return token == _TOKEN
     if os.name != "posix":  # there, asking would end it
         return True
     try:
@@ -80,8 +79,8 @@ def together(main: Path) -> Iterator[Callable[[Path], Path]]:
     """Several new outputs that belong together: all of them, or after a kill none once ``main`` is written again.
 
     Yields a function from an output to the path where to write it. At the end all are moved to their places, ``main``
-    last; which were moved is written down before each, so that the next to write ``main`` takes them back, unless
-    somebody has changed them since.
+    last. What is moved is written down before; who writes ``main`` next takes it back, unless ``main`` itself was
+    moved, and leaves what somebody has changed since.
 
     Example:
         >>> import tempfile
@@ -99,25 +98,24 @@ def together(main: Path) -> Iterator[Callable[[Path], Path]]:
     def place(output: Path) -> Path:
         if output.parent not in folders:
             output.parent.mkdir(parents=True, exist_ok=True)
-            folder = folders[output.parent] = partial_of(output.with_name(main.name))
+            folder = folders[output.parent] = partial_of(output)
             folder.mkdir()
         return folders[output.parent] / output.name
 
-    journal = place(main).with_name(_MOVED)
+    listed = place(main).with_name(_MOVED)
     try:
         yield place
         made = [(path, parent / path.name) for parent, folder in folders.items() for path in sorted(folder.iterdir())]
         moved: list[list[Any]] = []
         for path, output in sorted(made, key=lambda pair: pair[1] == main):
             moved.append([str(output.absolute()), *_identity(path)])
-            journal.write_text(json.dumps(moved), encoding="utf-8")
+            write_json(listed, moved)
             os.replace(path, output)
     except BaseException:
-        _undo(journal.parent)
+        _undo(listed.parent, main)
         raise
     finally:
-        # The folder with the journal last: until it is gone, the outputs count as not finished.
-        for folder in reversed(folders.values()):
+        for folder in reversed(folders.values()):  # that of the list last
             remove(folder)
 
 
@@ -126,16 +124,16 @@ def _identity(path: Path) -> tuple[int, int]:
     return known.st_ino, known.st_mtime_ns
 
 
-def _undo(folder: Path) -> None:
-    """Takes back what was moved out of a folder of several outputs."""
+def _undo(folder: Path, main: Path) -> None:
+    """Takes back what was moved out of a folder of several outputs, unless all of it was."""
     try:
         moved = json.loads((folder / _MOVED).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # nothing was moved, or the folder is a file
         return
-    for name, *known in moved:
-        with contextlib.suppress(OSError):
-            if _identity(Path(name)) == tuple(known):
-                remove(Path(name))
+    ours = {name for name, *known in moved if os.path.lexists(name) and list(_identity(Path(name))) == known}
+    if str(main.absolute()) not in ours:
+        for name in ours:
+            remove(Path(name))
 
 
 def write_text(target: Path, text: str) -> None:

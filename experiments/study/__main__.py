@@ -32,7 +32,7 @@ CONFIGS = ("paper", "paper:smoke", "paper:paper", "peers", "peers:smoke", "beyon
 def main() -> None:
     """Runs what is not there yet, and writes the page and the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="paper", choices=CONFIGS)
+    parser.add_argument("--config", default="paper", help=f"{', '.join(CONFIGS)}, or a module of yours with a STUDY")
     parser.add_argument("--workdir", type=Path, help="folder of the study; default runs/NAME or runs/NAME-smoke")
     parser.add_argument(
         "--output", type=Path, help="also write FILE.json and FILE.csv, for instance results/paper.json"
@@ -46,7 +46,9 @@ def main() -> None:
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     name, _, size = options.config.partition(":")
-    study = importlib.import_module(STUDIES[name]).STUDY
+    if options.config not in CONFIGS and "." not in name:
+        parser.error(f"--config={options.config}: no such study; there are: {', '.join(CONFIGS)}")
+    study = importlib.import_module(STUDIES.get(name, name)).STUDY
     rows = study.rows_of(size)
     workdir = (options.workdir or Path("runs", f"{name}-{size}" if size else name)).resolve()
     place = Place(study, options.config, workdir)
