@@ -50,8 +50,8 @@ class Program(NamedTuple):
     where: Callable[[Path], str]
 
 
-def begin(run: Callable[[Path], None], folder: Path) -> int:
-    """Starts a program in a process and a group of its own; what it says goes to ``folder.log``."""
+def begin(run: Callable[[Path], None], folder: Path, log: Path | None = None) -> int:
+    """Starts a program in a process and a group of its own; what it says goes to ``folder.log``, or elsewhere."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nothing of JAX has begun yet, and its warning of forks does not hold
         process = os.fork()
@@ -60,9 +60,9 @@ def begin(run: Callable[[Path], None], folder: Path) -> int:
     code = 70
     try:
         os.setsid()
-        log = os.open(folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        said = os.open(log or folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
         os.chdir(folder)
         run(folder)
         code = 0
@@ -171,7 +171,7 @@ def survive(program: Program, kills: int, seed: int, root: Path) -> dict[str, An
 def _once(program: Program, folder: Path, dice: random.Random, longest: float, tally: Tally, kill: bool) -> int:
     """Runs a program, kills it at a random moment unless it ends before; 0 once it has finished."""
     process = begin(program.run, folder)
-    code = ended(process, dice.uniform(0, longest) if kill else FEW)
+    code = ended(process, dice.uniform(0, longest / 2) if kill else FEW)  # half: what is done is not done again
     if code is None and not kill:
         os.killpg(process, signal.SIGKILL)
         raise RuntimeError(f"{program.name} hangs; see {folder.with_suffix('.log')}")

@@ -21,11 +21,13 @@ from orbax.checkpoint import v1 as ocp
 from ccm_jax._checks import is_merged
 from ccm_jax.chart import FEATURES, Chart
 from ccm_jax.io.atomic import partial_of, remove, remove_abandoned
+from ccm_jax.io.boundary import shown
 from ccm_jax.io.checksums import check_checksums, write_checksums
 
 Params = Any
 
 _TREE, _METADATA = "tree", "metadata.json"
+_FULL = ("No space left", "File too large", "Read-only file system", "Permission denied", "Disk quota exceeded")
 _STEP = "_CHECKPOINT_METADATA"  # what Orbax leaves in the folder of a whole checkpoint
 
 
@@ -42,6 +44,7 @@ def save(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] | Non
 
     Raises:
         ValueError: if ``path`` exists.
+        OSError: if it cannot be written.
     """
     path = Path(path).absolute()
     writer = jax.process_index() == 0
@@ -53,7 +56,14 @@ def save(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] | Non
         remove(partial)
         partial.mkdir(parents=True)
     _barrier(f"save {path}")
-    ocp.save(partial / _TREE, tree)
+    try:
+        ocp.save(partial / _TREE, tree)
+    except Exception as error:
+        if writer:
+            remove(partial)
+        if any(said in str(error) for said in _FULL):  # TensorStore has no error of its own for it
+            raise OSError(f"checkpoint.save: {path} cannot be written: {shown(error)}") from error
+        raise
     if writer:
         (partial / _METADATA).write_text(json.dumps(metadata or {}, indent=1), encoding="utf-8")
         write_checksums(partial)
