@@ -189,6 +189,16 @@ def provenance() -> dict[str, Any]:
     return {"package": package_version(), "versions": _versions(), "git": commit_of(Path(__file__)), "created": created}
 
 
+def reserve(path: Path) -> None:
+    """Has the file system set aside the bytes of a file that is written through mapped memory.
+
+    Such a file has holes at first. Where a disk is full, filling one ends the process by SIGBUS; this raises OSError.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
 def write_json(path: Path, content: Any) -> None:
     """:func:`ccm_jax.io.atomic.write_json`; of several processes, the writer does."""
     if is_writer():
