@@ -6,6 +6,7 @@ import os
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -148,3 +149,15 @@ def limited(program: Callable[[Path], None], size: int) -> Callable[[Path], None
         program(folder)
 
     return run
+
+
+def checksum_speed(folder: Path) -> float:
+    """Gigabytes a second of processor time that comparing checksums takes, of a file that was just written."""
+    from ccm_jax.io.checksums import check_checksums, write_checksums
+
+    folder.mkdir()
+    (folder / "x").write_bytes(random.Random(0).randbytes(1 << 27))
+    write_checksums(folder)
+    start = time.process_time()
+    check_checksums("speed", folder, "")
+    return round((1 << 27) / 1e9 / (time.process_time() - start), 2)
