@@ -109,7 +109,12 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
 
 
 def _note(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"note: {message}", file=sys.stderr)
+    import jax
+
+    told = str(message)
+    if told.startswith("Error reading persistent compilation cache"):  # JAX compiles, and keeps the damaged file
+        told = f"{told.splitlines()[0]}; if that comes again, remove {jax.config.jax_compilation_cache_dir}."
+    print(f"note: {told}", file=sys.stderr)
 
 
 def run_without_folder(main: Callable[[ConfigDict], None], doc: str | None) -> None:

@@ -168,8 +168,13 @@ def test_a_stage_takes_over_nothing_that_a_killed_run_left_in_its_folder(tmp_pat
     work = tmp_path / f".a-{key}.partial"
     (work / "net-steps" / "00000002").mkdir(parents=True)
     atomic.partial_of(work / "net", f"{DEAD}.x").mkdir()
+    atomic.partial_of(work / "net-steps" / "00000004", f"{DEAD}.x").mkdir()
     (work / "kept").write_text("")
-    stage = store.run_stage(tmp_path, "a", {}, (), lambda work: None)
+    steps: list[str] = []
+    stage = store.run_stage(
+        tmp_path, "a", {}, (), lambda work: steps.extend(path.name for path in (work / "net-steps").iterdir())
+    )
+    assert steps == ["00000002"]  # what the training goes on from
     assert sorted(path.name for path in stage.path.iterdir()) == [FILE, "kept", "stage.json"]
     (tmp_path / f".a-{key}.lock").write_text("7")  # killed between moving the stage and letting go
     store.run_stage(tmp_path, "a", {}, (), lambda work: None)

@@ -63,8 +63,8 @@ def check_card(path: Path, found: str) -> None:
     said = [line.removeprefix(SAYS).strip("`") for line in lines if line.startswith(SAYS)]
     if said and said[0] != found:
         raise ValueError(
-            f"merge: {path} does not match the SHA-256 in {beside}: it is damaged, or was changed on purpose. Restore it "
-            "from a copy or merge it again; if it was on purpose, remove the card."
+            f"merge: {path} does not match the SHA-256 in {beside}: it is damaged, or was changed on purpose. Restore "
+            "it from a copy or merge it again; if it was on purpose, remove the card."
         )
 
 

@@ -21,7 +21,6 @@ from orbax.checkpoint import v1 as ocp
 from ccm_jax._checks import is_merged
 from ccm_jax.chart import FEATURES, Chart
 from ccm_jax.io.atomic import partial_of, remove, remove_abandoned
-from ccm_jax.io.boundary import shown
 from ccm_jax.io.checksums import check_checksums, write_checksums
 
 Params = Any
@@ -61,8 +60,9 @@ def save(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] | Non
     except Exception as error:
         if writer:
             remove(partial)
-        if any(said in str(error) for said in _FULL):  # TensorStore has no error of its own for it
-            raise OSError(f"checkpoint.save: {path} cannot be written: {shown(error)}") from error
+        why = [said for said in _FULL if said in str(error)]  # TensorStore has no errors of their own for these
+        if why:
+            raise OSError(f"checkpoint.save: {path} cannot be written: {why[0]}") from error
         raise
     if writer:
         (partial / _METADATA).write_text(json.dumps(metadata or {}, indent=1), encoding="utf-8")

@@ -30,7 +30,7 @@ def write_checksums(folder: str | os.PathLike[str]) -> Path:
         >>> _ = (folder / "a.txt").write_text("b")
         >>> check_checksums("load", folder, "make it again")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        ValueError: load: .../a.txt does not match its checksum; make it again.
+        ValueError: load: .../a.txt does not match its checksum in SHA256SUMS; make it again.
     """
     folder = Path(folder)
     lines = [f"{digest}  {name}\n" for name, digest in _digests(folder).items()]
@@ -62,9 +62,9 @@ def check_checksums(function: str, folder: str | os.PathLike[str], remedy: str) 
         if not separator or len(digest) != 64 or not path.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"{function}: {folder / FILE} is damaged, at the line {shown(line)}; {remedy}.")
         if not path.is_file():
-            raise ValueError(f"{function}: {path} is missing; {remedy}.")
+            raise ValueError(f"{function}: {path}, which {FILE} names, is missing; {remedy}.")
         if _digest(path) != digest:
-            raise ValueError(f"{function}: {path} does not match its checksum; {remedy}.")
+            raise ValueError(f"{function}: {path} does not match its checksum in {FILE}; {remedy}.")
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -30,6 +30,7 @@ NAME = "experiments/pipeline/store.py"  # of this file, in a clone
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
+HALF = f"**/{atomic.MARK}*"  # what was being written
 STEPS = "*-steps"  # folders of a training's checkpoints: no use once it is finished
 
 
@@ -93,7 +94,7 @@ def run_stage(
             return Stage(name, key, final, _checked(final)["seconds"], False)
         if is_writer():
             work.mkdir(parents=True, exist_ok=True)
-            _sweep(work, f"{atomic.MARK}*")
+            _sweep(work, HALF)
         barrier(f"begin {name}")
         begin = time.perf_counter()
         facts = build(work) or {}
@@ -101,7 +102,7 @@ def run_stage(
         record = {"name": name, "key": key, "version": version, "seconds": seconds, "settings": settings}
         record |= {"inputs": [stage.path.name for stage in inputs], "facts": facts, **provenance(), **conditions()}
         if is_writer():
-            _sweep(work, f"{atomic.MARK}*", STEPS)
+            _sweep(work, HALF, STEPS)
             (work / RECORD).write_text(json.dumps(record, indent=1, default=list), encoding="utf-8")
             write_checksums(work)
             os.replace(work, final)
@@ -112,7 +113,7 @@ def run_stage(
 def _sweep(work: Path, *patterns: str) -> None:
     """Removes what killed runs left in the folder of a stage; its lock is held, so nobody is at work on it."""
     for pattern in patterns:
-        for path in work.glob(pattern):
+        for path in list(work.glob(pattern)):
             atomic.remove(path)
 
 
