@@ -13,6 +13,7 @@ programs, so that a start costs little.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -56,10 +57,12 @@ def begin(run: Callable[[Path], None], folder: Path, log: Path | None = None) ->
         warnings.simplefilter("ignore")  # nothing of JAX has begun yet, and its warning of forks does not hold
         process = os.fork()
     if process:
+        with contextlib.suppress(OSError):  # it has done so, or ended
+            os.setpgid(process, process)
         return process
     code = 70
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         said = os.open(log or folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(said, 1)
         os.dup2(said, 2)
