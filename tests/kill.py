@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 TERMINATED = 75  # exit code of a run that saved at SIGTERM
+SHORT = 10.0  # seconds
 FEW = 300.0  # seconds until a program counts as hanging
 
 
@@ -174,7 +175,8 @@ def survive(program: Program, kills: int, seed: int, root: Path) -> dict[str, An
 def _once(program: Program, folder: Path, dice: random.Random, longest: float, tally: Tally, kill: bool) -> int:
     """Runs a program, kills it at a random moment unless it ends before; 0 once it has finished."""
     process = begin(program.run, folder)
-    code = ended(process, dice.uniform(0, longest / 2) if kill else FEW)  # half: what is done is not done again
+    most = longest if longest < SHORT else longest / 2  # a long program does not do again what is done
+    code = ended(process, dice.uniform(0, most) if kill else FEW)
     if code is None and not kill:
         os.killpg(process, signal.SIGKILL)
         raise RuntimeError(f"{program.name} hangs; see {folder.with_suffix('.log')}")
