@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 TERMINATED = 75  # exit code of a run that saved at SIGTERM
-SHORT = 10.0  # seconds
+IDLE = ("start", "between stages", "between outputs")
 FEW = 300.0  # seconds until a program counts as hanging
 
 
@@ -80,10 +80,10 @@ def begin(run: Callable[[Path], None], folder: Path, log: Path | None = None) ->
         os._exit(code)
 
 
-def ended(process: int, seconds: float) -> int | None:
-    """The exit code, negative for a signal; None if it goes on for longer."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+def ended(process: int, seconds: float, until: Callable[[], bool] = lambda: False) -> int | None:
+    """The exit code, negative for a signal; None if it goes on for longer, or until something happens."""
+    last = time.monotonic() + seconds
+    while time.monotonic() < last and not until():
         done, status = os.waitpid(process, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
@@ -175,8 +175,12 @@ def survive(program: Program, kills: int, seed: int, root: Path) -> dict[str, An
 def _once(program: Program, folder: Path, dice: random.Random, longest: float, tally: Tally, kill: bool) -> int:
     """Runs a program, kills it at a random moment unless it ends before; 0 once it has finished."""
     process = begin(program.run, folder)
-    most = longest if longest < SHORT else longest / 2  # a long program does not do again what is done
-    code = ended(process, dice.uniform(0, most) if kill else FEW)
+    code = None
+    if kill and dice.random() < 0.5:  # while something is being made
+        code = ended(process, longest, until=lambda: program.where(folder) not in IDLE)
+        longest /= 20
+    if code is None:
+        code = ended(process, dice.uniform(0, longest) if kill else FEW)
     if code is None and not kill:
         os.killpg(process, signal.SIGKILL)
         raise RuntimeError(f"{program.name} hangs; see {folder.with_suffix('.log')}")
