@@ -69,7 +69,7 @@ def test_numbers_are_those_that_they_were(made: Run) -> None:
         "norm between the experts": tree_norm(jax.tree.map(lambda a, b: a - b, family.high, family.low)),
         "deviation of a rollout at 1.4": family.rollout_fn(merged, x[0, :, :1], 3).std(),
     }
-    assert {name: float(value) for name, value in found.items()} == pytest.approx(GOLDEN, rel=2e-3)
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(GOLDEN, rel=5e-3)
 
 
 def test_a_stage_of_another_precision_is_refused_and_nothing_is_changed(made: Run, x64: None) -> None:
