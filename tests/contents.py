@@ -15,7 +15,7 @@ from ccm_jax.io.weights import open_weights
 
 # What depends on the time, on the folder, or on what else a process had loaded.
 PASSING = {"seconds", "wall_seconds", "stage_seconds", "created", "seconds_before", "sources", "git", "Date"}
-SKIPPED = (".pdf", ".html", ".jsonl", ".md")
+SKIPPED = (".pdf", ".html", ".jsonl", ".log", ".md")
 
 
 def contents(folder: Path) -> dict[str, str]:
