@@ -344,7 +344,7 @@ def test_results_of_another_version_are_a_warning(tmp_path: Path) -> None:
     record = json.loads((stage.path / store.RECORD).read_text()) | {"package": "0.0.1"}
     (stage.path / store.RECORD).write_text(json.dumps(record))
     write_checksums(stage.path)
-    with pytest.warns(UserWarning, match=r"was made by ccm_jax 0.0.1, this is .*; delete .* to make it again"):
+    with pytest.warns(UserWarning, match=r"was made by ccm_jax 0.0.1 \(this is .*\); delete .* to make it again"):
         store.run_stage(tmp_path, "a", {}, (), lambda work: None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
