@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,19 +60,24 @@ def _find(name: str) -> str:
 def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
     """Runs ``main(config, run)`` as a program whose help is ``doc``, in the folder of its run.
 
-    A wrong name, field or folder gives a one-line message and exit code 2; later errors give a traceback.
+    A wrong name, field or folder, a damaged stage, and a disk that is full or read-only give a one-line message and
+    exit code 2; a mistake of the program gives a traceback. SIGTERM ends it with exit code 75, see
+    :mod:`experiments.runner.preemption`.
     """
 
     def in_folder(config: ConfigDict) -> None:
         from experiments.pipeline.checks import check_config
         from experiments.pipeline.recorded import DataError
         from experiments.pipeline.stages import Run
+        from experiments.pipeline.store import StageError
         from experiments.runner import logs, runtime
+        from experiments.runner.preemption import Preempted, on_request
         from experiments.runner.workdir import alone, open_workdir
 
+        warnings.showwarning = _note
         compile_seconds = runtime.count_compilation()
         path, refused = Path(_WORKDIR.value or f"runs/{label(config)}"), None
-        with contextlib.ExitStack() as stack:
+        with on_request(), contextlib.ExitStack() as stack:
             try:
                 check_config(config)
                 if runtime.is_writer():  # of several processes one looks, and its answer is that of all
@@ -90,11 +97,29 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
             try:
                 main(config, Run(config, path / "stages"))
                 logs.log("end", compile_seconds=compile_seconds())
-            except DataError as error:  # numbers that only reading shows
+            except (DataError, StageError) as error:  # what only reading shows
                 print(error, file=sys.stderr)
                 sys.exit(2)
+            except OSError as error:
+                with contextlib.suppress(OSError):  # the disk may be full
+                    logs.log("error", traceback=traceback.format_exc())
+                kept = "finished stages are kept, and the same command goes on from there"
+                print(f"{path} cannot be worked in: {error}; when that is mended, {kept}.", file=sys.stderr)
+                sys.exit(2)
+            except Preempted:
+                print(f"Stopped by SIGTERM; the same command goes on in {path}.", file=sys.stderr)
+                raise
 
     _start(in_folder, doc)
+
+
+def _note(message: Warning | str, *_: object, **__: object) -> None:
+    import jax
+
+    told = str(message)
+    if told.startswith("Error reading persistent compilation cache"):  # JAX compiles, and keeps the damaged file
+        told = f"{told.splitlines()[0]}; if that comes again, remove {jax.config.values['jax_compilation_cache_dir']}."
+    print(f"note: {told}", file=sys.stderr)
 
 
 def run_without_folder(main: Callable[[ConfigDict], None], doc: str | None) -> None:

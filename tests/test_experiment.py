@@ -27,6 +27,7 @@ from ccm_jax import Gated, fit_chart, fit_prefix_readout
 from ccm_jax.evaluate import future_error_each
 from ccm_jax.fit_readout import CHOICES
 from ccm_jax.io import atomic, checkpoint
+from ccm_jax.io.checksums import write_checksums
 from experiments import configs
 from experiments.configs import rd_ood
 from experiments.pipeline import evaluation, methods, networks, store, training
@@ -376,7 +377,8 @@ def test_results_of_another_version_are_a_warning(tmp_path: Path) -> None:
     stage = store.run_stage(tmp_path, "a", {}, (), lambda work: None)
     record = json.loads((stage.path / store.RECORD).read_text()) | {"package": "0.0.1"}
     (stage.path / store.RECORD).write_text(json.dumps(record))
-    with pytest.warns(UserWarning, match=r"was made by ccm_jax 0.0.1, this is .*; delete .* to make it again"):
+    write_checksums(stage.path)
+    with pytest.warns(UserWarning, match=r"was made by ccm_jax 0.0.1 \(this is .*\); delete .* to make it again"):
         store.run_stage(tmp_path, "a", {}, (), lambda work: None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

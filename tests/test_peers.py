@@ -22,8 +22,8 @@ from experiments.peers.study import STUDY
 from experiments.peers.summary import best_of, of_system, ratio
 from experiments.peers.tables import tables, to_csv
 from experiments.peers.trials import beyond, choose
+from experiments.runner.sources import changed, hash_of, reachable
 from experiments.study.kept import kept_in
-from experiments.study.sources import changed, hash_of, reachable
 
 HISTORY, CHANNELS = 2, 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 import warnings
@@ -22,6 +23,10 @@ VERBS = {
     "rollout": "run a network from an initial state",
     "data": "describe or generate files of trajectories",
 }
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOTHING_WRITTEN = "; nothing was written: free some space, or choose an output on another disk."
 
 
 class Verbs(click.Group):
@@ -55,7 +60,8 @@ class Verbs(click.Group):
                 warnings.showwarning = _note
                 return super().invoke(ctx)
         except (ValueError, OSError) as error:
-            click.echo(f"ccm: {error}", err=True)
+            full = isinstance(error, OSError) and error.errno in FULL
+            click.echo(f"ccm: {error}{NOTHING_WRITTEN if full else ''}", err=True)
             sys.exit(2)
         except ModuleNotFoundError as error:
             line = remedy(error)

@@ -25,7 +25,7 @@ from ccm_jax.cli.source import Source, source_options
 from ccm_jax.cli.sure import Sure, as_prior, parameter_option, prior_option, why_stranger
 from ccm_jax.cli.until import frames_until
 from ccm_jax.cli.waiting import waiting
-from ccm_jax.io.atomic import write_json
+from ccm_jax.io.atomic import remove_abandoned, together, write_json
 from ccm_jax.io.description import HELP
 
 MOST = 10_000  # candidates of a bank
@@ -135,6 +135,8 @@ def check_free(options: Options) -> Path | None:
         report = report or options.output.with_name(f"{options.output.name.removesuffix('.safetensors')}.json")
     if report is not None and report.suffix != ".json":
         raise ValueError(f"--report is {report}, expected a name that ends in .json.")
+    if report is not None:
+        remove_abandoned(report)
     for path in (report, report and report.with_suffix(".png")):
         if path is not None and os.path.lexists(path):
             raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
@@ -254,14 +256,17 @@ def command(source: Source, **given: Any) -> None:
         say(f"This is the value {recipe.units.value(found.coordinate[0]):.4g} (experts at {recipe.units}).")
     best = min(found.loss, found.anchor_loss)
     check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence)
-    if options.output is not None:
-        if found.keeps_anchor and not options.write_anyway:
-            say(f"{options.output} is not written; add --write-anyway to write the best merge.")
-        else:
-            write(recipe, found, options, options.output)
-            say(f"Wrote the weights at {typed(found.coordinate)} to {options.output}.")
-            evaluate_next(recipe, options.output, options.model)
-    if report is not None:
-        write_json(report, found.as_json() | ({} if stopped is None else {"until": stopped}))
-        draw_calibration(found, report.with_suffix(".png"))
-        say(f"Numbers: {report}; figure: {report.with_suffix('.png')}.")
+    if report is None:
+        return
+    keep = options.output is not None and found.keeps_anchor and not options.write_anyway
+    with together(options.output or report) as place:
+        if options.output is not None and not keep:
+            write(recipe, found, options, place(options.output))
+        write_json(place(report), found.as_json() | ({} if stopped is None else {"until": stopped}))
+        draw_calibration(found, place(report).with_suffix(".png"))
+    if keep:
+        say(f"{options.output} is not written; add --write-anyway to write the best merge.")
+    elif options.output is not None:
+        say(f"Wrote the weights at {typed(found.coordinate)} to {options.output}.")
+        evaluate_next(recipe, options.output, options.model)
+    say(f"Numbers: {report}; figure: {report.with_suffix('.png')}.")

@@ -22,7 +22,7 @@ from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.cli.source import Source, remarks, source_options
 from ccm_jax.cli.units import Where, where_options
 from ccm_jax.cli.waiting import waiting
-from ccm_jax.io.atomic import write_text
+from ccm_jax.io.atomic import together, write_text
 from ccm_jax.io.description import DESCRIBED, HELP, describe, portable
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.save import check_target, save_weights
@@ -47,21 +47,52 @@ def digest(path: Path) -> str:
     return total.hexdigest()
 
 
+SAYS = "SHA-256 of the weights: "
+
+
+def check_card(path: Path, found: str) -> None:
+    """Raises ValueError if a card beside weights names another digest than the one that was found.
+
+    Args:
+        path: of the weights, or of a part of them.
+        found: their digest.
+    """
+    beside = card_of(split_part(path)[0])
+    try:
+        lines = beside.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return
+    said = [line.removeprefix(SAYS).strip("`") for line in lines if line.startswith(SAYS)]
+    if said and said[0] != found:
+        raise ValueError(
+            f"merge: {path} does not match the SHA-256 in {beside}: it is damaged, or was changed on purpose. Restore "
+            "it from a copy or merge it again; if it was on purpose, remove the card."
+        )
+
+
+def card_of(output: Path) -> Path:
+    """Where the card of weights lies."""
+    return output.with_name(f"{output.name}.md")
+
+
 def _is_index(path: Path) -> bool:
     return path.is_file() and path.name.endswith(INDEX)
 
 
 def origin_of(recipe: Recipe) -> dict[str, Any]:
     """Where merged weights come from, JSON-able."""
+    digests = {path: digest(path) for path in (recipe.anchor, *recipe.experts)}
+    for path, found in digests.items():
+        check_card(path, found)
     return {
         "made_by": f"ccm_jax {__version__}",
         "method": recipe.method,
         "arguments": dict(recipe.arguments),
         "coordinate": list(recipe.coordinate) if tells_coordinate(recipe) else None,
         **_physical(recipe),
-        "anchor": {"path": str(recipe.anchor), "sha256": digest(recipe.anchor)},
+        "anchor": {"path": str(recipe.anchor), "sha256": digests[recipe.anchor]},
         "experts": [
-            {"path": str(path), "coordinate": list(c), "sha256": digest(path)}
+            {"path": str(path), "coordinate": list(c), "sha256": digests[path]}
             for path, c in zip(recipe.experts, recipe.coordinates, strict=True)
         ],
         "features": repr(recipe.features),
@@ -137,7 +168,7 @@ def check_method(recipe: Recipe) -> None:
 def check_output(output: Path) -> Path:
     """Where the card goes that is written beside a checkpoint; raises ValueError if either cannot be written there."""
     check_target(output)
-    beside = output.with_name(f"{output.name}.md")
+    beside = card_of(output)
     if os.path.lexists(beside):
         raise ValueError(f"{beside} exists, and nothing is overwritten; choose a new path or remove it.")
     return beside
@@ -171,8 +202,9 @@ def merge(
     else:
         merged = merge_by_other(recipe, [anchor, *experts], model=model)
         trees, weights = [merged], lambda name: np.zeros(0)
-    save_weights(output, trees, weights, anchor, said)
-    write_text(beside, card(output, facts, anchor))
+    with together(output) as place:
+        save_weights(place(output), trees, weights, anchor, said)
+        write_text(place(beside), card(output, facts, anchor) + f"\n{SAYS}`{digest(place(output))}`\n")
     return facts
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +25,16 @@ from ccm_jax.cli.source import Source, source_options
 from ccm_jax.cli.sure import as_prior, parameter_option, prior_option, why_stranger
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.waiting import waiting
-from ccm_jax.io.atomic import replacing
+from ccm_jax.io.atomic import remove_abandoned, together
 from ccm_jax.io.description import HELP
 from ccm_jax.metrics import relative_l2
 
 
-def write(output: Path, frames: np.ndarray, **more: np.ndarray) -> None:
-    """The file of frames ``[T, *space, C]``, with what goes beside them."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(output) as partial:
-        np.savez(partial, allow_pickle=False, frames=frames, dim=frames.ndim - 2, **more)
+def write(output: Path, draw: Callable[[Path], None], frames: np.ndarray, **more: np.ndarray) -> None:
+    """The file of frames ``[T, *space, C]``, with what goes beside them, and the pictures that ``draw`` makes."""
+    with together(output) as place:
+        np.savez(place(output), allow_pickle=False, frames=frames, dim=frames.ndim - 2, **more)
+        draw(place(output))
     say(f"Wrote {output}: {len(frames)} frames of shape {list(frames.shape[1:])}.")
 
 
@@ -64,8 +66,7 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
         say(f"The rollout is not finite from frame {first + 1} on.")
     real = x[0, history : history + count] if given["truth"] else None
     errors = {} if real is None else {"errors": said_errors(predicted, real)}
-    write(output, predicted, **errors)
-    draw_rollout(predicted, real, output)
+    write(output, functools.partial(draw_rollout, predicted, real), predicted, **errors)
 
 
 def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
@@ -89,11 +90,10 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
     if found.sure.stranger:
         raise ValueError(f"rollout: {why_stranger(found.sure)} Run the anchor itself: ccm rollout {recipe.anchor}.")
     write_band(found, output)
-    draw_forecast(found, output)
 
 
 def write_band(found: Forecasted, output: Path) -> None:
-    """The file of a forecast: its mean as the frames, the ends of the interval, and samples."""
+    """The file of a forecast: its mean as the frames, the ends of the interval, and samples; and its pictures."""
     more = {"low": found.low, "high": found.high}
     if len(found.samples):
         more |= {"samples": found.samples, "coordinates": found.coordinates}
@@ -101,7 +101,7 @@ def write_band(found: Forecasted, output: Path) -> None:
         covered = found.covered()
         more |= {"errors": said_errors(found.mean, found.truth), "covered": covered}
         say(f"The 90 % interval contains {covered.mean():.0%} of the true values, {covered[-1]:.0%} in the last frame.")
-    write(output, found.mean, **more)
+    write(output, functools.partial(draw_forecast, found), found.mean, **more)
 
 
 @click.command("rollout")
@@ -171,6 +171,7 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
         raise ValueError(f"rollout: {needy[0]} needs a family: give --anchor, --low and --high instead of CHECKPOINT.")
     if output.suffix != ".npz":
         raise ValueError(f"--output is {output}, expected a name that ends in .npz.")
+    remove_abandoned(output)
     for path in (output, output.with_suffix(".png"), output.with_suffix(".gif")):
         if os.path.lexists(path):
             raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")

@@ -1,27 +1,139 @@
-"""Files that are whole or not there: written beside their target, then moved over it."""
+"""Files that are whole or not there: written beside their target, then moved over it.
+
+A process that is killed cannot tidy up. What it leaves is named after it, ``.partial-PROCESS-NAME``, and goes as soon
+as anybody writes the same target again.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
-from collections.abc import Iterator
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+MARK = ".partial-"
+_TOKEN = secrets.token_hex(4)  # numbers of processes come round again, in containers at once
+_MOVED = f"{MARK}moved.json"  # in a folder of several outputs: those that were moved out of it, in order
+
+
+def partial_of(target: Path, owner: str | None = None) -> Path:
+    """Where a target is written before it is moved; its name ends as the target's, because some writers look at it.
+
+    Args:
+        target: file or folder.
+        owner: who writes, in a word; this process by default.
+    """
+    return target.with_name(f"{MARK}{owner or f'{os.getpid()}.{_TOKEN}'}-{target.name}")
+
+
+def remove_abandoned(target: Path) -> None:
+    """Removes what killed processes left beside a target; other processes at work on it keep theirs."""
+    for path in target.parent.glob(f"{MARK}*-{glob.escape(target.name)}"):
+        process, _, token = path.name.removeprefix(MARK).removesuffix(f"-{target.name}").partition(".")
+        if process.isdecimal() and not _alive(int(process), token):
+            _undo(path, target)
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _alive(process: int, token: str) -> bool:
+    if process == os.getpid():
+        return token == _TOKEN
+    if os.name != "posix":  # there, asking would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Yields a path beside ``target`` to write to, and moves it there at the end; an error leaves the old file.
-
-    The name ends as the target's does, because some writers look at it.
-    """
-    partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
+    """Yields a path beside ``target`` to write to, and moves it there at the end; an error leaves the old file."""
+    remove_abandoned(target)
+    partial = partial_of(target)
     try:
         yield partial
         os.replace(partial, target)
     finally:
-        partial.unlink(missing_ok=True)
+        remove(partial)
+
+
+@contextlib.contextmanager
+def together(main: Path) -> Iterator[Callable[[Path], Path]]:
+    """Several new outputs that belong together: all of them, or after a kill none once ``main`` is written again.
+
+    Yields a function from an output to the path where to write it. At the end all are moved to their places, ``main``
+    last. What is moved is written down before; who writes ``main`` next takes it back, unless ``main`` itself was
+    moved, and leaves what somebody has changed since.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     main = Path(folder, "weights.bin")
+        ...     with together(main) as place:
+        ...         _ = place(main).write_bytes(b"0")
+        ...         _ = place(main.with_suffix(".md")).write_text("what it is")
+        ...     sorted(path.name for path in Path(folder).iterdir())
+        ['weights.bin', 'weights.md']
+    """
+    remove_abandoned(main)
+    folders: dict[Path, Path] = {}
+
+    def place(output: Path) -> Path:
+        if output.parent not in folders:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            folder = folders[output.parent] = partial_of(output)
+            folder.mkdir()
+        return folders[output.parent] / output.name
+
+    listed = place(main).with_name(_MOVED)
+    try:
+        yield place
+        made = [(path, parent / path.name) for parent, folder in folders.items() for path in sorted(folder.iterdir())]
+        moved: list[list[Any]] = []
+        for path, output in sorted(made, key=lambda pair: pair[1] == main):
+            moved.append([str(output.absolute()), *_identity(path)])
+            write_json(listed, moved)
+            os.replace(path, output)
+    except BaseException:
+        _undo(listed.parent, main)
+        raise
+    finally:
+        for folder in reversed(folders.values()):  # that of the list last
+            remove(folder)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    known = path.stat()
+    return known.st_ino, known.st_mtime_ns
+
+
+def _undo(folder: Path, main: Path) -> None:
+    """Takes back what was moved out of a folder of several outputs, unless all of it was."""
+    try:
+        moved = json.loads((folder / _MOVED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # nothing was moved, or the folder is a file
+        return
+    ours = {name for name, *known in moved if os.path.lexists(name) and list(_identity(Path(name))) == known}
+    if str(main.absolute()) not in ours:
+        for name in ours:
+            remove(Path(name))
 
 
 def write_text(target: Path, text: str) -> None:

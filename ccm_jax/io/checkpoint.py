@@ -1,7 +1,7 @@
 """Checkpoints by Orbax, and only here: written to a new path, then moved, with metadata beside the weights.
 
-A checkpoint is a folder with the tree as Orbax writes it, and ``metadata.json``. It reads back on any number of
-devices: arrays come to the host first, and go wherever the caller puts them.
+A checkpoint is a folder with the tree as Orbax writes it, ``metadata.json``, and checksums of both. It reads back
+on any number of devices: arrays come to the host first, and go wherever the caller puts them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,13 @@ from orbax.checkpoint import v1 as ocp
 
 from ccm_jax._checks import is_merged
 from ccm_jax.chart import FEATURES, Chart
+from ccm_jax.io.atomic import partial_of, remove, remove_abandoned
+from ccm_jax.io.checksums import check_checksums, write_checksums
 
 Params = Any
 
 _TREE, _METADATA = "tree", "metadata.json"
+_FULL = ("No space left", "File too large", "Read-only file system", "Permission denied", "Disk quota exceeded")
 _STEP = "_CHECKPOINT_METADATA"  # what Orbax leaves in the folder of a whole checkpoint
 
 
@@ -41,21 +43,30 @@ def save(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] | Non
 
     Raises:
         ValueError: if ``path`` exists.
+        OSError: if it cannot be written.
     """
     path = Path(path).absolute()
     writer = jax.process_index() == 0
     if _writers(writer and path.exists()):
         raise ValueError(f"checkpoint.save: {path} exists, and nothing is overwritten; choose a new path or remove it.")
-    mine = f"-{os.getpid()}" if jax.process_count() == 1 else ""
-    partial = path.with_name(f"{path.name}.partial{mine}")
+    partial = partial_of(path, None if jax.process_count() == 1 else "shared")
     if writer:
-        if partial.exists():
-            shutil.rmtree(partial)
+        remove_abandoned(path)
+        remove(partial)
         partial.mkdir(parents=True)
     _barrier(f"save {path}")
-    ocp.save(partial / _TREE, tree)
+    try:
+        ocp.save(partial / _TREE, tree)
+    except Exception as error:
+        if writer:
+            remove(partial)
+        why = [said for said in _FULL if said in str(error)]  # TensorStore has no errors of their own for these
+        if why:
+            raise OSError(f"checkpoint.save: {path} cannot be written: {why[0]}") from error
+        raise
     if writer:
         (partial / _METADATA).write_text(json.dumps(metadata or {}, indent=1), encoding="utf-8")
+        write_checksums(partial)
         os.replace(partial, path)
     _barrier(f"saved {path}")
     return path
@@ -80,7 +91,8 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
             dictionaries come back as they were, tuples as lists and named tuples as dictionaries.
 
     Raises:
-        ValueError: if ``path`` is not a finished checkpoint, or does not match ``like``.
+        ValueError: if ``path`` is not a finished checkpoint, a file of it is not what was written, or it does not match
+            ``like``.
     """
     path = Path(path).absolute()
     if not (path / _METADATA).is_file() or not (path / _TREE).is_dir():
@@ -88,6 +100,7 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
             f"checkpoint.load: {path} is not a checkpoint (no {_METADATA} and {_TREE}/ in it): half-written, or made "
             "by another program; give the folder that checkpoint.save wrote."
         )
+    check_checksums("checkpoint.load", path, "it is damaged: restore it from a copy or make it again")
     stored = _reading(path, lambda: ocp.metadata(path / _TREE).metadata)
     if like is not None:
         _check_like(path, like, stored)

@@ -14,15 +14,13 @@ any other folder                          Orbax
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ccm_jax.io.atomic import replacing
+from ccm_jax.io.atomic import remove_abandoned, replacing, together
 from ccm_jax.io.names import restore, unflatten
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.safetensors import write_merged
@@ -40,12 +38,16 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def check_target(output: Path) -> None:
-    """Raises ValueError for a name of a kind that is not written, or one that is taken."""
+    """Raises ValueError for a name of a kind that is not written, or one that is taken.
+
+    What a killed process left of the same output is removed first; it was never finished.
+    """
     if output.suffix in OTHERS and not output.name.endswith(SHARDED):
         raise ValueError(
             f"{output} is to be a {output.suffix} file, expected .safetensors, {SHARDED}, {', '.join(TORCH)}, or a "
             "folder (of Hugging Face if the anchor is one, else of Orbax)."
         )
+    remove_abandoned(output)
     file = next((folder for folder in output.parents if os.path.lexists(folder) and not folder.is_dir()), None)
     if file is not None:
         raise ValueError(f"{output} cannot be written: {file} is a file; choose another folder.")
@@ -86,16 +88,12 @@ def save_weights(
             fill({name: (partial, begin) for name, begin in begins.items()}, trees, weights)
             finish_torch(partial, members)
     elif output.name.endswith(SHARDED):
-        with _folder(output.with_name(f".partial-{os.getpid()}-{output.name}")) as partial:
-            partial.mkdir()
-            fill(begin_shards(partial / output.name, trees[0], text, _shards(anchor)), trees, weights)
-            for file in sorted(partial.iterdir(), key=lambda path: path.name == output.name):  # the index last
-                os.replace(file, output.parent / file.name)
+        with together(output) as place:
+            fill(begin_shards(place(output), trees[0], text, _shards(anchor)), trees, weights)
     elif anchor.kind == "huggingface":
         source, _ = split_part(anchor.path)
-        with _folder(output.with_name(f".partial-{os.getpid()}-{output.name}")) as partial:
+        with replacing(output) as partial:
             fill(begin_folder(partial, trees[0], text, _shards(anchor), source), trees, weights)
-            os.replace(partial, output)
     else:
         from ccm_jax.io import checkpoint
 
@@ -119,13 +117,3 @@ def _shards(anchor: Weights) -> Mapping[str, str] | None:
     path, _ = split_part(anchor.path)
     index = index_of(path) or path
     return open_index(index).files if index.name.endswith(INDEX) else None
-
-
-@contextmanager
-def _folder(partial: Path) -> Iterator[Path]:
-    """A folder to write to, of which nothing is left behind."""
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -11,8 +11,8 @@ from typing import Any
 from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.beyond.page import HEADINGS, WORDS
 from experiments.beyond.summary import NUMBERS
+from experiments.runner.sources import ROOT
 from experiments.study.markdown import keep_figures, markdown
-from experiments.study.sources import ROOT
 
 TEMPLATE = Path(__file__).parent / "beyond.md.j2"
 RESULTS = ROOT / "results" / "beyond.json"

@@ -10,9 +10,9 @@ from ccm_jax.io.atomic import finite, write_text
 from experiments.beyond.summary import NUMBERS, summary_of
 from experiments.pipeline.store import provenance, write_json
 from experiments.runner.progress import console
+from experiments.runner.sources import changed
 from experiments.study.html import html_page
 from experiments.study.rows import Row
-from experiments.study.sources import changed
 from experiments.study.tables import NOT_RUN
 
 TEMPLATE = Path(__file__).parent / "beyond.html.j2"

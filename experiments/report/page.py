@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +12,7 @@ import jinja2
 import numpy as np
 from ml_collections import ConfigDict
 
-from ccm_jax.io.atomic import finite, read_json, write_text
+from ccm_jax.io.atomic import finite, read_json, remove, replacing, write_text
 from experiments.pipeline.methods import METHODS, deployable, headlines
 from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage, write_json
@@ -50,22 +49,31 @@ def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
         publish(stage.path / name, workdir / name)
     trained = (("anchor", stages.anchor), ("low", stages.endpoints), ("high", stages.endpoints))
     for name, of in trained if is_writer() else ():
-        publish(of.path / name, workdir / WEIGHTS / name)
+        publish_weights(of.path / name, workdir / WEIGHTS / name)
     finished(stage, "report.html, results.json, results.csv, figures/, weights/")
     return read_json(stage.path / "results.json")
 
 
 def publish(source: Path, target: Path) -> None:
-    """Copies a file or folder beside its target, then moves it there."""
+    """Copies a file over its target, or the files of a folder over those of its target: each is whole at any time."""
+    if not source.is_dir():
+        with replacing(target) as beside:
+            shutil.copyfile(source, beside)
+        return
+    target.mkdir(exist_ok=True)
+    for path in sorted(source.iterdir()):
+        publish(path, target / path.name)
+    for path in target.iterdir():
+        if not (source / path.name).exists():
+            remove(path)
+
+
+def publish_weights(source: Path, target: Path) -> None:
+    """Copies a checkpoint as a whole: files of two runs never mix."""
     target.parent.mkdir(exist_ok=True)
-    beside = target.with_name(f".{target.name}.partial")
-    if source.is_dir():
-        shutil.rmtree(beside, ignore_errors=True)
+    with replacing(target) as beside:
         shutil.copytree(source, beside)
-        shutil.rmtree(target, ignore_errors=True)
-    else:
-        shutil.copyfile(source, beside)
-    os.replace(beside, target)
+        remove(target)
 
 
 def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Path) -> None:

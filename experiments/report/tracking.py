@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from ccm_jax.cli.pictures import new_figure, tidy
-from ccm_jax.io.atomic import read_json
+from ccm_jax.io.atomic import read_json, replacing
 from experiments.pipeline.methods import METHODS
 from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import write_json
@@ -43,7 +43,8 @@ def report_drifts(run: Run, done: Stages, workdir: Path) -> None:
     if is_writer():
         (workdir / "figures").mkdir(exist_ok=True)
         for kind in ("png", "pdf"):
-            figure(found).savefig(workdir / "figures" / f"drift.{kind}", dpi=150)
+            with replacing(workdir / "figures" / f"drift.{kind}") as partial:
+                figure(found).savefig(partial, dpi=150)
     console.print()
     console.print(table(found, "errors", HEADINGS, "one-step relative L2 error, by what the coordinate comes from"))
     console.print(table(found, "forecast", FORECASTS, "forecast of the second half, by how the coordinate goes on"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -64,7 +65,8 @@ def _checked(names: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def _json_lines(workdir: Path, config: dict[str, Any]) -> Iterator[Write]:
-    with (workdir / FILE).open("a") as file:
+    _cut_last_line(workdir / FILE)
+    with (workdir / FILE).open("a", encoding="utf-8") as file:
 
         def write(entry: Entry) -> None:
             file.write(json.dumps(finite(entry), default=str) + "\n")
@@ -72,6 +74,17 @@ def _json_lines(workdir: Path, config: dict[str, Any]) -> Iterator[Write]:
 
         write({"time": time.time(), "event": "begin", "config": config})
         yield write
+
+
+def _cut_last_line(path: Path) -> None:
+    """Removes a last line that a killed run did not finish."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end and file.seek(end - 1) + 1 and file.read(1) != b"\n":
+            end -= 1
+        file.truncate(end)
 
 
 @contextlib.contextmanager

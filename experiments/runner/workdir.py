@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from ccm_jax.io.atomic import write_json
+from ccm_jax.io.atomic import MARK, write_json
 from experiments.runner.locks import hold
 
 OWNER = "run.json"
@@ -40,14 +40,14 @@ def open_workdir(path: Path, config: ConfigDict) -> Path:
     owner = path / OWNER
     if owner.exists():
         try:
-            theirs = {key: json.loads(owner.read_text()).get(key) for key in mine}
+            theirs = {key: json.loads(owner.read_text(encoding="utf-8")).get(key) for key in mine}
         except (ValueError, AttributeError) as error:
             raise ValueError(f"{owner} is not readable ({error}); choose another --workdir.") from error
         if theirs != mine:
             name = theirs["config"] + (f":{theirs['size']}" if theirs["size"] else "")
             raise ValueError(f"{path} is the run of another configuration, {name}; choose another --workdir.")
         return path
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or not all(part.name.startswith(MARK) for part in path.iterdir())):
         raise ValueError(f"{path} exists and is not the folder of a run; choose another --workdir, or an empty folder.")
     path.mkdir(parents=True, exist_ok=True)
     write_json(owner, mine)

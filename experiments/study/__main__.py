@@ -10,7 +10,8 @@
 
 A study is a list of rows, each a configuration with a few changes and seeds. Rows share stages, so an anchor is trained
 only once. Finished rows are kept, so an interrupted study continues where it stopped. A failed row is marked with its
-error while the others continue; the exit code is then 1. Each seed of a row is a separate process, one per core.
+error while the others continue; the exit code is then 1. SIGTERM ends a study and its rows with exit code 75; the same
+command continues it. Each seed of a row is a separate process, one per core.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import os
 import sys
 from pathlib import Path
 
+from experiments.runner.preemption import end_with, on_request
 from experiments.study.jobs import Place, gather, one, run_jobs
 
 STUDIES = {"paper": "experiments.study.paper", "peers": "experiments.peers.study", "beyond": "experiments.beyond.study"}
@@ -30,7 +32,7 @@ CONFIGS = ("paper", "paper:smoke", "paper:paper", "peers", "peers:smoke", "beyon
 def main() -> None:
     """Runs the missing rows, and writes the page and the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="paper", choices=CONFIGS)
+    parser.add_argument("--config", default="paper", help=f"{', '.join(CONFIGS)}, or a module of yours with a STUDY")
     parser.add_argument("--workdir", type=Path, help="folder of the study; default: runs/NAME or runs/NAME-smoke")
     parser.add_argument(
         "--output", type=Path, help="also write FILE.json and FILE.csv, for instance results/paper.json"
@@ -41,15 +43,20 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     name, _, size = options.config.partition(":")
-    study = importlib.import_module(STUDIES[name]).STUDY
+    if options.config not in CONFIGS and "." not in name:
+        parser.error(f"--config={options.config}: no such study; there are: {', '.join(CONFIGS)}")
+    study = importlib.import_module(STUDIES.get(name, name)).STUDY
     rows = study.rows_of(size)
     workdir = (options.workdir or Path("runs", f"{name}-{size}" if size else name)).resolve()
     place = Place(study, options.config, workdir)
     for folder in (study.folder(workdir), workdir / "logs", workdir / "stages"):
         folder.mkdir(parents=True, exist_ok=True)
     if options.one:
+        if options.parent:
+            end_with(options.parent)
         sys.exit(one(place, next(row for row in rows if row.name == options.one), options.seed, options.core))
     chosen = [name for name in options.only.split(",") if name]
     unknown = sorted(set(chosen) - {row.name for row in rows})
@@ -61,7 +68,8 @@ def main() -> None:
     pinned = 1 < count <= len(available)
     cores: list[int | None] = list(available[:count]) if pinned else [None] * count
     jobs = [job for job in study.jobs(rows) if not chosen or job[0].name in chosen]
-    run_jobs(place, jobs, cores, stale=options.stale)
+    with on_request():
+        run_jobs(place, jobs, cores, stale=options.stale)
     found = gather(place, rows)
     study.publish(rows, found, workdir, options.output, jobs=count)
     sys.exit(int(any("error" in one for name in found if not chosen or name in chosen for one in found[name])))

@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 
+from ccm_jax.io.atomic import replacing
 from experiments.report.inline import inline_svg
 
 STUDY = Path(__file__).parent
@@ -30,7 +31,8 @@ def html_page(template: Path, drawn: Mapping[str, Any], folder: Path, **values: 
     svg = {}
     for name, figure in drawn.items():
         for kind in ("png", "pdf"):
-            figure.savefig(folder / f"{name}.{kind}", dpi=150)
+            with replacing(folder / f"{name}.{kind}") as partial:
+                figure.savefig(partial, dpi=150)
         svg[name] = inline_svg(figure, name)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, *SHARED]), autoescape=True, undefined=jinja2.StrictUndefined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -15,11 +16,12 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from experiments.runner.sources import ROOT, changed
 from experiments.study.rows import Row
-from experiments.study.sources import ROOT, changed
 from experiments.study.tables import NOT_RUN
 
 KILLED = "the process was killed"
+PATIENCE = 20.0  # seconds that processes have to save when the study is stopped
 Job = tuple[Row, int]
 
 
@@ -96,13 +98,15 @@ def prepare() -> None:
 def one(place: Place, row: Row, seed: int, core: int | None) -> int:
     """The whole of a process: a result or an error in the folder of rows."""
     from experiments.pipeline.store import provenance, write_json
+    from experiments.runner.preemption import on_request
 
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})  # before jax makes its threads
     target = place.result(row, seed)
     begin = time.perf_counter()
     try:
-        found = {"found": place.study.measure(row, place.size, seed, place.workdir)}
+        with on_request():
+            found = {"found": place.study.measure(row, place.size, seed, place.workdir)}
     except Exception as error:  # any failure is a result of the study, and must not stop it
         traceback.print_exc()
         write_json(target.with_suffix(".error"), {"error": f"{type(error).__name__}: {error}"})
@@ -156,11 +160,15 @@ def run_jobs(place: Place, jobs: Sequence[Job], cores: Sequence[int | None], *, 
     finally:
         for process in running:
             process.terminate()
+        for process in running:  # each saves the step of its training
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
 
 
 def _begin(place: Place, job: Job, core: int | None) -> tuple[subprocess.Popen[bytes], Any]:
     row, seed = job
     arguments = [f"--config={place.config}", f"--workdir={place.workdir}", f"--one={row.name}", f"--seed={seed}"]
+    arguments += [f"--parent={os.getpid()}"]
     arguments += [] if core is None else [f"--core={core}"]
     log = (place.workdir / "logs" / f"{place.result(row, seed).stem}.log").open("w")
     command = [sys.executable, "-m", "experiments.study", *arguments]

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from ccm_jax.io.atomic import read_json
+from experiments.runner.sources import ROOT, sources_of
 from experiments.study.jobs import Job, Study, configured, in_order_of_rows, prepare
 from experiments.study.rows import Row
-from experiments.study.sources import ROOT, sources_of
 
 
 class Wing(NamedTuple):

@@ -9,6 +9,8 @@ from typing import Any
 
 import jinja2
 
+from ccm_jax.io.atomic import replacing
+
 STABLE: Any = {"svg.hashsalt": "ccm_jax", "svg.fonttype": "none"}
 
 
@@ -27,4 +29,5 @@ def keep_figures(drawn: Mapping[str, Any], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     with matplotlib.rc_context(STABLE):
         for name, figure in drawn.items():
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+            with replacing(folder / f"{name}.svg") as partial:
+                figure.savefig(partial, metadata={"Date": None, "Creator": None})

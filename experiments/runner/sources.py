@@ -34,13 +34,20 @@ def sources_of() -> dict[str, str]:
     files = {getattr(module, "__file__", None) for module in modules} - {None}
     paths = sorted(path for path in (Path(str(file)).resolve() for file in files) if path.is_relative_to(ROOT))
     named = {path.relative_to(ROOT).as_posix(): path for path in paths}
-    return {
-        name: hash_of(path) for name, path in named.items() if not name.startswith(OTHERS) and not name.endswith(NAMES)
-    }
+    return {name: hash_of(path) for name, path in named.items() if _counts(name)}
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(OTHERS) and not name.endswith(NAMES)
 
 
 def hash_of(path: Path) -> str:
     """A hash of a module's program: comments, docstrings and layout do not count."""
+    return _hash(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=512)
+def _hash(path: Path, modified: int) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
@@ -55,7 +62,7 @@ def changed(sources: dict[str, str]) -> list[str]:
     return [
         name
         for name, seen in sources.items()
-        if name in needed and not name.startswith(OTHERS)
+        if name in needed and _counts(name)
         if not (ROOT / name).exists() or hash_of(ROOT / name) != seen
     ]
 
