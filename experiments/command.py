@@ -65,6 +65,7 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
         from experiments.pipeline.checks import check_config
         from experiments.pipeline.recorded import DataError
         from experiments.pipeline.stages import Run
+        from experiments.pipeline.training import Diverged
         from experiments.runner import logs, runtime
         from experiments.runner.workdir import alone, open_workdir
 
@@ -85,7 +86,7 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
             try:
                 main(config, Run(config, path / "stages"))
                 logs.log("end", compile_seconds=compile_seconds())
-            except DataError as error:  # numbers that only reading shows
+            except (DataError, Diverged) as error:  # numbers that only reading or training shows
                 print(error, file=sys.stderr)
                 sys.exit(2)
 

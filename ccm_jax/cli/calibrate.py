@@ -87,14 +87,17 @@ def show(found: Found) -> None:
     if found.sure is not None and found.sure.stranger:
         say(why_stranger(found.sure))
         say(f"best coordinate of a merge {typed(found.coordinate)}{spread}")
+    elif not np.isfinite(found.loss):
+        say("Every merge diverges on these frames: keep the anchor.")
     elif found.keeps_anchor:
         say("The anchor fits these frames at least as well as any merge: keep it.")
         say(f"best coordinate of a merge {typed(found.coordinate)}, error {found.loss:.4f}")
     else:
         say(f"coordinate {typed(found.coordinate)}{spread}")
+    merged, anchor = (f"{e:.4f}" if np.isfinite(e) else "infinite" for e in (found.loss, found.anchor_loss))
     say(
-        f"error on the observed frames: merged {found.loss:.4f}, anchor {found.anchor_loss:.4f}, "
-        f"last frame repeated {found.persistence_loss:.4f}"
+        f"error on the observed frames: merged {merged}, anchor {anchor}, last frame repeated "
+        f"{found.persistence_loss:.4f}"
     )
     if found.at_rim and not found.keeps_anchor:
         say("The coordinate lies at the end of what was searched; compare it on held-out frames (ccm evaluate).")
@@ -241,7 +244,9 @@ def command(source: Source, **given: Any) -> None:
     best = min(found.loss, found.anchor_loss)
     check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence)
     if options.output is not None:
-        if found.keeps_anchor and not options.write_anyway:
+        if not np.isfinite(found.loss):
+            say(f"{options.output} is not written: there is no merge that stays finite.")
+        elif found.keeps_anchor and not options.write_anyway:
             say(f"{options.output} is not written; --write-anyway writes the best merge.")
         else:
             write(recipe, found, options, options.output)

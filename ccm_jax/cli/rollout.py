@@ -38,8 +38,16 @@ def write(output: Path, frames: np.ndarray, **more: np.ndarray) -> None:
 def said_errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Relative L2 errors of frames, ``[T]``, said in the terminal."""
     errors = np.asarray(relative_l2(jnp.asarray(predicted)[None], jnp.asarray(truth)[None]))[0]
-    say(f"relative L2 error: mean {errors.mean():.4f}, last frame {errors[-1]:.4f}")
+    errors = np.where(np.isfinite(errors), errors, np.inf)
+    mean, last = (f"{e:.4f}" if np.isfinite(e) else "infinite" for e in (errors.mean(), errors[-1]))
+    say(f"relative L2 error: mean {mean}, last frame {last}")
     return errors
+
+
+def finite_frames(frames: np.ndarray) -> int:
+    """How many frames ``[T, *space, C]`` come before the first that is not finite."""
+    finite = np.isfinite(frames).all(axis=tuple(range(1, frames.ndim)))
+    return len(frames) if finite.all() else int(np.argmin(finite))
 
 
 def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None:
@@ -58,13 +66,16 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     x = read_samples(recording, [given["sample"]], history + (count if given["truth"] else 0))
     run = jax.jit(surrogate.rollout_fn, static_argnums=2)
     predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
-    if not np.isfinite(predicted).all():
-        first = int(np.argwhere(~np.isfinite(predicted))[0, 0])
-        say(f"The rollout is not finite from frame {first + 1} on.")
+    good = finite_frames(predicted)
+    if good < count:
+        say(f"The rollout is not finite from frame {good + 1} on.")
     real = x[0, history : history + count] if given["truth"] else None
     errors = {} if real is None else {"errors": said_errors(predicted, real)}
     write(output, predicted, **errors)
-    draw_rollout(predicted, real, output)
+    if good:
+        draw_rollout(predicted[:good], None if real is None else real[:good], output)
+    else:
+        say("No picture: there is no finite frame to draw.")
 
 
 def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
@@ -86,7 +97,11 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
     if found.sure.stranger:
         raise ValueError(f"rollout: {why_stranger(found.sure)} Run the anchor itself: ccm rollout {recipe.anchor}.")
     write_band(found, output)
-    draw_forecast(found, output)
+    good = min(finite_frames(part) for part in (found.mean, found.low, found.high))
+    if good < len(found.mean):
+        say(f"The forecast is not finite from frame {good + 1} on: it has no picture; take fewer --steps.")
+    else:
+        draw_forecast(found, output)
 
 
 def write_band(found: Forecasted, output: Path) -> None:
