@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ccm_jax._extras import remedy
+from ccm_jax.io.boundary import one_line
 
 # Verb -> its module, imported when it is asked for, so that --help answers at once.
 VERBS = {
@@ -20,6 +21,9 @@ VERBS = {
     "rollout": "run a surrogate from an initial state",
     "data": "make or describe files of trajectories",
 }
+
+
+LONGEST = 4000  # characters of an error, which may quote a file
 
 
 class Verbs(click.Group):
@@ -48,7 +52,7 @@ class Verbs(click.Group):
                 warnings.showwarning = _note
                 return super().invoke(ctx)
         except (ValueError, OSError) as error:
-            click.echo(f"ccm: {error}", err=True)
+            click.echo(f"ccm: {one_line(str(error)[:LONGEST])}", err=True)
             sys.exit(2)
         except ModuleNotFoundError as error:
             line = remedy(error)
@@ -59,7 +63,7 @@ class Verbs(click.Group):
 
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"ccm: note: {message}", err=True)
+    click.echo(f"ccm: note: {one_line(str(message))}", err=True)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

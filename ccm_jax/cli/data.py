@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.frames import Layout, layout_options, shorten
+from ccm_jax.io.boundary import one_line
 from ccm_jax.io.recordings import open_recordings
 
 
@@ -29,7 +31,7 @@ def describe(path: Path, layout: Layout) -> None:
     ccm data describe 2D_diff-react_NA_NA.h5
     ccm data describe states.npy --axes NTCXY
     """
-    table = Table(title=str(path), title_justify="left")
+    table = Table(title=escape(one_line(str(path))), title_justify="left")
     for heading in ("file", "layout", "fields", "samples", "frames", "grid", "times", "parameters"):
         table.add_column(heading, overflow="fold")
     recordings = open_recordings(path, fields=layout.fields, axes=layout.axes)
@@ -42,8 +44,16 @@ def describe(path: Path, layout: Layout) -> None:
             low, high = min(values), max(values)
             ranges.append(f"{name} = {low:g}" if low == high else f"{name} = {low:g} … {high:g}")
         grid = "×".join(map(str, r.shape[2:]))
-        row = (r.path.name, r.layout, shorten(r.fields), str(r.shape[0]), str(r.shape[1]), grid, times)
-        table.add_row(*row, "\n".join(ranges) or "–")
+        row = (
+            escape(one_line(r.path.name)),
+            r.layout,
+            escape(shorten(r.fields)),
+            str(r.shape[0]),
+            str(r.shape[1]),
+            grid,
+            times,
+        )
+        table.add_row(*row, escape("\n".join(ranges)) or "–")
     console.print(table)
     for what in ("assumed", "left_out"):
         said: dict[str, list[str]] = {}

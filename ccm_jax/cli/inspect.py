@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import console
+from ccm_jax.io.boundary import one_line
 from ccm_jax.io.weights import Weights
 
 # Weights trained independently are about as far from each other as from zero: relative distances near 1.4.
@@ -88,7 +89,7 @@ def tree_table(weights: Weights) -> Table:
     """Names, types, shapes and norms of a checkpoint."""
     numbers = sum(leaf.size for leaf in weights.arrays.values())
     size = sum(leaf.nbytes for leaf in weights.arrays.values())
-    path, count = escape(str(weights.path)), len(weights.arrays)
+    path, count = escape(one_line(str(weights.path))), len(weights.arrays)
     title = f"{path} · {weights.kind} · {count} tensors · {numbers:,} numbers · {size / 1e6:.1f} MB"
     table = Table(title=title, title_justify="left")
     for heading, side in (("name", "left"), ("type", "left"), ("shape", "left"), ("norm", "right")):

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from ccm_jax._checks import as_number, as_numbers
 from ccm_jax.chart import FEATURES, Features, Gated, Polynomial, expert_weights
 from ccm_jax.cli.units import Units, Where, as_units, near
+from ccm_jax.io.yamltext import read_yaml
 
 KEYS = (
     *("anchor", "experts", "coordinate", "value", "range", "scale"),
@@ -84,10 +84,7 @@ def read_recipe(path: Path, where: Where | None = None) -> Recipe:
         ValueError: for what is missing, unknown or of a wrong type, by name; or for experts that do not determine the
             features.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds {type(content).__name__}, expected the keys {', '.join(KEYS)}.")
     _known(path, "", content, KEYS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ccm_jax.io.boundary import allowed
+from ccm_jax.io.boundary import allowed, shown
 
 if TYPE_CHECKING:  # imported where a file needs it: frames in numpy's files do not
     import h5py
@@ -39,6 +39,30 @@ def arrays_in(group: h5py.Group) -> tuple[dict[str, Any], list[str]]:
     arrays = {key: group[key] for key in group if getattr(group[key], "shape", None) is not None}
     arrays = {key: array for key, array in arrays.items() if array.dtype.kind in "fiu"}
     return arrays, [key for key in group if key not in arrays]
+
+
+def check_alone(path: Path, file: h5py.File) -> None:
+    """Raises ValueError for a file whose numbers lie in others, which are not those that the user gave.
+
+    HDF5 has three ways to say so, each with any path: external links, virtual data sets, and external storage.
+    """
+    import h5py
+
+    def of_link(name: bytes, link: Any) -> str | None:
+        return text(name) if link.type == h5py.h5l.TYPE_EXTERNAL else None
+
+    def of_object(name: str, found: Any) -> str | None:
+        if not isinstance(found, h5py.Dataset):
+            return None
+        kept = found.id.get_create_plist()
+        return name if kept.get_layout() == h5py.h5d.VIRTUAL or kept.get_external_count() else None
+
+    elsewhere = file.id.links.visit(of_link, info=True) or file.visititems(of_object)
+    if elsewhere is not None:
+        raise ValueError(
+            f"open_recording: {path}: the numbers of {shown(elsewhere)} lie in another file; copy them into one, as "
+            "h5repack does."
+        )
 
 
 def whole(array: Any) -> np.ndarray:
