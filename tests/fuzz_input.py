@@ -330,6 +330,8 @@ def line(number: int, folder: Path) -> None:
         raise AssertionError(f"exit {done.exit_code}, {done.exception!r}: ccm {' '.join(words)}") from done.exception
     if "Traceback" in done.output or "\x1b" in done.output:
         raise AssertionError(f"traceback or escapes: ccm {' '.join(words)}: {done.output[-500:]!r}")
+    if done.exit_code == 2:
+        raise ValueError("refused")
 
 
 class _Digest:

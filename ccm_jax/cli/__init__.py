@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import warnings
 from typing import Any
@@ -47,6 +48,9 @@ class Verbs(click.Group):
 
         A warning is a line, too.
         """
+        for stream in (sys.stdout, sys.stderr):  # one that cannot write "±", as on an old Windows, gets "?"
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _note

@@ -21,6 +21,7 @@ from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.cli.source import Source, remarks, source_options
 from ccm_jax.cli.units import Where, where_options
 from ccm_jax.io.atomic import write_text
+from ccm_jax.io.boundary import one_line
 from ccm_jax.io.description import DESCRIBED, HELP, describe, portable
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.save import check_target, save_weights
@@ -38,7 +39,7 @@ def digest(path: Path) -> str:
     )
     for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else several or [path]:
         if path.is_dir():
-            total.update(str(file.relative_to(path)).encode())
+            total.update(file.relative_to(path).as_posix().encode()  # the same on every system)
         with file.open("rb") as stream:
             while block := stream.read(1 << 24):
                 total.update(block)
@@ -79,7 +80,7 @@ def _physical(recipe: Recipe) -> dict[str, Any]:
 def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
     """A short model card, in Markdown."""
     experts = "\n".join(
-        f"| expert | `{e['path']}` | {e['coordinate']} | `{e['sha256'][:12]}` |" for e in facts["experts"]
+        f"| expert | {_code(e['path'])} | {e['coordinate']} | `{e['sha256'][:12]}` |" for e in facts["experts"]
     )
     numbers = sum(leaf.size for leaf in weights.arrays.values())
     where = "" if facts["coordinate"] is None else f"at coordinate {facts['coordinate']} "
@@ -89,7 +90,7 @@ def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
         where += f"(the value {known['value']:g}; {low:g} is -1, {high:g} is +1, {known['scale']} scale) "
     found = "".join(f"\n- {name}: {value}" for name, value in facts.get("found", {}).items())
     found = f"\nHow the coordinate was found:\n{found}\n" if found else ""
-    return f"""# {output.name}
+    return f"""# {_code(output.name)[1:-1]}
 
 Merged weights, {numbers:,} numbers, {where}by the method `{facts["method"]}`
 ({facts["made_by"]}, {facts["created"]}). Nothing was trained for it. At coordinates beyond those of its experts it
@@ -97,12 +98,17 @@ extrapolates: compare it on observed frames with the anchor before it is used.
 
 | part | file | coordinate | SHA-256 |
 |---|---|---|---|
-| anchor | `{facts["anchor"]["path"]}` | – | `{facts["anchor"]["sha256"][:12]}` |
+| anchor | {_code(facts["anchor"]["path"])} | – | `{facts["anchor"]["sha256"][:12]}` |
 {experts}
 {found}
 All facts are in the metadata of the file. Weights with PyTorch's names go back into PyTorch by
 `model.load_state_dict({_loaded(output)})`.
 """
+
+
+def _code(text: str) -> str:
+    """A name as code in Markdown, of which none of it gets out: neither a new row nor HTML."""
+    return f"`{one_line(text).translate({ord('`'): chr(39), ord('|'): '/', ord('<'): '(', ord('>'): ')'})}`"
 
 
 def _loaded(output: Path) -> str:

@@ -98,7 +98,7 @@ def _read(path: Path) -> dict[str, Any]:
     content = read_yaml(path)
     if not isinstance(content, dict) or "model" not in content:
         raise ValueError(f"{path}: there is no model; expected the keys {', '.join(KEYS)}.")
-    unknown = sorted(set(content) - set(KEYS))
+    unknown = [key for key in content if key not in KEYS]
     if unknown:
         raise ValueError(f"{path}: {unknown[0]} is unknown; there are: {', '.join(KEYS)}.")
     if not isinstance(content.get("args") or {}, dict) or not isinstance(content.get("history", 1), int):

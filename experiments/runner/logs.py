@@ -57,7 +57,7 @@ def _checked(names: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def _json_lines(workdir: Path, config: dict[str, Any]) -> Iterator[Write]:
-    with (workdir / FILE).open("a") as file:
+    with (workdir / FILE).open("a", encoding="utf-8") as file:
 
         def write(entry: Entry) -> None:
             file.write(json.dumps(finite(entry), default=str) + "\n")

@@ -40,7 +40,7 @@ def open_workdir(path: Path, config: ConfigDict) -> Path:
     owner = path / OWNER
     if owner.exists():
         try:
-            theirs = {key: json.loads(owner.read_text()).get(key) for key in mine}
+            theirs = {key: json.loads(owner.read_text(encoding="utf-8")).get(key) for key in mine}
         except (ValueError, AttributeError) as error:
             raise ValueError(f"{owner} is not readable ({error}); choose another --workdir.") from error
         if theirs != mine:

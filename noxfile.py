@@ -1,0 +1,52 @@
+"""The oldest and the newest versions that pyproject.toml names, each in an environment of its own.
+
+    nox -s floor     every requirement at its floor, Python 3.11
+    nox -s latest    the newest of all, the newest Python that is there
+
+Both run a chosen part of the tests: every module that touches another library, in some minutes. Arguments behind ``--``
+replace it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import nox
+
+EXTRAS = ("models", "files", "xarray", "experiments", "test")
+TESTS = (
+    *("test_chart.py", "test_merge.py", "test_metrics.py", "test_train.py", "test_fno.py", "test_readout.py"),
+    *("test_checkpoint.py", "test_safetensors.py", "test_torchfile.py", "test_files.py", "test_recorded.py"),
+    *("test_cli.py", "test_lowering.py", "test_not_finite.py", "test_results.py", "test_generate.py"),
+)
+
+
+def floors() -> list[str]:
+    """Requirements of pyproject.toml at their floors, ``NAME==VERSION``."""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *(line for name in EXTRAS for line in project["optional-dependencies"][name])]
+    found = [re.fullmatch(r"([A-Za-z0-9_.-]+)>=([\w.]+)", line) for line in lines]
+    return sorted({f"{match[1]}=={match[2]}" for match in found if match})
+
+
+def _run(session: nox.Session, *constraints: str) -> None:
+    session.install("-e", ".[test]", *constraints)
+    session.run("python", "-m", "pip", "freeze", "--exclude-editable")
+    tests = session.posargs or [f"tests/{name}" for name in TESTS]
+    session.run("python", "-m", "pytest", "-n", "auto", *tests)
+
+
+@nox.session(python="3.11")
+def floor(session: nox.Session) -> None:
+    """Every requirement at its floor."""
+    file = Path(session.create_tmp()) / "floors.txt"
+    file.write_text("\n".join(floors()), encoding="utf-8")
+    _run(session, "--constraint", str(file))
+
+
+@nox.session(python=["3.13"])
+def latest(session: nox.Session) -> None:
+    """The newest of all."""
+    _run(session, "--upgrade")
