@@ -1,7 +1,7 @@
 """Over time and size: ``python -m tests.endurance FILE.json`` measures what docs/reliability.md says of both.
 
-    calibrations    300 calibrations and rollouts with changing batch sizes in one process: memory, and compilations
-    merge           a merge of sparse files, 20 GB in all, in a process of its own: its peak of memory
+calibrations    300 calibrations and rollouts with changing batch sizes in one process: memory, and compilations
+merge           a merge of sparse files, 20 GB in all, in a process of its own: its peak of memory
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ SIZES = tuple(range(1, 9))  # of batches; each is a program of its own
 
 def resident() -> int:
     """Bytes of memory that this process holds for itself now."""
-    line = next(x for x in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if x.startswith("RssAnon"))
+    line = next(
+        x for x in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if x.startswith("RssAnon")
+    )
     return 1024 * int(line.split()[1])
 
 

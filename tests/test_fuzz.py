@@ -1,4 +1,4 @@
-"""Damaged files of every kind, and other hostile input, end in a result or in one line: no traceback, no hang, no memory beyond a cap."""
+"""Damaged files of every kind, and other hostile input: a result or one line, no traceback, no hang, no memory bomb."""
 
 from __future__ import annotations
 

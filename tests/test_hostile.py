@@ -210,15 +210,35 @@ def test_labels_in_a_report_are_text(tmp_path: Path) -> None:
     from ccm_jax.cli.pictures import new_figure
     from experiments.study.html import html_page
 
-    figure = new_figure(3, 2)
+    figure = new_figure(12, 8)
     ax = figure.subplots()
     ax.set(title=HTML, xlabel=HTML)
     ax.plot([0, 1], label=HTML)
     ax.legend()
-    lines = ("<p>{{ label }}</p>", "<script type='application/json'>{{ {'a': label} | tojson }}</script>", "{{ figures.a }}")
+    lines = (
+        "<p>{{ label }}</p>",
+        "<script type='application/json'>{{ {'a': label} | tojson }}</script>",
+        "{{ figures.a }}",
+    )
     (tmp_path / "page.html.j2").write_text("\n".join(lines))
     page = html_page(tmp_path / "page.html.j2", {"a": figure}, tmp_path / "figures", label=HTML)
     assert page.count("<script") == 1 and "<img" not in page and page.count("</svg>") == 1
+
+
+@pytest.mark.timeout(30)
+def test_a_heap_in_which_hdf5_would_go_round_for_ever_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["u"], file["x"] = FRAMES[0, ..., 0], np.arange(4)
+        file["x"].make_scale("x")
+        file["u"].dims[1].attach_scale(file["x"])
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    at = content.index(b"GCOL") + 16
+    while content[at : at + 2] != b"\0\0":  # the first object that is not used, which has the rest of the heap
+        at += 16 + (int.from_bytes(content[at + 8 : at + 16], "little") + 7) // 8 * 8
+    content[at + 8 : at + 16] = bytes(8)
+    (tmp_path / "a.h5").write_bytes(content)
+    with pytest.raises(ValueError, match="its global heap at byte .* has no end"):
+        open_recording(tmp_path / "a.h5")
 
 
 def test_what_fuzzing_found_stays_refused(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def digest(path: Path) -> str:
     )
     for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else several or [path]:
         if path.is_dir():
-            total.update(file.relative_to(path).as_posix().encode()  # the same on every system)
+            total.update(file.relative_to(path).as_posix().encode())  # the same on every system
         with file.open("rb") as stream:
             while block := stream.read(1 << 24):
                 total.update(block)
@@ -112,9 +112,10 @@ def _code(text: str) -> str:
 
 
 def _loaded(output: Path) -> str:
+    name = _code(output.name)[1:-1]
     if output.suffix in (".pt", ".pth", ".bin", ".ckpt"):
-        return f'torch.load("{output.name}", weights_only=True)'
-    return f'safetensors.torch.load_file("{output.name}")'
+        return f'torch.load("{name}", weights_only=True)'
+    return f'safetensors.torch.load_file("{name}")'
 
 
 def open_family(recipe: Recipe, *, cast: bool = False) -> list[Weights]:

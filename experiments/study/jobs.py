@@ -181,6 +181,12 @@ def gather(place: Place, rows: Sequence[Row]) -> dict[str, Any]:
                 listed.append({"seed": seed} | {name: stored[name] for name in kept if name in stored})
             else:
                 begun = (place.workdir / "logs" / f"{path.stem}.log").exists()
-                why = json.loads(failed.read_text(encoding="utf-8"))["error"] if failed.exists() else KILLED if begun else NOT_RUN
+                why = (
+                    json.loads(failed.read_text(encoding="utf-8"))["error"]
+                    if failed.exists()
+                    else KILLED
+                    if begun
+                    else NOT_RUN
+                )
                 listed.append({"seed": seed, "error": why})
     return gathered

@@ -12,6 +12,7 @@ from ccm_jax.io.boundary import allowed, shown
 if TYPE_CHECKING:  # imported where a file needs it: frames in numpy's files do not
     import h5py
 
+LOOKED_AT = 1 << 26  # bytes
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"  # at byte 0, or after a block of the user's at 512, 1024, 2048, ...
 
 
@@ -27,6 +28,28 @@ def is_hdf5(path: Path) -> bool:
                 return True
             at = 2 * at or 512
     return False
+
+
+def check_heaps(path: Path) -> None:
+    """Raises ValueError for a table of texts and lists in which HDF5's library would go round for ever.
+
+    It walks each "global heap collection" by the sizes of its objects, and an unused one of size 0 keeps it in place.
+    Looked at are the first bytes of a file, which are all of a small one.
+
+    Source: the HDF5 file format specification, section III.E.
+    """
+    with open(path, "rb") as file:
+        content = file.read(LOOKED_AT)
+    at = -1
+    while (at := content.find(b"GCOL\1\0\0\0", at + 1)) >= 0:
+        size = int.from_bytes(content[at + 8 : at + 16], "little")
+        place, end = at + 16, min(at + size, len(content))
+        while place + 16 <= end:
+            number, length = (int.from_bytes(content[place + i : place + j], "little") for i, j in ((0, 2), (8, 16)))
+            needed = length if number == 0 else 16 + (length + 7) // 8 * 8
+            if needed == 0:
+                raise ValueError(f"open_recording: {path} is damaged: its global heap at byte {at} has no end.")
+            place += needed
 
 
 def text(value: Any) -> str:

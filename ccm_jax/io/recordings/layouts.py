@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ccm_jax.io.recordings import labelled, matlab, pdebench, the_well
 from ccm_jax.io.recordings.contents import Contents, recording_of, with_axes
-from ccm_jax.io.recordings.hdf5 import check_alone, is_hdf5, whole
+from ccm_jax.io.recordings.hdf5 import check_alone, check_heaps, is_hdf5, whole
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import register_layout
 
@@ -28,6 +28,7 @@ def read_hdf5(path: Path, *, axes: str | None = None) -> Recording | None:
         # Anew for each reading, so that a recording is a plain value that any process may use.
         return h5py.File(path, "r")
 
+    check_heaps(path)
     try:
         with h5py.File(path, "r") as file:
             check_alone(path, file)
