@@ -1,10 +1,13 @@
 """The oldest and the newest versions that pyproject.toml names, each in an environment of its own.
 
     nox -s floor     every requirement at its floor, Python 3.11
-    nox -s latest    the newest of all, the newest Python that is there
+    nox -s latest    the newest of all, Python 3.13
+    nox -s lock      requirements-ci.txt: the versions that CI installs, with their hashes
+    nox -s audit     known weaknesses of those versions, by pip-audit
+    nox -s build     the wheel and the sdist, the same bytes each time, in dist/
 
-Both run a chosen part of the tests: every module that touches another library, in some minutes. Arguments behind ``--``
-replace it.
+The first two run a chosen part of the tests: every module that touches another library, in some minutes. Arguments
+behind ``--`` replace it.
 """
 
 from __future__ import annotations
@@ -50,3 +53,29 @@ def floor(session: nox.Session) -> None:
 def latest(session: nox.Session) -> None:
     """The newest of all."""
     _run(session, "--upgrade")
+
+
+LOCK = "requirements-ci.txt"
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Pins what the tests need, on every platform, with hashes."""
+    session.install("uv")
+    how = ("--universal", "--python-version", "3.11", "--extra", "test", "--generate-hashes", "--upgrade")
+    session.run("uv", "pip", "compile", *how, "--custom-compile-command", "nox -s lock", "-o", LOCK, "pyproject.toml")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Asks PyPI's advisories about each pinned version."""
+    session.install("pip-audit")
+    session.run("pip-audit", "--require-hashes", "--disable-pip", "-r", LOCK)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Builds both, reproducibly."""
+    session.install("setuptools>=77")
+    Path("dist").mkdir(exist_ok=True)
+    session.run("python", "-m", "tests.builds", "dist")

@@ -241,6 +241,23 @@ def test_a_heap_in_which_hdf5_would_go_round_for_ever_is_refused(tmp_path: Path)
         open_recording(tmp_path / "a.h5")
 
 
+def test_dimension_scales_are_read_without_the_part_of_hdf5_that_frees_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["u"] = FRAMES[0, :, :, 0, 0]
+        for i, (name, count) in enumerate({"time": 3, "x": 4}.items()):
+            file[name] = np.arange(count)
+            file[name].make_scale(name)
+            file["u"].dims[i].attach_scale(file[name])
+        file["v"] = FRAMES[0, :, :, 0, 0]
+        file["v"].dims[0].label, file["v"].dims[1].label = "time", "x"
+    for module in (h5py._hl.dims, h5py._hl.dataset):
+        monkeypatch.setattr(module, "h5ds", None)
+    found = open_recording(tmp_path / "a.h5")
+    assert found.fields == ("u", "v") and found.shape == (1, 3, 4) and found.times is not None
+
+
 def test_what_fuzzing_found_stays_refused(tmp_path: Path) -> None:
     (tmp_path / "network.yaml").write_text("model: fno\n1: 2\nother: 3\n")  # names of two types, which have no order
     with pytest.raises(ValueError, match="1 is unknown; there are: model"):
