@@ -311,7 +311,11 @@ def line(number: int, folder: Path) -> None:
     anchor, low, high = (str(folder / f"{name}.safetensors") for name in ("anchor", "low", "high"))
     if verb != "inspect" and chance.random() < 0.6:
         words += ["--anchor", anchor, "--low", low, "--high", high]
-    for _ in range(chance.randrange(5)):
+    if verb == "merge" and chance.random() < 0.7:
+        words += ["-c", chance.choice(["0.4", "-1", "2", "0"])]
+    if verb in ("inspect", "data") and chance.random() < 0.7:
+        words.append(chance.choice(files))
+    for _ in range(chance.choice([0, 0, 0, 1, 1, 2, 3, 4])):
         options = VERBS[verb]
         if options and chance.random() < 0.7:
             words.append(chance.choice(options))

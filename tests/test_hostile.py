@@ -262,3 +262,12 @@ def test_what_fuzzing_found_stays_refused(tmp_path: Path) -> None:
     (tmp_path / "network.yaml").write_text("model: fno\n1: 2\nother: 3\n")  # names of two types, which have no order
     with pytest.raises(ValueError, match="1 is unknown; there are: model"):
         describe(Weights(tmp_path, "", {}, {}), str(tmp_path / "network.yaml"))
+    plain = "anchor: a\nexperts: [{path: b, coordinate: -1}, {path: c, coordinate: 1}]\n"
+    for more, message in (
+        ('"a\\nb": 1', r"a\\nb is unknown"),
+        ("arguments: {1: 2, x: 3}", "arguments have the name 1, expected text"),
+    ):
+        (tmp_path / "recipe.yaml").write_text(f"{plain}{more}\n")
+        with pytest.raises(ValueError, match=message) as refused:
+            read_recipe(tmp_path / "recipe.yaml")
+        assert "\n" not in str(refused.value)
