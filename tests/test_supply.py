@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import versions
 from tests.terminal import ccm, make_family, of
 
 ROOT = Path(__file__).parent.parent
@@ -45,7 +46,7 @@ def test_the_floors_are_those_that_nox_tries() -> None:
     exec(source.partition("\ndef _run")[0], scope)
     floors = scope["floors"]()
     assert "jax==0.7.2" in floors and "zarr==2.18.7" in floors and all("==" in line for line in floors)
-    assert all((ROOT / "tests" / name).exists() for name in scope["TESTS"])
+    assert all((ROOT / "tests" / name).exists() for name in versions.TESTS)
 
 
 def refuse(*_: Any, **__: Any) -> Any:
