@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ def fill(
         merge_block(leaves, weights(name), merged, name)
         path, begin = places[name]
         write_at(path, begin + cut.start * merged.itemsize, merged)
+        for leaf in leaves:
+            release(leaf)
 
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         jobs = [
@@ -51,6 +54,27 @@ def fill(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def release(leaf: np.ndarray) -> None:
+    """Gives back the memory in which a flat leaf of a mapped file was read; it may be read again.
+
+    Without that, all that was read stays until the system needs it, and counts as this process's.
+    """
+    whole = leaf
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    if not isinstance(whole.base, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED") or not leaf.size:
+        return
+    offset = getattr(whole, "offset", None)
+    if offset is None:
+        return
+    page = mmap.PAGESIZE
+    begin = leaf.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    begin += offset % mmap.ALLOCATIONGRANULARITY  # where the map begins
+    first, last = -(-begin // page) * page, (begin + leaf.nbytes) // page * page
+    if last > first:
+        whole.base.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 def write_at(path: Path, begin: int, values: np.ndarray) -> None:
