@@ -32,7 +32,7 @@ def text_without_encoding(tree: ast.AST) -> Iterator[int]:
         positional = 1 if name == "read_text" else 2
         if name in ("read_text", "write_text") and isinstance(node.func, ast.Attribute) and len(node.args) < positional:
             yield node.lineno
-        modes = [c for c in constants if set(c) <= set("rwaxbt+") and c]
+        modes = [c for c in constants if isinstance(c, str) and c and set(c) <= set("rwaxbt+")]
         if name == "open" and (modes or (isinstance(node.func, ast.Name) and len(node.args) == 1)):
             yield from [node.lineno] * ("b" not in "".join(modes))
 
