@@ -32,7 +32,8 @@ def main(name: str, target: Path, tests: list[str]) -> int:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        code = pytest.main([*tests, f"--junitxml={report}", "-n0"])
+        # Old versions of others warn of each other.
+        code = pytest.main([*tests, f"--junitxml={report}", "-n0", "-W", "ignore::DeprecationWarning"])
         (suite,) = xml.etree.ElementTree.parse(report).getroot()
     counts = {key: int(suite.attrib[key]) for key in ("tests", "failures", "errors", "skipped")}
     versions = {package: importlib.metadata.version(package) for package in SHOWN}
