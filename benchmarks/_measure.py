@@ -51,7 +51,7 @@ def ratio(slower: list[float], faster: list[float]) -> dict[str, float]:
 def machine(*packages: str) -> dict[str, Any]:
     """Processor, cores and versions."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
     versions = {name: importlib.metadata.version(name) for name in packages}
     return {"processor": model or platform.machine(), "cores": os.cpu_count(), "versions": versions}

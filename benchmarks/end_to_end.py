@@ -44,10 +44,10 @@ def main() -> None:
         full = [f"--config={options.config}", f"--workdir={workdir}"]
         cache = Path(folder, "cache")  # empty: nobody compiled for a cold run before
         cold = seconds(cache, *full)
-        lines = [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
+        lines = [json.loads(line) for line in (workdir / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         compiled = [line["compile_seconds"] for line in lines if line["event"] == "end"]
         small_seconds, again = seconds(cache, *small), seconds(cache, *full)
-        stages = json.loads((workdir / "results.json").read_text())["wall_seconds"]
+        stages = json.loads((workdir / "results.json").read_text(encoding="utf-8"))["wall_seconds"]
         result = {
             "smoke_seconds": small_seconds,
             "cold_seconds": sum(stages.values()) if options.finished else cold,

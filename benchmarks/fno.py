@@ -145,7 +145,9 @@ def one(who: str, size: Size) -> dict[str, float]:
     model = torch_model(size)
     float(jnp.zeros(1)[0]), torch.zeros(1)  # both runtimes are up before either is measured
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew: importing has one of its own
+    Path("/proc/self/clear_refs").write_text(
+        "5", encoding="utf-8"
+    )  # the peak begins anew: importing has one of its own
     begin = time.perf_counter()
     train, _, _ = ours(size, model) if who == "ours" else theirs(size, model, who == "torch.compile")
     train()
@@ -156,7 +158,7 @@ def one(who: str, size: Size) -> dict[str, float]:
 
 def resident(field: str) -> int:
     """Memory of this process in KiB: ``VmRSS`` now, ``VmHWM`` at its peak (Linux)."""
-    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(field))
+    line = next(x for x in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if x.startswith(field))
     return int(line.split()[1])
 
 

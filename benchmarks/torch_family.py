@@ -136,7 +136,7 @@ def compare(name: str, arguments: dict[str, int], size: Size, folder: Path) -> d
     for out, more in (("bank", [f"--bank={BANK}"]), ("continuous", [])):
         more += ["--write-anyway", "--accept-persistence", "-o", folder / f"{out}.safetensors"]
         run("calibrate", *three, *known, "--prefix", folder / "seen.npy", *more)
-    found = {out: json.loads((folder / f"{out}.json").read_text()) for out in ("bank", "continuous")}
+    found = {out: json.loads((folder / f"{out}.json").read_text(encoding="utf-8")) for out in ("bank", "continuous")}
     judged = ["--merged", folder / "continuous.safetensors", "--trajectories", folder / "held_out.npy"]
     table = run("evaluate", *three, *judged, *known, "--accept-persistence")
     low, high, step = map(float, BANK.split(":"))

@@ -140,7 +140,7 @@ def try_network(name: str, folder: Path) -> dict[str, Any]:
     network.load_state_dict({k: torch.tensor(np.array(v)) for k, v in merged.items()}, strict=True)
     with torch.no_grad():
         here = network(torch.tensor(np.moveaxis(start[:, 0], -1, 1).copy())).numpy()
-    found = json.loads((folder / "m.json").read_text())
+    found = json.loads((folder / "m.json").read_text(encoding="utf-8"))
     return {
         "package": f"{NETWORKS[name].package} {importlib.metadata.version(NETWORKS[name].package)}",
         "weights": sum(v.size for v in anchor.values()),

@@ -70,6 +70,7 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
         from experiments.pipeline.recorded import DataError
         from experiments.pipeline.stages import Run
         from experiments.pipeline.store import StageError
+        from experiments.pipeline.training import Diverged
         from experiments.runner import logs, runtime
         from experiments.runner.preemption import Preempted, on_request
         from experiments.runner.workdir import alone, open_workdir
@@ -97,7 +98,7 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
             try:
                 main(config, Run(config, path / "stages"))
                 logs.log("end", compile_seconds=compile_seconds())
-            except (DataError, StageError) as error:  # what only reading shows
+            except (DataError, Diverged, StageError) as error:  # what only reading or training shows
                 print(error, file=sys.stderr)
                 sys.exit(2)
             except OSError as error:

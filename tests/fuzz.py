@@ -1,11 +1,16 @@
-"""Mutated files of every kind, and a process that opens them: ``python -m tests.fuzz FIRST COUNT``.
+"""Hostile input, and a process that takes it.
 
-The process may not grow by more than a cap, nor take more than seconds for a file. It prints one line for each file
-that ended otherwise than in a result or in one line of a ValueError or OSError.
+    python -m tests.fuzz FIRST COUNT                    mutated files of every kind
+    python -m tests.fuzz all                            and recipes, trees, configurations, command lines: 10,000 inputs
+    python -m tests.fuzz all 0.1 found.json             a tenth of each, and the counts in a file
+
+The process may not grow by more than a cap, nor take more than seconds for an input. It prints one line for each that
+ended otherwise than in a result or in one line of a ValueError or OSError.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import resource
@@ -13,10 +18,12 @@ import signal
 import struct
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,8 +59,19 @@ def make_whole(folder: Path) -> list[Path]:
     made += [folder / name for name in names]
     try:
         import h5py
+        from scipy.io import netcdf_file, savemat
     except ModuleNotFoundError:
         return made
+    for packed in (False, True):
+        frames = {"a": np.ones((2, 4, 4)), "u": np.ones((2, 4, 4, 3)), "t": np.arange(1.0, 4)}
+        savemat(folder / f"fno{packed:d}.mat", frames, do_compression=packed)
+        made.append(folder / f"fno{packed:d}.mat")
+    with netcdf_file(folder / "old.nc", "w") as file:
+        for name, count in {"time": 3, "x": 4}.items():
+            file.createDimension(name, count)
+            file.createVariable(name, "f4", (name,))[:] = np.arange(count)
+        file.createVariable("u", "f4", ("time", "x"))[:] = np.ones((3, 4))
+    made.append(folder / "old.nc")
     with h5py.File(folder / "a.h5", "w") as file:
         file["tensor"] = np.ones((2, 3, 8), np.float32)
         file["x-coordinate"], file["t-coordinate"] = np.linspace(0, 1, 8), np.linspace(0, 1, 4)
@@ -99,7 +117,7 @@ def mutate(content: bytes, chance: random.Random) -> bytes:
 
 def read(path: Path) -> None:
     """Opens a file as what its name says, and reads its numbers once."""
-    if path.suffix == ".h5" or path.name.startswith("frames"):
+    if path.suffix in (".h5", ".mat", ".nc") or path.name.startswith("frames"):
         recording = open_recording(path)
         if np.prod(recording.shape, dtype=float) < 1e6:
             recording.trajectory(0)
@@ -108,12 +126,15 @@ def read(path: Path) -> None:
         np.asarray(leaf).sum()
 
 
-def outcome(path: Path, reader: Callable[[Path], None] = read) -> str | None:
-    """What is wrong with how a file ended; None if it was read, or refused in one line."""
+def outcome(run: Callable[[], None], refused: list[str] | None = None) -> str | None:
+    """What is wrong with how a case ended; None if it went through, or was refused in one line (which is noted)."""
     try:
-        reader(path)
+        run()
     except (ValueError, OSError) as error:
         text = str(error)
+        if isinstance(error, TimeoutError):
+            return text
+        (refused if refused is not None else []).append(text)
         return f"several lines: {text!r}" if "\n" in text.strip() else None
     except BaseException as error:
         return f"{type(error).__name__}: {error} at {traceback.extract_tb(error.__traceback__)[-1]}"
@@ -134,31 +155,86 @@ def too_long(*_: object) -> None:
 
 def main(folder: Path, first: int, count: int) -> int:
     """Opens so many mutated files, and says which ended wrongly."""
-    warnings.simplefilter("ignore")
+    found = of_files(folder, first, count)
+    print(f"{count} files, {found['wrong']} wrong, {found['peak_mib']} MiB at most")
+    return int(found["wrong"] > 0)
+
+
+def of_files(folder: Path, first: int, count: int) -> dict[str, Any]:
+    """Opens so many mutated files: how many were read, refused, or ended wrongly."""
     whole = [(path, path.read_bytes()) for path in make_whole(folder)]
     for path, _ in whole:
         read(path)
-    grown_by(CAP)
-    signal.signal(signal.SIGALRM, too_long)
-    wrong = 0
-    for number in range(first, first + count):
+
+    def case(number: int, folder: Path) -> None:
         path, content = whole[number % len(whole)]
-        chance = random.Random(number)
-        bad = (
-            folder / f"bad{''.join(path.suffixes)}" if not path.name.startswith("frames") else folder / "frames_bad.npz"
-        )
-        bad.write_bytes(mutate(content, chance))
-        (folder / "now").write_text(str(number))  # which one it was, if the process ends here
-        signal.alarm(SECONDS)
-        found = outcome(bad)
-        signal.alarm(0)
-        if found:
-            wrong += 1
-            print(f"{number} {path.name}: {found}", flush=True)
-    print(f"{count} files, {wrong} wrong, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB at most")
-    return int(wrong > 0)
+        frames = path.name.startswith("frames")
+        bad = folder / ("frames_bad.npz" if frames else f"bad{''.join(path.suffixes)}")
+        bad.write_bytes(mutate(content, random.Random(number)))
+        read(bad)
+
+    return tried("files", case, folder, range(first, first + count))
+
+
+def tried(kind: str, case: Callable[[int, Path], None], folder: Path, numbers: range) -> dict[str, Any]:
+    """Runs cases, each within a time, and all within a memory, and says which ended wrongly."""
+    warnings.simplefilter("ignore")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    signal.signal(signal.SIGALRM, too_long)
+    begin, ends = time.monotonic(), {"read": 0, "refused": 0, "wrong": 0}
+    grown_by(CAP)
+    try:
+        for number in numbers:
+            (folder / "now").write_text(f"{kind} {number}")  # which one it was, if the process ends here
+            refused: list[str] = []
+            signal.alarm(SECONDS)
+            found = outcome(functools.partial(case, number, folder), refused)
+            signal.alarm(0)
+            ends["wrong" if found else "refused" if refused else "read"] += 1
+            if found:
+                print(f"{kind} {number}: {found[:1000]}", flush=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    return {"tried": len(numbers), **ends, "seconds": round(time.monotonic() - begin, 1), "peak_mib": peak}
+
+
+# How many of each kind one command tries; a kind's own seconds stand in its row.
+COUNTS = {
+    "files": 4000,
+    "recipes": 3000,
+    "descriptions": 800,
+    "trees": 1200,
+    "configurations": 300,
+    "command lines": 900,
+}
+
+
+def every_kind(folder: Path, share: float, target: Path | None) -> int:
+    """Tries every kind of input, and writes what came out beside the versions that it came out with."""
+    from experiments.pipeline.store import write_result
+    from tests.fuzz_input import CASES, digest
+
+    found = {}
+    for kind, count in COUNTS.items():
+        place = folder / kind.replace(" ", "-")
+        place.mkdir()
+        numbers = range(max(1, round(share * count)))
+        found[kind] = of_files(place, 0, len(numbers)) if kind == "files" else tried(kind, CASES[kind], place, numbers)
+        print(f"{kind}: {found[kind]}", flush=True)
+    changed = digest.changed()
+    total = {key: sum(row[key] for row in found.values()) for key in ("tried", "wrong")}
+    if target is not None:
+        limits = {"seconds_for_one": SECONDS, "mib_added": CAP >> 20}
+        write_result(target, {"kinds": found, **total, "inputs_changed": changed, "limits": limits})
+    print(f"{total['tried']} inputs, {total['wrong']} wrong, {len(changed)} files of input changed")
+    return int(total["wrong"] > 0 or bool(changed))
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
-        sys.exit(main(Path(place), int(sys.argv[1]), int(sys.argv[2])))
+        words = sys.argv[1:]
+        if words[:1] == ["all"]:  # all [SHARE [FILE.json]]
+            output = Path(words[2]) if len(words) > 2 else None
+            sys.exit(every_kind(Path(place), float(words[1]) if len(words) > 1 else 1.0, output))
+        sys.exit(main(Path(place), int(words[0]), int(words[1])))

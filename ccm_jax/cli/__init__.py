@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import sys
 import warnings
 from typing import Any
@@ -12,6 +13,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from ccm_jax._extras import remedy
+from ccm_jax.io.boundary import one_line
 
 # Verb -> its module, imported when it is asked for, so that --help answers at once.
 VERBS = {
@@ -27,6 +29,7 @@ VERBS = {
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOTHING_WRITTEN = "; nothing was written: free some space, or choose an output on another disk."
+LONGEST = 4000  # characters of an error, which may quote a file
 
 
 class Verbs(click.Group):
@@ -55,13 +58,16 @@ class Verbs(click.Group):
 
         A warning is a line, too.
         """
+        for stream in (sys.stdout, sys.stderr):  # one that cannot write "±", as on an old Windows, gets "?"
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _note
                 return super().invoke(ctx)
         except (ValueError, OSError) as error:
             full = isinstance(error, OSError) and error.errno in FULL
-            click.echo(f"ccm: {error}{NOTHING_WRITTEN if full else ''}", err=True)
+            click.echo(f"ccm: {one_line(str(error)[:LONGEST])}{NOTHING_WRITTEN if full else ''}", err=True)
             sys.exit(2)
         except ModuleNotFoundError as error:
             line = remedy(error)
@@ -72,7 +78,7 @@ class Verbs(click.Group):
 
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"ccm: note: {message}", err=True)
+    click.echo(f"ccm: note: {one_line(str(message))}", err=True)
 
 
 def _completion(ctx: click.Context, _: click.Parameter, shell: str | None) -> None:

@@ -90,14 +90,17 @@ def show(found: Found) -> None:
     if found.sure is not None and found.sure.stranger:
         say(why_stranger(found.sure))
         say(f"best coordinate of a merge {typed(found.coordinate)}{spread}")
+    elif not np.isfinite(found.loss):
+        say("Every merge diverges on these frames: keep the anchor.")
     elif found.keeps_anchor:
         say("The anchor fits these frames at least as well as any merge: keep it.")
         say(f"best coordinate of a merge {typed(found.coordinate)}, error {found.loss:.4f}")
     else:
         say(f"coordinate {typed(found.coordinate)}{spread}")
+    merged, anchor = (f"{e:.4f}" if np.isfinite(e) else "infinite" for e in (found.loss, found.anchor_loss))
     say(
-        f"error on the observed frames: merged {found.loss:.4f}, anchor {found.anchor_loss:.4f}, "
-        f"last frame repeated {found.persistence_loss:.4f}"
+        f"error on the observed frames: merged {merged}, anchor {anchor}, last frame repeated "
+        f"{found.persistence_loss:.4f}"
     )
     if found.at_rim and not found.keeps_anchor:
         say("The coordinate is at the end of the searched range; check it on held-out frames (ccm evaluate).")
@@ -258,13 +261,16 @@ def command(source: Source, **given: Any) -> None:
     check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence)
     if report is None:
         return
-    keep = options.output is not None and found.keeps_anchor and not options.write_anyway
+    finite = np.isfinite(found.loss)
+    keep = options.output is not None and (not finite or (found.keeps_anchor and not options.write_anyway))
     with together(options.output or report) as place:
         if options.output is not None and not keep:
             write(recipe, found, options, place(options.output))
         write_json(place(report), found.as_json() | ({} if stopped is None else {"until": stopped}))
         draw_calibration(found, place(report).with_suffix(".png"))
-    if keep:
+    if not finite and keep:
+        say(f"{options.output} is not written: no merge stays finite.")
+    elif keep:
         say(f"{options.output} is not written; add --write-anyway to write the best merge.")
     elif options.output is not None:
         say(f"Wrote the weights at {typed(found.coordinate)} to {options.output}.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ccm_jax.io.boundary import one_line
 from ccm_jax.io.family import match
 from ccm_jax.io.lora import open_expert
 from ccm_jax.io.options import share_options
@@ -35,4 +36,4 @@ def open_checkpoints(function: str, paths: Sequence[Path], *, cast: bool = False
 def note(*lines: str) -> None:
     """Says what is worth knowing and changes no result, each line once."""
     for line in dict.fromkeys(lines):
-        click.echo(f"ccm: note: {line}", err=True)
+        click.echo(f"ccm: note: {one_line(line)}", err=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.frames import Layout, layout_options, shorten
+from ccm_jax.io.boundary import one_line
 from ccm_jax.io.recordings import open_recordings
 
 
@@ -33,7 +35,7 @@ def describe(path: Path, layout: Layout) -> None:
     On the example family (ccm example):
     ccm data describe example/test-0.00075.npz
     """
-    table = Table(title=str(path), title_justify="left")
+    table = Table(title=escape(one_line(str(path))), title_justify="left")
     for heading in ("file", "layout", "fields", "samples", "frames", "grid", "times", "parameters"):
         table.add_column(heading, overflow="fold")
     recordings = open_recordings(path, fields=layout.fields, axes=layout.axes)
@@ -46,8 +48,16 @@ def describe(path: Path, layout: Layout) -> None:
             low, high = min(values), max(values)
             ranges.append(f"{name} = {low:g}" if low == high else f"{name} = {low:g} … {high:g}")
         grid = "×".join(map(str, r.shape[2:]))
-        row = (r.path.name, r.layout, shorten(r.fields), str(r.shape[0]), str(r.shape[1]), grid, times)
-        table.add_row(*row, "\n".join(ranges) or "–")
+        row = (
+            escape(one_line(r.path.name)),
+            r.layout,
+            escape(shorten(r.fields)),
+            str(r.shape[0]),
+            str(r.shape[1]),
+            grid,
+            times,
+        )
+        table.add_row(*row, escape("\n".join(ranges)) or "–")
     console.print(table)
     for what in ("assumed", "left_out"):
         said: dict[str, list[str]] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
+from ccm_jax.io.boundary import memory
 from ccm_jax.io.recordings import Recording, open_recording
 
 SHARE = 0.5  # of the machine's memory that frames may take
@@ -91,15 +91,14 @@ def size_of(recording: Recording, samples: int, count: int | None = None) -> int
 
 def check_size(recording: Recording, samples: int, count: int | None = None) -> None:
     """Raises ValueError for more frames than memory holds."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not told on this system
+    there = memory()
+    if there is None:
         return
     size, frames = size_of(recording, samples, count), recording.shape[1] if count is None else count
-    if size > SHARE * memory:
+    if size > SHARE * there:
         raise ValueError(
             f"{recording.path}: {frames} frames of {samples} samples take {size / 1e9:.1f} GB, and this machine has "
-            f"{memory / 1e9:.1f} GB of memory; choose fewer samples by --sample, or put fewer into the file."
+            f"{there / 1e9:.1f} GB of memory; choose fewer samples by --sample, or put fewer into the file."
         )
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import console
 from ccm_jax.cli.following import follow
+from ccm_jax.io.boundary import one_line
 from ccm_jax.io.weights import Weights
 
 # Weights trained independently are about as far from each other as from zero: relative distances near 1.4.
@@ -46,28 +47,34 @@ def residuals(
     sums, found = np.zeros(4), {}
 
     def row(aa: float, ll: float, hh: float, lh: float) -> Residuals:
-        scale = max(aa, 1e-300)
+        scale = np.maximum(aa, 1e-300)  # which passes NaN on
         shared, direction = (ll + hh + 2 * lh) / 4, (ll + hh - 2 * lh) / 4
-        cosine = lh / np.sqrt(ll * hh) if ll > 0 and hh > 0 else 0.0
-        low, high, both, apart = (float(np.sqrt(max(x, 0.0) / scale)) for x in (ll, hh, shared, direction))
+        cosine = 0.0 if ll == 0 or hh == 0 else lh / np.sqrt(ll) / np.sqrt(hh)
+        low, high, both, apart = (float(np.sqrt(np.maximum(x, 0.0) / scale)) for x in (ll, hh, shared, direction))
         return Residuals(low, high, both, apart, float(cosine))
 
     for name in anchor:
         a, lo, hi = (flat(tree[name]) for tree in (anchor, low, high))
         if a.size:
-            products = np.array([a @ a, (lo - a) @ (lo - a), (hi - a) @ (hi - a), (lo - a) @ (hi - a)])
-            found[name], sums = row(*products), sums + products
-    found["(all)"] = row(*sums)
+            with np.errstate(over="ignore", invalid="ignore"):  # NaN and infinity stay so, and are said
+                products = np.array([a @ a, (lo - a) @ (lo - a), (hi - a) @ (hi - a), (lo - a) @ (hi - a)])
+                found[name], sums = row(*products), sums + products
+    with np.errstate(over="ignore", invalid="ignore"):
+        found["(all)"] = row(*sums)
     return found
 
 
 def verdict(whole: Residuals) -> str:
     """Whether the experts can have come from this anchor, in words."""
+    if not np.isfinite(whole).all():
+        return (
+            "No verdict: some weights are NaN, infinite or too large to be squared; see the norms of each file alone."
+        )
     if max(whole.low, whole.high) == 0:
         return "The experts equal the anchor: there is nothing to merge."
     if max(whole.low, whole.high) > FAR:
         return (
-            f"The experts' distance from the anchor is {max(whole.low, whole.high):.2f} of its norm, as for weights "
+            f"The experts' distance from the anchor is {max(whole.low, whole.high):.3g} of its norm, as for weights "
             "that were trained independently. They can hardly come from this anchor, and merging them is pointless."
         )
     if whole.direction == 0:
@@ -83,7 +90,7 @@ def tree_table(weights: Weights) -> Table:
     """Names, types, shapes and norms of a checkpoint."""
     numbers = sum(leaf.size for leaf in weights.arrays.values())
     size = sum(leaf.nbytes for leaf in weights.arrays.values())
-    path, count = escape(str(weights.path)), len(weights.arrays)
+    path, count = escape(one_line(str(weights.path))), len(weights.arrays)
     title = f"{path} · {weights.kind} · {count} tensors · {numbers:,} numbers · {size / 1e6:.1f} MB"
     table = Table(title=title, title_justify="left")
     for heading, side in (("name", "left"), ("type", "left"), ("shape", "left"), ("norm", "right")):

@@ -23,6 +23,7 @@ from ccm_jax.cli.source import Source, remarks, source_options
 from ccm_jax.cli.units import Where, where_options
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import together, write_text
+from ccm_jax.io.boundary import one_line
 from ccm_jax.io.description import DESCRIBED, HELP, describe, portable
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.save import check_target, save_weights
@@ -40,7 +41,7 @@ def digest(path: Path) -> str:
     )
     for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else several or [path]:
         if path.is_dir():
-            total.update(str(file.relative_to(path)).encode())
+            total.update(file.relative_to(path).as_posix().encode())  # the same on every system
         with file.open("rb") as stream:
             while block := stream.read(1 << 24):
                 total.update(block)
@@ -112,7 +113,7 @@ def _physical(recipe: Recipe) -> dict[str, Any]:
 def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
     """A short model card, in Markdown."""
     experts = "\n".join(
-        f"| expert | `{e['path']}` | {e['coordinate']} | `{e['sha256'][:12]}` |" for e in facts["experts"]
+        f"| expert | {_code(e['path'])} | {e['coordinate']} | `{e['sha256'][:12]}` |" for e in facts["experts"]
     )
     numbers = sum(leaf.size for leaf in weights.arrays.values())
     where = "" if facts["coordinate"] is None else f"at coordinate {facts['coordinate']} "
@@ -122,7 +123,7 @@ def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
         where += f"(the value {known['value']:g}; -1 is {low:g}, +1 is {high:g}, {known['scale']} scale) "
     found = "".join(f"\n- {name}: {value}" for name, value in facts.get("found", {}).items())
     found = f"\nHow the coordinate was found:\n{found}\n" if found else ""
-    return f"""# {output.name}
+    return f"""# {_code(output.name)[1:-1]}
 
 Merged weights ({numbers:,} numbers) {where}by the method `{facts["method"]}`
 ({facts["made_by"]}, {facts["created"]}), without training. At coordinates beyond those of its experts this network
@@ -130,7 +131,7 @@ extrapolates: compare it with the anchor on observed frames before you use it.
 
 | part | file | coordinate | SHA-256 |
 |---|---|---|---|
-| anchor | `{facts["anchor"]["path"]}` | – | `{facts["anchor"]["sha256"][:12]}` |
+| anchor | {_code(facts["anchor"]["path"])} | – | `{facts["anchor"]["sha256"][:12]}` |
 {experts}
 {found}
 The file's metadata contain all of this. Load weights with PyTorch's names into PyTorch with
@@ -138,10 +139,16 @@ The file's metadata contain all of this. Load weights with PyTorch's names into 
 """
 
 
+def _code(text: str) -> str:
+    """A name as code in Markdown, of which none of it gets out: neither a new row nor HTML."""
+    return f"`{one_line(text).translate({ord('`'): chr(39), ord('|'): '/', ord('<'): '(', ord('>'): ')'})}`"
+
+
 def _loaded(output: Path) -> str:
+    name = _code(output.name)[1:-1]
     if output.suffix in (".pt", ".pth", ".bin", ".ckpt"):
-        return f'torch.load("{output.name}", weights_only=True)'
-    return f'safetensors.torch.load_file("{output.name}")'
+        return f'torch.load("{name}", weights_only=True)'
+    return f'safetensors.torch.load_file("{name}")'
 
 
 def open_family(recipe: Recipe, *, cast: bool = False) -> list[Weights]:

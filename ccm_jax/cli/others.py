@@ -11,6 +11,7 @@ import numpy as np
 from ccm_jax.baselines import BASELINES, complex_view, pair_view
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.io.description import model_name
+from ccm_jax.io.stream import check_finite, keep_equal_or_refuse
 from ccm_jax.io.weights import Weights
 from ccm_jax.models import pairs_of
 
@@ -42,9 +43,11 @@ def merge_by_other(recipe: Recipe, family: list[Weights], *, model: str | None =
         model: what the weights are of, see :data:`ccm_jax.io.description.HELP`.
 
     Raises:
-        ValueError: for arguments that the method does not take.
+        ValueError: for arguments that the method does not take, or weights that are not finite.
     """
     anchor, *experts = ({name: np.asarray(leaf) for name, leaf in weights.arrays.items()} for weights in family)
+    for name in anchor:  # methods that trim or drop entries would lose a NaN without a word
+        check_finite(name, [tree[name].reshape(-1) for tree in (anchor, *experts)])
     is_pair = real_pairs(model_name(family[0], model))
     wide = any(leaf.dtype.itemsize // (2 if leaf.dtype.kind == "c" else 1) == 8 for leaf in anchor.values())
     before = jax.numpy.zeros(()).dtype == np.float64
@@ -53,7 +56,10 @@ def merge_by_other(recipe: Recipe, family: list[Weights], *, model: str | None =
         a, *e = (complex_view(tree, lambda path, leaf: is_pair(path[-1].key, leaf)) for tree in (anchor, *experts))
         merge = BASELINES[recipe.method].merge
         merged = pair_view(merge(a, e, recipe.coordinates, recipe.coordinate, **dict(recipe.arguments)), anchor)
-        return {name: np.asarray(merged[name]).astype(leaf.dtype) for name, leaf in anchor.items()}  # jax sorts names
+        found = {name: np.array(merged[name]).astype(leaf.dtype) for name, leaf in anchor.items()}  # jax sorts names
+        for name, leaf in found.items():
+            keep_equal_or_refuse(name, [tree[name].reshape(-1) for tree in (anchor, *experts)], leaf.reshape(-1))
+        return found
     except TypeError as error:
         raise ValueError(f"method {recipe.method}: {error}.") from error
     finally:

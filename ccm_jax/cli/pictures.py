@@ -77,9 +77,11 @@ def _draw_losses(ax: Axes, found: Found) -> None:
     first = np.asarray([c[0] for c in found.candidates])
     style = "o-" if {len(c) for c in found.candidates} == {1} else "o"
     ax.plot(first, np.asarray(found.losses, float), style, color=GREEN, ms=4, label="tried first")
-    best = ", ".join(f"{c:+.2f}" for c in found.coordinate)
-    ax.plot(found.coordinate[0], found.loss, "*", color="black", ms=10, label=f"best merge, {best}")
-    ax.axhline(found.anchor_loss, color="black", lw=1.4, label="anchor")
+    if np.isfinite(found.loss):
+        best = ", ".join(f"{c:+.2f}" for c in found.coordinate)
+        ax.plot(found.coordinate[0], found.loss, "*", color="black", ms=10, label=f"best merge, {best}")
+    if np.isfinite(found.anchor_loss):
+        ax.axhline(found.anchor_loss, color="black", lw=1.4, label="anchor")
     ax.axhline(found.persistence_loss, color="black", lw=0.8, ls=":", label="last frame repeated")
     ax.set(xlabel="coordinate", ylabel="loss on the observed frames", yscale="log")
     ax.legend(frameon=False, fontsize=8)

@@ -81,7 +81,7 @@ class Found(NamedTuple):
 
         return self._asdict() | {
             "coordinate": "anchor" if self.keeps_anchor else plain(self.coordinate),
-            "best_merge": plain(self.coordinate),
+            "best_merge": plain(self.coordinate) if np.isfinite(self.loss) else None,
             "candidates": [plain(c) for c in self.candidates],
             "choices": [plain(c) if any(c) else "anchor" for c in self.choices],
             "spread": self.spread,

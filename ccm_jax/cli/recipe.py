@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from ccm_jax._checks import as_number, as_numbers
 from ccm_jax.chart import FEATURES, Features, Gated, Polynomial, expert_weights
 from ccm_jax.cli.units import Units, Where, as_units, near
+from ccm_jax.io.boundary import shown
+from ccm_jax.io.yamltext import read_yaml
 
 KEYS = (
     *("anchor", "experts", "coordinate", "value", "range", "scale"),
@@ -84,10 +85,7 @@ def read_recipe(path: Path, where: Where | None = None) -> Recipe:
         ValueError: for what is missing, unknown or of a wrong type, by name; or for experts that do not determine the
             features.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds {type(content).__name__}, expected the keys {', '.join(KEYS)}.")
     _known(path, "", content, KEYS)
@@ -99,6 +97,9 @@ def read_recipe(path: Path, where: Where | None = None) -> Recipe:
     for key, kind, name in (("filters", list, "a list"), ("arguments", dict, "names with numbers")):
         if not isinstance(content.get(key) or kind(), kind):
             raise ValueError(f"{path}: {key} are {content[key]!r}, expected {name}.")
+    for name in content.get("arguments") or {}:
+        if not isinstance(name, str):
+            raise ValueError(f"{path}: arguments have the name {name!r}, expected text.")
     lengths = {len(c) for c in coordinates}
     if len(lengths) > 1:
         raise ValueError(f"{path}: experts have coordinates of {' and '.join(map(str, sorted(lengths)))} numbers.")
@@ -202,7 +203,7 @@ def _ridge(value: Any, what: str) -> float:
 def _known(path: Path, where: str, content: dict[str, Any], keys: Sequence[str]) -> None:
     unknown = [key for key in content if key not in keys]
     if unknown:
-        raise ValueError(f"{path}: {where}{unknown[0]} is unknown; there are: {', '.join(keys)}.")
+        raise ValueError(f"{path}: {where}{shown(unknown[0])} is unknown; there are: {', '.join(keys)}.")
 
 
 def _features(path: Path, content: Any, dim: int) -> Features:

@@ -30,19 +30,28 @@ from ccm_jax.io.description import HELP
 from ccm_jax.metrics import relative_l2
 
 
-def write(output: Path, draw: Callable[[Path], None], frames: np.ndarray, **more: np.ndarray) -> None:
+def write(output: Path, draw: Callable[[Path], None] | None, frames: np.ndarray, **more: np.ndarray) -> None:
     """The file of frames ``[T, *space, C]``, with what goes beside them, and the pictures that ``draw`` makes."""
     with together(output) as place:
         np.savez(place(output), allow_pickle=False, frames=frames, dim=frames.ndim - 2, **more)
-        draw(place(output))
+        if draw is not None:
+            draw(place(output))
     say(f"Wrote {output}: {len(frames)} frames of shape {list(frames.shape[1:])}.")
 
 
 def said_errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Relative L2 errors of frames, ``[T]``, said in the terminal."""
     errors = np.asarray(relative_l2(jnp.asarray(predicted)[None], jnp.asarray(truth)[None]))[0]
-    say(f"relative L2 error: mean {errors.mean():.4f}, last frame {errors[-1]:.4f}")
+    errors = np.where(np.isfinite(errors), errors, np.inf)
+    mean, last = (f"{e:.4f}" if np.isfinite(e) else "infinite" for e in (errors.mean(), errors[-1]))
+    say(f"relative L2 error: mean {mean}, last frame {last}")
     return errors
+
+
+def finite_frames(frames: np.ndarray) -> int:
+    """How many frames ``[T, *space, C]`` come before the first that is not finite."""
+    finite = np.isfinite(frames).all(axis=tuple(range(1, frames.ndim)))
+    return len(frames) if finite.all() else int(np.argmin(finite))
 
 
 def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None:
@@ -61,12 +70,15 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     x = read_samples(recording, [given["sample"]], history + (count if given["truth"] else 0))
     run = jax.jit(surrogate.rollout_fn, static_argnums=2)
     predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
-    if not np.isfinite(predicted).all():
-        first = int(np.argwhere(~np.isfinite(predicted))[0, 0])
-        say(f"The rollout is not finite from frame {first + 1} on.")
+    good = finite_frames(predicted)
+    if good < count:
+        say(f"The rollout is not finite from frame {good + 1} on.")
     real = x[0, history : history + count] if given["truth"] else None
     errors = {} if real is None else {"errors": said_errors(predicted, real)}
-    write(output, functools.partial(draw_rollout, predicted, real), predicted, **errors)
+    if not good:
+        say("No picture: there is no finite frame to draw.")
+    shown = predicted[:good], None if real is None else real[:good]
+    write(output, functools.partial(draw_rollout, *shown) if good else None, predicted, **errors)
 
 
 def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
@@ -101,7 +113,10 @@ def write_band(found: Forecasted, output: Path) -> None:
         covered = found.covered()
         more |= {"errors": said_errors(found.mean, found.truth), "covered": covered}
         say(f"The 90 % interval contains {covered.mean():.0%} of the true values, {covered[-1]:.0%} in the last frame.")
-    write(output, functools.partial(draw_forecast, found), found.mean, **more)
+    good = min(finite_frames(part) for part in (found.mean, found.low, found.high))
+    if good < len(found.mean):
+        say(f"The forecast is not finite from frame {good + 1} on: it has no picture; take fewer --steps.")
+    write(output, functools.partial(draw_forecast, found) if good == len(found.mean) else None, found.mean, **more)
 
 
 @click.command("rollout")

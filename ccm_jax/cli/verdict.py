@@ -77,7 +77,11 @@ def judge(methods: list[Method]) -> str:
     tied = next((m for m in simpler if not against[m.kind].better), None)
     lines = [f"Verdict: {_advice(tied or winner)}" + (f" It is tied with {winner.name}." if tied else "")]
     for m in rivals:
-        lines.append(f"{_against(winner.name, m.name, against[m.kind])}")
+        diverged = int((~np.isfinite(m.errors)).sum())
+        if diverged:  # an infinite mean has no share that could be won from it
+            lines.append(f"{m.name} diverges on {diverged} of {len(m.errors)} trajectories.")
+        else:
+            lines.append(_against(winner.name, m.name, against[m.kind]))
     if len(methods[0].errors) < FEW:
         lines.append(f"Fewer than {FEW} trajectories cannot distinguish a gain from chance; evaluate on more.")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 Path_ = str | os.PathLike[str]
 
@@ -52,6 +52,28 @@ def reading(function: str, path: Path_, remedy: str) -> Iterator[None]:
 def shown(value: object) -> str:
     """Text of a file within one line of a terminal: not all of it, and no control characters."""
     return repr(str(value)[:160])[1:-1]
+
+
+def one_line(text: str) -> str:
+    """Text for a terminal that obeys nothing in it: what is no printable character is shown by its number."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def check_names(function: str, path: Path_, names: Iterable[str]) -> None:
+    """Raises ValueError for a name that a terminal would obey, or that reads as another: no honest file has one."""
+    for name in names:
+        if not str(name).isprintable():
+            raise Unreadable(
+                f"{function}: {path} has the name {ascii(name)[:160]}, expected printable characters; rename it."
+            )
+
+
+def memory() -> int | None:
+    """Bytes of memory of this machine; None where that is not told."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def allowed(size: int) -> int:

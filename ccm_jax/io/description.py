@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from ccm_jax._checks import as_number, as_numbers
-from ccm_jax.io.boundary import reading
+from ccm_jax.io.boundary import reading, shown
 from ccm_jax.io.tensors import plain
 from ccm_jax.io.weights import Weights
+from ccm_jax.io.yamltext import read_yaml
 
 FOREIGN = ("neuraloperator", "fno2d", "dpot-torch")
 # What a network of one's own takes and gives, and the words for it; see ccm_jax.interop.layout.
@@ -94,15 +94,12 @@ def _with_static(said: dict[str, Any], weights: Weights) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     """A description in YAML, checked."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML file: {error}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict) or "model" not in content:
         raise ValueError(f"{path}: there is no model; expected the keys {', '.join(KEYS)}.")
-    unknown = sorted(set(content) - set(KEYS))
+    unknown = [key for key in content if key not in KEYS]
     if unknown:
-        raise ValueError(f"{path}: {unknown[0]} is unknown; there are: {', '.join(KEYS)}.")
+        raise ValueError(f"{path}: {shown(unknown[0])} is unknown; there are: {', '.join(KEYS)}.")
     if not isinstance(content.get("args") or {}, dict) or not isinstance(content.get("history", 1), int):
         raise ValueError(f"{path}: expected args as names with values, and history as a whole number.")
     for key in set(content) & {"mean", "std"}:
@@ -129,7 +126,7 @@ def _check_layout(content: dict[str, Any], path: Path) -> None:
         try:
             content["static"] = np.load(there, allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise ValueError(f"{path}: static is {there}, expected a .npy file [*space, S]: {error}") from error
+            raise ValueError(f"{path}: static is {shown(there)}, expected a .npy file [*space, S]: {error}") from error
 
 
 def model_name(weights: Weights, description: str | None) -> str | None:

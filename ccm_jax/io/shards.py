@@ -20,6 +20,7 @@ from ccm_jax.io.torchfile import open_torch_file
 INDEX = ".index.json"
 # What the folders of transformers, diffusers and accelerate are called inside; the first that is there is read.
 WHOLE = ("model.safetensors", "diffusion_pytorch_model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.bin")
+SMALL = 1 << 26  # bytes of a file that is copied beside weights
 LIMIT = 5 << 30  # bytes of a shard, where an anchor has none of its own
 Place = tuple[Path, int]
 
@@ -110,13 +111,23 @@ def begin_shards(
     return places
 
 
+def lies_within(file: Path, folder: Path) -> bool:
+    """Whether a file of a folder has its bytes there, or where Hugging Face's cache keeps them: ``../../blobs``.
+
+    Another link would put a file of the user's into a folder that is meant to be passed on.
+    """
+    real, here = file.resolve(), folder.resolve()
+    return real.parent in (here, here.parent.parent / "blobs")
+
+
 def begin_folder(
     folder: Path, like: Mapping[str, Any], metadata: Mapping[str, str], shards: Mapping[str, str] | None, source: Path
 ) -> dict[str, Place]:
     """Makes a folder as the anchor's: its weights in as many files, and its small files beside them."""
     folder.mkdir()
     for file in sorted(source.iterdir()):
-        if file.is_file() and file.suffix in (".json", ".txt", ".yaml") and not file.name.endswith(INDEX):
+        small = file.suffix in (".json", ".txt", ".yaml") and not file.name.endswith(INDEX)
+        if small and file.is_file() and lies_within(file, source) and file.stat().st_size <= SMALL:
             shutil.copyfile(file, folder / file.name)
     whole = index_of(source)
     name = (whole.name if whole else WHOLE[0]).removesuffix(INDEX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ def fill(
         merge_block(leaves, weights(name), merged, name)
         path, begin = places[name]
         write_at(path, begin + cut.start * merged.itemsize, merged)
+        for leaf in leaves:
+            release(leaf)
 
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         jobs = [
@@ -51,6 +54,27 @@ def fill(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def release(leaf: np.ndarray) -> None:
+    """Gives back the memory in which a flat leaf of a mapped file was read; it may be read again.
+
+    Without that, all that was read stays until the system needs it, and counts as this process's.
+    """
+    whole = leaf
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    if not isinstance(whole.base, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED") or not leaf.size:
+        return
+    offset = getattr(whole, "offset", None)
+    if offset is None:
+        return
+    page = mmap.PAGESIZE
+    begin = leaf.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    begin += offset % mmap.ALLOCATIONGRANULARITY  # where the map begins
+    first, last = -(-begin // page) * page, (begin + leaf.nbytes) // page * page
+    if last > first:
+        whole.base.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 def write_at(path: Path, begin: int, values: np.ndarray) -> None:
@@ -75,8 +99,10 @@ def merge_block(leaves: Sequence[np.ndarray], weights: np.ndarray, out: np.ndarr
     booleans) take the anchor's values, and must be equal unless all weights are 0. The sum is formed in the widest type
     of the leaves, of at least single precision, and stored in that of ``out``.
 
+    What is not finite and equal in all leaves (a mask of -inf) stays as it is.
+
     Raises:
-        ValueError: for such leaves that differ, or for a variance that becomes negative.
+        ValueError: for such leaves that differ, for a variance that becomes negative, or for a sum that is not finite.
     """
     anchor, *experts = leaves
     if not jnp.issubdtype(anchor.dtype, jnp.inexact):
@@ -98,14 +124,51 @@ def merge_block(leaves: Sequence[np.ndarray], weights: np.ndarray, out: np.ndarr
     for start in range(0, anchor.size, BLOCK):
         cut = slice(start, min(start + BLOCK, anchor.size))
         t, p = out[cut] if out.dtype == wide else total[: cut.stop - start], part[: cut.stop - start]
-        np.multiply(first[cut], of_first, out=t)
-        for leaf, weight in others:
-            np.multiply(leaf[cut], weight, out=p)
-            np.add(t, p, out=t)
-        if positive:
-            check_variance(name, t)
-        if out.dtype != wide:
-            out[cut] = t
+        with np.errstate(over="ignore", invalid="ignore"):  # checked below, by name
+            np.multiply(first[cut], of_first, out=t)
+            for leaf, weight in others:
+                np.multiply(leaf[cut], weight, out=p)
+                np.add(t, p, out=t)
+            if positive:
+                check_variance(name, t)
+            if out.dtype != wide:
+                out[cut] = t
+            # One sum tells of most blocks that all is well; it may itself overflow.
+            if not np.isfinite(np.sum(out[cut], dtype=wide)):
+                keep_equal_or_refuse(name, [leaf[cut] for leaf in leaves], out[cut])
+
+
+def check_finite(name: str, leaves: Sequence[np.ndarray]) -> None:
+    """Raises ValueError for flat leaves that are not finite somewhere, unless they are equal there."""
+    if not jnp.issubdtype(leaves[0].dtype, jnp.inexact):
+        return
+    finite = np.all([np.isfinite(leaf) for leaf in leaves], axis=0)
+    keep_equal_or_refuse(name, leaves, np.where(finite, 0, np.nan).astype(leaves[0].dtype))
+
+
+def keep_equal_or_refuse(name: str, leaves: Sequence[np.ndarray], out: np.ndarray) -> None:
+    """Puts what all leaves have in common where a sum is not finite.
+
+    Raises:
+        ValueError: where they differ, with what is wrong.
+    """
+    inexact = jnp.issubdtype(out.dtype, jnp.inexact)
+    bad = np.flatnonzero(~np.isfinite(out)) if inexact else np.zeros(0, int)
+    if not bad.size:
+        return
+    first, *others = (leaf[bad] for leaf in leaves)
+    for other in others:
+        same = (first == other) | ((first != first) & (other != other))
+        if not same.all():
+            at = bad[np.argmin(same)]
+            wrong = [i for i, leaf in enumerate(leaves) if not np.isfinite(leaf[at])]
+            who = "the anchor" if wrong == [0] else f"expert {wrong[-1]}" if wrong else ""
+            why = (
+                f"in {who}, for which there is no merge" if wrong else f"here: the sum leaves the range of {out.dtype}"
+            )
+            remedy = "train that file again" if wrong else "merge nearer to the experts, or store them in a wider type"
+            raise ValueError(f"merge: {name} is NaN or infinite {why}; {remedy}.")
+    out[bad] = first
 
 
 def _numpy_type(dtype: np.dtype) -> np.dtype:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ccm_jax.io.boundary import Unreadable, reading, shown
+from ccm_jax.io.boundary import Unreadable, check_names, reading, shown
 from ccm_jax.io.msgpack import looks_like_msgpack, open_msgpack
 from ccm_jax.io.names import flatten
 from ccm_jax.io.numpyfile import MAGIC, open_leaves, open_npz
@@ -74,6 +74,8 @@ def open_weights(path: Path_) -> Weights:
     file, part = split_part(whole)
     if not file.exists():
         raise FileNotFoundError(f"open_weights: there is no {file}.")
+    if not file.is_file() and not file.is_dir():
+        raise Unreadable(f"open_weights: {file} is neither a file nor a folder, and may never end; {REMEDY}.")
     with reading("open_weights", file, REMEDY):
         kind, content, metadata = _content(file)
         if part and _is_flat(content) and part not in content:
@@ -81,13 +83,16 @@ def open_weights(path: Path_) -> Weights:
         elif part:
             content = part_of(content, part, file)
         if kind in ("torch", "torch (before 1.6)"):
-            return _from_script(whole, kind, content, metadata)
+            found = _from_script(whole, kind, content, metadata)
+            check_names("open_weights", whole, found.arrays)
+            return found
         _, tree, notes = choose_tree(content, file) if not part else ("", content, [])
         if not isinstance(tree, (Mapping, list, tuple)):
             tree = {"array": tree}
         arrays = flatten(tree)
         if not arrays:
             raise Unreadable(f"open_weights: {whole} holds no arrays; {REMEDY}.")
+        check_names("open_weights", whole, arrays)
         nested = tree if kind in ("orbax", "msgpack", "pickle") else None
         return Weights(whole, kind, arrays, _parsed(metadata), nested, tuple(notes))
 

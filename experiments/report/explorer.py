@@ -17,6 +17,7 @@ from experiments.pipeline.family import column
 from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage
 from experiments.report.panels import panels
+from experiments.report.results import found_best
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
@@ -71,7 +72,8 @@ def content(results: dict[str, Any], sweep: np.ndarray, stage: Stage) -> dict[st
     for i in sorted(range(len(regimes)), key=lambda i: regimes[i]["coordinate"]):
         errors = sweep[i].mean(axis=-1)
         row = {key: regimes[i][key] for key in ("value", "coordinate", "split")}
-        row |= {"anchor": regimes[i]["errors"]["anchor"], "best": regimes[i]["chosen"]["best"]}
+        best = regimes[i]["chosen"]["best"] if found_best(regimes[i]) else None
+        row |= {"anchor": regimes[i]["errors"]["anchor"], "best": best}
         row |= {"prefix": float(np.mean(regimes[i]["chosen"]["ccm_prefix"])), "sprite": sprite(frames[i])}
         rows.append(row | {"errors": [float(e) if np.isfinite(e) else None for e in errors]})
     height, width = frames.shape[-2:]

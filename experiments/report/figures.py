@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ccm_jax.cli.pictures import new_figure, tidy
 from experiments.pipeline.methods import METHODS, drawn
 from experiments.report.panels import panels
+from experiments.report.results import found_best
 
 NARROW = 4.5  # inches
 
@@ -98,8 +99,9 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
     order = np.argsort([row["coordinate"] for row in results["regimes"]])
     rows, bank = _by_coordinate(results), np.array(results["bank"])
     errors = sweep[order].mean(axis=-1)
-    errors = np.where(np.isfinite(errors), errors, np.nan)
-    ratio = errors / np.nanmin(errors, axis=1, keepdims=True)
+    errors = np.where(np.isfinite(errors), errors, np.inf)
+    smallest = errors.min(axis=1, keepdims=True)
+    ratio = np.where(np.isfinite(errors), errors / np.where(np.isfinite(smallest), smallest, 1.0), np.nan)
     figure = new_figure(NARROW if narrow else 7.2, 4.2)
     ax = figure.subplots()
     step = bank[1] - bank[0]
@@ -115,6 +117,8 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
         )
         ax.plot(prefix, np.full(len(prefix), i + 0.28), ".", color=METHODS["ccm_prefix"].colour, markersize=2)
         for x, marker, name, size, colour in marks:
+            if name == "best" and not found_best(row):
+                continue
             ax.plot(
                 x,
                 i,

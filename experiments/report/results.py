@@ -66,8 +66,9 @@ def summarise(regimes: list[dict[str, Any]], per_trajectory: dict[str, np.ndarra
     ratios = {row["value"]: over(row["errors"]["ccm_prefix"], row["errors"]["anchor"]) for row in regimes}
     worst = max(ratios, key=lambda value: ratios[value])
     summary["harm"] = {"value": worst, "above_anchor": ratios[worst] - 1}
-    varies = np.ptp(s) > 0 and np.ptp(best) > 0
-    summary["best_correlation"] = float(np.corrcoef(s, best)[0, 1]) if varies else float("nan")
+    known = np.array([found_best(row) for row in regimes])
+    varies = known.any() and np.ptp(s[known]) > 0 and np.ptp(best[known]) > 0
+    summary["best_correlation"] = float(np.corrcoef(s[known], best[known])[0, 1]) if varies else float("nan")
     for split, chosen in (("ood", ood), ("id", ~ood)):
         means = {name: mean_error(errors[chosen]) for name, errors in per_trajectory.items()} if chosen.any() else {}
         summary[f"{split}_error"] = means
@@ -82,6 +83,12 @@ def summarise(regimes: list[dict[str, Any]], per_trajectory: dict[str, np.ndarra
         name: bootstrap_gain(per_trajectory[name][ood], per_trajectory[reference][ood]) for name in reduced()
     }
     return summary
+
+
+def found_best(row: dict[str, Any]) -> bool:
+    """Whether a regime has a best coordinate: where every candidate diverges, the one that is named means nothing."""
+    error = row["errors"]["best"]
+    return error is not None and bool(np.isfinite(error))
 
 
 def bootstrap_gain(method: np.ndarray, reference: np.ndarray) -> list[float]:
@@ -127,7 +134,7 @@ def terminal_table(results: dict[str, Any]) -> Table:
         errors = [row["errors"][name] for name in shown]
         cells = ["inf" if e is None or not np.isfinite(e) else f"{e:.3f}" for e in errors]
         s = f"{row['coordinate']:+.2f}{'*' if row['split'] == 'ood' else ' '}"
-        table.add_row(f"{row['value']:g}", s, *cells, f"{row['chosen']['best']:+.2f}")
+        table.add_row(f"{row['value']:g}", s, *cells, f"{row['chosen']['best']:+.2f}" if found_best(row) else "–")
     return table
 
 
@@ -142,11 +149,13 @@ def headline(results: dict[str, Any]) -> list[str]:
     factor = summary["wrong_sign_factor"]
     lines.append(f"  wrong sign {'diverges' if factor is None else f'{factor:.1f} x the error of the right one'}")
     harm = summary["harm"]
-    if harm["above_anchor"] is not None:
+    if harm["above_anchor"] is None:
+        lines.append(f"  CCM-Prefix diverges at {harm['value']:g}")
+    else:
         more = f"{abs(harm['above_anchor']):.1%} {'more' if harm['above_anchor'] > 0 else 'less'} error than the anchor"
         lines.append(f"  CCM-Prefix has {more} at {harm['value']:g}, its worst regime")
     r = summary["best_correlation"]
-    told = f"{r:.4f}" if r is not None else "is not defined: one of them is the same everywhere"
+    told = f"{r:.4f}" if r is not None else "is not defined: too few regimes have one, or it is the same everywhere"
     lines.append(f"  correlation of the best coordinate with the physical one {told}")
     return lines
 

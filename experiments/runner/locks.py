@@ -34,7 +34,7 @@ def hold(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 def _locked(path: Path, wait: bool) -> TextIO:
     while True:
-        file = path.open("a+")
+        file = path.open("a+", encoding="utf-8")
         if fcntl is None:
             return file
         try:

@@ -170,7 +170,7 @@ def _begin(place: Place, job: Job, core: int | None) -> tuple[subprocess.Popen[b
     arguments = [f"--config={place.config}", f"--workdir={place.workdir}", f"--one={row.name}", f"--seed={seed}"]
     arguments += [f"--parent={os.getpid()}"]
     arguments += [] if core is None else [f"--core={core}"]
-    log = (place.workdir / "logs" / f"{place.result(row, seed).stem}.log").open("w")
+    log = (place.workdir / "logs" / f"{place.result(row, seed).stem}.log").open("w", encoding="utf-8")
     command = [sys.executable, "-m", "experiments.study", *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT), log
 
@@ -189,6 +189,12 @@ def gather(place: Place, rows: Sequence[Row]) -> dict[str, Any]:
                 listed.append({"seed": seed} | {name: stored[name] for name in kept if name in stored})
             else:
                 begun = (place.workdir / "logs" / f"{path.stem}.log").exists()
-                why = json.loads(failed.read_text())["error"] if failed.exists() else KILLED if begun else NOT_RUN
+                why = (
+                    json.loads(failed.read_text(encoding="utf-8"))["error"]
+                    if failed.exists()
+                    else KILLED
+                    if begun
+                    else NOT_RUN
+                )
                 listed.append({"seed": seed, "error": why})
     return gathered

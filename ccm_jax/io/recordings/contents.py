@@ -6,6 +6,7 @@ checked, and only the frames that are asked for are read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ccm_jax.io.boundary import reading
+from ccm_jax.io.boundary import memory, reading
 from ccm_jax.io.recordings.parameters import of_arrays
 from ccm_jax.io.recordings.recording import Recording
 
@@ -109,7 +110,10 @@ def recording_of(path: Path, contents: Contents) -> Recording:
 
     def frames(sample: int, cut: slice) -> np.ndarray:
         count = len(range(*cut.indices(shape[1])))
-        with reading("open_recording", path, "restore it from a copy"), contents.open() as file:
+        size = 4 * count * math.prod(shape[2:]) * sum(len(v.channels) for v in variables)
+        with reading("open_recording", path, "restore it from a copy, or read fewer frames"), contents.open() as file:
+            if size > (memory() or size):  # a file may have holes, and stand for more than any machine holds
+                raise ValueError(f"{count} frames take {size} bytes, more than this machine's memory")
             arrays = contents.view(file)
             wanted = {TIME: count} | {axis: lengths[axis] for axis in space}
             parts = [_read(arrays[v.key(sample)], v, sample, cut, wanted) for v in variables]

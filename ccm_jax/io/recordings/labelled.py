@@ -143,7 +143,7 @@ def _variable(
 def has_scales(file: h5py.File) -> bool:
     """Whether arrays in a file say by dimension scales what their axes are."""
     arrays, _ = arrays_in(file)
-    return any(len(array.dims[0]) > 0 for array in arrays.values() if array.ndim)
+    return any(_scales(array)[0] is not None for array in arrays.values() if array.ndim)
 
 
 def contents_of_hdf5(path: Path, file: h5py.File) -> Contents:
@@ -164,10 +164,28 @@ def contents_of_hdf5(path: Path, file: h5py.File) -> Contents:
 
 
 def _dims(array: Any) -> tuple[str, ...]:
-    """Names of the axes; a scale is its own axis."""
-    if array.is_scale and array.ndim == 1:
+    """Names of the axes; a scale is its own axis.
+
+    Read from attributes: h5py's ``dims`` and ``is_scale`` call a part of HDF5 that frees memory twice where a file is
+    damaged.
+    """
+    if array.ndim == 1 and text(array.attrs.get("CLASS", "")) == "DIMENSION_SCALE":
         return (array.name.rpartition("/")[2],)
-    return tuple(dim[0].name.rpartition("/")[2] if len(dim) else dim.label for dim in array.dims)
+    labels = np.ravel(array.attrs.get("DIMENSION_LABELS", ()))
+    told = [text(label) for label in labels] if len(labels) == array.ndim else [""] * array.ndim
+    names = (None if scale is None else array.file[scale].name for scale in _scales(array))
+    return tuple(name.rpartition("/")[2] if name else label for name, label in zip(names, told, strict=True))
+
+
+def _scales(array: Any) -> list[Any]:
+    """The first dimension scale of each axis, as a reference; None where an axis has none."""
+    import h5py
+
+    listed = array.attrs.get("DIMENSION_LIST")
+    if not isinstance(listed, np.ndarray) or listed.shape != (array.ndim,):
+        return [None] * array.ndim
+    first = [next(iter(np.ravel(found)), None) for found in listed]
+    return [scale if isinstance(scale, h5py.Reference) and scale else None for scale in first]
 
 
 def _is_netcdf(file: h5py.File) -> bool:

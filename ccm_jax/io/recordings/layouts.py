@@ -7,11 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from ccm_jax.io.recordings import labelled, matlab, pdebench, the_well
 from ccm_jax.io.recordings.contents import Contents, recording_of, with_axes
-from ccm_jax.io.recordings.hdf5 import is_hdf5, whole
+from ccm_jax.io.recordings.hdf5 import check_alone, check_heaps, is_hdf5, whole
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import register_layout
 
@@ -30,11 +28,13 @@ def read_hdf5(path: Path, *, axes: str | None = None) -> Recording | None:
         # Anew for each reading, so that a recording is a plain value that any process may use.
         return h5py.File(path, "r")
 
+    check_heaps(path)
     try:
         with h5py.File(path, "r") as file:
+            check_alone(path, file)
             found = _contents(path, file) if axes is None else _as_typed(path, file, axes)
         return recording_of(path, found._replace(open=open_file))
-    except (OSError, KeyError, AttributeError, IndexError, TypeError, yaml.YAMLError) as error:
+    except (OSError, KeyError, AttributeError, IndexError, TypeError) as error:
         raise ValueError(f"open_recording: {path} is damaged or of no known layout: {error}.") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -11,11 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from ccm_jax.io.boundary import allowed
 from ccm_jax.io.recordings import parameters
 from ccm_jax.io.recordings.contents import SAMPLE, TIME, Contents, Variable, closed, recording_of, with_axes
 from ccm_jax.io.recordings.hdf5 import is_hdf5
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import register_layout
+
+# Bytes of a number by its class in MATLAB; cells, structures and text hold no frames. A complex one has two parts.
+WIDTHS = {f"{sign}int{bits}": bits // 8 for sign in ("", "u") for bits in (8, 16, 32, 64)} | {"single": 4, "double": 8}
 
 
 def contents(path: Path, shapes: Mapping[str, tuple[int, ...]], times: Any, *, hdf5: bool) -> Contents:
@@ -74,10 +79,14 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 @functools.lru_cache(maxsize=1)
 def _loaded(path: Path, *_: int) -> dict[str, np.ndarray]:
-    from scipy.io import loadmat  # slow to import
+    from scipy.io import loadmat, whosmat  # slow to import
 
     try:
-        content = loadmat(path)
+        there = [(name, math.prod(shape) * WIDTHS[kind]) for name, shape, kind in whosmat(path) if kind in WIDTHS]
+        size, most = sum(n for _, n in there), allowed(path.stat().st_size)
+        if size > most:  # before memory is asked for
+            raise ValueError(f"its {path.stat().st_size} bytes unpack to {size}, more than {most}")
+        content = loadmat(path, variable_names=[name for name, _ in there])
     except Exception as error:  # scipy raises many kinds for a damaged file
         raise ValueError(f"open_recording: {path} cannot be read as a MATLAB file: {error}.") from error
     return {key: value for key, value in content.items() if isinstance(value, np.ndarray)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccm_jax.io.boundary import reading
+from ccm_jax.io.boundary import check_names, reading
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import described, suffixes
 from ccm_jax.io.recordings.stores import is_store
@@ -34,6 +34,7 @@ def open_recording(path: str | Path, *, fields: Sequence[str] | None = None, axe
         raise FileNotFoundError(f"open_recording: there is no file {path}.")
     with reading("open_recording", path, "write it anew with write_recording"):
         found = described(path, axes)
+        check_names("open_recording", path, [*found.fields, *(name for row in found.parameters for name in row)])
     for what, values, n in (
         ("frames", found.times, found.shape[1]),
         *((f"points along {a}", x, n) for a, x, n in zip("xyz", found.axes or (), found.shape[2:], strict=False)),

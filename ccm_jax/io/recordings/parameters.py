@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
+
+from ccm_jax.io.yamltext import load_yaml
 
 _PLAIN = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _NUMBER = rf"[+-]?{_PLAIN}"
@@ -52,7 +53,7 @@ def numbers(content: Any) -> dict[str, float]:
         {'Du': 0.001, 'seed': 4.0}
     """
     if isinstance(content, (str, bytes)):
-        content = yaml.safe_load(content)
+        content = load_yaml(content)
     found: dict[str, float] = {}
     for key, value in content.items() if isinstance(content, Mapping) else ():
         one = number(value)
