@@ -63,7 +63,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("run") / "rd"
     done = program("--config=rd_ood:smoke", f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
-    assert "CCM-Prefix" in done.stdout and "report.html is ready" in done.stdout
+    assert "CCM-Prefix" in done.stdout and "report.html" in done.stdout
     return workdir
 
 
