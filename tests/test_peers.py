@@ -91,9 +91,7 @@ def test_ratios_are_over_the_strongest_peer_of_both_arms() -> None:
     one = gathered | {"rd_ood conditioned all": [planted(1.0, seed=0, all_scale=1.5)]}  # compared on that seed alone
     assert of_system(one, "rd_ood")["finetune_ratio"]["seeds"] == [pytest.approx(1 / 1.5)]
     assert found["finetune_ratio"]["mean"] == pytest.approx(0.5)
-    assert (
-        found["finetune_ratio"]["peer"] == "conditioned through all biases, fine-tuned on the experts' data, Scale map"
-    )
+    assert found["finetune_ratio"]["peer"] == "conditioned (all biases), fine-tuned on the experts' data, Scale map"
     assert found["finetune_ratio_coord"]["mean"] == pytest.approx(0.5)
     assert found["posthoc_ratio"]["mean"] is None
     assert best_of(gathered, "rd_ood", [("window 1", "anchor"), ("window 1", "more")]) == ("window 1", "more")

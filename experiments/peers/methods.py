@@ -38,9 +38,9 @@ def _conditioned(kind: str, name: str) -> list[Method]:
     found, n = [], 2 if kind == "all" else 1  # slopes of all weights are as large as the weights
     for arm, data in (("all", "all data"), ("ends", "the experts' data")):
         for key, how in (("coord", ""), ("scale", ", Scale map")):
-            label = f"conditioned through {name}, fine-tuned on {data}{how}"
+            label = f"conditioned ({name}), fine-tuned on {data}{how}"
             found.append(Method(label, f"conditioned {kind}", f"{arm}_{key}", "value", "one fine-tuning", networks=n))
-    label = f"conditioned through {name}, fine-tuned, inferred by our readout"
+    label = f"conditioned ({name}), fine-tuned, value inferred by our readout"
     return [*found, Method(label, f"conditioned {kind}", "all_prefix", "frames", "one fine-tuning", networks=n)]
 
 
@@ -55,28 +55,28 @@ def _on_prefix(key: str, name: str) -> list[Method]:
 METHODS: tuple[Method, ...] = (
     Method("persistence", "window 1", "persistence", "nothing", "nothing more"),
     Method("anchor, window of 1", "window 1", "anchor", "nothing", "nothing more"),
-    Method("anchor, window of 1, trained on, all data", "window 1", "more", "nothing", "one fine-tuning"),
+    Method("anchor, window of 1, continued on all data", "window 1", "more", "nothing", "one fine-tuning"),
     Method("anchor, window of 3", "window 3", "anchor", "frames", "from scratch"),
-    Method("anchor, window of 3, trained on, all data", "window 3", "more", "frames", "from scratch"),
+    Method("anchor, window of 3, continued on all data", "window 3", "more", "frames", "from scratch"),
     Method("anchor, window of 5", "window 5", "anchor", "frames", "from scratch"),
-    Method("anchor, window of 5, trained on, all data", "window 5", "more", "frames", "from scratch"),
-    Method("window of 5, from scratch for the total", "window 5 scratch", "scratch", "frames", "from scratch"),
+    Method("anchor, window of 5, continued on all data", "window 5", "more", "frames", "from scratch"),
+    Method("window of 5, from scratch with the total steps", "window 5 scratch", "scratch", "frames", "from scratch"),
     Method("endpoint average", "post hoc", "average", "nothing", "two fine-tunings"),
     Method("Task Arithmetic", "post hoc", "task_arithmetic", "nothing", "two fine-tunings"),
     Method("TIES", "post hoc", "ties", "nothing", "two fine-tunings"),
     Method("DARE", "post hoc", "dare", "nothing", "two fine-tunings"),
-    Method("SLERP, one place", "post hoc", "slerp_fixed", "nothing", "two fine-tunings"),
+    Method("SLERP, fixed coordinate", "post hoc", "slerp_fixed", "nothing", "two fine-tunings"),
     Method("Model Stock", "post hoc", "model_stock", "nothing", "two fine-tunings"),
     Method("ensemble of both experts", "post hoc", "output_ensemble", "nothing", "two fine-tunings", networks=2),
     Method("nearest expert", "post hoc", "nearest_expert", "value", "two fine-tunings", networks=2),
-    Method("SLERP, told the regime", "post hoc", "slerp", "value", "two fine-tunings", networks=2),
+    Method("SLERP, given the value", "post hoc", "slerp", "value", "two fine-tunings", networks=2),
     *_conditioned("channel", "a channel"),
     *_conditioned("biases", "all biases"),
     *_conditioned("all", "all weights"),
     Method("conditioned, from scratch", "conditioned scratch", "coord", "value", "from scratch"),
     Method("conditioned, from scratch, Scale map", "conditioned scratch", "scale", "value", "from scratch"),
     Method(
-        "conditioned, from scratch, inferred by our readout",
+        "conditioned, from scratch, value inferred by our readout",
         "conditioned scratch",
         "prefix",
         "frames",
@@ -99,17 +99,23 @@ METHODS: tuple[Method, ...] = (
     Method("CCM-Prefix, window of 3", "window 3", "ccm_prefix", "frames", "from scratch", ours=True, networks=2),
     Method("CCM-Coord, window of 5", "window 5", "ccm_coord", "value", "from scratch", ours=True, networks=2),
     Method("CCM-Scale, window of 5", "window 5", "ccm_scale", "value", "from scratch", ours=True, networks=2),
-    Method("CCM-Coord, steps spent anew", "split", "split_coord", "value", "from scratch", ours=True, networks=2),
-    Method("CCM-Scale, steps spent anew", "split", "split_scale", "value", "from scratch", ours=True, networks=2),
+    Method(
+        "CCM-Coord, steps split by validation", "split", "split_coord", "value", "from scratch", ours=True, networks=2
+    ),
+    Method(
+        "CCM-Scale, steps split by validation", "split", "split_scale", "value", "from scratch", ours=True, networks=2
+    ),
     Method("DPOT, window of 4", "DPOT", "anchor", "frames", "from scratch"),
-    Method("DPOT, window of 4, trained on, all data", "DPOT", "more", "frames", "from scratch"),
+    Method("DPOT, window of 4, continued on all data", "DPOT", "more", "frames", "from scratch"),
     Method("CCM-Coord on DPOT", "DPOT", "ccm_coord", "value", "from scratch", ours=True, networks=2),
     Method("CCM-Scale on DPOT", "DPOT", "ccm_scale", "value", "from scratch", ours=True, networks=2),
     Method("CCM-Prefix on DPOT", "DPOT", "ccm_prefix", "frames", "from scratch", ours=True, networks=2),
     Method(
-        "best coordinate of the line", "window 1", "ccm_hindsight", "value", "two fine-tunings", bound=True, networks=2
+        "best coordinate in hindsight", "window 1", "ccm_hindsight", "value", "two fine-tunings", bound=True, networks=2
     ),
-    Method("expert of the regime itself", "ceiling", "ceiling", "value", "one fine-tuning", bound=True, inside=False),
+    Method(
+        "expert trained on the test regime", "ceiling", "ceiling", "value", "one fine-tuning", bound=True, inside=False
+    ),
 )
 
 POST_HOC: tuple[str, ...] = (
