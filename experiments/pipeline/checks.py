@@ -25,6 +25,7 @@ from experiments.pipeline.systems import (
 )
 from solvers.system import System
 
+MAP_REACH = 2  # widths of the validation regimes beyond which a CoordinateMap refuses to be evaluated
 VALIDATION_REACH = 1.25  # validation regimes stay within this coordinate, so that far regimes stay unseen
 
 
@@ -68,6 +69,13 @@ def check_config(config: ConfigDict) -> None:
     tested = {coordinates[v] for v in regimes.test}
     seen = [v for v in regimes.validation if coordinates[v] in tested]
     need(not seen, "regimes.validation", "apart from regimes.test: what is tested must not be tuned on", seen)
+    fitted, asked = (np.stack([np.ravel(coordinates[v]) for v in regimes[name]]) for name in ("validation", "test"))
+    low, high = fitted.min(axis=0), fitted.max(axis=0)
+    outside = ((asked < low - MAP_REACH * (high - low)) | (asked > high + MAP_REACH * (high - low))).any(axis=1)
+    beyond = [v for v, out in zip(regimes.test, outside, strict=True) if out]
+    need(
+        not beyond, "regimes.test", f"within {MAP_REACH} widths of the validation regimes, as the Scale map is", beyond
+    )
 
     need(not sizes.path or Path(sizes.path).exists(), "data.path", "a file or folder that exists", repr(sizes.path))
     _check_grids(config, system)
