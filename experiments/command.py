@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -113,7 +113,8 @@ def _note(message: Warning | str, *_: object, **__: object) -> None:
 
     told = str(message)
     if told.startswith("Error reading persistent compilation cache"):  # JAX compiles, and keeps the damaged file
-        told = f"{told.splitlines()[0]}; if that comes again, remove {jax.config.jax_compilation_cache_dir}."
+        settings: Any = jax.config
+        told = f"{told.splitlines()[0]}; if that comes again, remove {settings.jax_compilation_cache_dir}."
     print(f"note: {told}", file=sys.stderr)
 
 
