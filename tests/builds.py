@@ -18,9 +18,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ("ccm_jax", "pyproject.toml", "README.md", "LICENSE")
-BUILD = (
-    "import sys; from setuptools import build_meta as b; print(b.build_wheel(sys.argv[1])); b.build_sdist(sys.argv[1])"
-)
+BUILD = """
+import sys
+from setuptools import build_meta
+(target,) = sys.argv[1:]  # which building changes
+build_meta.build_wheel(target)
+build_meta.build_sdist(target)
+"""
 
 
 def tracked(*folders: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -111,7 +112,8 @@ def test_the_readme_s_example_runs_from_the_wheel_without_source_or_network(tmp_
     (wheel,) = (tmp_path / "made").glob("*.whl")
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", f"{wheel}[models]"], check=True)
+    apart = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # or pip finds the source
+    subprocess.run([python, "-m", "pip", "install", "-q", f"{wheel}[models]"], env=apart, check=True)
     away = tmp_path / "away"
     away.mkdir()
     (away / "snippet.py").write_text(snippet(), encoding="utf-8")
