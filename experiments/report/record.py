@@ -10,6 +10,7 @@ import numpy as np
 from ccm_jax.io.atomic import read_json
 
 ROOT = Path(__file__).parent.parent.parent
+OTHER_MERGES = ("task_arithmetic", "ties", "dare")
 
 
 def _percent(value: dict[str, Any], digits: int = 1) -> str:
@@ -38,7 +39,7 @@ def table(folder: Path) -> str:
         return f"`experiments.run --config=rd_ood{size}`", seconds / 60
 
     far = "error reduction outside the support, relative to the better anchor"
-    others = ", ".join(f"{merges[k]:.2f}" for k in ("task_arithmetic", "ties", "dare"))
+    others = ", ".join(f"{merges[k]:.1f}" if merges[k] < 10 else f"{merges[k]:.0f}" for k in OTHER_MERGES)
     claims = [
         (f"CCM-Coord (from metadata): {far}", of("rd_ood"), "≥ 66 %", _percent(gains["ccm_coord"])),
         (
@@ -64,7 +65,7 @@ def table(folder: Path) -> str:
             f"{study['summary']['same_regime_direction_gain']:.1%}",
         ),
         (
-            "error relative to the better anchor: Task Arithmetic, TIES, DARE",
+            "error relative to the better anchor: Task Arithmetic, TIES, DARE, untuned ([tuned](peers.md))",
             of("controls"),
             f"> {merges['ccm_coord']:.2f}, CCM's",
             others,
