@@ -79,14 +79,15 @@ def calibrate(rounds: int, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]:
 
 
 CHILD = """
-import resource, sys, threading, time
+import sys, threading, time
 from pathlib import Path
 peak, done = [0], threading.Event()
+def kib(name):
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
 def watch():
     while not done.wait(0.02):
-        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("RssAnon"):
-                peak[0] = max(peak[0], int(line.split()[1]))
+        peak[0] = max(peak[0], kib("RssAnon"))
 watcher = threading.Thread(target=watch)
 watcher.start()
 from ccm_jax.cli import main
@@ -95,7 +96,7 @@ try:
 finally:
     done.set()
     watcher.join()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, peak[0])
+    print(kib("VmHWM"), peak[0])  # ru_maxrss would begin with the memory of the process that started this one
 """
 
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_each_dependency_says_what_it_is_for() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    body = text[text.index("dependencies = [") : text.index("[project.scripts]")]
+    body = text[text.index("dependencies = [") : text.index("[project.urls]")]
     lines = [line.strip() for line in body.splitlines() if re.search(r'"[A-Za-z][^"]*"', line)]
     bare = [line for line in lines if "#" not in line and not re.search(r'"ccm_jax\[', line)]
     assert not bare, bare

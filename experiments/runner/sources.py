@@ -62,8 +62,8 @@ def changed(sources: dict[str, str]) -> list[str]:
     return [
         name
         for name, seen in sources.items()
-        if name in needed and _counts(name)
-        if not (ROOT / name).exists() or hash_of(ROOT / name) != seen
+        if _counts(name)
+        if not (ROOT / name).exists() or (name in needed and hash_of(ROOT / name) != seen)
     ]
 
 
