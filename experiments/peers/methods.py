@@ -142,3 +142,5 @@ LABELLED: tuple[tuple[str, str], ...] = (
     ("conditioned scratch", "prefix"),
     *((f"conditioned {kind}", "all_prefix") for kind in KINDS),
 )
+# Networks with a code for each environment, fitted to the observed frames.
+ADAPTIVE: tuple[tuple[str, str], ...] = tuple((row, key) for row in ("CoDA", "GEPS") for key in ("adam", "prefix"))

@@ -31,6 +31,7 @@ QUESTIONS = {
     "scratch_ratio_sought": "the same, with CCM's window and split of the steps chosen on validation regimes",
     "frames_ratio": "the best CCM from frames / the best unconditioned network",
     "frames_ratio_labelled": "the best CCM from frames / the best conditioned network, value inferred by our readout",
+    "frames_ratio_adaptive": "the best CCM from frames / CoDA or GEPS, its code fitted to the frames (one seed)",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ccm_jax.metrics import over
-from experiments.peers.methods import ARMS, KINDS, LABELLED, METHODS, NO_VALUE, POST_HOC
+from experiments.peers.methods import ADAPTIVE, ARMS, KINDS, LABELLED, METHODS, NO_VALUE, POST_HOC
 from experiments.study.statistics import interval
 
 Gathered = dict[str, Any]  # of a study: rows by name, each a list of {"seed", "found"} or {"seed", "error"}
@@ -95,6 +95,7 @@ def of_system(gathered: Gathered, system: str) -> dict[str, Any]:
         "scratch_ratio_sought": (sought(gathered, system), ("conditioned scratch", "scale")),
         "frames_ratio": (frames, best_of(gathered, system, NO_VALUE)),
         "frames_ratio_labelled": (frames, best_of(gathered, system, LABELLED)),
+        "frames_ratio_adaptive": (frames, best_of(gathered, system, ADAPTIVE)),
     }
     return {name: ratio(gathered, system, *pair) for name, pair in pairs.items()}
 

@@ -28,6 +28,7 @@ BESIDE = {
     "frames_ratio_labelled": (
         "from five frames: the best conditioned network, fine-tuned or from scratch, its value inferred by our readout"
     ),
+    "frames_ratio_adaptive": "from five frames: CoDA or GEPS, trained from scratch, its code fitted to the frames",
     "scratch_ratio": "given the value: a conditioned network trained from scratch, with the same total steps",
     "scratch_ratio_sought": "the same, with CCM's window and its split of the steps chosen on validation regimes",
 }
