@@ -9,15 +9,12 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -217,26 +214,6 @@ def test_paired_experts_start_from_the_same_states(finished: Path) -> None:
         x = np.load(endpoint_data(Run(config, finished / "stages")).path / "trajectories.npy")
         assert np.array_equal(x[0, :, 0], x[1, :, 0]) == paired
         assert not np.array_equal(x[0, :, 1], x[1, :, 1])
-
-
-def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
-    arguments = [sys.executable, "-m", "experiments.run", "--config=rd_ood:smoke", f"--workdir={tmp_path / 'run'}"]
-    alone = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}  # as this process: another number of devices rounds otherwise
-    process = subprocess.Popen(arguments, cwd=ROOT, env=alone, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.time() + 120
-    stages = tmp_path / "run" / "stages"
-    while time.time() < deadline and not list(stages.glob(".anchor-*.partial/anchor-steps/0*/metadata.json")):
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert list(stages.glob(".anchor-*.partial/anchor-steps/*")), "the run was killed too late to test anything"
-    config = rd_ood.get_config("smoke")
-    first, whole = (anchor(run, support_data(run)) for run in (Run(config, stages), Run(config, tmp_path / "whole")))
-    losses = [np.load(stage.path / "anchor-losses.npy") for stage in (first, whole)]
-    assert len(losses[0]) == config.train.steps
-    np.testing.assert_array_equal(*losses)
-    chex.assert_trees_all_equal(*(checkpoint.load(stage.path / "anchor") for stage in (first, whole)))
-    assert not list(stages.glob(".anchor-*"))
 
 
 def test_an_expert_done_before_a_kill_is_kept(finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
