@@ -24,7 +24,8 @@ MAY = {
 }
 
 QUESTIONS = {
-    "posthoc_ratio": "CCM-Scale / the best other merge of the same experts",
+    "posthoc_ratio": "CCM-Scale / the best other merge of the same experts, but for SLERP given the value",
+    "slerp_ratio": "CCM-Scale / SLERP given the value and extrapolated, which moves along a similar path",
     "finetune_ratio": "CCM-Scale / a conditioned network fine-tuned from the same anchor, with a Scale map",
     "finetune_ratio_coord": "CCM-Coord / the same without a map",
     "scratch_ratio": "CCM-Scale / a conditioned network from scratch, with a Scale map",

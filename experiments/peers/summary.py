@@ -89,6 +89,7 @@ def of_system(gathered: Gathered, system: str) -> dict[str, Any]:
     scale, coord, frames = ("window 1", "ccm_scale"), ("window 1", "ccm_coord"), from_frames(gathered, system)
     pairs = {
         "posthoc_ratio": (scale, best_of(gathered, system, [("post hoc", key) for key in POST_HOC])),
+        "slerp_ratio": (scale, ("post hoc", "slerp")),
         "finetune_ratio": (scale, tuned("scale")),
         "finetune_ratio_coord": (coord, tuned("coord")),
         "scratch_ratio": (scale, ("conditioned scratch", "scale")),

@@ -21,6 +21,7 @@ HIDDEN = ("rd_ood", "ns_ood", "rdb_gravity")
 # Ratios of the study of peers, in words; the strongest alternative of each kind stands in its table.
 BESIDE = {
     "posthoc_ratio": "given the value: the best other merge of these experts (TIES, DARE, ensemble, nearest expert, …)",
+    "slerp_ratio": "given the value: SLERP, extrapolated in the same way, which moves along a similar path",
     "frames_ratio": "from five frames: the best unconditioned network that sees the same five frames",
     "finetune_ratio": (
         "given the value: a network conditioned on it, fine-tuned from the same anchor on labelled data of all regimes"
@@ -52,14 +53,18 @@ def beside(peers: dict[str, Any]) -> str:
 
 
 def _times(ratio: dict[str, Any] | None) -> str:
-    """A ratio of errors in words, with its interval; in bold where CCM is better."""
+    """A ratio of errors in words, with its interval; in bold where CCM is better, and an interval does not reach 1."""
     if not ratio or ratio["mean"] is None:
         return "not measured yet"
     smaller = ratio["mean"] < 1
     mean, low, high = (1 / ratio[end] if smaller and ratio[end] else ratio[end] for end in ("mean", "low", "high"))
     between = "" if low is None else f" [{min(low, high):.2g}, {max(low, high):.2g}]"
     said = f"{mean:.2f}" if mean < 1.1 else f"{mean:.1f}"
-    return f"**{said} × smaller**{between}" if smaller else f"{said} × larger{between}"
+    if said == "1.00" or (between and 0.985 < ratio["mean"] < 1.015):
+        return f"equal{between}"
+    clear = smaller and (ratio["high"] is None or ratio["high"] < 1)
+    told = f"{said} × {'smaller' if smaller else 'larger'}"
+    return f"**{told}**{between}" if clear else f"{told}{between}"
 
 
 def chart(peers: dict[str, Any]) -> str:
