@@ -17,7 +17,7 @@ def film(results: dict[str, Any], arrays: Any) -> dict[str, Any] | None:
     """What the page plays, JSON-able: for the regimes nearest to the middle and furthest away one bitmap of all frames.
 
     Args:
-        results: of the run.
+        results: of the run; errors that are not finite are None.
         arrays: ``evaluation.npz``, with the frames of the first trajectory of each regime.
 
     Returns:
@@ -31,10 +31,7 @@ def film(results: dict[str, Any], arrays: Any) -> dict[str, Any] | None:
     shown = []
     for i in two_of([row["coordinate"] for row in regimes]):
         rows = np.stack([panels(arrays[f"frames/{name}"][i, ..., 0], times) for name in ROWS])
-        error = {
-            name: [None if e is None or not np.isfinite(e) else float(e) for e in regimes[i]["error_over_time"][name]]
-            for name in ("anchor", "ccm_prefix")
-        }
+        error = {name: regimes[i]["error_over_time"][name] for name in ("anchor", "ccm_prefix")}
         shown.append({key: regimes[i][key] for key in ("value", "coordinate", "split")})
         shown[-1] |= {"sprite": sprite(rows), "error": error}
     height, width = rows.shape[-2:]

@@ -1,8 +1,8 @@
 """What happens when a scheduler asks a run to end (SIGTERM): it saves, and ends with a code that says "run me again".
 
-Slurm, Kubernetes and cloud machines send SIGTERM some seconds before they kill. A training saves its step at the end of
-the chunk that is under way; anything else ends at once, because it is kept in finished stages. A second SIGTERM ends
-the process without saving.
+Slurm, Kubernetes and cloud machines send SIGTERM some seconds before they kill. The process ends at once: finished
+stages are kept, and a training goes on from its last checkpoint. What must not be cut runs inside :func:`saving`. A
+second SIGTERM ends the process without saving.
 """
 
 from __future__ import annotations

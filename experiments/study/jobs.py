@@ -160,7 +160,7 @@ def run_jobs(place: Place, jobs: Sequence[Job], cores: Sequence[int | None], *, 
     finally:
         for process in running:
             process.terminate()
-        for process in running:  # each saves the step of its training
+        for process in running:  # each ends by itself
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(PATIENCE)
 
