@@ -147,8 +147,8 @@ def torch_family(content: dict[str, Any]) -> str:
         "`load_state_dict(strict=True)`. *Output difference*: relative difference from PyTorch's own merge (target "
         "1e-6). *Bank*: the coordinate that each side chooses. *Continuous*: the coordinate found, where PyTorch's "
         "loss is lower than at 0.1 to either side. *Errors* of anchor, low and high expert and the merge at the "
-        "continuous coordinate, on other trajectories of the calibrated regime, which lies at +2. The training was made "
-        "longer once, after the errors of a shorter one had been seen, in which the ViT diverged."
+        "continuous coordinate, on other trajectories of the calibrated regime, which lies at +2. The training was "
+        "made longer once, after the errors of a shorter one had been seen, in which the ViT diverged."
     )
     command = "`python -m benchmarks.torch_family --output docs/performance/torch_family.json`"
     return "\n\n".join(["## Families trained in PyTorch", command, text, "\n".join(table), about(content)])
