@@ -147,3 +147,18 @@ def test_lists_in_an_npz_are_parameters_of_each_trajectory(tmp_path: Path) -> No
     recording = open_recording(tmp_path / "seen.npz")
     assert recording.parameters == [{"viscosity": 1e-3, "dt": 1.0}, {"viscosity": 2e-3, "dt": 1.0}]
     assert recording.time_step == 1.0 and recording.trajectory(1).dtype == np.float32
+
+
+def test_the_identity_of_a_zarr_store_is_that_of_the_files_in_it(config: ConfigDict, tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    (store / "u").mkdir(parents=True)
+    (store / "zarr.json").write_text("{}")
+    (store / "u" / "0").write_text("one")
+    there = config.copy_and_resolve_references()
+    there.data.path = str(store)
+    before = recorded.identity(there)
+    assert [name for name, *_ in before["files"]] == ["a.zarr/u/0", "a.zarr/zarr.json"]
+    (store / "u" / "0").write_text("another")
+    assert recorded.identity(there) != before
+    there.data.path = str(tmp_path)
+    assert [name for name, *_ in recorded.identity(there)["files"]] == ["a.zarr/u/0", "a.zarr/zarr.json"]

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from ccm_jax.io.recordings import Recording, common_parameter, open_recordings, suffixes
+from ccm_jax.io.recordings import Recording, common_parameter, files_of, open_recordings
 from experiments.pipeline.plans import NUMBERS, RUN, Row, allocation, plan
 from experiments.pipeline.systems import settings_for, stored_channels
 from solvers.system import find_system
@@ -31,8 +31,12 @@ class DataError(ValueError):
 def identity(config: ConfigDict) -> dict[str, Any]:
     """What the trajectories depend on beside the configuration: the files, by name, size and time of change."""
     path = Path(config.data.path)
-    files = sorted(p for p in path.iterdir() if p.suffix in suffixes()) if path.is_dir() else [path]
-    stats = [(file.name, file.stat()) for file in files]
+    # A Zarr store is a folder, and what changes are the files in it.
+    inside = [
+        (file, sorted(p for p in file.rglob("*") if p.is_file()) if file.is_dir() else [file])
+        for file in files_of(path)
+    ]
+    stats = [(str(p.relative_to(file.parent)), p.stat()) for file, parts in inside for p in parts]
     return {"path": str(path.absolute()), "files": [[name, s.st_size, s.st_mtime_ns] for name, s in stats]}
 
 
