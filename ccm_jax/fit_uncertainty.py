@@ -151,6 +151,11 @@ def _fit_axis(read: Read, level: float) -> tuple[Curve, bool, float, float, floa
     mean = np.array([read.found[read.regime == r].mean() for r in regimes])
     inner = read.found - mean[np.searchsorted(regimes, read.regime)]
     freedom = len(inner) - len(regimes)
+    if freedom < 1:
+        raise ValueError(
+            f"{NAME}: the readout finds a coordinate on one trajectory of each regime, expected two or more in one of "
+            "them at least: their scatter is what is learned. Give more trajectories, or regimes further from the anchor."
+        )
     inner = inner * np.sqrt(len(inner) / freedom)  # means were fitted
     floor, tightness = fit_scatter(inner, read.variance)
     scatter = np.sqrt(np.mean(inner**2))

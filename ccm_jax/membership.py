@@ -25,6 +25,7 @@ from ccm_jax.rollout import RolloutFn, call_rollout
 Array = jax.Array
 
 FEWEST = 3  # points of a curve
+SCATTER = 1e-3  # of T, at least: trajectories that agree to the last bit do not make strangers of all others
 ALARM = 0.05  # the p-value that left-out validation regimes fall below in this share of their trajectories
 
 
@@ -94,13 +95,22 @@ def fit_membership(statistic: Any, coordinate: Any, regime: Any) -> Membership:
         statistic: of each trajectory, ``[N]``.
         coordinate: ``[N, d]``, along the axes that are read as values.
         regime: index of its regime, ``[N]``.
+
+    Raises:
+        ValueError: for fewer than three regimes.
     """
+    known = len(np.unique(regime))
+    if known < FEWEST:
+        raise ValueError(
+            f"fit_uncertainty: one-step errors are finite in {known} of the regimes, expected {FEWEST} or more; see that "
+            "channels, units and normalisation are those that the model was trained on."
+        )
     t, c, r = np.asarray(statistic), np.asarray(place_of(np.asarray(coordinate))), np.asarray(regime)
     regimes = np.unique(r)
     mean = np.array([t[r == i].mean() for i in regimes])
     place = np.array([c[r == i].mean() for i in regimes])
     inner = t - mean[np.searchsorted(regimes, r)]
-    scatter = float(np.sqrt((inner**2).sum() / max(len(inner) - len(regimes), 1)))
+    scatter = max(float(np.sqrt((inner**2).sum() / max(len(inner) - len(regimes), 1))), SCATTER)
     noise = np.array([scatter / np.sqrt((r == i).sum()) for i in regimes])
     if coordinate.shape[-1] > 1:  # regimes at the same distance differ
         noise = np.hypot(noise, mean.std())

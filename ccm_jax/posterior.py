@@ -105,8 +105,10 @@ class Posterior(NamedTuple):
 def log_prior(prior: Prior | None, values: Array) -> Array:
     """The logarithm of a prior on a grid ``[d, G]``, without its constant; 0 without one.
 
+    A prior that is narrower than the grid is taken for one of half a cell.
+
     Raises:
-        ValueError: for a width that is not above 0, or a value that is not finite.
+        ValueError: for a width that is not above 0, or a value that is not finite, or beyond the grid.
     """
     if prior is None:
         return jnp.zeros_like(values)
@@ -117,4 +119,14 @@ def log_prior(prior: Prior | None, values: Array) -> Array:
             f"PrefixReadout: prior is {tuple(prior)}, expected a finite value and a deviation above 0; a value that is "
             "known for certain is CCM-Scale's (fit_scale_readout)."
         )
-    return -0.5 * ((values - value[:, None]) / deviation[:, None]) ** 2
+    if known:
+        beyond = np.flatnonzero((np.asarray(value) < values[:, 0]) | (np.asarray(value) > values[:, -1]))
+        if len(beyond):
+            i = int(beyond[0])
+            raise ValueError(
+                f"PrefixReadout: prior has the value {float(value[i]):g} on axis {i}, expected within "
+                f"{float(values[i, 0]):.4g} to {float(values[i, -1]):.4g}, all that validation reaches; see its unit, or "
+                "fit_uncertainty on regimes nearer to it, or with a larger reach."
+            )
+    cell = (values[:, 1] - values[:, 0])[:, None]
+    return -0.5 * ((values - value[:, None]) / jnp.maximum(deviation[:, None], cell / 2)) ** 2

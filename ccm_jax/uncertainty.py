@@ -81,7 +81,7 @@ class Uncertainty:
         def one(c: Array, sd: Array) -> Posterior:
             centre, variance = self.expected()
             measured = jnp.minimum(sd[:, None] ** 2, 1e12)
-            total = variance + measured
+            total = jnp.maximum(variance + measured, TINY)  # where both are 0, nothing would be left
             log = weight - 0.5 * ((c[:axes, None] - centre) ** 2 / total + jnp.log(total))
             probability = jax.nn.softmax(log, axis=-1)
             # Both the curve and the frames speak of the coordinate; each counts by its precision.

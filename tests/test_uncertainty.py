@@ -21,7 +21,9 @@ from ccm_jax import (
     predict_rollout,
 )
 from ccm_jax.curve import fit_curve
-from ccm_jax.uncertainty import fit_scatter, inflation_of
+from ccm_jax.fit_uncertainty import Read, _fit_axis
+from ccm_jax.membership import fit_membership
+from ccm_jax.uncertainty import Local, Uncertainty, fit_scatter, inflation_of
 
 Array = jax.Array
 
@@ -166,6 +168,40 @@ def test_values_that_cannot_serve_are_refused(plain: PrefixReadout, values: Any,
     regimes = [decay(jax.random.key(i), rate, 2) for i, rate in enumerate(RATES)]
     with pytest.raises(ValueError, match=message.replace("[", r"\[")):
         fit_uncertainty(plain, regimes, values)
+
+
+def by_hand(width: float) -> Uncertainty:
+    """One axis with a curve, and scatter of one size."""
+    curve = fit_curve([0.6, 0.8, 1.0, 1.2, 1.4], [-1, -0.5, 0, 0.5, 1], 0.01)
+    grid, size = jnp.linspace(0.5, 2.0, 257)[None], jnp.array([width])
+    return Uncertainty((curve,), grid, size, jnp.zeros(1), jnp.ones(1), logarithmic=(False,))
+
+
+def test_no_prior_and_no_width_make_an_interval_nan() -> None:
+    found, local = jnp.array([[0.3]]), Local(jnp.array([[1e-4]]), jnp.zeros((1, 1)))
+    for prior in (Prior(1.0, 1e-30), Prior(1.0001, 1e-25), Prior(1.9, 1e-9)):
+        low, high = by_hand(0.02)(found, local, prior).interval()[0, 0]
+        assert low < prior.value < high and high - low < 0.02
+    with pytest.raises(ValueError, match=r"value 100 on axis 0, expected within 0.5 to 2"):
+        by_hand(0.02)(found, local, Prior(100.0, 0.1))
+    exact = dataclasses.replace(by_hand(0.0), curves=())
+    assert np.isfinite(exact(jnp.array([[1.2]]), local).interval()).all()
+
+
+def test_trajectories_that_agree_to_the_last_bit_have_a_p_value() -> None:
+    regime, place = np.repeat(np.arange(4), 2), np.repeat([-1.0, -0.3, 0.3, 1.0], 2)[:, None]
+    known = fit_membership(np.full(8, -27.6), place, regime)
+    p = known(jnp.array([-27.6, -20.0]), jnp.array([[0.1], [0.1]]))
+    assert p[0] > 0.1 and p[1] < 0.05
+    with pytest.raises(ValueError, match="one-step errors are finite in 2 of the regimes"):
+        fit_membership(np.zeros(4), place[:4], regime[:4])
+
+
+def test_one_trajectory_a_regime_that_says_something_is_refused() -> None:
+    one = np.arange(4)
+    read = Read(one, np.array([0.6, 0.8, 1.0, 1.2]), np.array([-1, -0.5, 0.0, 0.5]), np.full(4, 1e-4))
+    with pytest.raises(ValueError, match="one trajectory of each regime"):
+        _fit_axis(read, 0.9)
 
 
 def test_what_says_nothing_is_refused(plain: PrefixReadout, sure: PrefixReadout) -> None:
