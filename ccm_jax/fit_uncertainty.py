@@ -154,7 +154,7 @@ def _fit_axis(read: Read, level: float) -> tuple[Curve, bool, float, float, floa
     if freedom < 1:
         raise ValueError(
             f"{NAME}: the readout finds a coordinate on one trajectory of each regime, expected two or more in one of "
-            "them at least: their scatter is what is learned. Give more trajectories, or regimes further from the anchor."
+            "them at least: their scatter is what is learned. Give more of them, or regimes further from the anchor."
         )
     inner = inner * np.sqrt(len(inner) / freedom)  # means were fitted
     floor, tightness = fit_scatter(inner, read.variance)

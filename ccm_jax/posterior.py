@@ -119,14 +119,14 @@ def log_prior(prior: Prior | None, values: Array) -> Array:
             f"PrefixReadout: prior is {tuple(prior)}, expected a finite value and a deviation above 0; a value that is "
             "known for certain is CCM-Scale's (fit_scale_readout)."
         )
-    if known:
-        beyond = np.flatnonzero((np.asarray(value) < values[:, 0]) | (np.asarray(value) > values[:, -1]))
+    if known and not is_traced(values):
+        beyond = np.flatnonzero((value < values[:, 0]) | (value > values[:, -1]))
         if len(beyond):
             i = int(beyond[0])
             raise ValueError(
                 f"PrefixReadout: prior has the value {float(value[i]):g} on axis {i}, expected within "
-                f"{float(values[i, 0]):.4g} to {float(values[i, -1]):.4g}, all that validation reaches; see its unit, or "
-                "fit_uncertainty on regimes nearer to it, or with a larger reach."
+                f"{float(values[i, 0]):.4g} to {float(values[i, -1]):.4g}, all that validation reaches; see its unit, "
+                "or fit_uncertainty on regimes nearer to it, or with a larger reach."
             )
     cell = (values[:, 1] - values[:, 0])[:, None]
     return -0.5 * ((values - value[:, None]) / jnp.maximum(deviation[:, None], cell / 2)) ** 2
