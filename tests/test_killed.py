@@ -267,3 +267,36 @@ def test_a_file_that_may_not_grow_is_one_line_and_nothing_is_left(tmp_path: Path
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "File too large; nothing was written" in done.stderr.replace("[Errno 27] ", "")
     assert len(done.stderr.splitlines()) == 1 and sorted(tmp_path.iterdir()) == before
+
+
+def test_a_training_that_is_asked_to_end_saves_the_step_that_it_is_at(tmp_path: Path) -> None:
+    from ccm_jax.io import checkpoint
+    from experiments.pipeline import training
+
+    x = np.random.default_rng(0).random((1, 3, 6, 4, 4, 1)).astype(np.float32)
+    settings = tiny_config().train
+    settings.update(chunk=2, save_every=1000)
+    batches = training.Batches(x, history=1, steps=8, seed=5)
+    start, asked = {"gain": np.ones(1, np.float32)}, []
+
+    def model(params: dict[str, np.ndarray], window: np.ndarray) -> np.ndarray:
+        return window[:, -1] * params["gain"][None, None, None]
+
+    def fit(folder: Path) -> None:
+        loss_fn = training.loss_of(model, history=1, unroll=1)
+        training.fit("net", loss_fn, start, batches, settings, work=folder, metadata={})
+
+    def ask(event: str, step: int | None = None, **values: float) -> None:
+        if step == 4 and not asked:
+            asked.append(step)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Preempted), on_request():
+        patch.setattr(training, "log", ask)
+        fit(tmp_path / "a")
+    assert [path.name for path in (tmp_path / "a").rglob("0*")] == ["00000004"]
+    fit(tmp_path / "a")
+    fit(tmp_path / "b")
+    weights = [checkpoint.load(tmp_path / name / "net")["gain"] for name in "ab"]
+    np.testing.assert_array_equal(*weights)
+    np.testing.assert_array_equal(*(np.load(tmp_path / name / "net-losses.npy") for name in "ab"))

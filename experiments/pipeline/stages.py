@@ -23,7 +23,7 @@ from experiments.pipeline.methods import METHODS
 from experiments.pipeline.networks import load_family, load_normalization, load_params, model_of, physical_model
 from experiments.pipeline.plans import plan
 from experiments.pipeline.readouts import load_readout
-from experiments.pipeline.store import RECORD, Stage, provenance, run_stage, write_json
+from experiments.pipeline.store import RECORD, Stage, provenance, reserve, run_stage, write_json
 from experiments.pipeline.systems import stored_shape
 from experiments.pipeline.training import Batches, fit, loss_of
 from experiments.runner.progress import bar, finished
@@ -109,6 +109,7 @@ def trajectories(run: Run, name: str) -> Stage:
         path, file = work / "trajectories.npy", None
         if is_writer():
             file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+            reserve(path)
         reached = 0.0
         with bar(name, len(rows)) as advance:
             for i, row in enumerate(rows):

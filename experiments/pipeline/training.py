@@ -1,4 +1,4 @@
-"""Training that survives a kill: pure chunks of steps, and between some of them a checkpoint."""
+"""Training that survives a kill: pure chunks of steps, and between some of them, or when asked to end, a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ccm_jax.io import checkpoint
 from ccm_jax.parallel import place
 from ccm_jax.train import Loss, TrainState, batch_order, init_state, make_loss, make_noise, make_optimizer, train_chunk
 from experiments.runner.logs import log
+from experiments.runner.preemption import Preempted, saving
 from experiments.runner.progress import bar, console
 from experiments.runner.runtime import agree, is_writer, training_mesh
 
@@ -75,6 +76,7 @@ def fit(
 
     Raises:
         Diverged: if the loss stops being finite, with the step and what to change.
+        Preempted: after SIGTERM, at the end of a chunk, which is saved.
     """
     if agree(is_writer() and (work / name).exists()):
         return checkpoint.load_metadata(work / name)["facts"]
@@ -92,7 +94,7 @@ def fit(
     state, losses, seconds_before = _restore(work / f"{name}-steps", state)
     state = place(state, devices)
     begin = time.perf_counter()
-    with bar(name, steps, len(losses)) as advance:
+    with bar(name, steps, len(losses)) as advance, saving() as asked:
         while len(losses) < steps:
             first = len(losses)
             order = batch_order(seed, first, min(settings.chunk, steps - first), count, settings.batch_size)
@@ -106,8 +108,11 @@ def fit(
                 )
             advance(len(new), f"loss {new.mean():.4f}")
             log(name, len(losses), loss=float(new.mean()), seconds=time.perf_counter() - begin)
-            if len(losses) % settings.save_every == 0 and len(losses) < steps:
+            stop = agree(asked())  # all processes of a run are asked, not all between the same two chunks
+            if stop or (len(losses) % settings.save_every == 0 and len(losses) < steps):
                 _save(work / f"{name}-steps", state, losses, seconds_before + time.perf_counter() - begin)
+            if stop:
+                raise Preempted
     facts = {"final_loss": float(losses[-settings.chunk :].mean()), "seconds_before": seconds_before}
     if is_writer():
         np.save(work / f"{name}-losses.npy", losses)
