@@ -37,6 +37,14 @@ def _(folder: Path) -> list[str]:
     return found
 
 
+@fault("full disk, data")
+def _(folder: Path) -> list[str]:
+    with small_disk(folder / "disk", 48) as again:  # the data are written through mapped memory
+        found = refused(train, folder / "disk", "No space left")
+        again("size=64m")
+        return found + goes_well(folder / "disk")
+
+
 @fault("full disk, merge")
 def _(folder: Path) -> list[str]:
     with small_disk(folder / "disk", 8500):
