@@ -283,6 +283,7 @@ def test_a_training_that_is_asked_to_end_saves_the_step_that_it_is_at(tmp_path: 
         return window[:, -1] * params["gain"][None, None, None]
 
     def fit(folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         loss_fn = training.loss_of(model, history=1, unroll=1)
         training.fit("net", loss_fn, start, batches, settings, work=folder, metadata={})
 
