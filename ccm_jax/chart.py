@@ -97,8 +97,8 @@ class Chart:
 
     Attributes:
         origin: the anchor's weights.
-        basis: the tree of ``origin`` with ``[n_features, *leaf]`` leaves. Leaves that do not merge (integers,
-            booleans, keys) have an empty basis and always take the origin's value.
+        basis: the tree of ``origin`` with ``[n_features, *leaf]`` leaves, in at least single precision. Leaves that do
+            not merge (integers, booleans, keys) have an empty basis and always take the origin's value.
         features: coordinate ``[dim] -> [n_features]``, static.
         warp: a fitted map of the coordinates applied before the features (a pytree), or None.
 
@@ -187,7 +187,8 @@ def fit_chart(
             others by 1e8 are interpolated exactly.
 
     Returns:
-        A :class:`Chart` with the leaf dtypes of ``anchor``.
+        A :class:`Chart` whose weights have the leaf dtypes of ``anchor``, and whose basis has at least single
+        precision: updates over small differences of coordinates leave the range of half precision.
 
     Raises:
         ValueError: if the trees do not match, or if the experts do not determine the features.
@@ -296,4 +297,4 @@ def _project(solve: Array, anchor: Array, experts: tuple[Array, ...]) -> Array:
     residuals = [expert.astype(wide) - anchor.astype(wide) for expert in experts]
     weights = solve.astype(residuals[0].real.dtype)
     rows = [sum(w * r for w, r in zip(row, residuals, strict=True)) for row in weights]
-    return jnp.stack(rows).astype(anchor.dtype)
+    return jnp.stack(rows)

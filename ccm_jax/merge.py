@@ -50,7 +50,14 @@ def split_residuals(anchor: Params, low: Params, high: Params) -> Split:
     """
     check_same_tree("split_residuals", {"anchor": anchor, "low": low, "high": high}, _REMEDY)
     basis = fit_chart(anchor, [low, high], [-1.0, 1.0]).basis
-    return Split(*(jax.tree.map(lambda leaf, j=j: leaf[j], basis) for j in (0, 1)))
+
+    def part(j: int) -> Params:  # as narrow as the weights, which a chart's basis is not
+        def one(leaf: Array, like: Any) -> Array:
+            return leaf[j].astype(jnp.asarray(like).dtype) if is_merged(like) else leaf[j]
+
+        return jax.tree.map(one, basis, anchor)
+
+    return Split(part(0), part(1))
 
 
 def merge_pytree(

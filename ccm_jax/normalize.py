@@ -23,10 +23,15 @@ def fit_normalization(trajectories: Array) -> Normalization:
     """Mean and standard deviation per channel of ``[..., C]``.
 
     Raises:
-        ValueError: if a channel is constant.
+        ValueError: if a channel is constant, holds NaN or infinity, or has numbers whose squares overflow.
     """
     x = jnp.asarray(trajectories).reshape(-1, trajectories.shape[-1])
     mean, std = x.mean(axis=0), x.std(axis=0)
+    if not bool(jnp.all(jnp.isfinite(mean) & jnp.isfinite(std))):
+        raise ValueError(
+            f"fit_normalization: means are {mean.tolist()} and standard deviations {std.tolist()}, expected finite "
+            "numbers; drop trajectories that are not finite, or take units in which squares do not overflow."
+        )
     if not bool(jnp.all(std > 0)):
         raise ValueError(f"fit_normalization: standard deviations are {std.tolist()}; drop channels that are constant.")
     return Normalization(mean, std)

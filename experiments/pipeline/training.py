@@ -101,11 +101,7 @@ def fit(
             order += first_sample
             state, new = train_chunk(state, x, place(order, devices), seed=seed, mesh=devices, **how)
             losses = np.concatenate([losses, np.asarray(new)])
-            if not np.isfinite(losses).all():
-                raise Diverged(
-                    f"fit: the loss of {name} is not finite at step {int(np.argmin(np.isfinite(losses)))}; lower its "
-                    "learning_rate, and see that the data are what you expect."
-                )
+            _check_finite(name, losses, state.params, work)
             advance(len(new), f"loss {new.mean():.4f}")
             log(name, len(losses), loss=float(new.mean()), seconds=time.perf_counter() - begin)
             stop = agree(asked())  # all processes of a run are asked, not all between the same two chunks
@@ -121,6 +117,28 @@ def fit(
     if is_writer():
         shutil.rmtree(work / f"{name}-steps", ignore_errors=True)
     return facts
+
+
+@jax.jit
+def _all_finite(params: Params) -> Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()
+
+
+def _check_finite(name: str, losses: np.ndarray, params: Params, work: Path) -> None:
+    """Raises Diverged, so that no checkpoint and no result holds what is not finite.
+
+    The loss of a step is that before its update: the weights after the last one may be NaN beside finite losses.
+    """
+    good = np.isfinite(losses)
+    if good.all() and bool(_all_finite(params)):
+        return
+    what, step = ("weights", len(losses)) if good.all() else ("loss", int(np.argmin(good)))
+    kept = max((path.name for path in (work / f"{name}-steps").glob("*") if path.name.isdigit()), default=None)
+    last = "there is no checkpoint before it" if kept is None else f"the last good checkpoint is {name}-steps/{kept}"
+    raise Diverged(
+        f"fit: the {what} of {name} {'are' if good.all() else 'is'} not finite at step {step} of the stage {work}; "
+        f"{last}. Lower its learning_rate, and see that the data are what you expect."
+    )
 
 
 def _save(folder: Path, state: TrainState, losses: np.ndarray, seconds: float) -> None:
