@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -51,8 +52,43 @@ def rollout(step: Step, n: int, *, include_init: bool = False) -> Callable[[Arra
     return rolled
 
 
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """What :func:`make_rollout` makes; equal for equal models, so that programs compiled for one serve the other."""
+
+    apply: Apply
+
+    def __call__(self, params: Params, window: Array, steps: int) -> Array:
+        def body(window: Array, _: None) -> tuple[Array, Array]:
+            frame = self.apply(params, window)
+            return jnp.concatenate([window[:, 1:], frame[:, None]], axis=1), frame
+
+        _, frames = jax.lax.scan(body, window, None, length=steps)
+        return jnp.moveaxis(frames, 0, 1)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Rollout) or self.apply is other.apply:
+            return isinstance(other, Rollout)
+        known = _hash(self.apply)
+        return known is not None and known == _hash(other.apply) and bool(self.apply == other.apply)
+
+    def __hash__(self) -> int:
+        found = _hash(self.apply)
+        return id(self.apply) if found is None else found
+
+
+def _hash(apply: Apply) -> int | None:
+    """The hash of a model; None for one that has none, such as a module that holds arrays."""
+    try:
+        return hash(apply)
+    except TypeError:
+        return None
+
+
 def make_rollout(apply: Apply) -> RolloutFn:
     """Turns a one-step model into an autoregressive rollout over a window of past frames.
+
+    Rollouts of equal models are equal: made anew for each call, as ``make_rollout(model.apply)``, they compile once.
 
     Args:
         apply: ``apply(params, window) -> frame`` with ``window [N, history, *space, C]`` and
@@ -62,16 +98,7 @@ def make_rollout(apply: Apply) -> RolloutFn:
         ``rollout_fn(params, window, steps) -> frames [N, steps, *space, C]``. Every predicted frame enters the
         window as its newest one; the true frames leave it one by one.
     """
-
-    def rollout_fn(params: Params, window: Array, steps: int) -> Array:
-        def body(window: Array, _: None) -> tuple[Array, Array]:
-            frame = apply(params, window)
-            return jnp.concatenate([window[:, 1:], frame[:, None]], axis=1), frame
-
-        _, frames = jax.lax.scan(body, window, None, length=steps)
-        return jnp.moveaxis(frames, 0, 1)
-
-    return rollout_fn
+    return Rollout(apply)
 
 
 def call_rollout(
