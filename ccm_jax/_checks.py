@@ -21,6 +21,12 @@ def is_merged(leaf: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.inexact))
 
 
+def _is_array(leaf: Any) -> bool:
+    """Whether a leaf holds numbers, booleans or keys: no text and no objects."""
+    dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+    return any(jnp.issubdtype(dtype, kind) for kind in (np.number, np.bool_, jax.dtypes.extended))
+
+
 def _describe(leaf: Any) -> str:
     if leaf is None or not hasattr(leaf, "shape"):
         leaf = np.asarray(leaf)
@@ -34,6 +40,12 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
     """
     (first, reference), *others = trees.items()
     expected = dict(jax.tree_util.tree_flatten_with_path(reference)[0])
+    for path, leaf in expected.items():
+        if not _is_array(leaf):
+            where = f"leaf {jax.tree_util.keystr(path) or '(root)'}"
+            raise ValueError(
+                f"{function}: {where} of `{first}` is {_describe(leaf)}, expected numbers; leave it out of the trees."
+            )
     for name, tree in others:
         got = dict(jax.tree_util.tree_flatten_with_path(tree)[0])
         for path in [*expected, *got]:

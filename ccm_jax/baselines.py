@@ -108,6 +108,8 @@ def _trim(update: Params, density: float) -> Params:
     if not sizes:
         return update
     size = jnp.sort(jnp.concatenate(sizes))
+    if not size.shape[0]:  # leaves of no numbers
+        return update
     kept = max(1, round(density * size.shape[0]))
     return _map(lambda leaf: jnp.where(jnp.abs(leaf) >= size[-kept], leaf, 0), update)
 
@@ -134,9 +136,9 @@ def dare(anchor: Params, experts: Sequence[Params], key: Array, *, drop: float =
         start = _wide(a)
         total = jnp.zeros_like(start)
         for j, column in enumerate(columns):
-            keep = jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, j), i), 1 - drop, a.shape)
+            keep = jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, j), i), 1 - drop, np.shape(a))
             total = total + jnp.where(keep, _wide(column[i]) - start, 0) / (1 - drop)
-        return (start + scale * total).astype(a.dtype)
+        return (start + scale * total).astype(start.dtype if not hasattr(a, "dtype") else a.dtype)
 
     return jax.tree.unflatten(treedef, [merge(i, leaf) for i, leaf in enumerate(leaves)])
 
@@ -264,6 +266,7 @@ def _cosine(a: Array, b: Array) -> Array:
 
 def _wide(leaf: Any) -> Any:
     """The leaf in at least single precision, in which sums are taken."""
+    leaf = leaf if hasattr(leaf, "astype") else jnp.asarray(leaf)
     return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
 
 
@@ -273,6 +276,6 @@ def _map(f: Callable[..., Any], *trees: Params) -> Params:
     def one(*leaves: Any) -> Any:
         if not is_merged(leaves[0]):
             return leaves[0]
-        return f(*map(_wide, leaves)).astype(leaves[0].dtype)
+        return f(*map(_wide, leaves)).astype(jnp.asarray(leaves[0]).dtype)
 
     return jax.tree.map(one, *trees)

@@ -23,11 +23,12 @@ def test_rollouts_of_equal_models_share_a_program() -> None:
         return rollout_fn(params, x, 2)
 
     x = jnp.ones((1, 1, 6, 6, 1))
-    params = make_model("fno", **settings).init(jax.random.key(0), x)
+    one, other = make_model("fno", **settings), make_model("fno", **settings, activation="gelu_exact")
+    params = one.init(jax.random.key(0), x)
     for _ in range(5):
-        run(make_rollout(make_model("fno", **settings).apply), params, x)
+        run(make_rollout(one.apply), params, x)
     assert len(traced) == 1
-    run(make_rollout(make_model("fno", **(settings | {"activation": "gelu_exact"})).apply), params, x)
+    run(make_rollout(other.apply), params, x)
     assert len(traced) == 2
 
 

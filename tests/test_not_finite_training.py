@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ccm_jax import fit_chart
+from ccm_jax.baselines import BASELINES
 from ccm_jax.normalize import fit_normalization
 from experiments.pipeline.training import Diverged, _check_finite
 
@@ -42,3 +43,39 @@ def test_charts_of_half_precision_meet_their_experts_exactly(dtype: Any) -> None
     for c, tree in zip((-1e-3, 1e-3), trees[1:], strict=True):
         assert chart(c)["w"].dtype == dtype
         np.testing.assert_array_equal(np.asarray(chart(c)["w"], np.float32), np.asarray(tree["w"], np.float32))
+
+
+@pytest.mark.parametrize("leaf", ["text", np.array(["a"]), np.array([object()]), None])
+def test_what_holds_no_numbers_is_named(leaf: Any) -> None:
+    tree = {"w": np.ones(2, np.float32), "note": leaf}
+    if leaf is None:  # is no leaf
+        assert fit_chart(tree, [tree, tree], [-1.0, 1.0])(0.5)["note"] is None
+        return
+    with pytest.raises(ValueError, match=r"leaf \['note'\] of `anchor` is .*, expected numbers; leave it out"):
+        fit_chart(tree, [tree, tree], [-1.0, 1.0])
+
+
+@pytest.mark.parametrize("method", [name for name, baseline in BASELINES.items() if not baseline.needs])
+def test_plain_numbers_and_leaves_of_none_merge_by_other_methods(method: str) -> None:
+    trees: list[Any] = [{"a": 1.0 + i, "b": np.zeros((0, 3), np.float32)} for i in range(3)]
+    merged = BASELINES[method].merge(trees[0], trees[1:], [-1.0, 1.0], 0.5)
+    assert np.shape(merged["b"]) == (0, 3) and np.isfinite(float(merged["a"]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("model.history", 0, "config.model.history is 0, expected at least 1"),
+        ("model.history", -1, "config.model.history is -1, expected at least 1"),
+        ("calibration.skip", [[1]], "config.calibration.skip is .*, expected a whole number, or None"),
+    ],
+)
+def test_what_fuzzing_found_of_configurations(field: str, value: Any, message: str) -> None:
+    from experiments.configs.rdb_ood import get_config
+    from experiments.pipeline.checks import check_config
+
+    config = get_config("smoke")
+    part, _, name = field.partition(".")
+    config[part][name] = value
+    with pytest.raises(ValueError, match=message):
+        check_config(config)

@@ -87,7 +87,10 @@ def check_config(config: ConfigDict) -> None:
         need(sizes[field] >= 1, f"data.{field}", "at least 1", sizes[field])
     need(config.calibration.frames >= 1, "calibration.frames", "at least 1", config.calibration.frames)
     skip = config.calibration.skip
+    whole = isinstance(skip, int) and not isinstance(skip, bool)
+    need(skip is None or whole, "calibration.skip", "a whole number, or None", repr(skip))
     need(skip is None or 0 <= skip < config.calibration.frames, "calibration.skip", "below calibration.frames", skip)
+    need(config.model.history >= 1, "model.history", "at least 1", config.model.history)
     observed = config.model.history + config.calibration.frames
     need(solver.frames + 1 > observed, "solver.frames", f"more than history + K - 1 = {observed - 1}", solver.frames)
     need(config.calibration.step > 0, "calibration.step", "above 0", config.calibration.step)
@@ -169,8 +172,8 @@ def _check_model(config: ConfigDict) -> None:
         model = model_of(config)
         params = jax.eval_shape(model.init, jax.random.key(0), window)
         found = jax.eval_shape(model.apply, params, window).shape
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"config.model: {error}") from error
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise ValueError(f"config.model: {' '.join(str(error).split())}") from error
     if found != frame:
         raise ValueError(
             f"config.model: {config.model.name} makes frames {found} of windows {window.shape}, not {frame}."
