@@ -71,10 +71,10 @@ def test_plain_numbers_and_leaves_of_none_merge_by_other_methods(method: str) ->
     ],
 )
 def test_what_fuzzing_found_of_configurations(field: str, value: Any, message: str) -> None:
-    from experiments.configs.rdb_ood import get_config
+    from experiments.configs.rd_ood import get_config
     from experiments.pipeline.checks import check_config
 
-    config = get_config("smoke")
+    config = get_config("smoke").copy_and_resolve_references()
     part, _, name = field.partition(".")
     config[part][name] = value
     with pytest.raises(ValueError, match=message):
