@@ -67,6 +67,7 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
 
     def in_folder(config: ConfigDict) -> None:
         from experiments.pipeline.checks import check_config
+        from experiments.pipeline.data import NotFinite
         from experiments.pipeline.recorded import DataError
         from experiments.pipeline.stages import Run
         from experiments.pipeline.store import StageError
@@ -98,7 +99,7 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
             try:
                 main(config, Run(config, path / "stages"))
                 logs.log("end", compile_seconds=compile_seconds())
-            except (DataError, Diverged, StageError) as error:  # what only reading or training shows
+            except (DataError, Diverged, NotFinite, StageError) as error:  # what only reading, solving or training shows
                 print(error, file=sys.stderr)
                 sys.exit(2)
             except OSError as error:

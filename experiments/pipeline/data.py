@@ -29,6 +29,10 @@ PURPOSES |= {"coverage": 9, "stranger": 10, "drift_validation": 11, "drift_test"
 BATCH = 16  # trajectories simulated side by side on a device, or on a CPU: few enough for its cache
 
 
+class NotFinite(ValueError):
+    """A simulation that left the range of numbers."""
+
+
 def coordinate_of(config: ConfigDict, value: Any) -> Any:
     """The normalised physical coordinate of a regime, one for each axis; -1 and +1 are the endpoints of an axis."""
     # Decimal configurations should give decimal coordinates: float32 arithmetic must not show.
@@ -76,7 +80,7 @@ def simulate_batches(
         schemes that have none).
 
     Raises:
-        ValueError: if a trajectory is not finite, with regime, frame and remedy.
+        NotFinite: if a trajectory is not finite, with regime, frame and remedy.
     """
     key = jax.random.key_data(jax.random.fold_in(jax.random.key(config.seed), PURPOSES[purpose]))
     spec = json.dumps(specification(config), sort_keys=True)
@@ -91,7 +95,7 @@ def simulate_batches(
         finite = np.isfinite(trajectories).reshape(*trajectories.shape[:2], -1).all(axis=-1)
         if not finite.all():
             frame = int(np.argwhere(~finite)[:, 1].min())
-            raise ValueError(
+            raise NotFinite(
                 f"simulate: {config.system} at {said(config, value)} is not finite from frame {frame} on; "
                 f"use more substeps, --config.solver.substeps={2 * config.solver.substeps}, or a finer "
                 "--config.solver.grid."
