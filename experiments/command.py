@@ -99,7 +99,12 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
             try:
                 main(config, Run(config, path / "stages"))
                 logs.log("end", compile_seconds=compile_seconds())
-            except (DataError, Diverged, NotFinite, StageError) as error:  # what only reading, solving or training shows
+            except (
+                DataError,
+                Diverged,
+                NotFinite,
+                StageError,
+            ) as error:  # what only reading, solving or training shows
                 print(error, file=sys.stderr)
                 sys.exit(2)
             except OSError as error:

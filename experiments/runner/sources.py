@@ -1,7 +1,8 @@
 """What a result depends on: the sources of this repository that its process could reach, as programs and not as text.
 
 ``import ccm_jax`` loads the whole core. A result depends on the modules of it whose names the measuring code uses, and
-on theirs; see :func:`reachable`.
+on theirs; see :func:`reachable`. A change of a module that changes no number is recorded as such, with the rows that
+gave the same bits when they were measured again; see :mod:`experiments.study.repeat`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
+EQUAL = ROOT / "results" / "equal_sources.json"  # changes of modules that were shown to change no number
 PACKAGES = ("ccm_jax", "experiments", "solvers")
 # Files, terminals, pages and the order of rows change no number.
 OTHERS: tuple[str, ...] = (
@@ -63,8 +66,27 @@ def changed(sources: dict[str, str]) -> list[str]:
         name
         for name, seen in sources.items()
         if _counts(name)
-        if not (ROOT / name).exists() or (name in needed and hash_of(ROOT / name) != seen)
+        if not (ROOT / name).exists() or (name in needed and not _gives_the_same(name, seen))
     ]
+
+
+def _gives_the_same(name: str, seen: str) -> bool:
+    """Whether a module is what it was, or changed since only in ways that were shown to change no number."""
+    now, steps = hash_of(ROOT / name), _equal_steps().get(name, [])
+    known, size = {seen}, 0
+    while now not in known and len(known) > size:
+        size = len(known)
+        known |= {is_ for was, is_ in steps if was in known}
+    return now in known
+
+
+def _equal_steps() -> dict[str, list[tuple[str, str]]]:
+    """The recorded steps from a hash of a module to another one that gives the same numbers."""
+    steps: dict[str, list[tuple[str, str]]] = {}
+    for change in json.loads(EQUAL.read_text(encoding="utf-8")) if EQUAL.exists() else []:
+        for name, (was, is_) in change["modules"].items():
+            steps.setdefault(name, []).append((was, is_))
+    return steps
 
 
 def reachable(names: Iterable[str]) -> set[str]:

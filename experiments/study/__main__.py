@@ -24,6 +24,7 @@ from pathlib import Path
 
 from experiments.runner.preemption import end_with, on_request
 from experiments.study.jobs import Place, gather, one, run_jobs
+from experiments.study.repeat import named_jobs, repeat
 
 STUDIES = {"paper": "experiments.study.paper", "peers": "experiments.peers.study", "beyond": "experiments.beyond.study"}
 CONFIGS = ("paper", "paper:smoke", "paper:paper", "peers", "peers:smoke", "beyond", "beyond:smoke")
@@ -40,6 +41,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=0, help="number of parallel processes; default: one per core")
     parser.add_argument("--only", default="", help="comma-separated rows to run; the page shows the others as missing")
     parser.add_argument("--stale", action="store_true", help="also repeat rows whose sources have changed since")
+    parser.add_argument(
+        "--repeat", metavar="ROW:SEED,…", help="measure kept rows again and compare; see study/repeat.py"
+    )
+    parser.add_argument("--why", metavar="TEXT", help="with --repeat: what was changed, and why it changes no number")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
@@ -67,6 +72,15 @@ def main() -> None:
     count = options.jobs or len(available) or 1
     pinned = 1 < count <= len(available)
     cores: list[int | None] = list(available[:count]) if pinned else [None] * count
+    if options.repeat:
+        if not options.why:
+            parser.error("--repeat needs --why TEXT, one line that is recorded.")
+        try:
+            named = named_jobs(rows, options.repeat)
+        except ValueError as error:
+            parser.error(str(error))
+        with on_request():
+            sys.exit(int(repeat(place, named, cores, options.why) > 0))
     jobs = [job for job in study.jobs(rows) if not chosen or job[0].name in chosen]
     with on_request():
         run_jobs(place, jobs, cores, stale=options.stale)

@@ -16,6 +16,8 @@ from experiments.runner.sources import ROOT, sources_of
 from experiments.study.jobs import Job, Study, configured, in_order_of_rows, prepare
 from experiments.study.rows import Row
 
+REPEATED = "repeated"  # the name of a folder in which kept rows are measured again
+
 
 class Wing(NamedTuple):
     """The folder of experiments that a study is measured by.
@@ -57,7 +59,8 @@ def kept_in(name: str) -> Path:
 
 def folder_of(wing: Wing, workdir: Path) -> Path:
     """Where the results of rows are kept: those of the study's own size in the repository."""
-    return workdir / "rows" if workdir.name.endswith("smoke") else kept_in(wing.name)
+    aside = workdir.name.endswith("smoke") or workdir.name == REPEATED
+    return workdir / "rows" if aside else kept_in(wing.name)
 
 
 def measured(wing: Wing, row: Row, size: str, seed: int, workdir: Path) -> dict[str, Any]:
@@ -66,8 +69,9 @@ def measured(wing: Wing, row: Row, size: str, seed: int, workdir: Path) -> dict[
 
     prepare()
     known: dict[str, Any] = {}
+    kept = kept_in(wing.name) if workdir.name == REPEATED else folder_of(wing, workdir)
     for other, first in wing.needs(row, seed):
-        path = folder_of(wing, workdir) / f"{key_of(wing, other, size, first)}.json"
+        path = kept / f"{key_of(wing, other, size, first)}.json"
         if not path.exists():
             raise ValueError(f"{row.name}, seed {seed}: {other.name} of seed {first} has no result; run that first.")
         choices = read_json(path)["found"].get("choices", {})

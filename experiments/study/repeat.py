@@ -1,0 +1,85 @@
+"""Measures kept rows again, from the data on, and records whether changed modules give the same bits.
+
+A kept row names the modules that it was measured by. A change of one of them that should change no number, such as a
+better message for an input that is refused, would make all of them stale. This measures a few of the rows again instead,
+in an empty folder, and compares all that they found. If it is the same, ``results/equal_sources.json`` records the
+change with these rows, and other rows by the same modules stand.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ccm_jax.io.atomic import read_json
+from experiments.pipeline.store import write_json
+from experiments.runner.progress import console
+from experiments.runner.sources import EQUAL, changed
+from experiments.study.jobs import Job, Place, run_jobs
+from experiments.study.kept import REPEATED
+from experiments.study.rows import Row
+
+TIMED = ("seconds", "sources")  # what differs between two measurements of the same
+
+
+def named_jobs(rows: Sequence[Row], names: str) -> list[Job]:
+    """The jobs of a list ``ROW:SEED,ROW:SEED``.
+
+    Raises:
+        ValueError: for a row or seed that is not there.
+    """
+    known = {f"{row.name}:{seed}": (row, seed) for row in rows for seed in row.seeds}
+    for name in names.split(","):
+        if name not in known:
+            raise ValueError(f"--repeat: no seed of a row is called {name!r}; expected ROW:SEED.")
+    return [known[name] for name in names.split(",")]
+
+
+def repeat(place: Place, jobs: Sequence[Job], cores: Sequence[int | None], why: str) -> int:
+    """Measures kept seeds of rows again and records what they show; returns the number of those that differ."""
+    shown: list[str] = []
+    steps: dict[str, dict[str, str]] = {}
+    with tempfile.TemporaryDirectory(dir=place.workdir) as empty:
+        again = place._replace(workdir=Path(empty) / REPEATED)
+        for folder in ("rows", "logs", "stages"):
+            (again.workdir / folder).mkdir(parents=True)
+        run_jobs(again, jobs, cores)
+        for job in jobs:
+            old, new = place.result(*job), again.result(*job)
+            if not new.exists():
+                console.print(f"  {old.stem}: failed; {(again.workdir / 'logs' / old.stem).with_suffix('.log')}")
+                continue
+            was, is_ = read_json(old)["found"], read_json(new)["found"]
+            needed = changed(was["sources"])
+            different = differing(was, is_) + [
+                f"{name} was not loaded, and" for name in needed if name not in is_["sources"]
+            ]
+            console.print(f"  {old.stem}: {'the same bits' if not different else f'{different[0]} differs'}")
+            if not different:
+                shown.append(old.stem)
+                for name in needed:
+                    steps.setdefault(name, {})[was["sources"][name]] = is_["sources"][name]
+    if len(shown) == len(jobs):
+        record(steps, shown, why)
+    return len(jobs) - len(shown)
+
+
+def record(steps: dict[str, dict[str, str]], shown: list[str], why: str) -> None:
+    """Adds a change to those that give the same numbers: one entry for each version of the modules that there was."""
+    entries: list[dict[str, Any]] = read_json(EQUAL) if EQUAL.exists() else []
+    while any(steps.values()):
+        modules = {name: list(found.popitem()) for name, found in sorted(steps.items()) if found}
+        entries.append({"why": why, "shown_by": shown, "modules": modules})
+    write_json(EQUAL, entries)
+
+
+def differing(was: Any, is_: Any, place: str = "found") -> list[str]:
+    """Where two measurements differ in anything but time."""
+    if isinstance(was, dict) and isinstance(is_, dict):
+        names = [name for name in {**was, **is_} if name not in TIMED]
+        return [at for name in names for at in differing(was.get(name), is_.get(name), f"{place}.{name}")]
+    if isinstance(was, list) and isinstance(is_, list) and len(was) == len(is_):
+        return [at for i, pair in enumerate(zip(was, is_, strict=True)) for at in differing(*pair, f"{place}[{i}]")]
+    return [] if was == is_ or (was != was and is_ != is_) else [place]  # NaN is NaN
