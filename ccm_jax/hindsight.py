@@ -90,7 +90,7 @@ def best_in_hindsight(
     first = int(np.argmin(errors))
     if not np.isfinite(errors[first]):
         return Best(tried[first], float("inf"))
-    found = _search(chart, rollout_fn, x, jnp.asarray(whole[first]), _spacing(tried), tried.min(0), tried.max(0), **how)
+    found = _search(chart, rollout_fn, x, Region.around(whole[first], tried), **how)
     if not float(found.loss) < errors[first]:
         return Best(tried[first], errors[first])
     return Best(np.asarray(found.coordinate)[:axes], float(found.loss))
@@ -102,11 +102,28 @@ def coarse_grid(axes: int) -> np.ndarray:
     return np.array(list(itertools.product(side, repeat=axes)), np.float32)
 
 
-def _spacing(tried: np.ndarray) -> float:
-    """The distance of candidates from their nearest neighbours, at most: the first trust region."""
-    between = np.linalg.norm(tried[:, None] - tried[None], axis=-1)
-    nearest = np.where(between > 0, between, np.inf).min(axis=1)
-    return float(nearest.max()) if np.isfinite(nearest).all() else 1.0
+class Region(NamedTuple):
+    """Where a search starts, and its bounds.
+
+    Attributes:
+        start: ``[dim]``, with a gate where the chart has one.
+        radius: of the first trust region: the distance of the candidates from their nearest neighbours, at most.
+        low: ``[d]``, without a gate.
+        high: ``[d]``.
+    """
+
+    start: Array
+    radius: Array
+    low: Array
+    high: Array
+
+    @classmethod
+    def around(cls, start: np.ndarray, tried: np.ndarray) -> Region:
+        """The region that candidates ``[n, d]`` cover."""
+        between = np.linalg.norm(tried[:, None] - tried[None], axis=-1)
+        nearest = np.where(between > 0, between, np.inf).min(axis=1)
+        radius = float(nearest.max()) if np.isfinite(nearest).all() else 1.0
+        return cls(jnp.asarray(start), jnp.asarray(radius), jnp.asarray(tried.min(0)), jnp.asarray(tried.max(0)))
 
 
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix"))
@@ -114,16 +131,13 @@ def _search(
     chart: Chart,
     rollout_fn: RolloutFn,
     x: Array,
-    start: Array,
-    radius: Array,
-    low: Array,
-    high: Array,
+    region: Region,
     *,
     history: int,
     prefix: int,
     context: Any,
 ) -> Minimum:
-    """The minimum of the mean error from a start."""
+    """The minimum of the mean error from a start, within the region."""
     _, window, truth = split_future(x, history=history, prefix=prefix)
     count, steps = truth.shape[:2]
     size = jnp.sqrt(jnp.sum(truth**2, tuple(range(2, truth.ndim)), keepdims=True))
@@ -132,7 +146,8 @@ def _search(
         predicted = call_rollout(rollout_fn, chart(c), window, steps, context, history + prefix)
         return ((predicted - truth) / size).reshape(count * steps, -1)
 
+    start, low, high = region.start, region.low, region.high
     low, high = (jnp.concatenate([end, jnp.ones(len(start) - len(end), end.dtype)]) for end in (low, high))
     weights = jnp.full(count * steps, 1.0 / (count * steps), truth.dtype)
     axes = tuple(range(chart.features.dim - isinstance(chart.features, Gated)))
-    return minimize(Problem(residuals, weights, axes, low, high, jnp.zeros_like(start)), start, radius)
+    return minimize(Problem(residuals, weights, axes, low, high, jnp.zeros_like(start)), start, region.radius)

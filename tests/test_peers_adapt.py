@@ -60,11 +60,11 @@ def test_a_low_rank_update_has_that_rank_and_leaves_biases() -> None:
 
 def test_each_trajectory_is_tuned_for_itself_and_judged_on_frames_that_it_was_not_tuned_on() -> None:
     x = frames()
-    how = {"kind": "all", "loss_fn": make_loss(MODEL.apply), "rollout_fn": make_rollout(MODEL.apply)}
+    tuning = adapt.Tuning("all", make_loss(MODEL.apply), make_rollout(MODEL.apply))
     at = (jnp.float32(1e-3), jnp.int32(2))
-    errors = adapt.errors_adapted(network(), x, *at, **how)
+    errors = adapt.errors_adapted(network(), x, *at, tuning=tuning)
     assert errors.shape == (2, 3)
-    np.testing.assert_allclose(errors[1:], adapt.errors_adapted(network(), x[1:], *at, **how), rtol=1e-4)
+    np.testing.assert_allclose(errors[1:], adapt.errors_adapted(network(), x[1:], *at, tuning=tuning), rtol=1e-4)
 
 
 def test_geps_has_slopes_of_rank_one_for_each_matrix_and_free_ones_for_biases() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -110,19 +110,19 @@ def adapted(
     return updated(anchor, tuned)
 
 
-@functools.partial(jax.jit, static_argnames=("kind", "loss_fn", "rollout_fn", "history"))
-def errors_adapted(
-    anchor: Params,
-    trajectories: Array,
-    rate: Array,
-    steps: Array,
-    *,
-    kind: Kind,
-    loss_fn: Loss,
-    rollout_fn: RolloutFn,
-    history: int = 1,
-) -> Array:
+class Tuning(NamedTuple):
+    """What is tuned, see :func:`start`, by which loss, and the network: its rollout and the frames in its window."""
+
+    kind: Kind
+    loss_fn: Loss
+    rollout_fn: RolloutFn
+    history: int = 1
+
+
+@functools.partial(jax.jit, static_argnames="tuning")
+def errors_adapted(anchor: Params, trajectories: Array, rate: Array, steps: Array, *, tuning: Tuning) -> Array:
     """Errors of the future of trajectories ``[N, T, *space, C]``, each at weights of its own: ``[N, T_future]``."""
+    kind, loss_fn, rollout_fn, history = tuning
 
     def one(x: Array) -> Array:
         weights = adapted(anchor, x[:OBSERVED], rate, steps, kind=kind, loss_fn=loss_fn, history=history)
@@ -142,7 +142,7 @@ def prefix_tuning(run: Run, known: Found) -> Found:
     found: dict[str, Found] = {"choices": {}, "errors": {}, "seconds": {}}
     for (kind, factors), steps in itertools.product(RATES.items(), (2, 4) if run.config.size == "smoke" else STEPS):
         name = f"{kind}_{steps}"
-        run_on = functools.partial(_errors, how | {"kind": kind, "rollout_fn": judge.rollout_fn}, anchor, steps)
+        run_on = functools.partial(_errors, Tuning(kind, rollout_fn=judge.rollout_fn, **how), anchor, steps)
         trials = [{"rate": factor * rate} for factor in factors]
         choice = choose(trials, functools.partial(run_on, tried), known.get(name))
         found["choices"][name] = choice
@@ -157,6 +157,6 @@ def _at(trial: Trial, steps: int) -> tuple[Array, Array]:
     return jnp.float32(trial["rate"]), jnp.int32(steps)
 
 
-def _errors(how: dict[str, Any], anchor: Params, steps: int, sets: Any, trial: Trial) -> list[float]:
+def _errors(tuning: Tuning, anchor: Params, steps: int, sets: Any, trial: Trial) -> list[float]:
     """Mean error on each set of trajectories after some steps at a trial's rate."""
-    return [mean_error(errors_adapted(anchor, jnp.asarray(x), *_at(trial, steps), **how)) for x in sets]
+    return [mean_error(errors_adapted(anchor, jnp.asarray(x), *_at(trial, steps), tuning=tuning)) for x in sets]

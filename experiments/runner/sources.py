@@ -71,22 +71,17 @@ def changed(sources: dict[str, str]) -> list[str]:
 
 
 def _gives_the_same(name: str, seen: str) -> bool:
-    """Whether a module is what it was, or changed since only in ways that were shown to change no number."""
-    now, steps = hash_of(ROOT / name), _equal_steps().get(name, [])
-    known, size = {seen}, 0
-    while now not in known and len(known) > size:
-        size = len(known)
-        known |= {is_ for was, is_ in steps if was in known}
-    return now in known
+    """Whether a module is what it was, or was only changed in ways that were shown to change no number."""
+    now, equal = hash_of(ROOT / name), {seen}
+    while more := {one for pair in _equal_pairs(name) if equal & pair for one in pair} - equal:
+        equal |= more
+    return now in equal
 
 
-def _equal_steps() -> dict[str, list[tuple[str, str]]]:
-    """The recorded steps from a hash of a module to another one that gives the same numbers."""
-    steps: dict[str, list[tuple[str, str]]] = {}
-    for change in json.loads(EQUAL.read_text(encoding="utf-8")) if EQUAL.exists() else []:
-        for name, (was, is_) in change["modules"].items():
-            steps.setdefault(name, []).append((was, is_))
-    return steps
+def _equal_pairs(name: str) -> list[set[str]]:
+    """Pairs of hashes of a module that were shown to give the same numbers."""
+    changes = json.loads(EQUAL.read_text(encoding="utf-8")) if EQUAL.exists() else []
+    return [set(change["modules"][name]) for change in changes if name in change["modules"]]
 
 
 def reachable(names: Iterable[str]) -> set[str]:
