@@ -58,6 +58,18 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
             )
 
 
+def check_arrays(function: str, name: str, tree: Any) -> None:
+    """Raises ValueError for leaves that are no arrays or numbers, such as the functions of an Equinox module."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        plain = not (isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OUSmM")
+        if not plain or not (hasattr(leaf, "dtype") or isinstance(leaf, (bool, int, float, complex))):
+            raise ValueError(
+                f"{function}: leaf {jax.tree_util.keystr(path) or '(root)'} of `{name}` is a {type(leaf).__name__}, "
+                "expected an array; give the arrays alone, for an Equinox module eqx.filter(model, eqx.is_array), and "
+                "put the merged ones back with eqx.combine."
+            )
+
+
 def _equal(a: Any, b: Any) -> bool:
     if jnp.issubdtype(getattr(a, "dtype", np.dtype(int)), jax.dtypes.prng_key):
         a, b = jax.random.key_data(a), jax.random.key_data(b)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_same_tree, is_merged, is_traced
+from ccm_jax._checks import check_arrays, check_same_tree, is_merged, is_traced
 
 Array = jax.Array
 Params = Any
@@ -195,6 +195,7 @@ def fit_chart(
     features = Polynomial() if features is None else features
     remedy = "experts must be fine-tuned from this anchor."
     trees = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
+    check_arrays("fit_chart", "anchor", anchor)
     check_same_tree("fit_chart", trees, remedy)
     if warp is not None and jax.tree_util.all_leaves([warp]):
         warp = jax.tree_util.Partial(warp)  # a plain function is no leaf that jit takes
