@@ -42,9 +42,10 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
     expected = dict(jax.tree_util.tree_flatten_with_path(reference)[0])
     for path, leaf in expected.items():
         if not _is_array(leaf):
-            where = f"leaf {jax.tree_util.keystr(path) or '(root)'}"
+            where = f"leaf {jax.tree_util.keystr(path) or '(root)'} of `{first}`"
             raise ValueError(
-                f"{function}: {where} of `{first}` is {_describe(leaf)}, expected numbers; leave it out of the trees."
+                f"{function}: {where} is a {type(leaf).__name__}, expected numbers; leave it out of the trees, of an "
+                "Equinox module by eqx.filter(model, eqx.is_array); eqx.combine puts it back into the result."
             )
     for name, tree in others:
         got = dict(jax.tree_util.tree_flatten_with_path(tree)[0])

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from ccm_jax._given import check_single
 from ccm_jax.chart import Chart, as_coordinate
 from ccm_jax.coordinate import Estimate
 from ccm_jax.metrics import relative_l2
@@ -147,7 +148,9 @@ def coordinate_from_prefix(
             f"{name}: candidates have shape {candidates.shape}, expected [n, {chart.features.dim}] with n >= 1."
         )
     prefix = jnp.asarray(prefix)
-    prefix = prefix[None] if batch is None else prefix
+    if batch is None:
+        check_single(name, prefix.shape, history + frames)
+        prefix = prefix[None]
     check_prefix(name, prefix, history, frames)
     errors = prefix_errors(
         chart, rollout_fn, prefix, candidates, history=history, frames=frames, chunk=chunk, mesh=mesh

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ccm_jax._checks import is_merged, is_traced
+from ccm_jax._given import check_single, explained, warn_persistence
 from ccm_jax.chart import Chart
 from ccm_jax.coordinate import Estimate
 from ccm_jax.fill import Fill
@@ -114,14 +115,19 @@ class PrefixReadout:
             An :class:`~ccm_jax.Estimate`. A coordinate whose rollout is not finite is never chosen.
 
         Raises:
-            ValueError: for frames that are too few, NaN, infinite, or 0 everywhere, and masks that leave nothing to
-                start from or to score; under ``jit``, where numbers are not known, for too few only. Derivatives are
-                forward-mode (``jax.jacfwd``).
+            ValueError: for frames that are too few, NaN, infinite, or 0 everywhere, a batch without ``batch``, frames
+                that the model does not take, and masks that leave nothing to start from or to score; under ``jit``,
+                where numbers are not known, for shapes only. Derivatives are forward-mode (``jax.jacfwd``).
+
+        Warns:
+            UserWarning: if repeating the last frame is better than every network, which swapped channels or other
+                units may cause.
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")
         x = as_frames(self.chart, frames)
         if batch is None:
+            check_single("PrefixReadout", x.shape, self.history + self.frames)
             x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
         if prior is not None and self.uncertainty is None:
             raise ValueError("PrefixReadout: a prior needs a posterior; make one with fit_uncertainty(readout, ...).")
@@ -129,8 +135,12 @@ class PrefixReadout:
         # One program, however frames were completed, and whether a posterior follows or not.
         plain = dataclasses.replace(self, fill=Fill(), uncertainty=None)
         placed = (plain, seen, context) if is_traced(seen) or mesh is None else place((plain, seen, context), mesh)
-        coarse = coarse_errors(*placed, mesh=mesh)
+        try:
+            coarse = coarse_errors(*placed, mesh=mesh)
+        except ValueError as error:
+            raise explained(self, x, batch is None, error) from error
         estimate = read(*placed, coarse, pooled=batch == "pooled", mesh=mesh)
+        warn_persistence("PrefixReadout", estimate)
         if self.uncertainty is not None:
             local = local_at(*placed, estimate.coordinate, mesh=mesh)
             posterior = self.uncertainty(estimate.coordinate, local, prior, len(x) if batch == "pooled" else 1)

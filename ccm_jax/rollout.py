@@ -60,7 +60,13 @@ class Rollout:
 
     def __call__(self, params: Params, window: Array, steps: int) -> Array:
         def body(window: Array, _: None) -> tuple[Array, Array]:
-            frame = self.apply(params, window)
+            frame, expected = self.apply(params, window), (window.shape[0], *window.shape[2:])
+            if jnp.shape(frame) != expected:
+                raise ValueError(
+                    f"make_rollout: apply returns {list(jnp.shape(frame))} for a window [N, history, *space, C] = "
+                    f"{list(window.shape)}, expected one frame [N, *space, C] = {list(expected)}; a model of single "
+                    "frames takes window[:, -1]."
+                )
             return jnp.concatenate([window[:, 1:], frame[:, None]], axis=1), frame
 
         _, frames = jax.lax.scan(body, window, None, length=steps)
@@ -97,6 +103,9 @@ def make_rollout(apply: Apply) -> RolloutFn:
     Returns:
         ``rollout_fn(params, window, steps) -> frames [N, steps, *space, C]``. Every predicted frame enters the
         window as its newest one; the true frames leave it one by one.
+
+    Raises:
+        ValueError: when the rollout is traced, if ``apply`` does not return one frame for a window.
     """
     return Rollout(apply)
 
@@ -113,7 +122,29 @@ def call_rollout(
         steps: frames to predict.
         context: a tree of arrays ``[N, ...]``: static fields, a forcing over time, the parameter; or None.
         start: index within the trajectory of the first predicted frame, for models that take the time.
+
+    Raises:
+        ValueError: if the rollout fails on the window, or returns frames of another shape than the window's.
     """
-    if context is None:
-        return rollout_fn(params, window, steps)
-    return rollout_fn(params, window, steps, context, start)
+    what = f"a window [N, history, *space, C] = {list(window.shape)}"
+    more = () if context is None else (context, start)
+    try:
+        frames = rollout_fn(params, window, steps, *more)
+    except (ImportError, RuntimeError):
+        raise
+    except Exception as error:  # networks of others may raise anything
+        if str(error).startswith("make_rollout:"):  # it says all there is to say
+            raise
+        said = (str(error).strip() or type(error).__name__).partition("\n")[0].rstrip(".")
+        takes = "(params, window, steps" + (", context, start)" if more else ")")
+        raise ValueError(
+            f"rollout_fn does not take {what}: {said}; expected rollout_fn{takes}, such as make_rollout(apply), and "
+            "frames of the grid and channels that the model was trained on."
+        ) from error
+    expected = (window.shape[0], steps, *window.shape[2:])
+    if frames.shape != expected:
+        raise ValueError(
+            f"rollout_fn returns {list(frames.shape)} for {what} and {steps} steps, expected [N, steps, *space, C] = "
+            f"{list(expected)}; make it with make_rollout(apply), where apply returns one frame [N, *space, C]."
+        )
+    return frames

@@ -50,14 +50,12 @@ def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts:
         return call_rollout(readout.rollout_fn, params, window, 1, context, readout.history)
 
     try:
-        frame = jax.eval_shape(step, readout.chart.origin, window, context).shape[2:]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: the model does not take frames {list(window.shape[2:])}: {error}") from error
-    if frame != window.shape[2:]:
+        jax.eval_shape(step, readout.chart.origin, window, context)
+    except ValueError as error:
         raise ValueError(
-            f"{name}: the model predicts frames {list(frame)}, validation has {list(window.shape[2:])}; give it the "
-            "grid and channels that the model was trained on."
-        )
+            f"{name}: validation[0] has shape {list(regimes[0].shape)}, expected [N, T, *space, C] with frames that "
+            f"the model takes: {error}"
+        ) from error
 
 
 def check_choices(choices: Any, frames: int) -> None:

@@ -194,7 +194,7 @@ def test_double_precision_and_whole_numbers_are_read(x64: None) -> None:
         ({"free_gate": (True,)}, "the chart has no gate"),
         ({"plain": True, "choices": {"pull": (0.1,)}}, "pull is 0.1, but the chart has no gate"),
         ({"short": True}, "a future to be judged on"),
-        ({"channels": True}, "does not take frames"),
+        ({"channels": True}, "frames that the model takes"),
         ({"mixed": True}, "give all regimes the same frames"),
         ({"nan": True}, "NaN or infinite"),
         ({"empty": True}, "validation is empty"),

@@ -1,0 +1,86 @@
+"""What is wrong with frames that a readout is given: a batch for one trajectory, or channels in another order."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax._checks import is_traced
+from ccm_jax.rollout import call_rollout
+
+if TYPE_CHECKING:
+    from ccm_jax.coordinate import Estimate
+    from ccm_jax.readout import PrefixReadout
+
+Array = jax.Array
+SINGLE = "expected one trajectory [T, *space, C]"
+BATCH = "for a batch [N, T, *space, C] give batch='each', one coordinate per trajectory, or 'pooled', one for all"
+
+
+def check_single(function: str, shape: tuple[int, ...], needed: int) -> None:
+    """Raises ValueError for frames of one trajectory that are too few, where they would do as a batch.
+
+    Args:
+        function: name in errors.
+        shape: of the frames, as they were given.
+        needed: frames that a trajectory must have.
+    """
+    if len(shape) > 3 and shape[0] < needed <= shape[1]:
+        raise ValueError(f"{function}: frames have shape {list(shape)}, {SINGLE} with T at least {needed}; {BATCH}.")
+
+
+def explained(readout: PrefixReadout, x: Array, single: bool, error: ValueError) -> ValueError:
+    """The error of a model that does not take trajectories ``[N, T, *space, C]``, and whether batch is the reason.
+
+    Args:
+        readout: whose model it is.
+        x: the trajectories, with a batch axis.
+        single: whether they were given as one, without that axis.
+        error: what the model said.
+    """
+    other = x[0] if single else x[None]
+    needed = readout.history + readout.frames
+    said = f"PrefixReadout: {error}"
+    if other.ndim > 2 and other.shape[1] >= needed and _takes(readout, other):
+        given = list(other.shape if single else x.shape)
+        wanted = (
+            f"{SINGLE}; {BATCH}" if single else "expected a batch [N, T, *space, C]; for one trajectory leave batch out"
+        )
+        said = f"PrefixReadout: frames have shape {given}, {wanted}."
+    return ValueError(said)
+
+
+def _takes(readout: PrefixReadout, x: Array) -> bool:
+    def step(params: Any, window: Array) -> Array:
+        return call_rollout(readout.rollout_fn, params, window, 1, None, readout.history)
+
+    try:
+        jax.eval_shape(step, readout.chart.origin, x[:, : readout.history])
+    except Exception:  # networks of others may raise anything
+        return False
+    return True
+
+
+def warn_persistence(function: str, found: Estimate) -> None:
+    """Warns if repeating the last frame is better than every network on observed frames, where numbers are known.
+
+    Args:
+        function: name in the warning.
+        found: with losses ``[N, n]``, and those of the anchor and of persistence, ``[N]``.
+    """
+    if is_traced(found) or jax.process_count() > 1:
+        return
+    best = float(np.mean(jnp.minimum(found.losses.min(axis=-1), found.anchor_loss)))
+    persistence = float(np.mean(found.persistence_loss))
+    if np.isfinite(best) and best > persistence:
+        warnings.warn(
+            f"{function}: repeating the last frame has error {persistence:.3g} on these frames, and the best network "
+            f"{best:.3g}, expected a smaller one; check that axes are [T, *space, C], and that the order of "
+            "channels, their units and normalization are those of the training data (states that hardly change are no "
+            "reason for concern).",
+            stacklevel=3,
+        )
