@@ -30,6 +30,11 @@ def in_order_of_rows(rows: Sequence[Row]) -> list[Job]:
     return [(row, seed) for row in rows for seed in row.seeds]
 
 
+def first_seeds_first(rows: Sequence[Row]) -> list[Job]:
+    """The first seed of every row, then the others: an interrupted study says something of everything."""
+    return sorted(in_order_of_rows(rows), key=lambda job: job[0].seeds.index(job[1]))
+
+
 class Study(NamedTuple):
     """A study: its rows, how a seed of one is measured, and what is made of all of them.
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from ccm_jax.io.atomic import read_json
 from experiments.runner.sources import ROOT, sources_of
-from experiments.study.jobs import Job, Study, configured, in_order_of_rows, prepare
+from experiments.study.jobs import Job, Study, configured, first_seeds_first, prepare
 from experiments.study.rows import Row
 
 REPEATED = "repeated"  # the name of a folder in which kept rows are measured again
@@ -37,7 +37,7 @@ class Wing(NamedTuple):
     measures: Mapping[str, str]
     rows_of: Callable[[str], list[Row]]
     versions: Callable[[], list[int]]
-    ordered: Callable[[Sequence[Row]], list[Job]] = in_order_of_rows
+    ordered: Callable[[Sequence[Row]], list[Job]] = first_seeds_first
     needs: Callable[[Row, int], list[Job]] = lambda row, seed: []
     adjust: Callable[[Row, ConfigDict, dict[str, Any]], None] = lambda row, config, known: None
 
