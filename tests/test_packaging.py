@@ -58,6 +58,26 @@ def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=cwd, env=clean, capture_output=True, text=True, timeout=900, check=False)
 
 
+def test_an_editable_install_works_in_the_folder_that_holds_the_clone(tmp_path: Path) -> None:
+    """There, the clone's folder ``ccm_jax`` looks like a namespace, which an editable install by a finder loses to."""
+    pytest.importorskip("setuptools", minversion="77")
+    clone, out = tmp_path / "ccm_jax", tmp_path / "out"
+    (clone / "ccm_jax").mkdir(parents=True)
+    out.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "ccm_jax/version.py"):
+        (clone / name).write_bytes((ROOT / name).read_bytes())
+    (clone / "ccm_jax" / "__init__.py").write_text("found = True\n")
+    build = f"from setuptools.build_meta import build_editable; build_editable({str(out)!r})"
+    built = run(sys.executable, "-c", build, cwd=clone)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = out.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (path,) = [archive.read(name).decode().strip() for name in archive.namelist() if name.endswith(".pth")]
+    assert path == str(clone)  # and no program that finds the package
+    seen = run(sys.executable, "-c", f"import sys; sys.path.append({path!r}); import ccm_jax.version", cwd=tmp_path)
+    assert seen.returncode == 0, seen.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_wheel_in_an_empty_environment(tmp_path: Path) -> None:

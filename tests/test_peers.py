@@ -97,6 +97,12 @@ def test_ratios_are_over_the_strongest_peer_of_both_arms() -> None:
     assert best_of(gathered, "rd_ood", [("window 1", "anchor"), ("window 1", "more")]) == ("window 1", "more")
 
 
+def test_the_strongest_peer_has_the_smallest_geometric_mean_as_ratios_do() -> None:
+    errors = {0: {"ties": 1.0, "average": 2.1}, 1: {"ties": 4.0, "average": 2.1}}  # 2.5 and 2.1, or 2 and 2.1
+    gathered = {"rd_ood post hoc": [planted(1.0, seed=seed, **found) for seed, found in errors.items()]}
+    assert best_of(gathered, "rd_ood", [("post hoc", "ties"), ("post hoc", "average")]) == ("post hoc", "ties")
+
+
 def test_what_was_sought_against_scratch_is_chosen_on_validation() -> None:
     def row(what: str, validation: float, **errors: float) -> Any:
         one = planted(1.0, **errors)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from experiments.peers.rows import ONE_SEED
+from experiments.peers.summary import over_seeds
 
 # From little to much: who may train more may also use what needs less.
 ALLOWED = {
@@ -58,6 +57,5 @@ def decide(systems: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def _error(method: dict[str, Any], seeds: int) -> float:
-    """The mean of the first seeds, as of the logarithm; infinite where one diverges."""
-    errors = [float("inf") if e is None else e for e in method["outside"]["seeds"][:seeds]]
-    return float(np.exp(np.mean(np.log(errors))))
+    """Over the first seeds."""
+    return over_seeds(method["outside"]["seeds"][:seeds])

@@ -36,11 +36,16 @@ def by_seed(gathered: Gathered, system: str, place: Place, split: str = "outside
     }
 
 
+def over_seeds(errors: Iterable[float | None]) -> float:
+    """The geometric mean of errors over seeds, as in ratios and intervals; infinite where one diverged."""
+    return float(np.exp(np.mean(np.log([np.inf if error is None else error for error in errors]))))
+
+
 def best_of(gathered: Gathered, system: str, places: Iterable[Place]) -> Place | None:
-    """The place with the smallest mean error outside the support, over the seeds that all places with results have."""
+    """The place with the smallest error outside the support, over the seeds that all places with results have."""
     seen = {place: errors for place in places if (errors := by_seed(gathered, system, place))}
     common = set.intersection(*(set(errors) for errors in seen.values())) if seen else set()
-    means = {place: float(np.mean([errors[seed] for seed in common])) for place, errors in seen.items() if common}
+    means = {place: over_seeds(errors[seed] for seed in common) for place, errors in seen.items() if common}
     return min(means, key=lambda place: means[place]) if means else None
 
 
