@@ -156,6 +156,18 @@ def test_the_terminal_reads_the_files(tmp_path: Path) -> None:
     assert open_weights(out).arrays.keys() == open_weights(files["anchor"]).arrays.keys()
 
 
+@pytest.mark.slow
+def test_the_forecast_covers_as_little_as_its_page_says(tmp_path: Path) -> None:
+    text = " ".join((ROOT / "docs" / "how-to" / "how-sure.md").read_text().split())
+    said = re.search(r"90 % interval contains (\d+) % of the true values, and (\d+) % in the last frame", text)
+    files = [part for name in example.WEIGHTS for part in (f"--{name}", example.path(f"{name}.safetensors"))]
+    frames = ("--initial", example.path("test-0.0025.npz"), "--truth", "--validation", example.path(example.VALIDATION))
+    done = ccm("rollout", *files, *frames, "--samples", 8, "-o", tmp_path / "forecast.npz")
+    printed = re.search(r"contains (\d+)% of the true values, (\d+)% in the last frame", " ".join(done.output.split()))
+    assert said is not None and printed is not None, done.output
+    np.testing.assert_allclose([float(n) for n in printed.groups()], [float(n) for n in said.groups()], atol=2)
+
+
 def test_the_recipe_is_a_configuration_that_holds() -> None:
     from experiments.example import get_config
     from experiments.pipeline.checks import check_config
