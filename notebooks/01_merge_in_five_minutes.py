@@ -40,7 +40,6 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib import animation
 
 import ccm_jax
 from ccm_jax import example
@@ -151,39 +150,41 @@ plt.show()
 # %%
 import tempfile
 
-from IPython.display import Image
+from IPython.display import Image as show
+from PIL import Image
 
 folder = Path(tempfile.mkdtemp())
-figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.7), layout="constrained")
-images = []
-for ax, (name, fields) in zip(axes, rows.items()):
-    images.append(ax.imshow(fields[0, ..., 0].T, **style))
+figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.7), dpi=65, layout="constrained")
+images = [ax.imshow(fields[0, ..., 0].T, **style) for ax, fields in zip(axes, rows.values())]
+for ax, name in zip(axes, rows):
     ax.set(xticks=[], yticks=[], title=name)
 
-
-def draw(t):
+pages = []
+for t in range(len(future)):
     for image, fields in zip(images, rows.values()):
         image.set_data(fields[t, ..., 0].T)
-    return images
-
-
-animation.FuncAnimation(figure, draw, frames=len(future)).save(folder / "forecast.gif", writer="pillow", fps=6, dpi=65)
+    figure.canvas.draw()
+    page = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+    pages.append(page.quantize(96, dither=Image.Dither.NONE))  # a smaller file
 plt.close(figure)
-Image(filename=folder / "forecast.gif")
+pages[0].save(folder / "forecast.gif", save_all=True, append_images=pages[1:], duration=160, loop=0)
+show(filename=folder / "forecast.gif")
 
 # %% [markdown]
 # ## Take it with you
 #
 # The merged weights are an ordinary checkpoint. `ccm` does the same from files: replace the three checkpoints and the frames by
-# yours, and name your network with `--model` ([your own network](../docs/how-to/own-network.md)).
+# yours, and name your network with `--model` ([your own network](../docs/how-to/own-network.md)). On validation flows, it chooses
+# its settings and learns how certain it is.
 
 # %%
 commands = """
 ccm="{python} -m ccm_jax.cli"
 $ccm example
 $ccm calibrate --anchor example/anchor.safetensors --low example/low.safetensors --high example/high.safetensors \
-  --prefix example/test-0.00075.npz --sample 0 -o merged.safetensors
+  --prefix example/test-0.00075.npz --sample 0 --validation example/validation.npz -o merged.safetensors
 """
+os.environ["FORCE_COLOR"] = ""  # or commands draw their progress into outputs
 done = subprocess.run(
     commands.format(python=sys.executable), shell=True, cwd=folder, capture_output=True, text=True, check=False
 )

@@ -16,7 +16,7 @@
 # Reaction–diffusion with a diffusivity that the state hides: simulate the data, train the anchor, fine-tune two experts,
 # calibrate, and evaluate on diffusivities that no network was trained on. The same code runs on a CPU, a GPU or a TPU.
 #
-# The size `smoke` runs the whole pipeline in about a minute, on networks too small to mean anything. Set `SIZE = ""` for the
+# The size `smoke` runs the whole pipeline in one to two minutes, on networks too small to mean anything. Set `SIZE = ""` for the
 # real experiment: some minutes on two cores, less on a GPU.
 
 # %%

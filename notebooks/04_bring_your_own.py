@@ -61,6 +61,7 @@ from ccm_jax.metrics import relative_l2
 os.chdir(tempfile.mkdtemp())
 sys.path.insert(0, os.getcwd())
 os.environ["PYTHONPATH"] = f"{os.getcwd()}{os.pathsep}{os.environ['PYTHONPATH']}"  # `ccm` finds our networks there
+os.environ["FORCE_COLOR"] = ""  # or commands draw their progress into outputs
 torch.set_num_threads(1)  # more threads do not speed up networks this small
 SMOKE = os.environ.get("CCM_SIZE") == "smoke"  # a quick test with meaningless errors
 SAMPLES, STEPS, FINE = (4, 30, 10) if SMOKE else (16, 800, 250)
@@ -75,24 +76,30 @@ def run(line):
 # %% [markdown]
 # ## Trajectories
 #
-# We generate a reaction–diffusion file in PDEBench's layout: five diffusivities for training, two for validation, and 4e-3,
+# We generate reaction–diffusion files in PDEBench's layout: five diffusivities for training, three for validation, and 4e-3,
 # which no network is trained on. Use your own files here: PDEBench, PDEInvBench, The Well, MATLAB and numpy are supported, and
 # `ccm data describe FILE` shows what a file contains.
 
 # %%
-values = "1e-3,1.5e-3,2e-3,2.5e-3,3e-3,4e-3,0.75e-3,3.25e-3"
-generate = f"{sys.executable} -m experiments.generate --config=rd_ood:smoke --value={values}"
-run(f"{generate} --count={SAMPLES} --output=family.h5")
-
-recording = open_recording("family.h5")
-x = np.stack([recording.trajectory(i) for i in range(recording.shape[0])]).astype(np.float32)  # [N, T, H, W, C]
-of = common_parameter(recording, "diffusivity_u")
-family = {float(value): x[of == value] for value in np.unique(of)}
 LOW, HIGH, TARGET = 1e-3, 3e-3, 4e-3
-support = np.concatenate([family[value] for value in (LOW, 1.5e-3, 2e-3, 2.5e-3, HIGH)])
-validation = [family[0.75e-3], family[3.25e-3]]
-truth, seen = family[TARGET], family[TARGET][:, :5]
-print(recording.fields, {value: x.shape for value, x in family.items()})
+files = {"support": "1e-3,1.5e-3,2e-3,2.5e-3,3e-3", "validation": "0.75e-3,2.25e-3,3.25e-3", "test": "4e-3"}
+for name, values in files.items():
+    options = f"--config=rd_ood:smoke --value={values} --count={SAMPLES} --output={name}.h5"
+    run(f"{sys.executable} -m experiments.generate {options}")
+
+
+def regimes(file):
+    """Trajectories [N, T, H, W, C] by diffusivity."""
+    recording = open_recording(file)
+    x = np.stack([recording.trajectory(i) for i in range(recording.shape[0])]).astype(np.float32)
+    of = common_parameter(recording, "diffusivity_u")
+    return {float(value): x[of == value] for value in np.unique(of)}
+
+
+family, validation = regimes("support.h5"), list(regimes("validation.h5").values())
+support = np.concatenate(list(family.values()))
+truth = regimes("test.h5")[TARGET]
+seen = truth[:, :5]
 
 # %% [markdown]
 # ## A network in PyTorch
@@ -105,16 +112,16 @@ import equinox as eqx
 import jax
 import torch
 
+SIZES = [(2, 24), (24, 24), (24, 24), (24, 2)]
+
 
 class Net(torch.nn.Module):
     """The next frame from this one, [N, C, H, W]; walls reflect."""
 
-    def __init__(self, width=24, depth=4):
+    def __init__(self):
         super().__init__()
-        sizes = [2] + [width] * (depth - 1)
-        self.layers = torch.nn.ModuleList(
-            torch.nn.Conv2d(a, b, 3, padding=1, padding_mode="reflect") for a, b in zip(sizes, [*sizes[1:], 2])
-        )
+        layers = [torch.nn.Conv2d(a, b, 3, padding=1, padding_mode="reflect") for a, b in SIZES]
+        self.layers = torch.nn.ModuleList(layers)
 
     def forward(self, x):
         y = x
@@ -123,8 +130,7 @@ class Net(torch.nn.Module):
         return x + 0.1 * self.layers[-1](y)
 
 
-def build():
-    return Net()
+build = Net
 
 
 class EqxNet(eqx.Module):
@@ -132,12 +138,9 @@ class EqxNet(eqx.Module):
 
     layers: list
 
-    def __init__(self, key, width=24, depth=4):
-        sizes, keys = [2] + [width] * (depth - 1), jax.random.split(key, depth)
-        self.layers = [
-            eqx.nn.Conv2d(a, b, 3, padding=1, padding_mode="REFLECT", key=k)
-            for a, b, k in zip(sizes, [*sizes[1:], 2], keys)
-        ]
+    def __init__(self, key):
+        keys = jax.random.split(key, len(SIZES))
+        self.layers = [eqx.nn.Conv2d(*s, 3, padding=1, padding_mode="REFLECT", key=k) for s, k in zip(SIZES, keys)]
 
     def __call__(self, x):
         y = x
@@ -161,7 +164,7 @@ def pairs(data, steps, seed, batch=16):
 
 
 def train_torch(net, data, steps, rate, seed=0):
-    net, errors = copy.deepcopy(net).train(), []
+    net = copy.deepcopy(net).train()
     optimizer = torch.optim.Adam(net.parameters(), rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for x, y in pairs(data, steps, seed):
@@ -171,15 +174,12 @@ def train_torch(net, data, steps, rate, seed=0):
         error.mean().backward()
         optimizer.step()
         schedule.step()
-        errors.append(error.mean().item())
-    print(f"{steps} steps, error of one frame {errors[0]:.4f} to {np.mean(errors[-50:]):.4f}")
     return net.eval()
 
 
 torch.manual_seed(0)
 anchor = train_torch(build(), support, STEPS, 3e-3)
-low = train_torch(anchor, family[LOW], FINE, 1e-3, seed=1)
-high = train_torch(anchor, family[HIGH], FINE, 1e-3, seed=1)
+low, high = (train_torch(anchor, family[end], FINE, 1e-3, seed=1) for end in (LOW, HIGH))
 for name, net in (("anchor", anchor), ("low", low), ("high", high)):
     torch.save(net.state_dict(), f"{name}.pt")
 
@@ -192,13 +192,10 @@ for name, net in (("anchor", anchor), ("low", low), ("high", high)):
 
 # %%
 def place(found):
-    c = float(found.coordinate[0])
+    c, gate = found.coordinate
     value = (LOW + HIGH) / 2 + c * (HIGH - LOW) / 2
-    print(
-        f"coordinate {c:+.2f}, gate {float(found.coordinate[1]):.2f}: a diffusivity of {value:.2e}; it is {TARGET:.0e}"
-    )
-    print(f"error of the frames: merged {float(found.loss):.4f}, anchor {float(found.anchor_loss):.4f}", end=", ")
-    print(f"last frame repeated {float(found.persistence_loss):.4f}")
+    print(f"coordinate {c:+.2f}, gate {gate:.2f}: a diffusivity of {value:.2e}; it is {TARGET:.0e}")
+    print(f"error of the observed frames: merged {found.loss:.4f}, anchor {found.anchor_loss:.4f}")
 
 
 torch_fn = torch_rollout(anchor)
@@ -224,21 +221,20 @@ def errors(rollout_fn, params):
     return np.asarray(relative_l2(frames, jnp.asarray(truth[:, seen.shape[1] :]))).mean(axis=0)
 
 
-nets = {"anchor": anchor, "high end": high, "merged": merged}
-for name, net in nets.items():
+for name, net in {"anchor": anchor, "high end": high, "merged": merged}.items():
     plt.plot(range(5, 11), errors(torch_fn, torch_params(net)), marker="o", label=name)
 plt.xlabel("frame"), plt.ylabel("relative L2 error"), plt.title("PyTorch, diffusivity 4e-3"), plt.legend()
 plt.show()
 
 # %% [markdown]
-# The same on the command line, with default settings instead of fitted ones (`--validation FILE` would fit them as above): a
-# merged file with PyTorch's names, and a verdict on trajectories that were not used for calibration.
+# The same on the command line: a merged file with PyTorch's names, the diffusivity with an interval, and a verdict on trajectories
+# that were not used for calibration.
 
 # %%
 three = "--anchor anchor.pt --low low.pt --high high.pt --model my_networks:build"
-first = 5 * SAMPLES  # samples in the file before those of 4e-3
-run(f"ccm calibrate {three} --prefix family.h5 --sample {first}:{first + 4} -o merged.pt")
-run(f"ccm evaluate {three} --merged merged.pt --trajectories family.h5 --sample {first + 4}:{6 * SAMPLES}")
+half = SAMPLES // 2
+run(f"ccm calibrate {three} --prefix test.h5 --sample 0:{half} --validation validation.h5 -o merged.pt")
+run(f"ccm evaluate {three} --merged merged.pt --trajectories test.h5 --sample {half}:{SAMPLES}")
 print(anchor.load_state_dict(torch.load("merged.pt", weights_only=True), strict=True))
 
 # %% [markdown]
@@ -250,7 +246,7 @@ print(anchor.load_state_dict(torch.load("merged.pt", weights_only=True), strict=
 # %%
 def train_equinox(net, data, steps, rate, seed=0):
     optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
-    state, losses = optimizer.init(eqx.filter(net, eqx.is_array)), []
+    state = optimizer.init(eqx.filter(net, eqx.is_array))
 
     @eqx.filter_jit
     def step(net, state, x, y):
@@ -258,23 +254,19 @@ def train_equinox(net, data, steps, rate, seed=0):
             error = jnp.linalg.norm((jax.vmap(net)(x) - y).reshape(len(y), -1), axis=1)
             return (error / jnp.linalg.norm(y.reshape(len(y), -1), axis=1)).mean()
 
-        value, slope = eqx.filter_value_and_grad(loss)(net)
-        update, state = optimizer.update(slope, state)
-        return eqx.apply_updates(net, update), state, value
+        update, state = optimizer.update(eqx.filter_grad(loss)(net), state)
+        return eqx.apply_updates(net, update), state
 
     for x, y in pairs(data, steps, seed):
-        net, state, value = step(net, state, x, y)
-        losses.append(value)
-    print(f"{steps} steps, error of one frame {losses[0]:.4f} to {np.mean(losses[-50:]):.4f}")
+        net, state = step(net, state, x, y)
     return net
 
 
 eqx_anchor = train_equinox(build_equinox(), support, STEPS, 3e-3)
-eqx_low = train_equinox(eqx_anchor, family[LOW], FINE, 1e-3, seed=1)
-eqx_high = train_equinox(eqx_anchor, family[HIGH], FINE, 1e-3, seed=1)
+eqx_ends = [train_equinox(eqx_anchor, family[end], FINE, 1e-3, seed=1) for end in (LOW, HIGH)]
 
 origin, rest = eqx.partition(eqx_anchor, eqx.is_array)
-ends = [eqx.filter(net, eqx.is_array) for net in (eqx_low, eqx_high)]
+ends = [eqx.filter(net, eqx.is_array) for net in eqx_ends]
 
 
 def apply(params, window):
@@ -285,16 +277,15 @@ def apply(params, window):
 
 eqx_fn = ccm_jax.make_rollout(apply)
 eqx_chart = ccm_jax.fit_chart(origin, ends, [-1.0, 1.0], features=ccm_jax.Gated())
-eqx_readout = ccm_jax.fit_prefix_readout(eqx_chart, eqx_fn, validation)
-eqx_found = eqx_readout(jnp.asarray(seen), batch="pooled")
-place(eqx_found)
-merged = eqx_chart(eqx_found.coordinate)
+found = ccm_jax.fit_prefix_readout(eqx_chart, eqx_fn, validation)(jnp.asarray(seen), batch="pooled")
+place(found)
+merged = eqx_chart(found.coordinate)
 for name, params in (("anchor", origin), ("high end", ends[1]), ("merged", merged)):
     print(f"{name:8s} error of the future frames {errors(eqx_fn, params).mean():.4f}")
 
 # %% [markdown]
 # Equinox files contain leaves without names. The command line assigns them to the network that `my_networks:build_equinox`
-# returns: `ccm calibrate --anchor anchor.eqx --low low.eqx --high high.eqx --model my_networks:build_equinox --prefix family.h5`.
+# returns: `ccm calibrate --anchor anchor.eqx --low low.eqx --high high.eqx --model my_networks:build_equinox --prefix test.h5`.
 
 # %%
 eqx.tree_serialise_leaves("merged.eqx", eqx.combine(merged, rest))

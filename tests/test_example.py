@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import re
 import subprocess
 import sys
@@ -36,8 +38,19 @@ def snippet() -> str:
 
 def run_snippet() -> dict[str, Any]:
     names: dict[str, Any] = {}
-    exec(snippet(), names)
-    return names
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(snippet(), names)
+    return names | {"printed": numbers(printed.getvalue())}
+
+
+def numbers(text: str) -> list[float]:
+    return [float(found) for found in re.findall(r"-?\d+\.\d+", text)]
+
+
+def said() -> list[float]:
+    """What the snippet says that it prints: the coordinate and its gate, the loss, the anchor's loss."""
+    (line,) = [line for line in snippet().splitlines() if line.startswith("print(")]
+    return numbers(line.partition("  # ")[2])
 
 
 @pytest.fixture(scope="module")
@@ -105,20 +118,26 @@ def check_far_regimes(family: example.Family, ran: dict[str, Any]) -> None:
 
 
 def test_the_snippet_of_the_readme_finds_the_physical_coordinate(family: example.Family, ran: dict[str, Any]) -> None:
-    np.testing.assert_allclose(ran["found"].coordinate[0], physical(family, family.test_values[0]), atol=0.25)
+    assert (
+        f"viscosity {family.test_values[1]}; its coordinate is {physical(family, family.test_values[1]):g}" in snippet()
+    )
+    np.testing.assert_allclose(ran["found"].coordinate[0], physical(family, family.test_values[1]), atol=0.25)
+    np.testing.assert_allclose(ran["printed"][-2:], said()[-2:], rtol=0.25)  # one of the readout's choices
     assert jax.tree.structure(ran["weights"]) == jax.tree.structure(family.anchor)
     check_far_regimes(family, ran)
 
 
 @pytest.mark.slow
 def test_the_snippet_as_it_stands(family: example.Family) -> None:
-    check_far_regimes(family, run_snippet())
+    ran = run_snippet()
+    np.testing.assert_allclose(ran["printed"], said(), rtol=0.02)
+    check_far_regimes(family, ran)
 
 
 def test_the_docstring_shows_the_snippet_of_the_readme() -> None:
     code = [line.split("  #")[0].rstrip() for line in snippet().split("merged =")[0].splitlines()]
     shown = [line.strip() for line in (example.__doc__ or "").splitlines()]
-    assert "readout(family.test[0][0])" in " ".join(code)
+    assert "readout(family.test[1][0])" in " ".join(code)
     assert [line for line in code if line and line not in shown] == []
 
 
@@ -135,6 +154,18 @@ def test_the_terminal_reads_the_files(tmp_path: Path) -> None:
     done = ccm("calibrate", *options, "--prefix", example.path("test-0.0025.npz"), "--sample", 0, "-o", out)
     assert done.exit_code == 0, done.output
     assert open_weights(out).arrays.keys() == open_weights(files["anchor"]).arrays.keys()
+
+
+@pytest.mark.slow
+def test_the_forecast_covers_as_little_as_its_page_says(tmp_path: Path) -> None:
+    text = " ".join((ROOT / "docs" / "how-to" / "how-sure.md").read_text().split())
+    said = re.search(r"90 % interval contains (\d+) % of the true values, and (\d+) % in the last frame", text)
+    files = [part for name in example.WEIGHTS for part in (f"--{name}", example.path(f"{name}.safetensors"))]
+    frames = ("--initial", example.path("test-0.0025.npz"), "--truth", "--validation", example.path(example.VALIDATION))
+    done = ccm("rollout", *files, *frames, "--samples", 8, "-o", tmp_path / "forecast.npz")
+    printed = re.search(r"contains (\d+)% of the true values, (\d+)% in the last frame", " ".join(done.output.split()))
+    assert said is not None and printed is not None, done.output
+    np.testing.assert_allclose([float(n) for n in printed.groups()], [float(n) for n in said.groups()], atol=2)
 
 
 def test_the_recipe_is_a_configuration_that_holds() -> None:

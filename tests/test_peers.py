@@ -204,3 +204,20 @@ def test_the_page_of_the_documentation_is_that_of_the_results() -> None:
     from experiments.peers import docs
 
     assert docs.PAGE.read_text(encoding="utf-8") == docs.page(read_json(docs.RESULTS))
+
+
+def test_the_page_begins_with_the_chart_of_decisions() -> None:
+    """For each thing that one may know, a row for each thing that one may train, with the method that was best."""
+    from experiments.peers import docs, page
+
+    content = read_json(docs.RESULTS)
+    text = docs.page(content)
+    first, *others = text.split("\n## ")[1:]
+    assert first.startswith("By what you know") and "nested" in first and not [o for o in others if "nested" in o]
+    for knows, heading in page.KNOWN.items():
+        rows = first.partition(f"### {heading}\n")[2].partition("\n### ")[0]
+        for trains, may in page.MAY.items():
+            if (knows, trains) != ("nothing", "equation"):
+                (row,) = [line for line in rows.splitlines() if line.startswith(f"| {may} |")]
+                found = [d for d in content["decisions"] if (d["knows"], d["trains"]) == (knows, trains)]
+                assert all(f"{d['error']:#.2g}" in row for d in found)

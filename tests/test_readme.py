@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from experiments.report.readme import marks, readme, replace, results
+from ccm_jax.io.atomic import read_json
+from experiments.report import claims
+from experiments.report.readme import LIMITS, marks, readme, replace, results
 from experiments.report.record import ROOT, figure
 
 README = (ROOT / "README.md").read_text()
@@ -17,6 +19,27 @@ def test_the_numbers_of_the_readme_are_those_of_the_files() -> None:
     page = (ROOT / "docs" / "results.md").read_text()
     assert readme(README, ROOT / "results") == README
     assert results(page, ROOT / "results") == page
+    assert claims.limits(ROOT / "results") == LIMITS.read_text()
+
+
+def test_no_comparison_that_ccm_loses_is_left_out_of_the_readme() -> None:
+    """The strongest alternative of each kind stands in the table or in the list below it, whoever is better."""
+    peers = read_json(ROOT / "results" / "peers.json")
+    shown = {key for keys in claims.BESIDE.values() for key in keys} | {"frames_ratio_adaptive"}  # the list's
+    relaxed = {"finetune_ratio_coord", "scratch_ratio_sought"}  # one has less than Scale, the other more: on the page
+    assert set(peers["ratios"]["rd_ood"]) == shown | relaxed
+    numbers = claims.numbers(ROOT / "results")
+    text = re.sub(r"[ \n]+", " ", README)
+    assert all(numbers[name] in text for name in ("anchor", "conditioned", "adaptive", "solver"))
+
+
+def test_of_several_comparisons_the_one_in_which_ccm_does_worst_is_shown() -> None:
+    one, two = ({"mean": mean, "low": None, "high": None} for mean in (0.5, 2.0))
+    peers = {"ratios": {"rd_ood": {"a": one, "b": two, "c": {"mean": None}}}}
+    assert claims.worst(peers, "rd_ood", ("a", "b", "c")) is two and claims.worst(peers, "ns_ood", ("a",)) is None
+    assert claims.cell({"mean": 0.5, "low": 0.4, "high": 0.8}) == "**2.0\xa0× smaller**<br>[1.2, 2.5]"
+    assert claims.cell({"mean": 0.5, "low": 0.2, "high": 1.25}) == "2.0\xa0× smaller<br>[0.80, 5.0]"
+    assert claims.cell(one) == "2.0\xa0× smaller"  # one seed is no evidence
 
 
 def test_the_figure_of_the_results_shows_the_numbers_of_the_files(tmp_path: Path) -> None:
@@ -50,7 +73,7 @@ def test_what_the_readme_links_to_exists() -> None:
 
 def test_a_readme_without_the_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="put them back"):
-        replace(README.replace(marks("chart")[0], ""), "chart", "")
+        replace(README.replace(marks("when")[0], ""), "when", "")
 
 
 def test_the_configuration_names_in_the_readme_exist() -> None:

@@ -12,7 +12,8 @@ The README's snippet, which a test runs::
     family = example.load()
     chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=ccm_jax.Gated())
     readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
-    found = readout(family.test[0][0])
+    found = readout(family.test[1][0])
+    print(found.coordinate, found.loss, found.anchor_loss)
     weights = chart(found.coordinate)
 
 The same files serve the terminal::

@@ -47,7 +47,11 @@ def errors(methods: list[dict[str, Any]]) -> Figure:
     for label, colour in zip(ax.get_yticklabels(), _colours(groups), strict=True):
         label.set_color(colour)
     ax.set_xscale("log")
-    ax.set_xlabel("mean relative L2 error of future frames: outside the training range (filled), inside (open)")
+    ax.set_ylim(y + 0.7, 0.8)
+    ax.tick_params(axis="x", which="both", top=True, labeltop=True)  # the figure is longer than a screen
+    figure.supxlabel(
+        "relative L2 error of future frames: outside the training range (filled), inside (open)", fontsize=9
+    )
     ax.grid(axis="x", which="both", lw=0.3, alpha=0.5)
     tidy(ax)
     return figure

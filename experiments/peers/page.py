@@ -14,13 +14,17 @@ from experiments.study.html import html_page
 TEMPLATE = Path(__file__).parent / "peers.html.j2"
 
 # What the decision chart's rows are called; its keys are those of experiments.peers.decisions.
-KNOWN = {"nothing": "nothing", "frames": "the first five frames", "value": "the parameter's value"}
+KNOWN = {
+    "frames": "You have seen five frames",
+    "value": "You know the parameter's value",
+    "nothing": "You know neither",
+}
 MAY = {
-    "nothing more": "nothing",
-    "two fine-tunings": "two short fine-tunings of one anchor (they may exist already)",
-    "one fine-tuning": "one fine-tuning of that anchor, on labelled data of all regimes",
-    "from scratch": "a network from scratch",
-    "equation": "nothing, but you have the equation and a solver",
+    "nothing more": "nothing: you have an anchor",
+    "two fine-tunings": "two experts by short fine-tunings of it, or you have them",
+    "one fine-tuning": "one fine-tuning of it on labelled data of all regimes",
+    "from scratch": "a network from scratch on such data",
+    "equation": "nothing: you have the equation and a fast solver",
 }
 
 QUESTIONS = {

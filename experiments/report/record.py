@@ -105,15 +105,15 @@ def table(folder: Path) -> str:
 
 # What each configuration promises: reductions by CCM-Coord and CCM-Prefix, correlation; None where nothing is asked.
 SYSTEMS: dict[str, tuple[str, float | None, float | None, float | None]] = {
-    "rd_ood": ("reaction–diffusion, D_u", 0.66, 0.70, 0.99),
-    "rd_dv": ("reaction–diffusion, D_v", None, None, None),
+    "rd_ood": ("reaction–diffusion, Dᵤ", 0.66, 0.70, 0.99),
+    "rd_dv": ("reaction–diffusion, Dᵥ", None, None, None),
     "rd_f2": ("reaction–diffusion, both", None, None, None),
     "ns_ood": ("Navier–Stokes, viscosity", 0.75, None, 0.98),
     "rdb_gravity": ("dam break, gravity", None, 0.75, 0.9),
     "rdb_ood": ("dam break, height", None, 0.20, None),
-    "rd_dpot": ("reaction–diffusion, D_u, by DPOT", None, None, None),
+    "rd_dpot": ("reaction–diffusion, Dᵤ, by DPOT", None, None, None),
     "ns_dpot": ("Navier–Stokes, by DPOT", None, None, None),
-    "rd_unet": ("reaction–diffusion, D_u, by a U-Net", None, None, None),
+    "rd_unet": ("reaction–diffusion, Dᵤ, by a U-Net", None, None, None),
 }
 
 

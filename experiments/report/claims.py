@@ -1,0 +1,186 @@
+"""What README and ``docs/limits.md`` say of CCM and its alternatives, in numbers from the files in ``results/``."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from ccm_jax.io.atomic import read_json
+from experiments.report.record import SYSTEMS, runs_of
+from experiments.study.markdown import markdown
+from experiments.study.statistics import interval
+
+HERE = Path(__file__).parent
+WIDTH = 127
+WHOLE: Any = {"break_long_words": False, "break_on_hyphens": False}
+# The systems of the study of peers, as columns of a table and as words in a sentence.
+SHORT = {
+    "rd_ood": "reaction–diffusion",
+    "ns_ood": "Navier–Stokes",
+    "rdb_gravity": "gravity",
+    "rdb_ood": "dam height",
+}
+HIDDEN = ("rd_ood", "ns_ood", "rdb_gravity")  # a single frame does not show the parameter
+
+# Rows of the README's table, and the ratios of the study of peers that each stands for: of several, the one in which
+# CCM does worst.
+BESIDE: dict[str, tuple[str, ...]] = {
+    "the best other merge of the same experts, given the value": ("posthoc_ratio",),
+    "SLERP along the same line, given the value": ("slerp_ratio",),
+    "the best unconditioned network that sees the same five frames": ("frames_ratio",),
+    "the best network conditioned on the parameter, fine-tuned or from scratch, whichever is worse for CCM": (
+        "finetune_ratio",
+        "scratch_ratio",
+        "frames_ratio_labelled",
+    ),
+}
+CONDITIONED = list(BESIDE)[-1]
+
+
+def beside(peers: dict[str, Any]) -> str:
+    """The table of the README: by how much CCM's error is smaller or larger than that of the strongest of each kind."""
+    lines = [f"| compared with … | {' | '.join(SYSTEMS[s][0] for s in SHORT)} |", "|---" * (1 + len(SHORT)) + "|"]
+    for text, keys in BESIDE.items():
+        lines.append(f"| {text} | {' | '.join(cell(worst(peers, system, keys)) for system in SHORT)} |")
+    return "\n".join(lines)
+
+
+def worst(peers: dict[str, Any], system: str, keys: tuple[str, ...]) -> dict[str, Any] | None:
+    """The largest of some ratios of a system; None where none is measured."""
+    found = [peers["ratios"].get(system, {}).get(key) for key in keys]
+    return max((r for r in found if r and r["mean"] is not None), key=lambda r: r["mean"], default=None)
+
+
+def cell(ratio: dict[str, Any] | None) -> str:
+    """A ratio of errors and its interval; in bold where CCM's error is smaller and the interval does not reach 1."""
+    if ratio is None:
+        return "–"
+    told = " ".join(times(ratio["mean"])).strip()
+    ends = [ratio["low"], ratio["high"]]
+    if None in ends:
+        return told
+    if ratio["mean"] < 1:
+        told, ends = f"**{told}**" if ratio["high"] < 1 else told, [1 / end for end in reversed(ends)]
+    return f"{told}<br>[{_said(ends[0])}, {_said(ends[1])}]"
+
+
+def times(ratio: float) -> tuple[str, str]:
+    """A ratio of errors in words, such as ``("2.9 ×", "smaller")``."""
+    if 0.985 < ratio < 1.015:
+        return "equal", ""
+    return (
+        (f"{_said(1 / ratio)}\N{NO-BREAK SPACE}×", "smaller")
+        if 0 < ratio < 1
+        else (f"{_said(ratio)}\N{NO-BREAK SPACE}×", "larger")
+    )
+
+
+def _said(size: float) -> str:
+    return f"{size:.2f}" if size < 1.1 else f"{size:.1f}" if size < 10 else f"{size:.0f}"
+
+
+def each(ratios: dict[str, dict[str, Any] | None]) -> str:
+    """Ratios of several systems in one phrase; those that are not measured are left out.
+
+    Example:
+        >>> each({"rd_ood": {"mean": 2.0}, "ns_ood": {"mean": 3.0}, "rdb_ood": {"mean": 0.5}})
+        '2.0\\xa0× (reaction–diffusion) and 3.0\\xa0× (Navier–Stokes) larger; 2.0\\xa0× (dam height) smaller'
+    """
+    said: dict[str, list[str]] = {}
+    for system, ratio in ratios.items():
+        if ratio is not None and ratio["mean"] is not None:
+            size, direction = times(ratio["mean"])
+            said.setdefault(direction, []).append(f"{size} ({SHORT[system]})")
+    parts = [f"{_listed(sizes)} {direction}".strip() for direction, sizes in said.items()]
+    return "; ".join(parts) or "not measured yet"
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
+def compare(peers: dict[str, Any], system: str, ours: str, peer: str) -> dict[str, Any] | None:
+    """The ratio of two methods' errors outside, by their labels, over the seeds that both have."""
+    seeds = {m["label"]: m["outside"]["seeds"] for m in peers["systems"].get(system, [])}
+    pairs = list(zip(seeds.get(ours, []), seeds.get(peer, []), strict=False))
+    ratios = [a / b for a, b in pairs if a is not None and b is not None]
+    return interval(ratios, "log") if ratios and len(ratios) == len(pairs) else None
+
+
+def _seconds(peers: dict[str, Any], label: str) -> str:
+    """How long a method takes to adapt to a trajectory, from the fastest system to the slowest."""
+    found = [m["seconds"] for s in HIDDEN for m in peers["systems"].get(s, []) if m["label"] == label and m["seconds"]]
+    return f"{min(found):.1f} to {max(found):.1f} s" if found else "not measured yet"
+
+
+def numbers(folder: Path) -> dict[str, Any]:
+    """All that the templates of this folder's pages need."""
+    peers, (runs, _) = read_json(folder / "peers.json"), runs_of(folder)
+    ratios = peers["ratios"]
+
+    def of(key: str, systems: tuple[str, ...] = tuple(SHORT)) -> str:
+        return each({s: ratios[s][key] for s in systems if ratios.get(s, {}).get(key, {}).get("mean") is not None})
+
+    def against(peer: str, systems: tuple[str, ...] = HIDDEN) -> str:
+        ours = {s: (ratios.get(s, {}).get("frames_ratio") or {}).get("ours") or "CCM-Prefix" for s in systems}
+        return each({s: compare(peers, s, label, peer) for s, label in ours.items()})
+
+    labels = {m["label"] for s in HIDDEN for m in peers["systems"].get(s, [])}
+    measured = [name for name in ("CoDA", "GEPS") if f"{name}, our readout" in labels]
+    rows = {row["value"]: row for row in read_json(folder / "readouts.json")["curves"]["rdb_ood"]}
+    far = {name: sum(errors) / len(errors) for name, errors in rows[max(rows)]["errors"].items() if None not in errors}
+    noise = {row["at"]: row["ours"]["mean"] for row in read_json(folder / "paper.json")["prefix"]["noise"]}
+    return {
+        "anchor": each({s: compare(peers, s, "CCM-Prefix", "anchor, window of 1") for s in SHORT}),
+        "conditioned": each({s: worst(peers, s, BESIDE[CONDITIONED]) for s in SHORT}),
+        "adaptive_best": " and ".join(measured) if len(measured) < 2 else "the better of CoDA and GEPS",
+        "adaptive": of("frames_ratio_adaptive"),
+        "window": of("frames_ratio", HIDDEN),
+        "solver": against("coarse solver, fitted by our readout"),
+        "codes": each({s: compare(peers, s, "GEPS, our readout", "GEPS, its own optimiser") for s in HIDDEN}),
+        "seconds": {who: _seconds(peers, f"GEPS, {who}") for who in ("our readout", "its own optimiser")},
+        "gains": {name: {key: value["mean"] for key, value in row["gains"].items()} for name, row in runs.items()},
+        "harm": {name: row["harm"] for name, row in runs.items()},
+        "trained": {SHORT[s]: found for s, found in peers["trained"].items()},
+        "far": {"coordinate": rows[max(rows)]["coordinate"], "errors": far},
+        "noise": noise,
+        "filled": read_json(folder / "beyond.json")["summary"],
+    }
+
+
+def when(folder: Path) -> str:
+    """The README's advice on when to use CCM and when not to."""
+    return folded(markdown(HERE / "when.md.j2", **numbers(folder))).strip()
+
+
+def limits(folder: Path) -> str:
+    """The page of limits."""
+    return folded(markdown(HERE / "limits.md.j2", **numbers(folder)))
+
+
+def folded(text: str) -> str:
+    """Paragraphs and items of lists in lines of equal length, whatever numbers a template has put into them."""
+    parts = [re.sub("[ \n]+", " ", part) for part in re.split(r"\n\s*\n|\n(?=- )", text.strip())]
+    lines = [textwrap.fill(part, WIDTH, subsequent_indent="  " * part.startswith("- "), **WHOLE) for part in parts]
+    joined = lines[0]
+    for before, line in itertools.pairwise(lines):
+        joined += ("\n" if before.startswith("- ") and line.startswith("- ") else "\n\n") + line
+    return joined + "\n"
+
+
+def how_many(peers: dict[str, Any]) -> str:
+    """What the numbers of the table are, and how far their study is."""
+    words = (
+        "*CCM* is [CCM-Scale](docs/concepts.md) where the value is given, and CCM-Prefix from five frames. In "
+        "brackets: 95 % intervals over seeds. **Bold**: CCM's error is smaller, and the interval excludes 1."
+    )
+    missing = len(peers["not_run"])
+    if missing:
+        words += (
+            f" Numbers without an interval have one seed; {peers['done']} of the study's {peers['done'] + missing} "
+        )
+        words += "runs are done."
+    return folded(words).strip()
