@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ccm_jax import merge_pytree
-from ccm_jax.cli.verdict import Method, compare, judge
+from ccm_jax.cli.verdict import Method, compare, judge, student
 from ccm_jax.evaluate import future_error, persistence_error
 from ccm_jax.io.safetensors import save_safetensors
 from tests.terminal import Slow, ccm, make_slow_family, of
@@ -134,6 +134,10 @@ def test_a_comparison_is_paired() -> None:
     assert found.better and found.wins == 30
     np.testing.assert_allclose([found.ratio, found.low, found.high], 0.9)
     assert compare(hard, hard).ratio == 1 and not compare(hard, hard).better
+
+
+def test_the_quantile_is_that_of_the_tables() -> None:
+    np.testing.assert_allclose(student([2, 3, 5, 10, 30, 1000]), [4.303, 3.182, 2.571, 2.228, 2.042, 1.962], rtol=0.01)
 
 
 def test_few_trajectories_make_a_wide_interval_and_say_how_many_would_do() -> None:
