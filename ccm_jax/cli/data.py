@@ -9,12 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from ccm_jax.cli.console import console, say
+from ccm_jax.cli.faults import Suggesting
 from ccm_jax.cli.frames import Layout, layout_options, shorten
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.recordings import open_recordings
 
 
-@click.group("data")
+@click.group("data", cls=Suggesting)
 def command() -> None:
     """Describe or generate files of trajectories."""
 

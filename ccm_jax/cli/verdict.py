@@ -98,7 +98,7 @@ def judge(methods: list[Method]) -> str:
         return "Verdict: none. Every network diverges on some trajectory."
     if count < FEWEST:
         return (
-            f"Verdict: none from {_counted(count)}. {winner.name} has the smallest error, {winner.errors.mean():.4f}, "
+            f"Verdict: none from {counted(count)}. {winner.name} has the smallest error, {winner.errors.mean():.4f}, "
             f"but an interval needs {FEWEST} trajectories or more; evaluate on others of the same regime as well."
         )
     rivals = [m for m in there if m is not winner]
@@ -107,11 +107,12 @@ def judge(methods: list[Method]) -> str:
     tied = next((m for m in simpler if not against[m.kind].better), None)
     verdict = f"Verdict: {_advice(tied or winner)}"
     if tied is not None:
-        verdict += f" {_counted(count).capitalize()} do not tell {winner.name} from it, and it is simpler."
+        verdict += f" {counted(count).capitalize()} do not tell {winner.name} from it, and it is simpler."
     return "\n".join([verdict, *(f"  {_against(winner.name, m, against[m.kind])}" for m in rivals)])
 
 
-def _counted(count: int) -> str:
+def counted(count: int) -> str:
+    """So many trajectories, in words."""
     return f"{count} trajectories" if count > 1 else "one trajectory"
 
 
