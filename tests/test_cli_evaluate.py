@@ -125,7 +125,7 @@ ONE = np.ones(20)
     ],
 )
 def test_the_verdict(found: list[Method], verdict: str) -> None:
-    assert verdict in judge(found)
+    assert verdict in judge(found).text
 
 
 def test_a_comparison_is_paired() -> None:

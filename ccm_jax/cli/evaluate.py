@@ -218,9 +218,8 @@ def command(target: Path | None, accept_persistence: bool, **given: Any) -> None
     if target is not None:
         write_csv(found, target)
     verdict = judge(found.methods)
-    say(verdict)
-    if verdict.startswith("Verdict: use CCM"):
-        merged = min((m for m in found.methods if m.kind == KINDS[2]), key=lambda m: m.errors.mean())
-        follow("rollout", merged.path, *model_of(given["model"]), "--initial", "FRAMES", "-o", "rollout.npz")
+    say(verdict.text)
+    if verdict.use is not None:
+        follow("rollout", verdict.use.path, *model_of(given["model"]), "--initial", "FRAMES", "-o", "rollout.npz")
     if best >= persistence:
         say("Repeating the last frame has a smaller error than any network.")

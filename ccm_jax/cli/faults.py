@@ -52,5 +52,5 @@ class Suggesting(click.Group):
             names = self.list_commands(ctx)
             near = difflib.get_close_matches(args[0], names, n=1)
             meant = f" Did you mean {near[0]}?" if near else ""
-            said = f"there is no {ctx.command_path} {args[0]}, only {', '.join(names)}.{meant}"
+            said = f"there is no command {args[0]}, only {', '.join(names)}.{meant}"
             raise click.UsageError(said, ctx) from error

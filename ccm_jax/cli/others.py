@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ccm_jax import baselines
 from ccm_jax.baselines import BASELINES, complex_view, pair_view
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.io.description import model_name
@@ -62,7 +63,8 @@ def merge_by_other(recipe: Recipe, family: list[Weights], *, model: str | None =
             keep_equal_or_refuse(name, [tree[name].reshape(-1) for tree in (anchor, *experts)], leaf.reshape(-1))
         return found
     except TypeError as error:
-        takes = [name for name, p in inspect.signature(merge).parameters.items() if p.kind is p.KEYWORD_ONLY]
+        signatures = (inspect.signature(f).parameters.values() for f in (merge, getattr(baselines, recipe.method)))
+        takes = list(dict.fromkeys(p.name for ps in signatures for p in ps if p.kind is p.KEYWORD_ONLY))
         unknown = [name for name, _ in recipe.arguments if name not in takes]
         said = f"takes no {unknown[0]}; there are: {', '.join(takes) or 'none'}" if unknown else str(error)
         raise ValueError(f"method {recipe.method}: {said}.") from error

@@ -75,6 +75,13 @@ def compare(first: np.ndarray, second: np.ndarray) -> Comparison:
     return Comparison(ratio, low, high, wins, count, float(enough[0]) if len(enough) else np.inf)
 
 
+class Verdict(NamedTuple):
+    """What to use, in words, and the method that is meant; None if no network can be recommended."""
+
+    text: str
+    use: Method | None
+
+
 def student(freedom: Any) -> Any:
     """The 97.5 % quantile of Student's t, to 1 % from 2 degrees of freedom on (Abramowitz and Stegun, 26.7.5)."""
     v = np.asarray(freedom, float)
@@ -87,20 +94,21 @@ def student(freedom: Any) -> Any:
     return Z + sum(term / v**power for power, term in enumerate(terms, 1))
 
 
-def judge(methods: list[Method]) -> str:
-    """The verdict in words: the smallest mean error wins, unless no interval tells it from something simpler."""
+def judge(methods: list[Method]) -> Verdict:
+    """The verdict: the smallest mean error wins, unless no interval tells it from something simpler."""
     best = {
         kind: min((m for m in methods if m.kind == kind), key=lambda m: m.errors.mean(), default=None) for kind in KINDS
     }
     there = [m for m in best.values() if m is not None]
     winner, count = min(there, key=lambda m: m.errors.mean()), len(methods[0].errors)
     if not np.isfinite(winner.errors.mean()):
-        return "Verdict: none. Every network diverges on some trajectory."
+        return Verdict("Verdict: none. Every network diverges on some trajectory.", None)
     if count < FEWEST:
-        return (
+        text = (
             f"Verdict: none from {counted(count)}. {winner.name} has the smallest error, {winner.errors.mean():.4f}, "
             f"but an interval needs {FEWEST} trajectories or more; evaluate on others of the same regime as well."
         )
+        return Verdict(text, None)
     rivals = [m for m in there if m is not winner]
     against = {m.kind: compare(winner.errors, m.errors) for m in rivals}
     simpler = [m for m in rivals if KINDS.index(m.kind) < KINDS.index(winner.kind)]
@@ -108,7 +116,8 @@ def judge(methods: list[Method]) -> str:
     verdict = f"Verdict: {_advice(tied or winner)}"
     if tied is not None:
         verdict += f" {counted(count).capitalize()} do not tell {winner.name} from it, and it is simpler."
-    return "\n".join([verdict, *(f"  {_against(winner.name, m, against[m.kind])}" for m in rivals)])
+    lines = [verdict, *(f"  {_against(winner.name, m, against[m.kind])}" for m in rivals)]
+    return Verdict("\n".join(lines), tied or winner)
 
 
 def counted(count: int) -> str:

@@ -96,7 +96,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
     content = page.render(
         results=results,
         rows=rows,
-        methods=sorted(METHODS, key=lambda name: name not in ours),
+        methods=sorted(METHODS, key=lambda name: (name not in ours, not name.startswith("ccm_"))),
         ours=ours,
         labels={name: method.label for name, method in METHODS.items()},
         deployable=deployable(),
