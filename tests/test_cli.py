@@ -260,7 +260,7 @@ def test_data_generate_says_where_data_come_from() -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["inspect", "nothing.pt"], "nothing.pt."),
+        (["inspect", "nothing.pt"], "nothing.pt; check"),
         (["merge", "FAMILY", "-c", "1", "-o", "anchor.safetensors"], "nothing is overwritten"),
         (["merge", "FAMILY", "-c", "1", "-o", "out.npz"], "expected .safetensors"),
         (["merge", "FAMILY", "-c", "1", "--method", "best", "-o", "out.safetensors"], "expected chart, average"),
@@ -297,7 +297,7 @@ def test_data_generate_says_where_data_come_from() -> None:
         (["calibrate", "FAMILY", "--model", "broken.yaml", "--prefix", "seen.npy"], "is no YAML file"),
         (["calibrate", "FAMILY", "--model", "flat.yaml", "--prefix", "seen.npy"], "std is [0.0], expected positive"),
         (["rollout", "anchor.safetensors", "--initial", "complex.npy", "-o", "out.npz"], "expected real frames"),
-        (["data", "describe", "anchor.safetensors"], "no whole file of a known kind"),
+        (["data", "describe", "anchor.safetensors"], "the name of a checkpoint"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

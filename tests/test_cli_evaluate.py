@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ccm_jax import merge_pytree
-from ccm_jax.cli.verdict import Method, compare, judge
+from ccm_jax.cli.verdict import Method, compare, judge, student
 from ccm_jax.evaluate import future_error, persistence_error
 from ccm_jax.io.safetensors import save_safetensors
 from tests.terminal import Slow, ccm, make_slow_family, of
@@ -105,18 +105,27 @@ ONE = np.ones(20)
     ("found", "verdict"),
     [
         (methods(anchor=ONE, low=1.2 * ONE, merged=0.5 * ONE + 0.1 * NOISE), "Verdict: use CCM (merged.pt)."),
-        (methods(anchor=ONE, low=1.2 * ONE, merged=0.99 * ONE + NOISE), "Verdict: keep the anchor. It is tied with"),
+        (
+            methods(anchor=ONE, low=1.2 * ONE, merged=0.99 * ONE + NOISE),
+            "keep the anchor. 20 trajectories do not tell merged",
+        ),
         (methods(anchor=0.5 * ONE, low=ONE, merged=0.9 * ONE), "Verdict: keep the anchor."),
         (methods(anchor=ONE, low=0.4 * ONE, merged=0.9 * ONE), "Verdict: an expert is better (low)."),
-        (methods(anchor=ONE, low=0.5 * ONE, merged=0.5 * ONE - 1e-3 + 0.1 * NOISE), "an expert is better (low). It is"),
+        (
+            methods(anchor=ONE, low=0.5 * ONE, merged=0.5 * ONE - 1e-3 + 0.1 * NOISE),
+            "better (low). 20 trajectories do not",
+        ),
         (methods(anchor=np.append(ONE, np.inf), merged=np.append(ONE, 1.0)), "keep the anchor"),
         (methods(anchor=[np.inf] * 9, merged=[1.0] * 9), "Verdict: use CCM"),
         (methods(anchor=[np.inf, 1.0], merged=[1.0, np.inf]), "Verdict: none."),
-        (methods(anchor=[1.0, 1.0], merged=[0.5, 0.5]), "Fewer than 6 trajectories"),
+        (methods(anchor=[1.0, 1.0], merged=[0.5, 0.5]), "Verdict: none from 2 trajectories"),
+        (methods(anchor=[1.0], merged=[0.5]), "Verdict: none from one trajectory"),
+        (methods(anchor=[1.0, 1.1, 0.9, 1.0], merged=[0.1, 0.12, 0.1, 0.09]), "Verdict: use CCM"),
+        (methods(anchor=[1.0, 1.0, 1.0], merged=[0.5, 0.9, 1.2]), "Not told apart: about 34 trajectories like these"),
     ],
 )
 def test_the_verdict(found: list[Method], verdict: str) -> None:
-    assert verdict in judge(found)
+    assert verdict in judge(found).text
 
 
 def test_a_comparison_is_paired() -> None:
@@ -125,3 +134,18 @@ def test_a_comparison_is_paired() -> None:
     assert found.better and found.wins == 30
     np.testing.assert_allclose([found.ratio, found.low, found.high], 0.9)
     assert compare(hard, hard).ratio == 1 and not compare(hard, hard).better
+
+
+def test_the_quantile_is_that_of_the_tables() -> None:
+    np.testing.assert_allclose(student([2, 3, 5, 10, 30, 1000]), [4.303, 3.182, 2.571, 2.228, 2.042, 1.962], rtol=0.01)
+
+
+def test_few_trajectories_make_a_wide_interval_and_say_how_many_would_do() -> None:
+    rng = np.random.default_rng(1)
+    ratios = np.exp(0.2 * rng.normal(size=(2000, 4)))  # the truth is a tie
+    told = np.mean([not c.low <= 1 <= c.high for c in (compare(r, np.ones(4)) for r in ratios)])
+    assert 0.03 < told < 0.08  # as often as 95 % promises
+    few = compare(np.array([0.5, 0.9, 1.2]), np.ones(3))
+    assert few.low < 1 < few.high
+    assert compare(np.tile([0.5, 0.9, 1.2], 12), np.ones(36)).better and few.enough == 34
+    assert np.isinf(compare(np.array([1.5, 0.5001, 1.0]), np.ones(3)).enough)

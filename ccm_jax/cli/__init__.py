@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import io
 import sys
@@ -13,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from ccm_jax._extras import remedy
+from ccm_jax.cli.faults import Suggesting, line_of
 from ccm_jax.io.boundary import one_line
 
 # Verb -> its module, imported when it is asked for, so that --help answers at once.
@@ -27,12 +27,7 @@ VERBS = {
 }
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NOTHING_WRITTEN = "; nothing was written: free some space, or choose an output on another disk."
-LONGEST = 4000  # characters of an error, which may quote a file
-
-
-class Verbs(click.Group):
+class Verbs(Suggesting):
     """The verbs, by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -66,8 +61,7 @@ class Verbs(click.Group):
                 warnings.showwarning = _note
                 return super().invoke(ctx)
         except (ValueError, OSError) as error:
-            full = isinstance(error, OSError) and error.errno in FULL
-            click.echo(f"ccm: {one_line(str(error)[:LONGEST])}{NOTHING_WRITTEN if full else ''}", err=True)
+            click.echo(f"ccm: {line_of(error)}", err=True)
             sys.exit(2)
         except ModuleNotFoundError as error:
             line = remedy(error)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 import numpy as np
-from rich.table import Table
 
 from ccm_jax import processor
-from ccm_jax.cli.checkpoints import note
-from ccm_jax.cli.console import console, say
+from ccm_jax.cli.checkpoints import note, warn
+from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
-from ccm_jax.cli.following import evaluate_next
+from ccm_jax.cli.following import evaluate_next, follow, model_of
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_observations, read_regimes
 from ccm_jax.cli.merge import check_output, digest, merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_calibration
 from ccm_jax.cli.prefix import Found, find
 from ccm_jax.cli.recipe import Recipe
-from ccm_jax.cli.source import Source, source_options
-from ccm_jax.cli.sure import Sure, as_prior, parameter_option, prior_option, why_stranger
+from ccm_jax.cli.showing import show, typed
+from ccm_jax.cli.source import Source, remarks, source_options
+from ccm_jax.cli.sure import as_prior, parameter_option, prior_option
 from ccm_jax.cli.until import frames_until
 from ccm_jax.cli.waiting import waiting
-from ccm_jax.io.atomic import remove_abandoned, together, write_json
+from ccm_jax.io.atomic import check_new, together, write_json
 from ccm_jax.io.description import HELP
 
 MOST = 10_000  # candidates of a bank
 MANY = 64  # trajectories of one regime, of which a few tell the coordinate
-BAR = 40  # characters of the longest bar in the terminal
 
 
 class Options(NamedTuple):
@@ -67,69 +65,6 @@ def parse_bank(text: str) -> np.ndarray:
     return low + step * np.arange(round((high - low) / step) + 1)
 
 
-def typed(coordinate: tuple[float, ...]) -> str:
-    """A coordinate for the terminal."""
-    return ", ".join(f"{c:+.2f}" for c in coordinate)
-
-
-def show(found: Found) -> None:
-    """Losses of what was tried first, in the terminal, then the coordinate and its yardsticks."""
-    losses = np.asarray(found.losses)
-    finite = losses[np.isfinite(losses)]
-    for c, loss in zip(found.candidates, losses, strict=True):
-        bar = "diverges"
-        if np.isfinite(loss):
-            bar = "█" * max(1, round(BAR * loss / max(float(finite.max()), 1e-30))) + f" {loss:.4f}"
-        say(f"  {typed(tuple(c))}  {bar}")
-    if "observed" in found.readout:
-        say(
-            f"{found.readout['observed']:.0%} of the points are observed; "
-            f"the others are filled in ({found.readout['fill']})."
-        )
-    spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
-    if found.sure is not None and found.sure.stranger:
-        say(why_stranger(found.sure))
-        say(f"best coordinate of a merge {typed(found.coordinate)}{spread}")
-    elif not np.isfinite(found.loss):
-        say("Every merge diverges on these frames: keep the anchor.")
-    elif found.keeps_anchor:
-        say("The anchor fits these frames at least as well as any merge: keep it.")
-        say(f"best coordinate of a merge {typed(found.coordinate)}, error {found.loss:.4f}")
-    else:
-        say(f"coordinate {typed(found.coordinate)}{spread}")
-    merged, anchor = (f"{e:.4f}" if np.isfinite(e) else "infinite" for e in (found.loss, found.anchor_loss))
-    say(
-        f"error on the observed frames: merged {merged}, anchor {anchor}, last frame repeated "
-        f"{found.persistence_loss:.4f}"
-    )
-    if found.at_rim and not found.keeps_anchor:
-        say("The coordinate is at the end of the searched range; check it on held-out frames (ccm evaluate).")
-    if found.drawn_back and not found.keeps_anchor:
-        say("The coordinate was moved toward the anchor, because the rollout at the best fit grows beyond the frames.")
-    if found.sure is None:
-        say(f"No interval: {found.unsure}")
-    else:
-        show_sure(found.sure, found.coordinate)
-
-
-def show_sure(sure: Sure, coordinate: tuple[float, ...]) -> None:
-    """Intervals as a table, and what is doubtful about them."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("", "estimate", f"{100 * sure.level:.0f} % interval"):
-        table.add_column(heading, justify="right" if heading else "left")
-    several = len(sure.axes) > 1
-    for i, (axis, c) in enumerate(zip(sure.axes, coordinate, strict=False)):
-        if not axis.flat:
-            low, high = axis.coordinate_interval
-            table.add_row(f"coordinate {i + 1}" if several else "coordinate", f"{c:+.3f}", f"{low:+.3f} to {high:+.3f}")
-            low, high = axis.interval
-            table.add_row(axis.name, f"{axis.value:.4g}", f"{low:.4g} to {high:.4g}")
-    if table.rows:
-        console.print(table)
-    for line in sure.remarks():
-        say(line)
-
-
 def check_free(options: Options) -> Path | None:
     """The report's path; raises ValueError if anything cannot be written."""
     report = options.report
@@ -139,10 +74,8 @@ def check_free(options: Options) -> Path | None:
     if report is not None and report.suffix != ".json":
         raise ValueError(f"--report is {report}, expected a name that ends in .json.")
     if report is not None:
-        remove_abandoned(report)
-    for path in (report, report and report.with_suffix(".png")):
-        if path is not None and os.path.lexists(path):
-            raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
+        for path in (report, report.with_suffix(".png")):
+            check_new(path)
     return report
 
 
@@ -242,9 +175,14 @@ def command(source: Source, **given: Any) -> None:
     if len(chosen) > MANY:
         note(f"{len(chosen)} trajectories are rolled out at every candidate; --sample 0:{MANY} is faster.")
     regimes = None if options.validation is None else read_regimes(options.layout.open(options.validation))
-    opened = open_chart(recipe, options.model, recording)
+    opened, axes = open_chart(recipe, options.model, recording), len(recipe.coordinates[0])
     count, stopped = options.frames, None
     needed = None if options.until is not None else opened.surrogate.history + count
+    if needed is not None and recording.shape[1] < needed:
+        raise ValueError(
+            f"{options.prefix} has {recording.shape[1]} frames, expected at least {needed}: {opened.surrogate.history} "
+            f"of the model's window and {count} after it; observe more frames, or lower --frames."
+        )
     frames, mask = read_observations(recording, chosen, options.missing, options.mask, needed)
     if options.until is not None:
         with waiting("filtering frame by frame"):
@@ -254,12 +192,15 @@ def command(source: Source, **given: Any) -> None:
     prior = as_prior(options.prior, fitted.readout, fitted.known, fitted.unsure)
     with waiting("searching the coordinate"):
         found = find(fitted, frames, mask, prior=prior, always=options.write_anyway)
-    show(found)
+    best = min(found.loss, found.anchor_loss)
+    show(found, axes, doubted=best >= found.persistence_loss and not options.accept_persistence)
+    check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence)
+    if not found.keeps_anchor:
+        warn(*remarks(found.place_in(recipe), typed=False))
     if recipe.units is not None and not found.keeps_anchor:
         say(f"This is the value {recipe.units.value(found.coordinate[0]):.4g} (experts at {recipe.units}).")
-    best = min(found.loss, found.anchor_loss)
-    check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence)
     if report is None:
+        say("Nothing is written: add -o merged.safetensors for the weights, or --report found.json for the numbers.")
         return
     finite = np.isfinite(found.loss)
     keep = options.output is not None and (not finite or (found.keeps_anchor and not options.write_anyway))
@@ -272,7 +213,11 @@ def command(source: Source, **given: Any) -> None:
         say(f"{options.output} is not written: no merge stays finite.")
     elif keep:
         say(f"{options.output} is not written; add --write-anyway to write the best merge.")
+        follow("rollout", recipe.anchor, *model_of(options.model), "--initial", "FRAMES", "-o", "rollout.npz")
     elif options.output is not None:
-        say(f"Wrote the weights at {typed(found.coordinate)} to {options.output}.")
+        say(f"Wrote the weights at {typed(found.coordinate, axes)} to {options.output}.")
         evaluate_next(recipe, options.output, options.model)
-    say(f"Numbers: {report}; figure: {report.with_suffix('.png')}.")
+        if options.validation is None:
+            say("Next, for an interval and settings fitted to data: the same with --validation FILE.")
+    figure = report.with_suffix(".png")
+    say(f"Numbers: {report}" + (f"; figure: {figure}." if figure.exists() else "."))

@@ -33,6 +33,12 @@ def open_checkpoints(function: str, paths: Sequence[Path], *, cast: bool = False
     return [anchor, *matched]
 
 
+def warn(*lines: str) -> None:
+    """Says what is doubtful about a result."""
+    for line in lines:
+        click.echo(f"ccm: warning: {one_line(line)}", err=True)
+
+
 def note(*lines: str) -> None:
     """Says what is worth knowing and changes no result, each line once."""
     for line in dict.fromkeys(lines):

@@ -9,12 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from ccm_jax.cli.console import console, say
+from ccm_jax.cli.faults import Suggesting
+from ccm_jax.cli.following import follow
 from ccm_jax.cli.frames import Layout, layout_options, shorten
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.recordings import open_recordings
 
 
-@click.group("data")
+@click.group("data", cls=Suggesting)
 def command() -> None:
     """Describe or generate files of trajectories."""
 
@@ -35,9 +37,8 @@ def describe(path: Path, layout: Layout) -> None:
     On the example family (ccm example):
     ccm data describe example/test-0.00075.npz
     """
-    table = Table(title=escape(one_line(str(path))), title_justify="left")
-    for heading in ("file", "layout", "fields", "samples", "frames", "grid", "times", "parameters"):
-        table.add_column(heading, overflow="fold")
+    headings = ("file", "layout", "fields", "samples", "frames", "grid", "times", "parameters")
+    rows = []
     recordings = open_recordings(path, fields=layout.fields, axes=layout.axes)
     for r in recordings:
         times = "–" if r.times is None else f"{r.times[0]:g} … {r.times[-1]:g}"
@@ -57,8 +58,8 @@ def describe(path: Path, layout: Layout) -> None:
             grid,
             times,
         )
-        table.add_row(*row, escape("\n".join(ranges)) or "–")
-    console.print(table)
+        rows.append((*row, escape("\n".join(ranges)) or "–"))
+    console.print(_table(escape(one_line(str(path))), headings, rows))
     for what in ("assumed", "left_out"):
         said: dict[str, list[str]] = {}
         for r in recordings:
@@ -67,6 +68,23 @@ def describe(path: Path, layout: Layout) -> None:
         for line, names in said.items():
             where = "" if len(names) == len(recordings) else f" ({', '.join(names[:3])}{', …' * (len(names) > 3)})"
             say(f"{what.replace('_', ' ')}: {line}{where}")
+    if len(recordings) == 1:
+        names = ("--anchor", "ANCHOR", "--low", "LOW", "--high", "HIGH", "--prefix", path)
+        follow("calibrate", *names, "-o", "merged.safetensors")
+
+
+def _table(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    """A row for each file; of one file a line for each fact, which fits a narrow terminal."""
+    table = Table(title=title, title_justify="left", show_header=len(rows) > 1)
+    if len(rows) == 1:
+        for pair in zip(headings, rows[0], strict=True):
+            table.add_row(*pair)
+        return table
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading == "parameters")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 @command.command("generate", context_settings={"ignore_unknown_options": True})

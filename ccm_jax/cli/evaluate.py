@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +18,10 @@ from ccm_jax.cli.following import follow, model_of
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.surrogates import surrogate_for
-from ccm_jax.cli.verdict import KINDS, Method, judge
+from ccm_jax.cli.verdict import KINDS, Method, counted, judge
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.evaluate import future_error, persistence_error
-from ccm_jax.io.atomic import replacing
+from ccm_jax.io.atomic import check_new, replacing
 from ccm_jax.io.description import HELP
 from ccm_jax.io.recordings import Recording
 from ccm_jax.parallel import mesh_of_all, place
@@ -122,12 +121,12 @@ def _mean(errors: Any, count: int) -> np.ndarray:
 def show(found: Errors) -> None:
     """The table in the terminal."""
     count = len(found.samples)
-    title = f"relative L2 error, mean over {found.frames} future frames of {count} trajectories"
+    title = f"relative L2 error, mean over {found.frames} future frames of {counted(count)}"
     table = Table(title=title, title_justify="left")
-    for heading in ("network", "error", "relative to anchor", "better than anchor", "diverged"):
+    for heading in ("network", "error", "over anchor's", "beats anchor", "diverged"):
         table.add_column(heading, justify="left" if heading == "network" else "right")
     anchor = found.methods[0].errors
-    rows = [(m.name, m.errors) for m in found.methods] + [("persistence (last frame repeated)", found.persistence)]
+    rows = [(m.name, m.errors) for m in found.methods] + [("last frame repeated", found.persistence)]
     for name, errors in rows:
         mean, base = errors.mean(), anchor.mean()
         ratio = f"{mean / base:.3f}" if np.isfinite(mean) and np.isfinite(base) and base > 0 else "–"
@@ -139,6 +138,7 @@ def show(found: Errors) -> None:
 
 def write_csv(found: Errors, target: Path) -> None:
     """One row for each trajectory and method."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["sample", "method", "kind", "checkpoint", "relative_l2"])
@@ -205,9 +205,10 @@ def command(target: Path | None, accept_persistence: bool, **given: Any) -> None
     networks = networks_of(*(given.pop(name) for name in ("anchor", "low", "high", "merged")))
     if len(networks) < 2:
         raise click.UsageError("nothing to compare the anchor with; give --merged, --low or --high")
-    if target is not None and (target.suffix != ".csv" or os.path.lexists(target)):
-        what = "exists, and nothing is overwritten" if target.suffix == ".csv" else "does not end in .csv"
-        raise ValueError(f"--csv {target}: {what}; choose a new path that ends in .csv.")
+    if target is not None:
+        if target.suffix != ".csv":
+            raise ValueError(f"--csv {target} does not end in .csv; choose a name that does.")
+        check_new(target)
     processor.prepare()
     found = evaluate(networks, given.pop("trajectories"), given.pop("sample"), **given)
     show(found)
@@ -217,9 +218,8 @@ def command(target: Path | None, accept_persistence: bool, **given: Any) -> None
     if target is not None:
         write_csv(found, target)
     verdict = judge(found.methods)
-    say(verdict)
-    if verdict.startswith("Verdict: use CCM"):
-        merged = min((m for m in found.methods if m.kind == KINDS[2]), key=lambda m: m.errors.mean())
-        follow("rollout", merged.path, *model_of(given["model"]), "--initial", "FRAMES", "-o", "rollout.npz")
+    say(verdict.text)
+    if verdict.use is not None:
+        follow("rollout", verdict.use.path, *model_of(given["model"]), "--initial", "FRAMES", "-o", "rollout.npz")
     if best >= persistence:
         say("Repeating the last frame has a smaller error than any network.")

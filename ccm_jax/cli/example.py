@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import click
 
 from ccm_jax import example
 from ccm_jax.cli.console import say
-from ccm_jax.io.atomic import replacing
+from ccm_jax.io.atomic import check_new, replacing
 
 
 @click.command("example")
@@ -26,8 +25,7 @@ def command(folder: Path) -> None:
     """
     files = sorted(file for file in example.path().iterdir() if file.suffix in (".safetensors", ".npz"))
     for file in files:
-        if os.path.lexists(folder / file.name):
-            raise ValueError(f"{folder / file.name} exists, and nothing is overwritten; choose a new folder.")
+        check_new(folder / file.name)
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         with replacing(folder / file.name) as partial:
@@ -35,5 +33,6 @@ def command(folder: Path) -> None:
     three = " ".join(f"--{name} {folder / name}.safetensors" for name in example.WEIGHTS)
     say(f"{folder} holds {', '.join(file.name for file in files)}.")
     say("Next, find the coordinate of a flow at viscosity 0.00075, and compare it with the anchor:")
-    say(f"  ccm calibrate {three} --prefix {folder / 'test-0.00075.npz'} --sample 0 -o merged.safetensors")
+    say(f"  ccm calibrate {three} --prefix {folder / 'test-0.00075.npz'} --sample 0 \\")
+    say(f"    --validation {folder / 'validation.npz'} -o merged.safetensors")
     say(f"  ccm evaluate {three} --merged merged.safetensors --trajectories {folder / 'test-0.00075.npz'}")

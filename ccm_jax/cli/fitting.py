@@ -58,6 +58,10 @@ def open_chart(recipe: Recipe, model: str | None, recording: Recording) -> Opene
     surrogate = surrogate_for(family[0], model, recording)
     trees = [surrogate.to_params(arrays) for arrays in filtered(recipe, family)]
     features = with_gate(recipe.features)
+    moves = (jax.tree.map(lambda a, b: bool(np.any(a != b)), trees[1], other) for other in trees[2:])
+    if len(trees) > 2 and not any(any(jax.tree.leaves(each)) for each in moves):
+        same = " and ".join(str(path) for path in recipe.experts)
+        raise ValueError(f"{same} hold the same weights, which span no direction; give the experts of both ends.")
     return Opened(fit_chart(trees[0], trees[1:], recipe.coordinates, features=features, ridge=recipe.ridge), surrogate)
 
 
@@ -88,7 +92,7 @@ def fit_readout(
     if bank is not None:
         return Fitted(in_bank(readout, bank), None, Known(), "a bank has none; leave --bank out.")
     if validation is None:
-        return Fitted(readout, None, Known(), f"{MORE}.")
+        return Fitted(readout, None, Known(), f"give --validation FILE; {MORE}.")
     check_grids(validation, frame)
     regimes, mesh = list(validation.trajectories.values()), mesh_of_all() if surrogate.spreads else None
     try:

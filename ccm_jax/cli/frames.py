@@ -77,7 +77,10 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
             chosen = [int(i) for i in samples.split(",")]
     except ValueError as error:
         raise ValueError(f"--sample {samples}: expected 0, or 0,3, or 0:8.") from error
-    if not chosen:
+    outside = [i for i in chosen if not 0 <= i < count]
+    if outside and count:
+        raise ValueError(f"{recording.path}: there is no sample {outside[0]}, expected 0 to {count - 1} (--sample).")
+    if not chosen or not count:
         asked = "" if samples is None else f"--sample {samples}: "
         raise ValueError(f"{asked}no samples to read; {recording.path} has {count}.")
     return chosen
@@ -109,7 +112,7 @@ def read_samples(
     *,
     mask: np.ndarray | None = None,
     missing: str = "refuse",
-    remedy: str = "",
+    remedy: str = "; mend it, or choose other samples with --sample",
 ) -> np.ndarray:
     """Trajectories ``[N, T, *space, C]`` of the samples of these numbers, 0 outside of a mask ``[N, T, *space]``.
 
@@ -210,5 +213,8 @@ def read_regimes(recording: Recording) -> Regimes:
         groups.setdefault(name, []).append(i)
         told.setdefault(name, values)
     check_size(recording, recording.shape[0])
-    trajectories = {name: read_samples(recording, chosen) for name, chosen in groups.items()}
+    trajectories = {
+        name: read_samples(recording, chosen, remedy="; mend it, or leave it out of the file")
+        for name, chosen in groups.items()
+    }
     return Regimes(trajectories, list(told.values()))

@@ -124,6 +124,7 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     opened = open_checkpoints("ccm inspect", checkpoints)
     console.print(tree_table(opened[0]))
     if len(opened) == 1:
+        follow("inspect", checkpoints[0], "LOW", "HIGH")
         return
     anchor, low, high = opened
     found = residuals(anchor.arrays, low.arrays, high.arrays)
@@ -143,4 +144,5 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     console.print(verdict(whole), markup=False)
     if whole.direction > 0 and max(whole.low, whole.high) <= FAR:
         options = [word for pair in zip(("--anchor", "--low", "--high"), checkpoints, strict=True) for word in pair]
-        follow("calibrate", *options, "--prefix", "OBSERVED_FRAMES", "-o", "merged.safetensors")
+        frames = ("--prefix", "OBSERVED_FRAMES", "--validation", "OTHER_REGIMES")
+        follow("calibrate", *options, *frames, "-o", "merged.safetensors")

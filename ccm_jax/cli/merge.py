@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ import click
 import numpy as np
 
 from ccm_jax import Polynomial
-from ccm_jax.cli.checkpoints import open_checkpoints
+from ccm_jax.cli.checkpoints import open_checkpoints, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.following import evaluate_next
 from ccm_jax.cli.others import OTHERS, merge_by_other, tells_coordinate
@@ -22,7 +21,7 @@ from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.cli.source import Source, remarks, source_options
 from ccm_jax.cli.units import Where, where_options
 from ccm_jax.cli.waiting import waiting
-from ccm_jax.io.atomic import together, write_text
+from ccm_jax.io.atomic import check_new, together, write_text
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.description import DESCRIBED, HELP, describe, portable
 from ccm_jax.io.parts import split_part
@@ -176,8 +175,7 @@ def check_output(output: Path) -> Path:
     """Where the card goes that is written beside a checkpoint; raises ValueError if either cannot be written there."""
     check_target(output)
     beside = card_of(output)
-    if os.path.lexists(beside):
-        raise ValueError(f"{beside} exists, and nothing is overwritten; choose a new path or remove it.")
+    check_new(beside)
     return beside
 
 
@@ -262,6 +260,7 @@ def command(
     ccm merge --anchor anchor.safetensors --low low.safetensors --high high.safetensors \\
       --value 7.5e-4 --range 1e-3:2e-3 -o merged.safetensors
     """
+    check_output(output)
     chosen = source.read(where)
     chosen = chosen._replace(method=method or chosen.method)
     if not chosen.coordinate:
@@ -271,8 +270,7 @@ def command(
     if arguments:
         chosen = chosen._replace(arguments=parse_arguments(arguments))
     if tells_coordinate(chosen):
-        for remark in remarks(chosen):
-            click.echo(f"ccm: warning: {remark}", err=True)
+        warn(*remarks(chosen))
     begin = time.perf_counter()
     with waiting("merging"):
         merge(chosen, output, model=model)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
+from ccm_jax import baselines
 from ccm_jax.baselines import BASELINES, complex_view, pair_view
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.io.description import model_name
@@ -50,17 +52,21 @@ def merge_by_other(recipe: Recipe, family: list[Weights], *, model: str | None =
         check_finite(name, [tree[name].reshape(-1) for tree in (anchor, *experts)])
     is_pair = real_pairs(model_name(family[0], model))
     wide = any(leaf.dtype.itemsize // (2 if leaf.dtype.kind == "c" else 1) == 8 for leaf in anchor.values())
+    merge = BASELINES[recipe.method].merge
     before = jax.numpy.zeros(()).dtype == np.float64
     jax.config.update("jax_enable_x64", bool(before or wide))  # jax would cut numbers of 64 bits
     try:
         a, *e = (complex_view(tree, lambda path, leaf: is_pair(path[-1].key, leaf)) for tree in (anchor, *experts))
-        merge = BASELINES[recipe.method].merge
         merged = pair_view(merge(a, e, recipe.coordinates, recipe.coordinate, **dict(recipe.arguments)), anchor)
         found = {name: np.array(merged[name]).astype(leaf.dtype) for name, leaf in anchor.items()}  # jax sorts names
         for name, leaf in found.items():
             keep_equal_or_refuse(name, [tree[name].reshape(-1) for tree in (anchor, *experts)], leaf.reshape(-1))
         return found
     except TypeError as error:
-        raise ValueError(f"method {recipe.method}: {error}.") from error
+        signatures = (inspect.signature(f).parameters.values() for f in (merge, getattr(baselines, recipe.method)))
+        takes = list(dict.fromkeys(p.name for ps in signatures for p in ps if p.kind is p.KEYWORD_ONLY))
+        unknown = [name for name, _ in recipe.arguments if name not in takes]
+        said = f"takes no {unknown[0]}; there are: {', '.join(takes) or 'none'}" if unknown else str(error)
+        raise ValueError(f"method {recipe.method}: {said}.") from error
     finally:
         jax.config.update("jax_enable_x64", bool(before))

@@ -87,7 +87,8 @@ def read_recipe(path: Path, where: Where | None = None) -> Recipe:
     """
     content = read_yaml(path)
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds {type(content).__name__}, expected the keys {', '.join(KEYS)}.")
+        held = "is empty" if content is None else f"holds a {type(content).__name__}"
+        raise ValueError(f"{path} {held}, expected the keys {', '.join(KEYS)}.")
     _known(path, "", content, KEYS)
     if "anchor" not in content or not isinstance(content.get("experts"), list) or not content["experts"]:
         raise ValueError(f"{path}: anchor and a list of experts are needed.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax import processor
-from ccm_jax.cli.calibrate import show_sure
 from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.forecast import Forecasted, forecast
 from ccm_jax.cli.frames import layout_options, read_regimes, read_samples
 from ccm_jax.cli.pictures import draw_forecast, draw_rollout
+from ccm_jax.cli.showing import show_sure
 from ccm_jax.cli.source import Source, source_options
 from ccm_jax.cli.sure import as_prior, parameter_option, prior_option, why_stranger
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.waiting import waiting
-from ccm_jax.io.atomic import remove_abandoned, together
+from ccm_jax.io.atomic import check_new, together
 from ccm_jax.io.description import HELP
 from ccm_jax.metrics import relative_l2
 
@@ -186,10 +185,8 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
         raise ValueError(f"rollout: {needy[0]} needs a family: give --anchor, --low and --high instead of CHECKPOINT.")
     if output.suffix != ".npz":
         raise ValueError(f"--output is {output}, expected a name that ends in .npz.")
-    remove_abandoned(output)
     for path in (output, output.with_suffix(".png"), output.with_suffix(".gif")):
-        if os.path.lexists(path):
-            raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
+        check_new(path)
     processor.prepare()
     if checkpoint is None:
         of_family(source, given, output)

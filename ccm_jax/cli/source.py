@@ -33,6 +33,12 @@ class Source(NamedTuple):
             return read_recipe(self.recipe, where)
         if not (self.anchor and self.low and self.high):
             raise click.UsageError("--anchor, --low and --high are needed, or --recipe")
+        for name, other in (("low", self.anchor), ("high", self.anchor), ("high", self.low)):
+            path = getattr(self, name)
+            if path == other:
+                raise ValueError(
+                    f"--{name}: {path} is given twice, and equal weights span no direction; leave one out."
+                )
         plain = Recipe(self.anchor, (self.low, self.high), ((-1.0,), (1.0,)), ())
         if where is None:
             return plain
@@ -65,10 +71,21 @@ def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return packed
 
 
-def remarks(recipe: Recipe) -> list[str]:
-    """What is doubtful about the place of a merge: far outside the experts, or a physical value typed for it."""
-    said, experts = [], np.asarray(recipe.coordinates, float)
-    for c, axis in zip(recipe.coordinate, experts.T, strict=False):
+def remarks(recipe: Recipe, *, typed: bool = True) -> list[str]:
+    """What is doubtful about the places of a merge: far outside the experts, or a physical value typed for one.
+
+    Args:
+        recipe: where all is merged, and what its filters merge elsewhere.
+        typed: whether somebody typed the coordinate, who may have meant a value.
+    """
+    experts = np.asarray(recipe.coordinates, float)
+    places = [recipe.coordinate, *(f.coordinate for f in recipe.filters if f.coordinate is not None)]
+    return list(dict.fromkeys(line for place in places for line in _remarks(recipe, place, experts, typed)))
+
+
+def _remarks(recipe: Recipe, place: tuple[float, ...], experts: np.ndarray, typed: bool) -> list[str]:
+    said, value = [], " A physical value is given by --value and --range." if typed else ""
+    for c, axis in zip(place, experts.T, strict=False):
         low, high = float(axis.min()), float(axis.max())
         half = (high - low) / 2
         if half == 0:
@@ -77,10 +94,10 @@ def remarks(recipe: Recipe) -> list[str]:
         if distance > REACH:
             said.append(
                 f"coordinate {c:+g} is {distance:.3g} half ranges from the middle of the experts, which are at "
-                f"{low:+g} and {high:+g}; calibration looks no further than {REACH:g}. A physical value is "
-                "given by --value and --range. Compare the merge with the anchor on held-out frames (ccm evaluate)."
+                f"{low:+g} and {high:+g}; calibration looks no further than {REACH:g}.{value} Compare the merge "
+                "with the anchor on held-out frames (ccm evaluate)."
             )
-        elif recipe.value is None and (low, high) == (-1, 1) and 0 < abs(c) < MIDDLE:
+        elif typed and recipe.value is None and (low, high) == (-1, 1) and 0 < abs(c) < MIDDLE:
             said.append(
                 f"coordinate {c:+g} is nearly the average of the experts, which are at -1 and +1; if {c:g} is a "
                 f"physical value, give --value {c:g} --range LOW:HIGH."

@@ -22,7 +22,7 @@ from ccm_jax.readout import PrefixReadout
 LEVEL = 0.9
 POINTS = 257  # of the grid of coordinates
 ERF = np.vectorize(math.erf, otypes=[float])
-MORE = "give --validation FILE, with trajectories of three or more known values of the parameter"
+MORE = "it needs trajectories of three or more known values of the parameter"
 
 
 class Known(NamedTuple):
@@ -200,7 +200,7 @@ def values_of(validation: Regimes, names: Sequence[str], axes: int) -> tuple[tup
         if varying:
             why = f"validation has {', '.join(varying)} for {axes} axes; name them in their order with --parameter."
         else:
-            why = f"{MORE}; this file tells none that varies."
+            why = f"--validation tells no parameter that varies; {MORE}."
         return (), np.zeros((0, axes)), why
     return chosen, np.array([[parameters[name] for name in chosen] for parameters in known], np.float64), ""
 
@@ -215,7 +215,7 @@ def with_uncertainty(
         return readout, Known(), why
     fewest = min(len(set(column)) for column in values.T.tolist())
     if fewest < FEWEST:
-        return readout, Known(), f"{MORE}; this file has {fewest}."
+        return readout, Known(), f"--validation has {fewest} of them; {MORE}."
     try:
         sure = fit_uncertainty(readout, list(validation.trajectories.values()), values, level=LEVEL, mesh=mesh)
     except ValueError as error:

@@ -22,7 +22,8 @@ def surrogate_for(weights: Weights, model: str | None, recording: Recording) -> 
     try:
         found = surrogate_of(weights, model, (*recording.shape[2:], len(recording.fields)))
     except ValueError as error:
-        if not recording.assumed and not recording.left_out:
+        of_frames = any(word in str(error) for word in ("does not fit", "channels"))
+        if not of_frames or not (recording.assumed or recording.left_out):
             raise
         said = [*recording.assumed, f"fields are {shorten(recording.fields)}"]
         said += [f"left out is {text}" for text in recording.left_out]

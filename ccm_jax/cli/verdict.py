@@ -1,14 +1,18 @@
-"""What to use, from errors on the same trajectories; a difference that chance explains is called a tie."""
+"""What to use, from errors on the same trajectories: a verdict rests on intervals, and names what they do not tell."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-KINDS = ("anchor", "expert", "merged")  # the simpler first: of what is tied, the first is kept
-FEW = 6  # below, even a gain on every trajectory is no evidence at 5 % (two-sided sign test: 2 / 2^5 = 6 %)
-DRAWS = 2000
+KINDS = ("anchor", "expert", "merged")  # the simpler first: where no difference is told, the first is kept
+FEWEST = 3  # trajectories; the scatter of two says next to nothing of that of others
+CHANCE = 0.05  # what is as probable as this can happen
+MOST = 1000  # trajectories that anybody would be asked for
+
+
+Z = 1.959964  # half of a normal's 95 %
 
 
 class Method(NamedTuple):
@@ -25,10 +29,11 @@ class Comparison(NamedTuple):
 
     Attributes:
         ratio: of the means.
-        low: lower end of its 95 % interval, by a bootstrap over trajectories.
+        low: lower end of its 95 % interval.
         high: upper end.
         wins: trajectories on which the first has the smaller error.
         total: trajectories.
+        enough: trajectories, scattered like these, that would tell a ratio like this from 1; above MOST, infinite.
     """
 
     ratio: float
@@ -36,55 +41,88 @@ class Comparison(NamedTuple):
     high: float
     wins: int
     total: int
+    enough: float
 
     @property
     def better(self) -> bool:
-        """Whether the interval lies below 1; of few trajectories it is narrower than chance, see FEW."""
+        """Whether the interval lies below 1."""
         return self.high < 1
 
 
 def compare(first: np.ndarray, second: np.ndarray) -> Comparison:
-    """Compares errors ``[N]`` on the same trajectories; those of ``first`` are finite.
+    """Compares errors ``[N]``, at least 2, on the same trajectories; those of ``first`` are finite.
 
-    Draws trajectories with replacement, the same for both, and takes the ratio of mean errors of each draw.
+        log ratio = log mean(a) - log mean(b) ± t * std(a / mean(a) - b / mean(b)) / sqrt(N)
+
+    The interval is Student's, with N - 1 degrees of freedom, for the ratio linearized around the means; so the fewer
+    the trajectories, the wider it is. Where the second is infinite, the ratio is 0; if so rarely that as many other
+    trajectories could well be without, the interval reaches up to that of the finite ones.
     """
-    count = len(first)
-    drawn = np.random.default_rng(0).integers(count, size=(DRAWS, count))
-    ratios = _over(first[drawn].mean(axis=1), second[drawn].mean(axis=1))
-    low, high = np.quantile(ratios, [0.025, 0.975], method="nearest")
-    whole = float(_over(first.mean()[None], second.mean()[None])[0])
-    return Comparison(whole, float(low), float(high), int((first < second).sum()), count)
+    count, wins = len(first), int((first < second).sum())
+    means, finite = (first.mean(), second.mean()), np.isfinite(second)
+    if not finite.all():
+        rare = finite.mean() ** count > CHANCE and finite.sum() > 1
+        high = compare(first[finite], second[finite]).high if rare else 0.0
+        return Comparison(0.0, 0.0, high, wins, count, np.inf)
+    if min(means) <= 0:  # an error of 0 is that of the truth itself, and has no logarithm
+        ratio = 1.0 if means[0] == means[1] else np.inf if means[0] > 0 else 0.0
+        return Comparison(ratio, ratio, ratio, wins, count, FEWEST)
+    log, scatter = float(np.log(means[0] / means[1])), float(np.std(first / means[0] - second / means[1], ddof=1))
+    numbers = np.arange(FEWEST, MOST + 1)
+    enough = numbers[student(numbers - 1) * scatter / np.sqrt(numbers) < abs(log)]
+    half = float(student(count - 1)) * scatter / count**0.5
+    ratio, low, high = (float(x) for x in np.exp([log, log - half, log + half]))
+    return Comparison(ratio, low, high, wins, count, float(enough[0]) if len(enough) else np.inf)
 
 
-def _over(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """``a / b``, 1 where both are 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(a == b, 1.0, a / b)
+class Verdict(NamedTuple):
+    """What to use, in words, and the method that is meant; None if no network can be recommended."""
+
+    text: str
+    use: Method | None
 
 
-def judge(methods: list[Method]) -> str:
-    """The verdict in words: the smallest mean error wins, and what is tied with it but simpler is kept instead."""
+def student(freedom: Any) -> Any:
+    """The 97.5 % quantile of Student's t, to 1 % from 2 degrees of freedom on (Abramowitz and Stegun, 26.7.5)."""
+    v = np.asarray(freedom, float)
+    terms = (
+        (Z**3 + Z) / 4,
+        (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96,
+        (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384,
+        (79 * Z**9 + 776 * Z**7 + 1482 * Z**5 - 1920 * Z**3 - 945 * Z) / 92160,
+    )
+    return Z + sum(term / v**power for power, term in enumerate(terms, 1))
+
+
+def judge(methods: list[Method]) -> Verdict:
+    """The verdict: the smallest mean error wins, unless no interval tells it from something simpler."""
     best = {
         kind: min((m for m in methods if m.kind == kind), key=lambda m: m.errors.mean(), default=None) for kind in KINDS
     }
     there = [m for m in best.values() if m is not None]
-    winner = min(there, key=lambda m: m.errors.mean())
+    winner, count = min(there, key=lambda m: m.errors.mean()), len(methods[0].errors)
     if not np.isfinite(winner.errors.mean()):
-        return "Verdict: none. Every network diverges on some trajectory."
+        return Verdict("Verdict: none. Every network diverges on some trajectory.", None)
+    if count < FEWEST:
+        text = (
+            f"Verdict: none from {counted(count)}. {winner.name} has the smallest error, {winner.errors.mean():.4f}, "
+            f"but an interval needs {FEWEST} trajectories or more; evaluate on others of the same regime as well."
+        )
+        return Verdict(text, None)
     rivals = [m for m in there if m is not winner]
     against = {m.kind: compare(winner.errors, m.errors) for m in rivals}
     simpler = [m for m in rivals if KINDS.index(m.kind) < KINDS.index(winner.kind)]
     tied = next((m for m in simpler if not against[m.kind].better), None)
-    lines = [f"Verdict: {_advice(tied or winner)}" + (f" It is tied with {winner.name}." if tied else "")]
-    for m in rivals:
-        diverged = int((~np.isfinite(m.errors)).sum())
-        if diverged:  # an infinite mean has no share that could be won from it
-            lines.append(f"{m.name} diverges on {diverged} of {len(m.errors)} trajectories.")
-        else:
-            lines.append(_against(winner.name, m.name, against[m.kind]))
-    if len(methods[0].errors) < FEW:
-        lines.append(f"Fewer than {FEW} trajectories cannot distinguish a gain from chance; evaluate on more.")
-    return "\n".join(lines)
+    verdict = f"Verdict: {_advice(tied or winner)}"
+    if tied is not None:
+        verdict += f" {counted(count).capitalize()} do not tell {winner.name} from it, and it is simpler."
+    lines = [verdict, *(f"  {_against(winner.name, m, against[m.kind])}" for m in rivals)]
+    return Verdict("\n".join(lines), tied or winner)
+
+
+def counted(count: int) -> str:
+    """So many trajectories, in words."""
+    return f"{count} trajectories" if count > 1 else "one trajectory"
 
 
 def _advice(m: Method) -> str:
@@ -95,9 +133,13 @@ def _advice(m: Method) -> str:
     }[m.kind]
 
 
-def _against(name: str, other: str, c: Comparison) -> str:
-    said = f"{name} has {c.ratio:.3f} of the error of {other}, and is better on {c.wins} of {c.total} trajectories"
-    if c.total == 1:
-        return f"{said}."
-    tie = "" if c.better else "; a tie" if c.low <= 1 <= c.high else ""
-    return f"{said}; 95 % interval {c.low:.3f} to {c.high:.3f}, paired bootstrap{tie}."
+def _against(name: str, rival: Method, c: Comparison) -> str:
+    said = f"{name} against {rival.name}: "
+    diverged = int((~np.isfinite(rival.errors)).sum())
+    if diverged:  # an infinite mean has no share that could be won from it
+        return f"{said}{rival.name} diverges on {diverged} of {c.total} trajectories."
+    said += f"{c.ratio:.3g} of its error, 95 % interval {c.low:.3g} to {c.high:.3g}; better on {c.wins} of {c.total}."
+    if not c.low <= 1 <= c.high:
+        return said
+    enough = f"about {c.enough:.0f} trajectories like these" if np.isfinite(c.enough) else f"not even {MOST:,}"
+    return f"{said} Not told apart: {enough} would do."

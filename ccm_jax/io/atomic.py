@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,27 @@ def partial_of(target: Path, owner: str | None = None) -> Path:
         owner: who writes, in a word; this process by default.
     """
     return target.with_name(f"{MARK}{owner or f'{os.getpid()}.{_TOKEN}'}-{target.name}")
+
+
+def check_new(path: Path) -> None:
+    """Raises ValueError for an output that is there already, or that cannot be written; a missing folder is no fault.
+
+    What a killed process left of the same output is removed first; it was never finished.
+    """
+    remove_abandoned(path)
+    if os.path.lexists(path):
+        raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
+    folder = next(parent for parent in (*path.parents, Path()) if os.path.lexists(parent))
+    if not folder.is_dir():
+        raise ValueError(f"{path} cannot be written: {folder} is a file; choose another folder.")
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # permissions alone do not tell
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be written: the folder {folder.absolute()} takes no files "
+            f"({(error.strerror or str(error)).lower()}); choose another folder, or change its permissions."
+        ) from error
 
 
 def remove_abandoned(target: Path) -> None:

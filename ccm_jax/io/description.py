@@ -42,6 +42,8 @@ def describe(weights: Weights, description: str | None) -> dict[str, Any]:
         if description is None:
             return _with_static(_trust(weights, told) if told else _of_run(weights), weights)
     if description in FOREIGN:
+        if stored(weights, "normalization") and isinstance(stored(weights, "config"), dict):
+            raise ValueError(f"--model {description}: {weights.path} describes its network itself; leave --model out.")
         return _together({"model": description}, told, weights)
     path = Path(description)
     if ":" in description and not path.exists():

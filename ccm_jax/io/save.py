@@ -13,14 +13,13 @@ any other folder                          Orbax
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ccm_jax.io.atomic import remove_abandoned, replacing, together
+from ccm_jax.io.atomic import check_new, replacing, together
 from ccm_jax.io.names import restore, unflatten
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.safetensors import write_merged
@@ -38,24 +37,16 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def check_target(output: Path) -> None:
-    """Raises ValueError for a name of a kind that is not written, or one that is taken.
-
-    What a killed process left of the same output is removed first; it was never finished.
-    """
+    """Raises ValueError for a name of a kind that is not written, one that is taken, or a folder that takes none."""
     if output.suffix in OTHERS and not output.name.endswith(SHARDED):
         raise ValueError(
             f"{output} is to be a {output.suffix} file, expected .safetensors, {SHARDED}, {', '.join(TORCH)}, or a "
             "folder (of Hugging Face if the anchor is one, else of Orbax)."
         )
-    remove_abandoned(output)
-    file = next((folder for folder in output.parents if os.path.lexists(folder) and not folder.is_dir()), None)
-    if file is not None:
-        raise ValueError(f"{output} cannot be written: {file} is a file; choose another folder.")
+    check_new(output)
     stem = output.name.removesuffix(SHARDED)
-    taken = [output] + sorted(output.parent.glob(f"{stem}-?????-of-?????.safetensors")) * output.name.endswith(SHARDED)
-    for path in taken:
-        if os.path.lexists(path):
-            raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
+    for path in sorted(output.parent.glob(f"{stem}-?????-of-?????.safetensors")) * output.name.endswith(SHARDED):
+        check_new(path)
 
 
 def save_weights(

@@ -73,7 +73,7 @@ def open_weights(path: Path_) -> Weights:
     whole = Path(path)
     file, part = split_part(whole)
     if not file.exists():
-        raise FileNotFoundError(f"open_weights: there is no {file}.")
+        raise FileNotFoundError(f"open_weights: there is no {file}; check the path.")
     if not file.is_file() and not file.is_dir():
         raise Unreadable(f"open_weights: {file} is neither a file nor a folder, and may never end; {REMEDY}.")
     with reading("open_weights", file, REMEDY):

@@ -24,8 +24,8 @@ def _legend(figure: Figure, narrow: bool, **settings: Any) -> None:
 
 def _fewer_ticks(ax: Axes, narrow: bool) -> None:
     """Leaves room between the numbers on the horizontal axis."""
-    if narrow and ax.get_xscale() == "linear":
-        ax.locator_params(axis="x", nbins=4)
+    if ax.get_xscale() == "linear":
+        ax.locator_params(axis="x", nbins=4 if narrow else 6)
 
 
 def _axis_label(config: dict[str, Any]) -> str:
@@ -102,7 +102,7 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
     errors = np.where(np.isfinite(errors), errors, np.inf)
     smallest = errors.min(axis=1, keepdims=True)
     ratio = np.where(np.isfinite(errors), errors / np.where(np.isfinite(smallest), smallest, 1.0), np.nan)
-    figure = new_figure(NARROW if narrow else 7.2, 4.2)
+    figure = new_figure(NARROW if narrow else 7.8, 4.2)
     ax = figure.subplots()
     step = bank[1] - bank[0]
     edges = np.append(bank - step / 2, bank[-1] + step / 2)
@@ -132,7 +132,8 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
             )
     names = [f"{row['value']:g}" + ("" if narrow else f"  (s = {row['coordinate']:+.2f})") for row in rows]
     ax.set_yticks(range(len(rows)), names)
-    ax.set(xlabel="coordinate on the physical direction", ylabel=_axis_label(results["config"]))
+    ax.set_xlabel("coordinate on the physical direction")
+    ax.set_ylabel(_axis_label(results["config"]), labelpad=10)
     ax.set_xlim(edges[0], edges[-1])
     bar = figure.colorbar(image, ax=ax, extend="max", ticks=[0, np.log10(2), np.log10(5), 1])
     bar.ax.set_yticklabels(["1", "2", "5", "10"])
@@ -243,8 +244,10 @@ def geometry(results: dict[str, Any], narrow: bool = False) -> Figure:
     else:
         left.legend(frameon=False, fontsize=8)
     right.barh(y, [layer["cosine"] for layer in layers], 0.6, color="#666666")
+    left.locator_params(axis="x", nbins=3 if narrow else 5)
+    right.set_xticks([-1, 0, 1])
     right.axvline(0, color="#222222", linewidth=0.8)
-    right.set(xlim=(-1, 1), xlabel="cosine" if narrow else "cosine between the two updates")
+    right.set(xlim=(-1.15, 1.15), xlabel="cosine" if narrow else "cosine between the two updates")
     for ax in (left, right):
         tidy(ax)
     return figure

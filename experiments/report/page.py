@@ -91,14 +91,16 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     ).get_template("report.html.j2")
     rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
-    config = results["config"]
+    config, ours = results["config"], headlines(results["config"]["calibration"]["frames"])
     space = ", ".join(str(n) for n in arrays["frames/truth"].shape[2:-1])
     content = page.render(
         results=results,
         rows=rows,
-        methods=tuple(METHODS),
+        methods=sorted(METHODS, key=lambda name: (name not in ours, not name.startswith("ccm_"))),
+        ours=ours,
+        labels={name: method.label for name, method in METHODS.items()},
         deployable=deployable(),
-        cards=headlines(results["config"]["calibration"]["frames"]),
+        cards=ours,
         figures=svg,
         headline=headline(results),
         explorer=explorer.content(results, arrays["sweep"], shown),

@@ -143,7 +143,7 @@ def headline(results: dict[str, Any]) -> list[str]:
     summary = results["summary"]
     if "reduction" not in summary:
         return ["No test regime lies outside the support: there is no out-of-support error to reduce."]
-    lines = [f"Outside the support, against the better anchor ({summary['better_anchor'].replace('_', ' ')}):"]
+    lines = [f"Outside the support, against the better anchor ({METHODS[summary['better_anchor']].label}):"]
     for name, label in headlines(results["config"]["calibration"]["frames"]).items():
         lines.append(f"  {label:<26} {_said(summary['reduction'][name], summary['reduction_interval'][name])}")
     factor = summary["wrong_sign_factor"]

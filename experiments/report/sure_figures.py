@@ -22,7 +22,8 @@ def sureness(found: dict[str, Any], config: dict[str, Any], narrow: bool = False
         figure = new_figure(4.5, 6.9 * len(rows))
         axes = figure.subplots(3 * len(rows), 1).reshape(len(rows), 3)
     else:
-        figure = new_figure(9.6, 2.9 * len(rows) + 0.2)
+        figure = new_figure(9.6, 3.2 * len(rows) + 0.2)
+        figure.set_layout_engine("constrained", h_pad=0.12, w_pad=0.1)
         axes = figure.subplots(len(rows), 3, squeeze=False, width_ratios=(4, 6, 4))
     colour = METHODS["ccm_prefix"].colour
     for (left, middle, right), row in zip(axes, rows, strict=True):
@@ -30,7 +31,7 @@ def sureness(found: dict[str, Any], config: dict[str, Any], narrow: bool = False
         draw_density(left, np.array(row["values"]), np.array(row["probability"]), tuple(row["intervals"][0]))
         left.axvline(row["value"], color="black", lw=1.2, ls="--", label="true value")
         left.set(xlabel=f"{axis['label']} ({axis['unit']})" if axis["unit"] else axis["label"], ylabel="posterior")
-        left.locator_params(axis="x", nbins=4)
+        left.locator_params(axis="x", nbins=4 if narrow else 3)
         left.set_title(f"{row['value']:g}  (s = {row['coordinate']:+.2f}), {where}", fontsize=9, loc="left")
         number = {name: np.array(row[name], float) for name in ("observed", "mean", "low", "high", "truth")}
         draw_band(middle, Probe(tuple(row["place"]), samples=np.zeros((0, len(row["mean"]))), **number), legend=False)

@@ -48,10 +48,16 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
         if "frames" not in arrays and len(big) != 1:
             raise ValueError(f"it has arrays {', '.join(arrays)}, and none is called frames")
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"open_recording: {path} cannot be read: {error}.") from error
+        said = "it is empty" if not path.stat().st_size else str(error).rstrip(".")
+        writer = "numpy.savez" if path.suffix == ".npz" else "numpy.save"
+        raise ValueError(f"open_recording: {path} cannot be read: {said}; write it anew with {writer}.") from error
     frames = arrays.pop("frames" if "frames" in arrays else big[0])
     if frames.dtype.kind not in "fiu" and frames.dtype != jnp.bfloat16:
         raise ValueError(f"open_recording: {path} is {frames.dtype}{list(frames.shape)}, expected real frames.")
+    if not frames.size:
+        raise ValueError(
+            f"open_recording: {path} has shape {list(frames.shape)}, which holds no frames; write it anew."
+        )
     dim, times = arrays.pop("dim", None), arrays.pop("times", None)
     if axes is None:
         variable, assumed = _variable(path, frames, dim)
@@ -104,8 +110,9 @@ def _variable(path: Path, frames: np.ndarray, dim: Any) -> tuple[Variable, tuple
             f"[N, T, {names}, C]; one or three space axes are told by dim=1 or dim=3 in an .npz, and all axes by "
             "--axes (axes=...)."
         )
+    channels = f"{shape[-1]} channel{'s' * (shape[-1] != 1)}"
     said = (
-        f"its axes {list(shape)} are taken for {', '.join(('one',) * ones + axes)}, the last for {shape[-1]} channels; "
+        f"its axes {list(shape)} are taken for {', '.join(('one',) * ones + axes)}, the last for {channels}; "
         f"if they are others, say {_likely(shape)}, or change the array by x[..., None] or numpy.moveaxis"
     )
     return Variable("frames", (ONE,) * ones + axes, shape), () if known else (said,)

@@ -30,8 +30,11 @@ def open_recording(path: str | Path, *, fields: Sequence[str] | None = None, axe
         FileNotFoundError: if there is none.
     """
     path = Path(path)
+    if path.is_dir() and not is_store(path):
+        inside = ", ".join(file.name for file in files_of(path)[:3]) or "none of trajectories"
+        raise ValueError(f"open_recording: {path} is a folder; name one of its files ({inside}).")
     if not path.is_file() and not is_store(path):
-        raise FileNotFoundError(f"open_recording: there is no file {path}.")
+        raise FileNotFoundError(f"open_recording: there is no file {path}; check the path.")
     with reading("open_recording", path, "write it anew with write_recording"):
         found = described(path, axes)
         check_names("open_recording", path, [*found.fields, *(name for row in found.parameters for name in row)])

@@ -11,6 +11,7 @@ from ccm_jax.io.recordings.recording import Recording
 
 Reader = Callable[..., Recording | None]  # (path), or (path, *, axes)
 
+CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".msgpack", ".eqx")  # names of weights
 _READERS: dict[str, Reader] = {}
 _SUFFIXES: dict[str, tuple[str, ...]] = {}
 
@@ -70,6 +71,11 @@ def described(path: Path, axes: str | None = None) -> Recording:
             raise ValueError(f"open_recording: {path} is {found.layout}; leave --axes {axes} (axes=...) out.")
         if found is not None:
             return found
+    if path.suffix in CHECKPOINTS:
+        raise ValueError(
+            f"open_recording: {path} has the name of a checkpoint, expected trajectories; see that the files are not "
+            "swapped."
+        )
     raise ValueError(
         f"open_recording: {path} is no whole file of a known kind ({', '.join(suffixes())}); it may be cut off, or "
         "needs a layout of your own, see register_layout."

@@ -1,0 +1,56 @@
+"""What a terminal says of a fault: the system's errors and names that there are not, with what to do."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import re
+
+import click
+
+from ccm_jax.io.atomic import MARK
+from ccm_jax.io.boundary import one_line
+
+LONGEST = 4000  # characters of an error, which may quote a file
+DISK = "nothing was written: free some space, or choose an output on another disk"
+PLACE = "see its permissions, or choose another place"
+REMEDIES = {
+    errno.ENOENT: "see that the path is right, from the folder that ccm runs in",
+    errno.EACCES: PLACE,
+    errno.EPERM: PLACE,
+    errno.EROFS: PLACE,
+    errno.EISDIR: "name a file in it",
+    errno.ENOTDIR: "a part of the path is a file; choose another folder",
+    errno.ENOSPC: DISK,
+    errno.EDQUOT: DISK,
+    errno.EFBIG: DISK,
+}
+
+
+def line_of(error: Exception) -> str:
+    """An error as one line; one of the system names the path and the remedy."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+        path = re.sub(rf"{re.escape(MARK)}\d+\.[0-9a-f]+-", "", path)  # where it was on its way to
+        remedy = REMEDIES.get(error.errno or 0, "see the disk, and the name")
+        text = f"{path}: {error.strerror.lower()}; {remedy}." if path else f"{error.strerror}; {remedy}."
+    return one_line(text[:LONGEST])
+
+
+class Suggesting(click.Group):
+    """Commands of which the nearest is suggested where one is not known."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command and what follows it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            names = self.list_commands(ctx)
+            near = difflib.get_close_matches(args[0], names, n=1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            said = f"there is no command {args[0]}, only {', '.join(names)}.{meant}"
+            raise click.UsageError(said, ctx) from error

@@ -1,0 +1,93 @@
+"""A calibration in the terminal: what was tried, the coordinate, its yardsticks, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.table import Table
+
+from ccm_jax.cli.console import console, say
+from ccm_jax.cli.prefix import Found
+from ccm_jax.cli.sure import Sure, why_stranger
+
+BAR = 40  # characters of the longest bar
+
+
+def typed(coordinate: Sequence[float], axes: int) -> str:
+    """A coordinate for the terminal; what comes after its axes is the gate."""
+    gate = "".join(f", gate {c:.2f}" for c in coordinate[axes:])
+    return ", ".join(f"{c:+.2f}" for c in coordinate[:axes]) + gate
+
+
+def show(found: Found, axes: int, *, doubted: bool = False) -> None:
+    """Losses of what was tried first, in the terminal, then the coordinate and its yardsticks.
+
+    Args:
+        found: by the readout.
+        axes: of the chart, without its gate.
+        doubted: whether repeating the last frame is better than all, so that nothing follows from the frames.
+    """
+    losses = np.asarray(found.losses)
+    finite = losses[np.isfinite(losses)]
+    gated = any(len(c) > axes for c in (found.coordinate, *found.candidates))
+    say("error on the observed frames at the coordinates tried first:")
+    for c, loss in zip(found.candidates, losses, strict=True):
+        bar = "diverges"
+        if np.isfinite(loss):
+            bar = "█" * max(1, round(BAR * loss / max(float(finite.max()), 1e-30))) + f" {loss:#.4g}"
+        say(f"  {typed(c, axes)}  {bar}")
+    if doubted:
+        return
+    if "observed" in found.readout:
+        say(
+            f"{found.readout['observed']:.0%} of the points are observed; "
+            f"the others are filled in ({found.readout['fill']})."
+        )
+    spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
+    if found.sure is not None and found.sure.stranger:
+        say(why_stranger(found.sure))
+        say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
+    elif not np.isfinite(found.loss):
+        say("Every merge diverges on these frames: keep the anchor.")
+    elif found.keeps_anchor:
+        say("The anchor fits these frames at least as well as any merge: keep it.")
+        say(f"best coordinate of a merge {typed(found.coordinate, axes)}, error {found.loss:.4f}")
+    else:
+        say(f"coordinate {typed(found.coordinate, axes)}{spread}")
+    if gated:
+        say("(gate: how much of the experts' shared update is kept; 1 is all of it, 0 none)")
+    merged, anchor = (f"{e:.4f}" if np.isfinite(e) else "infinite" for e in (found.loss, found.anchor_loss))
+    say(
+        f"error on the observed frames: merged {merged}, anchor {anchor}, last frame repeated "
+        f"{found.persistence_loss:.4f}"
+    )
+    if found.at_rim and not found.keeps_anchor:
+        say(
+            "The coordinate is at the end of the searched range: no point within fits best. See that units and the "
+            "order of channels are those of the training data, and check it on held-out frames (ccm evaluate)."
+        )
+    if found.drawn_back and not found.keeps_anchor:
+        say("The coordinate was moved toward the anchor, because the rollout at the best fit grows beyond the frames.")
+    if found.sure is None:
+        say(f"No interval: {found.unsure}")
+    else:
+        show_sure(found.sure, found.coordinate)
+
+
+def show_sure(sure: Sure, coordinate: tuple[float, ...]) -> None:
+    """Intervals as a table, and what is doubtful about them."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("", "estimate", f"{100 * sure.level:.0f} % interval"):
+        table.add_column(heading, justify="right" if heading else "left")
+    several = len(sure.axes) > 1
+    for i, (axis, c) in enumerate(zip(sure.axes, coordinate, strict=False)):
+        if not axis.flat:
+            low, high = axis.coordinate_interval
+            table.add_row(f"coordinate {i + 1}" if several else "coordinate", f"{c:+.3f}", f"{low:+.3f} to {high:+.3f}")
+            low, high = axis.interval
+            table.add_row(axis.name, f"{axis.value:.4g}", f"{low:.4g} to {high:.4g}")
+    if table.rows:
+        console.print(table)
+    for line in sure.remarks():
+        say(line)

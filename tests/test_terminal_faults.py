@@ -1,0 +1,176 @@
+"""Mistakes of a tired user: each is one line that says what was wrong and what to do, before any work is done."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ccm_jax import example
+from ccm_jax.cli.faults import line_of
+from ccm_jax.cli.prefix import Found
+from ccm_jax.cli.showing import show, typed
+from ccm_jax.io.safetensors import save_safetensors
+from tests.terminal import arrays, ccm
+
+FAMILY = [word for name in example.WEIGHTS for word in (f"--{name}", str(example.path(f"{name}.safetensors")))]
+SEEN = example.path("test-0.00075.npz")
+
+
+def refused(*words: Any) -> str:
+    """The last line of a command that must refuse its input."""
+    done = ccm(*words)
+    assert done.exit_code == 2 and "Traceback" not in done.output, done.output
+    return str(done.output.strip().splitlines()[-1])
+
+
+def test_unknown_verbs_suggest_the_nearest() -> None:
+    assert "there is no command calibrat, only example, inspect" in refused("calibrat")
+    assert refused("calibrat").endswith("Did you mean calibrate?")
+    assert refused("data", "descrbe", "x").endswith("Did you mean describe?")
+    assert "Did you mean" not in refused("xyz")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("merge", *FAMILY, "-c", "1", "-o", "out.safetensors"),
+        ("calibrate", *FAMILY, "--prefix", SEEN, "-o", "out.safetensors"),
+        ("calibrate", *FAMILY, "--prefix", SEEN, "--report", "out.json"),
+        ("evaluate", *FAMILY, "--trajectories", SEEN, "--csv", "out.csv"),
+        ("rollout", example.path("anchor.safetensors"), "--initial", SEEN, "-o", "out.npz"),
+        ("example", "out"),
+    ],
+    ids=lambda words: words[0],
+)
+@pytest.mark.parametrize("missing", [False, True])
+def test_outputs_are_tried_before_any_work(
+    words: tuple[Any, ...], missing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", no)
+    target = tmp_path / "missing" / words[-1] if missing else tmp_path / words[-1]
+    said = refused(*words[:-1], target)
+    assert f"the folder {tmp_path} takes no files (permission denied); choose another folder" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_folder_is_made(tmp_path: Path) -> None:
+    assert ccm("merge", *FAMILY, "-c", "1", "-o", tmp_path / "a" / "b" / "out.safetensors").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (errno.ENOENT, "see that the path is right"),
+        (errno.EACCES, "choose another place"),
+        (errno.EISDIR, "name a file in it"),
+        (errno.ENOSPC, "nothing was written"),
+        (errno.EIO, "see the disk"),
+    ],
+)
+def test_errors_of_the_system_name_the_path_and_the_remedy(code: int, said: str) -> None:
+    line = line_of(OSError(code, "Some Reason", "folder/.partial-12.abcd1234-m.pt"))
+    assert line.startswith("folder/m.pt: some reason; ") and said in line and "[Errno" not in line
+
+
+def test_equal_experts_span_no_direction(tmp_path: Path) -> None:
+    low = example.path("low.safetensors")
+    twice = ("--anchor", example.path("anchor.safetensors"), "--low", low, "--high", low)
+    assert "is given twice, and equal weights span no direction" in refused("merge", *twice, "-c", "1", "-o", "m.pt")
+    save_safetensors(tmp_path / "copy.safetensors", arrays(low))
+    said = refused("calibrate", *twice[:5], tmp_path / "copy.safetensors", "--prefix", SEEN, "--sample", "0")
+    assert "hold the same weights, which span no direction" in said
+
+
+def test_far_coordinates_of_filters_are_warned_of(tmp_path: Path) -> None:
+    names = {name: example.path(f"{name}.safetensors") for name in example.WEIGHTS}
+    (tmp_path / "r.yaml").write_text(
+        f"anchor: {names['anchor']}\nexperts:\n  - {{path: {names['low']}, coordinate: -1}}\n"
+        f"  - {{path: {names['high']}, coordinate: 1}}\ncoordinate: 0.5\n"
+        'filters:\n  - {name: "lift.*", coordinate: 40}\n'
+    )
+    done = ccm("merge", "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "m.safetensors")
+    assert done.exit_code == 0 and "warning: coordinate +40 is 40 half ranges" in done.output
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda p: np.save(p, np.zeros((0, 9, 4, 4, 1))), "which holds no frames; write it anew"),
+        (lambda p: p.write_bytes(b""), "it is empty; write it anew with numpy.save"),
+        (lambda p: p.mkdir(), "is a folder; name one of its files"),
+        (lambda p: np.save(p, np.load(SEEN)["frames"][:, :3]), "has 3 frames, expected at least 5"),
+        (lambda p: None, "check the path"),
+    ],
+    ids=["no samples", "empty", "folder", "short", "missing"],
+)
+def test_frames_that_cannot_serve(make: Any, said: str, tmp_path: Path) -> None:
+    make(tmp_path / "seen.npy")
+    assert said in refused("calibrate", *FAMILY, "--prefix", tmp_path / "seen.npy")
+
+
+def test_files_that_stand_for_each_other() -> None:
+    weights = example.path("anchor.safetensors")
+    assert "has the name of a checkpoint, expected trajectories" in refused("calibrate", *FAMILY, "--prefix", weights)
+    said = refused("calibrate", *FAMILY, "--prefix", SEEN, "--model", "neuraloperator")
+    assert "describes its network itself; leave --model out" in said
+    frames = refused("evaluate", *FAMILY, "--trajectories", SEEN, "--sample", "0:9")
+    assert "there is no sample 4, expected 0 to 3 (--sample)" in frames
+
+
+def test_nan_has_a_next_step(tmp_path: Path) -> None:
+    frames = np.load(SEEN)["frames"].astype(np.float32)
+    frames[1, 6, 3, 3] = np.nan
+    np.save(tmp_path / "nan.npy", frames)
+    words = ("--trajectories", tmp_path / "nan.npy")
+    assert "first in frame 6; mend it, or choose other samples with --sample" in refused("evaluate", *FAMILY, *words)
+
+
+def test_arguments_of_a_method_are_named() -> None:
+    said = refused("merge", *FAMILY, "-c", "1", "--method", "ties", "--set", "dens=0.2", "-o", "none.safetensors")
+    assert "method ties: takes no dens; there are: " in said and "density" in said
+
+
+def found(**more: Any) -> Found:
+    """What a readout finds on one trajectory."""
+    plain: dict[str, Any] = {
+        "coordinate": (-1.5, 0.8),
+        "keeps_anchor": False,
+        "loss": 0.1,
+        "anchor_loss": 0.5,
+        "persistence_loss": 0.6,
+        "choices": [[-1.5, 0.8]],
+        "candidates": [[-2.5, 1.0], [0.0, 0.5]],
+        "losses": [0.2, 3e6],
+        "at_rim": False,
+        "drawn_back": False,
+        "frames": 4,
+        "history": 1,
+        "readout": {},
+        "residuals": {},
+        "unsure": "why.",
+    }
+    return Found(**(plain | more))
+
+
+def test_the_gate_has_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert typed((-1.5, 0.8), 1) == "-1.50, gate 0.80" and typed((-1.5, 0.8), 2) == "-1.50, +0.80"
+    show(found(), 1)
+    said = capsys.readouterr().out
+    assert "coordinate -1.50, gate 0.80\n" in said and "(gate: how much of the experts' shared update" in said
+    assert "3.000e+06" in said
+    show(found(coordinate=(-1.5,), candidates=[[-2.5], [0.0]]), 1)
+    assert "gate" not in capsys.readouterr().out
+
+
+def test_input_that_persistence_beats_gets_no_advice(capsys: pytest.CaptureFixture[str]) -> None:
+    show(found(keeps_anchor=True, at_rim=True), 1, doubted=True)
+    said = capsys.readouterr().out
+    assert "keep it" not in said and "coordinate -1.50" not in said and "█" in said
