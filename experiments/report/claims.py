@@ -8,10 +8,11 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import jinja2
+import numpy as np
+
 from ccm_jax.io.atomic import read_json
 from experiments.report.record import SYSTEMS, runs_of
-from experiments.study.markdown import markdown
-from experiments.study.statistics import interval
 
 HERE = Path(__file__).parent
 WIDTH = 127
@@ -103,11 +104,12 @@ def _listed(words: list[str]) -> str:
 
 
 def compare(peers: dict[str, Any], system: str, ours: str, peer: str) -> dict[str, Any] | None:
-    """The ratio of two methods' errors outside, by their labels, over the seeds that both have."""
+    """The ratio of two methods' errors outside, by their labels: the geometric mean over the seeds that both have."""
     seeds = {m["label"]: m["outside"]["seeds"] for m in peers["systems"].get(system, [])}
     pairs = list(zip(seeds.get(ours, []), seeds.get(peer, []), strict=False))
-    ratios = [a / b for a, b in pairs if a is not None and b is not None]
-    return interval(ratios, "log") if ratios and len(ratios) == len(pairs) else None
+    if not pairs or None in np.ravel(pairs).tolist():
+        return None
+    return {"mean": float(np.exp(np.mean([np.log(a / b) for a, b in pairs])))}
 
 
 def _seconds(peers: dict[str, Any], label: str) -> str:
@@ -153,12 +155,17 @@ def numbers(folder: Path) -> dict[str, Any]:
 
 def when(folder: Path) -> str:
     """The README's advice on when to use CCM and when not to."""
-    return folded(markdown(HERE / "when.md.j2", **numbers(folder))).strip()
+    return _filled("when.md.j2", folder).strip()
 
 
 def limits(folder: Path) -> str:
     """The page of limits."""
-    return folded(markdown(HERE / "limits.md.j2", **numbers(folder)))
+    return _filled("limits.md.j2", folder)
+
+
+def _filled(template: str, folder: Path) -> str:
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined)
+    return folded(environment.get_template(template).render(**numbers(folder)))
 
 
 def folded(text: str) -> str:
