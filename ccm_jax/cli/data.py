@@ -38,7 +38,7 @@ def describe(path: Path, layout: Layout) -> None:
     ccm data describe example/test-0.00075.npz
     """
     headings = ("file", "layout", "fields", "samples", "frames", "grid", "times", "parameters")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     recordings = open_recordings(path, fields=layout.fields, axes=layout.axes)
     for r in recordings:
         times = "–" if r.times is None else f"{r.times[0]:g} … {r.times[-1]:g}"
@@ -69,8 +69,8 @@ def describe(path: Path, layout: Layout) -> None:
             where = "" if len(names) == len(recordings) else f" ({', '.join(names[:3])}{', …' * (len(names) > 3)})"
             say(f"{what.replace('_', ' ')}: {line}{where}")
     if len(recordings) == 1:
-        names = ("--anchor", "ANCHOR", "--low", "LOW", "--high", "HIGH", "--prefix", path)
-        follow("calibrate", *names, "-o", "merged.safetensors")
+        family = ("--anchor", "ANCHOR", "--low", "LOW", "--high", "HIGH", "--prefix", path)
+        follow("calibrate", *family, "-o", "merged.safetensors")
 
 
 def _table(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:

@@ -66,7 +66,7 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
     lengths = dict(zip(variable.axes, variable.shape, strict=True))
     rows, left_out = parameters.of_arrays(arrays, lengths.get(SAMPLE, 1))
     named = parameters.in_name(path)
-    said = Contents(
+    contents = Contents(
         "numpy",
         (variable._replace(names=tuple(f"channel_{i}" for i in range(lengths.get(CHANNEL, 1)))),),
         lambda: nullcontext({"frames": frames}),
@@ -76,7 +76,7 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
         assumed,
         tuple(left_out),
     )
-    return recording_of(path, said)
+    return recording_of(path, contents)
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
