@@ -72,7 +72,7 @@ def warn_persistence(function: str, found: Estimate) -> None:
         function: name in the warning.
         found: with losses ``[N, n]``, and those of the anchor and of persistence, ``[N]``.
     """
-    if is_traced(found) or jax.process_count() > 1:
+    if found.anchor_loss is None or found.persistence_loss is None or is_traced(found) or jax.process_count() > 1:
         return
     best = float(np.mean(jnp.minimum(found.losses.min(axis=-1), found.anchor_loss)))
     persistence = float(np.mean(found.persistence_loss))
