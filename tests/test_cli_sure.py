@@ -138,8 +138,11 @@ def test_frames_that_no_point_explains_keep_the_anchor(decays: Decays, tmp_path:
     ("values", "said"),
     [
         (None, "No interval: give --validation FILE"),
-        ("none", "this file tells none that varies"),
-        ((0.6, 0.6, 1.0, 1.0, 1.0, 1.0), "three or more known values of the parameter; this file has 2"),
+        ("none", "--validation tells no parameter that varies"),
+        (
+            (0.6, 0.6, 1.0, 1.0, 1.0, 1.0),
+            "--validation has 2 of them; it needs trajectories of three or more known values",
+        ),
         ("once", "two trajectories or more"),
         ("shuffled", "say nothing of the value"),
     ],

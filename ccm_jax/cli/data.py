@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -38,7 +39,7 @@ def describe(path: Path, layout: Layout) -> None:
     ccm data describe example/test-0.00075.npz
     """
     headings = ("file", "layout", "fields", "samples", "frames", "grid", "times", "parameters")
-    rows: list[tuple[str, ...]] = []
+    rows = []
     recordings = open_recordings(path, fields=layout.fields, axes=layout.axes)
     for r in recordings:
         times = "–" if r.times is None else f"{r.times[0]:g} … {r.times[-1]:g}"
@@ -69,11 +70,11 @@ def describe(path: Path, layout: Layout) -> None:
             where = "" if len(names) == len(recordings) else f" ({', '.join(names[:3])}{', …' * (len(names) > 3)})"
             say(f"{what.replace('_', ' ')}: {line}{where}")
     if len(recordings) == 1:
-        family = ("--anchor", "ANCHOR", "--low", "LOW", "--high", "HIGH", "--prefix", path)
-        follow("calibrate", *family, "-o", "merged.safetensors")
+        experts = ("--anchor", "ANCHOR", "--low", "LOW", "--high", "HIGH")
+        follow("calibrate", *experts, "--prefix", path, "-o", "merged.safetensors")
 
 
-def _table(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+def _table(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
     """A row for each file; of one file a line for each fact, which fits a narrow terminal."""
     table = Table(title=title, title_justify="left", show_header=len(rows) > 1)
     if len(rows) == 1:

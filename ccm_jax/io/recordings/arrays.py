@@ -48,9 +48,9 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
         if "frames" not in arrays and len(big) != 1:
             raise ValueError(f"it has arrays {', '.join(arrays)}, and none is called frames")
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        said = "it is empty" if not path.stat().st_size else str(error).rstrip(".")
+        why = "it is empty" if not path.stat().st_size else str(error).rstrip(".")
         writer = "numpy.savez" if path.suffix == ".npz" else "numpy.save"
-        raise ValueError(f"open_recording: {path} cannot be read: {said}; write it anew with {writer}.") from error
+        raise ValueError(f"open_recording: {path} cannot be read: {why}; write it anew with {writer}.") from error
     frames = arrays.pop("frames" if "frames" in arrays else big[0])
     if frames.dtype.kind not in "fiu" and frames.dtype != jnp.bfloat16:
         raise ValueError(f"open_recording: {path} is {frames.dtype}{list(frames.shape)}, expected real frames.")
