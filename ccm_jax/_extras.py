@@ -10,7 +10,6 @@ EXTRAS = {
     "h5py": "files",
     "matplotlib": "files",
     "PIL": "files",
-    "scipy": "files",
     "torch": "torch",
 }
 

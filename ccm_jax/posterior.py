@@ -105,7 +105,7 @@ class Posterior(NamedTuple):
 def log_prior(prior: Prior | None, values: Array) -> Array:
     """The logarithm of a prior on a grid ``[d, G]``, without its constant; 0 without one.
 
-    A prior that is narrower than the grid is taken for one of half a cell.
+    A prior that is narrower than half a cell of the grid is shared among the two values that its own lies between.
 
     Raises:
         ValueError: for a width that is not above 0, or a value that is not finite, or beyond the grid.
@@ -128,5 +128,8 @@ def log_prior(prior: Prior | None, values: Array) -> Array:
                 f"{float(values[i, 0]):.4g} to {float(values[i, -1]):.4g}, all that validation reaches; see its unit, "
                 "or fit_uncertainty on regimes nearer to it, or with a larger reach."
             )
-    cell = (values[:, 1] - values[:, 0])[:, None]
-    return -0.5 * ((values - value[:, None]) / jnp.maximum(deviation[:, None], cell / 2)) ** 2
+    cell, away = (values[:, 1] - values[:, 0])[:, None], jnp.abs(values - value[:, None])
+    shares = jnp.where(away < cell, 1 - away / cell, 1.0)  # the logarithm of 0 has no derivative
+    shared = jnp.where(away < cell, jnp.log(shares), -jnp.inf)
+    bell = -0.5 * (away / jnp.maximum(deviation[:, None], cell / 2)) ** 2
+    return jnp.where(deviation[:, None] < cell / 2, shared, bell)

@@ -298,10 +298,10 @@ def test_folders_of_hugging_face_and_shards_go_in_and_out(tmp_path: Path) -> Non
         np.testing.assert_allclose(found["b"], W + 2)
     assert open_weights(tmp_path / "out").metadata["format"] == "pt"
     assert "nothing is overwritten" in refused("merge", *words, "-c", 1, "-o", tmp_path / "out")
-    single = tmp_path / "single"
-    single.mkdir()
-    save_safetensors(single / "model.safetensors", {"w": W}, {"format": "pt"})
-    words = [part for name in NAMES for part in (f"--{name}", single)]
+    for i, name in enumerate(NAMES):
+        (tmp_path / "single" / name).mkdir(parents=True)
+        save_safetensors(tmp_path / "single" / name / "model.safetensors", {"w": W + i}, {"format": "pt"})
+    words = [part for name in NAMES for part in (f"--{name}", tmp_path / "single" / name)]
     merged(tmp_path, *words, output="one")
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["model.safetensors"]
     assert not list(tmp_path.glob(".partial*"))

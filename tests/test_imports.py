@@ -35,7 +35,7 @@ OWNERS = {
     "orbax": ("io/checkpoint.py",),
     "torch (late)": ("interop/torch",),
     "h5py (late)": ("io/recordings/",),
-    "scipy (late)": ("io/recordings/",),
+    "scipy (late)": ("io/recordings/", "cli/verdict.py"),
     "xarray (late)": ("io/recordings/stores.py",),
     "yaml": ("io/", "cli/"),
     "click": ("cli/",),
@@ -198,7 +198,7 @@ def test_the_extras_that_errors_name_are_those_of_pyproject() -> None:
     from ccm_jax._extras import EXTRAS
 
     # What opens a store with xarray names the extra itself, with the file.
-    others = {"click", "rich", "yaml", "xarray"}
+    others = {"click", "rich", "yaml", "scipy", "xarray"}
     assert set(EXTRAS) == {name.removesuffix(" (late)") for name in OWNERS} - others
     for library, extra in EXTRAS.items():
         assert DISTRIBUTIONS.get(library, library) in declared(extra) - declared()

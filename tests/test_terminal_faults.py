@@ -83,7 +83,7 @@ def test_errors_of_the_system_name_the_path_and_the_remedy(code: int, said: str)
 def test_equal_experts_span_no_direction(tmp_path: Path) -> None:
     low = example.path("low.safetensors")
     twice = ("--anchor", example.path("anchor.safetensors"), "--low", low, "--high", low)
-    assert "is given twice, and equal weights span no direction" in refused("merge", *twice, "-c", "1", "-o", "m.pt")
+    assert "equal experts span no direction; give two" in refused("merge", *twice, "-c", "1", "-o", "m.pt")
     save_safetensors(tmp_path / "copy.safetensors", arrays(low))
     said = refused("calibrate", *twice[:5], tmp_path / "copy.safetensors", "--prefix", SEEN, "--sample", "0")
     assert "hold the same weights, which span no direction" in said

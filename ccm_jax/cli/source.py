@@ -33,12 +33,8 @@ class Source(NamedTuple):
             return read_recipe(self.recipe, where)
         if not (self.anchor and self.low and self.high):
             raise click.UsageError("--anchor, --low and --high are needed, or --recipe")
-        for name, other in (("low", self.anchor), ("high", self.anchor), ("high", self.low)):
-            path = getattr(self, name)
-            if path == other:
-                raise ValueError(
-                    f"--{name}: {path} is given twice, and equal weights span no direction; leave one out."
-                )
+        if self.low == self.high:
+            raise ValueError(f"--high: {self.high} is --low, too, and equal experts span no direction; give two.")
         plain = Recipe(self.anchor, (self.low, self.high), ((-1.0,), (1.0,)), ())
         if where is None:
             return plain
