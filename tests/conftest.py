@@ -38,6 +38,15 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 collect_ignore_glob = ["references/make_*.py"]
 
 
+# Files of half a minute and more begin first, so that no core waits for the last of them.
+LONG = ("test_experiment.py", "test_cli_sure.py", "test_uncertainty.py", "test_pages.py", "test_killed.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 def pytest_collection_finish() -> None:
     """What is imported by now stays: the collector of garbage need not walk through it again and again."""
     gc.freeze()
