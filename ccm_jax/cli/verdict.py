@@ -12,7 +12,6 @@ CHANCE = 0.05  # what is as probable as this can happen
 MOST = 1000  # trajectories that anybody would be asked for
 
 
-
 class Method(NamedTuple):
     """A network, and its error on each trajectory, ``[N]``, infinite where it diverged."""
 
