@@ -174,3 +174,14 @@ def test_input_that_persistence_beats_gets_no_advice(capsys: pytest.CaptureFixtu
     show(found(keeps_anchor=True, at_rim=True), 1, doubted=True)
     said = capsys.readouterr().out
     assert "keep it" not in said and "coordinate -1.50" not in said and "█" in said
+
+
+def test_networks_that_are_no_better_than_zeros_are_wrong_for_these_frames() -> None:
+    from ccm_jax.cli.persistence import check_persistence
+
+    check_persistence("calibrate", 1.4, 0.9, accept=False)
+    with pytest.raises(
+        ValueError, match=r"calibrate: a forecast of zeros has error 1, and every network at least 1.33"
+    ):
+        check_persistence("calibrate", 1.41, 1.33, accept=False)
+    check_persistence("calibrate", 1.41, 1.33, accept=True)

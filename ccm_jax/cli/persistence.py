@@ -1,8 +1,15 @@
-"""The last frame repeated: the yardstick that every network beats, unless its input is wrong."""
+"""The last frame repeated, and zeros: yardsticks that every network beats, unless its input is wrong."""
 
 from __future__ import annotations
 
 import click
+
+ZEROS = 1.0  # relative error of a forecast of zeros
+
+
+def worse(best: float, persistence: float) -> bool:
+    """Whether the best network is no better than the last frame repeated, or than zeros."""
+    return not best < min(persistence, ZEROS)
 
 
 def persistence_option(function: click.decorators.FC) -> click.decorators.FC:
@@ -15,7 +22,7 @@ def persistence_option(function: click.decorators.FC) -> click.decorators.FC:
 
 
 def check_persistence(verb: str, persistence: float, best: float, *, accept: bool) -> None:
-    """Raises ValueError unless the best network has a smaller error than the last frame repeated.
+    """Raises ValueError unless the best network has a smaller error than the last frame repeated, and than zeros.
 
     Args:
         verb: for the message.
@@ -23,10 +30,12 @@ def check_persistence(verb: str, persistence: float, best: float, *, accept: boo
         best: smallest error of a network, infinite if all diverge.
         accept: whether that is known, and wanted.
     """
-    if best < persistence or accept:
+    if accept or not worse(best, persistence):
         return
+    error = min(persistence, ZEROS)
+    what = "repeating the last frame" if error == persistence else "a forecast of zeros"
     raise ValueError(
-        f"{verb}: repeating the last frame has error {persistence:.4g}, and every network at least {best:.4g}; check "
-        "that channels come in the order of the training data and in its units, and that --model gives the network's "
-        "mean and std. For states that hardly change, add --accept-persistence."
+        f"{verb}: {what} has error {error:.4g}, and every network at least {best:.4g}; check that channels come in the "
+        "order of the training data and in its units, and that --model gives the network's mean and std. For states "
+        "that hardly change, add --accept-persistence."
     )

@@ -29,7 +29,7 @@ HIDDEN = ("rd_ood", "ns_ood", "rdb_gravity")  # a single frame does not show the
 # Rows of the README's table, and the ratios of the study of peers that each stands for: of several, the one in which
 # CCM does worst.
 BESIDE: dict[str, tuple[str, ...]] = {
-    "the best other merge of the same experts, given the value": ("posthoc_ratio",),
+    "the best other merge of the same experts but SLERP, given the value": ("posthoc_ratio",),
     "SLERP along the same line, given the value": ("slerp_ratio",),
     "the best unconditioned network that sees the same five frames": ("frames_ratio",),
     "the best network conditioned on the parameter, fine-tuned or from scratch, whichever is worse for CCM": (
