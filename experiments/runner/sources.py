@@ -73,7 +73,7 @@ def changed(sources: dict[str, str]) -> list[str]:
 def _gives_the_same(name: str, seen: str) -> bool:
     """Whether a module is what it was, or was only changed in ways that were shown to change no number."""
     now, equal = hash_of(ROOT / name), {seen}
-    while more := {one for pair in _equal_pairs(name) if equal & pair for one in pair} - equal:
+    while now not in equal and (more := {one for pair in _equal_pairs(name) if equal & pair for one in pair} - equal):
         equal |= more
     return now in equal
 

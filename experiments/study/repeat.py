@@ -17,7 +17,7 @@ from ccm_jax.io.atomic import read_json
 from experiments.pipeline.store import write_json
 from experiments.runner.progress import console
 from experiments.runner.sources import EQUAL, changed
-from experiments.study.jobs import Job, Place, run_jobs
+from experiments.study.jobs import KILLED, Job, Place, run_jobs
 from experiments.study.kept import REPEATED
 from experiments.study.rows import Row
 
@@ -49,7 +49,9 @@ def repeat(place: Place, jobs: Sequence[Job], cores: Sequence[int | None], why: 
         for job in jobs:
             old, new = place.result(*job), again.result(*job)
             if not new.exists():
-                console.print(f"  {old.stem}: failed; {(again.workdir / 'logs' / old.stem).with_suffix('.log')}")
+                failed = new.with_suffix(".error")  # the folder with the log goes in a moment
+                why_not = read_json(failed)["error"] if failed.exists() else KILLED
+                console.print(f"  {old.stem}: failed: {why_not}", markup=False)
                 continue
             was, is_ = read_json(old)["found"], read_json(new)["found"]
             needed = changed(was["sources"])
