@@ -77,6 +77,17 @@ def _equal(a: Any, b: Any) -> bool:
     return bool(np.array_equal(np.asarray(a), np.asarray(b)))
 
 
+def check_finite(function: str, name: str, value: Any) -> None:
+    """Raises ValueError for a small array with NaN or infinity, where its numbers are known."""
+    if is_traced(value) or not getattr(value, "is_fully_addressable", True):
+        return
+    if not np.isfinite(np.asarray(value)).all():
+        raise ValueError(
+            f"{function}: {name} is {np.asarray(value).tolist()}, expected finite numbers; a readout gives NaN where "
+            "every candidate diverges: then keep the anchor."
+        )
+
+
 FAR = 1e6  # no coordinate or factor of a merge is larger than this and meant
 
 

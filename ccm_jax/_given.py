@@ -6,7 +6,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import is_traced
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
 Array = jax.Array
 SINGLE = "expected one trajectory [T, *space, C]"
+ZEROS = 1.0  # relative error of a forecast of zeros
 BATCH = "for a batch [N, T, *space, C] give batch='each', one coordinate per trajectory, or 'pooled', one for all"
 
 
@@ -65,8 +65,18 @@ def _takes(readout: PrefixReadout, x: Array) -> bool:
     return True
 
 
+def worse_than_trivial(best: float, persistence: float) -> bool:
+    """Whether the best network is no better than the last frame repeated, or than zeros."""
+    return not best < min(ZEROS, persistence)  # NaN is no yardstick
+
+
+def trivial(persistence: float) -> tuple[str, float]:
+    """The better of both trivial forecasts and its error."""
+    return ("repeating the last frame", persistence) if persistence <= ZEROS else ("a forecast of zeros", ZEROS)
+
+
 def warn_persistence(function: str, found: Estimate) -> None:
-    """Warns if repeating the last frame is better than every network on observed frames, where numbers are known.
+    """Warns if every network is no better than a trivial forecast of observed frames, where numbers are known.
 
     Args:
         function: name in the warning.
@@ -74,11 +84,12 @@ def warn_persistence(function: str, found: Estimate) -> None:
     """
     if is_traced(found) or jax.process_count() > 1 or found.anchor_loss is None or found.persistence_loss is None:
         return
-    best = float(np.mean(jnp.minimum(found.losses.min(axis=-1), found.anchor_loss)))
-    persistence = float(np.mean(found.persistence_loss))
-    if np.isfinite(best) and best > persistence:
+    losses, anchor, repeated = (np.asarray(a) for a in (found.losses, found.anchor_loss, found.persistence_loss))
+    best, persistence = float(np.mean(np.minimum(losses.min(axis=-1), anchor))), float(np.mean(repeated))
+    if np.isfinite(best) and worse_than_trivial(best, persistence):
+        what, error = trivial(persistence)
         warnings.warn(
-            f"{function}: repeating the last frame has error {persistence:.3g} on these frames, and the best network "
+            f"{function}: {what} has error {error:.3g} on these frames, and the best network "
             f"{best:.3g}, expected a smaller one; check that axes are [T, *space, C], and that the order of "
             "channels, their units and normalization are those of the training data (states that hardly change are no "
             "reason for concern).",

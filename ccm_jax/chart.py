@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,7 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_same_tree, is_merged, is_traced
+from ccm_jax._checks import check_finite, check_same_tree, is_merged, is_traced
+from ccm_jax._shown import shown
 
 Array = jax.Array
 Params = Any
@@ -116,6 +118,9 @@ class Chart:
     features: Features = field(metadata={"static": True})
     warp: Callable[[Array], Array] | None = None
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     def __call__(self, coordinate: Array | float | Sequence[float]) -> Params:
         """The weights at one coordinate ``[dim]``; without a gate it is 1, and one number may be a scalar."""
         c = as_coordinate("Chart", complete(self.features, coordinate), self.features.dim)
@@ -146,6 +151,7 @@ def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
             f"{function}: coordinate has shape {np.shape(coordinate)}, expected ({dim},); "
             "for several coordinates at once use jax.vmap over a leading axis."
         )
+    check_finite(function, "coordinate", c)
     return c
 
 
@@ -194,6 +200,9 @@ def fit_chart(
         ValueError: if the trees do not match, or if the experts do not determine the features.
     """
     features = Polynomial() if features is None else features
+    if isinstance(features, type) or not callable(features):
+        name = features.__name__ if isinstance(features, type) else repr(features)
+        raise ValueError(f"fit_chart: features is {name}, expected an object such as Polynomial(degree=2) or Gated().")
     remedy = "experts must be fine-tuned from this anchor."
     trees = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
     check_same_tree("fit_chart", trees, remedy)
@@ -201,7 +210,24 @@ def fit_chart(
         warp = jax.tree_util.Partial(warp)  # a plain function is no leaf that jit takes
     solve = _least_squares(len(experts), coordinates, features, ridge, warp, weights)
     basis = jax.tree.map(lambda a, *e: _project(solve, a, e), anchor, *experts)
+    _warn_equal(anchor, experts)
     return Chart(anchor, basis, features, warp)
+
+
+def _warn_equal(anchor: Params, experts: Sequence[Params]) -> None:
+    """Warns if all experts have the same weights, or those of the anchor, where they are known."""
+    merged = [[leaf for leaf in jax.tree.leaves(tree) if is_merged(leaf)] for tree in (anchor, *experts)]
+    if is_traced(merged) or jax.process_count() > 1:
+        return
+    origin, first, *others = merged
+    if not origin:
+        return
+    pairs = {"experts[0] has the anchor's weights": [(origin, first)]}
+    if others:
+        pairs["all experts have the same weights, so that every coordinate gives them"] = [(first, o) for o in others]
+    for what, compared in pairs.items():  # of different trees, one leaf is compared in most cases
+        if all(np.array_equal(a, b) for tree, other in compared for a, b in zip(tree, other, strict=True)):
+            warnings.warn(f"fit_chart: {what}; check which checkpoints were loaded.", stacklevel=3)
 
 
 def _least_squares(

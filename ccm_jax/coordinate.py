@@ -13,6 +13,7 @@ import numpy as np
 
 from ccm_jax._checks import is_traced
 from ccm_jax._moved import warn_moved
+from ccm_jax._shown import shown
 from ccm_jax.coordinate_map import CoordinateMap
 from ccm_jax.posterior import Posterior
 
@@ -45,6 +46,9 @@ class Estimate(NamedTuple):
     rollouts: Array | None = None
     posterior: Posterior | None = None
     p_value: Array | None = None
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def value(self) -> Array:
         """The physical value on each axis: the median of the posterior, ``[d]``."""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import is_traced
+from ccm_jax._shown import shown
 
 Array = jax.Array
 
@@ -35,6 +36,9 @@ class CoordinateMap:
     low: Array
     high: Array
     reach: float = field(default=1.0, metadata={"static": True})
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def __call__(self, value: float | Array) -> Array:
         """The chart coordinate of normalised metadata, any shape.

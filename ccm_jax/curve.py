@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._shown import shown
+
 Array = jax.Array
 
 ORDERS = (2, 3)  # continued by a line, by a parabola
@@ -57,26 +59,30 @@ class Curve:
     size: Array
     likelihood: Array
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of the curve at ``x``, any shape; the noise of points is not in the variance."""
-        x = jnp.asarray(x)
-        u = ((x - self.begin) / self.width).reshape(-1)
-        distance = jnp.abs(u[:, None] - self.points[None])
+        return _evaluate(self, jnp.asarray(x))
 
-        def one(solved: Array, inverse: Array, order: Array, roughness: Array) -> tuple[Array, Array]:
-            cubic = distance**3 / 12
-            covariance = roughness**2 * jnp.where(order == 2, cubic, -(distance**5) / 240)
-            drift = jnp.stack([jnp.ones_like(u), u, jnp.where(order == 2, 0.0, u**2)], axis=-1)
-            row = jnp.concatenate([covariance, drift], axis=-1)  # [m, n + p]
-            return row @ solved, -jnp.einsum("mi,ij,mj->m", row, inverse, row)
 
-        mean, variance = jax.vmap(one)(self.solved, self.inverse, self.order, self.roughness)
-        middle = self.weight @ mean
-        spread = self.weight @ (jnp.maximum(variance, 0.0) + (mean - middle[None]) ** 2)
-        return (
-            (self.centre + self.size * middle).reshape(x.shape),
-            (self.size**2 * spread).reshape(x.shape),
-        )
+@jax.jit
+def _evaluate(curve: Curve, x: Array) -> tuple[Array, Array]:
+    u = ((x - curve.begin) / curve.width).reshape(-1)
+    distance = jnp.abs(u[:, None] - curve.points[None])
+
+    def one(solved: Array, inverse: Array, order: Array, roughness: Array) -> tuple[Array, Array]:
+        cubic = distance**3 / 12
+        covariance = roughness**2 * jnp.where(order == 2, cubic, -(distance**5) / 240)
+        drift = jnp.stack([jnp.ones_like(u), u, jnp.where(order == 2, 0.0, u**2)], axis=-1)
+        row = jnp.concatenate([covariance, drift], axis=-1)  # [m, n + p]
+        return row @ solved, -jnp.einsum("mi,ij,mj->m", row, inverse, row)
+
+    mean, variance = jax.vmap(one)(curve.solved, curve.inverse, curve.order, curve.roughness)
+    middle = curve.weight @ mean
+    spread = curve.weight @ (jnp.maximum(variance, 0.0) + (mean - middle[None]) ** 2)
+    return (curve.centre + curve.size * middle).reshape(x.shape), (curve.size**2 * spread).reshape(x.shape)
 
 
 def fit_curve(x: Any, y: Any, noise: Any) -> Curve:
@@ -118,16 +124,16 @@ def fit_curve(x: Any, y: Any, noise: Any) -> Curve:
     likelihood = np.array([one[2] for one in found])
     weight = np.exp(likelihood - likelihood.max())
     kept = weight > 1e-4 * weight.max()
-    weight = weight[kept] / weight[kept].sum()
-    chosen = [one for one, keep in zip(found, kept, strict=True) if keep]
-    as_array = [jnp.asarray(np.stack(column), float) for column in zip(*(one[3:] for one in chosen), strict=True)]
-    solved, inverse = as_array
+    weight = np.where(kept, weight, 0.0) / weight[kept].sum()
+    # What is dropped leaves its place to the best, with weight 0: curves of one shape compile once.
+    best = found[int(np.argmax(weight))]
+    chosen = [one if keep else best for one, keep in zip(found, kept, strict=True)]
     mean = np.log(np.mean(np.exp(likelihood - likelihood.max()))) + likelihood.max()
-    numbers = [jnp.asarray(a, float) for a in (u, weight, begin, width, centre, size, mean)]
-    points, weight_of, *scales = numbers
-    order = jnp.asarray([one[0] for one in chosen])
-    rough_of = jnp.asarray([one[1] for one in chosen], float)
-    return Curve(points, solved, inverse, order, rough_of, weight_of, *scales)
+    orders_of, roughness, _, solved, inverse = (np.stack(column) for column in zip(*chosen, strict=True))
+    single = jnp.result_type(float)  # converted by numpy: jax would compile a program for each shape
+    numbers = (u, solved, inverse, roughness, weight, begin, width, centre, size, mean)
+    points, coefficients, inverses, rough, *rest = (jnp.asarray(np.asarray(a, single)) for a in numbers)
+    return Curve(points, coefficients, inverses, jnp.asarray(orders_of), rough, *rest)
 
 
 def _solve(u: np.ndarray, v: np.ndarray, e: np.ndarray, order: int, roughness: float) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import check_same_tree, is_merged
+from ccm_jax._shown import shown
 from ccm_jax.rollout import Apply
 
 Params = Any
@@ -43,6 +44,9 @@ class Discovered(NamedTuple):
     coordinates: np.ndarray
     dimension: int
     spectrum: np.ndarray
+
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def update_products(anchor: Params, experts: Sequence[Params]) -> np.ndarray:

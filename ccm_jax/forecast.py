@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
 from ccm_jax.posterior import Posterior
 from ccm_jax.rollout import RolloutFn, call_rollout
@@ -39,6 +40,9 @@ class Forecast(NamedTuple):
     mean: Array
     deviation: Array
     factors: Array
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def interval(self, level: float = 0.9) -> tuple[Array, Array]:
         """Lower and upper end of the central interval of each number.
@@ -72,11 +76,15 @@ class Residual:
     centre: Array
     factors: Array
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     def size(self, evidence: Array) -> Array:
         """Relative residuals ``[N, steps]`` for evidence ``[N, e]``."""
         return jnp.exp(self.level[None] + ((evidence - self.centre[None]) @ self.slopes)[:, None])
 
 
+@jax.jit
 def evidence_of(loss: Array, coordinate: Array) -> Array:
     """What residuals depend on, ``[N, 2]``: the log of the prefix's loss, and the squared distance from the middle."""
     return jnp.stack([jnp.log(jnp.maximum(loss, 1e-12)), jnp.sum(coordinate**2, axis=-1)], axis=-1)
@@ -122,6 +130,7 @@ def spread_of(
     return jax.lax.map(one, given)
 
 
+@jax.jit
 def scale_of(mean: Array) -> Array:
     """Root mean square of each channel of each frame, ``[N, steps, *1, C]``."""
     return jnp.sqrt(jnp.mean(mean**2, axis=tuple(range(2, mean.ndim - 1)), keepdims=True))

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
 from ccm_jax.curve import Curve, fit_curve
 from ccm_jax.metrics import relative_l2
@@ -46,11 +48,19 @@ class Membership:
     inflation: Array
     doubt: Array
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     def __call__(self, statistic: Array, coordinate: Array) -> Array:
         """The p-value of statistics ``[N]`` at coordinates ``[N, d]``."""
-        mean, variance = self.curve(place_of(coordinate))
-        z = (statistic - mean) / jnp.sqrt(self.doubt**2 * variance + (self.inflation * self.scatter) ** 2)
-        return jnp.where(jnp.isfinite(z), jax.scipy.stats.norm.sf(z), 0.0)
+        return _p_value(self, statistic, coordinate)
+
+
+@jax.jit
+def _p_value(family: Membership, statistic: Array, coordinate: Array) -> Array:
+    mean, variance = family.curve(place_of(coordinate))
+    z = (statistic - mean) / jnp.sqrt(family.doubt**2 * variance + (family.inflation * family.scatter) ** 2)
+    return jnp.where(jnp.isfinite(z), jax.scipy.stats.norm.sf(z), 0.0)
 
 
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "frames"))
@@ -122,5 +132,5 @@ def fit_membership(statistic: Any, coordinate: Any, regime: Any) -> Membership:
     curve = fit_curve(place, mean, noise)
     z = np.sort(inner / scatter)
     rank = min(len(z), int(np.ceil((len(z) + 1) * (1 - ALARM)))) - 1
-    inflation = max(z[rank] / float(jax.scipy.stats.norm.isf(ALARM)), 1.0)
+    inflation = max(z[rank] / NormalDist().inv_cdf(1 - ALARM), 1.0)
     return Membership(curve, *(jnp.asarray(a, jnp.float32) for a in (scatter, inflation, doubt)))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_same_tree, is_merged
+from ccm_jax._checks import check_finite, check_same_tree, is_merged
 from ccm_jax.chart import fit_chart
 
 Array = jax.Array
@@ -107,6 +107,7 @@ def merge_pytree(
                 f"merge_pytree: {name} has shape {np.shape(value)}, expected a scalar; for several at once use "
                 "jax.vmap, for several physical axes use fit_chart."
             )
+        check_finite("merge_pytree", name, value)
     alpha = jnp.asarray(coordinate, float).reshape(())
     sigma = jnp.asarray(shared_scale, float).reshape(())
     leaves = [jax.tree.leaves(tree) for tree in (anchor, low, high)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -133,18 +134,27 @@ def check_prefix(
             f"batch axis), expected at least {history} for the model's window and {frames} to score; observe "
             "more frames, or score fewer."
         )
-    if not is_traced(prefix) and not bool(jnp.all(jnp.isfinite(prefix))):
+    if is_traced(prefix, mask):
+        return
+    finite, empty = _finite_and_empty(prefix, mask, range(history, history + frames))
+    if not finite:
         frame = int(np.argwhere(~np.isfinite(np.asarray(prefix)))[0, 1])
         raise ValueError(f"{function}: prefix holds NaN or infinite values, first in frame {frame}; {remedy}.")
-    scored = prefix[:, history : history + frames]
-    empty = jnp.all(scored == 0, axis=tuple(range(2, scored.ndim)))  # [N, frames]
-    if mask is not None:  # a frame of which nothing was observed does not count
-        empty &= mask[:, history : history + frames].any(axis=tuple(range(2, mask.ndim)))
-    if not is_traced(empty) and bool(jnp.any(empty)):
+    if np.asarray(empty).any():
         raise ValueError(
             f"{function}: frame {history + int(np.argwhere(np.asarray(empty))[0, 1])} of the prefix is 0 everywhere, "
             "and a relative error needs something to be relative to; begin the prefix where the state has left zero."
         )
+
+
+@functools.partial(jax.jit, static_argnames=("scored",))
+def _finite_and_empty(prefix: Array, mask: Array | None, scored: range) -> tuple[Array, Array]:
+    """Whether all numbers are finite, and which of the scored frames are 0 everywhere, ``[N, frames]``."""
+    kept = slice(scored.start, scored.stop)
+    empty = jnp.all(prefix[:, kept] == 0, axis=tuple(range(2, prefix.ndim)))
+    if mask is not None:  # a frame of which nothing was observed does not count
+        empty &= mask[:, kept].any(axis=tuple(range(2, mask.ndim)))
+    return jnp.all(jnp.isfinite(prefix)), empty
 
 
 def observations(

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import is_traced
+from ccm_jax._shown import shown
 
 Array = jax.Array
 
@@ -48,6 +49,9 @@ class Posterior(NamedTuple):
     deviation: Array
     rest: Array
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     def value(self) -> Array:
         """The median physical value of each axis, ``[d]``."""
         return self.quantile(0.5)
@@ -55,12 +59,7 @@ class Posterior(NamedTuple):
     def quantile(self, q: float | Array) -> Array:
         """The physical value below which a share ``q`` of the probability lies, on each axis, ``[..., d]``."""
 
-        def one(values: Array, probability: Array) -> Array:
-            # The grid's cells are centred on its values, so half of a cell lies below its value.
-            below = jnp.cumsum(probability) - probability / 2
-            return jnp.interp(q, below, values)
-
-        return jnp.vectorize(one, signature="(g),(g)->()")(self.values, self.probability)
+        return _quantile(self.values, self.probability, jnp.asarray(q, self.values.dtype))
 
     def interval(self, level: float = 0.9) -> Array:
         """The central credible interval of the physical value on each axis, ``[..., d, 2]``.
@@ -100,6 +99,16 @@ class Posterior(NamedTuple):
         ]
         c = drawn[0] + drawn[1] * jax.random.normal(noise, shape, drawn[0].dtype)
         return jnp.concatenate([c, jnp.broadcast_to(self.rest, (n, *self.rest.shape))], axis=-1)
+
+
+@jax.jit
+def _quantile(values: Array, probability: Array, q: Array) -> Array:
+    def one(values: Array, probability: Array) -> Array:
+        # The grid's cells are centred on its values, so half of a cell lies below its value.
+        below = jnp.cumsum(probability) - probability / 2
+        return jnp.interp(q, below, values)
+
+    return jnp.vectorize(one, signature="(g),(g)->()")(values, probability)
 
 
 def log_prior(prior: Prior | None, values: Array) -> Array:

@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 
 from ccm_jax._checks import is_merged, is_traced
 from ccm_jax._given import check_single, explained, warn_persistence
+from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
 from ccm_jax.coordinate import Estimate
 from ccm_jax.fill import Fill
@@ -79,6 +80,9 @@ class PrefixReadout:
     fill: Fill = field(default=Fill(), metadata={"static": True})
     uncertainty: Uncertainty | None = None
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     @property
     def frames(self) -> int:
         """The K observed frames after the first window."""
@@ -120,8 +124,8 @@ class PrefixReadout:
                 where numbers are not known, for shapes only. Derivatives are forward-mode (``jax.jacfwd``).
 
         Warns:
-            UserWarning: if repeating the last frame is better than every network, which swapped channels or other
-                units may cause.
+            UserWarning: if repeating the last frame, or a forecast of zeros, is as good as every network, which
+                swapped channels or other units may cause.
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")

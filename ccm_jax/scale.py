@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ccm_jax._shown import shown
 from ccm_jax.chart import Chart, complete
 from ccm_jax.coordinate import Estimate, coordinate_from_map, normalised_coordinate
 from ccm_jax.coordinate_map import CoordinateMap
@@ -66,6 +67,9 @@ class ScaleReadout:
     high: float = field(metadata={"static": True})
     scale: Literal["linear", "log"] = field(default="linear", metadata={"static": True})
     fit: MapFit | None = field(default=None, metadata={"static": True})
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def __call__(self, value: float | Array) -> Estimate:
         """The coordinate of a physical value, in the unit of ``low`` and ``high``.

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
 from ccm_jax.fit_readout import REACH
 from ccm_jax.fit_tracker import FIRST, NOISES, log_likelihoods, tracker, with_noises
@@ -41,6 +42,9 @@ class Sequential:
 
     tracker: Tracker
     factors: Array
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def __call__(self, frames: Any, *, batch: Literal["each"] | None = None, context: Any = None) -> Track:
         """Reads the coordinate off the first frames, off one more, and so on.

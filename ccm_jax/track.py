@@ -18,6 +18,7 @@ import numpy as np
 from jax.scipy.special import ndtri
 
 from ccm_jax._checks import is_traced
+from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
 from ccm_jax.kalman import Belief, Quadratic, condition, predict, weigh
 from ccm_jax.minimize import slopes_along
@@ -59,6 +60,9 @@ class Track(NamedTuple):
     std: Array
     predicted: Array
     error: Array
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def interval(self, level: float = 0.9) -> Array:
         """Credible intervals, low and high ends along the last axis: ``[T, d, 2]``."""
@@ -121,6 +125,9 @@ class Tracker:
     history: int = field(default=1, metadata={"static": True})
     steps: int = field(default=1, metadata={"static": True})
     iterations: int = field(default=3, metadata={"static": True})
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     @property
     def belief(self) -> Belief:

@@ -9,14 +9,17 @@ which is large where a coordinate was drawn back from its minimum.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._shown import shown
 from ccm_jax.curve import Curve
 from ccm_jax.forecast import Residual
 from ccm_jax.membership import Membership
@@ -65,6 +68,9 @@ class Uncertainty:
     residual: Residual | None = None
     logarithmic: tuple[bool, ...] = field(default=(), metadata={"static": True})
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     def deviation(self, local: Local, pooled: int = 1) -> Array:
         """Standard deviations of found coordinates, ``[N, d]``; of one from ``pooled`` trajectories, ``[1, d]``."""
         floor, tightness, inflation = (a[None] for a in (self.floor, self.tightness, self.inflation))
@@ -75,21 +81,7 @@ class Uncertainty:
 
     def __call__(self, found: Array, local: Local, prior: Prior | None = None, pooled: int = 1) -> Posterior:
         """The posterior of each coordinate ``[N, D]``, of which the first d axes are read as values."""
-        deviation, axes = self.deviation(local, pooled), self.values.shape[0]
-        weight = log_prior(prior, self.values)
-
-        def one(c: Array, sd: Array) -> Posterior:
-            centre, variance = self.expected()
-            measured = jnp.minimum(sd[:, None] ** 2, 1e12)
-            total = jnp.maximum(variance + measured, TINY)  # where both are 0, nothing would be left
-            log = weight - 0.5 * ((c[:axes, None] - centre) ** 2 / total + jnp.log(total))
-            probability = jax.nn.softmax(log, axis=-1)
-            # Both the curve and the frames speak of the coordinate; each counts by its precision.
-            share = variance / jnp.maximum(total, TINY)
-            mean = centre + share * (c[:axes, None] - centre)
-            return Posterior(self.values, probability, mean, jnp.sqrt(share * measured), c[axes:])
-
-        return jax.vmap(one)(found, deviation)
+        return _posterior(self, found, local, log_prior(prior, self.values), pooled)
 
     def expected(self) -> tuple[Array, Array]:
         """Mean and variance of the coordinate at which each value of the grid is found, ``[d, G]``."""
@@ -100,6 +92,25 @@ class Uncertainty:
             for curve, v, log in zip(self.curves, self.values, self.logarithmic, strict=True)
         ]
         return jnp.stack([mean for mean, _ in rows]), jnp.stack([variance for _, variance in rows])
+
+
+@functools.partial(jax.jit, static_argnames=("pooled",))
+def _posterior(sure: Uncertainty, found: Array, local: Local, weight: Array, pooled: int) -> Posterior:
+    """Of coordinates ``[N, D]``; ``weight`` is the logarithm of the prior on the grid, ``[d, G]``."""
+    deviation, axes = sure.deviation(local, pooled), sure.values.shape[0]
+
+    def one(c: Array, sd: Array) -> Posterior:
+        centre, variance = sure.expected()
+        measured = jnp.minimum(sd[:, None] ** 2, 1e12)
+        total = jnp.maximum(variance + measured, TINY)  # where both are 0, nothing would be left
+        log = weight - 0.5 * ((c[:axes, None] - centre) ** 2 / total + jnp.log(total))
+        probability = jax.nn.softmax(log, axis=-1)
+        # Both the curve and the frames speak of the coordinate; each counts by its precision.
+        share = variance / jnp.maximum(total, TINY)
+        mean = centre + share * (c[:axes, None] - centre)
+        return Posterior(sure.values, probability, mean, jnp.sqrt(share * measured), c[axes:])
+
+    return jax.vmap(one)(found, deviation)
 
 
 def fit_scatter(residual: np.ndarray, variance: np.ndarray) -> tuple[float, float]:
@@ -121,5 +132,4 @@ def inflation_of(standardised: Sequence[float] | np.ndarray, level: float = 0.9)
     """
     z = np.sort(np.abs(np.asarray(standardised, float)))
     rank = min(len(z), int(np.ceil((len(z) + 1) * level))) - 1
-    normal = float(jax.scipy.stats.norm.ppf(0.5 + level / 2))
-    return float(z[rank]) / normal
+    return float(z[rank]) / NormalDist().inv_cdf(0.5 + level / 2)

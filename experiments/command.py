@@ -77,7 +77,8 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
         from experiments.runner.workdir import alone, open_workdir
 
         warnings.showwarning = _note
-        warnings.filterwarnings("ignore", "PrefixReadout: repeating the last frame")  # as networks of a few steps do
+        # Networks of a few steps, as those of size smoke, are worse than both.
+        warnings.filterwarnings("ignore", "PrefixReadout: (repeating the last frame|a forecast of zeros)")
         compile_seconds = runtime.count_compilation()
         path, refused = Path(_WORKDIR.value or f"runs/{label(config)}"), None
         with on_request(), contextlib.ExitStack() as stack:

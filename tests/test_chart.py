@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccm_jax import Chart, Gated, Polynomial, fit_chart
+from ccm_jax import Chart, Gated, Polynomial, fit_chart, fit_prefix_readout, make_rollout
 from ccm_jax.coordinate_map import CoordinateMap
 from tests.trees import families
 
@@ -61,6 +61,7 @@ def test_ridge_shrinks_and_lets_one_expert_do() -> None:
     assert 0.99 < float(small) < 1.001 and 0 < float(large) < 0.2
 
 
+@pytest.mark.filterwarnings("ignore:fit_chart")  # of experts that are equal
 @given(families(dtypes=(np.float32, np.complex64)), st.floats(-2, 2, width=32), st.floats(0, 1, width=32))
 @settings(deadline=None, max_examples=20)
 def test_a_chart_with_linear_features_is_affine(trees: list[Any], c: float, t: float) -> None:
@@ -129,3 +130,30 @@ def test_misshapen_coordinates_of_experts_are_refused() -> None:
         Gated(Polynomial(constant=False))
     with pytest.raises(ValueError, match=r"fit_chart: leaf \(root\) is float32\[3\] in `experts\[1\]`"):
         fit_chart(jnp.zeros(2), [jnp.ones(2), jnp.ones(3)], [-1.0, 1.0])
+
+
+def test_features_are_an_object_and_not_its_class() -> None:
+    for features in (Gated, Polynomial, "gated"):
+        with pytest.raises(ValueError, match=r"fit_chart: features is .*, expected an object such as .* Gated\(\)"):
+            fit_chart({"w": jnp.zeros(2)}, [{"w": jnp.ones(2)}], [1.0], features=features)  # type: ignore[arg-type]
+
+
+def test_equal_experts_are_noticed() -> None:
+    anchor, same, other = {"w": jnp.zeros(2)}, {"w": jnp.ones(2)}, {"w": jnp.full(2, 2.0)}
+    with pytest.warns(UserWarning, match="all experts have the same weights"):
+        fit_chart(anchor, [same, dict(same)], [-1.0, 1.0])
+    with pytest.warns(UserWarning, match="has the anchor's weights"):
+        fit_chart(anchor, [dict(anchor), other], [-1.0, 1.0])
+
+
+def test_coordinates_that_are_not_finite_are_refused() -> None:
+    chart = fit_chart({"w": jnp.zeros(2)}, [{"w": -jnp.ones(2)}, {"w": jnp.ones(2)}], [-1.0, 1.0])
+    with pytest.raises(ValueError, match="Chart: coordinate is .*nan.*, expected finite numbers; .* keep the anchor"):
+        chart(jnp.nan)
+    assert np.isnan(jax.jit(chart)(jnp.array([jnp.nan]))["w"]).all()  # under jit, numbers are not known
+
+
+def test_objects_print_in_a_line() -> None:
+    chart = fit_chart({"w": jnp.zeros((30, 30))}, [{"w": -jnp.ones((30, 30))}, {"w": jnp.ones((30, 30))}], [-1.0, 1.0])
+    readout = fit_prefix_readout(chart, make_rollout(lambda p, u: u[:, -1]))
+    assert "900 numbers" in repr(readout) and len(repr(readout)) < 1000 and "\n" not in repr(readout)

@@ -88,7 +88,7 @@ def test_weights_that_are_no_arrays_are_named():
     ):
         fit_chart(module, [module, module], [-1.0, 1.0])
     numbers = {"w": 1.0, "n": 3, "key": jax.random.key(0)}
-    assert fit_chart(numbers, [numbers, numbers], [-1.0, 1.0])(0.0)["n"] == 3
+    assert fit_chart(numbers, [numbers | {"w": 0.0}, numbers | {"w": 2.0}], [-1.0, 1.0])(0.0)["n"] == 3
 
 
 def test_swapped_channels_are_noticed(readout):

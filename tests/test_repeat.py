@@ -18,6 +18,9 @@ def test_measurements_differ_in_numbers_and_not_in_time() -> None:
     assert repeat.differing(was, is_) == []
     is_["errors"] = [{"rd": 0.1 + 2e-17}, float("nan")]  # the next double
     assert repeat.differing(was, is_) == ["found.errors[0].rd"]
+    assert repeat.differing(was, is_, within=1e-6) == []
+    is_["errors"] = [{"rd": 0.1 + 1e-6}, float("nan")]
+    assert repeat.differing(was, is_, within=1e-6) == ["found.errors[0].rd"]
     assert repeat.differing(was, was | {"more": 1}) == ["found.more"]
     assert repeat.differing([1, 2], [1]) == ["found"]
 

@@ -29,6 +29,7 @@ Array = jax.Array
 
 RATES = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6)
 POINTS = jnp.linspace(0.0, 1.0, 8)[:, None]
+COMPILED = "/jax/core/compile/backend_compile_duration"
 MANY = 60  # trajectories of most batches: each number of them is compiled anew
 
 
@@ -221,3 +222,17 @@ def test_what_says_nothing_is_refused(plain: PrefixReadout, sure: PrefixReadout)
         predict_rollout(sure, x, 5)
     with pytest.raises(ValueError, match="two trajectories or more"):
         fit_uncertainty(plain, [x[None]] * 3, [1.0, 2.0, 3.0])
+
+
+def test_a_first_fit_and_estimate_compile_few_programs(plain: PrefixReadout) -> None:
+    compiled = [0]
+
+    def count(event: str, *_: Any, **__: Any) -> None:
+        compiled[0] += event == COMPILED
+
+    jax.monitoring.register_event_duration_secs_listener(count)
+    regimes = [decay(jax.random.key(i), rate, 7, frames=10) for i, rate in enumerate(RATES)]  # shapes of its own
+    before = compiled[0]
+    readout = fit_uncertainty(plain, regimes, RATES)
+    readout(regimes[0][0]).interval()
+    assert compiled[0] - before <= 60

@@ -9,13 +9,14 @@ import click
 import numpy as np
 
 from ccm_jax import processor
+from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.checkpoints import note, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import evaluate_next, follow, model_of
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_observations, read_regimes
 from ccm_jax.cli.merge import check_output, digest, merge
-from ccm_jax.cli.persistence import check_persistence, persistence_option, worse
+from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_calibration
 from ccm_jax.cli.prefix import Found, find
 from ccm_jax.cli.recipe import Recipe
@@ -193,7 +194,7 @@ def command(source: Source, **given: Any) -> None:
     with waiting("searching the coordinate"):
         found = find(fitted, frames, mask, prior=prior, always=options.write_anyway)
     best = min(found.loss, found.anchor_loss)
-    show(found, axes, doubted=worse(best, found.persistence_loss) and not options.accept_persistence)
+    show(found, axes, doubted=worse_than_trivial(best, found.persistence_loss) and not options.accept_persistence)
     check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence)
     if not found.keeps_anchor:
         warn(*remarks(found.place_in(recipe), typed=False))

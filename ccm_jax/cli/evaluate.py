@@ -12,11 +12,12 @@ import numpy as np
 from rich.table import Table
 
 from ccm_jax import processor
+from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.following import follow, model_of
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
-from ccm_jax.cli.persistence import check_persistence, persistence_option, worse
+from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.verdict import KINDS, Method, counted, judge
 from ccm_jax.cli.waiting import waiting
@@ -221,5 +222,5 @@ def command(target: Path | None, accept_persistence: bool, **given: Any) -> None
     say(verdict.text)
     if verdict.use is not None:
         follow("rollout", verdict.use.path, *model_of(given["model"]), "--initial", "FRAMES", "-o", "rollout.npz")
-    if worse(best, persistence):
+    if worse_than_trivial(best, persistence):
         say("Repeating the last frame, or zeros, has a smaller error than any network.")

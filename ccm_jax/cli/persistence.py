@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import click
 
-ZEROS = 1.0  # relative error of a forecast of zeros
-
-
-def worse(best: float, persistence: float) -> bool:
-    """Whether the best network is no better than the last frame repeated, or than zeros."""
-    return not best < min(persistence, ZEROS)
+from ccm_jax._given import trivial, worse_than_trivial
 
 
 def persistence_option(function: click.decorators.FC) -> click.decorators.FC:
@@ -30,10 +25,9 @@ def check_persistence(verb: str, persistence: float, best: float, *, accept: boo
         best: smallest error of a network, infinite if all diverge.
         accept: whether that is known, and wanted.
     """
-    if accept or not worse(best, persistence):
+    if accept or not worse_than_trivial(best, persistence):
         return
-    error = min(persistence, ZEROS)
-    what = "repeating the last frame" if error == persistence else "a forecast of zeros"
+    what, error = trivial(persistence)
     raise ValueError(
         f"{verb}: {what} has error {error:.4g}, and every network at least {best:.4g}; check that channels come in the "
         "order of the training data and in its units, and that --model gives the network's mean and std. For states "

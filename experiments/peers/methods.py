@@ -53,7 +53,7 @@ def _on_prefix(key: str, name: str) -> list[Method]:
 
 
 METHODS: tuple[Method, ...] = (
-    Method("persistence", "window 1", "persistence", "nothing", "nothing more"),
+    Method("persistence", "window 1", "persistence", "nothing", "nothing more", networks=0),
     Method("anchor, window of 1", "window 1", "anchor", "nothing", "nothing more"),
     Method("anchor, window of 1, continued on all data", "window 1", "more", "nothing", "one fine-tuning"),
     Method("anchor, window of 3", "window 3", "anchor", "frames", "from scratch"),

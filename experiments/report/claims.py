@@ -118,6 +118,11 @@ def _seconds(peers: dict[str, Any], label: str) -> str:
     return f"{min(found):.1f} to {max(found):.1f} s" if found else "not measured yet"
 
 
+def _errors(gains: dict[str, Any]) -> dict[str, str]:
+    """Errors in words, compared with the anchor's, from the reductions of :func:`experiments.report.record`."""
+    return {method: " ".join(times(1 - gain["mean"])).strip() for method, gain in gains.items()}
+
+
 def numbers(folder: Path) -> dict[str, Any]:
     """All that the templates of this folder's pages need."""
     peers, (runs, _) = read_json(folder / "peers.json"), runs_of(folder)
@@ -144,7 +149,8 @@ def numbers(folder: Path) -> dict[str, Any]:
         "solver": against("coarse solver, fitted by our readout"),
         "codes": each({s: compare(peers, s, "GEPS, our readout", "GEPS, its own optimiser") for s in HIDDEN}),
         "seconds": {who: _seconds(peers, f"GEPS, {who}") for who in ("our readout", "its own optimiser")},
-        "gains": {name: {key: value["mean"] for key, value in row["gains"].items()} for name, row in runs.items()},
+        "height": each({"rdb_ood": compare(peers, "rdb_ood", "CCM-Prefix", "anchor, window of 1")}).split(" (")[0],
+        "errors": {name: _errors(row["gains"]) for name, row in runs.items()},
         "harm": {name: row["harm"] for name, row in runs.items()},
         "trained": {SHORT[s]: found for s, found in peers["trained"].items()},
         "far": {"coordinate": rows[max(rows)]["coordinate"], "errors": far},

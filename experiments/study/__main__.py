@@ -44,6 +44,9 @@ def main() -> None:
     parser.add_argument(
         "--repeat", metavar="ROW:SEED,…", help="measure kept rows again and compare; see study/repeat.py"
     )
+    parser.add_argument(
+        "--within", metavar="X", type=float, default=0.0, help="with --repeat: relative difference that is the same"
+    )
     parser.add_argument("--why", metavar="TEXT", help="with --repeat: what was changed, and why it changes no number")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
@@ -80,7 +83,7 @@ def main() -> None:
         except ValueError as error:
             parser.error(str(error))
         with on_request():
-            sys.exit(int(repeat(place, named, cores, options.why) > 0))
+            sys.exit(int(repeat(place, named, cores, options.why, options.within) > 0))
     jobs = [job for job in study.jobs(rows) if not chosen or job[0].name in chosen]
     with on_request():
         run_jobs(place, jobs, cores, stale=options.stale)

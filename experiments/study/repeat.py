@@ -1,13 +1,14 @@
-"""Measures kept rows again, from the data on, and records whether changed modules give the same bits.
+"""Measures kept rows again, from the data on, and records whether changed modules give the same numbers.
 
 A kept row names the modules that it was measured by. A change of one of them that should change no number, such as a
 better message for an input that is refused, would make all of them stale. This measures a few of the rows again, in an
-empty folder, and compares all that they found. If it is the same, ``results/equal_sources.json`` records the change,
-with these rows, and other rows by the same modules stand.
+empty folder, and compares all that they found. If it is the same, to the last bit or within a stated relative
+difference, ``results/equal_sources.json`` records the change, with these rows, and other rows by the same modules stand.
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,8 +38,16 @@ def named_jobs(rows: Sequence[Row], names: str) -> list[Job]:
     return [known[name] for name in names.split(",")]
 
 
-def repeat(place: Place, jobs: Sequence[Job], cores: Sequence[int | None], why: str) -> int:
-    """Measures kept seeds of rows again and records what they show; returns the number of those that differ."""
+def repeat(place: Place, jobs: Sequence[Job], cores: Sequence[int | None], why: str, within: float = 0.0) -> int:
+    """Measures kept seeds of rows again and records what they show; returns the number of those that differ.
+
+    Args:
+        place: of the rows.
+        jobs: seeds of rows to measure.
+        cores: one for each process at a time.
+        why: the reason for the record.
+        within: the relative difference of two numbers that still counts as the same; 0 for the same bits.
+    """
     shown: list[str] = []
     steps: dict[str, dict[str, str]] = {}
     with tempfile.TemporaryDirectory(dir=place.workdir) as empty:
@@ -55,17 +64,21 @@ def repeat(place: Place, jobs: Sequence[Job], cores: Sequence[int | None], why: 
                 continue
             was, is_ = read_json(old)["found"], read_json(new)["found"]
             needed = changed(was["sources"])
-            different = differing(was, is_) + [
+            different = differing(was, is_, within) + [
                 f"{name} was not loaded, and" for name in needed if name not in is_["sources"]
             ]
-            console.print(f"  {old.stem}: {'the same bits' if not different else f'{different[0]} differs'}")
+            console.print(f"  {old.stem}: {_same(within) if not different else f'{different[0]} differs'}")
             if not different:
                 shown.append(old.stem)
                 for name in needed:
                     steps.setdefault(name, {})[was["sources"][name]] = is_["sources"][name]
     if len(shown) == len(jobs):
-        record(steps, shown, why)
+        record(steps, shown, f"{why} ({_same(within)})")
     return len(jobs) - len(shown)
+
+
+def _same(within: float) -> str:
+    return f"the same within {within:g}" if within else "the same bits"
 
 
 def record(steps: dict[str, dict[str, str]], shown: list[str], why: str) -> None:
@@ -77,11 +90,14 @@ def record(steps: dict[str, dict[str, str]], shown: list[str], why: str) -> None
     write_json(EQUAL, entries)
 
 
-def differing(was: Any, is_: Any, place: str = "found") -> list[str]:
-    """Where two measurements differ in anything but time."""
+def differing(was: Any, is_: Any, within: float = 0.0, place: str = "found") -> list[str]:
+    """Where two measurements differ in anything but time, by more than a relative difference."""
     if isinstance(was, dict) and isinstance(is_, dict):
         names = [name for name in {**was, **is_} if name not in TIMED]
-        return [at for name in names for at in differing(was.get(name), is_.get(name), f"{place}.{name}")]
+        return [at for name in names for at in differing(was.get(name), is_.get(name), within, f"{place}.{name}")]
     if isinstance(was, list) and isinstance(is_, list) and len(was) == len(is_):
-        return [at for i, pair in enumerate(zip(was, is_, strict=True)) for at in differing(*pair, f"{place}[{i}]")]
+        pairs = enumerate(zip(was, is_, strict=True))
+        return [at for i, (a, b) in pairs for at in differing(a, b, within, f"{place}[{i}]")]
+    if isinstance(was, float) and isinstance(is_, float) and math.isclose(was, is_, rel_tol=within):
+        return []
     return [] if was == is_ or (was != was and is_ != is_) else [place]  # NaN is NaN
