@@ -3,7 +3,8 @@
 A kept row names the modules that it was measured by. A change of one of them that should change no number, such as a
 better message for an input that is refused, would make all of them stale. This measures a few of the rows again, in an
 empty folder, and compares all that they found. If it is the same, to the last bit or within a stated relative
-difference, ``results/equal_sources.json`` records the change, with these rows, and other rows by the same modules stand.
+difference, ``results/equal_sources.json`` records the change, with these rows, and other rows by the same modules
+stand.
 """
 
 from __future__ import annotations
