@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -161,6 +161,7 @@ def fit_prefix_readout(
     choices: Choices = CHOICES,
     contexts: Sequence[Any] | None = None,
     mesh: Mesh | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PrefixReadout:
     """Fits CCM-Prefix: a function from observed frames to a coordinate of a chart.
 
@@ -182,6 +183,7 @@ def fit_prefix_readout(
         choices: what validation decides among.
         contexts: the model's additional inputs for each regime; see :func:`~ccm_jax.rollout.call_rollout`.
         mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
+        progress: called as ``progress(done, total)`` after each step on a validation regime.
 
     Returns:
         A :class:`~ccm_jax.PrefixReadout`.
@@ -211,7 +213,7 @@ def fit_prefix_readout(
     starts = [prefix_readout(chart, rollout_fn, free_gate=gate, **how) for gate in gates]
     if validation is None:
         return starts[0]
-    return choose(starts, validation, choices=choices, contexts=contexts, mesh=mesh).readout
+    return choose(starts, validation, choices=choices, contexts=contexts, mesh=mesh, progress=progress).readout
 
 
 def choose(
@@ -221,6 +223,7 @@ def choose(
     choices: Choices = CHOICES,
     contexts: Sequence[Any] | None = None,
     mesh: Mesh | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Fitted:
     """Decides on validation trajectories between readouts, and for each between frames that count and pulls.
 
@@ -230,6 +233,7 @@ def choose(
         choices: what is decided among beside the starts.
         contexts: of each regime, or None.
         mesh: devices to spread over.
+        progress: called as ``progress(done, total)``; the total grows if a stronger pull has to be tried.
 
     Returns:
         The readout, bounded by the growth of validation trajectories, and all that was tried.
@@ -252,10 +256,10 @@ def choose(
     placed = [place(dataclasses.replace(start, **bounded), mesh) for start in starts]
     data = place(list(zip(regimes, given, strict=True)), mesh)
     coarse: dict[tuple[bool, int, int], Any] = {}
+    tries = [t for t in itertools.product(placed, begins, choices.skip) if t[2] < frames - t[1]]
+    done = 0
     for pull in sorted(pulls):  # evidence is asked for only where some regime is harmed without it
-        for start, begin, skip in itertools.product(placed, begins, choices.skip):
-            if skip >= frames - begin:
-                continue
+        for start, begin, skip in tries:
             weighed = frame_weights(frames - begin, skip)
             one = dataclasses.replace(start, begin=begin, weights=weighed, pull=jnp.asarray(pull, jnp.float32))
             one = place(one, mesh)  # all of it, as a readout that is called is: then one program serves both
@@ -268,6 +272,10 @@ def choose(
                 found = read(one, x[:, :observed], c, coarse[place_of], mesh=mesh).coordinate
                 errors = future_error_each(one.chart, rollout_fn, x, found, context=c, mesh=mesh, **how)
                 tried.setdefault(key, []).append(over(errors, anchors[i]))
+                done += 1
+                if progress is not None:
+                    steps = len(tries) * len(data)
+                    progress(done, -(-done // steps) * steps)
         if any(max(ratios) <= 1 + HARM for ratios in tried.values()):
             break
     if all(np.isinf(ratios).all() for ratios in tried.values()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -48,6 +48,7 @@ def fit_uncertainty(
     level: float = 0.9,
     contexts: Sequence[Any] | None = None,
     mesh: Mesh | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PrefixReadout:
     """Adds uncertainty to a readout: its estimates get a posterior, and are otherwise unchanged.
 
@@ -63,6 +64,7 @@ def fit_uncertainty(
         level: the coverage that intervals are calibrated to.
         contexts: for each regime what the model takes beside the window.
         mesh: devices to spread over.
+        progress: called as ``progress(done, total)`` after each regime.
 
     Returns:
         The readout with ``uncertainty``.
@@ -96,7 +98,7 @@ def fit_uncertainty(
     plain = dataclasses.replace(readout, uncertainty=None)
     found, local, statistic, loss = [], [], [], []
     shape = {"history": readout.history, "frames": readout.frames}
-    for x, context in zip(validation, given, strict=True):
+    for i, (x, context) in enumerate(zip(validation, given, strict=True)):
         seen = as_frames(readout.chart, x)[:, :observed]
         estimate = plain(seen, batch="each", context=context, mesh=mesh)
         c = estimate.coordinate
@@ -105,6 +107,8 @@ def fit_uncertainty(
         statistic.append(np.asarray(tried, np.float64))
         loss.append(np.asarray(estimate.loss))
         found.append(np.asarray(c, np.float64))
+        if progress is not None:
+            progress(i + 1, len(validation))
     regime = np.repeat(np.arange(len(validation)), [len(c) for c in found])
     fitted = []
     for axis in range(axes):

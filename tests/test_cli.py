@@ -60,6 +60,22 @@ def test_three_commands_from_files_to_a_merged_checkpoint_and_its_rollout(family
     assert {p.suffix for p in tmp_path.glob("run.*")} == {".npz", ".png", ".gif"}
 
 
+def test_a_rollout_in_other_units_is_noticed(family: Path, tmp_path: Path) -> None:
+    seen = 1e-4 * np.load(family / "seen.npy")  # far below the mean and scale of the network
+    np.save(tmp_path / "other.npy", seen)
+    how = ("rollout", family / "anchor.safetensors", "--model", "neuraloperator", "--initial", tmp_path / "other.npy")
+    for i, more in enumerate((("--truth",), ("--steps", 3))):
+        ran = ccm(*how, *more, "-o", tmp_path / f"run{i}.npz")
+        assert ran.exit_code == 0 and "warning" in ran.output and "in its units" in ran.output
+
+
+def test_an_ending_that_no_format_has_is_refused(family: Path, tmp_path: Path) -> None:
+    for name in ("m.xyz", "m.safetensor", "m.npz"):
+        ran = ccm("merge", *of(family), "--coordinate", 1.4, "-o", tmp_path / name)
+        assert ran.exit_code == 2 and "or a folder without an ending" in ran.output
+    assert ccm("merge", *of(family), "--coordinate", 1.4, "-o", tmp_path / "run-1.4").exit_code == 0
+
+
 def test_merging_is_the_library_s_and_says_where_it_comes_from(family: Path, tmp_path: Path) -> None:
     out = tmp_path / "merged.safetensors"
     assert ccm("merge", *of(family), "--coordinate", 1.4, "-o", out).exit_code == 0

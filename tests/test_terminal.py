@@ -104,7 +104,7 @@ def test_verbs_complete_without_being_imported() -> None:
 
 
 def test_progress_is_silent_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with waiting("working", total=2) as advance:
-        advance(1)
+    with waiting("working", steps=True) as progress:
+        progress(1, 2)
     said = capsys.readouterr()
     assert not said.out and not said.err.strip()

@@ -188,8 +188,7 @@ def command(source: Source, **given: Any) -> None:
     if options.until is not None:
         with waiting("filtering frame by frame"):
             count, stopped = frames_until(opened, frames, regimes, options.until, mask)
-    with waiting("compiling and fitting the readout"):
-        fitted = fit_readout(opened, frames.shape[2:], count, regimes, bank, options.parameter)
+    fitted = fit_readout(opened, frames.shape[2:], count, regimes, bank, options.parameter)
     prior = as_prior(options.prior, fitted.readout, fitted.known, fitted.unsure)
     with waiting("searching the coordinate"):
         found = find(fitted, frames, mask, prior=prior, always=options.write_anyway)
@@ -209,7 +208,7 @@ def command(source: Source, **given: Any) -> None:
         if options.output is not None and not keep:
             write(recipe, found, options, place(options.output))
         write_json(place(report), found.as_json() | ({} if stopped is None else {"until": stopped}))
-        draw_calibration(found, place(report).with_suffix(".png"))
+        draw_calibration(found, axes, place(report).with_suffix(".png"))
     if not finite and keep:
         say(f"{options.output} is not written: no merge stays finite.")
     elif keep:

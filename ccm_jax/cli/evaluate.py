@@ -81,7 +81,8 @@ def evaluate(
     rollout_fn, kept = surrogate.rollout_fn, {"history": surrogate.history, "prefix": how["frames"]}
     found: list[list[np.ndarray]] = [[] for _ in range(len(opened) + 1)]
     size = max(1, min(GROUP, len(chosen), TOGETHER // size_of(recording, 1)))
-    with waiting("evaluating", total=len(chosen)) as advance:
+    done = 0
+    with waiting("evaluating", steps=True) as progress:
         for numbers in groups(chosen, size):
             frames = read_samples(recording, numbers)
             check_not_zero(recording, numbers, frames, observed)
@@ -90,7 +91,8 @@ def evaluate(
             each = [future_error(params, rollout_fn, x, mesh=mesh, **kept) for params in weights]
             for errors, part in zip(found, [*each, persistence_error(x, **kept)], strict=True):
                 errors.append(_mean(part, len(numbers)))
-            advance(len(numbers))
+            done += len(numbers)
+            progress(done, len(chosen))
     *rest, persistence = (np.concatenate(parts) for parts in found)
     methods = [Method(name, kind, str(path), e) for (path, (name, kind)), e in zip(networks.items(), rest, strict=True)]
     return Errors(methods, persistence, chosen, length - observed)

@@ -16,6 +16,7 @@ from ccm_jax.cli.merge import open_family
 from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.cli.sure import MORE, Known, with_uncertainty
 from ccm_jax.cli.surrogates import surrogate_for
+from ccm_jax.cli.waiting import waiting
 from ccm_jax.fit_readout import fit_prefix_readout, prefix_readout
 from ccm_jax.io.recordings import Recording
 from ccm_jax.io.stream import merge_block
@@ -96,7 +97,8 @@ def fit_readout(
     check_grids(validation, frame)
     regimes, mesh = list(validation.trajectories.values()), mesh_of_all() if surrogate.spreads else None
     try:
-        readout = fit_prefix_readout(chart, surrogate.rollout_fn, regimes, mesh=mesh, **shape)
+        with waiting("compiling and fitting the readout", steps=True) as progress:
+            readout = fit_prefix_readout(chart, surrogate.rollout_fn, regimes, mesh=mesh, progress=progress, **shape)
     except ValueError as error:
         raise ValueError(f"--validation, regimes {'; '.join(validation.trajectories)}: {error}") from error
     sure, known, unsure = with_uncertainty(readout, validation, parameters, mesh)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ccm_jax._extras import remedy
 from ccm_jax.cli.console import say
+from ccm_jax.cli.showing import typed
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
@@ -55,12 +56,12 @@ def tidy(ax: Axes, grid: bool = True) -> None:
 
 
 @_where_installed
-def draw_calibration(found: Found, target: Path) -> None:
-    """Losses over the first coordinate and errors frame by frame; below them the posteriors, where they are known."""
+def draw_calibration(found: Found, dim: int, target: Path) -> None:
+    """Losses over the first of ``dim`` coordinates and errors by frame; below, posteriors where they are known."""
     sure = () if found.sure is None else [axis for axis in found.sure.axes if not axis.flat]
     figure = new_figure(9.0, 3.2 + 2.4 * len(sure))
     axes = figure.subplots(1 + len(sure), 2, squeeze=False, height_ratios=[4] + [3] * len(sure))
-    _draw_losses(axes[0][0], found)
+    _draw_losses(axes[0][0], found, dim)
     _draw_residuals(axes[0][1], found)
     for (left, right), axis in zip(axes[1:], sure, strict=True):
         draw_density(left, np.array(axis.coordinates), np.array(axis.density), axis.coordinate_interval)
@@ -73,13 +74,13 @@ def draw_calibration(found: Found, target: Path) -> None:
     figure.savefig(target, dpi=150)
 
 
-def _draw_losses(ax: Axes, found: Found) -> None:
+def _draw_losses(ax: Axes, found: Found, axes: int) -> None:
     first = np.asarray([c[0] for c in found.candidates])
     style = "o-" if {len(c) for c in found.candidates} == {1} else "o"
     ax.plot(first, np.asarray(found.losses, float), style, color=GREEN, ms=4, label="tried first")
     if np.isfinite(found.loss):
-        best = ", ".join(f"{c:+.2f}" for c in found.coordinate)
-        ax.plot(found.coordinate[0], found.loss, "*", color="black", ms=10, label=f"best merge, {best}")
+        best = f"best merge, {typed(found.coordinate, axes)}"
+        ax.plot(found.coordinate[0], found.loss, "*", color="black", ms=10, label=best)
     if np.isfinite(found.anchor_loss):
         ax.axhline(found.anchor_loss, color="black", lw=1.4, label="anchor")
     ax.axhline(found.persistence_loss, color="black", lw=0.8, ls=":", label="last frame repeated")
@@ -122,7 +123,7 @@ def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns
         figure = new_figure(5.6, 1.4 * len(rows) + 0.6)
         limit = np.nanpercentile(np.abs(rows[-1][..., 0]), 99.5)
         column = figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0]
-        for ax, frames, label in zip(column, rows, ("surrogate", "truth"), strict=False):
+        for ax, frames, label in zip(column, rows, ("network", "truth"), strict=False):
             picture = ax.imshow(frames[..., 0].T, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
             ax.set_ylabel(label)
         column[-1].set_xlabel("frame")
@@ -133,7 +134,7 @@ def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns
     figure = new_figure(1.5 * len(at) + 0.9, 1.6 * len(rows) + 0.3)
     axes = np.atleast_2d(figure.subplots(len(rows), len(at), squeeze=False))
     limit = np.nanpercentile(np.abs(rows[-1][..., 0]), 99.5)
-    for row, frames, label in zip(axes, rows, ("surrogate", "truth"), strict=False):
+    for row, frames, label in zip(axes, rows, ("network", "truth"), strict=False):
         for ax, i in zip(row, at, strict=True):
             picture = ax.imshow(frames[i, ..., 0].T, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit)
             ax.set_xticks([])

@@ -1,4 +1,4 @@
-"""``ccm rollout``: a surrogate from an initial state to a file, a strip of frames and an animation."""
+"""``ccm rollout``: a network from an initial state to a file, a strip of frames and an animation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax import processor
-from ccm_jax.cli.checkpoints import open_checkpoints
+from ccm_jax._given import trivial, worse_than_trivial
+from ccm_jax.cli.checkpoints import open_checkpoints, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.forecast import Forecasted, forecast
@@ -28,6 +29,9 @@ from ccm_jax.io.atomic import check_new, together
 from ccm_jax.io.description import HELP
 from ccm_jax.metrics import relative_l2
 
+JUMP = 2.0  # a first step that changes a state by more than so many times its size is no step of a solution
+UNITS = "see that channels come in the order of the training data and in its units, and the network's mean and std"
+
 
 def write(output: Path, draw: Callable[[Path], None] | None, frames: np.ndarray, **more: np.ndarray) -> None:
     """The file of frames ``[T, *space, C]``, with what goes beside them, and the pictures that ``draw`` makes."""
@@ -38,13 +42,24 @@ def write(output: Path, draw: Callable[[Path], None] | None, frames: np.ndarray,
     say(f"Wrote {output}: {len(frames)} frames of shape {list(frames.shape[1:])}.")
 
 
-def said_errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Relative L2 errors of frames, ``[T]``, said in the terminal."""
-    errors = np.asarray(relative_l2(jnp.asarray(predicted)[None], jnp.asarray(truth)[None]))[0]
+def said_errors(predicted: np.ndarray, truth: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Relative L2 errors of frames, ``[T]``, said in the terminal beside those of the last frame before them."""
+    repeated, real = np.broadcast_to(start, truth.shape), jnp.asarray(truth)[None]
+    errors, still = (np.asarray(relative_l2(jnp.asarray(x)[None], real))[0] for x in (predicted, repeated))
     errors = np.where(np.isfinite(errors), errors, np.inf)
     mean, last = (f"{e:.4f}" if np.isfinite(e) else "infinite" for e in (errors.mean(), errors[-1]))
-    say(f"relative L2 error: mean {mean}, last frame {last}")
+    say(f"relative L2 error: mean {mean}, last frame {last} (the last given frame repeated: mean {still.mean():.4f})")
+    if worse_than_trivial(float(errors.mean()), float(still.mean())):
+        what, error = trivial(float(still.mean()))
+        warn(f"{what} has error {error:.4f}, less than the network; {UNITS}.")
     return errors
+
+
+def say_jump(predicted: np.ndarray, start: np.ndarray) -> None:
+    """Warns if the first predicted frame has little to do with the last given one ``[*space, C]``."""
+    jump = float(np.linalg.norm(predicted[0] - start)) / max(float(np.linalg.norm(start)), 1e-30)
+    if jump > JUMP:
+        warn(f"the first predicted frame differs from the last given one by {jump:.1f} times its size; {UNITS}.")
 
 
 def finite_frames(frames: np.ndarray) -> int:
@@ -72,8 +87,10 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     good = finite_frames(predicted)
     if good < count:
         say(f"The rollout is not finite from frame {good + 1} on.")
-    real = x[0, history : history + count] if given["truth"] else None
-    errors = {} if real is None else {"errors": said_errors(predicted, real)}
+    start, real = x[0, history - 1], x[0, history : history + count] if given["truth"] else None
+    errors = {} if real is None else {"errors": said_errors(predicted, real, start)}
+    if real is None:
+        say_jump(predicted, start)
     if not good:
         say("No picture: there is no finite frame to draw.")
     shown = predicted[:good], None if real is None else real[:good]
@@ -91,8 +108,7 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
     x = read_samples(recording, [given["sample"]])[0]
     opened = open_chart(recipe, given["model"], recording)
     validation = read_regimes(given["layout"].open(given["validation"]))
-    with waiting("compiling and fitting the readout"):
-        fitted = fit_readout(opened, x.shape[1:], given["frames"], validation, parameters=given["parameter"])
+    fitted = fit_readout(opened, x.shape[1:], given["frames"], validation, parameters=given["parameter"])
     prior = as_prior(given["prior"], fitted.readout, fitted.known, fitted.unsure)
     how = {name: given[name] for name in ("truth", "samples", "seed")}
     with waiting("forecasting"):
@@ -110,7 +126,7 @@ def write_band(found: Forecasted, output: Path) -> None:
         more |= {"samples": found.samples, "coordinates": found.coordinates}
     if found.truth is not None:
         covered = found.covered()
-        more |= {"errors": said_errors(found.mean, found.truth), "covered": covered}
+        more |= {"errors": said_errors(found.mean, found.truth, found.observed[-1]), "covered": covered}
         say(f"The 90 % interval contains {covered.mean():.0%} of the true values, {covered[-1]:.0%} in the last frame.")
     good = min(finite_frames(part) for part in (found.mean, found.low, found.high))
     if good < len(found.mean):

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from ccm_jax._checks import as_numbers
 from ccm_jax.chart import Gated
 from ccm_jax.cli.frames import Regimes
+from ccm_jax.cli.waiting import waiting
 from ccm_jax.fit_uncertainty import FEWEST, fit_uncertainty
 from ccm_jax.membership import ALARM
 from ccm_jax.posterior import Posterior, Prior
@@ -217,7 +218,9 @@ def with_uncertainty(
     if fewest < FEWEST:
         return readout, Known(), f"--validation has {fewest} of them; {MORE}."
     try:
-        sure = fit_uncertainty(readout, list(validation.trajectories.values()), values, level=LEVEL, mesh=mesh)
+        with waiting("compiling and fitting its uncertainty", steps=True) as progress:
+            how: dict[str, Any] = {"level": LEVEL, "mesh": mesh, "progress": progress}
+            sure = fit_uncertainty(readout, list(validation.trajectories.values()), values, **how)
     except ValueError as error:
         return readout, Known(), str(error)
     return sure, Known(chosen, tuple(values.min(axis=0).tolist()), tuple(values.max(axis=0).tolist())), ""

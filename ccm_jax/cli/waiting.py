@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich import progress
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    Progress,
     ProgressColumn,
     SpinnerColumn,
     TextColumn,
@@ -16,24 +16,24 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-Advance = Callable[[int], None]
+Progress = Callable[[int, int], None]
 
 
 @contextmanager
-def waiting(what: str, total: int | None = None) -> Iterator[Advance]:
+def waiting(what: str, *, steps: bool = False) -> Iterator[Progress]:
     """Shows a line on stderr until the block ends; only on a terminal, so that logs stay clean.
 
     Args:
         what: the work, as in "fitting the readout".
-        total: number of steps, which gives a bar with the time left; None shows the elapsed time only.
+        steps: whether the block says how far it is, which gives a bar with the time left.
 
     Yields:
-        ``advance(steps)``, to call when steps are done.
+        ``progress(done, total)``, to call when steps are done.
     """
     terminal = Console(stderr=True, highlight=False)
     columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()]
-    if total is not None:
+    if steps:
         columns += [BarColumn(), TextColumn("left"), TimeRemainingColumn()]
-    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda steps: progress.update(task, advance=steps)
+    with progress.Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)

@@ -13,6 +13,7 @@ any other folder                          Orbax
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,17 +32,19 @@ from ccm_jax.io.weights import Weights, to_text
 
 TORCH = (".pt", ".pth", ".bin", ".ckpt")
 SHARDED = f".safetensors{INDEX}"
-OTHERS = (".npz", ".npy", ".json", ".h5", ".hdf5", ".mat", ".yaml", ".yml", ".msgpack", ".eqx", ".pkl")
+ENDING = re.compile(r"\.[A-Za-z]\w*")  # of a file; a folder may end in a number, as run.1
+FOLDERS = (".orbax",)
 
 Arrays = Mapping[str, np.ndarray]
 
 
 def check_target(output: Path) -> None:
     """Raises ValueError for a name of a kind that is not written, one that is taken, or a folder that takes none."""
-    if output.suffix in OTHERS and not output.name.endswith(SHARDED):
+    written = (".safetensors", *TORCH, *FOLDERS)
+    if ENDING.fullmatch(output.suffix) and output.suffix not in written and not output.name.endswith(SHARDED):
         raise ValueError(
             f"{output} is to be a {output.suffix} file, expected .safetensors, {SHARDED}, {', '.join(TORCH)}, or a "
-            "folder (of Hugging Face if the anchor is one, else of Orbax)."
+            "folder without an ending (of Hugging Face if the anchor is one, else of Orbax)."
         )
     check_new(output)
     stem = output.name.removesuffix(SHARDED)
