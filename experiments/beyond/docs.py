@@ -5,11 +5,15 @@ python -m experiments.beyond.docs
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.beyond.page import HEADINGS, WORDS
+from experiments.beyond.said import name_of, said
 from experiments.beyond.summary import NUMBERS
 from experiments.runner.sources import ROOT
 from experiments.study.markdown import keep_figures, markdown
@@ -36,7 +40,16 @@ def page(content: dict[str, Any], drawn: list[str]) -> str:
     """
     numbers = [(name, *WORDS[name]) for name, *_ in NUMBERS]
     shown = finite({key: value for key, value in content.items() if key != "rows"})
-    return markdown(TEMPLATE, beyond=shown, numbers=numbers, drawn=drawn, headings=HEADINGS)
+    words = {"said": said(content["rows"]), "name_of": name_of, "met": met}
+    return markdown(TEMPLATE, beyond=shown, numbers=numbers, drawn=drawn, headings=HEADINGS, **words)
+
+
+def met(goal: str, value: float) -> bool:
+    """Whether a number reaches its goal: "at most 0.03", "at least 0.85" or "0.85 to 0.95"."""
+    bounds = [float(n) for n in re.findall(r"[\d.]+", goal)]
+    if goal.startswith("at most"):
+        return value <= bounds[0]
+    return bounds[0] <= value <= (bounds[1] if len(bounds) > 1 else np.inf)
 
 
 def main() -> None:

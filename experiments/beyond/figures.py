@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from ccm_jax.cli.pictures import GREEN, new_figure, tidy
+from experiments.beyond.said import AXES, name_of
 from experiments.beyond.summary import ALARM, LEVEL
 
 Gathered = dict[str, Any]
@@ -65,7 +67,9 @@ def value(of: dict[str, list[Found]]) -> Figure | None:
         for x, y, share in zip(s, 100 * width / 2, covered, strict=True):
             if share < LEVEL - 0.05:
                 ax.annotate(f"{share:.0%}", (x, y), fontsize=7, ha="center", va="bottom")
-        ax.set(title=system, xlabel="normalised value s", ylabel="% of the experts' distance", ylim=(0, None))
+        ax.set(
+            title=name_of(system), xlabel="coordinate of the value", ylabel="% of the experts' distance", ylim=(0, None)
+        )
         tidy(ax)
     axes[0].legend(frameon=False, fontsize=7, loc="upper center")
     return figure
@@ -80,14 +84,26 @@ def strangers(of: dict[str, list[Found]]) -> Figure | None:
         for colour, kind in zip(COLOURS, seeds[0]["ladders"], strict=False):
             for i, found in enumerate(seeds):
                 ladder = found["ladders"][kind]
-                label = kind if i == 0 else None
+                label = kind.replace("_", " ") if i == 0 else None
                 ax.plot(ladder["error_ratio"], ladder["flagged"], "o-", ms=3, lw=1, color=colour, label=label)
         ax.axvline(2, color=GREY, lw=0.8, ls=":")
         ax.axhline(ALARM, color=GREY, lw=0.8, ls=":")
-        ax.set(title=system, xscale="log", xlabel="future error over the family's", ylabel="share flagged")
+        ax.set(
+            title=name_of(system),
+            xscale="log",
+            xlabel="forecast error relative to the family's",
+            ylabel="share flagged",
+        )
         ax.legend(frameon=False, fontsize=7)
+        ax.xaxis.set_major_formatter(_plain)
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.set_xticks([t for t in (1, 2, 5, 10, 20, 50, 100) if t <= ax.get_xlim()[1]])
         tidy(ax)
     return figure
+
+
+def _plain(value: float, _: int) -> str:
+    return f"{value:g}"
 
 
 def noise(of: dict[str, list[Found]]) -> Figure | None:
@@ -103,7 +119,7 @@ def noise(of: dict[str, list[Found]]) -> Figure | None:
             ax.plot(100 * x.mean(axis=0), y, "o", color=BLUE, markerfacecolor=face, ms=4, label=side)
         ax.axvline(10, color=GREY, lw=0.8, ls=":")
         ax.set_yticks(y, labels if ax is axes[0] else [""] * len(labels), fontsize=7)
-        ax.set(title=system, xlabel="error of the value, %", xscale="log")
+        ax.set(title=name_of(system), xlabel="error of the value, %", xscale="log")
         tidy(ax)
     axes[0].legend(frameon=False, fontsize=7)
     return figure
@@ -136,9 +152,11 @@ def plane(of: dict[str, list[Found]]) -> Figure | None:
             picture = ax.scatter(s[:, 0], s[:, 1], c=np.log10(errors), s=420, marker="s", cmap="viridis")
             picture.set_clim(np.log10(low), np.log10(high))
             for (x, y), e in zip(s, errors, strict=True):
-                ax.annotate(f"{e:.3f}", (x, y), ha="center", va="center", fontsize=6, color="white")
+                light = np.log10(e / low) > 0.6 * np.log10(high / low)  # of viridis, the upper part
+                ink = "black" if light else "white"
+                ax.annotate(f"{e:.3f}", (x, y), ha="center", va="center", fontsize=6, color=ink)
             ax.add_patch(_box())
-            ax.set(title=f"{system}: {label}", xlabel="first value", ylabel="second value")
+            ax.set(title=label, xlabel=AXES[system][0], ylabel=AXES[system][1])
             ax.margins(0.15)
     return figure
 
@@ -164,7 +182,7 @@ def experts(of: dict[str, list[Found]]) -> Figure | None:
         ax.axhline(1, color=GREY, lw=0.8)
         ax.axhline(0.85, color=GREY, lw=0.8, ls=":")
         ax.set_xticks(range(3), ["Coord", "Scale", "Prefix"])
-        ax.set(title=system, ylabel="chosen curve over the line of two")
+        ax.set(title=name_of(system), ylabel="chosen curve over the line of two")
         tidy(ax)
     axes[0].legend(frameon=False, fontsize=7)
     return figure
@@ -183,7 +201,7 @@ def unlabelled(of: dict[str, list[Found]]) -> Figure | None:
                 label = f"from {name}" if found is seeds[0] else None
                 ax.plot(s, slope * c + offset, "o", ms=4, color=colour, label=label)
         ax.plot([-1.2, 1.2], [-1.2, 1.2], color=GREY, lw=0.8)
-        ax.set(title=system, xlabel="coordinate of the expert", ylabel="discovered")
+        ax.set(title=name_of(system), xlabel="coordinate of the expert", ylabel="discovered")
         ax.legend(frameon=False, fontsize=7)
         tidy(ax)
     return figure
@@ -221,6 +239,6 @@ def equations(of: dict[str, list[Found]]) -> Figure | None:
                 errors = [found["means"][side][key] for found in seeds]
                 ax.plot([x] * len(errors), errors, "o", ms=4, color=BLUE, markerfacecolor=face)
         ax.set_xticks(range(len(labels)), list(labels.values()), rotation=35, ha="right", fontsize=7)
-        ax.set(title=system, yscale="log", ylabel="relative L2 error")
+        ax.set(title=name_of(system), yscale="log", ylabel="relative L2 error")
         tidy(ax)
     return figure

@@ -41,7 +41,7 @@ WORDS = {
     "forecast_coverage_outside": ("the same, outside", "at least 0.85"),
     "flagged": ("fraction of foreign frames flagged when they double the error, worst kind", "at least 0.95"),
     "false_alarms": ("fraction of the family's own frames flagged, inside", "at most 0.05"),
-    "false_alarms_outside": ("the same, outside up to s = ±2", "at most 0.10"),
+    "false_alarms_outside": ("the same, outside up to coordinates of ±2", "at most 0.10"),
     "plane_over_best": ("two parameters: CCM-Prefix relative to the best in hindsight", "at most 1.10"),
     "unlabelled_correlation": ("correlation of discovered and true coordinates", "at least 0.98"),
     "drift_over_known": ("drift: one-step error of the filter relative to the known path", "at most 1.3"),

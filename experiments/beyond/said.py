@@ -1,0 +1,120 @@
+"""What the page beyond the paper says of each figure, in numbers from the rows that are done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from experiments.beyond.summary import ALARM
+
+Rows = dict[str, dict[str, Any]]  # by name, what each seed found
+
+NAMES = {
+    "rd_ood": "reaction–diffusion",
+    "ns_ood": "Navier–Stokes",
+    "rdb_gravity": "dam break, gravity",
+    "burgers": "Burgers",
+    "ks": "Kuramoto–Sivashinsky",
+    "rd_3d": "reaction–diffusion in 3-D",
+    "rd_2d": "reaction–diffusion, two diffusivities",
+    "ns_2d": "Navier–Stokes, viscosity and forcing",
+    "drift": "Navier–Stokes, viscosity",
+}
+# Both coordinates of a plane, as its axes are called.
+AXES = {
+    "rd_2d": ("coordinate of Dᵤ", "coordinate of Dᵥ"),
+    "ns_2d": ("coordinate of viscosity", "coordinate of forcing"),
+}
+CAUGHT = 0.95  # a kind of foreign frames is noticed if so many are flagged where they double the error
+
+
+def name_of(row: str) -> str:
+    """A system in words, of the name of one of its rows."""
+    system = row.split(" ")[0]
+    return NAMES.get(system, system)
+
+
+def said(rows: Rows) -> dict[str, Any]:
+    """Numbers of each figure, by its name."""
+    found = {"strangers": _strangers(rows), "plane": _plane(rows), "drift": _drift(rows), "noise": _noise(rows)}
+    return found | {"equations": _equations(rows), "experts": _experts(rows)}
+
+
+def _of(rows: Rows, kind: str) -> dict[str, list[Any]]:
+    return {row: list(seeds.values()) for row, seeds in rows.items() if seeds and row.endswith(kind)}
+
+
+def _strangers(rows: Rows) -> dict[str, Any]:
+    """Kinds of foreign frames that were tried, and those that are missed where they double the error."""
+    kinds: dict[str, list[float]] = {}
+    for row, seeds in _of(rows, "strangers").items():
+        for kind in seeds[0]["ladders"]:
+            shares = [found["ladders"][kind]["flagged_there"] for found in seeds]
+            kinds[f"{kind.replace('_', ' ')} ({name_of(row)})"] = [s for s in shares if s is not None]
+    means = {kind: float(np.mean(shares)) for kind, shares in kinds.items() if shares}
+    return {
+        "kinds": len(kinds),
+        "alarm": ALARM,
+        "missed": {kind: share for kind, share in means.items() if share < CAUGHT},
+    }
+
+
+def _noise(rows: Rows) -> dict[str, Any]:
+    """Errors with a tenth of noise and half of the points missing, the worse of both sides: fixed points or not."""
+    found = [found for seeds in _of(rows, "noise").values() for found in seeds]
+
+    def worst(fixed: bool) -> float | None:
+        hard = [
+            max(one["median"]["matched"][i].values())
+            for one in found
+            for i, c in enumerate(one["conditions"])
+            if (c["noise"], c["missing"], bool(c["fixed"])) == (0.1, 0.5, fixed)
+        ]
+        return max(hard, default=None)
+
+    return {"fixed": worst(True), "moving": worst(False)}
+
+
+def _plane(rows: Rows) -> dict[str, Any]:
+    """By how much a window of five frames has a larger error than CCM-Prefix."""
+    return {
+        name_of(row): float(np.exp(np.mean([np.log(found["window_over_prefix"]) for found in seeds])))
+        for row, seeds in _of(rows, "plane").items()
+    }
+
+
+def _drift(rows: Rows) -> dict[str, Any] | None:
+    seeds = _of(rows, "drift").get("drift")
+    if not seeds:
+        return None
+    names = {"errors": "errors_over_known", "forecast": "forecast_over_known"}
+    means = {
+        short: {key: float(np.mean([found[name][key] for found in seeds])) for key in seeds[0][name]}
+        for short, name in names.items()
+    }
+    return means | {"coverage": float(np.mean([found["coverage"] for found in seeds]))}
+
+
+def _equations(rows: Rows) -> dict[str, Any]:
+    """Errors outside: of CCM-Prefix over the network with a window of five frames, and over the anchor."""
+    found = {}
+    for row in ("burgers", "ks", "rd_3d"):
+        if seeds := list(rows.get(row, {}).values()):
+            far = [one["means"]["outside"] for one in seeds]
+            found[name_of(row)] = {
+                key: float(np.exp(np.mean([np.log(e["ccm_prefix"] / e[key]) for e in far])))
+                for key in ("window", "anchor")
+            }
+    return found
+
+
+def _experts(rows: Rows) -> dict[str, Any]:
+    """Errors of the chosen curve over those of the line through two experts, by CCM-Scale."""
+    return {
+        name_of(row): {
+            side: float(np.exp(np.mean([np.log(one["over_line"]["scale"][one["chosen"]][side]) for one in seeds])))
+            for side in ("inside", "outside")
+        }
+        for row, seeds in _of(rows, "experts").items()
+    }
