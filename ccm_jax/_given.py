@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from ccm_jax._checks import is_traced
+from ccm_jax.chart import Chart, Gated
 from ccm_jax.rollout import call_rollout
 
 if TYPE_CHECKING:
@@ -63,6 +64,25 @@ def _takes(readout: PrefixReadout, x: Array) -> bool:
     except Exception:  # networks of others may raise anything
         return False
     return True
+
+
+def warn_unmoved(function: str, chart: Chart) -> None:
+    """Warns if a chart has the same weights at every coordinate, where they are known: its experts are equal.
+
+    Args:
+        function: name in the warning.
+        chart: of the readout.
+    """
+    inner = chart.features.inner if isinstance(chart.features, Gated) else chart.features
+    first = int(getattr(inner, "constant", False))  # the feature that does not depend on the coordinate
+    if is_traced(chart) or jax.process_count() > 1:
+        return
+    if not any(np.any(np.asarray(leaf[first:])) for leaf in jax.tree.leaves(chart.basis)):
+        warnings.warn(
+            f"{function}: the chart has the same weights at every coordinate; its experts are equal: see which "
+            "checkpoints were loaded.",
+            stacklevel=3,
+        )
 
 
 def worse_than_trivial(best: float, persistence: float) -> bool:

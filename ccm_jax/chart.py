@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -210,24 +209,7 @@ def fit_chart(
         warp = jax.tree_util.Partial(warp)  # a plain function is no leaf that jit takes
     solve = _least_squares(len(experts), coordinates, features, ridge, warp, weights)
     basis = jax.tree.map(lambda a, *e: _project(solve, a, e), anchor, *experts)
-    _warn_equal(anchor, experts)
     return Chart(anchor, basis, features, warp)
-
-
-def _warn_equal(anchor: Params, experts: Sequence[Params]) -> None:
-    """Warns if all experts have the same weights, or those of the anchor, where they are known."""
-    merged = [[leaf for leaf in jax.tree.leaves(tree) if is_merged(leaf)] for tree in (anchor, *experts)]
-    if is_traced(merged) or jax.process_count() > 1:
-        return
-    origin, first, *others = merged
-    if not origin:
-        return
-    pairs = {"experts[0] has the anchor's weights": [(origin, first)]}
-    if others:
-        pairs["all experts have the same weights, so that every coordinate gives them"] = [(first, o) for o in others]
-    for what, compared in pairs.items():  # of different trees, one leaf is compared in most cases
-        if all(np.array_equal(a, b) for tree, other in compared for a, b in zip(tree, other, strict=True)):
-            warnings.warn(f"fit_chart: {what}; check which checkpoints were loaded.", stacklevel=3)
 
 
 def _least_squares(

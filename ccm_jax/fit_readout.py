@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ccm_jax._given import warn_unmoved
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.evaluate import future_error, future_error_each
 from ccm_jax.metrics import over
@@ -204,6 +205,7 @@ def fit_prefix_readout(
 
     Source: CCM-Prefix of arXiv 2605.14546, made continuous.
     """
+    warn_unmoved("fit_prefix_readout", chart)
     gated = isinstance(chart.features, Gated) or False not in choices.free_gate
     gates = choices.free_gate if gated else (False,)
     how: dict[str, Any] = {"history": history, "frames": frames, "reach": reach}

@@ -15,7 +15,6 @@ from experiments.study.jobs import configured
 from experiments.study.rows import Row
 
 
-@pytest.mark.filterwarnings("ignore:fit_chart")  # experts that are not trained are equal
 @pytest.mark.parametrize("size", ["", "smoke"])
 def test_every_arm_takes_the_steps_of_two(size: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     run = Run(configured(Row("experts", "rd_ood", "experts"), size, 0), tmp_path)

@@ -61,7 +61,6 @@ def test_ridge_shrinks_and_lets_one_expert_do() -> None:
     assert 0.99 < float(small) < 1.001 and 0 < float(large) < 0.2
 
 
-@pytest.mark.filterwarnings("ignore:fit_chart")  # of experts that are equal
 @given(families(dtypes=(np.float32, np.complex64)), st.floats(-2, 2, width=32), st.floats(0, 1, width=32))
 @settings(deadline=None, max_examples=20)
 def test_a_chart_with_linear_features_is_affine(trees: list[Any], c: float, t: float) -> None:
@@ -139,11 +138,11 @@ def test_features_are_an_object_and_not_its_class() -> None:
 
 
 def test_equal_experts_are_noticed() -> None:
-    anchor, same, other = {"w": jnp.zeros(2)}, {"w": jnp.ones(2)}, {"w": jnp.full(2, 2.0)}
-    with pytest.warns(UserWarning, match="all experts have the same weights"):
-        fit_chart(anchor, [same, dict(same)], [-1.0, 1.0])
-    with pytest.warns(UserWarning, match="has the anchor's weights"):
-        fit_chart(anchor, [dict(anchor), other], [-1.0, 1.0])
+    anchor, same = {"w": jnp.zeros(2)}, {"w": jnp.ones(2)}
+    for features in (None, Gated()):
+        chart = fit_chart(anchor, [same, dict(same)], [-1.0, 1.0], features=features)
+        with pytest.warns(UserWarning, match="fit_prefix_readout: the chart has the same weights at every coordinate"):
+            fit_prefix_readout(chart, make_rollout(lambda p, u: u[:, -1]))
 
 
 def test_coordinates_that_are_not_finite_are_refused() -> None:

@@ -33,7 +33,6 @@ def test_endpoints_and_anchor_are_on_the_chart(trees: list[Any]) -> None:
     close(merge_pytree(anchor, low, high, 0.0, shared_scale=0.0), anchor, 0.0)
 
 
-@pytest.mark.filterwarnings("ignore:fit_chart")  # of experts that are equal
 @given(families(dtypes=FLOATS), coordinates, coordinates)
 @settings(deadline=None, max_examples=30)
 def test_the_line_is_the_chart_of_two_experts_and_its_split(trees: list[Any], alpha: float, sigma: float) -> None:

@@ -92,9 +92,11 @@ def test_errors_of_a_rollout_that_diverges_are_infinite(capsys: pytest.CaptureFi
     predicted[1, 0, 0], predicted[2] = np.nan, 1e30
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        errors = said_errors(predicted, truth)
+        errors = said_errors(predicted, truth, 1.5 * truth[0])
     assert errors.tolist() == [0.0, np.inf, np.inf]
-    assert capsys.readouterr().out.strip() == "relative L2 error: mean infinite, last frame infinite"
+    said = capsys.readouterr()
+    assert said.out.startswith("relative L2 error: mean infinite, last frame infinite (the last given frame repeated: ")
+    assert "repeating the last frame has error 0.5000, less than the network" in said.err
     assert finite_frames(predicted) == 1 and finite_frames(truth) == 3
 
 
