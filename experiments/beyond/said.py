@@ -93,7 +93,15 @@ def _drift(rows: Rows) -> dict[str, Any] | None:
         short: {key: float(np.mean([found[name][key] for found in seeds])) for key in seeds[0][name]}
         for short, name in names.items()
     }
-    return means | {"coverage": float(np.mean([found["coverage"] for found in seeds]))}
+    paths = [path for found in seeds for path in found["paths"]]
+    kinds: dict[str, dict[str, float]] = {}
+    for kind in dict.fromkeys(path["path"][0] for path in paths):
+        errors = [path["errors"] for path in paths if path["path"][0] == kind]
+        known = np.mean([e["known"] for e in errors])
+        kinds[kind] = {who: float(np.mean([e[who] for e in errors]) / known) for who in ("filter", "window")}
+    whole = {key: float(np.mean([found[key] for found in seeds])) for key in ("coverage", "offset")}
+    std = float(np.mean([np.mean(path["std"]) for path in paths]))
+    return means | whole | {"std": std, "kinds": kinds}
 
 
 def _equations(rows: Rows) -> dict[str, Any]:
