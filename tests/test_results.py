@@ -54,6 +54,10 @@ def test_a_method_that_diverges_has_no_interval_and_the_others_keep_theirs() -> 
     assert only["summary"]["harm"]["above_anchor"] == pytest.approx(0.1 / 0.4 - 1)
 
 
+def test_a_method_that_is_worse_has_more_error() -> None:
+    assert "20.0% more error   [20.0%, 20.0%]" in told(results(anchor=0.4, anchor_more=0.4, ccm_prefix=0.48))
+
+
 def test_trajectories_are_drawn_for_each_regime_by_itself() -> None:
     errors = np.array([[1.0, 1.1, 1.2, 1.3], [1.3, 1.2, 1.1, 1.0]])  # one draw for both would always have this mean
     low, high = bootstrap_gain(errors, np.full_like(errors, 2.0))

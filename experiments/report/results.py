@@ -165,4 +165,6 @@ def _said(value: float | None, ends: list[float | None]) -> str:
     if value is None:
         return "not defined: a rollout diverged"
     known = [end for end in ends if end is not None]
+    if value < 0:
+        return _said(-value, [-end for end in reversed(known)]).replace("less", "more")
     return f"{value:6.1%} less error" + (f"   [{known[0]:.1%}, {known[1]:.1%}]" if len(known) == 2 else "")

@@ -56,7 +56,8 @@ def main(config: ConfigDict, run: Run) -> None:
     write_result(output, combined)
     for name, value in combined["summary"]["reduction"].items():
         low, high = (f"{value[k]:.1%}" if value[k] is not None else "?" for k in ("low", "high"))
-        console.print(f"  {name:<18} {value['mean']:.1%} less error outside the support [{low}, {high}]", markup=False)
+        words = f"error reduction outside the support {value['mean']:.1%} [{low}, {high}]"
+        console.print(f"  {name:<18} {words}", markup=False)
     console.print(f"{output} is written.", markup=False)
 
 
