@@ -5,11 +5,13 @@ python -m experiments.peers.docs
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.peers.page import KNOWN, MAY, QUESTIONS, with_results
+from experiments.report.claims import when
 from experiments.report.record import SYSTEMS
 from experiments.runner.sources import ROOT
 from experiments.study.markdown import keep_figures, markdown
@@ -22,7 +24,10 @@ PAGE = ROOT / "docs" / "peers.md"
 def page(content: dict[str, Any]) -> str:
     """The page in Markdown."""
     shown = with_results(finite(content))
-    return markdown(TEMPLATE, peers=shown, questions=QUESTIONS, known=KNOWN, may=MAY, axes=SYSTEMS)
+    advice = re.sub(r" \(last (column|row)\)", "", when(RESULTS.parent)).replace(
+        "](docs/", "]("
+    )  # of the README's table
+    return markdown(TEMPLATE, peers=shown, questions=QUESTIONS, known=KNOWN, may=MAY, axes=SYSTEMS, advice=advice)
 
 
 def main() -> None:

@@ -99,7 +99,7 @@ def table(folder: Path) -> str:
         ),
     ]
     rows = [(claim, got, sought, f"{spent:.1f}", command) for claim, (command, spent), sought, got in claims]
-    head = "| claim | measured | target | minutes | command: `python -m …` |\n|---|---|---|---|---|\n"
+    head = "| claim | measured | target of this project | minutes | command: `python -m …` |\n|---|---|---|---|---|\n"
     return head + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
