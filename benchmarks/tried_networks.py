@@ -74,6 +74,10 @@ def pde_transformer() -> Any:
     """PDE-Transformer, mixed channels; the time is its own argument, and stands still."""
     package = importlib.import_module("pdetransformer.core.mixed_channels")
     network = package.PDETransformer(sample_size=32, in_channels=2, out_channels=2, type="PDE-S", patch_size=4)
+    with torch.no_grad():  # its last layer and its modulations begin at 0, and so would all frames
+        for parameter in network.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.02)
     return _Field(network, lambda network, x: network(x).sample)
 
 
