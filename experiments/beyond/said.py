@@ -26,6 +26,7 @@ AXES = {
     "rd_2d": ("coordinate of Dᵤ", "coordinate of Dᵥ"),
     "ns_2d": ("coordinate of viscosity", "coordinate of forcing"),
 }
+CHARTS = {"two: line through the ends": "the line through two experts"}
 CAUGHT = 0.95  # a kind of foreign frames is noticed if so many are flagged where they double the error
 
 
@@ -118,11 +119,11 @@ def _equations(rows: Rows) -> dict[str, Any]:
 
 
 def _experts(rows: Rows) -> dict[str, Any]:
-    """Errors of the chosen curve over those of the line through two experts, by CCM-Scale."""
-    return {
-        name_of(row): {
-            side: float(np.exp(np.mean([np.log(one["over_line"]["scale"][one["chosen"]][side]) for one in seeds])))
-            for side in ("inside", "outside")
-        }
-        for row, seeds in _of(rows, "experts").items()
-    }
+    """What validation chose, and its errors over those of the line through two experts, by CCM-Scale."""
+    found: dict[str, Any] = {}
+    for row, seeds in _of(rows, "experts").items():
+        chosen = " or ".join(dict.fromkeys(CHARTS.get(one["chosen"], one["chosen"]) for one in seeds))
+        ratios = [one["over_line"]["scale"][one["chosen"]] for one in seeds]
+        means = {side: float(np.exp(np.mean([np.log(r[side]) for r in ratios]))) for side in ("inside", "outside")}
+        found[name_of(row)] = {"chosen": chosen} | means
+    return found
