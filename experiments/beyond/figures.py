@@ -71,7 +71,7 @@ def value(of: dict[str, list[Found]]) -> Figure | None:
             title=name_of(system), xlabel="coordinate of the value", ylabel="% of the experts' distance", ylim=(0, None)
         )
         tidy(ax)
-    axes[0].legend(frameon=False, fontsize=7, loc="upper center")
+    axes[0].legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 0.5))
     return figure
 
 
@@ -95,15 +95,17 @@ def strangers(of: dict[str, list[Found]]) -> Figure | None:
             ylabel="share flagged",
         )
         ax.legend(frameon=False, fontsize=7)
-        ax.xaxis.set_major_formatter(_plain)
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set_xticks([t for t in (1, 2, 5, 10, 20, 50, 100) if t <= ax.get_xlim()[1]])
+        _few_ticks(ax)
         tidy(ax)
     return figure
 
 
-def _plain(value: float, _: int) -> str:
-    return f"{value:g}"
+def _few_ticks(ax: Any) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade of a logarithmic x axis."""
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    low, high = ax.get_xlim()
+    ticks = [t for t in (1, 2, 5, 10, 20, 50, 100) if low <= t <= high]
+    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
 
 
 def noise(of: dict[str, list[Found]]) -> Figure | None:
@@ -120,6 +122,7 @@ def noise(of: dict[str, list[Found]]) -> Figure | None:
         ax.axvline(10, color=GREY, lw=0.8, ls=":")
         ax.set_yticks(y, labels if ax is axes[0] else [""] * len(labels), fontsize=7)
         ax.set(title=name_of(system), xlabel="error of the value, %", xscale="log")
+        _few_ticks(ax)
         tidy(ax)
     axes[0].legend(frameon=False, fontsize=7)
     return figure
