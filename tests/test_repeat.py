@@ -17,12 +17,16 @@ def test_measurements_differ_in_numbers_and_not_in_time() -> None:
     is_ = {"errors": [{"rd": 0.1}, float("nan")], "seconds": {"a": 2}, "sources": {"x": "2"}}
     assert repeat.differing(was, is_) == []
     is_["errors"] = [{"rd": 0.1 + 2e-17}, float("nan")]  # the next double
-    assert repeat.differing(was, is_) == ["found.errors[0].rd"]
+    assert repeat.differing(was, is_) == ["found.errors[0].rd (0.1, 0.10000000000000002)"]
     assert repeat.differing(was, is_, within=1e-6) == []
     is_["errors"] = [{"rd": 0.1 + 1e-6}, float("nan")]
-    assert repeat.differing(was, is_, within=1e-6) == ["found.errors[0].rd"]
-    assert repeat.differing(was, was | {"more": 1}) == ["found.more"]
-    assert repeat.differing([1, 2], [1]) == ["found"]
+    assert len(repeat.differing(was, is_, within=1e-6)) == 1
+    assert repeat.differing([1.0, 1e-9], [1.0, 2e-9], within=1e-6) == []  # next to the largest, rounding
+    assert len(repeat.differing([1.0, 1e-9], [1.0, 2e-9])) == 1
+    assert repeat.differing([float("inf"), 1.0], [float("inf"), 1.0 + 1e-7], within=1e-6) == []
+    assert len(repeat.differing([float("inf"), 1.0], [2.0, 1.0], within=1e-6)) == 1
+    assert repeat.differing(was, was | {"more": 1}) == ["found.more (None, 1)"]
+    assert repeat.differing([1, 2], [1]) == ["found ([1, 2], [1])"]
 
 
 def test_a_row_stands_through_recorded_changes_of_its_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

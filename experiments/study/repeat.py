@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ccm_jax.io.atomic import read_json
 from experiments.pipeline.store import write_json
 from experiments.runner.progress import console
@@ -47,7 +49,7 @@ def repeat(place: Place, jobs: Sequence[Job], cores: Sequence[int | None], why: 
         jobs: seeds of rows to measure.
         cores: one for each process at a time.
         why: the reason for the record.
-        within: the relative difference of two numbers that still counts as the same; 0 for the same bits.
+        within: see :func:`differing`; 0 for the same bits.
     """
     shown: list[str] = []
     steps: dict[str, dict[str, str]] = {}
@@ -79,7 +81,7 @@ def repeat(place: Place, jobs: Sequence[Job], cores: Sequence[int | None], why: 
 
 
 def _same(within: float) -> str:
-    return f"the same within {within:g}" if within else "the same bits"
+    return f"the same within {within:g} of the largest number of each list" if within else "the same bits"
 
 
 def record(steps: dict[str, dict[str, str]], shown: list[str], why: str) -> None:
@@ -92,13 +94,27 @@ def record(steps: dict[str, dict[str, str]], shown: list[str], why: str) -> None
 
 
 def differing(was: Any, is_: Any, within: float = 0.0, place: str = "found") -> list[str]:
-    """Where two measurements differ in anything but time, by more than a relative difference."""
+    """Where two measurements differ in anything but time.
+
+    Args:
+        was: the first one.
+        is_: the second one.
+        within: a difference that still counts as the same, relative to the largest number of the same list.
+        place: its name in the result.
+    """
     if isinstance(was, dict) and isinstance(is_, dict):
         names = [name for name in {**was, **is_} if name not in TIMED]
         return [at for name in names for at in differing(was.get(name), is_.get(name), within, f"{place}.{name}")]
     if isinstance(was, list) and isinstance(is_, list) and len(was) == len(is_):
+        if all(isinstance(x, float) for x in was + is_) and np.allclose(was, is_, 0.0, within * _size(was), True):
+            return []
         pairs = enumerate(zip(was, is_, strict=True))
         return [at for i, (a, b) in pairs for at in differing(a, b, within, f"{place}[{i}]")]
     if isinstance(was, float) and isinstance(is_, float) and math.isclose(was, is_, rel_tol=within):
         return []
-    return [] if was == is_ or (was != was and is_ != is_) else [place]  # NaN is NaN
+    return [] if was == is_ or (was != was and is_ != is_) else [f"{place} ({was!r}, {is_!r})"]  # NaN is NaN
+
+
+def _size(numbers: list[float]) -> float:
+    finite = [abs(x) for x in numbers if math.isfinite(x)]
+    return max(finite, default=0.0)
