@@ -32,6 +32,14 @@ def test_no_input_ended_otherwise() -> None:
     assert read_json(FOUND / "fuzz.json")["wrong"] == 0
 
 
+def test_kills_that_were_survived() -> None:
+    for name, row in read_json(FOUND / "kill.json")["programs"].items():
+        line = next(line for line in PAGE.splitlines() if f"| `{name}`: " in line)
+        kills, minutes = sum(row["kills"].values()), round(row["minutes"])
+        assert f"`{name}`: {kills} kills" in line and f"--kills {kills} " in line and line.endswith(f"| {minutes} |")
+        assert f"{row['files_compared']} files" in line and not row["complaints"]
+
+
 def test_memory_over_time_and_size() -> None:
     found = read_json(FOUND / "endurance.json")
     rounds, merged = found["calibrations"], found["merge"]
