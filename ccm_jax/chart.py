@@ -2,8 +2,7 @@
 
     weights(c) = origin + sum_j features_j(c) * basis_j
 
-Every merge in this package is a chart. The paper's line through two experts has the features ``(1, c)``. A chart is
-pytree algebra, independent of any model or framework.
+Every merge in this package is a chart, pytree algebra for any model; the paper's line has the features ``(1, c)``.
 """
 
 from __future__ import annotations
@@ -66,11 +65,10 @@ class Polynomial:
 class Gated:
     """Other features with a gate on the constant one: the last coordinate scales the shared adaptation.
 
-    At coordinate 0 and gate 0 the chart gives its origin, the anchor, so that a readout can return to it. Experts have
-    gate 1, which is also the default if a coordinate is given without its gate.
+    Coordinate 0 with gate 0 is the anchor. Experts have gate 1, the default for a coordinate without a gate.
 
     Attributes:
-        inner: features with a constant, which must come first.
+        inner: features whose first one is the constant.
     """
 
     inner: Polynomial = Polynomial()
@@ -98,10 +96,10 @@ class Chart:
 
     Attributes:
         origin: the anchor's weights.
-        basis: the tree of ``origin`` with ``[n_features, *leaf]`` leaves, in at least single precision. Leaves that do
-            not merge (integers, booleans, keys) have an empty basis and always take the origin's value.
+        basis: the tree of ``origin`` with leaves ``[n_features, *leaf]``, at least in single precision; empty for
+            integers, booleans and keys, which always take the origin's value.
         features: coordinate ``[dim] -> [n_features]``, static.
-        warp: a fitted map of the coordinates applied before the features (a pytree), or None.
+        warp: a fitted map (a pytree) of coordinates before the features, or None.
 
     Example:
         >>> anchor, low, high = {"w": jnp.zeros(3)}, {"w": -jnp.ones(3)}, {"w": jnp.full(3, 2.0)}
@@ -176,9 +174,8 @@ def fit_chart(
 ) -> Chart:
     """Fits a chart through an anchor and its experts by least squares over the experts.
 
-    Minimises ``sum_i w_i |expert_i - anchor - features(c_i) . basis|^2 + ridge |basis|^2`` for every weight, using the
-    same small matrix for all of them. Two experts at -1 and +1 with linear features give the paper's line: the basis is
-    its shared adaptation and its physical direction.
+    Minimises ``sum_i w_i |expert_i - anchor - features(c_i) . basis|^2 + ridge |basis|^2`` for every weight. Two
+    experts at -1 and +1 with linear features give the paper's line.
 
     Args:
         anchor: tree of weights; the chart's origin.
@@ -188,12 +185,10 @@ def fit_chart(
         features: coordinate -> features; the default is ``Polynomial()``, the line.
         ridge: weight of the penalty on the basis.
         warp: a map applied to coordinates before the features; a pytree if it has fitted numbers.
-        weights: weight of each expert in the fit, ``[n]`` and positive; equal by default. Experts that outweigh the
-            others by 1e8 are interpolated exactly.
+        weights: of each expert in the fit, ``[n]`` and positive; equal by default.
 
     Returns:
-        A :class:`Chart` whose weights have the leaf dtypes of ``anchor``, and whose basis has at least single
-        precision: updates over small differences of coordinates leave the range of half precision.
+        A :class:`Chart` whose weights have the leaf dtypes of ``anchor``; its basis has at least single precision.
 
     Raises:
         ValueError: if the trees do not match, or if the experts do not determine the features.
@@ -253,7 +248,7 @@ def _least_squares(
 
 
 def _not_spanned(c: np.ndarray, features: Features) -> str:
-    """What is wrong with coordinates ``[n, dim]`` that span fewer axes than the chart has, in words."""
+    """What is wrong with coordinates ``[n, dim]`` that span too few axes, in words."""
     c = c[:, : features.dim - isinstance(features, Gated)]
     spanned, axes = int(np.linalg.matrix_rank(c - c.mean(axis=0), tol=1e-6)), c.shape[1]
     if len(c) > 1 and spanned == 0:
@@ -271,19 +266,14 @@ def expert_weights(
     warp: Any = None,
     weights: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """The weight of each expert's residual at a coordinate: the chart is ``anchor + sum_i w_i (expert_i - anchor)``.
+    """The weight of each expert's residual at a coordinate, ``[n]``: of ``anchor + sum_i w_i (expert_i - anchor)``.
 
     Args:
         n: number of experts.
         coordinates: theirs, ``[n, dim]``.
         coordinate: where to merge, ``[dim]``.
         features: of the chart.
-        ridge: of the fit.
-        warp: of the chart.
-        weights: of the experts in the fit.
-
-    Returns:
-        ``[n]``.
+        ridge: as the other arguments, that of :func:`fit_chart`.
     """
     with _double_precision():  # weights of 64 bits merge as exactly as they are stored
         solve = _least_squares(n, np.asarray(coordinates, np.float64), features, ridge, warp, weights)
@@ -292,7 +282,7 @@ def expert_weights(
 
 
 def _double_precision() -> Any:
-    """Numbers of 64 bits in jax, for a while; the name of the function moved."""
+    """Numbers of 64 bits in jax, for a while."""
     where: Any = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
     return where.enable_x64(True)
 

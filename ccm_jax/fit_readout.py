@@ -88,8 +88,7 @@ def prefix_readout(
     gates: Sequence[float] = GATES,
     **settings: Any,
 ) -> PrefixReadout:
-    """A prefix readout with stated settings: the last half of the prefix counts, the gate is 1, and any better fit
-    leaves the anchor.
+    """A prefix readout with stated settings: half the prefix counts, the gate is 1, any better fit leaves the anchor.
 
     Args:
         chart: weights as a function of coordinates; one with :class:`~ccm_jax.Gated` features can keep the anchor.
@@ -167,16 +166,14 @@ def fit_prefix_readout(
     """Fits CCM-Prefix: a function from observed frames to a coordinate of a chart.
 
     Validation trajectories, from regimes that you do not test, determine whether the gate is searched, which frames
-    count and how much better than the anchor a merge must be. Among the choices that harm no regime, the one with the
-    smallest future error relative to the anchor (geometric mean over regimes) is taken. If a rollout grows beyond its
-    prefix by more than twice as much as validation trajectories do, the coordinate is moved toward the anchor. Without
-    validation, the settings are those of :func:`prefix_readout`.
+    count and how much better than the anchor a merge must be. Of the choices that harm no regime, the one with the
+    smallest future error relative to the anchor (geometric mean over regimes) is taken. If a rollout outgrows its
+    prefix twice as much as validation does, the coordinate moves toward the anchor. Without validation, the settings
+    are those of :func:`prefix_readout`.
 
     Args:
-        chart: weights as a function of coordinates, of :func:`~ccm_jax.fit_chart`; with ``features=Gated()`` the
-            anchor is a choice.
-        rollout_fn: ``(params, window [N, history, *space, C], steps) -> [N, steps, *space, C]``, such as
-            ``make_rollout(apply)``; create it once and keep it, because compiled programs depend on it.
+        chart: of :func:`~ccm_jax.fit_chart`; with ``features=Gated()`` the anchor is a choice.
+        rollout_fn: ``(params, window [N, history, *space, C], steps) -> frames``, such as ``make_rollout(apply)``.
         validation: trajectories of each regime, ``[N, T, *space, C]``, with frames after the prefix.
         history: frames in the model's window.
         frames: the K observed frames after it.
@@ -190,7 +187,7 @@ def fit_prefix_readout(
         A :class:`~ccm_jax.PrefixReadout`.
 
     Raises:
-        ValueError: for validation trajectories that are too short, not finite or of other channels than each other.
+        ValueError: for validation trajectories that are too short, not finite or of different channels.
 
     Example:
         >>> from ccm_jax import Gated, fit_chart, make_rollout
