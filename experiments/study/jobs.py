@@ -116,7 +116,8 @@ def one(place: Place, row: Row, seed: int, core: int | None) -> int:
         traceback.print_exc()
         write_json(target.with_suffix(".error"), {"error": f"{type(error).__name__}: {error}"})
         return 1
-    write_json(target, found | {"seconds": time.perf_counter() - begin, **provenance()})
+    used = {"cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()}
+    write_json(target, found | {"seconds": time.perf_counter() - begin, **used, **provenance()})
     target.with_suffix(".error").unlink(missing_ok=True)
     return 0
 

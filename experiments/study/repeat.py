@@ -65,7 +65,12 @@ def repeat(place: Place, jobs: Sequence[Job], cores: Sequence[int | None], why: 
                 why_not = read_json(failed)["error"] if failed.exists() else KILLED
                 console.print(f"  {old.stem}: failed: {why_not}", markup=False)
                 continue
-            was, is_ = read_json(old)["found"], read_json(new)["found"]
+            kept, measured = read_json(old), read_json(new)
+            before, now = kept.get("cores", 1), measured.get("cores", 1)  # kept rows that do not say had one core each
+            if before != now:
+                console.print(f"  {old.stem}: kept with {before} cores, measured with {now}: other bits; see --jobs")
+                continue
+            was, is_ = kept["found"], measured["found"]
             needed = changed(was["sources"])
             different = differing(was, is_, within) + [
                 f"{name} was not loaded, and" for name in needed if name not in is_["sources"]
