@@ -118,7 +118,7 @@ def _seconds(peers: dict[str, Any], label: str) -> str:
     return f"{min(found):.1f} to {max(found):.1f} s" if found else "not measured yet"
 
 
-def _budget(peers: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _budget(peers: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
     """CCM-Scale over a conditioned network from the pretrained anchor: the geometric mean over all small budgets."""
     found: dict[str, list[float]] = {}
     for row in peers["plane"]:
