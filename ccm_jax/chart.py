@@ -185,7 +185,8 @@ def fit_chart(
         features: coordinate -> features; the default is ``Polynomial()``, the line.
         ridge: weight of the penalty on the basis.
         warp: a map applied to coordinates before the features; a pytree if it has fitted numbers.
-        weights: of each expert in the fit, ``[n]`` and positive; equal by default.
+        weights: of each expert in the fit, ``[n]`` and positive; equal by default. Experts that outweigh the others by
+            1e8 are interpolated exactly.
 
     Returns:
         A :class:`Chart` whose weights have the leaf dtypes of ``anchor``; its basis has at least single precision.

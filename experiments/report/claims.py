@@ -118,14 +118,19 @@ def _seconds(peers: dict[str, Any], label: str) -> str:
     return f"{min(found):.1f} to {max(found):.1f} s" if found else "not measured yet"
 
 
-def _budget(peers: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+def _budget(peers: dict[str, Any]) -> dict[str, Any]:
     """CCM-Scale over a conditioned network from the pretrained anchor: the geometric mean over all small budgets."""
-    found: dict[str, list[float]] = {}
-    for row in peers["plane"]:
-        ratio = row["scale_over_conditioned"]
-        if row["start"] == "pretrained" and ratio and ratio["mean"]:
-            found.setdefault(row["system"], []).append(float(np.log(ratio["mean"])))
-    return {system: {"mean": float(np.exp(np.mean(logs)))} for system, logs in found.items()}
+    rows = [row for row in peers["plane"] if row["start"] == "pretrained" and row["scale_over_conditioned"]]
+    logs: dict[str, list[float]] = {}
+    for row in rows:
+        logs.setdefault(row["system"], []).append(float(np.log(row["scale_over_conditioned"]["mean"])))
+    steps = [row["steps"] for row in rows]
+    return {
+        "ratios": each({system: {"mean": float(np.exp(np.mean(found)))} for system, found in logs.items()}),
+        "fewest": min(steps, default=0),
+        "most": max(steps, default=0),
+        "seeds": min((len(row["scale_over_conditioned"]["seeds"]) for row in rows), default=0),
+    }
 
 
 def _errors(gains: dict[str, Any]) -> dict[str, str]:
@@ -158,7 +163,7 @@ def numbers(folder: Path) -> dict[str, Any]:
         "window": of("frames_ratio", HIDDEN),
         "solver": against("coarse solver, fitted by our readout"),
         "codes": each({s: compare(peers, s, "GEPS, our readout", "GEPS, its own optimiser") for s in HIDDEN}),
-        "budget": each(_budget(peers)),
+        "budget": _budget(peers),
         "seconds": {who: _seconds(peers, f"GEPS, {who}") for who in ("our readout", "its own optimiser")},
         "height": each({"rdb_ood": compare(peers, "rdb_ood", "CCM-Prefix", "anchor, window of 1")}).split(" (")[0],
         "errors": {name: _errors(row["gains"]) for name, row in runs.items()},
