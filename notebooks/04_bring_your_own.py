@@ -206,9 +206,7 @@ found = readout(jnp.asarray(seen), batch="pooled")  # all trajectories share one
 place(found)
 
 # %% [markdown]
-# A gate above 1 takes more of what both experts learned than their mean has, and 2 is the most that is searched. Here it
-# probably says that the anchor was trained for a short time: both experts had more, and more of that helps.
-#
+# The gate is at the end of its range, 2: these frames ask for still more of what both experts learned.
 # The merged weights load into the network by name. We score them on the frames after the observed ones.
 
 # %%
