@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._reasons import reason_of
 from ccm_jax.interop import dpot_from_torch, fno_from_fno2d, fno_from_neuraloperator
 from ccm_jax.interop.layout import Layout
 from ccm_jax.interop.own import LAYOUTS, Own, apply_of, find_own, params_of
@@ -52,6 +53,8 @@ def surrogate_of(weights: Weights, description: str | None, frame: tuple[int, ..
     name, args, history = str(said["model"]), _tuples(said.get("args") or {}), int(said.get("history", 1))
     dim, channels = len(frame) - 1, frame[-1]
     scale = _normalization(said, channels)
+    if said.get("predicts") == "rate" and "time_step" not in said:
+        raise ValueError(f"{description}: predicts is rate; say time_step, the time between two frames in its units.")
     if ":" in name and not is_registered(name):
         return _own(weights, said, scale, frame)
     _refuse_layout(name, said)
@@ -189,7 +192,7 @@ def _fitting(weights: Weights, window: tuple[int, ...]) -> Iterator[None]:
     except ModuleNotFoundError:
         raise
     except Exception as error:  # networks of others may raise anything
-        said = str(error).strip().partition("\n")[0].rstrip(".")
+        said = reason_of(error.__cause__ if isinstance(error.__cause__, Exception) else error)
         raise ValueError(f"{weights.path} does not fit its model on a window {list(window)}: {said}.") from error
 
 

@@ -51,6 +51,10 @@ def refused(*words: Any) -> str:
     return line
 
 
+def _header(text: bytes) -> bytes:
+    return len(text).to_bytes(8, "little") + text
+
+
 def test_old_files_of_pytorch_pickles_msgpack_and_leaves_are_read(tmp_path: Path) -> None:
     content = {"state_dict": {"w": tensor()}, "epoch": 3}
     for name in ("old.pt", "old.pth.tar", "old"):
@@ -82,6 +86,9 @@ def test_old_files_of_pytorch_pickles_msgpack_and_leaves_are_read(tmp_path: Path
         ("a.npy", W, "one array"),
         ("a.h5", b"\x89HDF\r\n\x1a\n" + bytes(50), "an HDF5 file"),
         ("a.gz", b"\x1f\x8b" + bytes(50), "gzip"),
+        ("a.safetensors", b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS and not the file"),
+        ("a.safetensors", b"<!DOCTYPE html><html>", "a web page; fetch the file itself"),
+        ("a.safetensors", _header(b'{"w":{"dtype":"F8_E4M3","shape":[0],"data_offsets":[0,0]}}'), "w is F8_E4M3"),
         ("a.txt", b"these are no weights", "no kind that is read"),
         ("a.pkl", pickle.dumps({"w": np.array([{}], object)}), "array of O"),
         ("a.safetensors", b"", "cut off"),
@@ -401,3 +408,41 @@ def test_prefixes_are_seen_through_where_a_network_is_built() -> None:
 
     names = Names("f", {"_orig_mod.module.fc.weight": W, "_orig_mod.module.fc.bias": W[0]})
     assert set(names.left) == {"fc.weight", "fc.bias"}
+
+
+def test_copies_of_one_network_are_not_merged_together(tmp_path: Path) -> None:
+    state, numbers = {"w": tensor()}, {"0": W}
+    for names in (("best", "last"), ("epoch_1", "epoch_2")):
+        path = write(tmp_path / "times.pt", dict.fromkeys(names, state), numbers)
+        assert f"holds {names[0]} and {names[1]}; say which is meant" in refused("inspect", path)
+        assert set(arrays(Path(f"{path}::{names[1]}"))) == {"w"}
+        (tmp_path / "times.msgpack").write_bytes(pack_msgpack(dict.fromkeys(names, {"params": {"w": W}})))
+        assert f"::{names[0]}" in refused("inspect", tmp_path / "times.msgpack")
+    path = write(tmp_path / "gan.pt", {"netG": state, "netD": {"v": tensor()}}, numbers)
+    assert open_weights(path).notes == (
+        f"{path}: netG and netD are read as parts of one checkpoint; {path}::netG reads one of them.",
+    )
+    (tmp_path / "ema.msgpack").write_bytes(pack_msgpack({"params": {"w": W}, "ema_params": {"w": W}}))
+    assert set(arrays(tmp_path / "ema.msgpack")) == {"w"}
+    assert "ema_params left out" in open_weights(tmp_path / "ema.msgpack").notes[0]
+
+
+def test_a_folder_without_its_index_says_what_to_fetch(tmp_path: Path) -> None:
+    save_safetensors(tmp_path / "model-00001-of-00002.safetensors", {"w": W})
+    assert "no index; fetch the *.index.json beside them" in refused("inspect", tmp_path)
+
+
+def test_a_name_that_safetensors_keeps_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a tensor is called __metadata__, which safetensors keeps for text; rename"):
+        save_safetensors(tmp_path / "a.safetensors", {"__metadata__": W})
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_that_are_met_many_times_merge(tmp_path: Path) -> None:
+    """As ``expand`` stores them: one number, and strides of 0."""
+    for name, at in (("a", 0.0), ("l", -1.0), ("h", 1.0)):
+        content = {"v": tensor(), "w": Tensor(Storage("FloatStorage", "1", 1), 0, (5000,), (0,))}
+        write(tmp_path / f"{name}.pt", content, {"0": W, "1": np.float32([at])})
+    words = [word for name in NAMES for word in (f"--{name}", tmp_path / f"{name[0]}.pt")]
+    merged(tmp_path, *words, at=0.5)
+    np.testing.assert_array_equal(arrays(tmp_path / "out.safetensors")["w"], np.full(5000, 0.5))

@@ -520,3 +520,21 @@ def test_a_refusal_names_the_axes_with_which_the_network_runs(tmp_path: Path) ->
         assert done.exit_code == 0, done.output
     first, seen = (np.load(tmp_path / f"from_{name}.npz")["frames"] for name in ("first", "seen"))
     np.testing.assert_array_equal(first, seen)
+
+
+def test_an_empty_axis_holds_no_frames_and_a_broken_link_is_left_out(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "none.h5", "w") as file:
+        file["u"] = np.zeros((0, T, H, W))
+    with pytest.raises(ValueError, match=r"u has shape \[0, 6, 4, 5\], which holds no frames"):
+        open_recording(tmp_path / "none.h5")
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["u"], file["lost"] = np.zeros((N, T, H, W)), h5py.SoftLink("/nothing")
+    found = open_recording(tmp_path / "link.h5")
+    assert found.shape == (N, T, H, W) and found.left_out == ("lost: no array of real numbers",)
+
+
+def test_a_zarr_array_without_a_group_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "array"}')
+    with pytest.raises(ValueError, match="is one Zarr array, whose axes have no names; write it by xarray's to_zarr"):
+        open_recording(tmp_path / "a.zarr")

@@ -122,3 +122,25 @@ def test_what_two_devices_wrote_one_device_reads(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, env=environment, timeout=120)
     np.testing.assert_array_equal(checkpoint.load(tmp_path / "a")["w"], np.arange(8.0))
     assert json.loads((tmp_path / "a" / "metadata.json").read_text()) == {}
+
+
+def test_leaves_that_fail_beside_the_first_are_not_logged(tmp_path: Path) -> None:
+    """Orbax reads leaves side by side; asyncio would log each further one with a traceback."""
+    script = f"""
+from pathlib import Path
+import numpy as np
+from ccm_jax.io import checkpoint
+folder = checkpoint.save({str(tmp_path / "a")!r}, {{f"w{{i}}": np.ones((30, 40), np.float32) for i in range(12)}})
+(folder / "SHA256SUMS").unlink()
+for file in (folder / "tree").rglob("d/*"):
+    with open(file, "r+b") as cut:
+        cut.truncate(3)
+try:
+    checkpoint.load(folder)
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
+    )
+    assert "it is damaged: restore it from a copy" in done.stdout and "never retrieved" not in done.stderr

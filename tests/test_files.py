@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from ccm_jax.cli.frames import read_regimes, read_samples
 from ccm_jax.io.recordings import common_parameter, open_recording, open_recordings, write_recording
 from tests import recordings
 from tests.recordings import H, N, T, W, trajectories
@@ -150,9 +151,56 @@ def test_a_folder_s_files_must_agree_in_points_and_times(tmp_path: Path, change:
     write_recording(tmp_path / "b2.h5", trajectories(), [{}] * N, **nearly)
     (tmp_path / "b.h5").unlink()
     assert len(open_recordings(tmp_path)) == 2
-    uneven = open_recording(tmp_path / "a.h5")._replace(times=np.array([0.0, 1.0, 3.0]))
-    with pytest.raises(ValueError, match="frames are 1 to 2 apart in time, expected one step"):
-        _ = uneven.time_step
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([0.0, 1, 3, 4], "frame 1 is at time 1 and the next at 3, expected frames one time step apart, 1; resample"),
+        ([0.0, 2, 1, 3], "frame 1 is at time 2 and the next at 1, .*; sort them by time"),
+        ([3.0, 2, 1, 0], "frame 0 is at time 3 and the next at 2, expected frames one time step apart; sort them"),
+        ([1.0, 1, 1, 1], "frame 0 is at time 1 and the next at 1"),
+        (np.float32(1e6) + np.arange(4, dtype=np.float32) / 8, None),  # even within their rounding
+        (np.arange(4), None),
+    ],
+)
+def test_uneven_times_are_refused_where_frames_are_read(tmp_path: Path, times: Any, message: str | None) -> None:
+    np.savez(tmp_path / "a.npz", frames=np.ones((4, H, W, 1)), times=np.asarray(times))
+    recording = open_recording(tmp_path / "a.npz")
+    if message is None:
+        assert read_samples(recording, [0]).shape[1] == 4
+        return
+    with pytest.raises(ValueError, match=message):
+        _ = recording.time_step
+    with pytest.raises(ValueError, match=message):
+        read_samples(recording, [0])
+    assert read_samples(recording, [0], 1).shape[1] == 1  # of one frame no time counts
+
+
+@pytest.mark.parametrize("of_each", [False, True])
+def test_times_that_are_not_finite_are_refused_by_their_number(tmp_path: Path, of_each: bool) -> None:
+    times = np.arange(T) + 0.0
+    times[1] = np.nan
+    times = np.stack([np.arange(T), times]) if of_each else times
+    np.savez(tmp_path / "a.npz", frames=np.ones((2, T, H, W, 1)), times=times)
+    with pytest.raises(ValueError, match="has frames of which number 1 is nan, expected finite numbers; correct"):
+        open_recording(tmp_path / "a.npz")
+
+
+def test_groups_of_other_times_are_refused(tmp_path: Path) -> None:
+    recordings.diff_react(tmp_path)
+    with h5py.File(next(tmp_path.glob("*.h5")), "r+") as file:
+        file[sorted(file)[-1]]["grid/t"][...] *= 2
+    with pytest.raises(ValueError, match="samples of different time steps"):
+        open_recordings(tmp_path)
+
+
+def test_files_that_serve_one_network_have_one_time_step(tmp_path: Path) -> None:
+    for name, step in (("a", 1.0), ("b", 0.5)):
+        np.savez(tmp_path / f"{name}.npz", frames=np.ones((1, T, H, W, 1)), times=step * np.arange(T))
+    one, other = (open_recording(tmp_path / f"{name}.npz") for name in "ab")
+    with pytest.raises(ValueError, match=r"b.npz has frames 0.5 apart in time, and .*a.npz 1; a network predicts one"):
+        read_regimes(other, one)
 
 
 def test_broken_files_are_said(tmp_path: Path) -> None:

@@ -88,3 +88,30 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             with_adapter(ANCHOR, wrong, {"lora_alpha": 1})
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"lora_alpha": float("nan")}, "a has lora_alpha nan and rank 2, expected a finite number"),
+        ({"lora_alpha": 1, "init_lora_weights": "pissa_niter_4"}, "is pissa_niter_4, which also moves the anchor's"),
+        ({"lora_alpha": 1, "init_lora_weights": "OLoRA"}, "which also moves the anchor's weights"),
+        ({"lora_alpha": 1, "alpha_pattern": {"(a+)+$": 2}}, "no groups; write the layers out"),
+        ({"lora_alpha": 1, "alpha_pattern": {"a*a*a*a*b": 2}}, "with at most 2 of"),
+        ({"lora_alpha": 1, "alpha_pattern": {"[": 2}}, r"alpha_pattern has \[: .*; write the layers out"),
+        ({"lora_alpha": 1, "alpha_pattern": 3}, "alpha_pattern is 3, expected names of layers"),
+    ],
+)
+def test_settings_that_would_give_other_weights_are_refused(said: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        with_adapter(ANCHOR, adapter(), said)
+
+
+def test_biases_of_an_adapter_are_added() -> None:
+    low, bias = adapter(), real(5)
+    given = low | {"base_model.model.a.lora_B.bias": bias}
+    plain, got = (with_adapter(ANCHOR, tree, {"lora_alpha": 6, "lora_bias": True}) for tree in (low, given))
+    np.testing.assert_allclose(got["a.bias"], ANCHOR["a.bias"] + 3 * bias, rtol=1e-6)
+    np.testing.assert_array_equal(got["a.weight"], plain["a.weight"])
+    with pytest.raises(ValueError, match="b.conv belongs to b.conv.bias, and the anchor has no such weight"):
+        with_adapter(ANCHOR, low | {"b.conv.lora_B.bias": real(3)}, {"lora_alpha": 6})

@@ -256,8 +256,9 @@ def test_what_is_no_network_is_refused_in_one_line(tmp_path: Path, nets: Any) ->
         "own_bad:nothing": "own_bad has no nothing, nor registers it",
         "own_bad:broken": "own_bad:broken is int, expected a torch.nn.Module",
         "own_bad:unet": "own_bad:unet needs width; say them as args in a YAML description",
-        "own_bad:fails": "own_bad:fails: RuntimeError: no such day",
-        "own_bad:apply": "does not fit its model on a window .*: 'mix'",
+        "own_bad:fails": "--model own_bad:fails: RuntimeError no such day, when it was called; see args",
+        ":apply": "--model :apply: expected MODULE:NAME",
+        "own_bad:apply": "does not fit its model on a window .*: KeyError 'mix'",
         "own_nowhere:apply": "own_nowhere cannot be imported: .*; put its folder on PYTHONPATH",
     }.items():
         with pytest.raises(ValueError, match=message):
@@ -269,6 +270,9 @@ def test_what_is_no_network_is_refused_in_one_line(tmp_path: Path, nets: Any) ->
     for line, message in {
         "channels: middle": "channels is 'middle', expected first or last",
         "batched: 2": "batched is 2, expected true or false",
+        "predicts: rate": "predicts is rate; say time_step, the time between two frames in its units",
+        "predicts: rate\ntime_step: 0": "time_step is 0, expected the time between two frames",
+        "history: 0": "history is 0, expected the frames in a window, 1 or more",
         "time_step: 0.1": "time_step is that of a rate; say predicts: rate",
         "static: none.npy": "expected a .npy file",
         "chanels: first": "chanels is unknown",

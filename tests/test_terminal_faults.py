@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ import pytest
 
 from ccm_jax import example
 from ccm_jax.cli.faults import line_of
+from ccm_jax.cli.frames import read_regimes
 from ccm_jax.cli.prefix import Found
 from ccm_jax.cli.showing import show, typed
+from ccm_jax.io.recordings import open_recording
 from ccm_jax.io.safetensors import save_safetensors
 from tests.terminal import arrays, ccm
 
@@ -121,6 +125,10 @@ def test_files_that_stand_for_each_other() -> None:
     assert "has the name of a checkpoint, expected trajectories" in refused("calibrate", *FAMILY, "--prefix", weights)
     said = refused("calibrate", *FAMILY, "--prefix", SEEN, "--model", "neuraloperator")
     assert "describes its network itself; leave --model out" in said
+    for span in ("0:9", f"3:{10**20}"):
+        assert "there is no sample 4, expected 0 to 3" in refused(
+            "evaluate", *FAMILY, "--trajectories", SEEN, "--sample", span
+        )
     frames = refused("evaluate", *FAMILY, "--trajectories", SEEN, "--sample", "0:9")
     assert "there is no sample 4, expected 0 to 3 (--sample)" in frames
 
@@ -185,3 +193,28 @@ def test_networks_that_are_no_better_than_zeros_are_wrong_for_these_frames() -> 
     ):
         check_persistence("calibrate", 1.41, 1.33, accept=False)
     check_persistence("calibrate", 1.41, 1.33, accept=True)
+
+
+def test_a_network_that_ends_the_program_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_exits.py").write_text("import sys\n\n\ndef build():\n    sys.exit('no licence')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    np.savez(tmp_path / "w.npz", w=np.ones(3, np.float32))
+    words = ("rollout", tmp_path / "w.npz", "--model", "own_exits:build", "--initial", SEEN, "-o", tmp_path / "o.npz")
+    assert refused(*words) == (
+        "ccm: the code of --model ended the program by sys.exit (no licence); let it raise an error."
+    )
+
+
+def test_parameters_that_are_not_finite_are_noted(tmp_path: Path) -> None:
+    frames = np.load(SEEN)["frames"][:3]
+    np.savez(tmp_path / "v.npz", frames=frames, nu=np.array([1.0, np.nan, 2.0]))
+    recording = open_recording(tmp_path / "v.npz")
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        read_regimes(recording, recording)
+    assert "v.npz: no parameter is nu: holds NaN or infinite values." in said.getvalue()
+
+
+def test_uneven_times_are_said_of_a_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", frames=np.ones((3, 4, 4, 1)), times=np.array([0.0, 1.0, 3.0]))
+    done = ccm("data", "describe", tmp_path / "a.npz")
+    assert done.exit_code == 0 and "warning: " in done.output and "expected frames one time step apart" in done.output

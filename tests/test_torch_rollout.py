@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ccm_jax import Gated, fit_chart, fit_prefix_readout, make_rollout, prefix_errors
+from ccm_jax.cli.faults import line_of_run
 from ccm_jax.interop.layout import Layout
 from ccm_jax.interop.torch import FIRST, as_torch_params, torch_params, torch_rollout
 
@@ -245,3 +246,45 @@ print(jnp.isfinite(readout(frames, batch="each").loss).all())
     there = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
     done = subprocess.run([sys.executable, "-c", script], env=there, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0 and done.stdout.strip() == "True", done.stderr
+
+
+class Late(torch.nn.Module):
+    """Has positions for two steps only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.step = torch.nn.Parameter(torch.tensor(0.5)), 0
+
+    def forward(self, x: Any) -> Any:
+        self.step += 1
+        if self.step > 2:
+            raise IndexError("index 2 is out of range\nof this table")
+        return self.scale * x
+
+
+def test_what_a_module_raises_later_is_one_line() -> None:
+    run, window = torch_rollout(Late()), states(1, 1, 6, 6, 2)
+    with pytest.raises(RuntimeError) as raised:
+        jax.block_until_ready(jax.jit(run, static_argnums=2)(torch_params(Late()), window, 4))
+    said = line_of_run(raised.value)
+    assert said == (
+        "the network failed while it ran: Late failed on a window [1, 1, 6, 6, 2], 4 frames ahead: IndexError index 2 "
+        "is out of range; see --model."
+    )
+    assert line_of_run(RuntimeError("of another kind")) is None
+
+
+@pytest.mark.parametrize("kind", ["double", "half", "int", "complex"])
+def test_frames_take_the_precision_of_their_window(kind: str) -> None:
+    class Other(torch.nn.Conv2d):
+        def forward(self, x: Any) -> Any:
+            y = super().forward(x)
+            return y + 0j if kind == "complex" else getattr(y, kind)()
+
+    module = Other(2, 2, 1)
+    run = torch_rollout(module)
+    if kind == "complex":
+        with pytest.raises(RuntimeError, match="the frame is complex, expected real numbers"):
+            jax.block_until_ready(run(torch_params(module), states(1, 1, 6, 6, 2), 3))
+    else:
+        assert run(torch_params(module), states(1, 1, 6, 6, 2), 3).dtype == jnp.float32

@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from ccm_jax._extras import remedy
-from ccm_jax.cli.faults import Suggesting, line_of
+from ccm_jax.cli.faults import Suggesting, line_of, line_of_run
 from ccm_jax.io.boundary import one_line
 
 # Verb -> its module, imported when it is asked for, so that --help answers at once.
@@ -62,6 +62,18 @@ class Verbs(Suggesting):
                 return super().invoke(ctx)
         except (ValueError, OSError) as error:
             click.echo(f"ccm: {line_of(error)}", err=True)
+            sys.exit(2)
+        except RuntimeError as error:
+            line = line_of_run(error)
+            if line is None:
+                raise
+            click.echo(f"ccm: {line}", err=True)
+            sys.exit(2)
+        except SystemExit as error:  # of the network's code: ours is none
+            said = "" if error.code is None else f" ({one_line(str(error.code))})"
+            click.echo(
+                f"ccm: the code of --model ended the program by sys.exit{said}; let it raise an error.", err=True
+            )
             sys.exit(2)
         except ModuleNotFoundError as error:
             line = remedy(error)

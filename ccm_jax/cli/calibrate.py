@@ -175,7 +175,7 @@ def command(source: Source, **given: Any) -> None:
     chosen = choose_samples(recording, options.sample)
     if len(chosen) > MANY:
         note(f"{len(chosen)} trajectories are rolled out at every candidate; --sample 0:{MANY} is faster.")
-    regimes = None if options.validation is None else read_regimes(options.layout.open(options.validation))
+    regimes = None if options.validation is None else read_regimes(options.layout.open(options.validation), recording)
     opened, axes = open_chart(recipe, options.model, recording), len(recipe.coordinates[0])
     count, stopped = options.frames, None
     needed = None if options.until is not None else opened.surrogate.history + count

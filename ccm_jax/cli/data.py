@@ -9,12 +9,14 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.faults import Suggesting
 from ccm_jax.cli.following import follow
 from ccm_jax.cli.frames import Layout, layout_options, shorten
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.recordings import open_recordings
+from ccm_jax.io.recordings.recording import time_step
 
 
 @click.group("data", cls=Suggesting)
@@ -69,6 +71,11 @@ def describe(path: Path, layout: Layout) -> None:
         for line, names in said.items():
             where = "" if len(names) == len(recordings) else f" ({', '.join(names[:3])}{', …' * (len(names) > 3)})"
             say(f"{what.replace('_', ' ')}: {line}{where}")
+    for r in recordings:
+        try:
+            time_step(r, None)
+        except ValueError as error:
+            warn(str(error))
     if len(recordings) == 1:
         experts = ("--anchor", "ANCHOR", "--low", "LOW", "--high", "HIGH")
         follow("calibrate", *experts, "--prefix", path, "-o", "merged.safetensors")

@@ -9,6 +9,7 @@ import re
 
 import click
 
+from ccm_jax._reasons import FAILED
 from ccm_jax.io.atomic import MARK
 from ccm_jax.io.boundary import one_line
 
@@ -37,6 +38,16 @@ def line_of(error: Exception) -> str:
         remedy = REMEDIES.get(error.errno or 0, "see the disk, and the name")
         text = f"{path}: {error.strerror.lower()}; {remedy}." if path else f"{error.strerror}; {remedy}."
     return one_line(text[:LONGEST])
+
+
+def line_of_run(error: RuntimeError) -> str | None:
+    """What failed while a network ran, as one line, with what its code raised; None for errors of others."""
+    if type(error).__name__ not in ("JaxRuntimeError", "XlaRuntimeError"):
+        return None
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["it says nothing"]
+    ours = [line for line in lines if FAILED in line]
+    said = ours[-1].partition(FAILED)[2] if ours else lines[0]
+    return one_line(f"the network failed while it ran: {said[:LONGEST].rstrip('.')}; see --model.")
 
 
 class Suggesting(click.Group):

@@ -11,8 +11,13 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
+from ccm_jax._reasons import shown
+from ccm_jax.cli.checkpoints import note
 from ccm_jax.io.boundary import memory
 from ccm_jax.io.recordings import Recording, open_recording
+from ccm_jax.io.recordings.opening import other_step
+from ccm_jax.io.recordings.parameters import NOT_FINITE
+from ccm_jax.io.recordings.recording import time_step
 
 SHARE = 0.5  # of the machine's memory that frames may take
 COUNTERS = frozenset(("seed", "ic", "index", "sample"))  # of a trajectory, which change no regime
@@ -72,7 +77,7 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
             chosen = list(range(count))
         elif ":" in samples:
             begin, end = samples.split(":")
-            chosen = list(range(int(begin or 0), int(end or count)))
+            chosen = list(range(int(begin or 0), int(end or count))[: count + 1])  # one that is not there is enough
         else:
             chosen = [int(i) for i in samples.split(",")]
     except ValueError as error:
@@ -125,9 +130,11 @@ def read_samples(
         remedy: for the message.
 
     Raises:
-        ValueError: for samples that are not there, more than memory holds, or numbers that are not finite.
+        ValueError: for samples that are not there, more than memory holds, frames that are unevenly spaced in time, or
+            numbers that are not finite.
     """
     check_size(recording, len(chosen), count)
+    time_step(recording, count)  # uneven ones are refused
     cut = slice(count)
     frames = np.stack([recording.trajectory(i, cut) for i in chosen])
     if mask is not None:
@@ -203,8 +210,20 @@ class Regimes(NamedTuple):
     parameters: list[Mapping[str, float]]
 
 
-def read_regimes(recording: Recording) -> Regimes:
-    """All trajectories of a file by their physical parameters; one regime if the file tells none."""
+def read_regimes(recording: Recording, beside: Recording | None = None) -> Regimes:
+    """All trajectories of a file by their physical parameters; one regime if the file tells none.
+
+    Raises:
+        ValueError: for frames that cannot be read, or whose time step is not that of the file which they are beside.
+    """
+    if beside is not None and (steps := other_step(beside, recording)):
+        raise ValueError(
+            f"{recording.path} has frames {steps[1]:.4g} apart in time, and {beside.path} {steps[0]:.4g}; a network "
+            "predicts one time step: choose every n-th frame of one, or correct its times."
+        )
+    unknown = [text for text in recording.left_out if NOT_FINITE in text or not any(recording.parameters)]
+    if unknown:
+        note(f"{recording.path}: no parameter is {shown('; '.join(unknown))}.")
     told: dict[str, Mapping[str, float]] = {}
     groups: dict[str, list[int]] = {}
     for i, known in enumerate(recording.parameters):

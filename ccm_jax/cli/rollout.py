@@ -107,7 +107,7 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
     recording = given["layout"].open(given["initial"])
     x = read_samples(recording, [given["sample"]])[0]
     opened = open_chart(recipe, given["model"], recording)
-    validation = read_regimes(given["layout"].open(given["validation"]))
+    validation = read_regimes(given["layout"].open(given["validation"]), recording)
     fitted = fit_readout(opened, x.shape[1:], given["frames"], validation, parameters=given["parameter"])
     prior = as_prior(given["prior"], fitted.readout, fitted.known, fitted.unsure)
     how = {name: given[name] for name in ("truth", "samples", "seed")}

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import is_merged
+from ccm_jax._reasons import reason_of
 from ccm_jax.interop.layout import Layout, next_frame
 from ccm_jax.models import Model
 from ccm_jax.rollout import Apply
@@ -73,7 +74,7 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
         try:
             thing = thing(**arguments)
         except Exception as error:  # a function of others may raise anything
-            raise ValueError(f"{name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}.") from error
+            raise ValueError(f"--model {name}: {reason_of(error)}, when it was called; see args.") from error
         kind = kind_of(thing) or ("function" if inspect.isroutine(thing) or _is_jitted(thing) else None)
     elif arguments:
         raise ValueError(f"{name} is there already, and takes no args; name the function that builds it.")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ccm_jax._reasons import FAILED, reason_of
 from ccm_jax.interop.layout import Layout, next_frame
 
 STEP = 1e-3  # of a finite difference, over the norm of the weights
@@ -40,6 +41,17 @@ def copied(tensor: Any) -> np.ndarray:
 
 def _narrow(tensor: Any) -> bool:
     return str(tensor.dtype) == "torch.bfloat16"  # a type that numpy has from JAX only
+
+
+def same_kind(frame: Any, window: Any) -> Any:
+    """A frame in the precision of its window, which it becomes a part of.
+
+    Raises:
+        TypeError: for complex numbers, which no state has.
+    """
+    if frame.is_complex():
+        raise TypeError("the frame is complex, expected real numbers, such as its real part")
+    return frame.to(window.dtype)
 
 
 class When(NamedTuple):
@@ -72,8 +84,8 @@ class Runner:
                 for time in range(when.start, when.start + when.steps):
                     more = () if when.context is None else (when.context, time)
                     frame = next_frame(functools.partial(network, more=more), window, placed, torch)
-                    frames.append(frame)
-                    window = torch.cat([window[:, 1:], frame[:, None]], dim=1)
+                    frames.append(same_kind(frame, window))
+                    window = torch.cat([window[:, 1:], frames[-1][:, None]], dim=1)
                 return torch.stack(frames, dim=1)
 
         def network(x: Any, more: Any) -> Any:
@@ -121,6 +133,11 @@ class Runner:
             return self.torch.func.functional_call(self.loop, named, (window, when), tie_weights=False)
         except self.torch.linalg.LinAlgError:
             return self.torch.full((len(window), when.steps, *window.shape[2:]), math.nan)
+        except Exception as error:  # whatever a module may raise
+            raise ValueError(
+                f"{FAILED}{type(self.module).__name__} failed on a window {list(window.shape)}, {when.steps} frames "
+                f"ahead: {reason_of(error)}."
+            ) from error
 
     def jvp(self, at: Any, along: Any, when: When) -> Any:
         """By forward mode."""
@@ -177,7 +194,7 @@ class Runner:
                     apart = float((slope - expected).norm() / expected.norm().clamp_min(1e-30))
                     self.derivative = not apart > AGREE
                 except Exception as error:  # whatever a module may raise, it has no derivative
-                    self.derivative, reason = False, str(error).partition("\n")[0]
+                    self.derivative, reason = False, reason_of(error.__cause__ if error.__cause__ else error)
             if not self.derivative:
                 warnings.warn(
                     f"{type(self.module).__name__} has no derivative by torch.func.jvp ({reason}); central differences "

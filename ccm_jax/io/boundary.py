@@ -10,6 +10,8 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
+from ccm_jax._reasons import reason_of
+
 Path_ = str | os.PathLike[str]
 
 FACTOR, LEAST = 64, 1 << 26  # what a file stands for may take so many times its size, or so many bytes
@@ -44,14 +46,7 @@ def reading(function: str, path: Path_, remedy: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, ValueError) and str(path) in str(error) and "\n" not in str(error):
             raise  # it names the file, as ours do
-        plain = type(error) in (ValueError, OSError) and str(error)
-        reason = shown(error if plain else f"{type(error).__name__} {error}".strip()).rstrip(".")
-        raise Unreadable(f"{function}: {path} cannot be read: {reason}; {remedy}.") from error
-
-
-def shown(value: object) -> str:
-    """Text of a file within one line of a terminal: not all of it, and no control characters."""
-    return repr(str(value)[:160])[1:-1]
+        raise Unreadable(f"{function}: {path} cannot be read: {reason_of(error)}; {remedy}.") from error
 
 
 def one_line(text: str) -> str:

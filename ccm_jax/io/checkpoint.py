@@ -7,7 +7,9 @@ on any number of devices: arrays come to the host first, and go wherever the cal
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from ccm_jax._checks import is_merged
+from ccm_jax._reasons import shown
 from ccm_jax.chart import FEATURES, Chart
 from ccm_jax.io.atomic import partial_of, remove, remove_abandoned
 from ccm_jax.io.checksums import check_checksums, write_checksums
@@ -168,10 +171,20 @@ def _reading(path: Path, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except Exception as error:  # Orbax and TensorStore raise many kinds; to the caller they mean the same
-        raise ValueError(
-            f"checkpoint.load: {path} cannot be read ({type(error).__name__}: {error}); it is damaged: restore it from "
-            "a copy or make it again."
-        ) from error
+        said = f"{type(error).__name__}: {shown(error)}"
+    # Leaves are read side by side, and asyncio logs those that fail after the first, each with a traceback, whenever
+    # they are collected: it may be at the end of the process.
+    logging.getLogger("asyncio").addFilter(_of_another)
+    gc.collect()
+    raise ValueError(
+        f"checkpoint.load: {path} cannot be read ({said}); it is damaged: restore it from a copy or make it again."
+    )
+
+
+def _of_another(record: logging.LogRecord) -> bool:
+    """Whether a record is not of a leaf that was read beside the one whose error was raised."""
+    text = record.getMessage()
+    return "never retrieved" not in text or "tensorstore" not in text.lower()
 
 
 def _check_like(path: Path, like: Any, stored: Any) -> None:

@@ -6,8 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from ccm_jax._reasons import shown
 from ccm_jax.io.atomic import MARK, write_text
-from ccm_jax.io.boundary import shown
 
 FILE = "SHA256SUMS"
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ccm_jax._checks import as_number, as_numbers
-from ccm_jax.io.boundary import reading, shown
+from ccm_jax._reasons import shown
+from ccm_jax.io.boundary import reading
 from ccm_jax.io.tensors import plain
 from ccm_jax.io.weights import Weights
 from ccm_jax.io.yamltext import read_yaml
@@ -47,6 +48,8 @@ def describe(weights: Weights, description: str | None) -> dict[str, Any]:
         return _together({"model": description}, told, weights)
     path = Path(description)
     if ":" in description and not path.exists():
+        if not all(part.strip() for part in description.rpartition(":")[::2]):
+            raise ValueError(f"--model {description}: expected MODULE:NAME, both of Python.")
         run = _facts(weights) if stored(weights, "config") else {}
         return _together({"model": description}, told, weights) if told else run | {"model": description}
     if not path.is_file():
@@ -102,8 +105,11 @@ def _read(path: Path) -> dict[str, Any]:
     unknown = [key for key in content if key not in KEYS]
     if unknown:
         raise ValueError(f"{path}: {shown(unknown[0])} is unknown; there are: {', '.join(KEYS)}.")
-    if not isinstance(content.get("args") or {}, dict) or not isinstance(content.get("history", 1), int):
-        raise ValueError(f"{path}: expected args as names with values, and history as a whole number.")
+    if not isinstance(content.get("args") or {}, dict):
+        raise ValueError(f"{path}: args is {shown(content['args'])}, expected names with values.")
+    history = content.get("history", 1)
+    if type(history) is not int or history < 1:
+        raise ValueError(f"{path}: history is {shown(history)}, expected the frames in a window, 1 or more.")
     for key in set(content) & {"mean", "std"}:
         content[key] = as_numbers(content[key], f"{path}: {key}")
         if key == "std" and min(content[key]) <= 0:
@@ -121,6 +127,8 @@ def _check_layout(content: dict[str, Any], path: Path) -> None:
         raise ValueError(f"{path}: batched is {content['batched']!r}, expected true or false.")
     if "time_step" in content:
         content["time_step"] = as_number(content["time_step"], f"{path}: time_step")
+        if content["time_step"] <= 0:
+            raise ValueError(f"{path}: time_step is {content['time_step']:g}, expected the time between two frames.")
         if content.get("predicts") != "rate":
             raise ValueError(f"{path}: time_step is that of a rate; say predicts: rate, or leave it out.")
     if "static" in content:

@@ -1,6 +1,7 @@
 """LoRA adapters as experts: low-rank updates of an anchor's weights, as PEFT and loralib store them.
 
 weight = anchor + (lora_alpha / r) * B A            (lora_alpha / sqrt(r) with use_rslora)
+bias = anchor + (lora_alpha / r) * bias of B        (with lora_bias)
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from ccm_jax._reasons import shown
 from ccm_jax.io.weights import Path_, Weights, open_weights
 
 CONFIG = "adapter_config.json"  # PEFT's, beside the weights
 FILES = ("adapter_model.safetensors", "adapter_model.bin")
-_PART = re.compile(r"^(?P<name>.+)\.lora_(?P<side>[AB])(\.[^.]+)?(?P<weight>\.weight)?$")
+_PART = re.compile(r"^(?P<name>.+)\.lora_(?P<side>[AB])(\.(?!weight$|bias$)[^.]+)?(\.(?P<kind>weight|bias))?$")
 _WRAPPED = ("base_model.model.", "base_model.")
+# Ways to begin an adapter that take what it begins with out of the anchor's weights.
+_MOVED = ("pissa", "olora", "corda", "loftq", "lora_ga")
+_PATTERN = 200, 2  # characters and repetitions of a pattern at most: others could take for ever
 _REFUSED = ("lora_magnitude_vector", "lora_embedding_", "hada_", "lokr_", "ia3_", "vera_")
 
 
@@ -34,7 +39,7 @@ def open_expert(path: Path_, anchor: Weights) -> Weights:
         ValueError: for an adapter that does not fit the anchor, is of another kind, or does not say its scale.
     """
     path = Path(path)
-    file = next((path / name for name in FILES if (path / CONFIG).is_file() and (path / name).is_file()), path)
+    file = next((path / name for name in FILES if (path / name).is_file()), path)
     expert = open_weights(file)
     if not any(_PART.match(name) for name in expert.arrays):
         return expert
@@ -72,23 +77,39 @@ def with_adapter(
     Raises:
         ValueError: for parts that are no plain LoRA, or have no counterpart in the anchor, by name.
     """
+    start = str(config.get("init_lora_weights", True)).lower()
+    if start.startswith(_MOVED):
+        raise ValueError(
+            f"with_adapter: init_lora_weights is {shown(start)}, which also moves the anchor's weights, and these are "
+            "not in the adapter; save it with path_initial_model_for_weight_conversion, or the weights of "
+            "merge_and_unload."
+        )
     merged, pairs = dict(anchor), dict[str, dict[str, np.ndarray]]()
     for name, leaf in adapter.items():
         if any(kind in name for kind in _REFUSED):
             raise ValueError(f"with_adapter: {name} is of another kind of adapter, expected lora_A and lora_B.")
         if part := _PART.match(name):
-            pairs.setdefault(_plain(part["name"]), {})[part["side"]] = np.asarray(leaf, np.float32)
+            which = part["side"] if part["kind"] != "bias" else f"{part['side']}.bias"
+            pairs.setdefault(_plain(part["name"]), {})[which] = np.asarray(leaf, np.float32)
         else:
             merged[_known(_plain(name).replace(".modules_to_save", ""), anchor, name)] = leaf
     for name, pair in pairs.items():
+        bias = pair.pop("B.bias", None)
         if set(pair) != {"A", "B"}:
-            raise ValueError(f"with_adapter: {name} has lora_{''.join(pair)} alone, expected lora_A and lora_B.")
-        weight = _known(f"{name}.weight", anchor, name)
-        update = _scale(name, len(pair["A"]), config) * _product(pair["B"], pair["A"])
+            raise ValueError(
+                f"with_adapter: {name} has lora_{' and lora_'.join(sorted(pair)) or 'B.bias'} alone, expected lora_A "
+                "and lora_B."
+            )
+        scale, update = _scale(name, len(pair["A"]), config), _product(pair["B"], pair["A"])
         update = update.T if config.get("fan_in_fan_out") else update
-        if update.shape != anchor[weight].shape:
-            raise ValueError(f"with_adapter: {name} makes {update.shape}, and {weight} is {anchor[weight].shape}.")
-        merged[weight] = (np.asarray(anchor[weight], np.float32) + update).astype(anchor[weight].dtype)
+        for kind, change in (("weight", update), ("bias", bias)):
+            if change is not None:
+                whole = _known(f"{name}.{kind}", anchor, name)
+                if change.shape != anchor[whole].shape:
+                    raise ValueError(
+                        f"with_adapter: {name} makes {change.shape}, and {whole} is {anchor[whole].shape}."
+                    )
+                merged[whole] = (np.asarray(anchor[whole], np.float32) + scale * change).astype(anchor[whole].dtype)
     return merged
 
 
@@ -101,9 +122,34 @@ def _product(b: np.ndarray, a: np.ndarray) -> np.ndarray:
 
 def _scale(name: str, rank: int, config: Mapping[str, Any]) -> float:
     patterns = config.get("alpha_pattern") or {}
-    own = [alpha for key, alpha in patterns.items() if re.match(rf"(.*\.)?{key}$", name)]
-    alpha = float(own[0] if own else config["lora_alpha"])
+    if not isinstance(patterns, Mapping):
+        raise ValueError(f"with_adapter: alpha_pattern is {shown(patterns)}, expected names of layers with numbers.")
+    own = [alpha for key, alpha in patterns.items() if _fits(key, name)]
+    alpha = own[0] if own else config["lora_alpha"]
+    try:
+        alpha = float(alpha)
+    except (TypeError, ValueError):
+        alpha = math.nan
+    if not math.isfinite(alpha) or not rank:
+        given = shown(own[0] if own else config["lora_alpha"])
+        raise ValueError(
+            f"with_adapter: {name} has lora_alpha {given} and rank {rank}, expected a finite number and 1 or more."
+        )
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _fits(pattern: str, name: str) -> bool:
+    """Whether a pattern for names of layers is that of this one, as PEFT reads it."""
+    longest, most = _PATTERN
+    if len(pattern) > longest or sum(map(pattern.count, "*+?{")) > most or set(pattern) & set("(|"):
+        raise ValueError(
+            f"with_adapter: alpha_pattern has {shown(pattern)}, expected names of layers, with at most {most} of * + ? "
+            "and no groups; write the layers out."
+        )
+    try:
+        return re.match(rf"(.*\.)?({pattern})$", name) is not None
+    except re.error as error:
+        raise ValueError(f"with_adapter: alpha_pattern has {shown(pattern)}: {error}; write the layers out.") from error
 
 
 def _plain(name: str) -> str:

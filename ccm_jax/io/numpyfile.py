@@ -28,6 +28,8 @@ def open_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray] | None:
     """
     with open(path, "rb") as file:
         archive = Archive(file)
+        if not archive.names and Path(path).suffix == ".npz":
+            raise ValueError("it holds no arrays")
         if not archive.names or not all(name.endswith(".npy") for name in archive.names):
             return None
         arrays = {}

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ccm_jax.io.boundary import Unreadable, shown
+from ccm_jax._reasons import shown
+from ccm_jax.io.boundary import Unreadable
 from ccm_jax.io.names import flatten
 from ccm_jax.io.unpickle import Placeholder
 
@@ -27,6 +28,8 @@ HELPERS = re.compile(
     r"(^|_|\.)(optim\w*|opt|opt_states?|sched\w*|lr_\w+|(grad_)?scaler|amp|rng\w*|callbacks|loops)(_|\.|$)"
 )
 COPIES = re.compile(r"(^|_|\.)(ema\w*|swa\w*|averaged?\w*|shadow\w*|teacher\w*)(_|\.|$)")
+# Copies of one network at several times of its training; which of them a user means nobody can tell.
+TIMES = re.compile(r"(^|_)(best|last|latest|final|initial|epoch_?\d+|step_?\d+)(_|$)")
 COUNTERS = ("step", "epoch", "iteration", "global_step")
 LEVELS = 3  # of dictionaries, in which weights are looked for
 
@@ -108,8 +111,10 @@ def choose(content: Any, path: Path | str) -> tuple[str, Any, list[str]]:
     helpers = [name for name in found if HELPERS.search(name) and name not in copies]
     left = [name for name in found if name not in (*copies, *helpers)]
     usual = [name for name in left if name.rpartition(".")[2] in USUAL]
-    if len(left) > 1 and not usual and left == list(map(str, content)):
-        return "", content, []  # several networks, and nothing else
+    if len(left) > 1 and not usual and left == list(map(str, content)) and not _at_several_times(found):
+        parts, first = " and ".join(map(shown, left[:6])), shown(left[0])
+        said = f"{shown(path)}: {parts} are read as parts of one checkpoint; {shown(path)}::{first} reads one of them."
+        return "", content, [said]
     chosen = left if len(left) == 1 else usual
     if len(chosen) != 1:
         names = left or [*copies, *helpers]
@@ -136,6 +141,14 @@ def choose_tree(tree: Any, path: Path | str) -> tuple[str, Any, list[str]]:
     keys = {str(key): key for key in tree} if isinstance(tree, Mapping) else {}
     helpers = [name for name in keys if HELPERS.search(name) or name in COUNTERS]
     usual = [name for name in keys if name in USUAL]
+    if len(usual) == 1:
+        shapes = _shapes(tree[keys[usual[0]]])
+        helpers += [name for name in keys if COPIES.search(name) and _shapes(tree[keys[name]]) == shapes]
+    elif keys and _at_several_times(tree):
+        raise Unreadable(
+            f"open_weights: {shown(path)} holds {' and '.join(map(shown, keys))}; say which is meant, as "
+            f"{shown(path)}::{shown(next(iter(keys)))}."
+        )
     if len(usual) != 1 or not helpers:
         return "", tree, []
     kept = [*usual, *(name for name in ("batch_stats",) if name in keys)]
@@ -145,6 +158,21 @@ def choose_tree(tree: Any, path: Path | str) -> tuple[str, Any, list[str]]:
     if len(kept) == 1:
         return kept[0], tree[keys[kept[0]]], [note]
     return "", {name: tree[keys[name]] for name in kept}, [note]
+
+
+def _at_several_times(parts: Mapping[Any, Any]) -> bool:
+    """Whether parts are one network at several times, by their names and the arrays in them."""
+    shapes = [_shapes(part) for part in parts.values()]
+    named = any(TIMES.search(str(name)) for name in parts)
+    return named and len(shapes) > 1 and bool(shapes[0]) and all(shape == shapes[0] for shape in shapes)
+
+
+def _shapes(tree: Any, name: str = "") -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays in containers, by name; whatever else lies there is left out."""
+    if isinstance(tree, (Mapping, list, tuple)):
+        items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
+        return {key: shape for k, part in items for key, shape in _shapes(part, f"{name}.{k}").items()}
+    return {name: tuple(tree.shape)} if hasattr(tree, "shape") else {}
 
 
 def _has_arrays(content: Mapping[Any, Any]) -> bool:

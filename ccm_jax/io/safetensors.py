@@ -18,9 +18,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._reasons import shown
 from ccm_jax.chart import Features, Polynomial, expert_weights
 from ccm_jax.io.atomic import replacing
-from ccm_jax.io.boundary import Unreadable, reading, shown
+from ccm_jax.io.boundary import Unreadable, reading
+from ccm_jax.io.mistaken import mistaken_for
 from ccm_jax.io.names import flatten, unflatten
 from ccm_jax.io.stream import fill, write_at
 
@@ -33,6 +35,7 @@ DTYPES = {
 }
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 HEADER = 1 << 25  # bytes; the largest models there are take a tenth of it
+METADATA = "__metadata__"  # the one entry of a header that is no tensor
 REMEDY = "save it anew by safetensors"
 
 
@@ -53,13 +56,23 @@ def open_safetensors(path: Path_) -> File:
     with open(path, "rb") as file, reading("open_safetensors", path, REMEDY):
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > size - 8 or length > HEADER:
-            raise Unreadable(f"open_safetensors: {path} is cut off or not a safetensors file; {REMEDY}.")
+            what = mistaken_for(Path(path)) or f"cut off or not a safetensors file; {REMEDY}"
+            raise Unreadable(f"open_safetensors: {path} is {what}.")
         try:
             header = json.loads(file.read(length), object_pairs_hook=_once)
-            metadata = header.pop("__metadata__", {})
+            metadata = header.pop(METADATA, {})
+            narrow = [name for name, entry in header.items() if isinstance(entry, dict) and _is_narrow(entry)]
+            if narrow:
+                kind = shown(header[narrow[0]]["dtype"])
+                raise Unreadable(
+                    f"open_safetensors: {path}: {shown(narrow[0])} is {kind}, which is too narrow to merge; store it "
+                    "as BF16 or wider."
+                )
             if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-                raise ValueError("__metadata__ is no text by name")
+                raise ValueError(f"{METADATA} is no text by name")
             spans = {name: _span(name, entry, size - 8 - length) for name, entry in header.items()}
+        except Unreadable:
+            raise
         except Exception as error:  # of which type depends on the bytes
             raise Unreadable(
                 f"open_safetensors: {path} has no valid header: {shown(error)}; it is damaged: {REMEDY}."
@@ -75,6 +88,10 @@ def open_safetensors(path: Path_) -> File:
             for name, (begin, end) in spans.items()
         }
     return File(arrays, metadata)
+
+
+def _is_narrow(entry: dict[str, Any]) -> bool:
+    return str(entry.get("dtype")).startswith(("F8_", "F6_", "F4"))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -108,10 +125,12 @@ def begin_file(
     function: str, path: Path, like: Mapping[str, Any], metadata: Mapping[str, str] | None
 ) -> dict[str, int]:
     """Makes a file for arrays with the shapes and dtypes of ``like``, and says where the bytes of each begin."""
-    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
     offset, offsets = 0, {}
     for name, leaf in like.items():
         dtype = np.dtype(leaf.dtype)
+        if name == METADATA:
+            raise ValueError(f"{function}: a tensor is called {name}, which safetensors keeps for text; rename it.")
         if dtype not in NAMES:
             raise ValueError(f"{function}: {name} is {dtype}, expected one of {', '.join(map(str, NAMES))}.")
         end = offset + math.prod(leaf.shape) * dtype.itemsize

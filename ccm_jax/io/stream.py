@@ -67,7 +67,7 @@ def release(leaf: np.ndarray) -> None:
     if not isinstance(whole.base, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED") or not leaf.size:
         return
     offset = getattr(whole, "offset", None)
-    if offset is None:
+    if offset is None or not leaf.flags.c_contiguous:  # one number that is met many times is no stretch of memory
         return
     page = mmap.PAGESIZE
     begin = leaf.__array_interface__["data"][0] - whole.__array_interface__["data"][0]

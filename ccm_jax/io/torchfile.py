@@ -17,8 +17,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from ccm_jax._reasons import shown
 from ccm_jax.io.archive import Archive
-from ccm_jax.io.boundary import Unreadable, reading, shown
+from ccm_jax.io.boundary import Unreadable, reading
 from ccm_jax.io.tensors import STORAGES, Tensors
 from ccm_jax.io.unpickle import Placeholder, Stream, end_of, unpickle
 

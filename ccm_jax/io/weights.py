@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ccm_jax.io.boundary import Unreadable, check_names, reading, shown
+from ccm_jax._reasons import shown
+from ccm_jax.io.boundary import Unreadable, check_names, reading
+from ccm_jax.io.mistaken import mistaken_for, part_of_checkpoint
 from ccm_jax.io.msgpack import looks_like_msgpack, open_msgpack
 from ccm_jax.io.names import flatten
 from ccm_jax.io.numpyfile import MAGIC, open_leaves, open_npz
@@ -36,7 +38,6 @@ READ = (
 REMEDY = f"read are {READ}"
 # Where training scripts write down the options of their network, beside its weights.
 SAYING = ("args", "hyper_parameters", "hparams", "config", "cfg", "model_args", "model_config", "opt")
-_OTHERS = {b"\x89HDF\r\n\x1a\n": "an HDF5 file", b"\x1f\x8b": "compressed by gzip", b"BZh": "compressed by bzip2"}
 
 
 class Weights(NamedTuple):
@@ -101,6 +102,8 @@ def _content(path: Path) -> tuple[str, Any, dict[str, Any]]:
     """The kind of a checkpoint, what it holds, and what it says of itself."""
     index = index_of(path)
     if path.is_dir() and index is None:
+        if lacks := part_of_checkpoint(path):
+            raise Unreadable(f"open_weights: {path} holds {lacks}.")
         from ccm_jax.io import checkpoint  # Orbax is slow to import
 
         tree, facts = checkpoint.load_any(path)
@@ -128,12 +131,14 @@ def _content(path: Path) -> tuple[str, Any, dict[str, Any]]:
         return found.kind, found.content, found.metadata
     if head[:6] == MAGIC:
         return "leaves", open_leaves(path), {}
-    what = next((kind for start, kind in _OTHERS.items() if head.startswith(start)), None)
+    what = mistaken_for(path)
     if path.suffix == ".msgpack" or (what is None and looks_like_msgpack(head)):
         return "msgpack", open_msgpack(path), {}
     if path.suffix == ".npz":
         raise ValueError("it is cut off, or no archive of numpy.savez")
-    raise Unreadable(f"open_weights: {path} is {what or 'cut off, or a checkpoint of no kind that is read'}; {REMEDY}.")
+    raise Unreadable(
+        f"open_weights: {path} is {what or f'cut off, or a checkpoint of no kind that is read; {REMEDY}'}."
+    )
 
 
 def _from_script(path: Path, kind: str, content: Any, metadata: dict[str, Any]) -> Weights:

@@ -22,6 +22,7 @@ from ccm_jax.io.recordings.contents import (
     TIME,
     Contents,
     Variable,
+    listed,
     recording_of,
     with_axes,
 )
@@ -46,7 +47,7 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
         arrays = _npz(path) if path.suffix == ".npz" else {"frames": np.load(path, mmap_mode="r", allow_pickle=False)}
         big = [k for k, v in arrays.items() if v.ndim >= (3 if axes is None else 2)]
         if "frames" not in arrays and len(big) != 1:
-            raise ValueError(f"it has arrays {', '.join(arrays)}, and none is called frames")
+            raise ValueError(f"it has {listed(arrays)}, and none is called frames")
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         why = "it is empty" if not path.stat().st_size else str(error).rstrip(".")
         writer = "numpy.savez" if path.suffix == ".npz" else "numpy.save"

@@ -7,7 +7,7 @@ checked, and only the frames that are asked for are read.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,6 +139,11 @@ def _lengths(path: Path, variables: Sequence[Variable]) -> dict[str, int]:
     for variable in variables:
         for axis, n in zip(variable.axes, variable.shape, strict=True):
             known = lengths.get(axis, 1)
+            if n == 0:
+                raise ValueError(
+                    f"open_recording: {path}: {variable.name} has shape {list(variable.shape)}, which holds no frames; "
+                    "write it anew."
+                )
             if axis in (CHANNEL, ONE):
                 continue
             if n != known and 1 not in (n, known):
@@ -180,6 +185,8 @@ def _times(path: Path, values: Any, shape: tuple[int, ...]) -> tuple[Any, tuple[
         times = times[0]
     if times.ndim == 2 and len(times) == shape[0] and times.dtype.kind in "fiu":
         rows, times = times, times[0]
+        if not np.isfinite(rows).all():
+            return rows[np.argmin(np.isfinite(rows).all(axis=1))], ()  # open_recording says which number it is
         tolerance = 1e-3 * float(np.ptp(times)) / max(len(times) - 1, 1)
         if not np.allclose(rows, times, rtol=0, atol=tolerance):
             if not np.allclose(rows - rows[:, :1], times - times[0], rtol=0, atol=tolerance):
@@ -199,6 +206,11 @@ def _points(values: Any, samples: int) -> np.ndarray | None:
     while points is not None and points.ndim > 1 and len(points) in (1, samples):
         points = points[0] if np.array_equal(points, np.broadcast_to(points[:1], points.shape)) else None
     return points
+
+
+def listed(arrays: Iterable[str]) -> str:
+    """Names of arrays, for a message."""
+    return f"arrays {', '.join(arrays)}" if arrays else "no arrays"
 
 
 def parse_axes(text: str) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ccm_jax.io.boundary import allowed, shown
+from ccm_jax._reasons import shown
+from ccm_jax.io.boundary import allowed
 
 if TYPE_CHECKING:  # imported where a file needs it: frames in numpy's files do not
     import h5py
@@ -57,9 +58,15 @@ def text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
+def members(group: h5py.Group) -> dict[str, Any]:
+    """What stands in a group, by name, without links to what is not there."""
+    found = {key: group.get(key) for key in group}
+    return {key: each for key, each in found.items() if each is not None}
+
+
 def arrays_in(group: h5py.Group) -> tuple[dict[str, Any], list[str]]:
     """The arrays of real numbers, by name, and the names of everything else."""
-    arrays = {key: group[key] for key in group if getattr(group[key], "shape", None) is not None}
+    arrays = {key: found for key, found in members(group).items() if getattr(found, "shape", None) is not None}
     arrays = {key: array for key, array in arrays.items() if array.dtype.kind in "fiu"}
     return arrays, [key for key in group if key not in arrays]
 

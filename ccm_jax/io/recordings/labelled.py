@@ -10,7 +10,7 @@ import numpy as np
 
 from ccm_jax.io.recordings import parameters
 from ccm_jax.io.recordings.contents import CHANNEL, SAMPLE, SPACE, TIME, Contents, Variable, closed
-from ccm_jax.io.recordings.hdf5 import arrays_in, text, whole
+from ccm_jax.io.recordings.hdf5 import arrays_in, members, text, whole
 
 if TYPE_CHECKING:
     import h5py
@@ -189,7 +189,7 @@ def _scales(array: Any) -> list[Any]:
 
 
 def _is_netcdf(file: h5py.File) -> bool:
-    return "_NCProperties" in file.attrs or any("_Netcdf4Dimid" in file[key].attrs for key in file)
+    return "_NCProperties" in file.attrs or any("_Netcdf4Dimid" in found.attrs for found in members(file).values())
 
 
 def _decoder(attributes: Mapping[str, Any]) -> Callable[[np.ndarray], np.ndarray] | None:

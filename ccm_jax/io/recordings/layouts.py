@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ccm_jax.io.recordings import labelled, matlab, pdebench, the_well
 from ccm_jax.io.recordings.contents import Contents, recording_of, with_axes
-from ccm_jax.io.recordings.hdf5 import check_alone, check_heaps, is_hdf5, whole
+from ccm_jax.io.recordings.hdf5 import check_alone, check_heaps, is_hdf5, members, whole
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import register_layout
 
@@ -60,10 +60,10 @@ def _only_group(path: Path, file: h5py.File) -> str:
 
     inside = [
         key
-        for key in file
-        if isinstance(file[key], h5py.Group) and any(getattr(file[key][k], "ndim", 0) >= 3 for k in file[key])
+        for key, found in members(file).items()
+        if isinstance(found, h5py.Group) and any(getattr(each, "ndim", 0) >= 3 for each in members(found).values())
     ]
-    if not inside or any(getattr(file[key], "ndim", 0) >= 3 for key in file):
+    if not inside or any(getattr(found, "ndim", 0) >= 3 for found in members(file).values()):
         return "/"
     if len(inside) > 1:
         raise ValueError(f"open_recording: {path} has groups {', '.join(inside)}; put each into a file of its own.")

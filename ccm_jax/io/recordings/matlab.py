@@ -14,7 +14,7 @@ import numpy as np
 
 from ccm_jax.io.boundary import allowed
 from ccm_jax.io.recordings import parameters
-from ccm_jax.io.recordings.contents import SAMPLE, TIME, Contents, Variable, closed, recording_of, with_axes
+from ccm_jax.io.recordings.contents import SAMPLE, TIME, Contents, Variable, closed, listed, recording_of, with_axes
 from ccm_jax.io.recordings.hdf5 import is_hdf5
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import register_layout
@@ -106,7 +106,7 @@ def read_matlab(path: Path, *, axes: str | None = None) -> Recording | None:
         found = contents(path, {key: arrays[key].shape for key in ("a", "u")}, arrays["t"], hdf5=False)
     else:
         raise ValueError(
-            f"open_recording: {path} holds {', '.join(arrays)}, expected a, u, t; say what the axes are by --axes "
+            f"open_recording: {path} holds {listed(arrays)}, expected a, u, t; say what the axes are by --axes "
             "(axes=...)."
         )
     return recording_of(path, found._replace(open=lambda: nullcontext(_load(path))))

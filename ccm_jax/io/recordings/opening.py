@@ -44,6 +44,12 @@ def open_recording(path: str | Path, *, fields: Sequence[str] | None = None, axe
     ):
         if values is not None and (np.ndim(values) != 1 or np.asarray(values).dtype.kind not in "fiu"):
             raise ValueError(f"open_recording: {path} has {what} that are no list of numbers; write it anew.")
+        if values is not None and not np.isfinite(values).all():
+            at = int(np.argmin(np.isfinite(values)))
+            raise ValueError(
+                f"open_recording: {path} has {what} of which number {at} is {np.asarray(values)[at]:g}, expected "
+                "finite numbers; correct the coordinate, or drop what it belongs to."
+            )
         if values is not None and len(values) != n:
             raise ValueError(
                 f"open_recording: {path} has {n} {what} in its data, and coordinates of {len(values)}: its axes are in "
@@ -115,9 +121,15 @@ def _points_and_steps(first: Recording, other: Recording) -> Iterator[tuple[str,
         one, two = (np.asarray([x[0], x[-1]], float) for x in (a, b))
         if not np.allclose(one, two, rtol=1e-3, atol=1e-3 * float(np.ptp(one))):
             yield f"points along {axis}", f"{one[0]:.4g} to {one[1]:.4g}", f"{two[0]:.4g} to {two[1]:.4g}"
+    steps = other_step(first, other)
+    if steps is not None:
+        yield "a time step", f"{steps[0]:.4g}", f"{steps[1]:.4g}"
+
+
+def other_step(first: Recording, other: Recording) -> tuple[float, float] | None:
+    """The time steps of two files if they differ by more than 1 %; None too where one does not tell its step."""
     mine, its = (_step_if_even(recording) for recording in (first, other))
-    if mine is not None and its is not None and abs(mine - its) > 1e-2 * max(mine, its):
-        yield "a time step", f"{mine:.4g}", f"{its:.4g}"
+    return (mine, its) if mine is not None and its is not None and abs(mine - its) > 1e-2 * max(mine, its) else None
 
 
 def _step_if_even(recording: Recording) -> float | None:

@@ -21,6 +21,7 @@ _SYMBOL = re.compile("nu|re|ra|pr|ma|rho|beta|eta|zeta|alpha|gamma|kappa|mu|sigm
 
 # Attributes that say how a file is made, not what it holds.
 _FORMAT = re.compile(r"_.*|CLASS|NAME|VERSION|TITLE|DIMENSION_LIST|REFERENCE_LIST|n_spatial_dims|n_trajectories")
+NOT_FINITE = "holds NaN or infinite values"  # why a parameter is left out
 MOST = 10**6  # samples; a file of more has holes
 
 
@@ -127,7 +128,7 @@ def of_arrays(arrays: Mapping[str, Any], samples: int) -> tuple[list[dict[str, f
             kind = f"{value.dtype}{list(value.shape)}"
             left_out.append(f"{name}: {kind}, expected one number, or one for each of {samples} samples")
         elif not np.isfinite(values := np.ravel(value[()])).all():
-            left_out.append(f"{name}: holds NaN or infinite values")
+            left_out.append(f"{name}: {NOT_FINITE}")
         else:
             for i, row in enumerate(rows):
                 row[name] = float(values[i if values.size == samples else 0])

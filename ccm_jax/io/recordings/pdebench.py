@@ -14,7 +14,7 @@ import numpy as np
 
 from ccm_jax.io.recordings import parameters
 from ccm_jax.io.recordings.contents import CHANNEL, ONE, SAMPLE, SPACE, TIME, Contents, Variable, closed, with_axes
-from ccm_jax.io.recordings.hdf5 import arrays_in, text, whole
+from ccm_jax.io.recordings.hdf5 import arrays_in, members, text, whole
 
 if TYPE_CHECKING:
     import h5py
@@ -26,7 +26,7 @@ TIMES = ("t-coordinate", "t", "time", "times")
 
 def groups_of_samples(file: h5py.File) -> list[str]:
     """The groups that hold a sample each, in natural order: 2 before 10."""
-    groups = [key for key in file if hasattr(file[key], "keys") and "data" in file[key]]
+    groups = [key for key, found in members(file).items() if hasattr(found, "keys") and "data" in found]
     return sorted(groups, key=lambda key: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", key)])
 
 
@@ -75,13 +75,21 @@ def grouped(path: Path, file: h5py.File, groups: list[str], data: Variable | Non
         "pdeinvbench" if parameters.in_name(path) or alone is not None else "pdebench",
         (data._replace(names=fields, keys=tuple(f"{group}/data" for group in groups)),),
         closed,
-        whole(grid["t"]) if "t" in grid else None,
+        _times_of_groups(path, file, groups) if "t" in grid else None,
         points,
         rows,
         tuple(assumed),
         tuple(f"{key}: expected data, grid" for key in first if key not in ("data", "grid"))
         + tuple(f"{key}: expected groups of samples with data in them" for key in file if key not in groups),
     )
+
+
+def _times_of_groups(path: Path, file: h5py.File, groups: list[str]) -> np.ndarray:
+    """Times of the frames of each sample, ``[N, T]``."""
+    times = [whole(file[group]["grid"]["t"]) for group in groups if "t" in file[group].get("grid", {})]
+    if len(times) < len(groups) or len({each.shape for each in times}) > 1:
+        raise ValueError(f"open_recording: the samples of {path} have different numbers of times; write them anew.")
+    return np.stack(times)
 
 
 def _data(shape: tuple[int, ...], reaction: bool, points: Mapping[str, np.ndarray]) -> tuple[Variable, list[str]]:
@@ -124,8 +132,8 @@ def flat(path: Path, file: h5py.File, group: str, axes: str | None = None) -> Co
     if not variables:
         there = ", ".join([f"{key} {list(array.shape)}" for key, array in arrays.items()] + others)
         raise ValueError(
-            f"open_recording: {path} has datasets {there or 'of no kind'}, which are no known layout; say what the "
-            "axes are by --axes (axes=...), or see register_layout."
+            f"open_recording: {path} has {f'datasets {there}' if there else 'no datasets'}, which is no known layout; "
+            "say what the axes are by --axes (axes=...), or see register_layout."
         )
     order = {name: i for i, name in enumerate(ORDER)}
     variables = tuple(sorted(variables, key=lambda v: (order.get(v.name, len(ORDER)), list(shapes).index(v.name))))

@@ -54,14 +54,36 @@ class Recording(NamedTuple):
         Raises:
             ValueError: if the frames are not evenly spaced in time.
         """
-        if self.times is None or len(self.times) < 2:
-            return None
-        steps = np.diff(np.asarray(self.times, float))
-        if not (np.allclose(steps, steps.mean(), rtol=1e-2, atol=0) and steps.mean() > 0):
-            raise ValueError(
-                f"{self.path}: its frames are {steps.min():g} to {steps.max():g} apart in time, expected one step."
-            )
+        return time_step(self, None)
+
+
+def time_step(recording: Recording, count: int | None) -> float | None:
+    """Time between two of the first frames of a file; None is all of them, or that the file does not tell.
+
+    Steps are even within 1 %, or within the rounding of the type in which times are stored.
+
+    Raises:
+        ValueError: if the times go back, stand still or are unevenly spaced: a network predicts frames one step apart.
+    """
+    stored = None if recording.times is None else np.asarray(recording.times)[:count]
+    if stored is None or len(stored) < 2:
+        return None
+    steps = np.diff(stored.astype(float))
+    step = float(np.median(steps))
+    rounding = np.finfo(stored.dtype).eps * float(np.abs(stored).max()) if stored.dtype.kind == "f" else 0.0
+    off = np.abs(steps - step) > 1e-2 * abs(step) + 2 * rounding
+    if step > 0 and not off.any():
         return float(steps.mean())
+    at = int(np.argmax(off if step > 0 else steps <= 0))
+    remedy = (
+        "sort them by time, as xarray's sortby does"
+        if (steps <= 0).any()
+        else "resample them, or split the file where frames are missing"
+    )
+    raise ValueError(
+        f"{recording.path}: frame {at} is at time {stored[at]:g} and the next at {stored[at + 1]:g}, expected frames "
+        f"one time step apart{f', {step:g}' * (step > 0)}; {remedy}, or correct the times."
+    )
 
 
 # What an experiment's parameters are called in the files of others.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from ccm_jax.io.recordings.contents import recording_of
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import register_layout
 
-_MARKS = ("zarr.json", ".zgroup", ".zmetadata")  # one of these makes a folder a Zarr store
+_MARKS = ("zarr.json", ".zgroup", ".zmetadata", ".zarray")  # one of these makes a folder a Zarr store
 _NETCDF3 = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 _NEEDS = {"zarr": ("xarray", "zarr"), "scipy": ("xarray", "scipy")}  # xarray's engine -> libraries
 
@@ -38,6 +39,11 @@ def read_store(path: Path, *, axes: str | None = None) -> Recording | None:
         return None
     if axes is not None:
         raise ValueError(f"open_recording: {path} says itself what its axes are; leave --axes {axes} (axes=...) out.")
+    if engine == "zarr" and _is_array(path):
+        raise Unreadable(
+            f"open_recording: {path} is one Zarr array, whose axes have no names; write it by xarray's to_zarr with "
+            "names, or as a .npy and give --axes (axes=...)."
+        )
     missing = [name for name in _NEEDS[engine] if importlib.util.find_spec(name) is None]
     if missing:
         kind = "Zarr" if engine == "zarr" else "netCDF-3"
@@ -69,6 +75,17 @@ def read_store(path: Path, *, axes: str | None = None) -> Recording | None:
             yield {v.name: _Lazy(data, v.name) for v in said.variables}
 
     return recording_of(path, said._replace(open=arrays_of, left_out=(*said.left_out, *others)))
+
+
+def _is_array(store: Path) -> bool:
+    """Whether a store has no group, in which arrays have names."""
+    if (store / ".zarray").is_file():
+        return True
+    try:
+        content = json.loads((store / "zarr.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("node_type") == "array"
 
 
 class _Lazy:

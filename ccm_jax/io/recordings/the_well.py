@@ -86,7 +86,7 @@ def _listed(group: Any) -> list[str]:
     """The fields in the order in which The Well stacks them; those that are not listed follow."""
     listed = [text(name) for name in np.ravel(group.attrs.get("field_names", []))] if len(group) else []
     known = [name for name in listed if name in group]
-    return [*known, *(key for key in group if key not in known)]
+    return [*known, *(key for key in group if key not in known and group.get(key) is not None)]
 
 
 def _simulated(file: h5py.File) -> set[str]:

@@ -1,0 +1,23 @@
+"""What an error of other code says, as one line of ours."""
+
+from __future__ import annotations
+
+# Begins the line of what a network raised: in the error of a compiled program it stands behind a traceback.
+FAILED = "torch_rollout: "
+
+
+def shown(value: object) -> str:
+    """Text of others within one line of a terminal: not all of it, and no control characters."""
+    return repr(str(value)[:160])[1:-1]
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error of another library or of a user's code says, with its type where that says more.
+
+    Example:
+        >>> reason_of(KeyError("w")), reason_of(ValueError("it is cut off.")), reason_of(AssertionError())
+        ("KeyError 'w'", 'it is cut off', 'AssertionError')
+    """
+    first = str(error).strip().partition("\n")[0]
+    plain = type(error) in (ValueError, OSError) and first
+    return shown(first if plain else f"{type(error).__name__} {first}".strip()).rstrip(".")
