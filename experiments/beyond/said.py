@@ -7,20 +7,10 @@ from typing import Any
 import numpy as np
 
 from experiments.beyond.summary import ALARM
+from experiments.report.systems import TITLES
 
 Rows = dict[str, dict[str, Any]]  # by name, what each seed found
 
-NAMES = {
-    "rd_ood": "reaction–diffusion",
-    "ns_ood": "Navier–Stokes",
-    "rdb_gravity": "dam break, gravity",
-    "burgers": "Burgers",
-    "ks": "Kuramoto–Sivashinsky",
-    "rd_3d": "reaction–diffusion in 3-D",
-    "rd_2d": "reaction–diffusion, two diffusivities",
-    "ns_2d": "Navier–Stokes, viscosity and forcing",
-    "drift": "Navier–Stokes, viscosity",
-}
 # Both coordinates of a plane, as its axes are called.
 AXES = {
     "rd_2d": ("coordinate of Dᵤ", "coordinate of Dᵥ"),
@@ -33,7 +23,7 @@ CAUGHT = 0.95  # a kind of foreign frames is noticed if so many are flagged wher
 def name_of(row: str) -> str:
     """A system in words, of the name of one of its rows."""
     system = row.split(" ")[0]
-    return NAMES.get(system, system)
+    return TITLES.get({"drift": "ns_drift"}.get(system, system), system)
 
 
 def said(rows: Rows) -> dict[str, Any]:

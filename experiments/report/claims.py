@@ -12,18 +12,12 @@ import jinja2
 import numpy as np
 
 from ccm_jax.io.atomic import read_json
-from experiments.report.record import SYSTEMS, runs_of
+from experiments.report.record import runs_of
+from experiments.report.systems import SHORT, TITLES
 
 HERE = Path(__file__).parent
 WIDTH = 127
 WHOLE: Any = {"break_long_words": False, "break_on_hyphens": False}
-# The systems of the study of peers, as columns of a table and as words in a sentence.
-SHORT = {
-    "rd_ood": "reaction–diffusion",
-    "ns_ood": "Navier–Stokes",
-    "rdb_gravity": "gravity",
-    "rdb_ood": "dam height",
-}
 HIDDEN = ("rd_ood", "ns_ood", "rdb_gravity")  # a single frame does not show the parameter
 
 # Rows of the README's table, and the ratios of the study of peers that each stands for: of several, the one in which
@@ -43,7 +37,7 @@ CONDITIONED = list(BESIDE)[-1]
 
 def beside(peers: dict[str, Any]) -> str:
     """The table of the README: by how much CCM's error is smaller or larger than that of the strongest of each kind."""
-    lines = [f"| compared with … | {' | '.join(SYSTEMS[s][0] for s in SHORT)} |", "|---" * (1 + len(SHORT)) + "|"]
+    lines = [f"| compared with … | {' | '.join(TITLES[s] for s in SHORT)} |", "|---" * (1 + len(SHORT)) + "|"]
     for text, keys in BESIDE.items():
         lines.append(f"| {text} | {' | '.join(cell(worst(peers, system, keys)) for system in SHORT)} |")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ccm_jax.io.atomic import read_json
+from experiments.report.systems import TITLES
 
 ROOT = Path(__file__).parent.parent.parent
 OTHER_MERGES = ("task_arithmetic", "ties", "dare")
@@ -104,16 +105,16 @@ def table(folder: Path) -> str:
 
 
 # What each configuration promises: reductions by CCM-Coord and CCM-Prefix, correlation; None where nothing is asked.
-SYSTEMS: dict[str, tuple[str, float | None, float | None, float | None]] = {
-    "rd_ood": ("reaction–diffusion, Dᵤ", 0.66, 0.70, 0.99),
-    "rd_dv": ("reaction–diffusion, Dᵥ", None, None, None),
-    "rd_f2": ("reaction–diffusion, both", None, None, None),
-    "ns_ood": ("Navier–Stokes, viscosity", 0.75, None, 0.98),
-    "rdb_gravity": ("dam break, gravity", None, 0.75, 0.9),
-    "rdb_ood": ("dam break, height", None, 0.20, None),
-    "rd_dpot": ("reaction–diffusion, Dᵤ, by DPOT", None, None, None),
-    "ns_dpot": ("Navier–Stokes, by DPOT", None, None, None),
-    "rd_unet": ("reaction–diffusion, Dᵤ, by a U-Net", None, None, None),
+PROMISED: dict[str, tuple[float | None, float | None, float | None]] = {
+    "rd_ood": (0.66, 0.70, 0.99),
+    "rd_dv": (None, None, None),
+    "rd_f2": (None, None, None),
+    "ns_ood": (0.75, None, 0.98),
+    "rdb_gravity": (None, 0.75, 0.9),
+    "rdb_ood": (None, 0.20, None),
+    "rd_dpot": (None, None, None),
+    "ns_dpot": (None, None, None),
+    "rd_unet": (None, None, None),
 }
 
 
@@ -136,12 +137,12 @@ def systems_table(folder: Path) -> str:
     def asked(bound: float | None, form: str) -> str:
         return "" if bound is None else f" (≥ {bound:{form}})"
 
-    for name, (label, coord, prefix, correlation) in SYSTEMS.items():
+    for name, (coord, prefix, correlation) in PROMISED.items():
         if name not in runs:
             continue
         row, timed = runs[name], folder / f"{name}_time.json"
         minutes = f"{read_json(timed)['cold_seconds'] / 60:.1f}" if timed.exists() else "–"
-        cells = [label, f"`{name}`", str(row["seeds"]), minutes]
+        cells = [TITLES[name], f"`{name}`", str(row["seeds"]), minutes]
         for method, bound in (("ccm_coord", coord), ("ccm_prefix", prefix)):
             value = row["gains"][method]
             older = " †" if method == "ccm_prefix" and name not in anew else ""
