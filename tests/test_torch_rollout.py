@@ -248,6 +248,28 @@ print(jnp.isfinite(readout(frames, batch="each").loss).all())
     assert done.returncode == 0 and done.stdout.strip() == "True", done.stderr
 
 
+class PartlyDetached(torch.nn.Module):
+    """Reads one weight twice, the second time as a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = torch.nn.Conv2d(2, 4, 3, padding=1), torch.nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Any) -> Any:
+        return x + 0.1 * self.b.weight.data.sum() * self.b(torch.tanh(self.a(x)))
+
+
+def test_a_weight_that_is_detached_in_part_has_no_derivative() -> None:
+    module = PartlyDetached()
+    with pytest.warns(UserWarning, match="it is not that of finite differences"):
+        jax.jvp(
+            lambda p: torch_rollout(module)(p, states(1, 1, 6, 6, 2), 1),
+            (torch_params(module),) * 1,
+            (torch_params(module),),
+        )
+
+
 class Late(torch.nn.Module):
     """Has positions for two steps only."""
 
