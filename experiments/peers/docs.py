@@ -11,7 +11,7 @@ from typing import Any
 
 from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.peers.page import KNOWN, MAY, QUESTIONS, with_results
-from experiments.report.claims import when
+from experiments.report.claims import budget, when, windows
 from experiments.report.systems import TITLES
 from experiments.runner.sources import ROOT
 from experiments.study.markdown import keep_figures, markdown
@@ -27,7 +27,8 @@ def page(content: dict[str, Any]) -> str:
     advice = re.sub(r" \(last (column|row)\)", "", when(RESULTS.parent)).replace(
         "](docs/", "]("
     )  # of the README's table
-    return markdown(TEMPLATE, peers=shown, questions=QUESTIONS, known=KNOWN, may=MAY, axes=TITLES, advice=advice)
+    words = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "axes": TITLES}
+    return markdown(TEMPLATE, peers=shown, advice=advice, windows=windows(content), budget=budget(content), **words)
 
 
 def main() -> None:

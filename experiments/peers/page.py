@@ -28,15 +28,15 @@ MAY = {
 }
 
 QUESTIONS = {
-    "posthoc_ratio": "CCM-Scale / the best other merge of the same experts, but for SLERP given the value",
-    "slerp_ratio": "CCM-Scale / SLERP given the value and extrapolated, which moves along a similar path",
+    "posthoc_ratio": "CCM-Scale / the best other merge of the same experts, SLERP aside",
+    "slerp_ratio": "CCM-Scale / SLERP between the same experts, extrapolated; it moves along a similar path",
     "finetune_ratio": "CCM-Scale / a conditioned network fine-tuned from the same anchor, with a Scale map",
     "finetune_ratio_coord": "CCM-Coord / the same without a map",
     "scratch_ratio": "CCM-Scale / a conditioned network from scratch, with a Scale map",
     "scratch_ratio_sought": "the same, with CCM's window and split of the steps chosen on validation regimes",
-    "frames_ratio": "the best CCM from frames / the best unconditioned network",
-    "frames_ratio_labelled": "the best CCM from frames / the best conditioned network, value inferred by our readout",
-    "frames_ratio_adaptive": "the best CCM from frames / CoDA or GEPS, its code fitted to the frames (one seed)",
+    "frames_ratio": "CCM-Prefix from frames, with the window that validation chose / the best unconditioned network",
+    "frames_ratio_labelled": "the same / the best conditioned network, value inferred by our readout",
+    "frames_ratio_adaptive": "the same / CoDA or GEPS, its code fitted to the frames (one seed)",
 }
 
 

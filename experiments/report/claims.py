@@ -18,21 +18,19 @@ from experiments.report.systems import SHORT, TITLES
 HERE = Path(__file__).parent
 WIDTH = 127
 WHOLE: Any = {"break_long_words": False, "break_on_hyphens": False}
+WIDE, ANCHOR_OF_WIDE = "CCM-Prefix, window of 3", "anchor, window of 3"
 HIDDEN = ("rd_ood", "ns_ood", "rdb_gravity")  # a single frame does not show the parameter
 
+CONDITIONED = ("finetune_ratio", "scratch_ratio")
 # Rows of the README's table, and the ratios of the study of peers that each stands for: of several, the one in which
 # CCM does worst.
 BESIDE: dict[str, tuple[str, ...]] = {
-    "the best other merge of the same experts but SLERP, given the value": ("posthoc_ratio",),
-    "SLERP along the same line, given the value": ("slerp_ratio",),
-    "the best unconditioned network that sees the same five frames": ("frames_ratio",),
-    "the best network conditioned on the parameter, fine-tuned or from scratch, whichever is worse for CCM": (
-        "finetune_ratio",
-        "scratch_ratio",
-        "frames_ratio_labelled",
-    ),
+    "given the value: the best other merge of the same experts, SLERP aside": ("posthoc_ratio",),
+    "given the value: SLERP between the same experts, extrapolated": ("slerp_ratio",),
+    "given the value: the better network conditioned on it, fine-tuned or from scratch": CONDITIONED,
+    "from five frames: the best network that sees all five": ("frames_ratio",),
+    "from five frames: the best conditioned network, its value inferred by our readout": ("frames_ratio_labelled",),
 }
-CONDITIONED = list(BESIDE)[-1]
 
 
 def beside(peers: dict[str, Any]) -> str:
@@ -112,7 +110,7 @@ def _seconds(peers: dict[str, Any], label: str) -> str:
     return f"{min(found):.1f} to {max(found):.1f} s" if found else "not measured yet"
 
 
-def _budget(peers: dict[str, Any]) -> dict[str, Any]:
+def budget(peers: dict[str, Any]) -> dict[str, Any]:
     """CCM-Scale over a conditioned network from the pretrained anchor: the geometric mean over all small budgets."""
     rows = [row for row in peers["plane"] if row["start"] == "pretrained" and row["scale_over_conditioned"]]
     logs: dict[str, list[float]] = {}
@@ -151,13 +149,15 @@ def numbers(folder: Path) -> dict[str, Any]:
     noise = {row["at"]: row["ours"]["mean"] for row in read_json(folder / "paper.json")["prefix"]["noise"]}
     return {
         "anchor": each({s: compare(peers, s, "CCM-Prefix", "anchor, window of 1") for s in SHORT}),
-        "conditioned": each({s: worst(peers, s, BESIDE[CONDITIONED]) for s in SHORT}),
+        "conditioned": each({s: worst(peers, s, CONDITIONED) for s in SHORT}),
+        "inferred": of("frames_ratio_labelled"),
+        "windows": windows(peers),
         "adaptive_best": " and ".join(measured) if len(measured) < 2 else "the better of CoDA and GEPS",
         "adaptive": of("frames_ratio_adaptive"),
         "window": of("frames_ratio", HIDDEN),
         "solver": against("coarse solver, fitted by our readout"),
         "codes": each({s: compare(peers, s, "GEPS, our readout", "GEPS, its own optimiser") for s in HIDDEN}),
-        "budget": _budget(peers),
+        "budget": budget(peers),
         "seconds": {who: _seconds(peers, f"GEPS, {who}") for who in ("our readout", "its own optimiser")},
         "height": each({"rdb_ood": compare(peers, "rdb_ood", "CCM-Prefix", "anchor, window of 1")}).split(" (")[0],
         "errors": {name: _errors(row["gains"]) for name, row in runs.items()},
@@ -194,11 +194,35 @@ def folded(text: str) -> str:
     return joined + "\n"
 
 
+def windows(peers: dict[str, Any]) -> str:
+    """With which window CCM-Prefix stands in the table, and what another would have changed."""
+    chosen = {s: r["frames_ratio"] for s, r in peers["ratios"].items() if s in SHORT and r["frames_ratio"]["ours"]}
+    wide = {s: r for s, r in chosen.items() if r["ours"] == WIDE}
+    if not wide:
+        return ""
+    kept = [
+        SHORT[s] for s in wide if (same := compare(peers, s, WIDE, ANCHOR_OF_WIDE)) and abs(same["mean"] - 1) < 1e-3
+    ]
+    fell = f"; for {_listed(kept)}, the readout then kept its anchor" if kept else ""
+    parts = {
+        "row 4": each({s: compare(peers, s, "CCM-Prefix", r["peer"]) for s, r in wide.items()}),
+        "row 5": each(
+            {s: compare(peers, s, "CCM-Prefix", peers["ratios"][s]["frames_ratio_labelled"]["peer"]) for s in wide}
+        ),
+    }
+    return (
+        f"Validation regimes chose a window of three frames for CCM-Prefix on {_listed([SHORT[s] for s in wide])}, and "
+        f"of one elsewhere{fell}. With a window of one there, its error would be "
+        + " and ".join(f"{told} ({row})" for row, told in parts.items())
+        + "."
+    )
+
+
 def how_many(peers: dict[str, Any]) -> str:
     """What the numbers of the table are, and how far their study is."""
     words = (
-        "*CCM* is [CCM-Scale](docs/concepts.md) where the value is given, and CCM-Prefix from five frames. In "
-        "brackets: 95 % intervals over seeds. **Bold**: CCM's error is smaller, and the interval excludes 1."
+        "*CCM* is [CCM-Scale](docs/concepts.md) given the value, and CCM-Prefix from five frames. In brackets: 95 % "
+        f"intervals over seeds. **Bold**: CCM's error is smaller, and the interval excludes 1. {windows(peers)}"
     )
     missing = len(peers["not_run"])
     if missing:
