@@ -21,8 +21,10 @@ RANGE = ("--range", "1e-3:3e-3")
 def family(tmp_path: Path) -> Path:
     """Three small files."""
     rng = np.random.default_rng(0)
+    anchor = rng.standard_normal((4, 3))
     for name in NAMES:
-        save_safetensors(tmp_path / f"{name}.safetensors", {"w": rng.standard_normal((4, 3))})
+        moved = 0.1 * rng.standard_normal((4, 3)) * (name != "anchor")
+        save_safetensors(tmp_path / f"{name}.safetensors", {"w": anchor + moved})
     return tmp_path
 
 

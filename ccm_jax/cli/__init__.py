@@ -64,6 +64,8 @@ class Verbs(Suggesting):
             click.echo(f"ccm: {line_of(error)}", err=True)
             sys.exit(2)
         except RuntimeError as error:
+            if "KeyboardInterrupt" in str(error):  # within a callback of a compiled program
+                raise click.Abort from error
             line = line_of_run(error)
             if line is None:
                 raise

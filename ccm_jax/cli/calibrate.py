@@ -13,7 +13,7 @@ from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.checkpoints import note, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
-from ccm_jax.cli.following import evaluate_next, follow, model_of
+from ccm_jax.cli.following import evaluate_next, rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_observations, read_regimes
 from ccm_jax.cli.merge import check_output, digest, merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
@@ -213,7 +213,7 @@ def command(source: Source, **given: Any) -> None:
         say(f"{options.output} is not written: no merge stays finite.")
     elif keep:
         say(f"{options.output} is not written; add --write-anyway to write the best merge.")
-        follow("rollout", recipe.anchor, *model_of(options.model), "--initial", "FRAMES", "-o", "rollout.npz")
+        rollout_next(recipe.anchor, options.model)
     elif options.output is not None:
         say(f"Wrote the weights at {typed(found.coordinate, axes)} to {options.output}.")
         evaluate_next(recipe, options.output, options.model)

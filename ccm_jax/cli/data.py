@@ -77,7 +77,7 @@ def describe(path: Path, layout: Layout) -> None:
         except ValueError as error:
             warn(str(error))
     if len(recordings) == 1:
-        experts = ("--anchor", "ANCHOR", "--low", "LOW", "--high", "HIGH")
+        experts = ("--anchor", "ANCHOR", "--low", "LOW", "--high", "HIGH", "--model", "MODEL")
         follow("calibrate", *experts, "--prefix", path, "-o", "merged.safetensors")
 
 

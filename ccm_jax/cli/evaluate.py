@@ -15,7 +15,7 @@ from ccm_jax import processor
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import console, say
-from ccm_jax.cli.following import follow, model_of
+from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.surrogates import surrogate_for
@@ -203,7 +203,7 @@ def command(target: Path | None, accept_persistence: bool, **given: Any) -> None
     On the example family (ccm example), after ccm merge or ccm calibrate:
     cd example
     ccm evaluate --anchor anchor.safetensors --low low.safetensors --high high.safetensors \\
-      --merged merged.safetensors --trajectories test-0.00075.npz
+      --merged merged.safetensors --trajectories test-0.00075.npz --sample 1:4
     """
     networks = networks_of(*(given.pop(name) for name in ("anchor", "low", "high", "merged")))
     if len(networks) < 2:
@@ -223,6 +223,6 @@ def command(target: Path | None, accept_persistence: bool, **given: Any) -> None
     verdict = judge(found.methods)
     say(verdict.text)
     if verdict.use is not None:
-        follow("rollout", verdict.use.path, *model_of(given["model"]), "--initial", "FRAMES", "-o", "rollout.npz")
+        rollout_next(Path(verdict.use.path), given["model"])
     if worse_than_trivial(best, persistence):
         say("Repeating the last frame, or zeros, has a smaller error than any network.")

@@ -35,4 +35,5 @@ def command(folder: Path) -> None:
     say("Next, find the coordinate of a flow at viscosity 0.00075, and compare it with the anchor:")
     say(f"  ccm calibrate {three} --prefix {folder / 'test-0.00075.npz'} --sample 0 \\")
     say(f"    --validation {folder / 'validation.npz'} -o merged.safetensors")
-    say(f"  ccm evaluate {three} --merged merged.safetensors --trajectories {folder / 'test-0.00075.npz'}")
+    say(f"  ccm evaluate {three} --merged merged.safetensors --trajectories {folder / 'test-0.00075.npz'} \\")
+    say("    --sample 1:4")

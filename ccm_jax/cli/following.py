@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ccm_jax.cli.console import say
 from ccm_jax.cli.recipe import Recipe
+from ccm_jax.io.description import model_name
+from ccm_jax.io.weights import open_weights
 
 YOURS = "TRAJECTORIES"  # stands for a file that only the user knows
 
@@ -22,11 +24,20 @@ def family(recipe: Recipe) -> list[str]:
     return [str(word) for pair in [("--anchor", recipe.anchor), *ends] for word in pair]
 
 
-def model_of(model: str | None) -> list[str]:
-    """``--model``, where it was given."""
-    return [] if model is None else ["--model", model]
+def model_of(model: str | None, checkpoint: Path) -> list[str]:
+    """``--model`` as it was given; a place for it where a checkpoint does not say which network it is of."""
+    try:
+        known = model is not None or model_name(open_weights(checkpoint), None) is not None
+    except (ValueError, OSError):  # whatever is wrong with it, its own command says
+        known = True
+    return ["--model", model or "MODEL"] if model is not None or not known else []
 
 
 def evaluate_next(recipe: Recipe, merged: Path, model: str | None) -> None:
     """After a merge: compare it with what it was made of."""
-    follow("evaluate", *family(recipe), "--merged", merged, *model_of(model), "--trajectories", YOURS)
+    follow("evaluate", *family(recipe), "--merged", merged, *model_of(model, recipe.anchor), "--trajectories", YOURS)
+
+
+def rollout_next(checkpoint: Path, model: str | None) -> None:
+    """After a choice: run the network that was chosen."""
+    follow("rollout", checkpoint, *model_of(model, checkpoint), "--initial", "FRAMES", "-o", "rollout.npz")

@@ -85,6 +85,9 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
     outside = [i for i in chosen if not 0 <= i < count]
     if outside and count:
         raise ValueError(f"{recording.path}: there is no sample {outside[0]}, expected 0 to {count - 1} (--sample).")
+    twice = [i for i in chosen if chosen.count(i) > 1] if samples is not None and "," in samples else []
+    if twice:
+        raise ValueError(f"--sample {samples}: {twice[0]} is there twice, and would count twice; give it once.")
     if not chosen or not count:
         asked = "" if samples is None else f"--sample {samples}: "
         raise ValueError(f"{asked}no samples to read; {recording.path} has {count}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +13,13 @@ from rich.table import Table
 
 from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import console
-from ccm_jax.cli.following import follow
+from ccm_jax.cli.following import follow, model_of
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.weights import Weights
 
 # Weights trained independently are about as far from each other as from zero: relative distances near 1.4.
 FAR = 0.9
+SAMPLE = 10**4  # numbers of each tensor that show whether weights belong together
 
 
 class Residuals(NamedTuple):
@@ -73,9 +74,11 @@ def verdict(whole: Residuals) -> str:
     if max(whole.low, whole.high) == 0:
         return "The experts equal the anchor: there is nothing to merge."
     if max(whole.low, whole.high) > FAR:
+        near = "They are near each other: see that this is their anchor. " * (0 < whole.direction <= FAR)
         return (
             f"The experts' distance from the anchor is {max(whole.low, whole.high):.3g} of its norm, as for weights "
-            "that were trained independently. They can hardly come from this anchor, and merging them is pointless."
+            f"that were trained independently. They can hardly come from this anchor. {near}"
+            "A merge of weights that have no anchor in common means nothing."
         )
     if whole.direction == 0:
         return "The experts are equal: there is no direction between them."
@@ -83,6 +86,23 @@ def verdict(whole: Residuals) -> str:
     return (
         f"The experts are close to this anchor, as expected after fine-tuning; {share:.0%} of their updates (by "
         "squared norm) is shared, and the rest is the direction."
+    )
+
+
+def unrelated(anchor: Weights, experts: Sequence[Weights]) -> str | None:
+    """A line that says that weights can hardly have been fine-tuned from an anchor, by the first numbers of tensors."""
+    norm, apart = 0.0, np.zeros(len(experts))
+    for name in anchor.arrays:
+        a, *others = (flat(tree.arrays[name].reshape(-1)[:SAMPLE]) for tree in (anchor, *experts))
+        with np.errstate(over="ignore", invalid="ignore"):
+            norm += float(a @ a)
+            apart += np.array([(b - a) @ (b - a) for b in others])
+    far = np.sqrt(apart / max(norm, 1e-300))
+    if not np.any(far > FAR):
+        return None
+    return (
+        f"{experts[int(np.argmax(far))].path} is {far.max():.3g} of the anchor's norm away from it, as if trained "
+        "independently; see ccm inspect."
     )
 
 
@@ -145,4 +165,4 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     if whole.direction > 0 and max(whole.low, whole.high) <= FAR:
         options = [word for pair in zip(("--anchor", "--low", "--high"), checkpoints, strict=True) for word in pair]
         frames = ("--prefix", "OBSERVED_FRAMES", "--validation", "OTHER_REGIMES")
-        follow("calibrate", *options, *frames, "-o", "merged.safetensors")
+        follow("calibrate", *options, *model_of(None, checkpoints[0]), *frames, "-o", "merged.safetensors")

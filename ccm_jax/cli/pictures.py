@@ -11,7 +11,7 @@ import numpy as np
 
 from ccm_jax._extras import remedy
 from ccm_jax.cli.console import say
-from ccm_jax.cli.showing import typed
+from ccm_jax.cli.showing import scored, typed
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
@@ -84,7 +84,7 @@ def _draw_losses(ax: Axes, found: Found, axes: int) -> None:
     if np.isfinite(found.anchor_loss):
         ax.axhline(found.anchor_loss, color="black", lw=1.4, label="anchor")
     ax.axhline(found.persistence_loss, color="black", lw=0.8, ls=":", label="last frame repeated")
-    ax.set(xlabel="coordinate", ylabel="loss on the observed frames", yscale="log")
+    ax.set(xlabel="coordinate", ylabel=f"error on {scored(found.readout, found.frames)}", yscale="log")
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)
 
@@ -95,7 +95,7 @@ def _draw_residuals(ax: Axes, found: Found) -> None:
     looks |= {"persistence": ("black", "o:", "last frame repeated")}
     for name, (colour, style, label) in looks.items():
         ax.plot(frame, np.asarray(found.residuals[name], float), style, color=colour, ms=4, lw=1.2, label=label)
-    ax.set(xlabel="observed frame after the window", ylabel="relative L2 error", yscale="log")
+    ax.set(xlabel="observed frame after the window", ylabel="relative L2 error of the rollout", yscale="log")
     ax.set_xticks(frame if len(frame) < 12 else frame[:: len(frame) // 6])
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)

@@ -77,7 +77,7 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     history, after = surrogate.history, recording.shape[1] - surrogate.history
     count = after if steps is None else steps
     if after < 0 or count < 1 or (given["truth"] and after < count):
-        needed = history + (count if given["truth"] else 0)
+        needed = history + (1 if steps is None else count if given["truth"] else 0)
         raise ValueError(
             f"{initial} has {recording.shape[1]} frames, expected at least {needed}; say how many with --steps."
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -20,6 +21,21 @@ def typed(coordinate: Sequence[float], axes: int) -> str:
     return ", ".join(f"{c:+.2f}" for c in coordinate[:axes]) + gate
 
 
+def scored(readout: Mapping[str, Any], frames: int) -> str:
+    """The observed frames whose errors are compared, in words."""
+    left = frames - int(readout.get("begin", 0))
+    if left >= frames:
+        return "the observed frames"
+    return "the last observed frame, one step ahead" if left == 1 else f"the last {left} observed frames"
+
+
+def number(error: float) -> str:
+    """An error for the terminal; one that four digits would show as 0 keeps two of its own."""
+    if not np.isfinite(error):
+        return "infinite"
+    return f"{error:.4f}" if error >= 1e-3 or error == 0 else f"{error:.1e}"
+
+
 def show(found: Found, axes: int, *, doubted: bool = False) -> None:
     """Losses of what was tried first, in the terminal, then the coordinate and its yardsticks.
 
@@ -31,7 +47,8 @@ def show(found: Found, axes: int, *, doubted: bool = False) -> None:
     losses = np.asarray(found.losses)
     finite = losses[np.isfinite(losses)]
     gated = any(len(c) > axes for c in (found.coordinate, *found.candidates))
-    say("error on the observed frames at the coordinates tried first:")
+    of = scored(found.readout, found.frames)
+    say(f"error on {of} at the coordinates tried first:")
     for c, loss in zip(found.candidates, losses, strict=True):
         bar = "diverges"
         if np.isfinite(loss):
@@ -52,15 +69,14 @@ def show(found: Found, axes: int, *, doubted: bool = False) -> None:
         say("Every merge diverges on these frames: keep the anchor.")
     elif found.keeps_anchor:
         say("The anchor fits these frames at least as well as any merge: keep it.")
-        say(f"best coordinate of a merge {typed(found.coordinate, axes)}, error {found.loss:.4f}")
+        say(f"best coordinate of a merge {typed(found.coordinate, axes)}, error {number(found.loss)}")
     else:
         say(f"coordinate {typed(found.coordinate, axes)}{spread}")
     if gated:
         say("(gate: how much of the experts' shared update is kept; 1 is all of it, 0 none)")
-    merged, anchor = (f"{e:.4f}" if np.isfinite(e) else "infinite" for e in (found.loss, found.anchor_loss))
     say(
-        f"error on the observed frames: merged {merged}, anchor {anchor}, last frame repeated "
-        f"{found.persistence_loss:.4f}"
+        f"error on {of}: merged {number(found.loss)}, anchor {number(found.anchor_loss)}, last frame repeated "
+        f"{number(found.persistence_loss)}"
     )
     if found.at_rim and not found.keeps_anchor:
         say(

@@ -52,7 +52,9 @@ def next_frame(network: Callable[[Any], Any], window: Any, layout: Layout, xp: A
         x = xp.moveaxis(x, -1, 1 if layout.window == "merged" else 2)
         x = x.contiguous() if hasattr(x, "contiguous") else x  # modules may call view, as on states of their own
     out = network(x)
-    out = out[0] if isinstance(out, (tuple, list)) else out
+    out = out[0] if isinstance(out, (tuple, list)) and out else out
+    if not hasattr(out, "ndim"):
+        raise TypeError(f"the network gives {type(out).__name__}, expected an array, or a tuple whose first is one")
     if out.ndim == window.ndim and out.shape[1] == 1:
         out = out[:, 0]
     if layout.channels == "first":

@@ -90,6 +90,7 @@ class Runner:
                 return torch.stack(frames, dim=1)
 
         def network(x: Any, more: Any) -> Any:
+            x = x.clone()  # a module may work in place, and these numbers are the caller's, or those of the last frame
             if layout.batched:
                 return module(x, *more)
             each = (
@@ -134,7 +135,7 @@ class Runner:
             return self.torch.func.functional_call(self.loop, named, (window, when), tie_weights=False)
         except self.torch.linalg.LinAlgError:
             return self.torch.full((len(window), when.steps, *window.shape[2:]), math.nan)
-        except Exception as error:  # whatever a module may raise
+        except (Exception, SystemExit) as error:  # whatever a module may raise
             raise ValueError(
                 f"{FAILED}{type(self.module).__name__} failed on a window {list(window.shape)}, {when.steps} frames "
                 f"ahead: {reason_of(error)}."
@@ -207,9 +208,10 @@ class Runner:
         return self.derivative
 
     def weights(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Arrays as tensors of the module's types, without a copy where they have them."""
-        like = tensors_of(self.module)
-        return {name: self.tensor(leaf).to(self.device, like[name].dtype) for name, leaf in params.items()}
+        """Arrays as tensors of the module's types, without a copy where they have them; buffers are copied."""
+        like, buffers = tensors_of(self.module), {name for name, _ in self.module.named_buffers()}
+        found = {name: self.tensor(leaf).to(self.device, like[name].dtype) for name, leaf in params.items()}
+        return {name: tensor.clone() if name in buffers else tensor for name, tensor in found.items()}
 
     def states(self, window: Any) -> Any:
         return self.tensor(window).to(self.device, self.dtype)

@@ -168,13 +168,13 @@ def _on_host(tree: Any) -> Any:
 
 
 def _reading(path: Path, read: Callable[[], Any]) -> Any:
+    # Leaves are read side by side, and asyncio logs those that fail after the first, each with a traceback, whenever
+    # they are collected: it may be at the end of the process.
+    logging.getLogger("asyncio").addFilter(_of_another)
     try:
         return read()
     except Exception as error:  # Orbax and TensorStore raise many kinds; to the caller they mean the same
         said = f"{type(error).__name__}: {shown(error)}"
-    # Leaves are read side by side, and asyncio logs those that fail after the first, each with a traceback, whenever
-    # they are collected: it may be at the end of the process.
-    logging.getLogger("asyncio").addFilter(_of_another)
     gc.collect()
     raise ValueError(
         f"checkpoint.load: {path} cannot be read ({said}); it is damaged: restore it from a copy or make it again."

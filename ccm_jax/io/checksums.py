@@ -56,6 +56,9 @@ def check_checksums(function: str, folder: str | os.PathLike[str], remedy: str) 
         return
     except UnicodeDecodeError as error:
         raise ValueError(f"{function}: {folder / FILE} is damaged; {remedy}.") from error
+    unknown = sorted(set(_names(folder)) - {line.partition("  ")[2] for line in lines})
+    if unknown:
+        raise ValueError(f"{function}: {folder / FILE} does not name {shown(unknown[0])}: it is damaged; {remedy}.")
     for line in lines:
         digest, separator, name = line.partition("  ")
         path = folder / name
@@ -67,11 +70,15 @@ def check_checksums(function: str, folder: str | os.PathLike[str], remedy: str) 
             raise ValueError(f"{function}: {path} does not match its checksum in {FILE}; {remedy}.")
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    """Of the files of a folder, by their paths in it."""
+def _names(folder: Path) -> dict[str, Path]:
+    """The files of a folder by their paths in it, without that of checksums and what is half-written."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: _digest(path) for name, path in names.items() if name != FILE and not path.name.startswith(MARK)}
+    return {name: path for name, path in names.items() if name != FILE and not path.name.startswith(MARK)}
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: _digest(path) for name, path in _names(folder).items()}
 
 
 def _digest(path: Path) -> str:

@@ -24,10 +24,11 @@ PREDICTS = ("predicts", "time_step")  # of any network, also of one that is know
 LAYOUT = (*WORDS, "batched", "time_step", "static")
 DESCRIBED = "ccm_description"  # under which a merge keeps what it was told of its network
 KEYS = ("model", "history", "args", "mean", "std", *LAYOUT)
-HELP = (
-    "The network. Not needed for runs of this package. Otherwise: neuraloperator, fno2d or dpot-torch; MODULE:NAME for "
-    "your own network in PyTorch or JAX; or a YAML file with model, history, args, mean, std and more."
+NAMES = (
+    "neuraloperator, fno2d or dpot-torch; MODULE:NAME for your own network in PyTorch or JAX; or a YAML file with "
+    "model, history, args, mean, std and more"
 )
+HELP = f"The network. Not needed for runs of this package. Otherwise: {NAMES}."
 
 
 def describe(weights: Weights, description: str | None) -> dict[str, Any]:
@@ -182,7 +183,7 @@ def _facts(weights: Weights) -> dict[str, Any]:
     """What the checkpoint of a run says of its model."""
     config, scale = stored(weights, "config"), stored(weights, "normalization")
     if not config or not scale:
-        raise ValueError(f"{weights.path} does not say which model it is of; give --model. {HELP}")
+        raise ValueError(f"{weights.path} does not say which network it is of; give --model: {NAMES}.")
     channels = len(scale["mean"])
     args = {"out_channels": channels} | config["model"]["args"]
     return {"model": config["model"]["name"], "history": config["model"]["history"], "args": args, **scale}

@@ -12,7 +12,7 @@ from ccm_jax._wrappers import unwrapped
 from ccm_jax.io.safetensors import check_same_names
 from ccm_jax.io.weights import Weights
 
-COUNTER = "num_batches_tracked"  # of BatchNorm: no prediction depends on it
+COUNTERS = ("num_batches_tracked", "n_averaged")  # of BatchNorm and averaged models: no prediction depends on them
 
 
 def match(
@@ -41,7 +41,7 @@ def match(
         kept = [name for name in arrays if name in anchor.arrays and _counts_differently(name, anchor.arrays, arrays)]
         if kept:
             arrays |= {name: anchor.arrays[name] for name in kept}
-            notes.append(f"{expert.path}: counters of batches ({kept[0]}{_more(kept)}) are left as the anchor's.")
+            notes.append(f"{expert.path}: counters ({kept[0]}{_more(kept)}) are left as the anchor's.")
         other = [
             name for name in arrays if name in anchor.arrays and _only_precision(anchor.arrays[name], arrays[name])
         ]
@@ -77,7 +77,7 @@ def _renamed(anchor: Mapping[str, Any], arrays: dict[str, Any]) -> tuple[dict[st
 
 
 def _counts_differently(name: str, anchor: Mapping[str, Any], arrays: Mapping[str, Any]) -> bool:
-    if name.rpartition(".")[2] != COUNTER or np.shape(anchor[name]) != np.shape(arrays[name]):
+    if name.rpartition(".")[2] not in COUNTERS or np.shape(anchor[name]) != np.shape(arrays[name]):
         return False
     return anchor[name].dtype != arrays[name].dtype or not np.array_equal(anchor[name], arrays[name])
 

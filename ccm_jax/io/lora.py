@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from ccm_jax._reasons import shown
+from ccm_jax._wrappers import WRAPPERS
 from ccm_jax.io.weights import Path_, Weights, open_weights
 
 CONFIG = "adapter_config.json"  # PEFT's, beside the weights
 FILES = ("adapter_model.safetensors", "adapter_model.bin")
-_PART = re.compile(r"^(?P<name>.+)\.lora_(?P<side>[AB])(\.(?!weight$|bias$)[^.]+)?(\.(?P<kind>weight|bias))?$")
+_PART = re.compile(r"^(?P<name>.+)\.lora_(?P<side>[AB])(\.(?!weight$|bias$)(?P<of>[^.]+))?(\.(?P<kind>weight|bias))?$")
 _WRAPPED = ("base_model.model.", "base_model.")
 # Ways to begin an adapter that take what it begins with out of the anchor's weights.
 _MOVED = ("pissa", "olora", "corda", "loftq", "lora_ga")
@@ -84,13 +85,17 @@ def with_adapter(
             "not in the adapter; save it with path_initial_model_for_weight_conversion, or the weights of "
             "merge_and_unload."
         )
+    found = [part for name in adapter if (part := _PART.match(name))]
+    several = sorted({part["of"] or "" for part in found})
+    if len(several) > 1:
+        raise ValueError(f"with_adapter: it holds the adapters {shown(' and '.join(several))}; save one of them alone.")
     merged, pairs = dict(anchor), dict[str, dict[str, np.ndarray]]()
     for name, leaf in adapter.items():
         if any(kind in name for kind in _REFUSED):
             raise ValueError(f"with_adapter: {name} is of another kind of adapter, expected lora_A and lora_B.")
         if part := _PART.match(name):
             which = part["side"] if part["kind"] != "bias" else f"{part['side']}.bias"
-            pairs.setdefault(_plain(part["name"]), {})[which] = np.asarray(leaf, np.float32)
+            pairs.setdefault(_plain(part["name"]), {})[which] = np.asarray(leaf)
         else:
             merged[_known(_plain(name).replace(".modules_to_save", ""), anchor, name)] = leaf
     for name, pair in pairs.items():
@@ -105,11 +110,13 @@ def with_adapter(
         for kind, change in (("weight", update), ("bias", bias)):
             if change is not None:
                 whole = _known(f"{name}.{kind}", anchor, name)
-                if change.shape != anchor[whole].shape:
+                if change.shape != merged[whole].shape:
                     raise ValueError(
-                        f"with_adapter: {name} makes {change.shape}, and {whole} is {anchor[whole].shape}."
+                        f"with_adapter: {name} makes {change.shape}, and {whole} is {merged[whole].shape}."
                     )
-                merged[whole] = (np.asarray(anchor[whole], np.float32) + scale * change).astype(anchor[whole].dtype)
+                # Wider than a narrow anchor, whose type would round a small update away; a merge casts at its end.
+                wide = np.result_type(merged[whole].dtype, np.float32)
+                merged[whole] = np.asarray(merged[whole], wide) + np.asarray(scale * change, wide)
     return merged
 
 
@@ -117,7 +124,8 @@ def _product(b: np.ndarray, a: np.ndarray) -> np.ndarray:
     """``B A`` of matrices; of a convolution and a pointwise one behind it, their composition."""
     if b.ndim < 2 or b.size != b.shape[0] * b.shape[1] or b.shape[1] != len(a):
         raise ValueError(f"with_adapter: lora_A is {a.shape} and lora_B {b.shape}, expected [r, in, ...] and [out, r].")
-    return np.tensordot(b.reshape(b.shape[:2]), a, axes=1)
+    wide = np.result_type(a.dtype, b.dtype, np.float32)
+    return np.tensordot(b.reshape(b.shape[:2]).astype(wide), a.astype(wide), axes=1)
 
 
 def _scale(name: str, rank: int, config: Mapping[str, Any]) -> float:
@@ -159,6 +167,13 @@ def _plain(name: str) -> str:
 
 
 def _known(name: str, anchor: Mapping[str, Any], what: str) -> str:
+    """The anchor's name of a weight, which may have a wrapper's before it."""
     if name not in anchor:
-        raise ValueError(f"with_adapter: {what} belongs to {name}, and the anchor has no such weight.")
+        wrapped = [prefix + name for prefix in WRAPPERS if prefix + name in anchor]
+        if len(wrapped) == 1:
+            return wrapped[0]
+        raise ValueError(
+            f"with_adapter: {what} belongs to {name}, and the anchor has no such weight; give the anchor that it was "
+            "trained from."
+        )
     return name

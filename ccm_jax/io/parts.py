@@ -8,7 +8,7 @@ usual name (``state_dict``, ``model``, ``params``, ...) go first. What is left o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,11 @@ HELPERS = re.compile(
 )
 COPIES = re.compile(r"(^|_|\.)(ema\w*|swa\w*|averaged?\w*|shadow\w*|teacher\w*)(_|\.|$)")
 # Copies of one network at several times of its training; which of them a user means nobody can tell.
-TIMES = re.compile(r"(^|_)(best|last|latest|final|initial|epoch_?\d+|step_?\d+)(_|$)")
+_NETWORK = r"(model|weights|net|network|state_dict|params|checkpoint|ckpt)"
+TIMES = re.compile(
+    rf"^({_NETWORK}[_-])?(best|last|latest|final|initial|old|new|target|ep(och)?[_=-]?\d+|(checkpoint|ckpt|iter)[_=-]?\d+)"
+    rf"([_-]{_NETWORK})?$"
+)
 COUNTERS = ("step", "epoch", "iteration", "global_step")
 LEVELS = 3  # of dictionaries, in which weights are looked for
 
@@ -111,6 +115,15 @@ def choose(content: Any, path: Path | str) -> tuple[str, Any, list[str]]:
     helpers = [name for name in found if HELPERS.search(name) and name not in copies]
     left = [name for name in found if name not in (*copies, *helpers)]
     usual = [name for name in left if name.rpartition(".")[2] in USUAL]
+    rest = [
+        key
+        for key, value in content.items()
+        if str(key) not in left and (str(key) in COUNTERS or not holds_more(value))
+    ]
+    if len(left) > 1 and not usual and len(left) + len(rest) == len(content) and len(_kinds(found, left)) == len(left):
+        content = {
+            key: value for key, value in content.items() if str(key) in left
+        }  # networks that differ, and counters
     if len(left) > 1 and not usual and left == list(map(str, content)) and not _at_several_times(found):
         parts, first = " and ".join(map(shown, left[:6])), shown(left[0])
         said = f"{shown(path)}: {parts} are read as parts of one checkpoint; {shown(path)}::{first} reads one of them."
@@ -143,12 +156,20 @@ def choose_tree(tree: Any, path: Path | str) -> tuple[str, Any, list[str]]:
     usual = [name for name in keys if name in USUAL]
     if len(usual) == 1:
         shapes = _shapes(tree[keys[usual[0]]])
-        helpers += [name for name in keys if COPIES.search(name) and _shapes(tree[keys[name]]) == shapes]
+        copies = [name for name in keys if name not in usual and (COPIES.search(name) or TIMES.search(name))]
+        helpers += [name for name in copies if _shapes(tree[keys[name]]) == shapes]
     elif keys and _at_several_times(tree):
         raise Unreadable(
             f"open_weights: {shown(path)} holds {' and '.join(map(shown, keys))}; say which is meant, as "
             f"{shown(path)}::{shown(next(iter(keys)))}."
         )
+    if not usual:
+        states = [name for name in keys if _is_state(tree[keys[name]])]
+        if len(states) == 1:
+            part, inner, notes = choose_tree(tree[keys[states[0]]], f"{path}::{states[0]}")
+            others = [name for name in keys if name != states[0]]
+            more = [f"{shown(path)}: {states[0]} is read, {shown(', '.join(others))} left out."] if others else []
+            return f"{states[0]}.{part}".rstrip("."), inner, [*more, *notes]
     if len(usual) != 1 or not helpers:
         return "", tree, []
     kept = [*usual, *(name for name in ("batch_stats",) if name in keys)]
@@ -160,10 +181,16 @@ def choose_tree(tree: Any, path: Path | str) -> tuple[str, Any, list[str]]:
     return "", {name: tree[keys[name]] for name in kept}, [note]
 
 
+def _is_state(tree: Any) -> bool:
+    """Whether a tree is a training state: parameters under a usual name, beside an optimizer's or a counter."""
+    names = [str(key) for key in tree] if isinstance(tree, Mapping) else []
+    return any(name in USUAL for name in names) and any(HELPERS.search(name) or name in COUNTERS for name in names)
+
+
 def _at_several_times(parts: Mapping[Any, Any]) -> bool:
     """Whether parts are one network at several times, by their names and the arrays in them."""
     shapes = [_shapes(part) for part in parts.values()]
-    named = any(TIMES.search(str(name)) for name in parts)
+    named = all(TIMES.search(str(name)) for name in parts)
     return named and len(shapes) > 1 and bool(shapes[0]) and all(shape == shapes[0] for shape in shapes)
 
 
@@ -173,6 +200,15 @@ def _shapes(tree: Any, name: str = "") -> dict[str, tuple[int, ...]]:
         items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
         return {key: shape for k, part in items for key, shape in _shapes(part, f"{name}.{k}").items()}
     return {name: tuple(tree.shape)} if hasattr(tree, "shape") else {}
+
+
+def _kinds(found: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+    """The different shapes of parts."""
+    kinds: list[Any] = []
+    for name in names:
+        shapes = sorted(_shapes(found[name]).items())
+        kinds += [shapes] if shapes not in kinds else []
+    return kinds
 
 
 def _has_arrays(content: Mapping[Any, Any]) -> bool:
@@ -210,9 +246,13 @@ def arrays_of(content: Any, path: Path | str) -> dict[str, np.ndarray]:
         raise Unreadable(f"state_dict_of: {path}: two tensors have one name as text; save them under other names.")
     for name, leaf in content.items():
         if name != "_metadata" and holds_more(leaf):
+            remedy = (
+                f"say {shown(path)}::{shown(name)} to read it"
+                if is_weights(leaf)
+                else "save a state_dict of plain, dense tensors"
+            )
             raise Unreadable(
-                f"state_dict_of: {path}: {shown(name)} is {_kind(leaf)}, which is not read here; save a state_dict "
-                "of plain, dense tensors."
+                f"state_dict_of: {path}: {shown(name)} is {_kind(leaf)}, which is not read here; {remedy}."
             )
     return arrays
 

@@ -13,6 +13,20 @@ VALUES = 10**5  # with each alias counted as often as it is used
 DEPTH = 50
 
 
+class _Once(yaml.SafeLoader):
+    """Plain values only, and no key twice, of which the last would count."""
+
+
+def _mapping(loader: _Once, node: yaml.MappingNode) -> Any:
+    names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the key {max(names, key=names.count)} is there twice")
+    return yaml.SafeLoader.construct_yaml_map(loader, node)
+
+
+_Once.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
 def load_yaml(text: str | bytes) -> Any:
     """What a text holds: names, lists, numbers and text.
 
@@ -26,7 +40,7 @@ def load_yaml(text: str | bytes) -> Any:
     if len(text) > LARGEST:
         raise ValueError(f"it has {len(text)} bytes, more than {LARGEST}")
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Once)  # a safe loader
     except RecursionError as error:
         raise ValueError(f"its values are nested deeper than {DEPTH}") from error
     except (yaml.YAMLError, ValueError, OverflowError, LookupError, TypeError, AttributeError) as error:

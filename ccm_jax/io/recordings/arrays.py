@@ -29,6 +29,7 @@ from ccm_jax.io.recordings.contents import (
 from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import register_layout
 
+TIMES = ("times", "time", "t")
 FEW = 4  # an axis that is no longer may be one of channels
 
 
@@ -59,7 +60,7 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
         raise ValueError(
             f"open_recording: {path} has shape {list(frames.shape)}, which holds no frames; write it anew."
         )
-    dim, times = arrays.pop("dim", None), arrays.pop("times", None)
+    dim, times = arrays.pop("dim", None), next((arrays.pop(name) for name in TIMES if name in arrays), None)
     if axes is None:
         variable, assumed = _variable(path, frames, dim)
     else:

@@ -187,7 +187,8 @@ def _times(path: Path, values: Any, shape: tuple[int, ...]) -> tuple[Any, tuple[
         rows, times = times, times[0]
         if not np.isfinite(rows).all():
             return rows[np.argmin(np.isfinite(rows).all(axis=1))], ()  # open_recording says which number it is
-        tolerance = 1e-3 * float(np.ptp(times)) / max(len(times) - 1, 1)
+        rounding = np.finfo(rows.dtype).eps * float(np.abs(rows).max()) if rows.dtype.kind == "f" else 0.0
+        tolerance = 1e-3 * float(np.ptp(times)) / max(len(times) - 1, 1) + 2 * rounding
         if not np.allclose(rows, times, rtol=0, atol=tolerance):
             if not np.allclose(rows - rows[:, :1], times - times[0], rtol=0, atol=tolerance):
                 raise ValueError(

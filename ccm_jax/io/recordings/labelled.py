@@ -154,7 +154,7 @@ def contents_of_hdf5(path: Path, file: h5py.File) -> Contents:
     nameless = [key for key, array in arrays.items() if array.shape and not all(array.dims)]
     known = {key: array for key, array in arrays.items() if key not in nameless}
     said = contents(
-        path, known, lambda name: whole(found[name]), file.attrs, "netcdf-4" if _is_netcdf(file) else "hdf5-scales"
+        path, known, lambda name: _decoded(found[name]), file.attrs, "netcdf-4" if _is_netcdf(file) else "hdf5-scales"
     )
     variables = tuple(v._replace(decode=_decoder(found[v.name].attrs)) for v in said.variables)
     left_out = [f"{key}: an axis has no dimension scale" for key in nameless] + [
@@ -192,16 +192,28 @@ def _is_netcdf(file: h5py.File) -> bool:
     return "_NCProperties" in file.attrs or any("_Netcdf4Dimid" in found.attrs for found in members(file).values())
 
 
+def _decoded(array: Any) -> np.ndarray:
+    """A small array as what it means: coordinates and parameters may be packed as fields are."""
+    decode, stored = _decoder(array.attrs), whole(array)
+    return stored if decode is None or stored.dtype.kind not in "fiu" else decode(stored)
+
+
 def _decoder(attributes: Mapping[str, Any]) -> Callable[[np.ndarray], np.ndarray] | None:
     """From packed numbers to those that are meant, by the conventions of netCDF; None where nothing is packed."""
     factor, offset = (parameters.number(attributes.get(name)) for name in ("scale_factor", "add_offset"))
     missing = [parameters.number(attributes.get(name)) for name in ("_FillValue", "missing_value")]
     holes = [value for value in missing if value is not None]
-    if factor is None and offset is None and not holes:
+    unsigned = text(attributes.get("_Unsigned", "")).lower() == "true"
+    if factor is None and offset is None and not holes and not unsigned:
         return None
 
     def decode(stored: np.ndarray) -> np.ndarray:
-        hole = np.isin(stored, np.asarray(holes, stored.dtype)) if holes else None
+        # A value that the type of the numbers does not have occurs nowhere.
+        ends = np.iinfo(stored.dtype) if stored.dtype.kind in "iu" else np.finfo(stored.dtype)
+        there = [value for value in holes if ends.min <= value <= ends.max]
+        hole = np.isin(stored, np.asarray(there, stored.dtype)) if there else None
+        if unsigned and stored.dtype.kind == "i":
+            stored = stored.view(stored.dtype.str.replace("i", "u"))
         meant = stored.astype(np.float64) * (1.0 if factor is None else factor) + (0.0 if offset is None else offset)
         return meant if hole is None else np.where(hole, np.nan, meant)
 

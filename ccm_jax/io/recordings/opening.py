@@ -135,5 +135,5 @@ def other_step(first: Recording, other: Recording) -> tuple[float, float] | None
 def _step_if_even(recording: Recording) -> float | None:
     try:
         return recording.time_step
-    except ValueError:  # a matter for whoever needs the step
-        return None
+    except ValueError:  # uneven: a matter for whoever reads frames there
+        return float(np.median(np.diff(np.asarray(recording.times, float))))

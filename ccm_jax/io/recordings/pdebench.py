@@ -60,7 +60,7 @@ def grouped(path: Path, file: h5py.File, groups: list[str], data: Variable | Non
     rows = [parameters.joined(row, parameters.in_name(path)) for row in inside]
     shape = shape_of_samples(path, file, groups)
     grid = first.get("grid", {})
-    points = {a: whole(grid[a]) for a in SPACE if a in grid}
+    points = _points_of_groups(path, file, groups)
     names = first["data"].attrs.get("fields")  # of write_recording, which has x first
     if data is None:
         data, said = _data(shape, "Du" in rows[0] and names is None, points)
@@ -85,11 +85,34 @@ def grouped(path: Path, file: h5py.File, groups: list[str], data: Variable | Non
 
 
 def _times_of_groups(path: Path, file: h5py.File, groups: list[str]) -> np.ndarray:
-    """Times of the frames of each sample, ``[N, T]``."""
-    times = [whole(file[group]["grid"]["t"]) for group in groups if "t" in file[group].get("grid", {})]
-    if len(times) < len(groups) or len({each.shape for each in times}) > 1:
+    """Times of the frames of each sample that has any, ``[N, T]``; one more time than frames is cut off."""
+    times = [np.ravel(whole(file[group]["grid"]["t"])) for group in groups if "t" in file[group].get("grid", {})]
+    short = min(len(each) for each in times)
+    if max(len(each) for each in times) > short + 1:
         raise ValueError(f"open_recording: the samples of {path} have different numbers of times; write them anew.")
-    return np.stack(times)
+    rows = np.stack([each[:short] for each in times])
+    return rows if len(rows) == len(groups) else np.concatenate([rows, np.repeat(rows[:1], len(groups) - len(rows), 0)])
+
+
+def _points_of_groups(path: Path, file: h5py.File, groups: list[str]) -> dict[str, np.ndarray]:
+    """Points along each axis of space, which all samples share.
+
+    Raises:
+        ValueError: for samples on other points.
+    """
+    points: dict[str, np.ndarray] = {}
+    for group in groups:
+        grid = file[group].get("grid", {})
+        for axis in SPACE:
+            if axis not in grid:
+                continue
+            mine = whole(grid[axis])
+            known = points.setdefault(axis, mine)
+            if known.shape != mine.shape or not np.allclose(mine, known, rtol=1e-3, atol=1e-3 * float(np.ptp(known))):
+                raise ValueError(
+                    f"open_recording: {path}: samples have other points along {axis}; put them into two files."
+                )
+    return points
 
 
 def _data(shape: tuple[int, ...], reaction: bool, points: Mapping[str, np.ndarray]) -> tuple[Variable, list[str]]:
