@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from ccm_jax._extras import remedy
-from ccm_jax.cli.faults import Suggesting, line_of, line_of_run
+from ccm_jax.cli.faults import Suggesting, line_of, line_of_run, quiet_threads
 from ccm_jax.io.boundary import one_line
 
 # Verb -> its module, imported when it is asked for, so that --help answers at once.
@@ -53,6 +53,7 @@ class Verbs(Suggesting):
 
         A warning is a line, too.
         """
+        quiet_threads()
         for stream in (sys.stdout, sys.stderr):  # one that cannot write "±", as on an old Windows, gets "?"
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")

@@ -6,6 +6,7 @@ import difflib
 import errno
 import os
 import re
+import sys
 
 import click
 
@@ -34,7 +35,8 @@ def line_of(error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
-        path = re.sub(rf"{re.escape(MARK)}\d+\.[0-9a-f]+-", "", path)  # where it was on its way to
+        mark = rf"{re.escape(MARK)}\d+\.[0-9a-f]+-"  # of what was on its way to its place
+        path = re.sub(mark, "", re.sub(rf"{mark}[^/]+/", "", path))
         remedy = REMEDIES.get(error.errno or 0, "see the disk, and the name")
         text = f"{path}: {error.strerror.lower()}; {remedy}." if path else f"{error.strerror}; {remedy}."
     return one_line(text[:LONGEST])
@@ -48,6 +50,18 @@ def line_of_run(error: RuntimeError) -> str | None:
     ours = [line for line in lines if FAILED in line]
     said = ours[-1].partition(FAILED)[2] if ours else lines[0]
     return one_line(f"the network failed while it ran: {said[:LONGEST].rstrip('.')}; see --model.")
+
+
+def quiet_threads() -> None:
+    """Keeps Orbax's threads from printing, beside the line that says what failed, that their event loop is closed."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            before(unraisable)
+
+    if before is sys.__unraisablehook__:
+        sys.unraisablehook = hook
 
 
 class Suggesting(click.Group):

@@ -7,6 +7,7 @@ on any number of devices: arrays come to the host first, and go wherever the cal
 from __future__ import annotations
 
 import dataclasses
+import errno
 import gc
 import json
 import logging
@@ -29,7 +30,14 @@ from ccm_jax.io.checksums import check_checksums, write_checksums
 Params = Any
 
 _TREE, _METADATA = "tree", "metadata.json"
-_FULL = ("No space left", "File too large", "Read-only file system", "Permission denied", "Disk quota exceeded")
+# What TensorStore, which has no errors of their own for them, says of errors of the system.
+_SYSTEM = {
+    "No space left": errno.ENOSPC,
+    "File too large": errno.EFBIG,
+    "Read-only file system": errno.EROFS,
+    "Permission denied": errno.EACCES,
+    "Disk quota exceeded": errno.EDQUOT,
+}
 _STEP = "_CHECKPOINT_METADATA"  # what Orbax leaves in the folder of a whole checkpoint
 
 
@@ -58,14 +66,15 @@ def save(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] | Non
         remove(partial)
         partial.mkdir(parents=True)
     _barrier(f"save {path}")
+    _quiet()
     try:
         ocp.save(partial / _TREE, tree)
     except Exception as error:
         if writer:
             remove(partial)
-        why = [said for said in _FULL if said in str(error)]  # TensorStore has no errors of their own for these
-        if why:
-            raise OSError(f"checkpoint.save: {path} cannot be written: {why[0]}") from error
+        code = next((code for said, code in _SYSTEM.items() if said in str(error)), None)
+        if code is not None:
+            raise OSError(code, os.strerror(code), str(path)) from error
         raise
     if writer:
         (partial / _METADATA).write_text(json.dumps(metadata or {}, indent=1), encoding="utf-8")
@@ -168,9 +177,7 @@ def _on_host(tree: Any) -> Any:
 
 
 def _reading(path: Path, read: Callable[[], Any]) -> Any:
-    # Leaves are read side by side, and asyncio logs those that fail after the first, each with a traceback, whenever
-    # they are collected: it may be at the end of the process.
-    logging.getLogger("asyncio").addFilter(_of_another)
+    _quiet()
     try:
         return read()
     except Exception as error:  # Orbax and TensorStore raise many kinds; to the caller they mean the same
@@ -181,10 +188,20 @@ def _reading(path: Path, read: Callable[[], Any]) -> Any:
     )
 
 
-def _of_another(record: logging.LogRecord) -> bool:
-    """Whether a record is not of a leaf that was read beside the one whose error was raised."""
+def _quiet() -> None:
+    """Keeps errors that are raised from being logged, too, with tracebacks.
+
+    Leaves are read and written side by side. asyncio logs those that fail after the first whenever they are collected,
+    it may be at the end of the process; Orbax logs each that cannot be written.
+    """
+    for name in ("asyncio", "absl"):
+        logging.getLogger(name).addFilter(_is_of_none)
+
+
+def _is_of_none(record: logging.LogRecord) -> bool:
+    """Whether a record is of no leaf whose error, or that of another beside it, is raised."""
     text = record.getMessage()
-    return "never retrieved" not in text or "tensorstore" not in text.lower()
+    return not any(said in text for said in ("Task exception was never retrieved", "_SignalingThread.run() raised"))
 
 
 def _check_like(path: Path, like: Any, stored: Any) -> None:
