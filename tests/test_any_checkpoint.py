@@ -446,3 +446,43 @@ def test_numbers_that_are_met_many_times_merge(tmp_path: Path) -> None:
     words = [word for name in NAMES for word in (f"--{name}", tmp_path / f"{name[0]}.pt")]
     merged(tmp_path, *words, at=0.5)
     np.testing.assert_array_equal(arrays(tmp_path / "out.safetensors")["w"], np.full(5000, 0.5))
+
+
+def test_layers_of_equal_shape_are_no_copies(tmp_path: Path) -> None:
+    layer = {"w": W}
+    for names in (("initial", "hidden", "final"), ("block_0", "last_block"), ("step_0", "step_1")):
+        (tmp_path / "a.msgpack").write_bytes(pack_msgpack(dict.fromkeys(names, layer)))
+        assert set(arrays(tmp_path / "a.msgpack")) == {f"{name}.w" for name in names}
+    for names in (("ep10", "ep20"), ("old", "new"), ("model_best", "model_last"), ("checkpoint-10", "checkpoint-20")):
+        (tmp_path / "a.msgpack").write_bytes(pack_msgpack(dict.fromkeys(names, layer)))
+        assert "say which is meant" in refused("inspect", tmp_path / "a.msgpack")
+
+
+def test_a_training_state_within_another_is_its_parameters(tmp_path: Path) -> None:
+    state = {"params": {"w": W}, "step": np.int32(3), "opt_state": {"mu": {"w": W}}}
+    (tmp_path / "a.msgpack").write_bytes(pack_msgpack({"model": state, "data": {"seen": np.int32(5)}}))
+    assert set(arrays(tmp_path / "a.msgpack")) == {"w"}
+    (tmp_path / "b.msgpack").write_bytes(pack_msgpack({"params": {"w": W}, "best_params": {"w": W}}))
+    weights = open_weights(tmp_path / "b.msgpack")
+    assert set(weights.arrays) == {"w"} and "best_params left out" in weights.notes[0]
+
+
+def test_networks_beside_a_counter_are_read_together_and_a_state_dict_beside_tensors_is_named(tmp_path: Path) -> None:
+    content = {"encoder": {"w": tensor()}, "decoder": {"v": tensor()}, "epoch": 3}
+    assert set(arrays(write(tmp_path / "a.pt", content, {"0": W}))) == {"encoder.w", "decoder.v"}
+    path = write(tmp_path / "b.pt", {"state_dict": {"w": tensor()}, "mean": tensor(), "std": tensor()}, {"0": W})
+    assert f"say {path}::state_dict to read it" in refused("inspect", path)
+
+
+def test_equal_and_unrelated_experts_are_warned_of(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tree = [{"w": rng.standard_normal((20, 20)).astype(np.float32)} for _ in range(2)]
+    said = merged(tmp_path, *family(tmp_path, tree[0], tree[1], tree[1])).stderr
+    assert "hold the same weights, and span no direction" in said
+    (tmp_path / "low.safetensors").unlink()
+    save_safetensors(tmp_path / "low.safetensors", tree[0])
+    said = merged(tmp_path, *of(tmp_path), output="b.safetensors").stderr
+    assert (
+        "high.safetensors is 1.36 of the anchor's norm away" in said
+        and "as if trained independently; see ccm inspect" in said
+    )

@@ -14,6 +14,7 @@ import pytest
 
 from ccm_jax.io.recordings import common_parameter, open_recording, open_recordings
 from ccm_jax.io.recordings import contents as rules
+from tests import recordings
 from tests.recordings import H, N, T, W, trajectories
 from tests.terminal import ccm, make_family
 
@@ -538,3 +539,39 @@ def test_a_zarr_array_without_a_group_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "a.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "array"}')
     with pytest.raises(ValueError, match="is one Zarr array, whose axes have no names; write it by xarray's to_zarr"):
         open_recording(tmp_path / "a.zarr")
+
+
+def test_packed_coordinates_parameters_and_unsigned_numbers_are_unpacked(tmp_path: Path) -> None:
+    stored = np.arange(N * T * H * W, dtype=np.uint8).reshape(N, T, H, W)
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        lengths = {"sample": N, "time": T, "x": H, "y": W}
+        for name, n in lengths.items():
+            values = np.arange(n, dtype=np.int16)
+            file[name] = values
+            file[name].make_scale(name)
+        file["time"].attrs["scale_factor"] = 0.25
+        file["u"] = stored.view(np.int8)
+        file["u"].attrs.update({"_Unsigned": "true", "_FillValue": 1e20})  # a value that the type does not have
+        for axis, name in enumerate(lengths):
+            file["u"].dims[axis].attach_scale(file[name])
+        file["nu"] = np.arange(N, dtype=np.int16)
+        file["nu"].attrs["scale_factor"] = 1e-4
+        file["nu"].dims[0].attach_scale(file["sample"])
+    found = open_recording(tmp_path / "a.nc")
+    assert found.time_step == 0.25
+    np.testing.assert_allclose([row["nu"] for row in found.parameters], 1e-4 * np.arange(N))
+    np.testing.assert_array_equal(found.trajectory(1)[..., 0], stored[1])
+
+
+def test_samples_on_other_points_are_refused(tmp_path: Path) -> None:
+    path = recordings.diff_react(tmp_path)
+    with h5py.File(path, "r+") as file:
+        file["0001/grid/x"][...] *= 2
+    with pytest.raises(ValueError, match="0001 has other points along x than 0000; put them into two files"):
+        open_recording(path)
+
+
+def test_times_of_samples_in_single_precision_and_under_other_names(tmp_path: Path) -> None:
+    times = (500 + 40 * np.arange(N)[:, None] + 0.02 * np.arange(T)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", frames=np.ones((N, T, H, W, 1)), t=times)
+    assert open_recording(tmp_path / "a.npz").time_step == pytest.approx(0.02, rel=1e-2)

@@ -144,3 +144,13 @@ except ValueError as error:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
     )
     assert "it is damaged: restore it from a copy" in done.stdout and "never retrieved" not in done.stderr
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_file_that_the_checksums_do_not_name_is_refused(tmp_path: Path, kept: int) -> None:
+    """As after a loss of power, which leaves the list short or empty."""
+    folder = checkpoint.save(tmp_path / "a", params())
+    lines = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (folder / "SHA256SUMS").write_text("".join(lines[:kept]))
+    with pytest.raises(ValueError, match="SHA256SUMS does not name .*; it is damaged: restore it from a copy"):
+        checkpoint.load(folder)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ccm_jax.cli.frames import read_regimes, read_samples
+from ccm_jax.io.atomic import together
 from ccm_jax.io.recordings import common_parameter, open_recording, open_recordings, write_recording
 from tests import recordings
 from tests.recordings import H, N, T, W, trajectories
@@ -231,3 +232,19 @@ def test_broken_files_are_said(tmp_path: Path) -> None:
     np.save(tmp_path / "flat.npy", np.zeros(3))
     with pytest.raises(ValueError, match=r"expected real frames \[T, H, W, C\]"):
         open_recording(tmp_path / "flat.npy")
+
+
+def test_the_step_of_a_file_with_a_gap_is_compared_too(tmp_path: Path) -> None:
+    for name, times in (("a", [0.0, 0.5, 1.0, 5.0]), ("b", [0.0, 1.0, 2.0, 3.0])):
+        np.savez(tmp_path / f"{name}.npz", frames=np.ones((1, 4, H, W, 1)), times=times)
+    with pytest.raises(ValueError, match="a network predicts one time step"):
+        read_regimes(open_recording(tmp_path / "b.npz"), open_recording(tmp_path / "a.npz"))
+
+
+def test_what_somebody_else_has_written_meanwhile_stays(tmp_path: Path) -> None:
+    main = tmp_path / "m.bin"
+    with pytest.raises(ValueError, match=r"m.bin exists, and nothing is overwritten"), together(main) as place:
+        place(main).write_bytes(b"ours")
+        place(main.with_suffix(".md")).write_text("ours")
+        main.write_bytes(b"theirs")
+    assert main.read_bytes() == b"theirs" and [path.name for path in tmp_path.iterdir()] == ["m.bin"]

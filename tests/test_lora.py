@@ -85,6 +85,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         ({"a.lora_A.weight": real(2, 3), "a.lora_B.weight": real(5, 2)}, r"a makes \(5, 3\), and a.weight is"),
         ({"a.lora_A.weight": real(2, 4), "a.lora_B.weight": real(5, 3)}, r"lora_A is \(2, 4\) and lora_B \(5, 3\)"),
         ({"a.lora_magnitude_vector.weight": real(5)}, "is of another kind of adapter"),
+        (adapter("", ".wet") | adapter("", ".dry"), "it holds the adapters dry and wet; save one of them alone"),
     ):
         with pytest.raises(ValueError, match=message):
             with_adapter(ANCHOR, wrong, {"lora_alpha": 1})
@@ -115,3 +116,29 @@ def test_biases_of_an_adapter_are_added() -> None:
     np.testing.assert_array_equal(got["a.weight"], plain["a.weight"])
     with pytest.raises(ValueError, match="b.conv belongs to b.conv.bias, and the anchor has no such weight"):
         with_adapter(ANCHOR, low | {"b.conv.lora_B.bias": real(3)}, {"lora_alpha": 6})
+
+
+def test_an_adapter_adds_to_the_weights_that_it_was_saved_with() -> None:
+    low, base = adapter(), real(5, 4)
+    whole = low | {"base_model.model.a.base_layer.weight": base}
+    got = with_adapter(ANCHOR, whole, {"lora_alpha": 2})["a.weight"]
+    a, b = (low[f"base_model.model.a.lora_{side}.weight"] for side in "AB")
+    np.testing.assert_allclose(got, base + b @ a, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "complex64"])
+def test_a_small_update_is_not_rounded_to_the_anchor_s_type(dtype: str) -> None:
+    anchor, low = {"a.weight": (100 * real(5, 4)).astype(dtype)}, adapter()
+    low = {name: 1e-2 * leaf for name, leaf in low.items() if ".a." in name}
+    if dtype == "complex64":
+        low = {name: leaf * (1 + 1j) for name, leaf in low.items()}
+    got = with_adapter(anchor, low, {"lora_alpha": 2})["a.weight"]
+    a, b = (low[f"base_model.model.a.lora_{side}.weight"] for side in "AB")
+    exact = np.asarray(anchor["a.weight"], np.complex128) + b.astype(np.complex128) @ a
+    np.testing.assert_allclose(got, exact, rtol=1e-7 if dtype == "float64" else 1e-6)
+
+
+def test_an_adapter_finds_an_anchor_that_is_wrapped() -> None:
+    wrapped = {f"module.{name}": leaf for name, leaf in ANCHOR.items()}
+    got, low = with_adapter(wrapped, adapter(), {"lora_alpha": 2}), adapter()
+    assert set(got) == set(wrapped) and not np.array_equal(got["module.a.weight"], ANCHOR["a.weight"]) and low

@@ -16,7 +16,7 @@ from ccm_jax import example
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import read_regimes
 from ccm_jax.cli.prefix import Found
-from ccm_jax.cli.showing import show, typed
+from ccm_jax.cli.showing import number, scored, show, typed
 from ccm_jax.io.recordings import open_recording
 from ccm_jax.io.safetensors import save_safetensors
 from tests.terminal import arrays, ccm
@@ -218,3 +218,21 @@ def test_uneven_times_are_said_of_a_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", frames=np.ones((3, 4, 4, 1)), times=np.array([0.0, 1.0, 3.0]))
     done = ccm("data", "describe", tmp_path / "a.npz")
     assert done.exit_code == 0 and "warning: " in done.output and "expected frames one time step apart" in done.output
+
+
+def test_a_sample_counts_once(tmp_path: Path) -> None:
+    said = refused("evaluate", *FAMILY, "--trajectories", SEEN, "--sample", "0,0,1")
+    assert said == "ccm: --sample 0,0,1: 0 is there twice, and would count twice; give it once."
+
+
+def test_a_key_of_a_recipe_stands_once(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("anchor: a.pt\ncoordinate: 1\ncoordinate: -1\n")
+    assert "the key coordinate is there twice" in refused(
+        "merge", "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "m.pt"
+    )
+
+
+def test_the_frames_that_are_scored_are_said() -> None:
+    assert scored({"begin": 0}, 4) == "the observed frames" and scored({"begin": 2}, 4) == "the last 2 observed frames"
+    assert scored({"begin": 3}, 4) == "the last observed frame, one step ahead"
+    assert [number(x) for x in (0.25, 2.4e-7, 0.0, float("inf"))] == ["0.2500", "2.4e-07", "0.0000", "infinite"]

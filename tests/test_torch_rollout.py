@@ -310,3 +310,37 @@ def test_frames_take_the_precision_of_their_window(kind: str) -> None:
             jax.block_until_ready(run(torch_params(module), states(1, 1, 6, 6, 2), 3))
     else:
         assert run(torch_params(module), states(1, 1, 6, 6, 2), 3).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("layout", [FIRST, Layout("last", "merged")], ids=["first", "last"])
+def test_a_module_that_works_in_place_changes_nothing_of_the_caller_s(layout: Layout) -> None:
+    class InPlace(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor(0.5))
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, x: Any) -> Any:
+            self.calls += 1
+            x -= 1
+            return self.scale * x
+
+    window = jnp.asarray(states(2, 1, 6, 6, 1))
+    before, params = np.array(window), jax.tree.map(jnp.asarray, torch_params(InPlace()))
+    run = torch_rollout(InPlace(), layout)
+    first, second = (np.asarray(run(params, window, 3)) for _ in range(2))
+    np.testing.assert_array_equal(window, before)
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first[:, 0], 0.5 * (before[:, -1] - 1), rtol=1e-6)
+    assert params["calls"] == 0
+    grows = torch_rollout(InPlace(), layout._replace(predicts="increment"))(params, window, 1)
+    np.testing.assert_allclose(grows[:, 0], before[:, -1] + 0.5 * (before[:, -1] - 1), rtol=1e-5)
+
+
+def test_a_network_that_gives_no_tensor_is_told_what_to_give() -> None:
+    class Named(torch.nn.Identity):
+        def forward(self, x: Any) -> Any:
+            return {"y": x}
+
+    with pytest.raises(RuntimeError, match="the network gives dict, expected an array, or a tuple whose first is one"):
+        jax.block_until_ready(torch_rollout(Named())({}, states(1, 1, 6, 6, 2), 1))

@@ -132,13 +132,33 @@ def together(main: Path) -> Iterator[Callable[[Path], Path]]:
         for path, output in sorted(made, key=lambda pair: pair[1] == main):
             moved.append([str(output.absolute()), *_identity(path)])
             write_json(listed, moved)
-            os.replace(path, output)
+            _move_new(path, output)
     except BaseException:
         _undo(listed.parent, main)
         raise
     finally:
         for folder in reversed(folders.values()):  # that of the list last
             remove(folder)
+
+
+def _move_new(path: Path, output: Path) -> None:
+    """Moves to a place that is free; what somebody else has put there meanwhile stays.
+
+    Raises:
+        ValueError: if the place is taken.
+    """
+    try:
+        if path.is_dir():
+            if os.path.lexists(output):
+                raise FileExistsError
+            os.rename(path, output)
+        else:
+            os.link(path, output)  # the one way to move that fails where a file is
+            path.unlink()
+    except OSError as error:
+        if os.path.lexists(output):
+            raise ValueError(f"{output} exists, and nothing is overwritten; choose a new path or remove it.") from error
+        os.replace(path, output)  # on file systems without links
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -58,7 +58,7 @@ def check_checksums(function: str, folder: str | os.PathLike[str], remedy: str) 
         raise ValueError(f"{function}: {folder / FILE} is damaged; {remedy}.") from error
     unknown = sorted(set(_names(folder)) - {line.partition("  ")[2] for line in lines})
     if unknown:
-        raise ValueError(f"{function}: {folder / FILE} does not name {shown(unknown[0])}: it is damaged; {remedy}.")
+        raise ValueError(f"{function}: {folder / FILE} does not name {shown(unknown[0])}; {remedy}.")
     for line in lines:
         digest, separator, name = line.partition("  ")
         path = folder / name

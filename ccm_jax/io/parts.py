@@ -115,15 +115,10 @@ def choose(content: Any, path: Path | str) -> tuple[str, Any, list[str]]:
     helpers = [name for name in found if HELPERS.search(name) and name not in copies]
     left = [name for name in found if name not in (*copies, *helpers)]
     usual = [name for name in left if name.rpartition(".")[2] in USUAL]
-    rest = [
-        key
-        for key, value in content.items()
-        if str(key) not in left and (str(key) in COUNTERS or not holds_more(value))
-    ]
-    if len(left) > 1 and not usual and len(left) + len(rest) == len(content) and len(_kinds(found, left)) == len(left):
-        content = {
-            key: value for key, value in content.items() if str(key) in left
-        }  # networks that differ, and counters
+    rest = {key: value for key, value in content.items() if str(key) not in left}
+    only = all(str(key) in COUNTERS or not holds_more(value) for key, value in rest.items())
+    if len(left) > 1 and not usual and only and len(_kinds(found, left)) == len(left):
+        content = {key: content[key] for key in content if key not in rest}  # networks that differ, and counters
     if len(left) > 1 and not usual and left == list(map(str, content)) and not _at_several_times(found):
         parts, first = " and ".join(map(shown, left[:6])), shown(left[0])
         said = f"{shown(path)}: {parts} are read as parts of one checkpoint; {shown(path)}::{first} reads one of them."
@@ -154,6 +149,12 @@ def choose_tree(tree: Any, path: Path | str) -> tuple[str, Any, list[str]]:
     keys = {str(key): key for key in tree} if isinstance(tree, Mapping) else {}
     helpers = [name for name in keys if HELPERS.search(name) or name in COUNTERS]
     usual = [name for name in keys if name in USUAL]
+    states = [name for name in keys if _is_state(tree[keys[name]])]
+    if len(states) == 1:
+        part, inner, notes = choose_tree(tree[keys[states[0]]], f"{path}::{states[0]}")
+        others = [name for name in keys if name != states[0]]
+        more = [f"{shown(path)}: {states[0]} is read, {shown(', '.join(others))} left out."] if others else []
+        return f"{states[0]}.{part}".rstrip("."), inner, [*more, *notes]
     if len(usual) == 1:
         shapes = _shapes(tree[keys[usual[0]]])
         copies = [name for name in keys if name not in usual and (COPIES.search(name) or TIMES.search(name))]
@@ -163,13 +164,6 @@ def choose_tree(tree: Any, path: Path | str) -> tuple[str, Any, list[str]]:
             f"open_weights: {shown(path)} holds {' and '.join(map(shown, keys))}; say which is meant, as "
             f"{shown(path)}::{shown(next(iter(keys)))}."
         )
-    if not usual:
-        states = [name for name in keys if _is_state(tree[keys[name]])]
-        if len(states) == 1:
-            part, inner, notes = choose_tree(tree[keys[states[0]]], f"{path}::{states[0]}")
-            others = [name for name in keys if name != states[0]]
-            more = [f"{shown(path)}: {states[0]} is read, {shown(', '.join(others))} left out."] if others else []
-            return f"{states[0]}.{part}".rstrip("."), inner, [*more, *notes]
     if len(usual) != 1 or not helpers:
         return "", tree, []
     kept = [*usual, *(name for name in ("batch_stats",) if name in keys)]

@@ -108,9 +108,11 @@ def _points_of_groups(path: Path, file: h5py.File, groups: list[str]) -> dict[st
                 continue
             mine = whole(grid[axis])
             known = points.setdefault(axis, mine)
-            if known.shape != mine.shape or not np.allclose(mine, known, rtol=1e-3, atol=1e-3 * float(np.ptp(known))):
+            near = 1e-3 * float(np.ptp(known)) if known.size else 0.0
+            if known.shape != mine.shape or not np.allclose(mine, known, rtol=1e-3, atol=near):
                 raise ValueError(
-                    f"open_recording: {path}: samples have other points along {axis}; put them into two files."
+                    f"open_recording: {path}: {group} has other points along {axis} than {groups[0]}; put them into "
+                    "two files."
                 )
     return points
 
