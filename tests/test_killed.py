@@ -61,16 +61,16 @@ def test_several_outputs_are_all_there_or_none(tmp_path: Path, monkeypatch: pyte
             warnings.simplefilter("ignore")  # the child renames files, and computes nothing
             process = os.fork()
         if process == 0:
-            plain, moved = os.replace, []
+            plain, moved = os.link, []
 
-            def replace(a: Path, b: Path) -> None:
+            def link(a: Path, b: Path) -> None:
                 if b in (main, card, elsewhere):
                     moved.append(b)
                 if len(moved) > stop:
                     os.kill(os.getpid(), signal.SIGKILL)
                 plain(a, b)
 
-            os.replace = replace
+            os.link = link
             with atomic.together(main) as place:
                 for path in (main, card, elsewhere):
                     place(path).write_text(path.name)
@@ -88,6 +88,7 @@ def test_several_outputs_are_all_there_or_none(tmp_path: Path, monkeypatch: pyte
     mine.write_text("changed by its user since")
     atomic.remove_abandoned(main)
     assert mine.read_text() == "changed by its user since"
+    mine.unlink()  # until then, nothing is written over it
     assert write(3) == 0 and {main.read_text(), card.read_text()} == {main.name, card.name}
     with pytest.raises(ValueError, match="no"), atomic.together(tmp_path / "n") as place:
         place(tmp_path / "n").write_text("")

@@ -97,7 +97,7 @@ def unrelated(anchor: Weights, experts: Sequence[Weights]) -> str | None:
         with np.errstate(over="ignore", invalid="ignore"):
             norm += float(a @ a)
             apart += np.array([(b - a) @ (b - a) for b in others])
-    far = np.sqrt(apart / max(norm, 1e-300))
+    far = np.sqrt(apart / norm) if norm > 0 else np.zeros(1)
     if not np.any(far > FAR):
         return None
     return (

@@ -56,9 +56,6 @@ def check_checksums(function: str, folder: str | os.PathLike[str], remedy: str) 
         return
     except UnicodeDecodeError as error:
         raise ValueError(f"{function}: {folder / FILE} is damaged; {remedy}.") from error
-    unknown = sorted(set(_names(folder)) - {line.partition("  ")[2] for line in lines})
-    if unknown:
-        raise ValueError(f"{function}: {folder / FILE} does not name {shown(unknown[0])}; {remedy}.")
     for line in lines:
         digest, separator, name = line.partition("  ")
         path = folder / name
@@ -68,6 +65,9 @@ def check_checksums(function: str, folder: str | os.PathLike[str], remedy: str) 
             raise ValueError(f"{function}: {path}, which {FILE} names, is missing; {remedy}.")
         if _digest(path) != digest:
             raise ValueError(f"{function}: {path} does not match its checksum in {FILE}; {remedy}.")
+    unknown = sorted(set(_names(folder)) - {line.partition("  ")[2] for line in lines})
+    if unknown:
+        raise ValueError(f"{function}: {folder / FILE} does not name {shown(unknown[0])}; {remedy}.")
 
 
 def _names(folder: Path) -> dict[str, Path]:
