@@ -65,7 +65,7 @@ observed, future = truth[:5], truth[5:]
 found = readout(observed)
 weights = chart(found.coordinate)
 print(f"coordinate {found.coordinate[0]:+.2f}, gate {found.coordinate[1]:.2f}")
-print(f"error on the observed frames: {found.loss:.3f}; anchor {found.anchor_loss:.3f}")
+print(f"error on the observed frames that count: {found.loss:.3f}; anchor {found.anchor_loss:.3f}")
 
 # %% [markdown]
 # ## Forecast

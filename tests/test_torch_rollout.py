@@ -279,7 +279,7 @@ class Late(torch.nn.Module):
 
     def forward(self, x: Any) -> Any:
         self.step += 1
-        if self.step > 2:
+        if self.step > 3:  # one of them is tried before
             raise IndexError("index 2 is out of range\nof this table")
         return self.scale * x
 
@@ -306,7 +306,7 @@ def test_frames_take_the_precision_of_their_window(kind: str) -> None:
     module = Other(2, 2, 1)
     run = torch_rollout(module)
     if kind == "complex":
-        with pytest.raises(RuntimeError, match="the frame is complex, expected real numbers"):
+        with pytest.raises(ValueError, match="the frame is complex, expected real numbers"):
             jax.block_until_ready(run(torch_params(module), states(1, 1, 6, 6, 2), 3))
     else:
         assert run(torch_params(module), states(1, 1, 6, 6, 2), 3).dtype == jnp.float32
@@ -342,5 +342,13 @@ def test_a_network_that_gives_no_tensor_is_told_what_to_give() -> None:
         def forward(self, x: Any) -> Any:
             return {"y": x}
 
-    with pytest.raises(RuntimeError, match="the network gives dict, expected an array, or a tuple whose first is one"):
+    with pytest.raises(ValueError, match="the network gives dict, expected an array, or a tuple whose first is one"):
         jax.block_until_ready(torch_rollout(Named())({}, states(1, 1, 6, 6, 2), 1))
+
+
+def test_channels_in_another_place_are_said_before_anything_runs() -> None:
+    run = torch_rollout(torch.nn.Conv2d(2, 2, 3, padding=1))
+    with pytest.raises(ValueError, match=r"Conv2d failed on a window \[1, 1, 2, 6, 6\].*; windows are .*channels last"):
+        run({}, states(3, 1, 2, 6, 6), 2)
+    with pytest.raises(ValueError, match=r"a frame \[6, 6, 3\] comes out for frames \[6, 6, 2\]; windows are"):
+        torch_rollout(torch.nn.Conv2d(2, 3, 1))({}, states(3, 1, 6, 6, 2), 2)

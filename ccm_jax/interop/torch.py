@@ -74,6 +74,7 @@ def torch_rollout(module: Any, layout: Layout = FIRST) -> RolloutFn:
         def host(params: Any, window: Any, context: Any) -> np.ndarray:
             return run.frames(params, window, When(steps, context, start))
 
+        run.check(window.shape, When(steps, context, start))
         out = jax.ShapeDtypeStruct((len(window), steps, *window.shape[2:]), window.dtype)
         return _call_back(host, out, params, window, context)
 

@@ -18,6 +18,7 @@ from ccm_jax.interop.layout import Layout, next_frame
 
 STEP = 1e-3  # of a finite difference, over the norm of the weights
 AGREE = 0.1  # relative distance of a derivative from a finite difference that is still the same
+LAST = "windows are [N, history, *space, C], channels last, and a Layout says how the module takes them"
 DIRECTIONS = 3  # in which they are compared: one alone may hardly move a weight that is detached in part
 COUNTER = "num_batches_tracked"  # of BatchNorm: no forward pass of evaluation reads it
 
@@ -49,7 +50,10 @@ def same_kind(frame: Any, window: Any) -> Any:
 
     Raises:
         TypeError: for complex numbers, which no state has.
+        ValueError: for another shape.
     """
+    if frame.shape[1:] != window.shape[2:]:
+        raise ValueError(f"a frame {list(frame.shape[1:])} comes out for frames {list(window.shape[2:])}")
     if frame.is_complex():
         raise TypeError("the frame is complex, expected real numbers, such as its real part")
     return frame.to(window.dtype)
@@ -107,6 +111,7 @@ class Runner:
         self.dtype = real[0] if real else torch.float32
         static: Any = layout.static
         placed = layout if static is None else layout._replace(static=self.fields(static))
+        self.tried: set[tuple[int, ...]] = set()  # windows that the module takes
         self.derivative: bool | None = None  # whether torch.func.jvp works; None before it is asked for
         # A functional call puts weights into the module for as long as it lasts, so that only one may run.
         self.alone = threading.Lock()
@@ -171,6 +176,28 @@ class Runner:
 
         return (moved(1.0) - moved(-1.0)) / (2 * h)
 
+    def check(self, shape: tuple[int, ...], when: When) -> None:
+        """Tries one step with the module's own weights, once for each shape ``[N, history, *space, C]`` of a window.
+
+        Raises:
+            ValueError: if the module does not take such a window, or gives no frame of its shape.
+        """
+        if shape[1:] in self.tried:
+            return
+        torch, one = self.torch, When(1, self._ones(when.context), when.start)
+        with self.alone, torch.no_grad():
+            state = torch.ones((1, *shape[1:]), dtype=self.dtype, device=self.device)
+            weights = {name: tensor.detach().clone() for name, tensor in tensors_of(self.module).items()}
+            try:
+                self.roll(weights, state, one)
+            except ValueError as error:
+                raise ValueError(f"{str(error).rstrip('.')}; {LAST}.") from error
+        self.tried.add(shape[1:])
+
+    def _ones(self, context: Any) -> Any:
+        """A context of one trajectory."""
+        return jax.tree.map(lambda a: self.torch.ones((1, *a.shape[1:]), device=self.device), context)
+
     def has_derivative(self, shape: tuple[int, ...], when: When) -> bool:
         """Whether ``torch.func.jvp`` of one step works, and agrees with a difference; asked once, on random states."""
         if self.derivative is None:
@@ -187,8 +214,7 @@ class Runner:
                 state = torch.ones((1, *shape[1:]), dtype=self.dtype, device=self.device)
                 weights = {k: v.detach() for k, v in tensors_of(self.module).items()}
                 at, real = (weights, random(state)), {k: v for k, v in weights.items() if not _is_whole(v)}
-                context = jax.tree.map(lambda a: torch.ones((1, *a.shape[1:]), device=self.device), when.context)
-                one = When(1, context, when.start)
+                one = When(1, self._ones(when.context), when.start)
                 warnings.simplefilter("ignore")  # PyTorch's own: it loads its rules when they are first needed
                 try:
                     apart = []

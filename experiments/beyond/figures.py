@@ -71,7 +71,8 @@ def value(of: dict[str, list[Found]]) -> Figure | None:
             title=name_of(system), xlabel="coordinate of the value", ylabel="% of the experts' distance", ylim=(0, None)
         )
         tidy(ax)
-    axes[0].legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 0.5))
+    axes[0].legend(frameon=False, fontsize=7, loc="upper center")
+    axes[0].set_ylim(top=1.35 * axes[0].get_ylim()[1])  # room for it
     return figure
 
 

@@ -16,7 +16,17 @@ AXES = {
     "rd_2d": ("coordinate of Dᵤ", "coordinate of Dᵥ"),
     "ns_2d": ("coordinate of viscosity", "coordinate of forcing"),
 }
-CHARTS = {"two: line through the ends": "the line through two experts"}
+LINE = "two: line through the ends"
+# Ways to spend the steps of two experts, see experiments.beyond.experts.
+ARMS = {
+    "two": "two experts",
+    "equal 3": "three experts, each with a third of the steps",
+    "equal 5": "five experts, each with a fifth of the steps",
+    "short 3": "three experts, the middle one fine-tuned briefly from the merge there",
+    "short 5": "five experts, those between the ends fine-tuned briefly from the merges there",
+    "middle first": "five experts that start from one of the middle",
+    "trained": "five experts, corrected by training on all regimes at once",
+}
 CAUGHT = 0.95  # a kind of foreign frames is noticed if so many are flagged where they double the error
 
 
@@ -29,7 +39,7 @@ def name_of(row: str) -> str:
 def said(rows: Rows) -> dict[str, Any]:
     """Numbers of each figure, by its name."""
     found = {"strangers": _strangers(rows), "plane": _plane(rows), "drift": _drift(rows), "noise": _noise(rows)}
-    return found | {"equations": _equations(rows), "experts": _experts(rows)}
+    return found | {"equations": _equations(rows), "experts": _experts(rows), "value": _value(rows)}
 
 
 def _of(rows: Rows, kind: str) -> dict[str, list[Any]]:
@@ -65,6 +75,15 @@ def _noise(rows: Rows) -> dict[str, Any]:
         return max(hard, default=None)
 
     return {"fixed": worst(True), "moving": worst(False)}
+
+
+def _value(rows: Rows) -> dict[str, Any]:
+    """The smallest coverage of a regime, over seeds."""
+    shares = [
+        float(np.mean([[np.mean(row["covered"]) for row in found["regimes"]] for found in seeds], axis=0).min())
+        for seeds in _of(rows, "value").values()
+    ]
+    return {"least": min(shares, default=None)}
 
 
 def _plane(rows: Rows) -> dict[str, Any]:
@@ -108,11 +127,20 @@ def _equations(rows: Rows) -> dict[str, Any]:
     return found
 
 
+def _chart(name: str) -> str:
+    """A chart in words, of its name such as ``"short 5, slow: quadratic"``."""
+    if name == LINE:
+        return "the line through two experts"
+    arm, _, shape = name.partition(": ")
+    plain, slow = arm.removesuffix(", slow"), arm.endswith(", slow")
+    return f"a {shape} curve through {ARMS.get(plain, plain)}{', at a lower learning rate' * slow}"
+
+
 def _experts(rows: Rows) -> dict[str, Any]:
     """What validation chose, and its errors over those of the line through two experts, by CCM-Scale."""
     found: dict[str, Any] = {}
     for row, seeds in _of(rows, "experts").items():
-        chosen = " or ".join(dict.fromkeys(CHARTS.get(one["chosen"], one["chosen"]) for one in seeds))
+        chosen = " or ".join(dict.fromkeys(_chart(one["chosen"]) for one in seeds))
         ratios = [one["over_line"]["scale"][one["chosen"]] for one in seeds]
         means = {side: float(np.exp(np.mean([np.log(r[side]) for r in ratios]))) for side in ("inside", "outside")}
         found[name_of(row)] = {"chosen": chosen} | means
