@@ -89,14 +89,26 @@ def verdict(whole: Residuals) -> str:
     )
 
 
-def unrelated(anchor: Weights, experts: Sequence[Weights]) -> str | None:
-    """A line that says that weights can hardly have been fine-tuned from an anchor, by the first numbers of tensors."""
-    norm, apart = 0.0, np.zeros(len(experts))
+def doubtful(anchor: Weights, experts: Sequence[Weights], *, direction: bool) -> str | None:
+    """A line on experts that are equal, or can hardly have been fine-tuned from an anchor.
+
+    Args:
+        anchor: of the experts.
+        experts: of which the first numbers of each tensor are read.
+        direction: whether equal experts are wrong, because a merge moves from one to the other.
+    """
+    norm, apart, equal = 0.0, np.zeros(len(experts)), len(experts) > 1
     for name in anchor.arrays:
         a, *others = (flat(tree.arrays[name].reshape(-1)[:SAMPLE]) for tree in (anchor, *experts))
         with np.errstate(over="ignore", invalid="ignore"):
             norm += float(a @ a)
             apart += np.array([(b - a) @ (b - a) for b in others])
+        equal = equal and all(np.array_equal(others[0], b, equal_nan=True) for b in others[1:])
+    if equal and direction and np.any(apart):
+        same = " and ".join(str(expert.path) for expert in experts)
+        return (
+            f"{same} begin with the same numbers in every tensor, and equal experts span no direction; see ccm inspect."
+        )
     far = np.sqrt(apart / norm) if norm > 0 else np.zeros(1)
     if not np.any(far > FAR):
         return None

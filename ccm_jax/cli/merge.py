@@ -16,7 +16,7 @@ from ccm_jax import Polynomial
 from ccm_jax.cli.checkpoints import open_checkpoints, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.following import evaluate_next
-from ccm_jax.cli.inspect import unrelated
+from ccm_jax.cli.inspect import doubtful
 from ccm_jax.cli.others import OTHERS, merge_by_other, tells_coordinate
 from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.cli.source import Source, remarks, source_options
@@ -180,10 +180,6 @@ def check_output(output: Path) -> Path:
     return beside
 
 
-def _equal(one: Weights, other: Weights) -> bool:
-    return all(np.array_equal(leaf, other.arrays[name], equal_nan=True) for name, leaf in one.arrays.items())
-
-
 def merge(
     recipe: Recipe, output: Path, *, found: Mapping[str, Any] | None = None, model: str | None = None
 ) -> dict[str, Any]:
@@ -201,11 +197,8 @@ def merge(
     check_method(recipe)
     beside = check_output(output)
     anchor, *experts = open_family(recipe, cast=recipe.method != "chart")
-    if recipe.method == "chart" and len(experts) > 1 and all(_equal(experts[0], other) for other in experts[1:]):
-        same = " and ".join(str(expert.path) for expert in experts)
-        warn(f"{same} hold the same weights, and span no direction; give the experts of both ends.")
-    elif far := unrelated(anchor, experts):
-        warn(far)
+    if doubt := doubtful(anchor, experts, direction=recipe.method == "chart"):
+        warn(doubt)
     facts = origin_of(recipe) | ({"found": dict(found)} if found else {})
     said = {key: value for key, value in anchor.metadata.items() if key != "provenance"} | {"provenance": facts}
     if model is not None:
