@@ -78,10 +78,14 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def check_finite(function: str, name: str, value: Any) -> None:
-    """Raises ValueError for a small array with NaN or infinity, where its numbers are known."""
+    """Raises ValueError for a small array with NaN or infinity, where its numbers are known, or without numbers."""
     if is_traced(value) or not getattr(value, "is_fully_addressable", True):
         return
-    if not np.isfinite(np.asarray(value)).all():
+    try:
+        finite = np.isfinite(np.asarray(value)).all()
+    except TypeError as error:
+        raise ValueError(f"{function}: {name} is {str(value)[:80]!r}, expected numbers.") from error
+    if not finite:
         raise ValueError(
             f"{function}: {name} is {np.asarray(value).tolist()}, expected finite numbers; a readout gives NaN where "
             "every candidate diverges: then keep the anchor."

@@ -165,8 +165,9 @@ def _fit_axis(read: Read, level: float) -> tuple[Curve, bool, float, float, floa
     scatter = np.sqrt(np.mean(inner**2))
     if np.ptp(mean) <= 4 * scatter / np.sqrt(len(inner) / len(regimes)):
         raise ValueError(
-            f"{NAME}: coordinates found in the regimes lie within {np.ptp(mean):.2g} of each other and scatter by "
-            f"{scatter:.2g}, so that they say nothing of the value; observe more frames, or regimes further apart."
+            f"{NAME}: the coordinates found in the regimes ({np.min(mean):+.2g} to {np.max(mean):+.2g}, with a "
+            f"standard deviation of {scatter:.2g} in each) do not tell the regimes apart; observe more frames, "
+            "or regimes further apart."
         )
     logs = (False, True) if (read.value > 0).all() else (False,)
     curves = {log: _curve(read, regimes, log, scatter) for log in logs}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccm_jax import Chart, Gated, Polynomial, fit_chart, fit_prefix_readout, make_rollout
+from ccm_jax import Chart, Gated, Polynomial, fit_chart, fit_prefix_readout, make_rollout, merge_pytree
 from ccm_jax.coordinate_map import CoordinateMap
 from tests.trees import families
 
@@ -156,3 +156,9 @@ def test_objects_print_in_a_line() -> None:
     chart = fit_chart({"w": jnp.zeros((30, 30))}, [{"w": -jnp.ones((30, 30))}, {"w": jnp.ones((30, 30))}], [-1.0, 1.0])
     readout = fit_prefix_readout(chart, make_rollout(lambda p, u: u[:, -1]))
     assert "900 numbers" in repr(readout) and len(repr(readout)) < 1000 and "\n" not in repr(readout)
+
+
+@pytest.mark.parametrize("coordinate", ["text", [None], np.array([object()])], ids=["text", "none", "object"])
+def test_a_coordinate_without_numbers_is_refused(coordinate: Any) -> None:
+    with pytest.raises(ValueError, match=r"coordinate is .*, expected numbers"):
+        merge_pytree({"w": np.ones(3)}, {"w": np.zeros(3)}, {"w": 2 * np.ones(3)}, coordinate)

@@ -144,7 +144,7 @@ def test_frames_that_no_point_explains_keep_the_anchor(decays: Decays, tmp_path:
             "--validation has 2 of them; it needs trajectories of three or more known values",
         ),
         ("once", "two trajectories or more"),
-        ("shuffled", "say nothing of the value"),
+        ("shuffled", "do not tell the regimes apart"),
     ],
 )
 def test_where_there_is_no_interval_a_line_says_how_to_get_one(

@@ -207,7 +207,7 @@ def test_one_trajectory_a_regime_that_says_something_is_refused() -> None:
 
 def test_what_says_nothing_is_refused(plain: PrefixReadout, sure: PrefixReadout) -> None:
     same = [decay(jax.random.key(i), 1.0, 4) for i in range(4)]
-    with pytest.raises(ValueError, match="say nothing of the value"):
+    with pytest.raises(ValueError, match="do not tell the regimes apart"):
         fit_uncertainty(plain, same, [0.5, 1.0, 1.5, 2.0])
     x = decay(jax.random.key(37), 1.3, 1)[0]
     with pytest.raises(ValueError, match="does not know how sure"):
