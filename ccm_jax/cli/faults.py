@@ -36,7 +36,7 @@ def line_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
         mark = rf"{re.escape(MARK)}\d+\.[0-9a-f]+-"  # of what was on its way to its place
-        path = re.sub(mark, "", re.sub(rf"{mark}[^/]+/", "", path))
+        path = re.sub(mark, "", re.sub(rf"{mark}[^/\\]+[/\\]", "", path))
         remedy = REMEDIES.get(error.errno or 0, "see the disk, and the name")
         text = f"{path}: {error.strerror.lower()}; {remedy}." if path else f"{error.strerror}; {remedy}."
     return one_line(text[:LONGEST])

@@ -99,7 +99,7 @@ def doubtful(anchor: Weights, experts: Sequence[Weights], *, direction: bool) ->
     """
     norm, apart, equal = 0.0, np.zeros(len(experts)), len(experts) > 1
     for name in anchor.arrays:
-        a, *others = (flat(tree.arrays[name].reshape(-1)[:SAMPLE]) for tree in (anchor, *experts))
+        a, *others = (flat(tree.arrays[name].flat[:SAMPLE]) for tree in (anchor, *experts))
         with np.errstate(over="ignore", invalid="ignore"):
             norm += float(a @ a)
             apart += np.array([(b - a) @ (b - a) for b in others])

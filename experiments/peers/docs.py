@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ccm_jax.io.atomic import finite, read_json, write_text
+from experiments.peers.budget import TUNED_AT
 from experiments.peers.page import KNOWN, MAY, QUESTIONS, with_results
 from experiments.report.claims import budget, when, windows
 from experiments.report.systems import TITLES
@@ -28,7 +29,9 @@ def page(content: dict[str, Any]) -> str:
         "](docs/", "]("
     )  # of the README's table
     words = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "axes": TITLES}
-    return markdown(TEMPLATE, peers=shown, advice=advice, windows=windows(content), budget=budget(content), **words)
+    return markdown(
+        TEMPLATE, peers=shown, advice=advice, windows=windows(content), budget=budget(content), tuned=TUNED_AT, **words
+    )
 
 
 def main() -> None:

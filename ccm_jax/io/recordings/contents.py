@@ -16,7 +16,7 @@ import numpy as np
 
 from ccm_jax.io.boundary import memory, reading
 from ccm_jax.io.recordings.parameters import of_arrays
-from ccm_jax.io.recordings.recording import Recording
+from ccm_jax.io.recordings.recording import Recording, rounding_of
 
 SAMPLE, TIME, CHANNEL, ONE = "sample", "time", "channel", "one"
 SPACE = ("x", "y", "z")
@@ -187,8 +187,7 @@ def _times(path: Path, values: Any, shape: tuple[int, ...]) -> tuple[Any, tuple[
         rows, times = times, times[0]
         if not np.isfinite(rows).all():
             return rows[np.argmin(np.isfinite(rows).all(axis=1))], ()  # open_recording says which number it is
-        rounding = np.finfo(rows.dtype).eps * float(np.abs(rows).max()) if rows.dtype.kind == "f" else 0.0
-        tolerance = 1e-3 * float(np.ptp(times)) / max(len(times) - 1, 1) + 2 * rounding
+        tolerance = 1e-3 * float(np.ptp(times)) / max(len(times) - 1, 1) + rounding_of(rows)
         if not np.allclose(rows, times, rtol=0, atol=tolerance):
             if not np.allclose(rows - rows[:, :1], times - times[0], rtol=0, atol=tolerance):
                 raise ValueError(

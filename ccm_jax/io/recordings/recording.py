@@ -70,8 +70,7 @@ def time_step(recording: Recording, count: int | None) -> float | None:
         return None
     steps = np.diff(stored.astype(float))
     step = float(np.median(steps))
-    rounding = np.finfo(stored.dtype).eps * float(np.abs(stored).max()) if stored.dtype.kind == "f" else 0.0
-    off = np.abs(steps - step) > 1e-2 * abs(step) + 2 * rounding
+    off = np.abs(steps - step) > 1e-2 * abs(step) + rounding_of(stored)
     if step > 0 and not off.any():
         return float(steps.mean())
     at = int(np.argmax(off if step > 0 else steps <= 0))
@@ -84,6 +83,11 @@ def time_step(recording: Recording, count: int | None) -> float | None:
         f"{recording.path}: frame {at} is at time {stored[at]:g} and the next at {stored[at + 1]:g}, expected frames "
         f"one time step apart{f', {step:g}' * (step > 0)}; {remedy}, or correct the times."
     )
+
+
+def rounding_of(times: np.ndarray) -> float:
+    """By how much the difference of two stored times may be off."""
+    return 2 * float(np.finfo(times.dtype).eps) * float(np.abs(times).max()) if times.dtype.kind == "f" else 0.0
 
 
 # What an experiment's parameters are called in the files of others.
