@@ -296,7 +296,8 @@ def test_a_training_that_is_asked_to_end_saves_the_step_that_it_is_at(tmp_path: 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Preempted), on_request():
         patch.setattr(training, "log", ask)
         fit(tmp_path / "a")
-    assert [path.name for path in (tmp_path / "a").rglob("0*")] == ["00000004"]
+    # A saved step has eight digits; chunks of an array have names that begin with anything.
+    assert [path.name for path in (tmp_path / "a").rglob("[0-9]" * 8)] == ["00000004"]
     fit(tmp_path / "a")
     fit(tmp_path / "b")
     weights = [checkpoint.load(tmp_path / name / "net")["gain"] for name in "ab"]
