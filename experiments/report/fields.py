@@ -1,8 +1,8 @@
-"""The README's picture: fields of the example family, outside the support of the anchor."""
+"""Pictures of the README and the gallery: fields of the example family, outside the support of the anchor."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,45 +16,85 @@ from experiments.pipeline.methods import METHODS
 NEAR, FAR = 1, 0  # of the test regimes: s = -1.5 and -2
 OBSERVED = 5
 SHOWN = 4  # frames, from the first predicted one to the last; few, so that a phone shows their labels
+BLACK = "#222222"
 
 
-def figure(regime: int = NEAR) -> Any:
-    """Truth, anchor and CCM-Prefix on the first trajectory of a regime, each with the error of its frames."""
+class Forecast(NamedTuple):
+    """A network's frames after the observed ones, `[steps, H, W]`, and their errors against the truth, `[steps]`."""
+
+    label: str
+    colour: str
+    frames: np.ndarray
+    errors: np.ndarray
+
+
+class Case(NamedTuple):
+    """One trajectory of the example family: its title, its observed frames, the truth after them, and two forecasts."""
+
+    title: str
+    observed: np.ndarray
+    truth: np.ndarray
+    forecasts: list[Forecast]
+
+    def show(self, ax: Any, frame: np.ndarray) -> None:
+        """Draws a frame, in the colours of all frames of this trajectory."""
+        bound = float(np.abs(self.truth).max())
+        ax.imshow(frame.T, origin="lower", cmap="RdBu_r", vmin=-bound, vmax=bound, interpolation="bilinear")
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+
+
+def case(regime: int = NEAR) -> Case:
+    """The first trajectory of a test regime, forecast by the anchor and by CCM-Prefix."""
     family = example.load()
     chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=ccm_jax.Gated())
     readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
     x = family.test[regime][0]
     found = readout(x[:OBSERVED])
-    steps = len(x) - OBSERVED
-    truth, window = x[None, OBSERVED:], x[None, OBSERVED - 1 : OBSERVED]
-    rows = [("truth", truth, "#222222", None)]
+    truth = x[OBSERVED:]
+    forecasts = []
     for label, weights, colour in (
         ("anchor", family.anchor, METHODS["anchor"].colour),
         ("CCM-Prefix", chart(found.coordinate), GREEN),
     ):
-        predicted = np.asarray(family.rollout_fn(weights, window, steps))
-        rows.append((label, predicted, colour, np.asarray(relative_l2(jnp.asarray(predicted), jnp.asarray(truth)))[0]))
-    times = np.linspace(0, steps - 1, SHOWN).round().astype(int)
-    bound = float(np.abs(truth).max())
+        frames = np.asarray(family.rollout_fn(weights, x[None, OBSERVED - 1 : OBSERVED], len(truth)))[0]
+        errors = np.asarray(relative_l2(jnp.asarray(frames[None]), jnp.asarray(truth[None])))[0]
+        forecasts.append(Forecast(label, colour, frames[..., 0], errors))
+    support = f"{family.low_value:g} to {family.high_value:g}"
+    title = f"Vorticity at {family.label.lower()} {family.test_values[regime]:g}; trained at {support}"
+    return Case(title, np.asarray(x[:OBSERVED, ..., 0]), np.asarray(truth[..., 0]), forecasts)
+
+
+def strip(shown: Case) -> Any:
+    """One row: the last observed frame, then the last frame of the truth and of both forecasts, with their errors."""
+    made = new_figure(7.35, 2.55)
+    last = OBSERVED + len(shown.truth)
+    panels = [(f"frame {OBSERVED},\nlast observed", BLACK, shown.observed[-1])]
+    panels.append((f"frame {last}, truth\n", BLACK, shown.truth[-1]))
+    panels += [
+        (f"frame {last}, {one.label.removesuffix('-Prefix')}\nerror {one.errors[-1]:.0%}", one.colour, one.frames[-1])
+        for one in shown.forecasts
+    ]
+    for ax, (label, colour, frame) in zip(made.subplots(1, len(panels)), panels, strict=True):
+        shown.show(ax, frame)
+        ax.set_title(label, fontsize=13, color=colour)
+    made.suptitle(shown.title, fontsize=13, color="#444444")
+    return made
+
+
+def figure(shown: Case) -> Any:
+    """Truth, anchor and CCM-Prefix, each with the error of its frames."""
+    times = np.linspace(0, len(shown.truth) - 1, SHOWN).round().astype(int)
+    rows = [Forecast("truth", BLACK, shown.truth, np.zeros(0)), *shown.forecasts]
     made = new_figure(1.75 * SHOWN + 0.35, 1.9 * len(rows) + 0.4)
     axes = made.subplots(len(rows), SHOWN)
-    for line, (label, fields, colour, errors) in zip(axes, rows, strict=True):
+    for line, row in zip(axes, rows, strict=True):
         for ax, t in zip(line, times, strict=True):
-            ax.imshow(
-                fields[0, t, ..., 0].T, origin="lower", cmap="RdBu_r", vmin=-bound, vmax=bound, interpolation="bilinear"
-            )
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
-            if errors is None:
-                ax.set_title(f"frame {OBSERVED + t + 1}", fontsize=13)
+            shown.show(ax, row.frames[t])
+            if len(row.errors):
+                ax.set_xlabel(f"error {row.errors[t]:.0%}", fontsize=13, color=row.colour)
             else:
-                ax.set_xlabel(f"error {errors[t]:.0%}", fontsize=13, color=colour)
-        line[0].set_ylabel(label, fontsize=13, color=colour, fontweight="bold")
-    value = f"{family.test_values[regime]:g}"
-    support = f"{family.low_value:g} to {family.high_value:g}"
-    made.suptitle(
-        f"Vorticity at {family.label.lower()} {value}; trained at {support}",
-        fontsize=13,
-        color="#444444",
-    )
+                ax.set_title(f"frame {OBSERVED + t + 1}", fontsize=13)
+        line[0].set_ylabel(row.label, fontsize=13, color=row.colour, fontweight="bold")
+    made.suptitle(shown.title, fontsize=13, color="#444444")
     return made

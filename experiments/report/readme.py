@@ -49,15 +49,17 @@ def main() -> None:
     write_text(LIMITS, claims.limits(ROOT / "results"))
     for path, write in ((ROOT / "README.md", readme), (ROOT / "docs" / "results.md", results)):
         write_text(path, write(path.read_text(encoding="utf-8"), ROOT / "results"))
+    near = fields.case()
     pictures = {
         "rd_ood": record.figure(ROOT / "results"),
-        "fields": fields.figure(),
-        "fields_far": fields.figure(fields.FAR),
+        "forecast": fields.strip(near),
+        "fields": fields.figure(near),
+        "fields_far": fields.figure(fields.case(fields.FAR)),
     }
     for name, picture in pictures.items():
         target = ROOT / "docs" / f"{name}.png"
-        picture.savefig(target, dpi=160 if name == "rd_ood" else 120, metadata=SOFTWARE)
-        if name.startswith("fields"):  # smooth fields compress badly; 256 colours are enough for them
+        picture.savefig(target, dpi=160 if name in ("rd_ood", "forecast") else 120, metadata=SOFTWARE)
+        if name != "rd_ood":  # smooth fields compress badly; 256 colours are enough for them
             Image.open(target).convert("RGB").quantize(256).save(target, optimize=True)
 
 
