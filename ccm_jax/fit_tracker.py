@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,21 +14,14 @@ from ccm_jax.along import one_step_errors
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.evaluate import as_error
 from ccm_jax.fit_readout import REACH, TIED
-from ccm_jax.kalman import Belief, Quadratic, condition, log_evidence, predict, weigh
+from ccm_jax.noise_levels import NOISES, ORDERS, PRIOR, log_likelihoods, with_noises
 from ccm_jax.readout import as_frames
 from ccm_jax.rollout import RolloutFn
 from ccm_jax.track import Tracker, filtered
 
 Array = jax.Array
 
-PRIOR = 1.0  # standard deviation of the first coordinate: a prior that holds both experts
-RATE_PRIOR = 0.1  # of the first rate, per frame, where a rate is filtered
-# Standard deviations that validation decides among; those of the coordinate are per frame.
-OBSERVATION = tuple(float(x) for x in np.geomspace(3e-4, 0.3, 13))
-PROCESS = (0.0, *(float(x) for x in np.geomspace(0.01, 1.0, 9)))
-RATE = (0.0, *(float(x) for x in np.geomspace(3e-3, 0.3, 5)))
-NOISES = np.array(list(itertools.product(OBSERVATION, PROCESS, RATE)), np.float32)
-FIRST = (0.002, 0.3, 0.0)  # of a filter that hardly remembers, so that every frame speaks for itself
+FIRST = (0.002, 0.3, 0.0, 0.0, 0.0)  # of a filter that hardly remembers, so that every frame speaks for itself
 
 
 class TrackChoices(NamedTuple):
@@ -38,21 +29,24 @@ class TrackChoices(NamedTuple):
 
     Attributes:
         steps: lengths of the rollout that ends in the newest frame.
-        linear: whether the coordinate has a rate (True: a local linear trend), or walks at random.
+        order: 0 for a coordinate that walks at random, 1 for one with a rate (a local linear trend), 2 for one with a
+            rate and an acceleration.
     """
 
     steps: tuple[int, ...] = (1, 2, 4)
-    linear: tuple[bool, ...] = (False, True)
+    order: tuple[int, ...] = (0, 1, 2)
 
 
 class TriedTracker(NamedTuple):
     """One choice, the noises of the largest likelihood for it, and the mean one-step error on validation."""
 
     steps: int
-    linear: bool
+    order: int
     observation_noise: float
     process_noise: float
     rate_noise: float
+    acceleration_noise: float
+    jump_probability: float
     log_likelihood: float
     error: float
 
@@ -118,25 +112,31 @@ def tracker(
         "rate_std": 0.0,
         "process_noise": 0.0,
         "rate_noise": 0.0,
+        "acceleration_std": 0.0,
+        "acceleration_noise": 0.0,
+        "jump_std": PRIOR,
         "low": jnp.where(last, 0.0, -reach),
         "high": jnp.where(last, 2.0, reach),
     }
     static = {"iterations": settings.pop("iterations")} if "iterations" in settings else {}
+    probability = jnp.asarray(settings.pop("jump_probability", 0.0), jnp.float32)
     noise = jnp.asarray(settings.pop("observation_noise", 0.01), jnp.float32)
     unknown = sorted(set(settings) - set(numbers))
     if unknown:
         raise ValueError(
-            f"tracker: no setting {', '.join(unknown)}; there are observation_noise, {', '.join(numbers)}."
+            f"tracker: no setting {', '.join(unknown)}; there are observation_noise, jump_probability, "
+            f"{', '.join(numbers)}."
         )
     numbers = {name: jnp.asarray(settings.get(name, value), jnp.float32) * axes for name, value in numbers.items()}
-    for name in ("std", "rate_std", "process_noise", "rate_noise"):
+    for name in sorted(set(numbers) - {"mean", "low", "high"}):
         if not is_traced(numbers[name]) and not bool(jnp.all((numbers[name] >= 0) & jnp.isfinite(numbers[name]))):
             raise ValueError(f"tracker: {name} is {settings[name]}, expected a standard deviation of at least 0.")
     if not is_traced(noise) and not (noise.ndim == 0 and 0 < float(noise) < np.inf):
         raise ValueError(f"tracker: observation_noise is {noise}, expected a number above 0.")
-    return Tracker(
-        chart, observation_noise=noise, rollout_fn=rollout_fn, history=history, steps=steps, **static, **numbers
-    )
+    if not is_traced(probability) and not (probability.ndim == 0 and 0 <= float(probability) < 1):
+        raise ValueError(f"tracker: jump_probability is {probability}, expected a number of at least 0 and below 1.")
+    how: dict[str, Any] = {"rollout_fn": rollout_fn, "history": history, "steps": steps, **static}
+    return Tracker(chart, observation_noise=noise, jump_probability=probability, **how, **numbers)
 
 
 def fit_tracker(
@@ -196,18 +196,18 @@ def choose_tracker(
         plain = tracker(chart, rollout_fn, history=history, steps=steps, reach=reach)
         seen = [filtered(with_noises(plain, *FIRST), x, c)[1] for x, c in zip(sets, given, strict=True)]
         likelihoods = np.sum([np.asarray(log_likelihoods(plain, q), np.float64) for q in seen], axis=0)
-        for linear in sorted(choices.linear):
-            usable = np.isfinite(likelihoods) & ((NOISES[:, 2] > 0) == linear)
+        for order in sorted(choices.order):
+            usable = np.isfinite(likelihoods) & (order == ORDERS)
             at = int(np.argmax(np.where(usable, likelihoods, -np.inf)))
-            observation, process, rate = (float(x) for x in NOISES[at])
-            one = with_noises(plain, observation, process, rate)
+            noises = [float(x) for x in NOISES[at]]
+            one = with_noises(plain, *noises)
             paths = [filtered(one, x, c)[0].predicted for x, c in zip(sets, given, strict=True)]
             errors = [
                 one_step_errors(chart, rollout_fn, x, path, history=history, context=c).ravel()
                 for x, path, c in zip(sets, paths, given, strict=True)
             ]
             error = float(as_error(jnp.concatenate(errors)))
-            tried[TriedTracker(steps, linear, observation, process, rate, float(likelihoods[at]), error)] = one
+            tried[TriedTracker(steps, order, *noises, float(likelihoods[at]), error)] = one
     best = min(found.error for found in tried)
     if not np.isfinite(best):
         raise ValueError(
@@ -215,7 +215,7 @@ def choose_tracker(
             "that the model was trained on."
         )
     tied = [found for found in tried if found.error <= (1 + TIED) * best]
-    return ChosenTracker(tried[min(tied, key=lambda found: (found.linear, found.steps))], tuple(tried))
+    return ChosenTracker(tried[min(tied, key=lambda found: (found.order, found.steps))], tuple(tried))
 
 
 def tracker_of(
@@ -223,40 +223,7 @@ def tracker_of(
 ) -> Tracker:
     """The tracker of a choice that was tried."""
     plain = tracker(chart, rollout_fn, history=history, steps=tried.steps, reach=reach)
-    return with_noises(plain, tried.observation_noise, tried.process_noise, tried.rate_noise)
-
-
-def with_noises(plain: Tracker, observation: Any, process: Any, rate: Any) -> Tracker:
-    """A tracker with other noises, the same along every axis; with a rate noise its rate is not known at first."""
-    ones = jnp.ones_like(plain.mean)
-    return dataclasses.replace(
-        plain,
-        observation_noise=jnp.asarray(observation, jnp.float32),
-        process_noise=process * ones,
-        rate_noise=rate * ones,
-        rate_std=jnp.where(jnp.asarray(rate) > 0, RATE_PRIOR, 0.0) * ones,
-    )
-
-
-@jax.jit
-def log_likelihoods(plain: Tracker, seen: Quadratic) -> Array:
-    """Logarithms of the likelihood of all frames, given as quadratics ``[N, T, ...]``, for all ``NOISES``: ``[n]``."""
-
-    def of_noises(noises: Array) -> Array:
-        one = with_noises(plain, *noises)
-
-        def of_trajectory(seen: Quadratic) -> Array:
-            def body(belief: Belief, frame: Quadratic) -> tuple[Belief, Array]:
-                prior = predict(belief, one.process_noise, one.rate_noise)
-                value = log_evidence(prior, frame, one.observation_noise)
-                w = weigh(prior, frame, one.observation_noise)
-                return condition(prior, frame, one.observation_noise, w), value
-
-            return jax.lax.scan(body, one.belief, seen)[1].sum()
-
-        return jax.vmap(of_trajectory)(seen).sum()
-
-    return jax.vmap(of_noises)(jnp.asarray(NOISES))
+    return with_noises(plain, *tried[2:7])
 
 
 def _check(sets: Sequence[Array], contexts: Sequence[Any], history: int, choices: TrackChoices) -> None:
@@ -265,8 +232,10 @@ def _check(sets: Sequence[Array], contexts: Sequence[Any], history: int, choices
         raise ValueError(f"{name}: validation is empty, expected sets of trajectories [N, T, *space, C].")
     if len(contexts) != len(sets):
         raise ValueError(f"{name}: {len(contexts)} contexts for {len(sets)} sets of trajectories, expected one each.")
-    if not choices.steps or not choices.linear or min(choices.steps) < 1:
-        raise ValueError(f"{name}: choices are {choices}, expected one or more of each, and steps of at least 1.")
+    if not choices.steps or not choices.order or min(choices.steps) < 1 or set(choices.order) - {0, 1, 2}:
+        raise ValueError(
+            f"{name}: choices are {choices}, expected one or more of each, steps of at least 1, and orders 0, 1 or 2."
+        )
     for i, x in enumerate(sets):
         if x.ndim < 3 or x.shape[1] < history + 2 or not len(x):
             raise ValueError(

@@ -1,6 +1,6 @@
 """The linear algebra of a Kalman filter whose observations are quadratics of a coordinate.
 
-    prior:        x = (c, v),  c moves by v and by process noise, v by rate noise
+    prior:        x = (c, v, a),  c moves by v + a / 2, v by a, and each by noise of its own
     observation:  |r(c)|^2 ~ |r|^2 + 2 g.(c - point) + (c - point).H.(c - point),  r with isotropic noise
     posterior:    x - P E w,  P - P E (I + H S)^-1 H E^T P     with w = (I + H S)^-1 (g + H (c - point))
 
@@ -19,16 +19,18 @@ Array = jax.Array
 
 
 class Belief(NamedTuple):
-    """Mean and covariance of the coordinate and its rate.
+    """Mean and covariance of the coordinate, its rate and its acceleration.
 
     Attributes:
         coordinate: mean of c, ``[d]``.
         rate: mean of v, the change of c per frame, ``[d]``.
-        covariance: of both together, ``[2 d, 2 d]``.
+        acceleration: mean of a, the change of v per frame, ``[d]``.
+        covariance: of all together, ``[3 d, 3 d]``.
     """
 
     coordinate: Array
     rate: Array
+    acceleration: Array
     covariance: Array
 
     @property
@@ -54,13 +56,29 @@ class Quadratic(NamedTuple):
     hessian: Array
 
 
-def predict(belief: Belief, process_noise: Array, rate_noise: Array) -> Belief:
-    """One frame ahead; standard deviations ``[d]`` of what is added to the coordinate and to its rate."""
-    c, rate, covariance = belief
-    eye = jnp.eye(c.shape[0], dtype=c.dtype)
-    move = jnp.block([[eye, eye], [jnp.zeros_like(eye), eye]])
-    added = jnp.concatenate([process_noise, rate_noise]) ** 2
-    return Belief(c + rate, rate, move @ covariance @ move.T + jnp.diag(added))
+class Noises(NamedTuple):
+    """Standard deviations, ``[d]``, of what is added in each frame to the coordinate, its rate and its acceleration."""
+
+    process: Array
+    rate: Array
+    acceleration: Array
+
+
+def predict(belief: Belief, noises: Noises) -> Belief:
+    """One frame ahead."""
+    c, v, a, covariance = belief
+    one = jnp.eye(c.shape[0], dtype=c.dtype)
+    none = jnp.zeros_like(one)
+    move = jnp.block([[one, one, one / 2], [none, one, one], [none, none, one]])
+    added = jnp.concatenate(noises) ** 2
+    return Belief(c + v + a / 2, v + a, a, move @ covariance @ move.T + jnp.diag(added))
+
+
+def jumped(prior: Belief, std: Array) -> Belief:
+    """The prior if the coordinate has jumped by an unknown distance of standard deviation ``std``, ``[d]``."""
+    d = len(std)
+    index = jnp.arange(d)
+    return prior._replace(covariance=prior.covariance.at[index, index].add(std**2))
 
 
 def weigh(prior: Belief, seen: Quadratic, noise: Array) -> Array:
@@ -71,12 +89,12 @@ def weigh(prior: Belief, seen: Quadratic, noise: Array) -> Array:
 
 def condition(prior: Belief, seen: Quadratic, noise: Array, w: Array) -> Belief:
     """The posterior, its mean by the weights w and its covariance by the curvature of the quadratic."""
-    d = prior.coordinate.shape[0]
-    across = prior.covariance[:, :d]
+    across = prior.covariance[:, : prior.coordinate.shape[0]]
     shift = across @ w
     told = across @ jnp.linalg.solve(_balance(prior, seen, noise), seen.hessian / noise**2) @ across.T
     covariance = prior.covariance - (told + told.T) / 2
-    return Belief(prior.coordinate - shift[:d], prior.rate - shift[d:], covariance)
+    means = (x - s for x, s in zip(prior[:3], jnp.split(shift, 3), strict=True))
+    return Belief(*means, covariance)
 
 
 def log_evidence(prior: Belief, seen: Quadratic, noise: Array) -> Array:
@@ -91,6 +109,12 @@ def log_evidence(prior: Belief, seen: Quadratic, noise: Array) -> Array:
     size = slope @ jnp.linalg.solve(seen.hessian + ridge * eye, jnp.linalg.solve(total, slope))
     value = -(jnp.linalg.slogdet(total)[1] + size) / 2
     return jnp.where(jnp.isfinite(seen.loss), value, 0.0)
+
+
+def jump_odds(prior: Belief, wide: Belief, seen: Quadratic, noise: Array, probability: Array) -> Array:
+    """Logarithm of how much more probable a frame makes a jump than none: above 0, it jumped."""
+    jump = log_evidence(wide, seen, noise) + jnp.log(probability)
+    return jump - (log_evidence(prior, seen, noise) + jnp.log1p(-probability))
 
 
 def _balance(prior: Belief, seen: Quadratic, noise: Array) -> Array:

@@ -1,6 +1,7 @@
 """Tracks the coordinate of a trajectory frame by frame, with an iterated extended Kalman filter.
 
-    c_t = c_{t-1} + v_{t-1} + process noise,    v_t = v_{t-1} + rate noise
+    c_t = c_{t-1} + v_{t-1} + a_{t-1} / 2 + process noise  (+ a jump, with a small probability)
+    v_t = v_{t-1} + a_{t-1} + rate noise,    a_t = a_{t-1} + acceleration noise
     frame_t = rollout(weights(c_t), earlier frames) + observation noise
 
 If the parameter drifts, the filter follows it. Without process noise, it estimates a constant parameter from more and
@@ -20,7 +21,7 @@ from jax.scipy.special import ndtri
 from ccm_jax._checks import is_traced
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
-from ccm_jax.kalman import Belief, Quadratic, condition, predict, weigh
+from ccm_jax.kalman import Belief, Noises, Quadratic, condition, jump_odds, jumped, predict, weigh
 from ccm_jax.minimize import slopes_along
 from ccm_jax.parallel import candidates_at_once
 from ccm_jax.readout import as_frames
@@ -33,7 +34,7 @@ class TrackState(NamedTuple):
     """The filter's state after a frame; a pytree of fixed shapes, for ``jit`` and ``scan``.
 
     Attributes:
-        belief: mean and covariance of the coordinate and of its rate.
+        belief: mean and covariance of the coordinate, its rate and its acceleration.
         window: the last frames, the oldest first, ``[history + steps - 1, *space, C]``; filled from the left.
         seen: frames of the trajectory so far.
     """
@@ -102,7 +103,13 @@ class Tracker:
         std: of the coordinate before the first frame, ``[d]``; 0 keeps an axis where it is.
         rate_std: of the rate before the first frame, per frame, ``[d]``; 0 with a rate noise of 0 is a random walk.
         process_noise: standard deviation of the coordinate's own change per frame, ``[d]``; 0 for a constant.
-        rate_noise: standard deviation of the rate's change per frame, ``[d]``.
+        rate_noise: standard deviation of the rate's own change per frame, ``[d]``.
+        acceleration_std: of the acceleration before the first frame, per frame squared, ``[d]``; 0 with an
+            acceleration noise of 0 is a linear trend.
+        acceleration_noise: standard deviation of the acceleration's change per frame, ``[d]``.
+        jump_std: standard deviation of a jump of the coordinate, ``[d]``.
+        jump_probability: of a jump in a frame; where a frame makes a jump more probable than none, the coordinate may
+            move at once, and its rate stays.
         observation_noise: standard deviation of r along the direction in which the coordinate moves it.
         low: lowest coordinate, ``[d]``.
         high: highest coordinate, ``[d]``.
@@ -118,6 +125,10 @@ class Tracker:
     rate_std: Array
     process_noise: Array
     rate_noise: Array
+    acceleration_std: Array
+    acceleration_noise: Array
+    jump_std: Array
+    jump_probability: Array
     observation_noise: Array
     low: Array
     high: Array
@@ -132,8 +143,14 @@ class Tracker:
     @property
     def belief(self) -> Belief:
         """The belief before the first frame."""
-        variance = jnp.concatenate([self.std, self.rate_std]) ** 2
-        return Belief(self.mean, jnp.zeros_like(self.mean), jnp.diag(variance))
+        variance = jnp.concatenate([self.std, self.rate_std, self.acceleration_std]) ** 2
+        none = jnp.zeros_like(self.mean)
+        return Belief(self.mean, none, none, jnp.diag(variance))
+
+    @property
+    def noises(self) -> Noises:
+        """What a frame without a jump adds."""
+        return Noises(self.process_noise, self.rate_noise, self.acceleration_noise)
 
     def start(self, frames: Any) -> TrackState:
         """The state after the first window, ``[history, *space, C]``: the prior."""
@@ -170,7 +187,7 @@ class Tracker:
         if isinstance(state, Track):
             c, rate = state.coordinate[..., -1, :], state.rate[..., -1, :]
         else:
-            c, rate, _ = state.belief
+            c, rate, *_ = state.belief
         along = jnp.arange(1, steps + 1, dtype=c.dtype)[:, None] * (1.0 if linear else 0.0)
         ranks = (1,) * (c.ndim - 1)
         along, low, high = (a.reshape(*ranks, *a.shape) for a in (along, self.low[None], self.high[None]))
@@ -211,7 +228,7 @@ def advance(
 ) -> tuple[TrackState, Track, Quadratic]:
     """One frame of the filter: the new state, the frame's line of the track, and the quadratic that it was read by."""
     noise, history = tracker.observation_noise, tracker.history
-    prior = predict(state.belief, tracker.process_noise, tracker.rate_noise)
+    prior = predict(state.belief, tracker.noises)
     filled = jnp.minimum(state.seen, len(state.window))
     last = filled - history  # where the rollout from the oldest frames meets the newest one
     begin, given = state.window[None, :history], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
@@ -228,20 +245,27 @@ def advance(
         usable = jnp.stack([jnp.isfinite(x).all() for x in found]).all()
         return Quadratic(c, *(jnp.where(usable, x, bad) for x, bad in zip(found, (jnp.inf, 0.0, 0.0), strict=True)))
 
-    def body(_: Any, carry: Any) -> Any:
-        kept, w = carry[0], carry[1]
-        new = look(jnp.clip(prior.coordinate - prior.spread @ w, tracker.low, tracker.high))
-        score = new.loss / (2 * noise**2) + w @ prior.spread @ w / 2
-        better = score < kept[0]
-        kept = jax.tree.map(lambda a, b: jnp.where(better, a, b), (score, w, new), kept)
-        # A step that does not lower the objective, or whose rollout diverges, is taken back to a quarter of it.
-        return kept, jnp.where(better, weigh(prior, new, noise), kept[1] + (w - kept[1]) / 4)
+    def settle(prior: Belief, w: Array, looks: int) -> tuple[Belief, Quadratic]:
+        def body(_: Any, carry: Any) -> Any:
+            kept, w = carry[0], carry[1]
+            new = look(jnp.clip(prior.coordinate - prior.spread @ w, tracker.low, tracker.high))
+            score = new.loss / (2 * noise**2) + w @ prior.spread @ w / 2
+            better = score < kept[0]
+            kept = jax.tree.map(lambda a, b: jnp.where(better, a, b), (score, w, new), kept)
+            # A step that does not lower the objective, or whose rollout diverges, is taken back to a quarter of it.
+            return kept, jnp.where(better, weigh(prior, new, noise), kept[1] + (w - kept[1]) / 4)
+
+        nothing = Quadratic(prior.coordinate, jnp.full_like(none[0], jnp.inf), none, jnp.zeros_like(prior.spread))
+        carry = ((nothing.loss, none, nothing), w)
+        (_, w, seen), _ = jax.lax.fori_loop(0, looks, body, carry)
+        return condition(prior, seen, noise, w), seen
 
     none = jnp.zeros_like(prior.coordinate)
-    nothing = Quadratic(prior.coordinate, jnp.full_like(none[0], jnp.inf), none, jnp.zeros_like(prior.spread))
-    carry = ((nothing.loss, none, nothing), none)
-    (_, w, seen), _ = jax.lax.fori_loop(0, tracker.iterations + 1, body, carry)
-    belief = condition(prior, seen, noise, w)
+    smooth = settle(prior, none, tracker.iterations + 1)
+    wide = jumped(prior, tracker.jump_std)
+    jumps = jump_odds(prior, wide, smooth[1], noise, tracker.jump_probability) > 0
+    # A jump begins from what the smooth search has found, so two looks are enough.
+    belief, seen = jax.lax.cond(jumps, lambda: settle(wide, weigh(wide, smooth[1], noise), 2), lambda: smooth)
     belief = belief._replace(coordinate=jnp.clip(belief.coordinate, tracker.low, tracker.high))
     window = jnp.where(state.seen >= len(state.window), jnp.roll(state.window, -1, axis=0), state.window)
     window = window.at[jnp.minimum(state.seen, len(window) - 1)].set(frame)

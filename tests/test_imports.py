@@ -46,6 +46,7 @@ OWNERS = {
 
 # Folders and modules of ccm_jax outside its core, and what of ccm_jax each may use beside the core.
 OUTER = {
+    "__main__": {"cli"},
     "models": set(),
     "train": set(),
     "train_chart": {"train"},

@@ -145,7 +145,7 @@ def test_validation_finds_the_noises_and_the_fit_follows_other_paths() -> None:
     # Less noise could not be told from the walk: frames say where the coordinate is to within 0.1 noise / 0.05.
     sets = [observe(walk, seed=10 * i, noise=0.05) for i, walk in enumerate(walks)]
     chosen = choose_tracker(family(), rollout_fn, sets, choices=TrackChoices(steps=(1,)))
-    assert [found.linear for found in chosen.tried] == [False, True]
+    assert [found.order for found in chosen.tried] == [0, 1, 2]
     walk = chosen.tried[0]
     assert 0.05 < walk.process_noise < 0.5 and 0.003 < walk.observation_noise < 0.05
     path = np.sin(np.linspace(0, 4, 20))
@@ -183,4 +183,25 @@ def test_bad_input_is_named() -> None:
         ([x], nothing, "every choice diverges"),
     ):
         with pytest.raises(ValueError, match=f"fit_tracker.*{message}"):
-            fit_tracker(chart, model, validation, choices=TrackChoices(steps=(1,), linear=(False,)))
+            fit_tracker(chart, model, validation, choices=TrackChoices(steps=(1,), order=(0,)))
+
+
+def test_a_jump_is_followed_at_once_and_its_rate_stays() -> None:
+    path = np.where(np.arange(24) < 12, -0.8, 0.9).astype(np.float32)
+    x = observe(path, seed=3)
+    how: dict[str, Any] = {"process_noise": 0.02, "rate_noise": 0.01, "rate_std": 0.1, "observation_noise": 1e-3}
+    plain, jumping = (tracker(family(), rollout_fn, jump_probability=p, **how) for p in (0.0, 0.05))
+    off = {p: np.abs(np.asarray(one(x[0]).predicted)[:, 0] - path) for p, one in ((0.0, plain), (0.05, jumping))}
+    assert off[0.05][12] > 1.5  # nobody sees a jump before it happens
+    assert off[0.05][13:].max() < 0.05 < 0.2 < off[0.0][13:].max()
+    np.testing.assert_allclose(off[0.05][6:12], off[0.0][6:12], atol=1e-5)  # where none happens, none is made
+
+
+def test_an_acceleration_follows_what_bends() -> None:
+    path = 1.2 * np.sin(2 * np.pi * np.arange(30) / 20)
+    x = observe(path, seed=4)
+    how: dict[str, Any] = {"rate_std": 0.3, "observation_noise": 1e-4}
+    straight = tracker(family(), rollout_fn, rate_noise=0.1, **how)(x[0])
+    bent = tracker(family(), rollout_fn, acceleration_noise=0.03, acceleration_std=0.1, **how)(x[0])
+    errors = [np.abs(np.asarray(track.predicted)[6:, 0] - path[6:]).mean() for track in (straight, bent)]
+    assert errors[1] < 0.6 * errors[0]

@@ -48,7 +48,7 @@ _SHORT = (0, (4, 2))
 METHODS: dict[str, Method] = {
     "anchor": Method("anchor", "#000000", "anchor", bold=True, heading="anchor", by_regime=5, over_time=1, readme=3),
     "anchor_more": Method(
-        "anchor, trained on", "#8c8c8c", "anchor", "--", heading="anchor+", by_regime=4, over_time=2, readme=4
+        "anchor, trained longer", "#8c8c8c", "anchor", "--", heading="anchor+", by_regime=4, over_time=2, readme=4
     ),
     "low": Method("low expert", "#56B4E9", "expert", _SHORT, by_regime=2),
     "high": Method("high expert", "#E69F00", "expert", _SHORT, by_regime=3),

@@ -30,7 +30,7 @@ from experiments.runner.progress import bar, finished
 
 Array = jax.Array
 
-VERSION = 1
+VERSION = 2
 LEVEL = 0.9  # of the intervals whose coverage is counted
 
 
@@ -81,7 +81,8 @@ def follow(config: ConfigDict, family: Family, validation: np.ndarray, drifts: d
         drifts: trajectories of drifting ones by split, ``[paths, N, T, *space, C]``.
 
     Returns:
-        JSON-able: for each test path its ``errors`` and ``forecast`` by method and the path of its first trajectory;
+        JSON-able: for each test path its ``errors`` and ``forecast`` by method, one-step errors by frame, and the path
+        of its first trajectory;
         over all of them the ratios to weights that know the path; what was ``tried``.
     """
     axis, line = config.axis, family.line
@@ -98,7 +99,7 @@ def follow(config: ConfigDict, family: Family, validation: np.ndarray, drifts: d
         chosen = choose_tracker(
             line, family.rollout_fn, list(drifts["validation"]), history=family.history, choices=choices
         )
-        best = min((found for found in chosen.tried if found.linear), key=lambda found: found.error)
+        best = min((found for found in chosen.tried if found.order), key=lambda found: found.error)
         trend = tracker_of(line, family.rollout_fn, best, history=family.history)
         readers = Readers(prefix, chosen.tracker, trend)
         advance(1, "filter")
@@ -123,7 +124,13 @@ def follow(config: ConfigDict, family: Family, validation: np.ndarray, drifts: d
             "steps": chosen.tracker.steps,
             **{
                 name: float(jnp.max(getattr(chosen.tracker, name)))
-                for name in ("observation_noise", "process_noise", "rate_noise")
+                for name in (
+                    "observation_noise",
+                    "process_noise",
+                    "rate_noise",
+                    "acceleration_noise",
+                    "jump_probability",
+                )
             },
         },
         "tried": [found._asdict() for found in chosen.tried],
@@ -174,6 +181,7 @@ def judge(family: Family, readers: Readers, known: np.ndarray, x: Array) -> dict
     return {
         "errors": {name: mean_error(e[:, counted]) for name, e in errors.items()},
         "forecast": {name: mean_error(e) for name, e in forecast.items()},
+        "by_frame": {name: np.asarray(errors[name]).mean(axis=0).tolist() for name in ("known", "filter", "window")},
         "coverage": float(inside.mean()),
         "offset": float(jnp.abs(track.coordinate - true)[:, counted].mean()),
         "known": known[history - 1 :].tolist(),
