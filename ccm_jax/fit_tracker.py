@@ -199,7 +199,7 @@ def choose_tracker(
         for order in sorted(choices.order):
             usable = np.isfinite(likelihoods) & (order == ORDERS)
             at = int(np.argmax(np.where(usable, likelihoods, -np.inf)))
-            noises = [float(x) for x in NOISES[at]]
+            observation, process, rate, acceleration, jump = noises = tuple(float(x) for x in NOISES[at])
             one = with_noises(plain, *noises)
             paths = [filtered(one, x, c)[0].predicted for x, c in zip(sets, given, strict=True)]
             errors = [
@@ -207,7 +207,9 @@ def choose_tracker(
                 for x, path, c in zip(sets, paths, given, strict=True)
             ]
             error = float(as_error(jnp.concatenate(errors)))
-            tried[TriedTracker(steps, order, *noises, float(likelihoods[at]), error)] = one
+            likelihood = float(likelihoods[at])
+            found = TriedTracker(steps, order, observation, process, rate, acceleration, jump, likelihood, error)
+            tried[found] = one
     best = min(found.error for found in tried)
     if not np.isfinite(best):
         raise ValueError(

@@ -93,8 +93,8 @@ def condition(prior: Belief, seen: Quadratic, noise: Array, w: Array) -> Belief:
     shift = across @ w
     told = across @ jnp.linalg.solve(_balance(prior, seen, noise), seen.hessian / noise**2) @ across.T
     covariance = prior.covariance - (told + told.T) / 2
-    means = (x - s for x, s in zip(prior[:3], jnp.split(shift, 3), strict=True))
-    return Belief(*means, covariance)
+    c, v, a = jnp.split(shift, 3)
+    return Belief(prior.coordinate - c, prior.rate - v, prior.acceleration - a, covariance)
 
 
 def log_evidence(prior: Belief, seen: Quadratic, noise: Array) -> Array:
