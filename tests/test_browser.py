@@ -62,9 +62,9 @@ def test_the_report(browser: Any, report: Path, width: int, scheme: str) -> None
     readable(page, width)
     fits = "[...document.querySelectorAll('figure')].every(figure => figure.scrollWidth <= figure.clientWidth + 1)"
     assert page.evaluate(fits)  # no figure has to be scrolled
-    before = page.inner_text("#said"), page.evaluate("document.querySelectorAll('canvas')[8].toDataURL()")
+    before = page.inner_text("#said"), page.evaluate("document.querySelectorAll('#frames canvas')[8].toDataURL()")
     page.fill("#alpha", "0")
-    after = page.inner_text("#said"), page.evaluate("document.querySelectorAll('canvas')[8].toDataURL()")
+    after = page.inner_text("#said"), page.evaluate("document.querySelectorAll('#frames canvas')[8].toDataURL()")
     assert before[0] != after[0] and before[1] != after[1]
     assert page.inner_text("#alpha-value") == "-2.50"
     page.select_option("#regime", "0")
@@ -74,6 +74,7 @@ def test_the_report(browser: Any, report: Path, width: int, scheme: str) -> None
     top, bottom = (page.evaluate(box.format(*one)) for one in (("#alpha", "top"), ("#frames", "bottom")))
     assert width < 900 or bottom - top < 800  # the slider and the frames that it drives are on one screen
     page.wait_for_selector("#film[data-ready=yes]")
+    page.fill("#film-time", "0")  # it shows the last frame at first
     first = page.evaluate("document.querySelector('.film canvas').toDataURL()")
     page.click("#film-play")
     page.wait_for_function("document.getElementById('film-play').textContent === 'Play'")  # it ran to the last frame

@@ -47,15 +47,15 @@ def test_a_method_that_diverges_has_no_interval_and_the_others_keep_theirs() -> 
     assert found["summary"]["reduction"]["ccm_prefix"] == pytest.approx(0.75)
     assert found["summary"]["reduction_interval"]["ccm_prefix"] == pytest.approx([0.75, 0.75])
     said = told(found)
-    assert "75.0% less error   [75.0%, 75.0%]" in said and "wrong sign diverges" in said
+    assert "4 x smaller error   [4, 4]" in said and "wrong sign diverges" in said
     only = results(anchor=float("inf"))
     assert only["summary"]["better_anchor"] == "anchor_more"
     assert only["summary"]["reduction"]["ccm_prefix"] == pytest.approx(0.75)
     assert only["summary"]["harm"]["above_anchor"] == pytest.approx(0.1 / 0.4 - 1)
 
 
-def test_a_method_that_is_worse_has_more_error() -> None:
-    assert "20.0% more error   [20.0%, 20.0%]" in told(results(anchor=0.4, anchor_more=0.4, ccm_prefix=0.48))
+def test_a_method_that_is_worse_has_a_larger_error() -> None:
+    assert "1.2 x larger error   [1.2, 1.2]" in told(results(anchor=0.4, anchor_more=0.4, ccm_prefix=0.48))
 
 
 def test_trajectories_are_drawn_for_each_regime_by_itself() -> None:
@@ -89,7 +89,7 @@ def test_a_method_in_the_registry_is_in_every_table_and_figure(monkeypatch: pyte
     console = Console(width=200, record=True)
     console.print(terminal_table(found))
     assert "Mine" in console.export_text()
-    assert "My readout, from tea leaves  50.0% less error" in told(found)
+    assert "My readout, from tea leaves  2 x smaller error" in told(found)
     assert "My readout" in [line.get_label() for line in error_by_regime(found).axes[0].lines]
     found["summary"] |= {"best_correlation": 0.9}
     whole = found | {"calibration": {"leave_one_out": {"line": 0.1}}, "stage_seconds": {}}

@@ -21,11 +21,11 @@ from experiments.report import explorer
 from experiments.report import sure as how_sure
 from experiments.report.film import film
 from experiments.report.inline import for_both_widths
-from experiments.report.results import collect, headline, to_csv
+from experiments.report.results import collect, factor, headline, to_csv
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 6
+VERSION = 7
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
 PEERS = Path(__file__).parents[2] / "results" / "peers.json"
@@ -101,6 +101,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         labels={name: method.label for name, method in METHODS.items()},
         deployable=deployable(),
         cards=ours,
+        factor=factor,
         figures=svg,
         headline=headline(results),
         explorer=explorer.content(results, arrays["sweep"], shown),

@@ -145,7 +145,7 @@ def headline(results: dict[str, Any]) -> list[str]:
         return ["No test regime lies outside the support: there is no out-of-support error to reduce."]
     lines = [f"Outside the support, against the better anchor ({METHODS[summary['better_anchor']].label}):"]
     for name, label in headlines(results["config"]["calibration"]["frames"]).items():
-        lines.append(f"  {label:<26} {_said(summary['reduction'][name], summary['reduction_interval'][name])}")
+        lines.append(f"  {label:<26}  {_said(summary['reduction'][name], summary['reduction_interval'][name])}")
     factor = summary["wrong_sign_factor"]
     lines.append(f"  wrong sign {'diverges' if factor is None else f'{factor:.1f} x the error of the right one'}")
     harm = summary["harm"]
@@ -160,11 +160,18 @@ def headline(results: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _said(value: float | None, ends: list[float | None]) -> str:
+def factor(gain: float, larger: bool) -> float:
+    """A gain, ``1 - error / reference``, as a factor by which the error is smaller, or ``larger``."""
+    if larger:
+        return 1 - gain
+    return 1 / (1 - gain) if gain < 1 else np.inf
+
+
+def _said(gain: float | None, ends: list[float | None]) -> str:
     """A gain in words; null where the method or both anchors diverged."""
-    if value is None:
+    if gain is None:
         return "not defined: a rollout diverged"
-    known = [end for end in ends if end is not None]
-    if value < 0:
-        return _said(-value, [-end for end in reversed(known)]).replace("less", "more")
-    return f"{value:6.1%} less error" + (f"   [{known[0]:.1%}, {known[1]:.1%}]" if len(known) == 2 else "")
+    larger = gain < 0
+    known = sorted(factor(end, larger) for end in ends if end is not None)
+    interval = f"   [{known[0]:.2g}, {known[1]:.2g}]" if len(known) == 2 else ""
+    return f"{factor(gain, larger):.2g} x {'larger' if larger else 'smaller'} error{interval}"
