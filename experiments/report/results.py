@@ -145,7 +145,7 @@ def headline(results: dict[str, Any]) -> list[str]:
         return ["No test regime lies outside the support: there is no out-of-support error to reduce."]
     lines = [f"Outside the support, against the better anchor ({METHODS[summary['better_anchor']].label}):"]
     for name, label in headlines(results["config"]["calibration"]["frames"]).items():
-        lines.append(f"  {label:<26}  {_said(summary['reduction'][name], summary['reduction_interval'][name])}")
+        lines.append(f"  {label:<25}  {_said(summary['reduction'][name], summary['reduction_interval'][name])}")
     factor = summary["wrong_sign_factor"]
     lines.append(f"  wrong sign {'diverges' if factor is None else f'{factor:.1f} x the error of the right one'}")
     harm = summary["harm"]
