@@ -187,6 +187,20 @@ def scaling(content: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def first_use(content: dict[str, Any]) -> str:
+    """What the README's snippet takes in a new process."""
+    table = ["| seconds | as it stands | with programs kept by an earlier process |", "|---|---|---|"]
+    for part, row in content["rows"].items():
+        table.append(f"| {part} | {with_range(row['fresh'])} | {with_range(row['kept'])} |")
+    text = (
+        "The README's snippet in a new process. Most of it is compilation, which depends on the network and on the "
+        "shapes of its data, and is not repeated within a process. `ccm_jax.processor.keep_compiled(shortest=0)`, "
+        "called first, keeps compiled programs on disk for later processes; `ccm` does so by itself."
+    )
+    command = "`python -m benchmarks.first_use --output docs/performance/first_use.json`"
+    return "\n\n".join(["## The first call", command, text, "\n".join(table), about(content)])
+
+
 def end_to_end(content: dict[str, Any]) -> str:
     """The main job, stage by stage."""
     table = ["| stage | seconds |", "|---|---|"]
@@ -203,7 +217,13 @@ def end_to_end(content: dict[str, Any]) -> str:
 def page(folder: Path = FOLDER, results: Path = ROOT / "results") -> str:
     """The whole page, from the files that are there."""
     sections = {
-        **{"fno": fno, "calibration": calibration, "torch_speed": torch_speed, "torch_family": torch_family},
+        **{
+            "first_use": first_use,
+            "fno": fno,
+            "calibration": calibration,
+            "torch_speed": torch_speed,
+            "torch_family": torch_family,
+        },
         **{"merging": merging, "scaling": scaling},
     }
     parts = [HEAD.strip()]

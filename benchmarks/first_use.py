@@ -1,0 +1,77 @@
+"""The README's snippet in a fresh process: what each of its lines takes, compilation included.
+
+    python -m benchmarks.first_use --output docs/performance/first_use.json
+
+Each round is a new process: as the snippet stands, and with ``ccm_jax.processor.keep_compiled(shortest=0)`` before it,
+which finds the programs that an earlier process has compiled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+from benchmarks._measure import machine, options, spread
+
+SNIPPET = """
+import json, time
+times, begin = {}, time.perf_counter()
+def lap(name):
+    global begin
+    now = time.perf_counter()
+    times[name], begin = now - begin, now
+import ccm_jax
+from ccm_jax import example
+if KEEP:
+    from ccm_jax.processor import keep_compiled
+    keep_compiled(shortest=0)
+family = example.load()
+lap("import and load")
+chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=ccm_jax.Gated())
+lap("fit_chart")
+readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
+lap("fit_prefix_readout")
+found = readout(family.test[1][0])
+lap("first readout")
+found = readout(family.test[1][1])
+lap("second readout")
+chart(found.coordinate)
+lap("merged weights")
+print(json.dumps(times))
+"""
+
+
+def laps(cache: str, keep: bool) -> dict[str, float]:
+    """Seconds of each part of the snippet in a new process, whose programs are kept in the folder ``cache`` or not."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("JAX_", "XLA_"))}
+    environment["XDG_CACHE_HOME"] = cache
+    code = f"KEEP = {keep}\n{SNIPPET}"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found | {"total": sum(found.values())}
+
+
+def main() -> None:
+    """Measures, and writes the file."""
+    chosen = options(__doc__, plain=True).parse_args()
+    measured: dict[str, list[dict[str, float]]] = {"fresh": [], "kept": []}
+    with tempfile.TemporaryDirectory() as cache:
+        laps(cache, True)
+        for _ in range(1 if chosen.quick else 5):
+            measured["fresh"].append(laps(cache, False))
+            measured["kept"].append(laps(cache, True))
+    rows: dict[str, Any] = {
+        part: {how: spread([one[part] for one in times]) for how, times in measured.items()}
+        for part in measured["fresh"][0]
+    }
+    from experiments.pipeline.store import write_result
+
+    write_result(chosen.output, {"rows": rows, "machine": machine("jax", "jaxlib")})
+
+
+if __name__ == "__main__":
+    main()
