@@ -281,6 +281,7 @@ def test_data_generate_says_where_data_come_from() -> None:
         (["merge", "FAMILY", "-c", "1", "-o", "out.npz"], "expected .safetensors"),
         (["merge", "FAMILY", "-c", "1", "--method", "best", "-o", "out.safetensors"], "expected chart, average"),
         (["merge", "FAMILY", "-c", "1", "--method", "ties", "--set", "x=1", "-o", "out.safetensors"], "method ties"),
+        (["merge", "FAMILY", "--method", "nearest_expert", "-o", "out.safetensors"], "needed by method nearest_expert"),
         (["calibrate", "FAMILY", "--prefix", "seen.npy", "-o", "out.safetensors"], "give --model"),
         (["calibrate", "FAMILY", "--model", "dpot-torch", "--prefix", "seen.npy"], "there are no blocks.0"),
         (["calibrate", "FAMILY", "--model", "fno", "--prefix", "seen.npy", "--bank", "1:0:1"], "--bank 1:0:1"),
@@ -383,3 +384,15 @@ def test_lines_and_boxes_roll_out_too(tmp_path: Path, space: tuple[int, ...]) ->
     assert done.exit_code == 0, done.output
     np.testing.assert_allclose(open_recording(tmp_path / "run.npz").trajectory(0), frames[0, 1:], atol=1e-5)
     assert (tmp_path / "run.png").stat().st_size > 1000
+
+
+def test_a_place_that_a_method_does_not_know_is_not_ignored_in_silence(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("anchor", "low", "high"):
+        save_safetensors(tmp_path / f"{name}.safetensors", {"w": rng.standard_normal((4, 3))})
+    words = ("merge", *of(tmp_path), "--method", "ties", "-o")
+    told, plain = ccm(*words, tmp_path / "told.safetensors", "-c", 1), ccm(*words, tmp_path / "plain.safetensors")
+    assert told.exit_code == plain.exit_code == 0
+    assert "method ties gives the same weights for every coordinate" in told.output
+    assert "warning" not in plain.output
+    np.testing.assert_array_equal(*(arrays(tmp_path / f"{name}.safetensors")["w"] for name in ("told", "plain")))

@@ -266,14 +266,17 @@ def command(
     check_output(output)
     chosen = source.read(where)
     chosen = chosen._replace(method=method or chosen.method)
-    if not chosen.coordinate:
-        if chosen.method == "chart":
-            raise click.UsageError("--coordinate is needed, or --value and --range")
-        chosen = chosen._replace(coordinate=(0.0,))
     if arguments:
         chosen = chosen._replace(arguments=parse_arguments(arguments))
     if tells_coordinate(chosen):
+        if not chosen.coordinate:
+            of = "" if chosen.method == "chart" else f" by method {chosen.method}"
+            raise click.UsageError(f"--coordinate is needed{of}, or --value and --range")
         warn(*remarks(chosen))
+    elif chosen.coordinate:
+        warn(f"method {chosen.method} gives the same weights for every coordinate; yours is ignored")
+    else:
+        chosen = chosen._replace(coordinate=(0.0,))
     begin = time.perf_counter()
     with waiting("merging"):
         merge(chosen, output, model=model)
