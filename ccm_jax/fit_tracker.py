@@ -21,7 +21,7 @@ from ccm_jax.track import Tracker, filtered
 
 Array = jax.Array
 
-FIRST = (0.002, 0.3, 0.0, 0.0, 0.0)  # of a filter that hardly remembers, so that every frame speaks for itself
+FIRST = (0.002, 0.0, 0.3, 0.0, 0.0, 0.0)  # of a filter that hardly remembers, so that every frame speaks for itself
 
 
 class TrackChoices(NamedTuple):
@@ -43,6 +43,7 @@ class TriedTracker(NamedTuple):
     steps: int
     order: int
     observation_noise: float
+    relative_noise: float
     process_noise: float
     rate_noise: float
     acceleration_noise: float
@@ -119,12 +120,13 @@ def tracker(
         "high": jnp.where(last, 2.0, reach),
     }
     static = {"iterations": settings.pop("iterations")} if "iterations" in settings else {}
+    relative = jnp.asarray(settings.pop("relative_noise", 0.0), jnp.float32)
     probability = jnp.asarray(settings.pop("jump_probability", 0.0), jnp.float32)
     noise = jnp.asarray(settings.pop("observation_noise", 0.01), jnp.float32)
     unknown = sorted(set(settings) - set(numbers))
     if unknown:
         raise ValueError(
-            f"tracker: no setting {', '.join(unknown)}; there are observation_noise, jump_probability, "
+            f"tracker: no setting {', '.join(unknown)}; there are observation_noise, relative_noise, jump_probability, "
             f"{', '.join(numbers)}."
         )
     numbers = {name: jnp.asarray(settings.get(name, value), jnp.float32) * axes for name, value in numbers.items()}
@@ -133,10 +135,12 @@ def tracker(
             raise ValueError(f"tracker: {name} is {settings[name]}, expected a standard deviation of at least 0.")
     if not is_traced(noise) and not (noise.ndim == 0 and 0 < float(noise) < np.inf):
         raise ValueError(f"tracker: observation_noise is {noise}, expected a number above 0.")
+    if not is_traced(relative) and not (relative.ndim == 0 and 0 <= float(relative) < np.inf):
+        raise ValueError(f"tracker: relative_noise is {relative}, expected a number of at least 0.")
     if not is_traced(probability) and not (probability.ndim == 0 and 0 <= float(probability) < 1):
         raise ValueError(f"tracker: jump_probability is {probability}, expected a number of at least 0 and below 1.")
-    how: dict[str, Any] = {"rollout_fn": rollout_fn, "history": history, "steps": steps, **static}
-    return Tracker(chart, observation_noise=noise, jump_probability=probability, **how, **numbers)
+    numbers |= {"observation_noise": noise, "relative_noise": relative, "jump_probability": probability}
+    return Tracker(chart, rollout_fn=rollout_fn, history=history, steps=steps, **static, **numbers)
 
 
 def fit_tracker(
@@ -199,8 +203,8 @@ def choose_tracker(
         for order in sorted(choices.order):
             usable = np.isfinite(likelihoods) & (order == ORDERS)
             at = int(np.argmax(np.where(usable, likelihoods, -np.inf)))
-            observation, process, rate, acceleration, jump = noises = tuple(float(x) for x in NOISES[at])
-            one = with_noises(plain, *noises)
+            o, n, p, r, a, j = (float(x) for x in NOISES[at])
+            one = with_noises(plain, o, n, p, r, a, j)
             paths = [filtered(one, x, c)[0].predicted for x, c in zip(sets, given, strict=True)]
             errors = [
                 one_step_errors(chart, rollout_fn, x, path, history=history, context=c).ravel()
@@ -208,8 +212,7 @@ def choose_tracker(
             ]
             error = float(as_error(jnp.concatenate(errors)))
             likelihood = float(likelihoods[at])
-            found = TriedTracker(steps, order, observation, process, rate, acceleration, jump, likelihood, error)
-            tried[found] = one
+            tried[TriedTracker(steps, order, o, n, p, r, a, j, likelihood, error)] = one
     best = min(found.error for found in tried)
     if not np.isfinite(best):
         raise ValueError(
@@ -225,7 +228,7 @@ def tracker_of(
 ) -> Tracker:
     """The tracker of a choice that was tried."""
     plain = tracker(chart, rollout_fn, history=history, steps=tried.steps, reach=reach)
-    return with_noises(plain, *tried[2:7])
+    return with_noises(plain, *tried[2:8])
 
 
 def _check(sets: Sequence[Array], contexts: Sequence[Any], history: int, choices: TrackChoices) -> None:

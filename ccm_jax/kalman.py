@@ -111,6 +111,12 @@ def log_evidence(prior: Belief, seen: Quadratic, noise: Array) -> Array:
     return jnp.where(jnp.isfinite(seen.loss), value, 0.0)
 
 
+def noise_of(seen: Quadratic, noise: Array, relative: Array) -> Array:
+    """The noise of a frame: larger where much of its residual is left at the coordinate that explains it best."""
+    left = jnp.where(jnp.isfinite(seen.loss), seen.loss, 0.0)
+    return jnp.sqrt(noise**2 + relative**2 * left)
+
+
 def jump_odds(prior: Belief, wide: Belief, seen: Quadratic, noise: Array, probability: Array) -> Array:
     """Logarithm of how much more probable a frame makes a jump than none: above 0, it jumped."""
     jump = log_evidence(wide, seen, noise) + jnp.log(probability)

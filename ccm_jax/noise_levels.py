@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax.kalman import Belief, Quadratic, condition, jump_odds, jumped, log_evidence, predict, weigh
+from ccm_jax.kalman import Belief, Quadratic, condition, jump_odds, jumped, log_evidence, noise_of, predict, weigh
 from ccm_jax.track import Tracker
 
 Array = jax.Array
@@ -19,7 +19,8 @@ PRIOR = 1.0  # standard deviation of the first coordinate, and of a jump: a prio
 RATE_PRIOR = 0.1  # of the first rate, per frame, where a rate is filtered
 ACCELERATION_PRIOR = 0.03  # of the first acceleration, where one is filtered
 # Standard deviations, those of the coordinate per frame, and probabilities of a jump.
-OBSERVATION = np.geomspace(3e-5, 0.3, 9)
+OBSERVATION = np.geomspace(3e-5, 0.3, 5)
+RELATIVE = (0.0, 0.03, 0.1, 0.3, 1.0)  # shares of the residual that is left
 PROCESS = (0.0, *np.geomspace(0.01, 1.0, 5))
 MOVES = (
     (0.0, 0.0),
@@ -27,13 +28,14 @@ MOVES = (
     *((0.0, acceleration) for acceleration in np.geomspace(1e-3, 0.1, 5)),
 )
 JUMP = (0.0, 0.02)
-NOISES = np.array([(o, p, *move, j) for o, p, move, j in itertools.product(OBSERVATION, PROCESS, MOVES, JUMP)])
-NOISES = NOISES.astype(np.float32)  # rows of observation, process, rate and acceleration noise, and of a jump
-ORDERS = np.where(NOISES[:, 3] > 0, 2, NOISES[:, 2] > 0)  # of the trend: none, a rate, or an acceleration as well
+NOISES = np.array(
+    [(o, r, p, *move, j) for o, r, p, move, j in itertools.product(OBSERVATION, RELATIVE, PROCESS, MOVES, JUMP)]
+).astype(np.float32)  # observation and relative noise, process, rate and acceleration noise, probability of a jump
+ORDERS = np.where(NOISES[:, 4] > 0, 2, NOISES[:, 3] > 0)  # of the trend: none, a rate, or an acceleration as well
 
 
 def with_noises(
-    plain: Tracker, observation: Any, process: Any, rate: Any, acceleration: Any, jump_probability: Any
+    plain: Tracker, observation: Any, relative: Any, process: Any, rate: Any, acceleration: Any, jump: Any
 ) -> Tracker:
     """A tracker with other noises, the same along every axis; what has noise is not known at first."""
     ones = jnp.ones_like(plain.mean)
@@ -41,12 +43,13 @@ def with_noises(
     return dataclasses.replace(
         plain,
         observation_noise=jnp.asarray(observation, jnp.float32),
+        relative_noise=jnp.asarray(relative, jnp.float32),
         process_noise=process * ones,
         rate_noise=rate * ones,
         rate_std=jnp.where(bent | (jnp.asarray(rate) > 0), RATE_PRIOR, 0.0) * ones,
         acceleration_noise=acceleration * ones,
         acceleration_std=jnp.where(bent, ACCELERATION_PRIOR, 0.0) * ones,
-        jump_probability=jnp.asarray(jump_probability, jnp.float32),
+        jump_probability=jnp.asarray(jump, jnp.float32),
     )
 
 
@@ -59,7 +62,7 @@ def log_likelihoods(plain: Tracker, seen: Quadratic) -> Array:
 
         def of_trajectory(seen: Quadratic) -> Array:
             def body(belief: Belief, frame: Quadratic) -> tuple[Belief, Array]:
-                noise, chance = one.observation_noise, one.jump_probability
+                noise, chance = noise_of(frame, one.observation_noise, one.relative_noise), one.jump_probability
                 prior = predict(belief, one.noises)
                 wide = jumped(prior, one.jump_std)
                 odds = jump_odds(prior, wide, frame, noise, chance)

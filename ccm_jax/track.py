@@ -21,7 +21,7 @@ from jax.scipy.special import ndtri
 from ccm_jax._checks import is_traced
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
-from ccm_jax.kalman import Belief, Noises, Quadratic, condition, jump_odds, jumped, predict, weigh
+from ccm_jax.kalman import Belief, Noises, Quadratic, condition, jump_odds, jumped, noise_of, predict, weigh
 from ccm_jax.minimize import slopes_along
 from ccm_jax.parallel import candidates_at_once
 from ccm_jax.readout import as_frames
@@ -111,6 +111,8 @@ class Tracker:
         jump_probability: of a jump in a frame; where a frame makes a jump more probable than none, the coordinate may
             move at once, and its rate stays.
         observation_noise: standard deviation of r along the direction in which the coordinate moves it.
+        relative_noise: the same as a share of the residual that no coordinate explains, so that a frame that the model
+            predicts badly counts less.
         low: lowest coordinate, ``[d]``.
         high: highest coordinate, ``[d]``.
         rollout_fn: as of :class:`~ccm_jax.PrefixReadout`.
@@ -130,6 +132,7 @@ class Tracker:
     jump_std: Array
     jump_probability: Array
     observation_noise: Array
+    relative_noise: Array
     low: Array
     high: Array
     rollout_fn: RolloutFn = field(metadata={"static": True})
@@ -227,7 +230,7 @@ def advance(
     tracker: Tracker, state: TrackState, frame: Array, context: Any = None
 ) -> tuple[TrackState, Track, Quadratic]:
     """One frame of the filter: the new state, the frame's line of the track, and the quadratic that it was read by."""
-    noise, history = tracker.observation_noise, tracker.history
+    history = tracker.history
     prior = predict(state.belief, tracker.noises)
     filled = jnp.minimum(state.seen, len(state.window))
     last = filled - history  # where the rollout from the oldest frames meets the newest one
@@ -245,7 +248,7 @@ def advance(
         usable = jnp.stack([jnp.isfinite(x).all() for x in found]).all()
         return Quadratic(c, *(jnp.where(usable, x, bad) for x, bad in zip(found, (jnp.inf, 0.0, 0.0), strict=True)))
 
-    def settle(prior: Belief, w: Array, looks: int) -> tuple[Belief, Quadratic]:
+    def settle(prior: Belief, w: Array, looks: int, noise: Array) -> tuple[Belief, Quadratic]:
         def body(_: Any, carry: Any) -> Any:
             kept, w = carry[0], carry[1]
             new = look(jnp.clip(prior.coordinate - prior.spread @ w, tracker.low, tracker.high))
@@ -261,11 +264,14 @@ def advance(
         return condition(prior, seen, noise, w), seen
 
     none = jnp.zeros_like(prior.coordinate)
-    smooth = settle(prior, none, tracker.iterations + 1)
+    smooth, seen = settle(prior, none, tracker.iterations + 1, tracker.observation_noise)
+    noise = noise_of(seen, tracker.observation_noise, tracker.relative_noise)
+    doubtful = condition(prior, seen, noise, weigh(prior, seen, noise))
+    smooth = jax.tree.map(lambda a, b: jnp.where(tracker.relative_noise > 0, a, b), doubtful, smooth)
     wide = jumped(prior, tracker.jump_std)
-    jumps = jump_odds(prior, wide, smooth[1], noise, tracker.jump_probability) > 0
+    jumps = jump_odds(prior, wide, seen, noise, tracker.jump_probability) > 0
     # A jump begins from what the smooth search has found, so two looks are enough.
-    belief, seen = jax.lax.cond(jumps, lambda: settle(wide, weigh(wide, smooth[1], noise), 2), lambda: smooth)
+    belief, seen = jax.lax.cond(jumps, lambda: settle(wide, weigh(wide, seen, noise), 2, noise), lambda: (smooth, seen))
     belief = belief._replace(coordinate=jnp.clip(belief.coordinate, tracker.low, tracker.high))
     window = jnp.where(state.seen >= len(state.window), jnp.roll(state.window, -1, axis=0), state.window)
     window = window.at[jnp.minimum(state.seen, len(window) - 1)].set(frame)

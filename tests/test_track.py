@@ -205,3 +205,15 @@ def test_an_acceleration_follows_what_bends() -> None:
     bent = tracker(family(), rollout_fn, acceleration_noise=0.03, acceleration_std=0.1, **how)(x[0])
     errors = [np.abs(np.asarray(track.predicted)[6:, 0] - path[6:]).mean() for track in (straight, bent)]
     assert errors[1] < 0.6 * errors[0]
+
+
+def test_frames_that_the_model_explains_badly_count_less() -> None:
+    path = np.linspace(-0.5, 0.5, 16)
+    x = observe(path, seed=5)[0]
+    spoilt = x.at[8].add(0.3 * jax.random.normal(jax.random.key(0), x[8].shape))
+    how: dict[str, Any] = {"rate_noise": 0.02, "rate_std": 0.1, "observation_noise": 1e-3}
+    off = [
+        np.abs(np.asarray(tracker(family(), rollout_fn, relative_noise=n, **how)(spoilt).coordinate)[9:, 0] - path[9:])
+        for n in (0.0, 1.0)
+    ]
+    assert off[1].max() < 0.5 * off[0].max()

@@ -30,7 +30,7 @@ from experiments.runner.progress import bar, finished
 
 Array = jax.Array
 
-VERSION = 2
+VERSION = 3
 LEVEL = 0.9  # of the intervals whose coverage is counted
 
 
@@ -126,6 +126,7 @@ def follow(config: ConfigDict, family: Family, validation: np.ndarray, drifts: d
                 name: float(jnp.max(getattr(chosen.tracker, name)))
                 for name in (
                     "observation_noise",
+                    "relative_noise",
                     "process_noise",
                     "rate_noise",
                     "acceleration_noise",
