@@ -273,13 +273,13 @@ def command(
             of = "" if chosen.method == "chart" else f" by method {chosen.method}"
             raise click.UsageError(f"--coordinate is needed{of}, or --value and --range")
         warn(*remarks(chosen))
-    elif chosen.coordinate:
-        warn(f"method {chosen.method} gives the same weights for every coordinate; yours is ignored")
-    else:
-        chosen = chosen._replace(coordinate=(0.0,))
+    ignored = bool(chosen.coordinate) and not tells_coordinate(chosen)
+    chosen = chosen._replace(coordinate=chosen.coordinate or (0.0,))
     begin = time.perf_counter()
     with waiting("merging"):
         merge(chosen, output, model=model)
+    if ignored:
+        warn(f"method {chosen.method} gives the same weights for every coordinate; yours is ignored")
     say(f"Wrote {output}{at(chosen)} in {time.perf_counter() - begin:.1f} s, and its card {output}.md.")
     evaluate_next(chosen, output, model)
 

@@ -27,6 +27,7 @@ ARMS = {
     "middle first": "five experts that start from one of the middle",
     "trained": "five experts, corrected by training on all regimes at once",
 }
+FRAMES = 4  # of a prefix, `config.calibration.frames` of ns_drift: one-step errors count after them
 CAUGHT = 0.95  # a kind of foreign frames is noticed if so many are flagged where they double the error
 
 
@@ -111,7 +112,22 @@ def _drift(rows: Rows) -> dict[str, Any] | None:
         kinds[kind] = {who: float(np.mean([e[who] for e in errors]) / known) for who in ("filter", "window")}
     whole = {key: float(np.mean([found[key] for found in seeds])) for key in ("coverage", "offset")}
     std = float(np.mean([np.mean(path["std"]) for path in paths]))
-    return means | whole | {"std": std, "kinds": kinds}
+    return means | whole | {"std": std, "kinds": kinds, "foreseeable": _foreseeable(paths)}
+
+
+def _foreseeable(paths: list[dict[str, Any]]) -> float:
+    """The filter's one-step error over that of the known path, but for the frames at a jump, which nobody foresees."""
+    means: dict[str, list[float]] = {"known": [], "filter": []}
+    for path in paths:
+        s = np.array(path["s"])
+        errors = {who: np.array(path["by_frame"][who]) for who in means}
+        steps = len(errors["known"])
+        kept = np.arange(steps) >= FRAMES
+        if path["path"][0] == "step":
+            kept &= np.concatenate([[True], np.diff(s) == 0])[-steps:]
+        for who, error in errors.items():
+            means[who].append(float(error[kept].mean()))
+    return float(np.mean(means["filter"]) / np.mean(means["known"]))
 
 
 def _equations(rows: Rows) -> dict[str, Any]:
