@@ -50,7 +50,7 @@ class Track(NamedTuple):
     Attributes:
         coordinate: ``[T, d]``.
         rate: change per frame, ``[T, d]``.
-        std: standard deviation of the coordinate, ``[T, d]``.
+        std: standard deviation of the coordinate, with the tracker's ``bias_std``, ``[T, d]``.
         predicted: the predicted coordinate before each frame was observed, ``[T, d]``.
         error: relative L2 error of the rollout at ``coordinate`` that ends in the frame, ``[T]``; infinite if the frame
             gave no information.
@@ -113,6 +113,7 @@ class Tracker:
         observation_noise: standard deviation of r along the direction in which the coordinate moves it.
         relative_noise: the same as a share of the residual that no coordinate explains, so that a frame that the model
             predicts badly counts less.
+        bias_std: standard deviation of the true coordinate around the one that explains the frames best, ``[d]``.
         low: lowest coordinate, ``[d]``.
         high: highest coordinate, ``[d]``.
         rollout_fn: as of :class:`~ccm_jax.PrefixReadout`.
@@ -133,6 +134,7 @@ class Tracker:
     jump_probability: Array
     observation_noise: Array
     relative_noise: Array
+    bias_std: Array
     low: Array
     high: Array
     rollout_fn: RolloutFn = field(metadata={"static": True})
@@ -275,7 +277,7 @@ def advance(
     belief = belief._replace(coordinate=jnp.clip(belief.coordinate, tracker.low, tracker.high))
     window = jnp.where(state.seen >= len(state.window), jnp.roll(state.window, -1, axis=0), state.window)
     window = window.at[jnp.minimum(state.seen, len(window) - 1)].set(frame)
-    std = jnp.sqrt(jnp.maximum(jnp.diag(belief.spread), 0.0))
+    std = jnp.sqrt(jnp.maximum(jnp.diag(belief.spread), 0.0) + tracker.bias_std**2)
     expected = jnp.clip(prior.coordinate, tracker.low, tracker.high)
     line = Track(belief.coordinate, belief.rate, std, expected, jnp.sqrt(seen.loss))
     return TrackState(belief, window, state.seen + 1), line, seen

@@ -217,3 +217,24 @@ def test_frames_that_the_model_explains_badly_count_less() -> None:
         for n in (0.0, 1.0)
     ]
     assert off[1].max() < 0.5 * off[0].max()
+
+
+def test_paths_that_are_known_widen_the_intervals_until_they_contain_them() -> None:
+    rng = np.random.default_rng(2)
+    walks = 0.1 * np.cumsum(rng.standard_normal((2, 14)), axis=1)
+    sets = [observe(walk, seed=10 * i) for i, walk in enumerate(walks)]
+    shifted = [
+        walk[:, None] + 0.2 * rng.standard_normal((14, 1)) for walk in walks
+    ]  # what explains the frames is not the coordinate that is meant
+    how: dict[str, Any] = {"choices": TrackChoices(steps=(1,), order=(0,))}
+    plain, fitted = (fit_tracker(family(), rollout_fn, sets, paths=p, **how) for p in (None, shifted))
+    np.testing.assert_allclose(plain(sets[0][0]).coordinate, fitted(sets[0][0]).coordinate)
+
+    def covered(one: Any) -> float:
+        ends = [np.asarray(one(x, batch="each").interval(0.9))[..., 0, :] for x in sets]
+        pairs = list(zip(ends, (path[:, 0] for path in shifted), strict=True))
+        return float(np.mean([(e[..., 0] <= true) & (true <= e[..., 1]) for e, true in pairs]))
+
+    assert covered(plain) < 0.2 and covered(fitted) > 0.85
+    with pytest.raises(ValueError, match="a path has shape"):
+        fit_tracker(family(), rollout_fn, sets, paths=[walk[3:, None] for walk in walks], **how)

@@ -30,7 +30,7 @@ from experiments.runner.progress import bar, finished
 
 Array = jax.Array
 
-VERSION = 3
+VERSION = 4
 LEVEL = 0.9  # of the intervals whose coverage is counted
 
 
@@ -97,7 +97,12 @@ def follow(config: ConfigDict, family: Family, validation: np.ndarray, drifts: d
         advance(1, "readout")
         choices = TrackChoices(steps=(1,)) if config.size == "smoke" else TrackChoices()
         chosen = choose_tracker(
-            line, family.rollout_fn, list(drifts["validation"]), history=family.history, choices=choices
+            line,
+            family.rollout_fn,
+            list(drifts["validation"]),
+            history=family.history,
+            choices=choices,
+            paths=[np.asarray(scale.map(s))[family.history - 1 :, None] for s in drifts_of(config, "validation")],
         )
         best = min((found for found in chosen.tried if found.order), key=lambda found: found.error)
         trend = tracker_of(line, family.rollout_fn, best, history=family.history)
