@@ -213,10 +213,10 @@ def choose_tracker(
             at = int(np.argmax(np.where(usable, likelihoods, -np.inf)))
             o, n, p, r, a, j = (float(x) for x in NOISES[at])
             one = with_noises(plain, o, n, p, r, a, j)
-            paths = [filtered(one, x, c)[0].predicted for x, c in zip(sets, given, strict=True)]
+            expected = [filtered(one, x, c)[0].predicted for x, c in zip(sets, given, strict=True)]
             errors = [
                 one_step_errors(chart, rollout_fn, x, path, history=history, context=c).ravel()
-                for x, path, c in zip(sets, paths, given, strict=True)
+                for x, path, c in zip(sets, expected, given, strict=True)
             ]
             error = float(as_error(jnp.concatenate(errors)))
             likelihood = float(likelihoods[at])

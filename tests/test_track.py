@@ -234,6 +234,7 @@ def test_paths_that_are_known_widen_the_intervals_until_they_contain_them() -> N
         pairs = list(zip(ends, (path[:, 0] for path in shifted), strict=True))
         return float(np.mean([(e[..., 0] <= true) & (true <= e[..., 1]) for e, true in pairs]))
 
+    assert float(plain.bias_std[0]) == 0
     assert covered(plain) < 0.6 and covered(fitted) > 0.85
     with pytest.raises(ValueError, match="a path has shape"):
         fit_tracker(family(), rollout_fn, sets, paths=[walk[3:, None] for walk in walks], **how)
