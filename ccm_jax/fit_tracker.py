@@ -245,7 +245,7 @@ def _bias(chosen: Tracker, sets: Sequence[Array], contexts: Sequence[Any], paths
                 f"fit_tracker: a path has shape {true.shape}, expected {found.shape[1:]} or {found.shape}: the true "
                 "coordinate of every frame after the first window."
             )
-        off.append(jnp.abs(found - true).reshape(-1, found.shape[-1]))
+        off.append(jnp.abs(found - jnp.broadcast_to(true, found.shape)).reshape(-1, found.shape[-1]))
     return jnp.quantile(jnp.concatenate(off), 0.9, axis=0) / NORMAL
 
 
