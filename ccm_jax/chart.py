@@ -65,7 +65,8 @@ class Polynomial:
 class Gated:
     """Other features with a gate on the constant one: the last coordinate scales the shared adaptation.
 
-    Coordinate 0 with gate 0 is the anchor. Experts have gate 1, the default for a coordinate without a gate.
+    A coordinate is ``[c, gate]``. Coordinate 0 with gate 0 is the anchor. Experts have gate 1, the default for a
+    coordinate without a gate. Readouts search gates from 0 to 2.
 
     Attributes:
         inner: features whose first one is the constant.

@@ -17,9 +17,9 @@ from ccm_jax.chart import Chart, Gated
 from ccm_jax.evaluate import future_error, future_error_each
 from ccm_jax.metrics import over
 from ccm_jax.parallel import place
-from ccm_jax.readout import PrefixReadout, as_frames, coarse_errors, read
+from ccm_jax.readout import PrefixReadout, coarse_errors, read
 from ccm_jax.rollout import RolloutFn
-from ccm_jax.validation import check_choices, check_validation, growth_of
+from ccm_jax.validation import as_regimes, check_choices, check_validation, growth_of
 
 Array = jax.Array
 
@@ -237,7 +237,7 @@ def choose(
     Returns:
         The readout, bounded by the growth of validation trajectories, and all that was tried.
     """
-    regimes = [as_frames(starts[0].chart, x) for x in validation]
+    regimes = as_regimes(starts[0].chart, validation)
     given = [None] * len(regimes) if contexts is None else list(contexts)
     if len(given) != len(regimes):
         raise ValueError(f"fit_prefix_readout: {len(given)} contexts for {len(regimes)} regimes, expected one each.")

@@ -165,7 +165,13 @@ class PrefixReadout:
 
 def as_frames(chart: Chart, frames: Any) -> Array:
     """Frames in a floating type that is no narrower than the weights', so that a rollout keeps its type."""
-    x = jnp.asarray(frames)
+    try:
+        x = jnp.asarray(frames)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"frames are a {type(frames).__name__} that makes no array, expected [T, *space, C] or a batch of those; "
+            "physical values and coordinates are not given beside them."
+        ) from error
     weights = [leaf.real.dtype for leaf in jax.tree.leaves(chart.origin) if is_merged(leaf)]
     return x.astype(jnp.result_type(x.dtype, jnp.float32, *weights))
 

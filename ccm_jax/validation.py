@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax.chart import Chart
 from ccm_jax.observed import check_prefix
-from ccm_jax.readout import PrefixReadout
+from ccm_jax.readout import PrefixReadout, as_frames
 from ccm_jax.rollout import call_rollout
 
 Array = jax.Array
+
+
+def as_regimes(chart: Chart, validation: Sequence[Any]) -> list[Array]:
+    """Validation trajectories as a list of arrays, one for each regime."""
+    if isinstance(validation, Mapping):
+        raise ValueError(
+            "fit_prefix_readout: validation is a mapping, expected a list of arrays [N, T, *space, C], one for each "
+            "regime; give list(validation.values())."
+        )
+    return [as_frames(chart, x) for x in validation]
 
 
 def growth_of(regimes: Sequence[Array], observed: int) -> float:

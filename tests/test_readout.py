@@ -227,3 +227,12 @@ def test_bad_input_is_named(change: dict[str, Any], message: str) -> None:
     assert message in str(error.value)
     with pytest.raises(ValueError, match="observe more frames"):
         fit_prefix_readout(family(), rollout_fn)(observe(family()(0.5))[0, :3])
+
+
+def test_validation_that_is_no_list_of_arrays_is_one_line() -> None:
+    chart = fit_chart({"a": jnp.ones(1)}, [{"a": jnp.zeros(1)}, {"a": 2 * jnp.ones(1)}], [-1.0, 1.0])
+    run, x = make_rollout(lambda params, window: params["a"][0] * window[:, -1]), np.ones((2, 8, 4, 1), np.float32)
+    with pytest.raises(ValueError, match="validation is a mapping"):
+        fit_prefix_readout(chart, run, {-1.0: x, 1.0: x})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="frames are a tuple that makes no array"):
+        fit_prefix_readout(chart, run, [(-1.0, x), (1.0, x)])

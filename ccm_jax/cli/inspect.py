@@ -84,8 +84,8 @@ def verdict(whole: Residuals) -> str:
         return "The experts are equal: there is no direction between them."
     share = whole.shared**2 / (whole.shared**2 + whole.direction**2)
     return (
-        f"The experts are close to this anchor, as expected after fine-tuning; {share:.0%} of their updates (by "
-        "squared norm) is shared, and the rest is the direction."
+        f"The experts are close enough to this anchor to be fine-tuned from it; {share:.0%} of their updates (by "
+        "squared norm) is shared, and the rest is the direction. Distances cannot tell which file is the anchor."
     )
 
 
