@@ -396,3 +396,22 @@ def test_a_place_that_a_method_does_not_know_is_not_ignored_in_silence(tmp_path:
     assert "method ties gives the same weights for every coordinate" in told.output
     assert "the same weights" not in plain.output
     np.testing.assert_array_equal(*(arrays(tmp_path / f"{name}.safetensors")["w"] for name in ("told", "plain")))
+
+
+def test_a_forecast_begins_after_the_last_frame_where_that_is_asked_for(tmp_path: Path) -> None:
+    from ccm_jax import example
+
+    family = example.load()
+    x = np.asarray(family.test[1][0])
+    np.save(tmp_path / "seen.npy", x[:5])
+    done = ccm("example", tmp_path / "example")
+    assert done.exit_code == 0, done.output
+    words = ("rollout", tmp_path / "example" / "low.safetensors", "--initial", tmp_path / "seen.npy", "--steps", 2)
+    first = ccm(*words, "-o", tmp_path / "first.npz")
+    assert first.exit_code == 0 and "starts after frame 1 of 5" in first.output
+    last = ccm(*words, "--start", "last", "-o", tmp_path / "last.npz")
+    assert last.exit_code == 0 and "note" not in last.output
+    expected = family.rollout_fn(family.low, x[None, 4:5], 2)[0]
+    np.testing.assert_allclose(np.load(tmp_path / "last.npz")["frames"], expected, atol=1e-4)
+    refused = ccm(*words, "--start", "last", "--truth", "-o", tmp_path / "no.npz")
+    assert refused.exit_code == 2 and "--start last begins after the last frame" in refused.output

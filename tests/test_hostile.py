@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from ccm_jax.cli.merge import card
+from ccm_jax.cli.card import card
 from ccm_jax.cli.recipe import read_recipe
 from ccm_jax.io.boundary import Unreadable, one_line
 from ccm_jax.io.description import describe

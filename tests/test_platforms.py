@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import pytest
 
-from ccm_jax.cli import merge
+from ccm_jax.cli import card
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.safetensors import save_safetensors
 from experiments.runner import locks
@@ -70,10 +70,10 @@ def test_without_locks_a_run_goes_on_and_removes_nothing_of_others(
 def test_a_folder_has_the_same_digest_on_every_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "c").write_bytes(b"1")
-    here = merge.digest(tmp_path / "a")
+    here = card.digest(tmp_path / "a")
     as_windows = lambda self, other: PureWindowsPath(PurePosixPath("b/c"))  # noqa: E731
     monkeypatch.setattr(Path, "relative_to", as_windows)
-    assert merge.digest(tmp_path / "a") == here
+    assert card.digest(tmp_path / "a") == here
 
 
 def test_a_part_of_a_file_on_a_drive() -> None:

@@ -10,12 +10,13 @@ import numpy as np
 
 from ccm_jax import processor
 from ccm_jax._given import worse_than_trivial
+from ccm_jax.cli.card import digest
 from ccm_jax.cli.checkpoints import note, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import evaluate_next, rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_observations, read_regimes
-from ccm_jax.cli.merge import check_output, digest, merge
+from ccm_jax.cli.merge import check_output, merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_calibration
 from ccm_jax.cli.prefix import Found, find

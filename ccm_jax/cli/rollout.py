@@ -14,7 +14,7 @@ import numpy as np
 
 from ccm_jax import processor
 from ccm_jax._given import trivial, worse_than_trivial
-from ccm_jax.cli.checkpoints import open_checkpoints, warn
+from ccm_jax.cli.checkpoints import note, open_checkpoints, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.forecast import Forecasted, forecast
@@ -75,13 +75,24 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     weights = open_checkpoints("rollout", [checkpoint])[0]
     surrogate = surrogate_for(weights, given["model"], recording)
     history, after = surrogate.history, recording.shape[1] - surrogate.history
+    if given["start"] == "last":
+        if given["truth"] or steps is None:
+            raise ValueError("rollout: --start last begins after the last frame; give --steps, and no --truth.")
+        first = max(after, 0)
+    else:
+        first = 0
     count = after if steps is None else steps
     if after < 0 or count < 1 or (given["truth"] and after < count):
         needed = history + (1 if steps is None else count if given["truth"] else 0)
         raise ValueError(
             f"{initial} has {recording.shape[1]} frames, expected at least {needed}; say how many with --steps."
         )
-    x = read_samples(recording, [given["sample"]], history + (count if given["truth"] else 0))
+    x = read_samples(recording, [given["sample"]], first + history + (count if given["truth"] else 0))[:, first:]
+    if first == 0 and after and steps is not None and not given["truth"]:
+        note(
+            f"the rollout starts after frame {history} of {recording.shape[1]}; --truth compares it with the others, "
+            "and --start last begins after all of them."
+        )
     run = jax.jit(surrogate.rollout_fn, static_argnums=2)
     predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
     good = finite_frames(predicted)
@@ -138,15 +149,20 @@ def write_band(found: Forecasted, output: Path) -> None:
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @source_options
 @click.option("--model", help=HELP)
-@click.option(
-    "--initial", required=True, type=click.Path(path_type=Path), help="File that starts with the model's window."
-)
+@click.option("--initial", required=True, type=click.Path(path_type=Path), help="File of frames to start from.")
 @layout_options
 @click.option("--sample", default=0, show_default=True, help="Which of its trajectories.")
 @click.option(
     "--steps",
     type=click.IntRange(1, 10**6),
     help="Frames to predict. Default: as many as remain in the file.",
+)
+@click.option(
+    "--start",
+    type=click.Choice(["first", "last"]),
+    default="first",
+    show_default=True,
+    help="With CHECKPOINT: begin after the first window of the file, or after its last frame.",
 )
 @click.option("--truth", is_flag=True, help="The file continues with the truth: report the error.")
 @click.option(
@@ -179,13 +195,14 @@ def write_band(found: Forecasted, output: Path) -> None:
     help="NAME.npz; also writes NAME.png and NAME.gif.",
 )
 def command(checkpoint: Path | None, source: Source, output: Path, **given: Any) -> None:
-    """Run CHECKPOINT from the first frames of a file. Writes OUTPUT.npz, a strip of frames and an animation.
+    """Run CHECKPOINT from frames of a file. Writes OUTPUT.npz, a strip of frames and an animation.
 
     Given a family instead (--anchor, --low and --high, or --recipe), it finds the coordinate from the first frames, and
     every predicted number has a 90 % interval.
 
     \b
     ccm rollout merged.safetensors --model neuraloperator --initial start.npy --steps 50 -o rollout.npz
+    ccm rollout merged.safetensors --initial seen.npy --start last --steps 50 -o forecast.npz
     ccm rollout --recipe recipe.yaml --initial seen.npy --validation others.h5 --samples 8 -o forecast.npz
 
     \b
@@ -199,6 +216,8 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
     needy = [f"--{name}" for name in ("validation", "parameter", "prior", "samples") if given[name]]
     if not family and needy:
         raise ValueError(f"rollout: {needy[0]} needs a family: give --anchor, --low and --high instead of CHECKPOINT.")
+    if family and given["start"] == "last":
+        raise ValueError("rollout: --start is of a CHECKPOINT; a family's forecast begins after the frames observed.")
     if output.suffix != ".npz":
         raise ValueError(f"--output is {output}, expected a name that ends in .npz.")
     for path in (output, output.with_suffix(".png"), output.with_suffix(".gif")):

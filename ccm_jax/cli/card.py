@@ -1,0 +1,118 @@
+"""The card beside merged weights: where they come from, in Markdown, and the digest by which they are known again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ccm_jax.io.boundary import one_line
+from ccm_jax.io.parts import split_part
+from ccm_jax.io.shards import INDEX, open_index
+from ccm_jax.io.weights import Weights
+
+DIGEST = 64  # digits of a SHA-256
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, whatever part of it is meant; of a folder, or of what an index names, of the files by name."""
+    path, _ = split_part(path)
+    total = hashlib.sha256()
+    several = (
+        [path, *sorted({path.parent / file for file in open_index(path).files.values()})] if _is_index(path) else []
+    )
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else several or [path]:
+        if path.is_dir():
+            total.update(file.relative_to(path).as_posix().encode())  # the same on every system
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 24):
+                total.update(block)
+    return total.hexdigest()
+
+
+SAYS = "SHA-256 of the weights: "
+
+
+def check_card(path: Path, found: str) -> None:
+    """Raises ValueError if a card beside weights names another digest than the one that was found.
+
+    Args:
+        path: of the weights, or of a part of them.
+        found: their digest.
+    """
+    beside = card_of(split_part(path)[0])
+    try:
+        lines = beside.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return
+    said = [line.removeprefix(SAYS).strip("`") for line in lines if line.startswith(SAYS)]
+    if said and said[0] != found:
+        raise ValueError(
+            f"merge: {path} does not match the SHA-256 in {beside}: it is damaged, or was changed on purpose. Restore "
+            "it from a copy or merge it again; if it was on purpose, remove the card."
+        )
+
+
+def card_of(output: Path) -> Path:
+    """Where the card of weights lies."""
+    return output.with_name(f"{output.name}.md")
+
+
+def _is_index(path: Path) -> bool:
+    return path.is_file() and path.name.endswith(INDEX)
+
+
+def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
+    """A short model card, in Markdown."""
+    experts = "\n".join(
+        f"| expert | {_code(e['path'])} | {e['coordinate']} | `{e['sha256'][:12]}` |" for e in facts["experts"]
+    )
+    numbers = sum(leaf.size for leaf in weights.arrays.values())
+    where = "" if facts["coordinate"] is None else f"at coordinate {facts['coordinate']} "
+    if "physical" in facts:
+        known = facts["physical"]
+        low, high = known["range"]
+        where += f"(the value {known['value']:g}; -1 is {low:g}, +1 is {high:g}, {known['scale']} scale) "
+    found = "".join(
+        f"\n- {name}: {_told(value)}" for name, value in facts.get("found", {}).items() if value is not None
+    )
+    found = f"\nHow the coordinate was found:\n{found}\n" if found else ""
+    return f"""# {_code(output.name)[1:-1]}
+
+Merged weights ({numbers:,} numbers) {where}by the method `{facts["method"]}`
+({facts["made_by"]}, {facts["created"]}), without training. At coordinates beyond those of its experts this network
+extrapolates: compare it with the anchor on observed frames before you use it.
+
+| part | file | coordinate | SHA-256 |
+|---|---|---|---|
+| anchor | {_code(facts["anchor"]["path"])} | – | `{facts["anchor"]["sha256"][:12]}` |
+{experts}
+{found}
+The file's metadata contain all of this. Load weights with PyTorch's names into PyTorch with
+`model.load_state_dict({_loaded(output)})`.
+"""
+
+
+def _told(value: Any) -> str:
+    """A fact in a card: mappings in words, rounded numbers, digests as short as those of the table."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_told(part)}" for name, part in value.items() if part is not None)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_told(part) for part in value)}]"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value)
+    return f"`{text[:12]}`" if len(text) == DIGEST and set(text) <= set("0123456789abcdef") else text
+
+
+def _code(text: str) -> str:
+    """A name as code in Markdown, of which none of it gets out: neither a new row nor HTML."""
+    return f"`{one_line(text).translate({ord('`'): chr(39), ord('|'): '/', ord('<'): '(', ord('>'): ')'})}`"
+
+
+def _loaded(output: Path) -> str:
+    name = _code(output.name)[1:-1]
+    if output.suffix in (".pt", ".pth", ".bin", ".ckpt"):
+        return f'torch.load("{name}", weights_only=True)'
+    return f'safetensors.torch.load_file("{name}")'
