@@ -24,7 +24,7 @@ def results(**changed: float | None) -> dict[str, Any]:
     ]
     per_trajectory = {name: np.array([[row["errors"][name]] * 3 for row in regimes], float) for name in METHODS}
     config = {"axis": {"low": 0.5, "high": 1.5, "label": "D", "unit": "", "scale": "linear"}}
-    config |= {"calibration": {"frames": 4}}
+    config |= {"calibration": {"frames": 4}, "model": {"history": 1}}
     return {"config": config, "regimes": regimes, "summary": summarise(regimes, per_trajectory)}
 
 
@@ -38,7 +38,7 @@ def test_two_anchors_that_diverge_are_no_gain_of_a_hundred_per_cent() -> None:
     found = results(anchor=float("inf"), anchor_more=float("inf"))
     assert all(np.isnan(value) for value in found["summary"]["reduction"].values())
     assert all(np.isnan(ends).all() for ends in found["summary"]["reduction_interval"].values())
-    assert "CCM-Prefix, from 4 frames  not defined: a rollout diverged" in told(found)
+    assert "CCM-Prefix, from 5 frames  not defined: a rollout diverged" in told(found)
 
 
 def test_a_method_that_diverges_has_no_interval_and_the_others_keep_theirs() -> None:

@@ -21,7 +21,7 @@ from ccm_jax.io.recordings.recording import time_step
 
 @click.group("data", cls=Suggesting)
 def command() -> None:
-    """Describe or generate files of trajectories."""
+    """Describe files of trajectories."""
 
 
 @command.command("describe")
@@ -95,7 +95,7 @@ def _table(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]
     return table
 
 
-@command.command("generate", context_settings={"ignore_unknown_options": True})
+@command.command("generate", hidden=True, context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def generate(arguments: tuple[str, ...]) -> None:
     """Generate a family of trajectories. Needs the solvers, which are in the repository and not in the package.

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ccm_jax.cli.checkpoints import open_checkpoints
-from ccm_jax.cli.console import console
+from ccm_jax.cli.console import console, say
 from ccm_jax.cli.following import follow, model_of
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.weights import Weights
@@ -156,6 +156,10 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     opened = open_checkpoints("ccm inspect", checkpoints)
     console.print(tree_table(opened[0]))
     if len(opened) == 1:
+        if opened[0].kind == "npz" and "frames" in opened[0].arrays:  # as ccm example and numpy's users name them
+            say("These look like trajectories, not weights.")
+            follow("data", "describe", checkpoints[0])
+            return
         follow("inspect", checkpoints[0], "LOW", "HIGH")
         return
     anchor, low, high = opened

@@ -194,40 +194,48 @@ def folded(text: str) -> str:
     return joined + "\n"
 
 
-def windows(peers: dict[str, Any]) -> str:
-    """With which window CCM-Prefix stands in the table, and what another would have changed."""
+def _wide(peers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Systems for which validation chose a window of three frames, and those of them whose readout kept its anchor."""
     chosen = {s: r["frames_ratio"] for s, r in peers["ratios"].items() if s in SHORT and r["frames_ratio"]["ours"]}
     wide = {s: r for s, r in chosen.items() if r["ours"] == WIDE}
+    kept = [s for s in wide if (same := compare(peers, s, WIDE, ANCHOR_OF_WIDE)) and abs(same["mean"] - 1) < 1e-3]
+    return wide, kept
+
+
+def windows(peers: dict[str, Any]) -> str:
+    """With which window CCM-Prefix stands in the tables, and what another would have changed."""
+    wide, kept = _wide(peers)
     if not wide:
         return ""
-    kept = [
-        SHORT[s] for s in wide if (same := compare(peers, s, WIDE, ANCHOR_OF_WIDE)) and abs(same["mean"] - 1) < 1e-3
-    ]
-    fell = f"; for {_listed(kept)}, the readout then kept its anchor" if kept else ""
-    parts = {
-        "row 4": each({s: compare(peers, s, "CCM-Prefix", r["peer"]) for s, r in wide.items()}),
-        "row 5": each(
-            {s: compare(peers, s, "CCM-Prefix", peers["ratios"][s]["frames_ratio_labelled"]["peer"]) for s in wide}
-        ),
-    }
+    fell = f"; for {_listed([SHORT[s] for s in kept])}, the readout then kept its anchor, so nothing was merged" * bool(
+        kept
+    )
+    inferred = {s: compare(peers, s, "CCM-Prefix", peers["ratios"][s]["frames_ratio_labelled"]["peer"]) for s in wide}
+    window = each({s: compare(peers, s, "CCM-Prefix", r["peer"]) for s, r in wide.items()})
     return (
-        f"Validation regimes chose a window of three frames for CCM-Prefix on {_listed([SHORT[s] for s in wide])}, and "
-        f"of one elsewhere{fell}. With a window of one there, its error would be "
-        + " and ".join(f"{told} ({row})" for row, told in parts.items())
-        + "."
+        f"From frames, validation regimes chose a window of three frames for CCM-Prefix on "
+        f"{_listed([SHORT[s] for s in wide])}, and of one elsewhere{fell}. With a window of one there, the error of "
+        f"CCM-Prefix would be {window}, compared with the best network that sees all five frames, and "
+        f"{each(inferred)}, compared with the best conditioned network."
+    )
+
+
+def nothing_merged(peers: dict[str, Any]) -> str:
+    """Where CCM-Prefix in the tables is its anchor, in a sentence."""
+    kept = [SHORT[s] for s in _wide(peers)[1]]
+    if not kept:
+        return ""
+    return (
+        f"For {_listed(kept)} from frames, CCM kept its anchor, which sees three frames: nothing was merged "
+        "([details](docs/peers.md#ccm-compared-with-the-strongest-alternative-of-each-kind))."
     )
 
 
 def how_many(peers: dict[str, Any]) -> str:
-    """What the numbers of the table are, and how far their study is."""
+    """What the numbers of the table are."""
     words = (
         "*CCM* is [CCM-Scale](docs/concepts.md) given the value, and CCM-Prefix from five frames. In brackets: 95 % "
-        f"intervals over seeds. **Bold**: CCM's error is smaller, and the interval excludes 1. {windows(peers)}"
+        "intervals over seeds; without them, one seed. **Bold**: CCM's error is smaller, and the interval excludes 1. "
+        f"{nothing_merged(peers)}"
     )
-    missing = len(peers["not_run"])
-    if missing:
-        words += (
-            f" Numbers without an interval have one seed; {peers['done']} of the study's {peers['done'] + missing} "
-        )
-        words += "runs are done."
     return folded(words).strip()

@@ -21,11 +21,11 @@ from experiments.report import explorer
 from experiments.report import sure as how_sure
 from experiments.report.film import film
 from experiments.report.inline import for_both_widths
-from experiments.report.results import collect, factor, headline, to_csv
+from experiments.report.results import collect, factor, headline, observed, to_csv
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 7
+VERSION = 8
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
 PEERS = Path(__file__).parents[2] / "results" / "peers.json"
@@ -91,7 +91,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     ).get_template("report.html.j2")
     rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
-    config, ours = results["config"], headlines(results["config"]["calibration"]["frames"])
+    config, ours = results["config"], headlines(observed(results["config"]))
     space = ", ".join(str(n) for n in arrays["frames/truth"].shape[2:-1])
     content = page.render(
         results=results,
@@ -102,6 +102,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         deployable=deployable(),
         cards=ours,
         factor=factor,
+        observed=observed(config),
         figures=svg,
         headline=headline(results),
         explorer=explorer.content(results, arrays["sweep"], shown),

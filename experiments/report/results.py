@@ -138,13 +138,18 @@ def terminal_table(results: dict[str, Any]) -> Table:
     return table
 
 
+def observed(config: dict[str, Any]) -> int:
+    """Frames that CCM-Prefix sees: the model's window, and those that are scored."""
+    return int(config["model"]["history"]) + int(config["calibration"]["frames"])
+
+
 def headline(results: dict[str, Any]) -> list[str]:
     """What the run says, in sentences."""
     summary = results["summary"]
     if "reduction" not in summary:
         return ["No test regime lies outside the support: there is no out-of-support error to reduce."]
     lines = [f"Outside the support, against the better anchor ({METHODS[summary['better_anchor']].label}):"]
-    for name, label in headlines(results["config"]["calibration"]["frames"]).items():
+    for name, label in headlines(observed(results["config"])).items():
         lines.append(f"  {label:<25}  {_said(summary['reduction'][name], summary['reduction_interval'][name])}")
     factor = summary["wrong_sign_factor"]
     lines.append(f"  wrong sign {'diverges' if factor is None else f'{factor:.1f} x the error of the right one'}")
