@@ -25,7 +25,7 @@ PAGE = ROOT / "docs" / "peers.md"
 def page(content: dict[str, Any]) -> str:
     """The page in Markdown."""
     shown = with_results(finite(content))
-    advice = re.sub(r" \((last column|rows 3 and 5)\)", "", when(RESULTS.parent)).replace(
+    advice = re.sub(r" \((last column|row 5)\)", "", when(RESULTS.parent)).replace(
         "](docs/", "]("
     )  # of the README's table
     words = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "axes": TITLES}
