@@ -152,7 +152,7 @@ def results(diverged: tuple[str, ...]) -> dict[str, Any]:
         regimes.append(row)
     per_trajectory = {name: np.array([[row["errors"][name]] * 3 for row in regimes], float) for name in METHODS}
     config = {"axis": {"low": 1.0, "high": 2.0, "label": "D", "unit": "", "scale": "linear"}}
-    config |= {"calibration": {"frames": 4}}
+    config |= {"calibration": {"frames": 4}, "model": {"history": 1}}
     summary = summarise(regimes, per_trajectory)
     return {"config": config, "regimes": regimes, "summary": summary, "bank": [-1.0, 0.0, 1.0]}
 

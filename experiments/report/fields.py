@@ -68,7 +68,7 @@ def case(regime: int = NEAR) -> Case:
 def strip(shown: Case) -> Any:
     """One row: the last observed frame, then the last frame of the truth and of both forecasts, with their errors."""
     made = new_figure(7.35, 2.65)
-    made.get_layout_engine().set(h_pad=0.08)
+    made.set_layout_engine("constrained", h_pad=0.08)
     last = OBSERVED + len(shown.truth)
     panels = [(f"frame {OBSERVED},\nlast observed", BLACK, shown.observed[-1])]
     panels.append((f"frame {last}, truth\n", BLACK, shown.truth[-1]))
