@@ -99,3 +99,10 @@ def test_every_page_is_in_the_site_s_menu() -> None:
     menu = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text()))
     pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
     assert menu == pages | {f"notebooks/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
+def test_the_benchmark_of_the_first_call_runs_the_lines_of_the_snippet() -> None:
+    from benchmarks.first_use import SNIPPET
+
+    lines = [line for line in SNIPPET.splitlines() if line.startswith(("chart = ", "readout = "))]
+    assert len(lines) == 2 and all(line in README.splitlines() for line in lines)
