@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ccm_jax.io.atomic import finite, write_text
 from experiments.peers.tables import tables, to_csv
 from experiments.pipeline.store import provenance, write_json
 from experiments.runner.progress import console
 from experiments.study.html import html_page
+
+if TYPE_CHECKING:  # matplotlib is slow to import
+    from matplotlib.figure import Figure
 
 TEMPLATE = Path(__file__).parent / "peers.html.j2"
 
@@ -71,8 +74,13 @@ def with_results(content: dict[str, Any]) -> dict[str, Any]:
 
 def page(content: dict[str, Any], folder: Path) -> str:
     """The page; its figures are drawn into ``folder`` too."""
-    from experiments.peers import figures  # matplotlib is slow to import
-
     shown = with_results(finite(content))
-    drawn = {system: figures.errors(methods) for system, methods in with_results(content)["systems"].items()}
-    return html_page(TEMPLATE, drawn, folder, peers=shown, questions=QUESTIONS, known=KNOWN, may=MAY)
+    return html_page(TEMPLATE, figures_of(content), folder, peers=shown, questions=QUESTIONS, known=KNOWN, may=MAY)
+
+
+def figures_of(content: dict[str, Any]) -> dict[str, Figure]:
+    """The overview, and a figure of all methods for each system."""
+    from experiments.peers import figures, overview
+
+    done = with_results(content)
+    return {"overview": overview.overview(done)} | {s: figures.errors(found) for s, found in done["systems"].items()}

@@ -148,6 +148,9 @@ def numbers(folder: Path) -> dict[str, Any]:
     far = {name: sum(errors) / len(errors) for name, errors in rows[max(rows)]["errors"].items() if None not in errors}
     noise = {row["at"]: row["ours"]["mean"] for row in read_json(folder / "paper.json")["prefix"]["noise"]}
     return {
+        "posthoc": of("posthoc_ratio"),
+        "slerp": of("slerp_ratio"),
+        "all_frames": of("frames_ratio"),
         "anchor": each({s: compare(peers, s, "CCM-Prefix", "anchor, window of 1") for s in SHORT}),
         "conditioned": each({s: worst(peers, s, CONDITIONED) for s in SHORT}),
         "inferred": of("frames_ratio_labelled"),
@@ -221,21 +224,29 @@ def windows(peers: dict[str, Any]) -> str:
 
 
 def nothing_merged(peers: dict[str, Any]) -> str:
-    """Where CCM-Prefix in the tables is its anchor, in a sentence."""
+    """Where CCM-Prefix is its anchor in tables and figures, in a sentence."""
     kept = [SHORT[s] for s in _wide(peers)[1]]
     if not kept:
         return ""
-    return (
-        f"For {_listed(kept)} from frames, CCM kept its anchor, which sees three frames: nothing was merged "
-        "([details](docs/peers.md#ccm-compared-with-the-strongest-alternative-of-each-kind))."
+    return f"For {_listed(kept)} from frames, CCM kept its anchor, which sees three frames: nothing was merged."
+
+
+def caption(peers: dict[str, Any]) -> str:
+    """What the figure of methods shows."""
+    words = (
+        "Errors outside the anchor's training range, on the sixteen frames after the five observed ones: CCM and the "
+        "strongest method of each kind. All networks have the same data, the same total number of training steps and "
+        "the same tuning on validation regimes. Bars are 95 % intervals over seeds; a method without one has one seed. "
+        f"{nothing_merged(peers)}"
     )
+    return folded(words).strip()
 
 
 def how_many(peers: dict[str, Any]) -> str:
     """What the numbers of the table are."""
     words = (
-        "*CCM* is [CCM-Scale](docs/concepts.md) given the value, and CCM-Prefix from five frames. In brackets: 95 % "
-        "intervals over seeds; without them, one seed. **Bold**: CCM's error is smaller, and the interval excludes 1. "
-        f"{nothing_merged(peers)}"
+        "CCM's error, compared with the strongest method of each kind: [CCM-Scale](docs/concepts.md) given the value, "
+        "and CCM-Prefix from five frames. In brackets: 95 % intervals over seeds; without them, one seed. **Bold**: "
+        "CCM's error is smaller, and the interval excludes 1."
     )
     return folded(words).strip()

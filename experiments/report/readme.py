@@ -15,6 +15,9 @@ from experiments.report import claims, fields, record
 from experiments.report.record import ROOT
 
 LIMITS = ROOT / "docs" / "limits.md"
+OVERVIEW = (
+    "![Errors of CCM and of the strongest method of each kind](docs/peers/overview.svg)"  # of experiments.peers.docs
+)
 SOFTWARE = {"Software": None}  # the same bytes whatever version drew them
 
 
@@ -35,7 +38,8 @@ def replace(text: str, name: str, part: str) -> str:
 def readme(text: str, folder: Path) -> str:
     """The README with its parts from the files of ``folder``."""
     peers = read_json(folder / "peers.json")
-    text = replace(text, "beside", claims.beside(peers) + "\n\n" + claims.how_many(peers))
+    text = replace(text, "methods", f"{OVERVIEW}\n\n{claims.caption(peers)}")
+    text = replace(text, "beside", f"{claims.how_many(peers)}\n\n{claims.beside(peers)}")
     return replace(text, "when", claims.when(folder))
 
 
