@@ -178,15 +178,13 @@ show(filename=folder / "forecast.gif")
 # its settings and learns how certain it is.
 
 # %%
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where pip puts `ccm`
+os.environ["FORCE_COLOR"] = ""  # or commands draw their progress into outputs
 commands = """
-ccm="{python} -m ccm_jax.cli"
-$ccm example
-$ccm calibrate --anchor example/anchor.safetensors --low example/low.safetensors --high example/high.safetensors \
+ccm example
+ccm calibrate --anchor example/anchor.safetensors --low example/low.safetensors --high example/high.safetensors \
   --prefix example/test-0.00075.npz --sample 0 --validation example/validation.npz -o merged.safetensors
 """
-os.environ["FORCE_COLOR"] = ""  # or commands draw their progress into outputs
-done = subprocess.run(
-    commands.format(python=sys.executable), shell=True, cwd=folder, capture_output=True, text=True, check=False
-)
+done = subprocess.run(commands, shell=True, cwd=folder, capture_output=True, text=True, check=False)
 print(done.stdout or done.stderr)
 assert (folder / "merged.safetensors").exists()

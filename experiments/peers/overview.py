@@ -33,7 +33,7 @@ class Line(NamedTuple):
 
 GROUPS: dict[str, tuple[Line, ...]] = {
     "five frames observed, value unknown": (
-        Line("its anchor, which sees one frame", "experts", method="anchor, window of 1"),
+        Line("the anchor, which sees one frame", "experts", method="anchor, window of 1"),
         Line("best network that sees all five frames", "experts", "frames_ratio"),
         Line("CCM-Prefix", "ccm", "frames_ratio", ours=True),
         Line("CoDA or GEPS, code fitted to the frames", "labels", "frames_ratio_adaptive"),

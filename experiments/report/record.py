@@ -14,10 +14,20 @@ ROOT = Path(__file__).parent.parent.parent
 OTHER_MERGES = ("task_arithmetic", "ties", "dare")
 
 
-def _percent(value: dict[str, Any], digits: int = 1) -> str:
-    """A gain with its interval, if it has one; a null is a divergence."""
-    mean = "diverges" if value["mean"] is None else f"**{value['mean']:.1%}**"
-    return mean if value["low"] is None else f"{mean} [{value['low']:.{digits}%}, {value['high']:.{digits}%}]"
+def change(share: float, digits: int = 1) -> str:
+    """A relative change of an error; below zero, the error is smaller.
+
+    Example:
+        >>> change(-0.765), change(0.02, 0)
+        ('\N{MINUS SIGN}76.5 %', '+2 %')
+    """
+    return f"{100 * share:+.{digits}f} %".replace("-", "\N{MINUS SIGN}")
+
+
+def _percent(gain: dict[str, Any], digits: int = 1) -> str:
+    """A gain as a change of the error, with its interval, if it has one; a null is a divergence."""
+    mean = "diverges" if gain["mean"] is None else f"**{change(-gain['mean'])}**"
+    return mean if gain["low"] is None else f"{mean} [{change(-gain['high'], digits)}, {change(-gain['low'], digits)}]"
 
 
 def _plain(value: dict[str, Any], digits: int = 1) -> str:
@@ -39,19 +49,19 @@ def table(folder: Path) -> str:
     def run(size: str, seconds: float) -> tuple[str, float]:
         return f"`experiments.run --config=rd_ood{size}`", seconds / 60
 
-    far = "error reduction outside the support, relative to the better anchor"
+    far = "change of the error outside the support, relative to the better anchor"
     others = ", ".join(f"{merges[k]:.1f}" if merges[k] < 10 else f"{merges[k]:.0f}" for k in OTHER_MERGES)
     claims = [
-        (f"CCM-Coord (from metadata): {far}", of("rd_ood"), "≥ 66 %", _percent(gains["ccm_coord"])),
+        (f"CCM-Coord (from metadata): {far}", of("rd_ood"), f"≤ {change(-0.66, 0)}", _percent(gains["ccm_coord"])),
         (
             "CCM-Prefix (four frames, one coordinate per trajectory)",
             of("rd_ood"),
-            "≥ 70 %",
+            f"≤ {change(-0.70, 0)}",
             _percent(gains["ccm_prefix"]),
         ),
         ("CCM-Scale (map fitted on validation regimes)", of("rd_ood"), "–", _percent(gains["ccm_scale"])),
         ("best coordinate in hindsight (a bound)", of("rd_ood"), "–", _percent(gains["best"])),
-        ("average of the experts", of("rd_ood"), "≤ 15 %", _percent(gains["average"])),
+        ("average of the experts", of("rd_ood"), f"≥ {change(-0.15, 0)}", _percent(gains["average"])),
         ("wrong sign: error relative to the right sign", of("rd_ood"), "≥ 3.9", _plain(known["wrong_sign"])),
         (
             "correlation of the best and the physical coordinate",
@@ -60,10 +70,10 @@ def table(folder: Path) -> str:
             f"{min(known['r_rd']['seeds']):.4f} (lowest)",
         ),
         (
-            "gain of a fine-tuning-noise direction of the same norm (control)",
+            "change by a direction of fine-tuning noise with the same norm, relative to the average (control)",
             of("controls"),
-            "≤ 5 %",
-            f"{study['summary']['same_regime_direction_gain']:.1%}",
+            f"≥ {change(-0.05, 0)}",
+            change(-study["summary"]["same_regime_direction_gain"]),
         ),
         (
             "error relative to the better anchor: Task Arithmetic, TIES, DARE, untuned ([tuned](peers.md))",
@@ -78,11 +88,11 @@ def table(folder: Path) -> str:
             f"{study['summary']['dpot_coord_over_best']:.3f}",
         ),
         (
-            "mean error reduction inside the support from doubling the anchor's steps, one seed "
+            "change of the mean error inside the support when the anchor's steps are doubled, one seed "
             "([every regime, more seeds](peers.md#are-the-anchors-trained-enough))",
             ("`experiments.study.convergence --config=rd_ood`", anchor["seconds"] / 60),
-            "< 10 %",
-            f"{anchor['gain']:.1%}",
+            f"> {change(-0.1, 0)}",
+            change(-anchor["gain"]),
         ),
         ("cold run, from data to report", run("", cold), "≤ 240 s", f"{cold:.0f} s"),
         ("the same command again", run("", time["again_seconds"]), "≤ 10 s", f"{time['again_seconds']:.1f} s"),
@@ -134,8 +144,8 @@ def systems_table(folder: Path) -> str:
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     runs, anew = runs_of(folder)
 
-    def asked(bound: float | None, form: str) -> str:
-        return "" if bound is None else f" (≥ {bound:{form}})"
+    def asked(bound: str) -> str:
+        return f" ({bound})" if bound else ""
 
     for name, (coord, prefix, correlation) in PROMISED.items():
         if name not in runs:
@@ -146,11 +156,15 @@ def systems_table(folder: Path) -> str:
         for method, bound in (("ccm_coord", coord), ("ccm_prefix", prefix)):
             value = row["gains"][method]
             older = " †" if method == "ccm_prefix" and name not in anew else ""
-            cells.append(f"{_percent(value, 0)}{asked(bound, '.0%')}{older}")
-        cells += ["diverges" if row[k] is None else f"{row[k]:+.1%}" for k in ("harm", "harm_better")]
-        cells[-2] += " (≤ +2%)"
+            cells.append(f"{_percent(value, 0)}{asked(f'≤ {change(-bound, 0)}' if bound else '')}{older}")
+        cells += ["diverges" if row[k] is None else change(row[k]) for k in ("harm", "harm_better")]
+        cells[-2] += asked(f"≤ {change(0.02, 0)}")
         known = [r for r in row["correlation"]["seeds"] if r is not None]
-        cells.append(f"{min(known):.3f}{asked(correlation, '.2f')}" if len(known) == row["seeds"] else "–")
+        cells.append(
+            f"{min(known):.3f}{asked(f'≥ {correlation:.2f}' if correlation else '')}"
+            if len(known) == row["seeds"]
+            else "–"
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
