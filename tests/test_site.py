@@ -108,6 +108,23 @@ def test_formulas_become_mathml() -> None:
     assert "<math" in shown and "arithmatex" not in shown and "&#x0003C;" in shown
 
 
+def test_the_reference_documents_all_that_the_package_exports() -> None:
+    import ccm_jax
+
+    pages = "".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
+    shown = set(re.findall(r"^ +heading: (\S+)", pages, re.M))
+    modules = {"baselines", "evaluate", "geometry", "metrics", "normalize", "parallel", "__version__"}
+    assert {f"ccm_jax.{name}" for name in set(ccm_jax.__all__) - modules} <= shown
+    assert all(f"::: ccm_jax.{name}." in pages for name in modules - {"__version__"})
+
+
+@pytest.mark.slow
+def test_examples_of_the_reference_are_code(site: Path) -> None:
+    pages = [path.read_text() for path in (site / "reference").rglob("index.html")]
+    assert not [page for page in pages if "<blockquote>" in page]  # what Markdown makes of a prompt
+    assert sum(page.count('<span class="gp">') for page in pages) > 100
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site; any warning of mkdocs, such as a dead link, fails."""

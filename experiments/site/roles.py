@@ -1,4 +1,4 @@
-"""Cross-references of docstrings as links: a role of Sphinx becomes the link of mkdocstrings that it means.
+"""Docstrings as mkdocstrings shows them: a role of Sphinx becomes a link, and an example a block of code.
 
 mkdocs.yml names :class:`Roles` as an extension of griffe, which reads the sources for mkdocstrings.
 """
@@ -11,10 +11,12 @@ from typing import Any
 import griffe
 
 ROLE = re.compile(r":(?:func|class|mod|meth|data|attr):`(?P<short>~)?(?P<name>[\w.]+)`")
+# An example in a docstring: its first prompt and all lines up to an empty or a less indented one.
+DOCTEST = re.compile(r"(?m)^(?P<indent> +)>>> .*\n?(?:(?P=indent).*\S.*\n?)*")
 
 
 class Roles(griffe.Extension):
-    """Rewrites the roles in every docstring that is loaded."""
+    """Rewrites the roles and examples in every docstring that is loaded."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         """Called when a package is loaded as a whole, so that names can be looked up."""
@@ -26,9 +28,24 @@ def _rewrite(at: Any, seen: set[str]) -> None:
         return
     seen.add(at.path)
     if at.docstring is not None:
-        at.docstring.value = ROLE.sub(lambda found: link(at, found), at.docstring.value)
+        at.docstring.value = fenced(ROLE.sub(lambda found: link(at, found), at.docstring.value))
     for member in at.members.values():
         _rewrite(member, seen)
+
+
+def fenced(text: str) -> str:
+    """The text with its examples as fenced code, without which Markdown takes their prompts for quotations.
+
+    Example:
+        >>> fenced("Example:\\n    >>> 1 + 1\\n    2").splitlines()
+        ['Example:', '    ```pycon', '    >>> 1 + 1', '    2', '    ```']
+    """
+
+    def block(found: re.Match[str]) -> str:
+        indent, code = found["indent"], re.sub(r" *# doctest: .*", "", found[0].rstrip("\n"))
+        return f"{indent}```pycon\n{code}\n{indent}```" + "\n" * found[0].endswith("\n")
+
+    return DOCTEST.sub(block, text)
 
 
 def link(at: Any, found: re.Match[str]) -> str:
