@@ -85,7 +85,11 @@ def test_merging_is_the_library_s_and_says_where_it_comes_from(family: Path, tmp
         np.testing.assert_allclose(leaf, expected[name], atol=1e-6)
     facts = json.loads(open_safetensors(out).metadata["provenance"])
     assert facts["coordinate"] == [1.4] and len(facts["anchor"]["sha256"]) == 64
-    assert "1.4" in (tmp_path / "merged.safetensors.md").read_text()
+    card = (tmp_path / "merged.safetensors.md").read_text()
+    assert "1.4" in card
+    # Flax calls a weight a kernel, PyTorch does not: the card says how to read what it stands beside.
+    flax = any(name.endswith(".kernel") for name in open_safetensors(out).arrays)
+    assert ("ccm_jax.io.safetensors.load_safetensors" in card) == flax != ("load_state_dict" in card)
 
 
 def test_a_calibrated_file_says_how_its_coordinate_was_found(family: Path, tmp_path: Path) -> None:

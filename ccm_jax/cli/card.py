@@ -89,8 +89,7 @@ extrapolates: compare it with the anchor on observed frames before you use it.
 | anchor | {_code(facts["anchor"]["path"])} | – | `{facts["anchor"]["sha256"][:12]}` |
 {experts}
 {found}
-The file's metadata contain all of this. Load weights with PyTorch's names into PyTorch with
-`model.load_state_dict({_loaded(output)})`.
+The file's metadata contain all of this. {_loading(output, weights)}
 """
 
 
@@ -111,8 +110,14 @@ def _code(text: str) -> str:
     return f"`{one_line(text).translate({ord('`'): chr(39), ord('|'): '/', ord('<'): '(', ord('>'): ')'})}`"
 
 
-def _loaded(output: Path) -> str:
+def _loading(output: Path, weights: Weights) -> str:
+    """How to get the weights into a network, by whose names they have."""
     name = _code(output.name)[1:-1]
-    if output.suffix in (".pt", ".pth", ".bin", ".ckpt"):
-        return f'torch.load("{name}", weights_only=True)'
-    return f'safetensors.torch.load_file("{name}")'
+    if any(leaf.rsplit(".", 1)[-1] == "kernel" for leaf in weights.arrays):  # what Flax calls a weight
+        read = "load_safetensors" if output.suffix == ".safetensors" else "open_weights"
+        module, end = ("safetensors", "") if output.suffix == ".safetensors" else ("weights", ".arrays")
+        return f'Read the parameters of this Flax network with\n`ccm_jax.io.{module}.{read}("{name}"){end}`.'
+    torch = f'torch.load("{name}", weights_only=True)'
+    if output.suffix not in (".pt", ".pth", ".bin", ".ckpt"):
+        torch = f'safetensors.torch.load_file("{name}")'
+    return f"Load weights with PyTorch's names into PyTorch with\n`model.load_state_dict({torch})`."
