@@ -15,7 +15,7 @@
 #
 # We train a PyTorch network on a range of diffusivities, and fine-tune it at both ends. From five observed frames, the readout
 # then finds weights for a diffusivity outside that range, and the merged checkpoint loads back into the network. The same then
-# from the command line, and with a network in Equinox. It takes a few minutes, most of them for training.
+# from the command line, and with a network in Equinox. It takes some minutes, most of them for training.
 
 # %%
 # Setup: uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it.
