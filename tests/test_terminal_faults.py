@@ -205,6 +205,22 @@ def test_a_network_that_ends_the_program_is_said(tmp_path: Path, monkeypatch: py
     )
 
 
+@pytest.mark.parametrize("what, code", [("raise KeyboardInterrupt", 1), ("raise SystemExit(3)", 2)])
+def test_what_ends_a_forward_pass_ends_the_verb_and_leaves_nothing(
+    what: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the network runs, and a network that gives up by itself."""
+    name = f"own_ends_{code}"
+    (tmp_path / f"{name}.py").write_text(f"def apply(params, window):\n    {what}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    np.savez(tmp_path / "w.npz", w=np.ones(3, np.float32))
+    words = ("rollout", tmp_path / "w.npz", "--model", f"{name}:apply", "--initial", SEEN, "-o", tmp_path / "o.npz")
+    done = ccm(*words)
+    assert done.exit_code == code and "Traceback" not in done.output
+    assert "Aborted" in done.output if code == 1 else "ended the program by sys.exit (3)" in done.output
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".npz") == ["w.npz"]
+
+
 def test_parameters_that_are_not_finite_are_noted(tmp_path: Path) -> None:
     frames = np.load(SEEN)["frames"][:3]
     np.savez(tmp_path / "v.npz", frames=frames, nu=np.array([1.0, np.nan, 2.0]))
