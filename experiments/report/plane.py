@@ -21,7 +21,7 @@ from experiments.report.page import publish
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 1
+VERSION = 2
 OUTPUTS = ("report.html", "results.json", "figures")
 SHOWN = ("ccm_coord", "ccm_scale", "ccm_prefix", "best")
 FIXED = ("window", "anchor")  # weights that are the same everywhere
