@@ -212,19 +212,22 @@ def unlabelled(of: dict[str, list[Found]]) -> Figure | None:
 
 
 def drift(of: dict[str, list[Found]]) -> Figure | None:
-    """A few paths of the parameter, and what a filter made of them."""
+    """Two paths of each kind, and what a filter made of them."""
     seeds = next(iter(of.values()), None)
     if not seeds:
         return None
-    paths = seeds[0]["paths"][:4]
-    figure, axes = _panels(len(paths), 2.7, 2.5)
+    kinds = dict.fromkeys(str(path["path"][0]) for path in seeds[0]["paths"])
+    paths = [path for kind in kinds for path in [p for p in seeds[0]["paths"] if p["path"][0] == kind][:2]]
+    figure, axes = _panels(len(paths), 2.1, 2.5)
     for ax, path in zip(axes, paths, strict=True):
         known, filtered, std = (np.array(path[key]) for key in ("known", "filtered", "std"))
         t = np.arange(len(filtered))
         ax.fill_between(t, filtered - 1.64 * std, filtered + 1.64 * std, color=BLUE, alpha=0.2, lw=0)
         ax.plot(t, filtered, color=BLUE, label="filter, 90 %")
         ax.plot(np.arange(len(known)), known, color="black", lw=1, label="known")
-        ax.set(title=str(path["path"][0]), xlabel="frame", ylabel="coordinate")
+        title = {"step": "jump"}.get(str(path["path"][0]), str(path["path"][0]))
+        ax.set(title=title, xlabel="frame", ylabel="coordinate" if ax is axes[0] else "")
+        ax.sharey(axes[0])
         tidy(ax)
     axes[0].legend(frameon=False, fontsize=7)
     return figure
