@@ -12,6 +12,7 @@ ALLOWED = {
     "nothing more": ("nothing more",),
     "two fine-tunings": ("nothing more", "two fine-tunings"),
     "one fine-tuning": ("nothing more", "two fine-tunings", "one fine-tuning"),
+    "without labels": ("nothing more", "one fine-tuning", "two fine-tunings", "from scratch"),  # but conditioned ones
     "from scratch": ("nothing more", "one fine-tuning", "two fine-tunings", "from scratch"),
 }
 ALSO = {"nothing": ("nothing",), "frames": ("nothing", "frames"), "value": ("nothing", "frames", "value")}
@@ -34,6 +35,8 @@ def decide(systems: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         for knows in ALSO:
             for trains in ALLOWED:
                 open_to = [m for m in measured if m["knows"] in ALSO[knows] and m["trains"] in ALLOWED[trains]]
+                if trains == "without labels":
+                    open_to = [m for m in open_to if not m["row"].startswith("conditioned")]
                 ranked = sorted(open_to, key=lambda m: _error(m, common))
                 if ranked:
                     first, *rest = ranked

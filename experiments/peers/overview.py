@@ -33,17 +33,18 @@ class Line(NamedTuple):
 
 GROUPS: dict[str, tuple[Line, ...]] = {
     "five frames observed, value unknown": (
-        Line("the anchor, which sees one frame", "experts", method="anchor, window of 1"),
+        Line("the anchor, which sees one frame", "experts", "anchor_ratio"),
         Line("best network that sees all five frames", "experts", "frames_ratio"),
-        Line("CCM-Prefix", "ccm", "frames_ratio", ours=True),
+        Line("CCM-Prefix, on the one-frame anchor", "ccm", method="CCM-Prefix"),
+        Line("CCM-Prefix, on one or three frames¹", "ccm", "frames_ratio", ours=True),
         Line("CoDA or GEPS, code fitted to the frames", "labels", "frames_ratio_adaptive"),
         Line("best conditioned network, with our readout", "labels", "frames_ratio_labelled"),
-        Line("coarse solver, with our readout", "solver", method="coarse solver, fitted by our readout"),
+        Line("coarse solver, with our readout", "solver", "frames_ratio_solver"),
     ),
     "value known": (
         Line("best other merge of the experts", "experts", "posthoc_ratio"),
         Line("SLERP, extrapolated", "experts", "slerp_ratio"),
-        Line("CCM-Scale", "ccm", "posthoc_ratio", ours=True),
+        Line("CCM-Scale, on the one-frame anchor", "ccm", "posthoc_ratio", ours=True),
         Line("conditioned network, fine-tuned", "labels", "finetune_ratio"),
         Line("conditioned network, from scratch", "labels", "scratch_ratio"),
     ),

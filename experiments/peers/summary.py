@@ -102,6 +102,8 @@ def of_system(gathered: Gathered, system: str) -> dict[str, Any]:
         "frames_ratio": (frames, best_of(gathered, system, NO_VALUE)),
         "frames_ratio_labelled": (frames, best_of(gathered, system, LABELLED)),
         "frames_ratio_adaptive": (frames, best_of(gathered, system, ADAPTIVE)),
+        "frames_ratio_solver": (frames, ("solver", "prefix")),
+        "anchor_ratio": (("window 1", "ccm_prefix"), ("window 1", "anchor")),
     }
     return {name: ratio(gathered, system, *pair) for name, pair in pairs.items()}
 

@@ -25,17 +25,20 @@ CONDITIONED = ("finetune_ratio", "scratch_ratio")
 # Rows of the README's table, and the ratios of the study of peers that each stands for: of several, the one in which
 # CCM does worst.
 BESIDE: dict[str, tuple[str, ...]] = {
-    "given the value: the best other merge of the same experts, SLERP aside": ("posthoc_ratio",),
-    "given the value: SLERP between the same experts, extrapolated": ("slerp_ratio",),
-    "given the value: the better network conditioned on it, fine-tuned or from scratch": CONDITIONED,
-    "from five frames: the best network that sees all five": ("frames_ratio",),
-    "from five frames: the best conditioned network, its value inferred by our readout": ("frames_ratio_labelled",),
+    "**five frames observed**: the anchor, which sees one": ("anchor_ratio",),
+    "the best network that sees all five¹": ("frames_ratio",),
+    "CoDA or GEPS, trained on data grouped by regime¹": ("frames_ratio_adaptive",),
+    "a conditioned network, trained on labelled data, its value inferred by our readout¹": ("frames_ratio_labelled",),
+    "a coarse solver, its parameter inferred by our readout¹": ("frames_ratio_solver",),
+    "**value known**: the best other merge of the same experts": ("posthoc_ratio",),
+    "SLERP between the same experts, extrapolated": ("slerp_ratio",),
+    "a conditioned network, trained on labelled data": CONDITIONED,
 }
 
 
 def beside(peers: dict[str, Any]) -> str:
     """The table of the README: by how much CCM's error is smaller or larger than that of the strongest of each kind."""
-    lines = [f"| compared with … | {' | '.join(TITLES[s] for s in SHORT)} |", "|---" * (1 + len(SHORT)) + "|"]
+    lines = [f"| compared with | {' | '.join(TITLES[s] for s in SHORT)} |", "|---" * (1 + len(SHORT)) + "|"]
     for text, keys in BESIDE.items():
         lines.append(f"| {text} | {' | '.join(cell(worst(peers, system, keys)) for system in SHORT)} |")
     return "\n".join(lines)
@@ -148,9 +151,6 @@ def numbers(folder: Path) -> dict[str, Any]:
     far = {name: sum(errors) / len(errors) for name, errors in rows[max(rows)]["errors"].items() if None not in errors}
     noise = {row["at"]: row["ours"]["mean"] for row in read_json(folder / "paper.json")["prefix"]["noise"]}
     return {
-        "posthoc": of("posthoc_ratio"),
-        "slerp": of("slerp_ratio"),
-        "all_frames": of("frames_ratio"),
         "anchor": each({s: compare(peers, s, "CCM-Prefix", "anchor, window of 1") for s in SHORT}),
         "conditioned": each({s: worst(peers, s, CONDITIONED) for s in SHORT}),
         "inferred": of("frames_ratio_labelled"),
@@ -223,30 +223,40 @@ def windows(peers: dict[str, Any]) -> str:
     )
 
 
-def nothing_merged(peers: dict[str, Any]) -> str:
-    """Where CCM-Prefix is its anchor in tables and figures, in a sentence."""
-    kept = [SHORT[s] for s in _wide(peers)[1]]
-    if not kept:
-        return ""
-    return f"For {_listed(kept)} from frames, CCM kept its anchor, which sees three frames: nothing was merged."
-
-
-def caption(peers: dict[str, Any]) -> str:
+def caption() -> str:
     """What the figure of methods shows."""
     words = (
         "Errors outside the anchor's training range, on the sixteen frames after the five observed ones: CCM and the "
         "strongest method of each kind. All networks have the same data, the same total number of training steps and "
-        "the same tuning on validation regimes. Bars are 95 % intervals over seeds; a method without one has one seed. "
-        f"{nothing_merged(peers)}"
+        "the same tuning on validation regimes. Bars are 95 % intervals over seeds; a method without one has one seed."
     )
     return folded(words).strip()
 
 
-def how_many(peers: dict[str, Any]) -> str:
+def how_many() -> str:
     """What the numbers of the table are."""
     words = (
-        "CCM's error, compared with the strongest method of each kind: [CCM-Scale](docs/concepts.md) given the value, "
-        "and CCM-Prefix from five frames. In brackets: 95 % intervals over seeds; without them, one seed. **Bold**: "
+        "CCM's error outside the training range, compared with that of each: [CCM-Prefix](docs/concepts.md) from five "
+        "frames, CCM-Scale given the value. In brackets: 95 % intervals over seeds; without them, one seed. **Bold**: "
         "CCM's error is smaller, and the interval excludes 1."
+    )
+    return folded(words).strip()
+
+
+def footnote(peers: dict[str, Any]) -> str:
+    """With which anchor CCM-Prefix stands in the table."""
+    wide, kept = _wide(peers)
+    if not wide:
+        return ""
+    one = each({s: compare(peers, s, "CCM-Prefix", r["peer"]) for s, r in wide.items()})
+    words = (
+        f"¹ CCM-Prefix on an anchor of one frame or of three, as validation regimes chose: three for "
+        f"{_listed([SHORT[s] for s in wide])}. "
+        + (
+            f"For {_listed([SHORT[s] for s in kept])} the readout then kept that anchor: nothing was merged. "
+            if kept
+            else ""
+        )
+        + f"On the one-frame anchor, its error is {one}, compared with the best network that sees all five frames."
     )
     return folded(words).strip()
