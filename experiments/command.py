@@ -183,11 +183,24 @@ def _start(main: Callable[[ConfigDict], None], doc: str | None) -> None:
     app.run(with_config, argv=argv, flags_parser=_parse)
 
 
+def _plain(text: str) -> str:
+    """What ml_collections says, in one line: it quotes an unknown field once more, and its suggestion with it.
+
+    Example:
+        >>> _plain("'step'\\nDid you mean \\"steps\\" instead of \\"step\\"?")
+        'there is no field step. Did you mean "steps" instead of "step"?'
+    """
+    name, _, hint = text.replace("\\n", "\n").replace("\\'", "'").strip("'\"").partition("\n")
+    if not hint.startswith("Did you mean"):
+        return " ".join(text.split())
+    return f"there is no field {name.strip(chr(39))}. {hint.strip()}"
+
+
 def _parse(argv: list[str]) -> list[str]:
     """Parses the flags; a wrong field of a configuration is one line that suggests the near one."""
     try:
         return app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         text = str(error.args[0] if error.args else error)  # of a KeyError, whose str() is quoted once more
-        print(f"--config.FIELD: {' '.join(text.split())}", file=sys.stderr)
+        print(f"--config.FIELD: {_plain(text)}", file=sys.stderr)
         sys.exit(2)

@@ -294,7 +294,8 @@ for name, weights in {"anchor": params, "high expert": ends[1], "merged": chart(
 # ## Take it with you
 #
 # The merged module is an ordinary Equinox file. Such files contain leaves without names, so the command line assigns them to the
-# network that a function of yours returns: `--model my_networks:build_equinox`.
+# network that a function of yours returns: in `my_networks.py`, `def build(): return EqxNet(jax.random.key(0))`, and then
+# `--model my_networks:build`.
 
 # %%
 merged = eqx.combine(chart(found.coordinate), rest)

@@ -121,6 +121,17 @@ def test_a_prior_moves_coordinate_and_interval(decays: Decays, tmp_path: Path) -
     assert found["coordinate"] < found["choices"][0] - 0.05  # experts at 0.7 and 1.5: 1.3 is +0.5
 
 
+def test_a_merge_that_is_clearly_better_than_the_anchor_outweighs_a_small_p_value(
+    decays: Decays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in twenty trajectories of the family itself has one."""
+    monkeypatch.setattr("ccm_jax.cli.sure.ALARM", 1.1)
+    done, found = report(decays, tmp_path, "--sample", "0")
+    assert done.exit_code == 0 and found["sure"]["no_point_explains_the_frames"] and not found["keeps_anchor"]
+    said = " ".join(done.output.split())
+    assert "The merge is kept, because its error on them is" in said and (tmp_path / "m.safetensors").exists()
+
+
 def test_frames_that_no_point_explains_keep_the_anchor(decays: Decays, tmp_path: Path) -> None:
     done, found = report(decays, tmp_path, prefix="swinging.npz")
     assert done.exit_code == 0, done.output

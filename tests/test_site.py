@@ -31,6 +31,7 @@ def notebook(tmp_path: Path) -> Path:
             "source": "1 + 1",
             "outputs": [
                 {"output_type": "stream", "text": ["\x1b[1mtwo\x1b[0m\n"]},
+                {"output_type": "stream", "text": "three\n"},
                 {"output_type": "display_data", "data": {"image/png": picture, "text/plain": "<Figure>"}},
             ],
         },
@@ -43,7 +44,7 @@ def test_a_notebook_becomes_a_page_with_its_outputs(tmp_path: Path) -> None:
     found = notebooks.pages(notebook(tmp_path), "https://github.com/me/it")
     text = found["one.md"]
     assert isinstance(text, str) and "Open in Colab" in text
-    assert "```python\n1 + 1\n```" in text and "\ntwo\n" in text and "](one/0.png)" in text and "<Figure>" not in text
+    assert "```python\n1 + 1\n```" in text and "\ntwo\nthree\n" in text and "](one/0.png)" in text and "<Figure>" not in text
     assert found["one/0.png"] == b"pixels"
     assert "??? note" in text  # the cell that installs is folded away
 

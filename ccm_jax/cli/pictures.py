@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -84,7 +85,8 @@ def _draw_losses(ax: Axes, found: Found, axes: int) -> None:
     if np.isfinite(found.anchor_loss):
         ax.axhline(found.anchor_loss, color="black", lw=1.4, label="anchor")
     ax.axhline(found.persistence_loss, color="black", lw=0.8, ls=":", label="last frame repeated")
-    ax.set(xlabel="coordinate", ylabel=f"error on {scored(found.readout, found.frames)}", yscale="log")
+    label = textwrap.fill(f"error on {scored(found.readout, found.frames)}", 32)
+    ax.set(xlabel="coordinate", ylabel=label, yscale="log")
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)
 
@@ -123,9 +125,12 @@ def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns
         figure = new_figure(5.6, 1.4 * len(rows) + 0.6)
         limit = np.nanpercentile(np.abs(rows[-1][..., 0]), 99.5)
         column = figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0]
+        extent = (0.5, len(predicted) + 0.5, -0.5, predicted.shape[1] - 0.5)  # frames count from 1
         for ax, frames, label in zip(column, rows, ("network", "truth"), strict=False):
-            picture = ax.imshow(frames[..., 0].T, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
-            ax.set_ylabel(label)
+            colours: Any = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+            picture = ax.imshow(frames[..., 0].T, origin="lower", aspect="auto", extent=extent, **colours)
+            ax.set(title=label, ylabel="x")
+            ax.title.set_fontsize(9)
         column[-1].set_xlabel("frame")
         figure.colorbar(picture, ax=column, shrink=0.8)
         figure.savefig(target, dpi=150)

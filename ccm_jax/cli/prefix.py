@@ -20,6 +20,7 @@ from ccm_jax.readout import Coarse, PrefixReadout, coarse_errors, read
 
 Array = jax.Array
 MOVED = 1e-3  # relative: a coordinate whose loss differs by more from that of the minimum is not at the minimum
+CLEARLY = 0.5  # of the anchor's error: below it, a merge is kept even where the p-value is small
 RIM = 1e-3  # nearer than this to an end of what is searched, a coordinate lies at it
 
 
@@ -28,7 +29,8 @@ class Found(NamedTuple):
 
     Attributes:
         coordinate: of the best merge, with the gate last if that is not 1; that of all trajectories together.
-        keeps_anchor: whether the anchor is the answer: it fits the frames at least as well, or nothing explains them.
+        keeps_anchor: whether the anchor is the answer: it fits the frames at least as well, or no point of the chart
+            explains them and no merge is clearly better.
         loss: error of the best merge on the observed frames.
         anchor_loss: of the anchor.
         persistence_loss: of the last frame of the window repeated.
@@ -129,7 +131,12 @@ def find(
             keeps_anchor=not loss < found.anchor_loss,
             residuals=errors_by_frame(readout, x, at),
         )
-    return found._replace(sure=sure, keeps_anchor=found.keeps_anchor or sure.stranger)
+    return found._replace(sure=sure, keeps_anchor=found.keeps_anchor or (sure.stranger and not clearly_better(found)))
+
+
+def clearly_better(found: Found) -> bool:
+    """Whether a merge fits the frames so much better than the anchor that a small p-value does not outweigh it."""
+    return bool(found.loss < CLEARLY * found.anchor_loss)
 
 
 def found_by(readout: PrefixReadout, x: Frames, always: bool) -> Found:

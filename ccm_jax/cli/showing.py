@@ -62,7 +62,17 @@ def show(found: Found, axes: int, *, doubted: bool = False) -> None:
             f"the others are filled in ({found.readout['fill']})."
         )
     spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
-    if found.sure is not None and found.sure.stranger:
+    if found.sure is not None and found.sure.stranger and not found.keeps_anchor:
+        ratio = found.loss / found.anchor_loss
+        say(
+            why_stranger(
+                found.sure,
+                f"The merge is kept, because its error on them is {ratio:.2g} times the anchor's: compare both on "
+                "held-out frames (ccm evaluate).",
+            )
+        )
+        say(f"coordinate {typed(found.coordinate, axes)}{spread}")
+    elif found.sure is not None and found.sure.stranger:
         say(why_stranger(found.sure))
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif not np.isfinite(found.loss):

@@ -135,11 +135,11 @@ def prior_option(function: click.decorators.FC) -> click.decorators.FC:
     )(function)
 
 
-def why_stranger(sure: Sure) -> str:
-    """The line for frames that no point of the chart explains."""
+def why_stranger(sure: Sure, kept: str = "The anchor is kept.") -> str:
+    """The line for frames that no point of the chart explains, and for what is kept then."""
     return (
         f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): "
-        "another equation, forcing, wall or unit, or more noise than validation has? The anchor is kept."
+        f"another equation, forcing, wall or unit, or more noise than validation has? {kept}"
     )
 
 

@@ -90,6 +90,8 @@ def where_of(coordinate: tuple[float, ...], value: float | None, given_range: st
         raise ValueError("--log needs --range LOW:HIGH, the values of the low and of the high expert.")
     if given_range is not None and value is None:
         raise ValueError("--range needs --value, the physical value to merge at; a coordinate has no range.")
+    if given_range is not None and given_range.count(":") != 1:
+        raise ValueError(f"--range {given_range}: expected LOW:HIGH, the experts' values, as in --range 1e-3:3e-3.")
     units = None if given_range is None else as_units(given_range, "log" if log else "linear", f"--range {given_range}")
     numbers = as_numbers(list(coordinate), "--coordinate") if coordinate else ()
     return Where(tuple(near(number, "--coordinate") for number in numbers), value, units)

@@ -8,9 +8,10 @@ writes the pictures that the gallery shows, ``docs/images/NOTEBOOK-NUMBER.png``,
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,17 @@ def _cell(cell: Mapping[str, Any], stem: str, pictures: dict[str, bytes]) -> Ite
         yield f'??? note "{title}"\n\n    ```python\n' + _indented(source) + "\n    ```"
     else:
         yield f"```python\n{source}\n```"
-    for output in cell.get("outputs", []):
+    for output in _joined(cell.get("outputs", [])):
         yield from _output(output, stem, pictures)
+
+
+def _joined(outputs: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Outputs of which consecutive prints are one, however Jupyter cut them."""
+    for printed, group in itertools.groupby(outputs, lambda one: one.get("output_type") == "stream"):
+        if printed:
+            yield {"output_type": "stream", "text": "".join("".join(one["text"]) for one in group)}
+        else:
+            yield from group
 
 
 def _indented(text: str) -> str:
