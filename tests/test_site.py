@@ -44,7 +44,12 @@ def test_a_notebook_becomes_a_page_with_its_outputs(tmp_path: Path) -> None:
     found = notebooks.pages(notebook(tmp_path), "https://github.com/me/it")
     text = found["one.md"]
     assert isinstance(text, str) and "Open in Colab" in text
-    assert "```python\n1 + 1\n```" in text and "\ntwo\nthree\n" in text and "](one/0.png)" in text and "<Figure>" not in text
+    assert (
+        "```python\n1 + 1\n```" in text
+        and "\ntwo\nthree\n" in text
+        and "](one/0.png)" in text
+        and "<Figure>" not in text
+    )
     assert found["one/0.png"] == b"pixels"
     assert "??? note" in text  # the cell that installs is folded away
 
