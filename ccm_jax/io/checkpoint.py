@@ -107,6 +107,7 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
             ``like``.
     """
     path = Path(path).absolute()
+    _check_folder(path)
     if not (path / _METADATA).is_file() or not (path / _TREE).is_dir():
         raise ValueError(
             f"checkpoint.load: {path} is not a checkpoint (no {_METADATA} and {_TREE}/ in it): half-written, or made "
@@ -120,6 +121,17 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
     return _reading(path, lambda: ocp.load(path / _TREE, host))
 
 
+def _check_folder(path: Path) -> None:
+    """Says it of a path that does not exist, and of a single file, which another function reads."""
+    if not path.exists():
+        raise ValueError(f"checkpoint.load: {path} is not a checkpoint: there is no such path.")
+    if path.is_file():
+        raise ValueError(
+            f"checkpoint.load: {path} is not a checkpoint of checkpoint.save, which is a folder; read a single file "
+            "with ccm_jax.io.weights.open_weights."
+        )
+
+
 def load_any(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
     """Reads a checkpoint of :func:`save`, or one that another program wrote by Orbax, its own or a manager's step.
 
@@ -130,6 +142,7 @@ def load_any(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
         ValueError: if it is no checkpoint, damaged, or a folder of several steps or trees, with their names.
     """
     path = Path(path).absolute()
+    _check_folder(path)
     if (path / _METADATA).is_file() and (path / _TREE).is_dir():
         return load(path), load_metadata(path)
     root, name = path, None
