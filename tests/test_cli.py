@@ -87,9 +87,23 @@ def test_merging_is_the_library_s_and_says_where_it_comes_from(family: Path, tmp
     assert facts["coordinate"] == [1.4] and len(facts["anchor"]["sha256"]) == 64
     card = (tmp_path / "merged.safetensors.md").read_text()
     assert "1.4" in card
-    # Flax calls a weight a kernel, PyTorch does not: the card says how to read what it stands beside.
-    flax = any(name.endswith(".kernel") for name in open_safetensors(out).arrays)
-    assert ("ccm_jax.io.safetensors.load_safetensors" in card) == flax != ("load_state_dict" in card)
+
+
+@pytest.mark.parametrize(
+    "leaf, file, line",
+    [
+        ("lift.kernel", "m.safetensors", 'ccm_jax.io.safetensors.load_safetensors("m.safetensors")'),
+        ("lift.kernel", "m.pt", 'ccm_jax.io.weights.open_weights("m.pt").arrays'),
+        ("lift.weight", "m.safetensors", 'model.load_state_dict(safetensors.torch.load_file("m.safetensors"))'),
+        ("lift.weight", "m.pt", 'model.load_state_dict(torch.load("m.pt", weights_only=True))'),
+    ],
+)
+def test_a_card_says_how_to_read_its_weights(leaf: str, file: str, line: str, tmp_path: Path) -> None:
+    """Flax calls a weight a kernel, PyTorch does not."""
+    for name in ("anchor", "low", "high"):
+        save_safetensors(tmp_path / f"{name}.safetensors", {leaf: np.ones(3, np.float32)})
+    assert ccm("merge", *of(tmp_path), "--coordinate", 1.4, "-o", tmp_path / file).exit_code == 0
+    assert line in (tmp_path / f"{file}.md").read_text()
 
 
 def test_a_calibrated_file_says_how_its_coordinate_was_found(family: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.peers.budget import TUNED_AT
 from experiments.peers.page import KNOWN, MAY, QUESTIONS, figures_of, with_results
-from experiments.report.claims import budget, footnote, when, windows
+from experiments.report.claims import budget, footnote, when
 from experiments.report.systems import TITLES
 from experiments.runner.sources import ROOT
 from experiments.study.markdown import keep_figures, markdown
@@ -25,7 +25,7 @@ def page(content: dict[str, Any]) -> str:
     """The page in Markdown."""
     shown = with_results(finite(content))
     advice = when(RESULTS.parent).replace("](docs/", "](")
-    numbers = {"windows": windows(content), "footnote": footnote(content), "budget": budget(content)}
+    numbers = {"footnote": footnote(content), "budget": budget(content)}
     words = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "axes": TITLES, "tuned": TUNED_AT}
     return markdown(TEMPLATE, peers=shown, advice=advice, **numbers, **words)
 

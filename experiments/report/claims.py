@@ -151,10 +151,8 @@ def numbers(folder: Path) -> dict[str, Any]:
     far = {name: sum(errors) / len(errors) for name, errors in rows[max(rows)]["errors"].items() if None not in errors}
     noise = {row["at"]: row["ours"]["mean"] for row in read_json(folder / "paper.json")["prefix"]["noise"]}
     return {
-        "anchor": each({s: compare(peers, s, "CCM-Prefix", "anchor, window of 1") for s in SHORT}),
         "conditioned": each({s: worst(peers, s, CONDITIONED) for s in SHORT}),
         "inferred": of("frames_ratio_labelled"),
-        "windows": windows(peers),
         "adaptive_best": " and ".join(measured) if len(measured) < 2 else "the better of CoDA and GEPS",
         "adaptive": of("frames_ratio_adaptive"),
         "window": of("frames_ratio", HIDDEN),
@@ -205,24 +203,6 @@ def _wide(peers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return wide, kept
 
 
-def windows(peers: dict[str, Any]) -> str:
-    """With which window CCM-Prefix stands in the tables, and what another would have changed."""
-    wide, kept = _wide(peers)
-    if not wide:
-        return ""
-    fell = f"; for {_listed([SHORT[s] for s in kept])}, the readout then kept its anchor, so nothing was merged" * bool(
-        kept
-    )
-    inferred = {s: compare(peers, s, "CCM-Prefix", peers["ratios"][s]["frames_ratio_labelled"]["peer"]) for s in wide}
-    window = each({s: compare(peers, s, "CCM-Prefix", r["peer"]) for s, r in wide.items()})
-    return (
-        f"From frames, validation regimes chose a window of three frames for CCM-Prefix on "
-        f"{_listed([SHORT[s] for s in wide])}, and of one elsewhere{fell}. With a window of one there, the error of "
-        f"CCM-Prefix would be {window}, compared with the best network that sees all five frames, and "
-        f"{each(inferred)}, compared with the best conditioned network."
-    )
-
-
 def caption() -> str:
     """What the figure of methods shows."""
     words = (
@@ -248,7 +228,10 @@ def footnote(peers: dict[str, Any]) -> str:
     wide, kept = _wide(peers)
     if not wide:
         return ""
-    one = each({s: compare(peers, s, "CCM-Prefix", r["peer"]) for s, r in wide.items()})
+
+    def on_one_frame(key: str) -> str:
+        return each({s: compare(peers, s, "CCM-Prefix", peers["ratios"][s][key]["peer"]) for s in wide})
+
     words = (
         f"¹ CCM-Prefix on an anchor of one frame or of three, as validation regimes chose: three for "
         f"{_listed([SHORT[s] for s in wide])}. "
@@ -257,6 +240,7 @@ def footnote(peers: dict[str, Any]) -> str:
             if kept
             else ""
         )
-        + f"On the one-frame anchor, its error is {one}, compared with the best network that sees all five frames."
+        + f"On the one-frame anchor, its error is {on_one_frame('frames_ratio')}, compared with the best network that "
+        f"sees all five frames, and {on_one_frame('frames_ratio_labelled')} with the best conditioned network."
     )
     return folded(words).strip()

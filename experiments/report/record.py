@@ -153,7 +153,7 @@ def systems_table(folder: Path) -> str:
     """Every configuration of the study, in Markdown: what was asked stands behind what was measured."""
     columns = ["system, axis", "`--config=`", "seeds", "minutes, cold", "Coord", "Prefix"]
     columns += ["worst regime", "vs. better anchor", "correlation"]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines: list[tuple[str, ...]] = []
     runs, anew = runs_of(folder)
 
     def asked(bound: str) -> str:
@@ -177,8 +177,8 @@ def systems_table(folder: Path) -> str:
             if len(known) == row["seeds"]
             else "–"
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(tuple(cells))
+    return _markdown(tuple(columns), lines)
 
 
 def figure(folder: Path) -> Any:
