@@ -241,6 +241,6 @@ def footnote(peers: dict[str, Any]) -> str:
             else ""
         )
         + f"On the one-frame anchor, its error is {on_one_frame('frames_ratio')}, compared with the best network that "
-        f"sees all five frames, and {on_one_frame('frames_ratio_labelled')} with the best conditioned network."
+        f"sees all five frames; compared with the best conditioned one, {on_one_frame('frames_ratio_labelled')}."
     )
     return folded(words).strip()
