@@ -3,7 +3,7 @@
     nox -s floor     every requirement at its floor, Python 3.11
     nox -s latest    the newest of all, Python 3.13
     nox -s lock      requirements-ci.txt: the versions that CI installs, with their hashes
-    nox -s audit     known weaknesses of those versions, by pip-audit
+    nox -s audit     known vulnerabilities of those versions, by pip-audit
     nox -s build     the wheel and the sdist, the same bytes each time, in dist/
 
 The first two run the part of the tests that tests/versions.py names; arguments behind ``--`` replace it. What came out

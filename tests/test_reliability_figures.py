@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ccm_jax.io.atomic import read_json
+from tests.audit import audit
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
@@ -59,3 +60,19 @@ def test_versions_that_were_tried() -> None:
 def test_packages_that_are_pinned() -> None:
     lock = (ROOT / "requirements-ci.txt").read_text(encoding="utf-8")
     assert f"{len(re.findall(r'^[a-z0-9.-]+==', lock, re.M))} packages in `requirements-ci.txt`" in PAGE
+
+
+def test_vulnerabilities_that_are_known() -> None:
+    found = read_json(FOUND / "audit.json")
+    assert f"none in the {found['newest']} of {found['packages']} pinned packages" in PAGE and not found["vulnerable"]
+    assert found["date"] in PAGE and f"the other {len(found['unknown'])} ({', '.join(found['unknown'])})" in PAGE
+
+
+def test_an_audit_tells_vulnerable_from_unknown_and_from_clean() -> None:
+    pages = {"a": ("2.0", []), "b": ("1.0", [{"id": "PYSEC-1"}]), "c": ("3.0", [{"id": "PYSEC-2"}])}
+
+    def page(name: str) -> dict[str, object]:
+        return {"info": {"version": pages[name][0]}, "vulnerabilities": pages[name][1]}
+
+    found = audit("a==2.0 \\\n    --hash=sha256:0\nb==1.0 ; python_version > '3'\nc==2.0\n", page)
+    assert found == {"packages": 3, "newest": 2, "vulnerable": {"b": ["PYSEC-1"]}, "unknown": {"c": ["2.0", "3.0"]}}
