@@ -2,8 +2,8 @@
 
     python -m tests.audit results/reliability/audit.json
 
-``pip-audit`` (``nox -s audit``) asks for the page of each version. This asks for the page of each package, which names the
-vulnerabilities of its newest version, and counts the pinned versions that are not the newest as unknown.
+``pip-audit`` (``nox -s audit``) asks for the page of each version. This asks for the page of each package, which
+names the vulnerabilities of its newest version, and counts the pinned versions that are not the newest as unknown.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ def audit(lock: str, page: Any) -> dict[str, Any]:
 
     Returns:
         ``packages``, ``newest`` (how many pinned versions are the newest), ``vulnerable`` (names of those in which a
-        vulnerability is known, with the numbers of the advisories) and ``unknown`` (pinned and newest version of the others).
+        vulnerability is known, with the numbers of the advisories) and ``unknown`` (of the others, the pinned and the
+        newest version).
     """
     vulnerable, unknown, newest = {}, {}, 0
-    pinned = re.findall(r"^([A-Za-z0-9_.-]+)==([^ \\;]+)", lock, re.MULTILINE)
+    pinned = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s\\;]+)", lock, re.MULTILINE)
     for name, version in pinned:
         found = page(name)
         if found["info"]["version"] != version:
