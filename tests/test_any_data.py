@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
+from ccm_jax.cli.frames import Layout
 from ccm_jax.io.recordings import common_parameter, open_recording, open_recordings
 from ccm_jax.io.recordings import contents as rules
 from tests import recordings
@@ -575,3 +576,19 @@ def test_times_of_samples_in_single_precision_and_under_other_names(tmp_path: Pa
     times = (500 + 40 * np.arange(N)[:, None] + 0.02 * np.arange(T)).astype(np.float32)
     np.savez(tmp_path / "a.npz", frames=np.ones((N, T, H, W, 1)), t=times)
     assert open_recording(tmp_path / "a.npz").time_step == pytest.approx(0.02, rel=1e-2)
+
+
+def test_axes_are_typed_once_for_the_observed_frames_and_for_validation(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(3, 5, 2, 8, 8)).astype(np.float32)  # sample, time, channel, x, y
+    layout = Layout(axes="TCXY")
+    np.save(tmp_path / "seen.npy", x[0])
+    np.save(tmp_path / "others.npy", x)
+    np.savez(tmp_path / "known.npz", frames=np.moveaxis(x, 2, -1), dim=2)
+    expected = np.moveaxis(x, 2, -1)
+    np.testing.assert_array_equal(layout.open(tmp_path / "seen.npy").trajectory(0), expected[0])
+    for name in ("others.npy", "known.npz"):
+        found = layout.open_validation(tmp_path / name)
+        np.testing.assert_array_equal(np.stack([found.trajectory(i) for i in range(3)]), expected)
+    np.save(tmp_path / "flat.npy", x[0, 0])
+    with pytest.raises(ValueError, match="--axes TCXY .* fits nothing in .*flat.npy"):
+        layout.open_validation(tmp_path / "flat.npy")

@@ -19,7 +19,7 @@ from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_obse
 from ccm_jax.cli.merge import check_output, merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_calibration
-from ccm_jax.cli.prefix import Found, find
+from ccm_jax.cli.prefix import ANCHOR_KEPT, Found, find
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.showing import show, typed
 from ccm_jax.cli.source import Source, remarks, source_options
@@ -147,8 +147,8 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 def command(source: Source, **given: Any) -> None:
     """Find the coordinate that best fits the observed frames, and write the weights there.
 
-    If no merge fits the frames better than the anchor, or no point of the chart explains them, no weights are written:
-    keep the anchor. Intervals need validation trajectories of three or more known values.
+    If no merge fits the frames better than the anchor, or no point of the chart explains them, no weights are written
+    and the exit code is 3: keep the anchor. Intervals need validation trajectories of three or more known values.
 
     \b
     ccm calibrate --anchor a.pt --low l.pt --high h.pt --model neuraloperator --prefix seen.npy -o merged.safetensors
@@ -176,7 +176,11 @@ def command(source: Source, **given: Any) -> None:
     chosen = choose_samples(recording, options.sample)
     if len(chosen) > MANY:
         note(f"{len(chosen)} trajectories are rolled out at every candidate; --sample 0:{MANY} is faster.")
-    regimes = None if options.validation is None else read_regimes(options.layout.open(options.validation), recording)
+    regimes = (
+        None
+        if options.validation is None
+        else read_regimes(options.layout.open_validation(options.validation), recording)
+    )
     opened, axes = open_chart(recipe, options.model, recording), len(recipe.coordinates[0])
     count, stopped = options.frames, None
     needed = None if options.until is not None else opened.surrogate.history + count
@@ -222,3 +226,5 @@ def command(source: Source, **given: Any) -> None:
             say("Next, for an interval and settings fitted to data: the same with --validation FILE.")
     figure = report.with_suffix(".png")
     say(f"Numbers: {report}" + (f"; figure: {figure}." if figure.exists() else "."))
+    if keep:
+        raise click.exceptions.Exit(ANCHOR_KEPT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -32,6 +33,28 @@ class Layout(NamedTuple):
     def open(self, path: Path) -> Recording:
         """The description of a file."""
         return open_recording(path, fields=self.fields, axes=self.axes)
+
+    def open_validation(self, path: Path) -> Recording:
+        """The description of a second file, whose axes may differ: what it says of them itself counts.
+
+        Where it says nothing, ``--axes`` does, with an axis of samples in front where the arrays have one more.
+        """
+        if self.axes is None:
+            return self.open(path)
+        try:
+            found = open_recording(path, fields=self.fields)
+        except ValueError:
+            found = None
+        if found is not None and not found.assumed:
+            return found
+        try:
+            return self.open(path)
+        except ValueError:
+            if "N" in self.axes.upper():
+                raise
+            with contextlib.suppress(ValueError):
+                return self._replace(axes=f"N{self.axes}").open(path)
+            raise
 
     def facts(self) -> dict[str, str]:
         """What was said, for a card."""

@@ -21,6 +21,7 @@ from ccm_jax.readout import Coarse, PrefixReadout, coarse_errors, read
 Array = jax.Array
 MOVED = 1e-3  # relative: a coordinate whose loss differs by more from that of the minimum is not at the minimum
 CLEARLY = 0.5  # of the anchor's error: below it, a merge is kept even where the p-value is small
+ANCHOR_KEPT = 3  # exit code where an output was asked for, and not written because the anchor is the answer
 RIM = 1e-3  # nearer than this to an end of what is searched, a coordinate lies at it
 
 

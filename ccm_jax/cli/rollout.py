@@ -17,10 +17,12 @@ from ccm_jax._given import trivial, worse_than_trivial
 from ccm_jax.cli.checkpoints import note, open_checkpoints, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
+from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.forecast import Forecasted, forecast
 from ccm_jax.cli.frames import layout_options, read_regimes, read_samples
 from ccm_jax.cli.pictures import draw_forecast, draw_rollout
-from ccm_jax.cli.showing import show_sure
+from ccm_jax.cli.prefix import ANCHOR_KEPT, find
+from ccm_jax.cli.showing import show_sure, why_kept
 from ccm_jax.cli.source import Source, source_options
 from ccm_jax.cli.sure import as_prior, parameter_option, prior_option, why_stranger
 from ccm_jax.cli.surrogates import surrogate_for
@@ -118,7 +120,7 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
     recording = given["layout"].open(given["initial"])
     x = read_samples(recording, [given["sample"]])[0]
     opened = open_chart(recipe, given["model"], recording)
-    validation = read_regimes(given["layout"].open(given["validation"]), recording)
+    validation = read_regimes(given["layout"].open_validation(given["validation"]), recording)
     fitted = fit_readout(opened, x.shape[1:], given["frames"], validation, parameters=given["parameter"])
     prior = as_prior(given["prior"], fitted.readout, fitted.known, fitted.unsure)
     how = {name: given[name] for name in ("truth", "samples", "seed")}
@@ -126,7 +128,14 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
         found = forecast(fitted, x, given["steps"], prior=prior, **how)
     show_sure(found.sure, found.sure.coordinate)
     if found.sure.stranger:
-        raise ValueError(f"rollout: {why_stranger(found.sure)} Run the anchor itself: ccm rollout {recipe.anchor}.")
+        with waiting("comparing with the anchor"):
+            read = find(fitted, found.observed[None], prior=prior)
+        if read.keeps_anchor:
+            say(why_stranger(found.sure))
+            say(f"{output} is not written.")
+            rollout_next(recipe.anchor, given["model"])
+            raise click.exceptions.Exit(ANCHOR_KEPT)
+        warn(why_stranger(found.sure, why_kept(read)))
     write_band(found, output)
 
 
@@ -198,7 +207,8 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
     """Run CHECKPOINT from frames of a file. Writes OUTPUT.npz, a strip of frames and an animation.
 
     Given a family instead (--anchor, --low and --high, or --recipe), it finds the coordinate from the first frames, and
-    every predicted number has a 90 % interval.
+    every predicted number has a 90 % interval. If no point of the chart explains those frames, nothing is written and
+    the exit code is 3: keep the anchor.
 
     \b
     ccm rollout merged.safetensors --model neuraloperator --initial start.npy --steps 50 -o rollout.npz

@@ -36,6 +36,15 @@ def number(error: float) -> str:
     return f"{error:.4f}" if error >= 1e-3 or error == 0 else f"{error:.1e}"
 
 
+def why_kept(found: Found) -> str:
+    """Why a merge is kept though no point of the chart explains the frames."""
+    ratio = found.loss / found.anchor_loss
+    return (
+        f"The merge is kept, because its error on them is {ratio:.2g} times the anchor's: compare both on held-out "
+        "frames (ccm evaluate)."
+    )
+
+
 def show(found: Found, axes: int, *, doubted: bool = False) -> None:
     """Losses of what was tried first, in the terminal, then the coordinate and its yardsticks.
 
@@ -63,14 +72,7 @@ def show(found: Found, axes: int, *, doubted: bool = False) -> None:
         )
     spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
     if found.sure is not None and found.sure.stranger and not found.keeps_anchor:
-        ratio = found.loss / found.anchor_loss
-        say(
-            why_stranger(
-                found.sure,
-                f"The merge is kept, because its error on them is {ratio:.2g} times the anchor's: compare both on "
-                "held-out frames (ccm evaluate).",
-            )
-        )
+        say(why_stranger(found.sure, why_kept(found)))
         say(f"coordinate {typed(found.coordinate, axes)}{spread}")
     elif found.sure is not None and found.sure.stranger:
         say(why_stranger(found.sure))
