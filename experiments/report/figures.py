@@ -130,7 +130,7 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
                 label=METHODS[name].label if i == 0 else None,
                 linestyle="none",
             )
-    names = [f"{row['value']:g}" + ("" if narrow else f"  (s = {row['coordinate']:+.2f})") for row in rows]
+    names = [f"{row['value']:g}" + ("" if narrow else f"  (coordinate {row['coordinate']:+.2f})") for row in rows]
     ax.set_yticks(range(len(rows)), names)
     ax.set_xlabel("coordinate on the physical direction")
     ax.set_ylabel(_axis_label(results["config"]), labelpad=10)
@@ -192,7 +192,7 @@ def frames(
             axes[c][0].set_ylabel(channel, rotation=0, labelpad=10)
     steps = arrays["frames/truth"].shape[1]
     axis = results["config"]["axis"]["label"]
-    where = f"{axis} = {row['value']:g} (s = {row['coordinate']:+.2f})"
+    where = f"{axis} = {row['value']:g} (coordinate {row['coordinate']:+.2f})"
     when = f"{steps} frames after the prefix" + (", from left to right" if over_time else "")
     figure.suptitle(f"{where},\n{when}" if narrow else f"{where}, {when}", fontsize=8 if narrow else 10)
     return figure
@@ -218,7 +218,7 @@ def growth(results: dict[str, Any], indices: list[int], narrow: bool = False) ->
         ax.set_yscale("log")
         if not narrow or ax is axes[-1]:
             ax.set_xlabel("time")
-        ax.set_title(f"{row['value']:g}  (s = {row['coordinate']:+.2f})", fontsize=9)
+        ax.set_title(f"{row['value']:g}  (coordinate {row['coordinate']:+.2f})", fontsize=9)
         tidy(ax)
     axes[0].set_ylabel("relative L2 error")
     handles, labels = axes[0].get_legend_handles_labels()

@@ -21,11 +21,11 @@ from experiments.report import explorer
 from experiments.report import sure as how_sure
 from experiments.report.film import film
 from experiments.report.inline import for_both_widths
-from experiments.report.results import collect, factor, headline, observed, to_csv
+from experiments.report.results import collect, factor, observed, to_csv, typeset, verdict
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 9
+VERSION = 10
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
 PEERS = Path(__file__).parents[2] / "results" / "peers.json"
@@ -78,7 +78,7 @@ def publish_weights(source: Path, target: Path) -> None:
 
 def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Path) -> None:
     """Draws all figures into ``folder / figures`` and the page that holds them."""
-    results = finite(results)
+    results = typeset(finite(results))
     (folder / "figures").mkdir(exist_ok=True)
     arrays = dict(np.load(stages.evaluation.path / "evaluation.npz"))
     curves, svg = peers_of(results["config"]), {}
@@ -104,7 +104,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         factor=factor,
         observed=observed(config),
         figures=svg,
-        headline=headline(results),
+        verdict=verdict(results),
         explorer=explorer.content(results, arrays["sweep"], shown),
         film=film(results, arrays),
         peers={"seeds": _seeds(curves)},

@@ -18,10 +18,11 @@ from experiments.pipeline.stages import Run
 from experiments.pipeline.store import provenance, run_stage, write_json
 from experiments.report.inline import inline_svg
 from experiments.report.page import publish
+from experiments.report.results import typeset
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 2
+VERSION = 3
 OUTPUTS = ("report.html", "results.json", "figures")
 SHOWN = ("ccm_coord", "ccm_scale", "ccm_prefix", "best")
 FIXED = ("window", "anchor")  # weights that are the same everywhere
@@ -106,6 +107,7 @@ def write_page(results: dict[str, Any], folder: Path) -> None:
     """Draws the figures into ``folder / figures``, and the page that holds them."""
     from experiments.report import plane_figures  # matplotlib is slow to import, and only a fresh report needs it
 
+    results = typeset(results)
     drawn = {"errors": plane_figures.errors(results), "coordinates": plane_figures.coordinates(results)}
     (folder / "figures").mkdir(exist_ok=True)
     for name, figure in drawn.items():

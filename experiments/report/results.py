@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ PUBLISHED: dict[str, dict[str, float]] = {
 }
 
 RESAMPLES = 2000
+SUBSCRIPTS = {"u": "ᵤ", "v": "ᵥ"}
 
 
 def collect(config: ConfigDict, stages: Stages) -> dict[str, Any]:
@@ -143,12 +145,59 @@ def observed(config: dict[str, Any]) -> int:
     return int(config["model"]["history"]) + int(config["calibration"]["frames"])
 
 
+def typeset(results: dict[str, Any]) -> dict[str, Any]:
+    """The results with subscripts in the names of their parameters, ``D_u`` as ``Dᵤ``, for pages and pictures."""
+
+    def named(axis: dict[str, Any]) -> dict[str, Any]:
+        return axis | {"label": re.sub("_([uv])", lambda match: SUBSCRIPTS[match[1]], axis["label"])}
+
+    config = results["config"]
+    return results | {"config": config | {name: named(config[name]) for name in ("axis", "axis2") if name in config}}
+
+
+def verdict(results: dict[str, Any]) -> str:
+    """What to use, in words: outside the support by the intervals of the reductions, inside by counting regimes."""
+    summary = results["summary"]
+    if "reduction" not in summary:
+        return "No test regime lies outside the support."
+    anchor = METHODS[summary["better_anchor"]].label
+    better: list[str] = []
+    other: list[str] = []
+    for name in headlines(observed(results["config"])):
+        low = summary["reduction_interval"][name][0]
+        (better if low is not None and low > 0 else other).append(METHODS[name].label)
+    if not better:
+        said = f"Outside the support, keep the {anchor}: no merge has a clearly smaller error."
+    else:
+        said = f"Outside the support, use {_listed(better)}: a clearly smaller error than the {anchor}'s"
+        said += f", unlike {_listed(other)}." if other else "."
+    inside = [row["errors"] for row in results["regimes"] if row["split"] == "id"]
+    if not inside:
+        return said
+    ahead = sum(_error(e, "ccm_prefix") < min(_error(e, name) for name in ANCHORS) for e in inside)
+    return f"{said} Inside, CCM-Prefix has a smaller error than both anchors in {ahead} of {len(inside)} regimes."
+
+
+def _error(errors: dict[str, float | None], name: str) -> float:
+    """One of a regime's errors; null is one that diverged."""
+    error = errors[name]
+    return np.inf if error is None else error
+
+
+def _listed(names: list[str]) -> str:
+    """``"a"``, ``"a or b"`` or ``"a, b or c"``."""
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def headline(results: dict[str, Any]) -> list[str]:
     """What the run says, in sentences."""
     summary = results["summary"]
     if "reduction" not in summary:
         return ["No test regime lies outside the support: there is no out-of-support error to reduce."]
-    lines = [f"Outside the support, against the better anchor ({METHODS[summary['better_anchor']].label}):"]
+    lines = [
+        verdict(results),
+        f"Outside the support, against the better anchor ({METHODS[summary['better_anchor']].label}):",
+    ]
     for name, label in headlines(observed(results["config"])).items():
         lines.append(f"  {label:<25}  {_said(summary['reduction'][name], summary['reduction_interval'][name])}")
     factor = summary["wrong_sign_factor"]
