@@ -297,6 +297,7 @@ def test_widths_that_cannot_be_waited_for_are_refused(
     assert done.exit_code == 2 and said in done.output.splitlines()[-1] and not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_intervals_as_frames_arrive_cover_the_coordinate_of_the_regime(decays: Decays) -> None:
     chart, rollout_fn = fit_chart(*family(), [-1.0, 1.0]), of_network().rollout_fn
     read = fit_sequential(chart, rollout_fn, [decay(i, rate) for i, rate in enumerate(RATES)])

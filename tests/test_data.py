@@ -55,6 +55,7 @@ def test_a_factor_scales_both_diffusivities() -> None:
     assert (parameters["diffusivity_u"], parameters["diffusivity_v"]) == (4e-3, 1e-2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("viscosity", [0.5e-3, 2.5e-3])
 def test_the_viscosities_of_the_configuration_are_resolved(viscosity: float) -> None:
     """Twice the grid and half the step change the stored frames by less than one per cent."""

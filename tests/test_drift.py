@@ -114,6 +114,7 @@ def rollout_family() -> Family:
     return Family(weights[0], weights[1:], make_rollout(apply), 1, 4, np.linspace(-2.5, 2.5, 21))
 
 
+@pytest.mark.long
 def test_the_filter_is_judged_beside_weights_that_know_the_path() -> None:
     family, config = rollout_family(), ns_drift.get_config("smoke")
     config.regimes.validation = (1.1e-3, 1.9e-3)

@@ -23,6 +23,7 @@ def calibrations(rounds: int, sizes: tuple[int, ...]) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.long
 def test_a_few_calibrations_compile_nothing_new() -> None:
     found = calibrations(8, (1, 2))
     assert found["compilations_after"] == 0

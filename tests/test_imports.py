@@ -248,6 +248,7 @@ except ModuleNotFoundError as error:
     assert run_without(set(), script, tmp_path) == "optax is not installed; run: pip install 'ccm_jax[models]'.\n"
 
 
+@pytest.mark.long
 def test_the_base_installation_inspects_and_merges_and_names_the_extra_for_the_rest(tmp_path: Path) -> None:
     settings = {"modes": (2, 2), "width": 4, "depth": 1, "out_channels": 1, "lifting": 2, "channel_mlp": 0.5}
     model = make_model("fno", activation="gelu_exact", residual=False, **settings)

@@ -75,6 +75,7 @@ np.testing.assert_allclose(*losses, rtol=1e-3)
 """
 
 
+@pytest.mark.long
 def test_eight_devices_give_what_one_gives() -> None:
     done = subprocess.run([sys.executable, "-c", EIGHT], capture_output=True, text=True, timeout=240, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ EQUATIONS = {
 }
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def start(shape: tuple[int, ...], length: float) -> jax.Array:
     return initial.smooth_periodic(jax.random.key(0), shape, 1, length=length, scale=length / 8, modes=8)
 
@@ -33,11 +35,12 @@ def test_transforms_match_numpy_and_invert(
     monkeypatch.setattr(spectral, "MATRIX_GRID", dict.fromkeys((1, 2), 0 if fast else 256))
     u = np.random.default_rng(0).normal(size=(*shape, 2))
     modes = [(n - 1) // 3 for n in shape]
-    c = to_fourier(jnp.asarray(u), modes)
+    c = jax.jit(lambda u: to_fourier(u, modes))(u)
     full = np.fft.fftn(u, axes=range(len(shape)), norm="forward")
     kept = [np.r_[0 : m + 1, -m:0] for m in modes[:-1]] + [np.arange(modes[-1] + 1)]
     np.testing.assert_allclose(c, np.moveaxis(full[np.ix_(*kept, range(2))], -1, 0), atol=1e-13)
-    np.testing.assert_allclose(to_fourier(from_fourier(c, shape), modes), c, atol=1e-13)
+    again = jax.jit(lambda c: to_fourier(from_fourier(c, shape), modes))(c)
+    np.testing.assert_allclose(again, c, atol=1e-13)
 
 
 @pytest.mark.parametrize("n", [12, 15])
@@ -65,18 +68,21 @@ def test_a_plane_carries_vorticity_along_by_its_own_velocity(
     monkeypatch.setattr(advection, "MATRIX_GRID", dict.fromkeys((1, 2), 0 if fast else 256))
     length, modes = 3.0, [(n - 1) // 3 for n in shape]
     plane = advection.periodic_plane(shape, length, jnp.zeros(()).dtype)
-    w = resample_fourier(
-        from_fourier(to_fourier(jax.random.normal(jax.random.key(0), (*shape, 1)), modes), shape), shape
-    )
-    np.testing.assert_allclose(plane.to_field(plane.to_modes(w[..., 0])), w[..., 0], atol=1e-13)
+
+    def resolved(w: jax.Array) -> jax.Array:
+        return from_fourier(to_fourier(w[..., None], modes), shape)[..., 0]
+
+    w = jax.jit(resolved)(np.random.default_rng(0).normal(size=shape))
+    np.testing.assert_allclose(jax.jit(lambda w: plane.to_field(plane.to_modes(w)))(w), w, atol=1e-13)
     # By complex FFTs on a grid so fine that no product aliases; the mean of w moves nothing.
     fine = (64, 64)
-    spectrum = np.fft.fft2(np.asarray(resample_fourier(w, fine))[..., 0])
+    spectrum = np.fft.fft2(jax.jit(lambda w: resample_fourier(w[..., None], fine)[..., 0])(w))
     kx, ky = np.meshgrid(*(2 * np.pi * np.fft.fftfreq(n, length / n) for n in fine), indexing="ij")
     k2 = np.where(kx**2 + ky**2 > 0, kx**2 + ky**2, np.inf)
     u, v, wx, wy = (np.fft.ifft2(f * spectrum).real for f in (1j * ky / k2, -1j * kx / k2, 1j * kx, 1j * ky))
-    exact = from_fourier(to_fourier(jnp.asarray(-(u * wx + v * wy))[..., None], modes), shape)[..., 0]
-    np.testing.assert_allclose(plane.to_field(plane.convection(plane.to_modes(w[..., 0]))), exact, atol=1e-11)
+    exact = jax.jit(resolved)(-(u * wx + v * wy))
+    carried = jax.jit(lambda w: plane.to_field(plane.convection(plane.to_modes(w))))(w)
+    np.testing.assert_allclose(carried, exact, atol=1e-11)
 
 
 def test_wavenumbers_differentiate(x64: None) -> None:
@@ -103,7 +109,8 @@ def test_resampling_keeps_a_resolved_field(shape: tuple[int, int]) -> None:
         x, y = 2 * np.pi * np.arange(n) / n, 2 * np.pi * np.arange(m) / m
         return (np.sin(3 * x)[:, None] * np.cos(2 * y) + 0.5)[..., None].astype(np.float32)
 
-    np.testing.assert_allclose(resample_fourier(jnp.asarray(field(24, 20)), shape), field(*shape), atol=1e-5)
+    resampled = jax.jit(lambda u: resample_fourier(u, shape))(field(24, 20))
+    np.testing.assert_allclose(resampled, field(*shape), atol=1e-5)
 
 
 def test_dispersion_is_exact(x64: None) -> None:
@@ -253,12 +260,12 @@ def test_a_key_gives_the_same_field_in_either_precision() -> None:
 
 def test_random_fields_are_functions_of_their_key_with_the_stated_spread() -> None:
     keys = jax.random.split(jax.random.key(0), 600)
-    fields = jax.vmap(lambda key: initial.fno_vorticity(key, (48, 48)))(keys)
+    fields = jax.jit(jax.vmap(lambda key: initial.fno_vorticity(key, (48, 48))))(keys)
     assert abs(float(fields.std()) / 0.185 - 1) < 0.03  # derived from the spectrum of the published code
     key = jax.random.key(7)
-    coarse, fine = (initial.fno_vorticity(key, (n, n)) for n in (48, 96))
+    coarse, fine = (jax.jit(lambda key, n=n: initial.fno_vorticity(key, (n, n)))(key) for n in (48, 96))
     np.testing.assert_allclose(fine[::2, ::2], coarse, atol=1e-6)
-    line = jax.vmap(lambda key: initial.smooth_periodic(key, (64,), 2, length=2.0, scale=0.25))(keys)
+    line = jax.jit(jax.vmap(lambda key: initial.smooth_periodic(key, (64,), 2, length=2.0, scale=0.25)))(keys)
     assert abs(float(line.std()) - 1) < 0.03
     # The covariance is exp(-(r / scale)^2 / 2), less that of the mean, which is left out; eight cells are one scale.
     mean = np.sqrt(2 * np.pi) * 0.25 / 2.0

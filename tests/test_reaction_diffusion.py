@@ -82,6 +82,7 @@ def test_method_of_lines_is_approached_at_second_order(x64: None) -> None:
     assert np.log2(errors[0] / errors[1]) > 1.85 and errors[1] < 1e-3
 
 
+@pytest.mark.long
 def test_the_default_step_is_within_1e_4_of_a_four_times_finer_one() -> None:
     from experiments.configs import rd_ood
 
