@@ -38,13 +38,20 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 collect_ignore_glob = ["references/make_*.py"]
 
 
-# Files of half a minute and more begin first, so that no core waits for the last of them.
-LONG = ("test_experiment.py", "test_cli_sure.py", "test_uncertainty.py", "test_pages.py", "test_killed.py")
+# The files that take longest begin first, so that no core waits for the last of them.
+LONGEST = (
+    "test_killed.py",
+    "test_track.py",
+    "test_cli_sure.py",
+    "test_fno.py",
+    "test_shallow_water.py",
+    "test_observed.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_collection_finish() -> None:

@@ -274,6 +274,7 @@ def test_a_posterior_that_is_flat_says_so_and_holds_no_nan(decays: Decays) -> No
     assert np.isfinite([*found.sure.axes[0].interval, *found.sure.axes[0].coordinate_interval]).all()
 
 
+@pytest.mark.long
 def test_the_number_of_frames_is_found_as_they_arrive(decays: Decays, tmp_path: Path) -> None:
     done, found = report(decays, tmp_path, "--until", "0.5")
     assert done.exit_code == 0, done.output

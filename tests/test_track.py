@@ -219,6 +219,7 @@ def test_frames_that_the_model_explains_badly_count_less() -> None:
     assert off[1].max() < 0.5 * off[0].max()
 
 
+@pytest.mark.long
 def test_paths_that_are_known_widen_the_intervals_until_they_contain_them() -> None:
     rng = np.random.default_rng(2)
     walks = 0.1 * np.cumsum(rng.standard_normal((2, 14)), axis=1)
