@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def check_same(path: Path, x: np.ndarray, y: np.ndarray) -> None:
     """``x`` and ``y`` with channels first, as the module has them."""
     settings, params = fno_from_neuraloperator(open_torch(path))
     window = jnp.asarray(np.moveaxis(x, 1, -1))[:, None]
-    got = np.moveaxis(np.asarray(make_model("fno", **settings).apply(params, window)), -1, 1)
+    got = np.moveaxis(np.asarray(jax.jit(make_model("fno", **settings).apply)(params, window)), -1, 1)
     np.testing.assert_allclose(got, y, atol=1e-5 * np.abs(y).max())
 
 
