@@ -43,9 +43,11 @@ class Cell(NamedTuple):
 
 # A cross through the plane of 100, 300, 1000 steps and 4, 16, 48 trajectories.
 CELLS = (Cell(100, 16), Cell(300, 4), Cell(300, 16), Cell(300, 48), Cell(1000, 16))
+LATER = CELLS[:3]  # of every seed but the first, for time
 TUNED_AT, LONGEST = Cell(300, 16), Cell(1000, 16)
 SMOKE = (Cell(20, 4), Cell(40, 4))
 LEFT_OUT = "the corners of the plane, for time: 100 and 1000 steps with 4 and 48 trajectories"
+LEFT_OUT_LATER = f"{LEFT_OUT}; after the first seed, 1000 steps and 48 trajectories, and random weights"
 MAP_TRAJECTORIES = 4  # of each validation regime, that a map is fitted with
 # Times the configuration's rate. Adapters take larger ones: A B moves less than B, because A is of size rows ** -0.5.
 LORA_RATES = (1.0, 2.0, 4.0)
@@ -158,7 +160,7 @@ def budget(start: str, methods: Sequence[str], run: Run, known: Found) -> Found:
     """Measures some methods in all cells, from one start.
 
     The rate of each is chosen in one cell and kept in all others. Random weights are trained in the cell of most steps
-    alone, and stand beside the cells.
+    alone, and stand beside the cells. Seeds that take choices over measure the cells of few steps only.
 
     Args:
         start: a key of ``STARTS``.
@@ -169,6 +171,9 @@ def budget(start: str, methods: Sequence[str], run: Run, known: Found) -> Found:
     begin = STARTS[start](run, known)
     judge, smoke = judge_of(begin.run, begin.there.anchor), run.config.size == "smoke"
     cells, tuned_at, longest = (SMOKE, SMOKE[-1], SMOKE[-1]) if smoke else (CELLS, TUNED_AT, LONGEST)
+    later = all(method in known for method in methods)
+    if later and not smoke:
+        cells, methods = LATER, [method for method in methods if method != "scratch"]
 
     def chosen(method: str) -> Found:
         cell = longest if method == "scratch" else tuned_at
@@ -196,7 +201,8 @@ def budget(start: str, methods: Sequence[str], run: Run, known: Found) -> Found:
     fixed = {"anchor": judging.fixed(judge, anchor), "persistence": judging.persistence(judge)}
     if "scratch" in methods:
         fixed |= found_in("scratch", longest)[0]
-    return {"choices": choices, "errors": fixed, "cells": listed, "left_out": LEFT_OUT} | regimes_of(run)
+    left_out = LEFT_OUT_LATER if later else LEFT_OUT
+    return {"choices": choices, "errors": fixed, "cells": listed, "left_out": left_out} | regimes_of(run)
 
 
 budget_one_merged = functools.partial(budget, "one-system", ("ccm", "lora"))

@@ -63,7 +63,7 @@ def starts_of(gathered: Gathered) -> list[dict[str, Any]]:
     found = []
     for system in BUDGET:
         for one in gathered.get(f"{system} budget pretrained", []):
-            if "found" not in one:
+            if "scratch_scale" not in one.get("found", {}).get("errors", {}):  # of the first seed alone
                 continue
             outside = np.array(one["found"]["outside"], bool)
             longest = max(one["found"]["cells"], key=lambda cell: (cell["steps"], cell["trajectories"]))

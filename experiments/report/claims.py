@@ -124,8 +124,14 @@ def budget(peers: dict[str, Any]) -> dict[str, Any]:
         "ratios": each({system: {"mean": float(np.exp(np.mean(found)))} for system, found in logs.items()}),
         "fewest": min(steps, default=0),
         "most": max(steps, default=0),
-        "seeds": min((len(row["scale_over_conditioned"]["seeds"]) for row in rows), default=0),
+        "seeds": _range([len(row["scale_over_conditioned"]["seeds"]) for row in rows]),
     }
+
+
+def _range(seeds: list[int]) -> str:
+    """How many seeds numbers are of, in words."""
+    fewest, most = min(seeds, default=0), max(seeds, default=0)
+    return "one seed" if most == 1 else f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
 
 
 def _errors(gains: dict[str, Any]) -> dict[str, str]:
