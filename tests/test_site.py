@@ -155,6 +155,7 @@ def test_the_site_has_no_literal_roles_and_no_raw_formulas(site: Path) -> None:
         text = page.read_text(encoding="utf-8")
         assert not re.search(r":(func|class|mod|meth|data|attr):", text), page
         assert "arithmatex" not in text, page
+        assert "|---" not in text, f"{page}: a table without an empty line before it"
 
 
 @pytest.mark.slow
