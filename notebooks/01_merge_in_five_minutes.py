@@ -122,6 +122,33 @@ ax.legend(frameon=False, fontsize=9)
 plt.show()
 
 # %% [markdown]
+# ## Where it fails
+#
+# Further out, at the lowest test viscosity, the merged network starts out far better than the anchor, but its error grows
+# faster, until little of the gain is left. Compare both on held-out frames before you rely on a merge.
+
+
+# %%
+def error_by_frame(params, x):
+    """Relative L2 error of each frame after the fifth, of one trajectory [T, H, W, C]."""
+    predicted = family.rollout_fn(params, jnp.asarray(x)[None, 4:5], len(x) - 5)
+    return relative_l2(predicted, jnp.asarray(x)[None, 5:])[0]
+
+
+figure, axes = plt.subplots(1, 2, figsize=(7.5, 3), sharey=True, layout="constrained")
+for ax, i in zip(axes, (1, 0)):
+    x = family.test[i][0]
+    for name, params, colour in (
+        ("anchor", family.anchor, "#777777"),
+        ("merged", chart(readout(x[:5]).coordinate), "#009e73"),
+    ):
+        ax.plot(range(6, len(x) + 1), error_by_frame(params, x), color=colour, label=name)
+    ax.set(title=f"viscosity {family.test_values[i]:g}", xlabel="frame", xticks=range(6, 22, 5), yscale="log")
+axes[0].set_ylabel("relative L2 error")
+axes[0].legend(frameon=False)
+plt.show()
+
+# %% [markdown]
 # ## How sure is it?
 #
 # From validation flows of known viscosity, `fit_uncertainty` learns how far off the readout usually is. The estimate then
