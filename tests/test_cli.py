@@ -433,3 +433,24 @@ def test_a_forecast_begins_after_the_last_frame_where_that_is_asked_for(tmp_path
     np.testing.assert_allclose(np.load(tmp_path / "last.npz")["frames"], expected, atol=1e-4)
     refused = ccm(*words, "--start", "last", "--truth", "-o", tmp_path / "no.npz")
     assert refused.exit_code == 2 and "--start last begins after the last frame" in refused.output
+
+
+def test_a_family_is_found_in_its_folder(family: Path, tmp_path: Path) -> None:
+    assert ccm("merge", *of(family), "-c", 1.4, "-o", tmp_path / "typed.safetensors").exit_code == 0
+    done = ccm("merge", "--family", family, "-c", 1.4, "-o", tmp_path / "found.safetensors")
+    assert done.exit_code == 0, done.output
+    jax.tree.map(np.testing.assert_array_equal, *(arrays(tmp_path / f"{n}.safetensors") for n in ("typed", "found")))
+    x = ("-c", 1, "-o", tmp_path / "x.safetensors")
+    twice = ccm("merge", "--family", family, "--low", family / "low.safetensors", *x)
+    assert twice.exit_code == 2 and "--family stands for --anchor, --low and --high" in twice.output
+    few = tmp_path / "few"
+    few.mkdir()
+    for name in ("anchor.pt", "anchor.npz", "anchor.md", "low.pt"):
+        (few / name).touch()
+    done = ccm("merge", "--family", few, *x)
+    assert done.exit_code == 2 and "has 2 files called anchor (anchor.npz, anchor.pt)" in done.output
+    (few / "anchor.npz").unlink()
+    done = ccm("merge", "--family", few, *x)
+    assert done.exit_code == 2 and "has no high" in done.output
+    done = ccm("merge", "--family", tmp_path / "none", *x)
+    assert done.exit_code == 2 and "is no folder" in done.output

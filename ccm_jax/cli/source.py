@@ -14,6 +14,8 @@ from ccm_jax.cli.recipe import Recipe, read_recipe
 from ccm_jax.cli.units import Where
 from ccm_jax.fit_readout import REACH
 
+NAMES = ("anchor", "low", "high")
+BESIDE = (".md", ".json", ".yaml", ".yml", ".png", ".gif", ".txt")  # what stands beside a checkpoint under its name
 MIDDLE = 0.05  # |coordinate| below which the experts' average is all that is merged
 
 
@@ -32,7 +34,7 @@ class Source(NamedTuple):
                 raise click.UsageError("--recipe names the anchor and experts; omit --anchor, --low and --high")
             return read_recipe(self.recipe, where)
         if not (self.anchor and self.low and self.high):
-            raise click.UsageError("--anchor, --low and --high are needed, or --recipe")
+            raise click.UsageError("--anchor, --low and --high are needed, or --family, or --recipe")
         if self.low == self.high:
             raise ValueError(f"--high: {self.high} is --low, too, and equal experts span no direction; give two.")
         plain = Recipe(self.anchor, (self.low, self.high), ((-1.0,), (1.0,)), ())
@@ -48,15 +50,48 @@ class Source(NamedTuple):
         return plain._replace(coordinate=where.coordinate)
 
 
+def in_folder(folder: Path) -> list[Path]:
+    """The checkpoints of a folder that are called anchor, low and high, with any ending.
+
+    Raises:
+        ValueError: if there is none, or more than one, of a name.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"--family: {folder} is no folder; expected one with {', '.join(NAMES)}, with any ending.")
+    found = []
+    for name in NAMES:
+        there = [path for path in sorted(folder.iterdir()) if path.name.partition(".")[0] == name]
+        there = [p for p in there if p.suffix not in BESIDE or p.name.endswith(".index.json")]
+        if len(there) != 1:
+            what = f"{len(there)} files called {name} ({', '.join(p.name for p in there)})" if there else f"no {name}"
+            raise ValueError(
+                f"--family: {folder} has {what}, expected one; name the files by --anchor, --low and --high."
+            )
+        found += there
+    return found
+
+
 def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that name what is merged, as one argument ``source``."""
 
     @functools.wraps(function)
-    def packed(*, anchor: Path | None, low: Path | None, high: Path | None, recipe: Path | None, **rest: Any) -> Any:
+    def packed(*, family: Path | None, recipe: Path | None, **rest: Any) -> Any:
+        files = [rest.pop(name) for name in NAMES]
+        if family is not None:
+            if any(files) or recipe is not None:
+                raise click.UsageError("--family stands for --anchor, --low and --high; give one or the other")
+            files = in_folder(family)
+        anchor, low, high = files
         return function(source=Source(anchor, low, high, recipe), **rest)
 
     packed = click.option(
         "--recipe", type=click.Path(path_type=Path, exists=True), help="YAML file with experts, features and filters."
+    )(packed)
+    packed = click.option(
+        "--family",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Instead of these three: a folder with anchor, low and high, with any ending.",
     )(packed)
     for name, what in (
         ("high", "Checkpoint of the expert at coordinate +1."),
