@@ -71,8 +71,8 @@ print(f"{len(candidates)} candidates x {len(observed)} trajectories = {len(candi
 # ## The same call on one and on many devices
 #
 # `make_mesh(n)` puts n devices along `candidate` and the others along `data`; here, n devices of those there are. Only the
-# argument `mesh` differs. Devices forced on a CPU share its cores: more of them than cores make nothing faster, and they show
-# only that the losses agree.
+# argument `mesh` differs. Devices forced on a CPU share its cores, so more of them than cores bring little; they show that
+# the losses agree.
 
 
 # %%

@@ -32,7 +32,9 @@ def audit(lock: str, page: Any) -> dict[str, Any]:
         newest version).
     """
     vulnerable, unknown, newest = {}, {}, 0
-    pinned = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s\\;]+)", lock, re.MULTILINE)
+    pinned = re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?==([^\s\\;]+)", lock, re.MULTILINE)
+    if not pinned:
+        raise ValueError("audit: the lock pins nothing; write it by nox -s lock.")
     for name, version in pinned:
         found = page(name)
         if found["info"]["version"] != version:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ccm_jax.cli.frames import Layout
-from ccm_jax.io.recordings import common_parameter, open_recording, open_recordings
+from ccm_jax.io.recordings import common_parameter, open_recording, open_recordings, write_recording
 from ccm_jax.io.recordings import contents as rules
 from tests import recordings
 from tests.recordings import H, N, T, W, trajectories
@@ -583,12 +583,19 @@ def test_axes_are_typed_once_for_the_observed_frames_and_for_validation(tmp_path
     layout = Layout(axes="TCXY")
     np.save(tmp_path / "seen.npy", x[0])
     np.save(tmp_path / "others.npy", x)
-    np.savez(tmp_path / "known.npz", frames=np.moveaxis(x, 2, -1), dim=2)
     expected = np.moveaxis(x, 2, -1)
+    line = np.arange(8.0)
+    how = {"fields": ["w", "v"], "times": np.arange(5.0), "axes": [line, line]}
+    write_recording(tmp_path / "known.h5", expected, [{"viscosity": v} for v in (1e-3, 2e-3, 3e-3)], **how)
     np.testing.assert_array_equal(layout.open(tmp_path / "seen.npy").trajectory(0), expected[0])
-    for name in ("others.npy", "known.npz"):
+    for name in ("others.npy", "known.h5"):
         found = layout.open_validation(tmp_path / name)
         np.testing.assert_array_equal(np.stack([found.trajectory(i) for i in range(3)]), expected)
+    # What is typed goes before what a file tells of its axes in part: here, how many are of space.
+    square = np.random.default_rng(1).normal(size=(2, 3, 8, 8, 1)).astype(np.float32)
+    np.savez(tmp_path / "turned.npz", frames=square, dim=2)
+    found = Layout(axes="NTYXC").open_validation(tmp_path / "turned.npz")
+    np.testing.assert_array_equal(found.trajectory(1), np.swapaxes(square[1], 1, 2))
     np.save(tmp_path / "flat.npy", x[0, 0])
     with pytest.raises(ValueError, match="--axes TCXY .* fits nothing in .*flat.npy"):
         layout.open_validation(tmp_path / "flat.npy")

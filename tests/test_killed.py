@@ -129,6 +129,8 @@ def test_a_merged_file_that_is_damaged_is_named_by_its_card(tmp_path: Path) -> N
     done = ccm("merge", *family, "-c", 1, "-o", tmp_path / "wrong.pt")
     assert done.exit_code == 2 and "out.safetensors does not match the SHA-256 in" in done.output
     assert not list(tmp_path.glob("*wrong*"))
+    done = ccm("inspect", out)  # every verb opens checkpoints by the same function
+    assert done.exit_code == 2 and "out.safetensors does not match the SHA-256 in" in done.output
 
 
 def test_every_file_of_a_stage_is_checked_and_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from ccm_jax.io.safetensors import open_safetensors, save_safetensors
 from ccm_jax.io.stream import merge_block
 from experiments.pipeline.methods import METHODS
 from experiments.report.figures import coordinate_sweep
-from experiments.report.results import headline, summarise
+from experiments.report.results import headline, summarise, typeset
+from experiments.report.results import verdict as report_verdict
 from tests.terminal import Slow, ccm, make_slow_family, of
 
 LINE = np.array([-0.2, 1.2])  # weights of two experts at coordinate 1.4
@@ -132,6 +133,11 @@ def test_the_terminal_calibrates_to_the_anchor_and_draws_no_merge(slow: Slow, tm
     assert "m.safetensors is not written: no merge stays finite." in done.output
     assert "nan" not in done.output.lower() and not (tmp_path / "m.safetensors").exists()
     assert '"best_merge": null' in (tmp_path / "m.json").read_text()
+    others = slow.folder / "others.npz"  # whatever validation says, it is not the reason
+    np.savez(others, frames=slow.frames(slow.trees[0], 8, samples=6), rate=[1.0, 1, 2, 2, 3, 3], dim=2)
+    done = ccm("calibrate", *with_bad_expert(slow), *how, "--validation", others, "-o", tmp_path / "n.safetensors")
+    assert done.exit_code == 3 and "Every merge diverges on these frames: keep the anchor." in done.output
+    assert "No interval: an expert has numbers that are not finite." in done.output
 
 
 def test_the_terminal_rolls_out_and_draws_nothing(slow: Slow, tmp_path: Path) -> None:
@@ -169,6 +175,30 @@ def test_a_best_coordinate_where_all_diverge_counts_nowhere() -> None:
     figure = coordinate_sweep(found, sweep)
     stars = [line for line in figure.axes[0].lines if line.get_marker() == "*"]
     assert len(stars) == 2
+
+
+@pytest.mark.parametrize(
+    ("diverged", "said"),
+    [
+        ((), "Outside the support, keep the anchor: no merge has a clearly smaller error."),
+        (
+            ("anchor", "anchor_more"),
+            "both anchors diverge on some trajectory; CCM-Coord, CCM-Scale or CCM-Prefix do not.",
+        ),
+        (tuple(METHODS), "both anchors diverge on some trajectory, as all merges do."),
+        (("ccm_coord", "ccm_scale", "ccm_prefix"), "keep the anchor"),
+    ],
+)
+def test_the_report_never_recommends_what_diverges(diverged: tuple[str, ...], said: str) -> None:
+    from ccm_jax.io.atomic import finite
+
+    assert said in report_verdict(finite(results(diverged)))
+
+
+def test_subscripts_are_set_in_symbols_alone() -> None:
+    for label, expected in (("D_u", "Dᵤ"), ("inflow_velocity", "inflow_velocity"), ("D_uv", "D_uv")):
+        axis = typeset({"config": {"axis": {"label": label}}})["config"]["axis"]
+        assert axis["label"] == expected
 
 
 @jax.jit

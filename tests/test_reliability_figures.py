@@ -74,5 +74,5 @@ def test_an_audit_tells_vulnerable_from_unknown_and_from_clean() -> None:
     def page(name: str) -> dict[str, object]:
         return {"info": {"version": pages[name][0]}, "vulnerabilities": pages[name][1]}
 
-    found = audit("a==2.0 \\\n    --hash=sha256:0\nb==1.0 ; python_version > '3'\nc==2.0\n", page)
+    found = audit("a==2.0 \\\n    --hash=sha256:0\nb==1.0 ; python_version > '3'\nc[x,y]==2.0\n", page)
     assert found == {"packages": 3, "newest": 2, "vulnerable": {"b": ["PYSEC-1"]}, "unknown": {"c": ["2.0", "3.0"]}}

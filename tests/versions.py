@@ -33,7 +33,9 @@ def main(name: str, target: Path, tests: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         # Old versions of others warn of each other.
-        code = pytest.main([*tests, f"--junitxml={report}", "-n0", "-W", "ignore::DeprecationWarning"])
+        code = pytest.main(
+            [*tests, f"--junitxml={report}", "-n0", "-m", "not slow", "-W", "ignore::DeprecationWarning"]
+        )
         (suite,) = xml.etree.ElementTree.parse(report).getroot()
     counts = {key: int(suite.attrib[key]) for key in ("tests", "failures", "errors", "skipped")}
     versions = {package: importlib.metadata.version(package) for package in SHOWN}

@@ -23,7 +23,7 @@ VERBS = {
     "calibrate": "find the coordinate from observed frames, and merge there",
     "evaluate": "compare anchor, experts and merged weights on held-out trajectories",
     "rollout": "run a network from an initial state",
-    "data": "describe or generate files of trajectories",
+    "data": "describe files of trajectories",
 }
 
 

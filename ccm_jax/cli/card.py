@@ -34,12 +34,12 @@ def digest(path: Path) -> str:
 SAYS = "SHA-256 of the weights: "
 
 
-def check_card(path: Path, found: str) -> None:
-    """Raises ValueError if a card beside weights names another digest than the one that was found.
+def check_card(path: Path, found: str | None = None) -> None:
+    """Raises ValueError if a card beside weights names another digest than theirs.
 
     Args:
         path: of the weights, or of a part of them.
-        found: their digest.
+        found: their digest, if it is known.
     """
     beside = card_of(split_part(path)[0])
     try:
@@ -47,9 +47,9 @@ def check_card(path: Path, found: str) -> None:
     except (OSError, UnicodeDecodeError):
         return
     said = [line.removeprefix(SAYS).strip("`") for line in lines if line.startswith(SAYS)]
-    if said and said[0] != found:
+    if said and said[0] != (found or digest(path)):
         raise ValueError(
-            f"merge: {path} does not match the SHA-256 in {beside}: it is damaged, or was changed on purpose. Restore "
+            f"{path} does not match the SHA-256 in {beside}: it is damaged, or was changed on purpose. Restore "
             "it from a copy or merge it again; if it was on purpose, remove the card."
         )
 

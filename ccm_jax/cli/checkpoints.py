@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ccm_jax.cli.card import check_card
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.family import match
 from ccm_jax.io.lora import open_expert
@@ -23,8 +24,11 @@ def open_checkpoints(function: str, paths: Sequence[Path], *, cast: bool = False
         cast: whether arrays of another precision are converted, in memory.
 
     Raises:
-        ValueError: if they do not have the same names, shapes, kinds of numbers and options.
+        ValueError: if they do not have the same names, shapes, kinds of numbers and options, or if one is not what the
+            card beside it says.
     """
+    for path in paths:
+        check_card(path)
     anchor = open_weights(paths[0])
     others = [open_expert(path, anchor) for path in paths[1:]]
     matched, notes = match(function, anchor, others, cast=cast)

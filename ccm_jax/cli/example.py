@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import click
 
 from ccm_jax import example
 from ccm_jax.cli.console import say
-from ccm_jax.io.atomic import check_new, replacing
+from ccm_jax.io.atomic import check_new, together
 
 
 @click.command("example")
@@ -27,13 +26,13 @@ def command(folder: Path) -> None:
     for file in files:
         check_new(folder / file.name)
     folder.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        with replacing(folder / file.name) as partial:
-            shutil.copyfile(file, partial)
+    with together(folder / files[0].name) as place:  # all of them, or none
+        for file in files:
+            place(folder / file.name).write_bytes(file.read_bytes())
     three = " ".join(f"--{name} {folder / name}.safetensors" for name in example.WEIGHTS)
     say(f"{folder} holds {', '.join(file.name for file in files)}.")
     say("Next, find the coordinate of a flow at viscosity 0.00075, and compare it with the anchor:")
-    say(f"  ccm calibrate {three} --prefix {folder / 'test-0.00075.npz'} --sample 0 \\")
+    say(f"  ccm calibrate --family {folder} --prefix {folder / 'test-0.00075.npz'} --sample 0 \\")
     say(f"    --validation {folder / 'validation.npz'} -o merged.safetensors")
     say(f"  ccm evaluate {three} --merged merged.safetensors --trajectories {folder / 'test-0.00075.npz'} \\")
     say("    --sample 1:4")

@@ -94,6 +94,8 @@ def fit_readout(
         return Fitted(in_bank(readout, bank), None, Known(), "a bank has none; leave --bank out.")
     if validation is None:
         return Fitted(readout, None, Known(), f"give --validation FILE; {MORE}.")
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(chart.basis)):
+        return Fitted(readout, None, Known(), "an expert has numbers that are not finite.")
     check_grids(validation, frame)
     regimes, mesh = list(validation.trajectories.values()), mesh_of_all() if surrogate.spreads else None
     try:

@@ -35,25 +35,21 @@ class Layout(NamedTuple):
         return open_recording(path, fields=self.fields, axes=self.axes)
 
     def open_validation(self, path: Path) -> Recording:
-        """The description of a second file, whose axes may differ: what it says of them itself counts.
+        """The description of a second file, which may have one axis more than ``--axes``: samples, in front.
 
-        Where it says nothing, ``--axes`` does, with an axis of samples in front where the arrays have one more.
+        A file that does not take the letters, because it names its axes itself, is read as it says.
         """
-        if self.axes is None:
-            return self.open(path)
-        try:
-            found = open_recording(path, fields=self.fields)
-        except ValueError:
-            found = None
-        if found is not None and not found.assumed:
-            return found
         try:
             return self.open(path)
         except ValueError:
-            if "N" in self.axes.upper():
+            if self.axes is None:
                 raise
-            with contextlib.suppress(ValueError):
-                return self._replace(axes=f"N{self.axes}").open(path)
+            more = () if "N" in self.axes.upper() else (f"N{self.axes}",)
+            for axes in (*more, None):
+                with contextlib.suppress(ValueError):
+                    found = self._replace(axes=axes).open(path)
+                    if axes is not None or not found.assumed:
+                        return found
             raise
 
     def facts(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import time
 from collections.abc import Mapping
@@ -64,10 +65,17 @@ def open_family(recipe: Recipe, *, cast: bool = False) -> list[Weights]:
     return open_checkpoints("merge", (recipe.anchor, *recipe.experts), cast=cast)
 
 
+def check_known(method: str) -> None:
+    """Raises ValueError for an unknown method, with the nearest."""
+    if method != "chart" and method not in OTHERS:
+        near = difflib.get_close_matches(method, ["chart", *OTHERS], n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(f"method is {method!r}, expected chart, {', '.join(OTHERS)}.{meant}")
+
+
 def check_method(recipe: Recipe) -> None:
     """Raises ValueError for an unknown method, or for what the method would ignore."""
-    if recipe.method != "chart" and recipe.method not in OTHERS:
-        raise ValueError(f"method is {recipe.method!r}, expected chart, {', '.join(OTHERS)}.")
+    check_known(recipe.method)
     if recipe.method == "chart":
         ignored = {"arguments": bool(recipe.arguments)}
     else:
@@ -176,6 +184,7 @@ def command(
     chosen = chosen._replace(method=method or chosen.method)
     if arguments:
         chosen = chosen._replace(arguments=parse_arguments(arguments))
+    check_known(chosen.method)
     if tells_coordinate(chosen):
         if not chosen.coordinate:
             of = "" if chosen.method == "chart" else f" by method {chosen.method}"

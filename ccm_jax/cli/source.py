@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
+from ccm_jax.cli.checkpoints import note
 from ccm_jax.cli.recipe import Recipe, read_recipe
 from ccm_jax.cli.units import Where
 from ccm_jax.fit_readout import REACH
@@ -37,6 +38,9 @@ class Source(NamedTuple):
             raise click.UsageError("--anchor, --low and --high are needed, or --family, or --recipe")
         if self.low == self.high:
             raise ValueError(f"--high: {self.high} is --low, too, and equal experts span no direction; give two.")
+        if self.anchor in (self.low, self.high):
+            same = "low" if self.anchor == self.low else "high"
+            note(f"--{same} is the anchor itself, so that only the other expert moves the weights.")
         plain = Recipe(self.anchor, (self.low, self.high), ((-1.0,), (1.0,)), ())
         if where is None:
             return plain

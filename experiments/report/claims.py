@@ -116,12 +116,19 @@ def _seconds(peers: dict[str, Any], label: str) -> str:
 def budget(peers: dict[str, Any]) -> dict[str, Any]:
     """CCM-Scale over a conditioned network from the pretrained anchor: the geometric mean over all small budgets."""
     rows = [row for row in peers["plane"] if row["start"] == "pretrained" and row["scale_over_conditioned"]]
-    logs: dict[str, list[float]] = {}
-    for row in rows:
-        logs.setdefault(row["system"], []).append(float(np.log(row["scale_over_conditioned"]["mean"])))
     steps = [row["steps"] for row in rows]
+
+    def over_cells(key: str, power: int) -> str:
+        """Geometric means over the cells; nothing of a system in one of whose cells a network diverged."""
+        means: dict[str, list[float | None]] = {}
+        for row in rows:
+            means.setdefault(row["system"], []).append((row[key] or {"mean": None})["mean"])
+        whole = {s: [float(np.log(m)) for m in found if m] for s, found in means.items() if all(found)}
+        return each({system: {"mean": float(np.exp(power * np.mean(logs)))} for system, logs in whole.items()})
+
     return {
-        "ratios": each({system: {"mean": float(np.exp(np.mean(found)))} for system, found in logs.items()}),
+        "ratios": over_cells("scale_over_conditioned", 1),
+        "lora": over_cells("scale_over_lora", -1),
         "fewest": min(steps, default=0),
         "most": max(steps, default=0),
         "seeds": _range([len(row["scale_over_conditioned"]["seeds"]) for row in rows]),
@@ -219,13 +226,15 @@ def caption() -> str:
     return folded(words).strip()
 
 
-def how_many() -> str:
-    """What the numbers of the table are."""
+def how_many(peers: dict[str, Any]) -> str:
+    """What the numbers of the table are, and how many runs are missing."""
+    missing, done = len(peers["not_run"]), peers["done"]
     words = (
         "CCM's error outside the training range, compared with that of each: [CCM-Prefix](docs/concepts.md) from five "
         "frames, CCM-Scale given the value. In brackets: 95 % intervals over seeds; without them, one seed. **Bold**: "
         "CCM's error is smaller, and the interval excludes 1."
     )
+    words += f" Of {missing + done} runs, {missing} have not been done yet." if missing else ""
     return folded(words).strip()
 
 
@@ -239,14 +248,10 @@ def footnote(peers: dict[str, Any]) -> str:
         return each({s: compare(peers, s, "CCM-Prefix", peers["ratios"][s][key]["peer"]) for s in wide})
 
     words = (
-        f"¹ CCM-Prefix on an anchor of one frame or of three, as validation regimes chose: three for "
+        "¹ CCM-Prefix's anchor sees one frame, or three where validation regimes chose so: for "
         f"{_listed([SHORT[s] for s in wide])}. "
-        + (
-            f"For {_listed([SHORT[s] for s in kept])} the readout then kept that anchor: nothing was merged. "
-            if kept
-            else ""
-        )
-        + f"On the one-frame anchor, its error is {on_one_frame('frames_ratio')}, compared with the best network that "
-        f"sees all five frames; compared with the best conditioned one, {on_one_frame('frames_ratio_labelled')}."
+        + (f"For {_listed([SHORT[s] for s in kept])}, the readout then kept that anchor unmerged. " if kept else "")
+        + "With the one-frame anchor instead, the row of the best network that sees all five frames would be "
+        f"{on_one_frame('frames_ratio')}, and that of the conditioned network {on_one_frame('frames_ratio_labelled')}."
     )
     return folded(words).strip()

@@ -105,6 +105,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         observed=observed(config),
         figures=svg,
         verdict=verdict(results),
+        sure_small=_share_below(results["sure"]["regimes"], 0.05),
         explorer=explorer.content(results, arrays["sweep"], shown),
         film=film(results, arrays),
         peers={"seeds": _seeds(curves)},
@@ -113,6 +114,12 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         horizon=arrays["frames/truth"].shape[1],
     )
     write_text(folder / "report.html", content)
+
+
+def _share_below(regimes: list[dict[str, Any]], level: float) -> float:
+    """The share of all p-values that lie below a level."""
+    values = np.array([p for row in regimes for p in row["p_values"]], float)
+    return float(np.mean(values < level)) if values.size else 0.0
 
 
 def peers_of(config: dict[str, Any]) -> list[dict[str, Any]]:

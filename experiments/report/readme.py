@@ -39,7 +39,7 @@ def readme(text: str, folder: Path) -> str:
     """The README with its parts from the files of ``folder``."""
     peers = read_json(folder / "peers.json")
     text = replace(text, "methods", f"{OVERVIEW}\n\n{claims.caption()}")
-    parts = (claims.how_many(), claims.beside(peers), claims.footnote(peers))
+    parts = (claims.how_many(peers), claims.beside(peers), claims.footnote(peers))
     text = replace(text, "beside", "\n\n".join(part for part in parts if part))
     return replace(text, "when", claims.when(folder))
 

@@ -149,7 +149,7 @@ def typeset(results: dict[str, Any]) -> dict[str, Any]:
     """The results with subscripts in the names of their parameters, ``D_u`` as ``Dᵤ``, for pages and pictures."""
 
     def named(axis: dict[str, Any]) -> dict[str, Any]:
-        return axis | {"label": re.sub("_([uv])", lambda match: SUBSCRIPTS[match[1]], axis["label"])}
+        return axis | {"label": re.sub(r"\b(\w)_([uv])\b", lambda m: m[1] + SUBSCRIPTS[m[2]], axis["label"])}
 
     config = results["config"]
     return results | {"config": config | {name: named(config[name]) for name in ("axis", "axis2") if name in config}}
@@ -163,10 +163,15 @@ def verdict(results: dict[str, Any]) -> str:
     anchor = METHODS[summary["better_anchor"]].label
     better: list[str] = []
     other: list[str] = []
-    for name in headlines(observed(results["config"])):
+    ways, means = list(headlines(observed(results["config"]))), summary["ood_error"]
+    finite = [METHODS[name].label for name in ways if np.isfinite(_error(means, name))]
+    for name in ways:
         low = summary["reduction_interval"][name][0]
         (better if low is not None and low > 0 else other).append(METHODS[name].label)
-    if not better:
+    if not np.isfinite(_error(means, summary["better_anchor"])):
+        said = "Outside the support, both anchors diverge on some trajectory"
+        said += f"; {_listed(finite)} {'does' if len(finite) == 1 else 'do'} not." if finite else ", as all merges do."
+    elif not better:
         said = f"Outside the support, keep the {anchor}: no merge has a clearly smaller error."
     else:
         said = f"Outside the support, use {_listed(better)}: a clearly smaller error than the {anchor}'s"
