@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from ccm_jax.cli.pictures import new_figure, tidy
 from experiments.pipeline.methods import METHODS as PIPELINE
@@ -100,6 +101,12 @@ def _panel(ax: Axes, content: dict[str, Any], system: str, rows: list[Line | str
     ax.set_xscale("log")
     low, high = ax.get_xlim()
     ax.set_xlim(low, high * (high / low) ** 0.35)  # room for the numbers
+    low, high = ax.get_xlim()
+    if high < 10 * low:  # less than a decade may hold no power of ten
+        ticks = [float(f"{digit}e{power}") for power in range(-9, 4) for digit in (1, 2, 4)]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.xaxis.set_minor_formatter(NullFormatter())
     for y, mean, end, colour in shown:
         place: Any = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 8, "color": colour}
         ax.annotate(f"{mean:#.2g}", (end, y), **place, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})

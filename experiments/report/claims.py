@@ -221,7 +221,8 @@ def caption() -> str:
     words = (
         "Errors outside the anchor's training range, on the sixteen frames after the five observed ones: CCM and the "
         "strongest method of each kind. All networks have the same data, the same total number of training steps and "
-        "the same tuning on validation regimes. Bars are 95 % intervals over seeds; a method without one has one seed."
+        "the same tuning on validation regimes. Bars are 95 % intervals over seeds; a method without one has one seed. "
+        "Vertical lines mark CCM's errors."
     )
     return folded(words).strip()
 
