@@ -160,8 +160,7 @@ def command(source: Source, **given: Any) -> None:
     \b
     On the example family (ccm example):
     cd example
-    ccm calibrate --anchor anchor.safetensors --low low.safetensors --high high.safetensors \\
-      --prefix test-0.00075.npz --sample 0 -o merged.safetensors
+    ccm calibrate --family . --prefix test-0.00075.npz --sample 0 -o merged.safetensors
     """
     options = Options(**given)
     recipe = source.read()
