@@ -174,7 +174,7 @@ def verdict(results: dict[str, Any]) -> str:
     elif not better:
         said = f"Outside the support, keep the {anchor}: no merge has a clearly smaller error."
     else:
-        said = f"Outside the support, use {_listed(better)}: a clearly smaller error than the {anchor}'s"
+        said = f"Outside the support, use {_listed(better)}: the error is clearly smaller than that of the {anchor}"
         said += f", unlike {_listed(other)}." if other else "."
     inside = [row["errors"] for row in results["regimes"] if row["split"] == "id"]
     if not inside:
