@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import re
@@ -175,3 +176,20 @@ def test_the_recipe_is_a_configuration_that_holds() -> None:
     config = get_config()
     check_config(config)
     assert list(config.regimes.test) == example.load().test_values
+
+
+def test_a_full_disk_leaves_no_part_of_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+    plain = Path.write_bytes
+
+    def write_bytes(path: Path, content: bytes) -> int:
+        written.append(path)
+        if len(written) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return plain(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    done = ccm("example", tmp_path / "example")
+    assert done.exit_code == 2 and not list((tmp_path / "example").iterdir())
+    monkeypatch.undo()
+    assert ccm("example", tmp_path / "example").exit_code == 0
