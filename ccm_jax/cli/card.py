@@ -34,20 +34,15 @@ def digest(path: Path) -> str:
 SAYS = "SHA-256 of the weights: "
 
 
-def check_card(path: Path, found: str | None = None) -> None:
-    """Raises ValueError if a card beside weights names another digest than theirs.
-
-    Args:
-        path: of the weights, or of a part of them.
-        found: their digest, if it is known.
-    """
+def check_card(path: Path) -> None:
+    """Raises ValueError if a card beside weights, or beside the file that they are a part of, names another digest."""
     beside = card_of(split_part(path)[0])
     try:
         lines = beside.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return
     said = [line.removeprefix(SAYS).strip("`") for line in lines if line.startswith(SAYS)]
-    if said and said[0] != (found or digest(path)):
+    if said and said[0] != digest(path):
         raise ValueError(
             f"{path} does not match the SHA-256 in {beside}: it is damaged, or was changed on purpose. Restore "
             "it from a copy or merge it again; if it was on purpose, remove the card."

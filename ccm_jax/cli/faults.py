@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -52,6 +53,12 @@ def line_of_run(error: RuntimeError) -> str | None:
     return one_line(f"the network failed while it ran: {said[:LONGEST].rstrip('.')}; see --model.")
 
 
+def meant(name: str, names: Sequence[str]) -> str:
+    """The nearest of the names that there are, as a question after a message; empty if none is near."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
 def quiet_threads() -> None:
     """Keeps Orbax's threads from printing, beside the line that says what failed, that their event loop is closed."""
     before = sys.unraisablehook
@@ -75,7 +82,5 @@ class Suggesting(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             names = self.list_commands(ctx)
-            near = difflib.get_close_matches(args[0], names, n=1)
-            meant = f" Did you mean {near[0]}?" if near else ""
-            said = f"there is no command {args[0]}, only {', '.join(names)}.{meant}"
+            said = f"there is no command {args[0]}, only {', '.join(names)}.{meant(args[0], names)}"
             raise click.UsageError(said, ctx) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import time
 from collections.abc import Mapping
@@ -13,9 +12,10 @@ import click
 import numpy as np
 
 from ccm_jax import Polynomial
-from ccm_jax.cli.card import SAYS, card, card_of, check_card, digest
+from ccm_jax.cli.card import SAYS, card, card_of, digest
 from ccm_jax.cli.checkpoints import open_checkpoints, warn
 from ccm_jax.cli.console import say
+from ccm_jax.cli.faults import meant
 from ccm_jax.cli.following import evaluate_next
 from ccm_jax.cli.inspect import doubtful
 from ccm_jax.cli.others import OTHERS, merge_by_other, tells_coordinate
@@ -33,8 +33,6 @@ from ccm_jax.version import __version__
 def origin_of(recipe: Recipe) -> dict[str, Any]:
     """Where merged weights come from, JSON-able."""
     digests = {path: digest(path) for path in (recipe.anchor, *recipe.experts)}
-    for path, found in digests.items():
-        check_card(path, found)
     return {
         "made_by": f"ccm_jax {__version__}",
         "method": recipe.method,
@@ -68,9 +66,8 @@ def open_family(recipe: Recipe, *, cast: bool = False) -> list[Weights]:
 def check_known(method: str) -> None:
     """Raises ValueError for an unknown method, with the nearest."""
     if method != "chart" and method not in OTHERS:
-        near = difflib.get_close_matches(method, ["chart", *OTHERS], n=1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        raise ValueError(f"method is {method!r}, expected chart, {', '.join(OTHERS)}.{meant}")
+        known = ["chart", *OTHERS]
+        raise ValueError(f"method is {method!r}, expected {', '.join(known)}.{meant(method, known)}")
 
 
 def check_method(recipe: Recipe) -> None:

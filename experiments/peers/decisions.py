@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.peers.rows import ONE_SEED
+from experiments.peers.rows import SINGLE
 from experiments.peers.summary import over_seeds
 
 # From little to much: who may train more may also use what needs less.
@@ -29,7 +29,7 @@ def decide(systems: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """
     found = []
     for system, methods in systems.items():
-        measured = [m for m in methods if m["row"] not in ONE_SEED and not m["bound"]]
+        measured = [m for m in methods if m["row"] not in SINGLE and not m["bound"]]
         # Rows are done one by one: methods are compared over the seeds that all of them have.
         common = min((m["number_of_seeds"] for m in measured), default=0)
         for knows in ALSO:

@@ -24,6 +24,7 @@ ONE_SEED = {
     "GEPS": "geps",
     "CoDA": "coda",
 }
+SINGLE = frozenset((*ONE_SEED, "DPOT"))  # rows that have one seed by design
 # Kinds that start from the one-frame anchor at the rate that was chosen for it; some take over that of the experts.
 NEED_FIRST: tuple[str, ...] = (
     "posthoc",

@@ -13,6 +13,7 @@ import numpy as np
 
 from ccm_jax.io.atomic import read_json
 from experiments.report.record import runs_of
+from experiments.report.results import listed
 from experiments.report.systems import SHORT, TITLES
 
 HERE = Path(__file__).parent
@@ -90,12 +91,8 @@ def each(ratios: dict[str, dict[str, Any] | None]) -> str:
         if ratio is not None and ratio["mean"] is not None:
             size, direction = times(ratio["mean"])
             said.setdefault(direction, []).append(f"{size} ({SHORT[system]})")
-    parts = [f"{_listed(sizes)} {direction}".strip() for direction, sizes in said.items()]
+    parts = [f"{listed(sizes, 'and')} {direction}".strip() for direction, sizes in said.items()]
     return "; ".join(parts) or "not measured yet"
-
-
-def _listed(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
 def compare(peers: dict[str, Any], system: str, ours: str, peer: str) -> dict[str, Any] | None:
@@ -250,8 +247,12 @@ def footnote(peers: dict[str, Any]) -> str:
 
     words = (
         "¹ CCM-Prefix's anchor sees one frame, or three where validation regimes chose so: for "
-        f"{_listed([SHORT[s] for s in wide])}. "
-        + (f"For {_listed([SHORT[s] for s in kept])}, the readout then kept that anchor unmerged. " if kept else "")
+        f"{listed([SHORT[s] for s in wide], 'and')}. "
+        + (
+            f"For {listed([SHORT[s] for s in kept], 'and')}, the readout then kept that anchor unmerged. "
+            if kept
+            else ""
+        )
         + "With the one-frame anchor instead, the row of the best network that sees all five frames would be "
         f"{on_one_frame('frames_ratio')}, and that of the conditioned network {on_one_frame('frames_ratio_labelled')}."
     )

@@ -25,7 +25,7 @@ from experiments.report.results import collect, factor, observed, to_csv, typese
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 10
+VERSION = 11
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
 PEERS = Path(__file__).parents[2] / "results" / "peers.json"
@@ -105,7 +105,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         observed=observed(config),
         figures=svg,
         verdict=verdict(results),
-        sure_small=_share_below(results["sure"]["regimes"], 0.05),
+        small=_below(results["sure"]["regimes"], 0.05),
         explorer=explorer.content(results, arrays["sweep"], shown),
         film=film(results, arrays),
         peers={"seeds": _seeds(curves)},
@@ -116,10 +116,10 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
     write_text(folder / "report.html", content)
 
 
-def _share_below(regimes: list[dict[str, Any]], level: float) -> float:
-    """The share of all p-values that lie below a level."""
-    values = np.array([p for row in regimes for p in row["p_values"]], float)
-    return float(np.mean(values < level)) if values.size else 0.0
+def _below(regimes: list[dict[str, Any]], level: float) -> tuple[int, int]:
+    """How many p-values lie below a level, and how many there are."""
+    values = [p for row in regimes for p in row["p_values"] if p is not None]
+    return sum(p < level for p in values), len(values)
 
 
 def peers_of(config: dict[str, Any]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from experiments.pipeline.stages import Run
 from experiments.pipeline.store import provenance, run_stage, write_json
 from experiments.report.inline import inline_svg
 from experiments.report.page import publish
-from experiments.report.results import typeset
+from experiments.report.results import or_infinite, typeset
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
@@ -42,8 +42,8 @@ def collect(config: ConfigDict, done: PlaneStages) -> dict[str, Any]:
     decided = {name: read_json(stage.path / "calibration.json") for name, stage in done.calibrations.items()}
     first = next(iter(charts.values()))
     regimes = {name: [row[name] for row in first] for name in ("value", "coordinate", "split")}
-    window = [_number(e) for e in read_json(done.window_evaluation.path / "evaluation.json")]
-    errors = {"window": window, "anchor": [_number(row["errors"]["anchor"]) for row in first]}
+    window = [or_infinite(e) for e in read_json(done.window_evaluation.path / "evaluation.json")]
+    errors = {"window": window, "anchor": [or_infinite(row["errors"]["anchor"]) for row in first]}
     found: dict[str, Any] = {
         "config": config.to_dict(),
         "seed": config.seed,
@@ -51,10 +51,10 @@ def collect(config: ConfigDict, done: PlaneStages) -> dict[str, Any]:
         "regimes": regimes,
         "errors": errors,
         "charts": {},
-        "chart": min(decided, key=lambda name: _number(decided[name]["score"])),
+        "chart": min(decided, key=lambda name: or_infinite(decided[name]["score"])),
     }
     for name, rows in charts.items():
-        of_chart = {method: [_number(row["errors"][method]) for row in rows] for method in SHOWN}
+        of_chart = {method: [or_infinite(row["errors"][method]) for row in rows] for method in SHOWN}
         found["charts"][name] = {
             "errors": of_chart,
             "chosen": [row["chosen"] for row in rows],
@@ -63,10 +63,6 @@ def collect(config: ConfigDict, done: PlaneStages) -> dict[str, Any]:
         }
     found["summary"] = summarise(errors, regimes["split"])
     return found | {"provenance": provenance()}
-
-
-def _number(stored: float | None) -> float:
-    return float("inf") if stored is None else stored
 
 
 def summarise(errors: dict[str, list[float]], split: list[str]) -> dict[str, dict[str, float]]:

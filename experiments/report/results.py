@@ -164,34 +164,37 @@ def verdict(results: dict[str, Any]) -> str:
     better: list[str] = []
     other: list[str] = []
     ways, means = list(headlines(observed(results["config"]))), summary["ood_error"]
-    finite = [METHODS[name].label for name in ways if np.isfinite(_error(means, name))]
+    finite = [METHODS[name].label for name in ways if np.isfinite(or_infinite(means[name]))]
     for name in ways:
         low = summary["reduction_interval"][name][0]
         (better if low is not None and low > 0 else other).append(METHODS[name].label)
-    if not np.isfinite(_error(means, summary["better_anchor"])):
+    if not np.isfinite(or_infinite(means[summary["better_anchor"]])):
         said = "Outside the support, both anchors diverge on some trajectory"
-        said += f"; {_listed(finite)} {'does' if len(finite) == 1 else 'do'} not." if finite else ", as all merges do."
+        said += (
+            f"; {listed(finite, 'or')} {'does' if len(finite) == 1 else 'do'} not." if finite else ", as all merges do."
+        )
     elif not better:
         said = f"Outside the support, keep the {anchor}: no merge has a clearly smaller error."
     else:
-        said = f"Outside the support, use {_listed(better)}: the error is clearly smaller than that of the {anchor}"
-        said += f", unlike {_listed(other)}." if other else "."
+        said = (
+            f"Outside the support, use {listed(better, 'or')}: the error is clearly smaller than that of the {anchor}"
+        )
+        said += f", unlike {listed(other, 'or')}." if other else "."
     inside = [row["errors"] for row in results["regimes"] if row["split"] == "id"]
     if not inside:
         return said
-    ahead = sum(_error(e, "ccm_prefix") < min(_error(e, name) for name in ANCHORS) for e in inside)
+    ahead = sum(or_infinite(e["ccm_prefix"]) < min(or_infinite(e[name]) for name in ANCHORS) for e in inside)
     return f"{said} Inside, CCM-Prefix has a smaller error than both anchors in {ahead} of {len(inside)} regimes."
 
 
-def _error(errors: dict[str, float | None], name: str) -> float:
-    """One of a regime's errors; null is one that diverged."""
-    error = errors[name]
-    return np.inf if error is None else error
+def or_infinite(stored: float | None) -> float:
+    """An error as it was before it was stored: null is one that diverged."""
+    return float("inf") if stored is None else stored
 
 
-def _listed(names: list[str]) -> str:
-    """``"a"``, ``"a or b"`` or ``"a, b or c"``."""
-    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+def listed(words: list[str], last: str) -> str:
+    """``"a"``, ``"a or b"`` or ``"a, b or c"``, with the word before the last."""
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def headline(results: dict[str, Any]) -> list[str]:
