@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from ccm_jax.io.atomic import read_json
 from experiments.report.record import runs_of
 from experiments.report.results import listed
-from experiments.report.systems import SHORT, TITLES
+from experiments.report.systems import SHORT
 
 HERE = Path(__file__).parent
 WIDTH = 127
@@ -23,26 +24,33 @@ WIDE, ANCHOR_OF_WIDE = "CCM-Prefix, window of 3", "anchor, window of 3"
 HIDDEN = ("rd_ood", "ns_ood", "rdb_gravity")  # a single frame does not show the parameter
 
 CONDITIONED = ("finetune_ratio", "scratch_ratio")
-# Rows of the README's table, and the ratios of the study of peers that each stands for: of several, the one in which
-# CCM does worst.
-BESIDE: dict[str, tuple[str, ...]] = {
-    "**five frames observed**: the anchor, which sees one": ("anchor_ratio",),
-    "the best network that sees all five¹": ("frames_ratio",),
-    "CoDA or GEPS, trained on data grouped by regime¹": ("frames_ratio_adaptive",),
-    "a conditioned network, trained on labelled data, its value inferred by our readout¹": ("frames_ratio_labelled",),
-    "a coarse solver, its parameter inferred by our readout¹": ("frames_ratio_solver",),
-    "**value known**: the best other merge of the same experts": ("posthoc_ratio",),
-    "SLERP between the same experts, extrapolated": ("slerp_ratio",),
-    "a conditioned network, trained on labelled data": CONDITIONED,
+# What the README compares CCM with: by what is known, each kind of method and the ratios of the study of peers that it
+# stands for. Of several, the one in which CCM does worst is given.
+BESIDE: dict[str, dict[str, tuple[str, ...]]] = {
+    "**Five frames observed, value unknown.** The error of [CCM-Prefix](docs/concepts.md), compared with that of": {
+        "the anchor, which sees one frame": ("anchor_ratio",),
+        "the best network that sees all five frames": ("frames_ratio",),
+        "CoDA or GEPS, trained on data that are grouped by regime": ("frames_ratio_adaptive",),
+        "a conditioned network, trained on labelled data, its value inferred by our readout": (
+            "frames_ratio_labelled",
+        ),
+        "a coarse solver, its parameter inferred by our readout": ("frames_ratio_solver",),
+    },
+    "**Value known.** The error of CCM-Scale, compared with that of": {
+        "the best other merge of the same experts": ("posthoc_ratio",),
+        "SLERP between the same experts, extrapolated": ("slerp_ratio",),
+        "a conditioned network, trained on labelled data": CONDITIONED,
+    },
 }
 
 
 def beside(peers: dict[str, Any]) -> str:
-    """The table of the README: by how much CCM's error is smaller or larger than that of the strongest of each kind."""
-    lines = [f"| compared with | {' | '.join(TITLES[s] for s in SHORT)} |", "|---" * (1 + len(SHORT)) + "|"]
-    for text, keys in BESIDE.items():
-        lines.append(f"| {text} | {' | '.join(cell(worst(peers, system, keys)) for system in SHORT)} |")
-    return "\n".join(lines)
+    """The claims of the README: CCM's error, compared with that of the strongest method of each kind."""
+    parts = []
+    for heading, kinds in BESIDE.items():
+        lines = [f"- {kind}: {in_words({s: worst(peers, s, keys) for s in SHORT})}." for kind, keys in kinds.items()]
+        parts.append(f"{heading}\n\n" + "\n".join(lines))
+    return folded("\n\n".join(parts)).strip()
 
 
 def worst(peers: dict[str, Any], system: str, keys: tuple[str, ...]) -> dict[str, Any] | None:
@@ -51,17 +59,38 @@ def worst(peers: dict[str, Any], system: str, keys: tuple[str, ...]) -> dict[str
     return max((r for r in found if r and r["mean"] is not None), key=lambda r: r["mean"], default=None)
 
 
-def cell(ratio: dict[str, Any] | None) -> str:
-    """A ratio of errors and its interval; in bold where CCM's error is smaller and the interval does not reach 1."""
-    if ratio is None:
-        return "–"
-    told = " ".join(times(ratio["mean"])).strip()
-    ends = [ratio["low"], ratio["high"]]
-    if None in ends:
-        return told
-    if ratio["mean"] < 1:
-        told, ends = f"**{told}**" if ratio["high"] < 1 else told, [1 / end for end in reversed(ends)]
-    return f"{told}<br>[{_said(ends[0])}, {_said(ends[1])}]"
+AHEAD, SINGLE, BEHIND, UNCLEAR = "**{}**", "{}, in one seed", "{}", "no clear difference ({})"
+ORDER = (AHEAD, SINGLE, BEHIND, UNCLEAR)
+
+
+def in_words(ratios: dict[str, dict[str, Any] | None]) -> str:
+    """Ratios of several systems in one phrase, in bold where CCM's error is smaller and the interval does not reach 1.
+
+    An interval that contains 1 is no difference, and one seed is no evidence.
+
+    Example:
+        >>> ahead, single = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 2.0, "low": None, "high": None}
+        >>> in_words({"rd_ood": ahead, "rdb_ood": {"mean": 1.1, "low": 0.9, "high": 1.3}})
+        '**2.0\\xa0× (reaction–diffusion) smaller**; no clear difference (dam height)'
+        >>> in_words({"ns_ood": single})
+        '2.0\\xa0× (Navier–Stokes) larger, in one seed'
+    """
+    said: dict[str, dict[str, dict[str, Any] | None]] = {}
+    for system, ratio in ratios.items():
+        if ratio is None or ratio["mean"] is None:
+            continue
+        if ratio["low"] is None:
+            kind = SINGLE
+        elif ratio["low"] <= 1 <= ratio["high"]:
+            kind = UNCLEAR
+        else:
+            kind = AHEAD if ratio["mean"] < 1 else BEHIND
+        said.setdefault(kind, {})[system] = ratio
+    phrases = []
+    for kind, found in sorted(said.items(), key=lambda item: ORDER.index(item[0])):
+        names = _named(found)
+        phrases.append(kind.format(names if kind == UNCLEAR else each(found)))
+    return "; ".join(phrases) or "not measured yet"
 
 
 def times(ratio: float) -> tuple[str, str]:
@@ -213,27 +242,34 @@ def _wide(peers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return wide, kept
 
 
-def caption() -> str:
-    """What the figure of methods shows."""
+def caption(peers: dict[str, Any]) -> str:
+    """What the figure of methods shows, and with which anchor."""
     words = (
         "Errors outside the anchor's training range, on the sixteen frames after the five observed ones: CCM and the "
         "strongest method of each kind. All networks have the same data, the same total number of training steps and "
         "the same tuning on validation regimes. Bars are 95 % intervals over seeds; a method without one has one seed. "
         "Vertical lines mark CCM's errors."
     )
+    wide, kept = _wide(peers)
+    words += f" ¹ Three frames where validation chose so: {_named(wide)}." if wide else ""
+    words += f" For {_named(kept)}, the readout then kept the anchor unmerged." if kept else ""
     return folded(words).strip()
 
 
 def how_many(peers: dict[str, Any]) -> str:
-    """What the numbers of the table are, and how many runs are missing."""
+    """What the claims are, and how many runs are missing."""
     missing, done = len(peers["not_run"]), peers["done"]
     words = (
-        "CCM's error outside the training range, compared with that of each: [CCM-Prefix](docs/concepts.md) from five "
-        "frames, CCM-Scale given the value. In brackets: 95 % intervals over seeds; without them, one seed. **Bold**: "
-        "CCM's error is smaller, and the interval excludes 1."
+        "The same in words: means of three seeds ([with "
+        "intervals](docs/peers.md#ccm-compared-with-the-strongest-alternative-of-each-kind)), in **bold** where CCM's "
+        "error is smaller over the whole 95 % interval."
     )
     words += f" Of {missing + done} runs, {missing} have not been done yet." if missing else ""
     return folded(words).strip()
+
+
+def _named(systems: Iterable[str]) -> str:
+    return listed([SHORT[system] for system in systems], "and")
 
 
 def footnote(peers: dict[str, Any]) -> str:
@@ -247,12 +283,8 @@ def footnote(peers: dict[str, Any]) -> str:
 
     words = (
         "¹ CCM-Prefix's anchor sees one frame, or three where validation regimes chose so: for "
-        f"{listed([SHORT[s] for s in wide], 'and')}. "
-        + (
-            f"For {listed([SHORT[s] for s in kept], 'and')}, the readout then kept that anchor unmerged. "
-            if kept
-            else ""
-        )
+        f"{_named(wide)}. "
+        + (f"For {_named(kept)}, the readout then kept that anchor unmerged. " if kept else "")
         + "With the one-frame anchor instead, the row of the best network that sees all five frames would be "
         f"{on_one_frame('frames_ratio')}, and that of the conditioned network {on_one_frame('frames_ratio_labelled')}."
     )

@@ -38,9 +38,8 @@ def replace(text: str, name: str, part: str) -> str:
 def readme(text: str, folder: Path) -> str:
     """The README with its parts from the files of ``folder``."""
     peers = read_json(folder / "peers.json")
-    text = replace(text, "methods", f"{OVERVIEW}\n\n{claims.caption()}")
-    parts = (claims.how_many(peers), claims.beside(peers), claims.footnote(peers))
-    text = replace(text, "beside", "\n\n".join(part for part in parts if part))
+    text = replace(text, "methods", f"{OVERVIEW}\n\n{claims.caption(peers)}")
+    text = replace(text, "beside", f"{claims.how_many(peers)}\n\n{claims.beside(peers)}")
     return replace(text, "when", claims.when(folder))
 
 
