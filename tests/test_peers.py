@@ -199,11 +199,12 @@ def test_kept_rows_were_measured_by_these_sources(path: Path) -> None:
         pytest.xfail(f"changed since: {', '.join(modules)}")
 
 
-def test_the_page_of_the_documentation_is_that_of_the_results() -> None:
+def test_the_pages_of_the_documentation_are_those_of_the_results() -> None:
     """``python -m experiments.peers.docs`` was run after the results were written."""
     from experiments.peers import docs
 
-    assert docs.PAGE.read_text(encoding="utf-8") == docs.page(read_json(docs.RESULTS))
+    for name, text in docs.pages(read_json(docs.RESULTS)).items():
+        assert docs.PAGES[name].read_text(encoding="utf-8") == text
 
 
 def test_the_page_begins_with_the_chart_of_decisions() -> None:
@@ -211,7 +212,7 @@ def test_the_page_begins_with_the_chart_of_decisions() -> None:
     from experiments.peers import docs, page
 
     content = read_json(docs.RESULTS)
-    text = docs.page(content)
+    text = docs.pages(content)["peers"]
     first, *others = text.split("\n## ")[1:]
     assert first.startswith("By what you know") and "nested" in first and not [o for o in others if "nested" in o]
     for knows, heading in page.KNOWN.items():

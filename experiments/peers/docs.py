@@ -1,4 +1,4 @@
-"""Writes the documentation page "Which method to use", and its figures, from ``results/peers.json``.
+"""Writes the pages "Which method to use" and "All comparisons", and their figures, from ``results/peers.json``.
 
 python -m experiments.peers.docs
 """
@@ -11,30 +11,33 @@ from typing import Any
 from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.peers.budget import TUNED_AT
 from experiments.peers.page import KNOWN, MAY, QUESTIONS, figures_of, with_results
-from experiments.report.claims import budget, footnote, when
+from experiments.report.claims import budget, footnote, when, windows
 from experiments.report.systems import TITLES
 from experiments.runner.sources import ROOT
 from experiments.study.markdown import keep_figures, markdown
 
-TEMPLATE = Path(__file__).parent / "peers.md.j2"
+TEMPLATES = Path(__file__).parent
 RESULTS = ROOT / "results" / "peers.json"
-PAGE = ROOT / "docs" / "peers.md"
+PAGES = {name: ROOT / "docs" / f"{name}.md" for name in ("peers", "comparisons")}
 
 
-def page(content: dict[str, Any]) -> str:
-    """The page in Markdown."""
+def pages(content: dict[str, Any]) -> dict[str, str]:
+    """Both pages in Markdown."""
     shown = with_results(finite(content))
     advice = when(RESULTS.parent).replace("](docs/", "](")
-    numbers = {"footnote": footnote(content), "budget": budget(content)}
+    numbers = {"footnote": footnote(content), "windows": windows(content), "budget": budget(content)}
     words = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "axes": TITLES, "tuned": TUNED_AT}
-    return markdown(TEMPLATE, peers=shown, advice=advice, **numbers, **words)
+    return {
+        name: markdown(TEMPLATES / f"{name}.md.j2", peers=shown, advice=advice, **numbers, **words) for name in PAGES
+    }
 
 
 def main() -> None:
-    """Rewrites the page and its figures."""
+    """Rewrites the pages and their figures."""
     content = read_json(RESULTS)
-    keep_figures(figures_of(content), PAGE.with_suffix(""))
-    write_text(PAGE, page(content))
+    keep_figures(figures_of(content), PAGES["peers"].with_suffix(""))
+    for name, text in pages(content).items():
+        write_text(PAGES[name], text)
 
 
 if __name__ == "__main__":

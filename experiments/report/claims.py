@@ -250,10 +250,14 @@ def caption(peers: dict[str, Any]) -> str:
         "the same tuning on validation regimes. Bars are 95 % intervals over seeds; a method without one has one seed. "
         "Vertical lines mark CCM's errors."
     )
+    return folded(f"{words} {windows(peers)}").strip()
+
+
+def windows(peers: dict[str, Any]) -> str:
+    """The figure's note on the anchors of CCM-Prefix."""
     wide, kept = _wide(peers)
-    words += f" ¹ Three frames where validation chose so: {_named(wide)}." if wide else ""
-    words += f" For {_named(kept)}, the readout then kept the anchor unmerged." if kept else ""
-    return folded(words).strip()
+    words = f"¹ Three frames where validation chose so: {_named(wide)}." if wide else ""
+    return words + (f" For {_named(kept)}, the readout then kept the anchor unmerged." if kept else "")
 
 
 def how_many(peers: dict[str, Any]) -> str:
@@ -261,8 +265,8 @@ def how_many(peers: dict[str, Any]) -> str:
     missing, done = len(peers["not_run"]), peers["done"]
     words = (
         "The same in words: means of three seeds ([with "
-        "intervals](docs/peers.md#ccm-compared-with-the-strongest-alternative-of-each-kind)), in **bold** where CCM's "
-        "error is smaller over the whole 95 % interval."
+        "intervals](docs/comparisons.md#ccm-compared-with-the-strongest-alternative-of-each-kind)), in **bold** where "
+        "CCM's error is smaller over the whole 95 % interval."
     )
     words += f" Of {missing + done} runs, {missing} have not been done yet." if missing else ""
     return folded(words).strip()

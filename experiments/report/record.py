@@ -77,7 +77,7 @@ def table(folder: Path) -> str:
             change(-study["summary"]["same_regime_direction_gain"]),
         ),
         (
-            "error relative to the better anchor: Task Arithmetic, TIES, DARE, untuned ([tuned](peers.md))",
+            "error relative to the better anchor: Task Arithmetic, TIES, DARE, untuned ([tuned](comparisons.md))",
             of("controls"),
             f"> {merges['ccm_coord']:.2f}, CCM's",
             others,
@@ -90,7 +90,7 @@ def table(folder: Path) -> str:
         ),
         (
             "change of the mean error inside the support when the anchor's steps are doubled, one seed "
-            "([every regime, more seeds](peers.md#are-the-anchors-trained-enough))",
+            "([every regime, more seeds](comparisons.md#are-the-anchors-trained-enough))",
             ("`experiments.study.convergence --config=rd_ood`", anchor["seconds"] / 60),
             f"> {change(-0.1, 0)}",
             change(-anchor["gain"]),
