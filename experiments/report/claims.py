@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import jinja2
 import numpy as np
 
 from ccm_jax.io.atomic import read_json
+from experiments.report.ratios import each, in_words, named, times
 from experiments.report.record import runs_of
-from experiments.report.results import listed
 from experiments.report.systems import SHORT
 
 HERE = Path(__file__).parent
@@ -57,71 +56,6 @@ def worst(peers: dict[str, Any], system: str, keys: tuple[str, ...]) -> dict[str
     """The largest of some ratios of a system; None where none is measured."""
     found = [peers["ratios"].get(system, {}).get(key) for key in keys]
     return max((r for r in found if r and r["mean"] is not None), key=lambda r: r["mean"], default=None)
-
-
-AHEAD, SINGLE, BEHIND, UNCLEAR = "**{}**", "{}, in one seed", "{}", "no clear difference ({})"
-ORDER = (AHEAD, SINGLE, BEHIND, UNCLEAR)
-
-
-def in_words(ratios: dict[str, dict[str, Any] | None]) -> str:
-    """Ratios of several systems in one phrase, in bold where CCM's error is smaller and the interval does not reach 1.
-
-    An interval that contains 1 is no difference, and one seed is no evidence.
-
-    Example:
-        >>> ahead, single = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 2.0, "low": None, "high": None}
-        >>> in_words({"rd_ood": ahead, "rdb_ood": {"mean": 1.1, "low": 0.9, "high": 1.3}})
-        '**2.0\\xa0× (reaction–diffusion) smaller**; no clear difference (dam height)'
-        >>> in_words({"ns_ood": single})
-        '2.0\\xa0× (Navier–Stokes) larger, in one seed'
-    """
-    said: dict[str, dict[str, dict[str, Any] | None]] = {}
-    for system, ratio in ratios.items():
-        if ratio is None or ratio["mean"] is None:
-            continue
-        if ratio["low"] is None:
-            kind = SINGLE
-        elif ratio["low"] <= 1 <= ratio["high"]:
-            kind = UNCLEAR
-        else:
-            kind = AHEAD if ratio["mean"] < 1 else BEHIND
-        said.setdefault(kind, {})[system] = ratio
-    phrases = []
-    for kind, found in sorted(said.items(), key=lambda item: ORDER.index(item[0])):
-        names = _named(found)
-        phrases.append(kind.format(names if kind == UNCLEAR else each(found)))
-    return "; ".join(phrases) or "not measured yet"
-
-
-def times(ratio: float) -> tuple[str, str]:
-    """A ratio of errors in words, such as ``("2.9 ×", "smaller")``."""
-    if 0.985 < ratio < 1.015:
-        return "equal", ""
-    return (
-        (f"{_said(1 / ratio)}\N{NO-BREAK SPACE}×", "smaller")
-        if 0 < ratio < 1
-        else (f"{_said(ratio)}\N{NO-BREAK SPACE}×", "larger")
-    )
-
-
-def _said(size: float) -> str:
-    return f"{size:.2f}" if size < 1.1 else f"{size:.1f}" if size < 10 else f"{size:.0f}"
-
-
-def each(ratios: dict[str, dict[str, Any] | None]) -> str:
-    """Ratios of several systems in one phrase; those that are not measured are left out.
-
-    Example:
-        >>> each({"rd_ood": {"mean": 2.0}, "ns_ood": {"mean": 3.0}, "rdb_ood": {"mean": 0.5}})
-        '2.0\\xa0× (reaction–diffusion) and 3.0\\xa0× (Navier–Stokes) larger; 2.0\\xa0× (dam height) smaller'
-    """
-    said: dict[str, list[str]] = {}
-    for system, ratio in ratios.items():
-        if ratio is not None and ratio["mean"] is not None:
-            size, direction = times(ratio["mean"])
-            said.setdefault(direction, []).append(f"{size} ({SHORT[system]})")
-    parts = [f"{listed(sizes, 'and')} {direction}".strip() for direction, sizes in said.items()]
-    return "; ".join(parts) or "not measured yet"
 
 
 def compare(peers: dict[str, Any], system: str, ours: str, peer: str) -> dict[str, Any] | None:
@@ -256,8 +190,8 @@ def caption(peers: dict[str, Any]) -> str:
 def windows(peers: dict[str, Any]) -> str:
     """The figure's note on the anchors of CCM-Prefix."""
     wide, kept = _wide(peers)
-    words = f"¹ Three frames where validation chose so: {_named(wide)}." if wide else ""
-    return words + (f" For {_named(kept)}, the readout then kept the anchor unmerged." if kept else "")
+    words = f"¹ Three frames where validation chose so: {named(wide)}." if wide else ""
+    return words + (f" For {named(kept)}, the readout then kept the anchor unmerged." if kept else "")
 
 
 def how_many(peers: dict[str, Any]) -> str:
@@ -272,10 +206,6 @@ def how_many(peers: dict[str, Any]) -> str:
     return folded(words).strip()
 
 
-def _named(systems: Iterable[str]) -> str:
-    return listed([SHORT[system] for system in systems], "and")
-
-
 def footnote(peers: dict[str, Any]) -> str:
     """With which anchor CCM-Prefix stands in the table."""
     wide, kept = _wide(peers)
@@ -287,8 +217,8 @@ def footnote(peers: dict[str, Any]) -> str:
 
     words = (
         "¹ CCM-Prefix's anchor sees one frame, or three where validation regimes chose so: for "
-        f"{_named(wide)}. "
-        + (f"For {_named(kept)}, the readout then kept that anchor unmerged. " if kept else "")
+        f"{named(wide)}. "
+        + (f"For {named(kept)}, the readout then kept that anchor unmerged. " if kept else "")
         + "With the one-frame anchor instead, the row of the best network that sees all five frames would be "
         f"{on_one_frame('frames_ratio')}, and that of the conditioned network {on_one_frame('frames_ratio_labelled')}."
     )

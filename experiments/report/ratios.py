@@ -1,0 +1,101 @@
+"""Ratios of errors in words: ``2.9 × smaller``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from experiments.report.results import listed
+from experiments.report.systems import SHORT
+
+Ratio = dict[str, Any]  # mean, low and high; None where there is one seed, or nothing
+
+AHEAD, SINGLE, BEHIND, UNCLEAR = "**{}**", "{}, in one seed", "{}", "no clear difference ({})"
+ORDER = (AHEAD, SINGLE, BEHIND, UNCLEAR)
+
+
+def in_words(ratios: dict[str, Ratio | None]) -> str:
+    """Ratios of several systems in one phrase, in bold where CCM's error is smaller and the interval does not reach 1.
+
+    An interval that contains 1 is no difference, and one seed is no evidence.
+
+    Example:
+        >>> ahead, single = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 2.0, "low": None, "high": None}
+        >>> in_words({"rd_ood": ahead, "rdb_ood": {"mean": 1.1, "low": 0.9, "high": 1.3}})
+        '**2.0\\xa0× (reaction–diffusion) smaller**; no clear difference (dam height)'
+        >>> in_words({"ns_ood": single})
+        '2.0\\xa0× (Navier–Stokes) larger, in one seed'
+    """
+    said: dict[str, dict[str, Ratio | None]] = {}
+    for system, ratio in ratios.items():
+        if ratio is None or ratio["mean"] is None:
+            continue
+        if ratio["low"] is None:
+            kind = SINGLE
+        elif ratio["low"] <= 1 <= ratio["high"]:
+            kind = UNCLEAR
+        else:
+            kind = AHEAD if ratio["mean"] < 1 else BEHIND
+        said.setdefault(kind, {})[system] = ratio
+    phrases = []
+    for kind, found in sorted(said.items(), key=lambda item: ORDER.index(item[0])):
+        names = named(found)
+        phrases.append(kind.format(names if kind == UNCLEAR else each(found)))
+    return "; ".join(phrases) or "not measured yet"
+
+
+def times(ratio: float) -> tuple[str, str]:
+    """A ratio of errors in words, such as ``("2.9 ×", "smaller")``."""
+    if 0.985 < ratio < 1.015:
+        return "equal", ""
+    return (
+        (f"{_said(1 / ratio)}\N{NO-BREAK SPACE}×", "smaller")
+        if 0 < ratio < 1
+        else (f"{_said(ratio)}\N{NO-BREAK SPACE}×", "larger")
+    )
+
+
+def _said(size: float) -> str:
+    return f"{size:.2f}" if size < 1.1 else f"{size:.1f}" if size < 10 else f"{size:.0f}"
+
+
+def each(ratios: dict[str, Ratio | None]) -> str:
+    """Ratios of several systems in one phrase; those that are not measured are left out.
+
+    Example:
+        >>> each({"rd_ood": {"mean": 2.0}, "ns_ood": {"mean": 3.0}, "rdb_ood": {"mean": 0.5}})
+        '2.0\\xa0× (reaction–diffusion) and 3.0\\xa0× (Navier–Stokes) larger; 2.0\\xa0× (dam height) smaller'
+    """
+    said: dict[str, list[str]] = {}
+    for system, ratio in ratios.items():
+        if ratio is not None and ratio["mean"] is not None:
+            size, direction = times(ratio["mean"])
+            said.setdefault(direction, []).append(f"{size} ({SHORT[system]})")
+    parts = [f"{listed(sizes, 'and')} {direction}".strip() for direction, sizes in said.items()]
+    return "; ".join(parts) or "not measured yet"
+
+
+def named(systems: Iterable[str]) -> str:
+    """Systems within a sentence."""
+    return listed([SHORT[system] for system in systems], "and")
+
+
+def with_interval(ratio: Ratio) -> str:
+    """A ratio and its interval, in bold where the interval does not contain 1.
+
+    Example:
+        >>> with_interval({"mean": 0.25, "low": 0.2, "high": 0.5})
+        '**4.0\\xa0× smaller** [2.0, 5.0]'
+        >>> with_interval({"mean": 0.25, "low": None, "high": None}), with_interval({"mean": None})
+        ('4.0\\xa0× smaller', 'diverges')
+    """
+    if ratio["mean"] is None:
+        return "diverges"
+    told = " ".join(times(ratio["mean"])).strip()
+    ends = [ratio["low"], ratio["high"]]
+    if None in ends:
+        return told
+    told = told if ends[0] <= 1 <= ends[1] else f"**{told}**"
+    if ratio["mean"] < 1:
+        ends = [1 / end for end in reversed(ends)]
+    return f"{told} [{_said(ends[0])}, {_said(ends[1])}]"
