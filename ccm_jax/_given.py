@@ -95,8 +95,15 @@ def trivial(persistence: float) -> tuple[str, float]:
     return ("repeating the last frame", persistence) if persistence <= ZEROS else ("a forecast of zeros", ZEROS)
 
 
+def _which(lost: np.ndarray, total: int) -> str:
+    """Trajectories of a batch, in words."""
+    if total == 1:
+        return "the network"
+    return f"trajectory {lost[0]}" if len(lost) == 1 else f"{len(lost)} of {total} trajectories"
+
+
 def warn_persistence(function: str, found: Estimate) -> None:
-    """Warns if every network is no better than a trivial forecast of observed frames, where numbers are known.
+    """Warns if every network diverges or is no better than a trivial forecast of observed frames, where that is known.
 
     Args:
         function: name in the warning.
@@ -104,6 +111,14 @@ def warn_persistence(function: str, found: Estimate) -> None:
     """
     if is_traced(found) or jax.process_count() > 1 or found.anchor_loss is None or found.persistence_loss is None:
         return
+    lost = np.flatnonzero(~np.isfinite(np.asarray(found.coordinate)).all(axis=-1))
+    if len(lost):
+        warnings.warn(
+            f"{function}: every rollout of {_which(lost, len(found.coordinate))} diverges, so that the coordinate is "
+            "NaN; check that axes are [T, *space, C], and that the order of channels, their units and normalization "
+            "are those of the training data.",
+            stacklevel=3,
+        )
     losses, anchor, repeated = (np.asarray(a) for a in (found.losses, found.anchor_loss, found.persistence_loss))
     best, persistence = float(np.mean(np.minimum(losses.min(axis=-1), anchor))), float(np.mean(repeated))
     if np.isfinite(best) and worse_than_trivial(best, persistence):

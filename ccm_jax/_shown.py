@@ -1,4 +1,5 @@
-"""How objects that hold arrays print: short arrays in full, long ones by type and shape, trees of weights by size."""
+"""How objects that hold arrays print: short arrays in full, long ones by type and shape, trees of weights by
+size; None is left out."""
 
 from __future__ import annotations
 
@@ -17,10 +18,12 @@ def shown(self: Any) -> str:
         >>> from ccm_jax import fit_chart
         >>> fit_chart({"w": np.zeros(9)}, [{"w": -np.ones(9)}, {"w": np.ones(9)}], [-1.0, 1.0])
         Chart(origin=<tree of 1 array, 9 numbers>, basis=<tree of 1 array, 18 numbers>, \
-features=Polynomial(degree=1, dim=1, constant=True), warp=None)
+features=Polynomial(degree=1, dim=1, constant=True))
     """
     names = getattr(type(self), "_fields", None) or type(self).__dataclass_fields__
-    return f"{type(self).__name__}({', '.join(f'{name}={_value(getattr(self, name))}' for name in names)})"
+    fields = {name: getattr(self, name) for name in names}
+    told = ", ".join(f"{name}={_value(value)}" for name, value in fields.items() if value is not None)
+    return f"{type(self).__name__}({told})"
 
 
 def _value(value: Any) -> str:
@@ -35,6 +38,6 @@ def _value(value: Any) -> str:
 
 def _array(value: Any) -> str:
     known = not isinstance(value, jax.core.Tracer) and getattr(value, "is_fully_addressable", True)
-    if known and value.ndim < 2 and value.size <= LONGEST and np.dtype(value.dtype).kind in "fiub":
-        return np.array2string(np.asarray(value), precision=4, separator=", ", floatmode="maxprec")
+    if known and value.ndim < 3 and value.size <= LONGEST and np.dtype(value.dtype).kind in "fiub":
+        return np.array2string(np.asarray(value), precision=4, separator=", ", floatmode="maxprec").replace("\n", "")
     return f"{value.dtype}{list(value.shape)}"

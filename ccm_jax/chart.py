@@ -7,11 +7,11 @@ Every merge in this package is a chart, pytree algebra for any model; the paper'
 
 from __future__ import annotations
 
-import importlib
 import itertools
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,13 @@ import numpy as np
 from ccm_jax._checks import check_finite, check_same_tree, is_merged, is_traced
 from ccm_jax._shown import shown
 
+if TYPE_CHECKING:
+    from ccm_jax.coordinate import Estimate
+
 Array = jax.Array
 Params = Any
+
+NEAR, FAR = 0.2, 5.0  # the furthest expert of an axis is expected between, since readouts search up to 2.5
 
 
 class Features(Protocol):
@@ -119,8 +124,11 @@ class Chart:
     def __repr__(self) -> str:
         return shown(self)
 
-    def __call__(self, coordinate: Array | float | Sequence[float]) -> Params:
-        """The weights at one coordinate ``[dim]``; without a gate it is 1, and one number may be a scalar."""
+    def __call__(self, coordinate: Array | float | Sequence[float] | Estimate) -> Params:
+        """The weights at one coordinate ``[dim]``, or at that of a readout's :class:`~ccm_jax.Estimate`.
+
+        Without a gate it is 1, and one number may be a scalar.
+        """
         c = as_coordinate("Chart", complete(self.features, coordinate), self.features.dim)
         phi = self.features(c if self.warp is None else self.warp(c))
         # Leaves that do not merge stay outside of jit, which would cut 64 bits.
@@ -128,10 +136,14 @@ class Chart:
 
 
 def complete(features: Features, coordinate: Any) -> Any:
-    """Coordinates of :class:`Gated` features that lack their gate, with a gate of 1; others unchanged."""
+    """Coordinates, or those of an Estimate; with a gate of 1 if they lack that of :class:`Gated` features."""
+    coordinate = getattr(coordinate, "coordinate", coordinate)
     if not isinstance(features, Gated):
         return coordinate
-    c = jnp.asarray(coordinate)
+    try:
+        c = jnp.asarray(coordinate)
+    except (TypeError, ValueError):
+        return coordinate  # as_coordinate says what is wrong
     if features.dim == 2 and c.ndim == 0:
         c = c[None]
     if c.ndim == 0 or c.shape[-1] != features.dim - 1:
@@ -141,7 +153,12 @@ def complete(features: Features, coordinate: Any) -> Any:
 
 def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
     """Converts a coordinate to a floating array ``[dim]``; raises ValueError for anything else."""
-    c = jnp.asarray(coordinate)
+    try:
+        c = jnp.asarray(coordinate)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{function}: coordinate is a {type(coordinate).__name__} that makes no array, expected {dim} numbers."
+        ) from error
     c = c.astype(jnp.promote_types(c.dtype, jnp.float32)) if not jnp.issubdtype(c.dtype, jnp.floating) else c
     c = c.reshape(1) if c.ndim == 0 else c
     if c.shape != (dim,):
@@ -204,12 +221,12 @@ def fit_chart(
     check_same_tree("fit_chart", trees, remedy)
     if warp is not None and jax.tree_util.all_leaves([warp]):
         warp = jax.tree_util.Partial(warp)  # a plain function is no leaf that jit takes
-    solve = _least_squares(len(experts), coordinates, features, ridge, warp, weights)
+    solve = least_squares(len(experts), coordinates, features, ridge, warp, weights)
     basis = jax.tree.map(lambda a, *e: _project(solve, a, e), anchor, *experts)
     return Chart(anchor, basis, features, warp)
 
 
-def _least_squares(
+def least_squares(
     n: int, coordinates: Any, features: Features, ridge: float, warp: Any, weights: Sequence[float] | None = None
 ) -> Array:
     """The matrix ``[n_features, n]`` that turns residuals of experts into the basis."""
@@ -231,6 +248,8 @@ def _least_squares(
         gram = phi.T @ phi + ridge * jnp.eye(phi.shape[1], dtype=phi.dtype)
         return (jnp.linalg.pinv(phi) if ridge == 0 else jnp.linalg.solve(gram, phi.T)) * scaled.T
     exact = np.asarray(phi, np.float64)
+    if warp is None:
+        _warn_of_values(np.asarray(c)[:, : features.dim - isinstance(features, Gated)])
     if not np.isfinite(exact).all():
         raise ValueError(
             f"fit_chart: coordinates are {np.asarray(c).tolist()}, expected finite ones with finite features."
@@ -249,6 +268,17 @@ def _least_squares(
     return jnp.asarray(np.linalg.solve(system, exact.T) * root.T, phi.dtype)
 
 
+def _warn_of_values(c: np.ndarray) -> None:
+    """Warns of experts ``[n, axes]`` whose coordinates look like physical values: none is near -1 or +1."""
+    furthest = np.abs(c).max(axis=0)
+    if len(c) > 1 and np.isfinite(furthest).all() and ((furthest < NEAR) | (furthest > FAR)).any():
+        warnings.warn(
+            f"fit_chart: experts are at coordinates {c.tolist()}, expected about -1 to 1, because readouts search up "
+            "to 2.5; scale physical values with coordinate_from_metadata.",
+            stacklevel=4,
+        )
+
+
 def _not_spanned(c: np.ndarray, features: Features) -> str:
     """What is wrong with coordinates ``[n, dim]`` that span too few axes, in words."""
     c = c[:, : features.dim - isinstance(features, Gated)]
@@ -256,37 +286,6 @@ def _not_spanned(c: np.ndarray, features: Features) -> str:
     if len(c) > 1 and spanned == 0:
         return ": all are at the same coordinate"
     return f": they span {spanned} of {axes} axes" if spanned < axes else ""
-
-
-def expert_weights(
-    n: int,
-    coordinates: Any,
-    coordinate: Any,
-    features: Features,
-    *,
-    ridge: float = 0.0,
-    warp: Any = None,
-    weights: Sequence[float] | None = None,
-) -> np.ndarray:
-    """The weight of each expert's residual at a coordinate, ``[n]``: of ``anchor + sum_i w_i (expert_i - anchor)``.
-
-    Args:
-        n: number of experts.
-        coordinates: theirs, ``[n, dim]``.
-        coordinate: where to merge, ``[dim]``.
-        features: of the chart.
-        ridge: as the other arguments, that of :func:`fit_chart`.
-    """
-    with _double_precision():  # weights of 64 bits merge as exactly as they are stored
-        solve = _least_squares(n, np.asarray(coordinates, np.float64), features, ridge, warp, weights)
-        c = as_coordinate("expert_weights", complete(features, coordinate), features.dim)
-        return np.asarray(features(c if warp is None else warp(c)) @ solve, np.float64)
-
-
-def _double_precision() -> Any:
-    """Numbers of 64 bits in jax, for a while."""
-    where: Any = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
-    return where.enable_x64(True)
 
 
 @jax.jit

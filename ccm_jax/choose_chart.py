@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ccm_jax.chart import Chart, Gated, Polynomial, expert_weights, fit_chart
+from ccm_jax.chart import Chart, Gated, Polynomial, fit_chart
 from ccm_jax.discover import update_products
 from ccm_jax.evaluate import as_error, future_error, in_groups
+from ccm_jax.expert_weights import expert_weights
 from ccm_jax.interior import Interior
 from ccm_jax.rollout import RolloutFn
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from typing import Any
 
 import chex
@@ -11,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccm_jax import Chart, Gated, Polynomial, fit_chart, fit_prefix_readout, make_rollout, merge_pytree
+from ccm_jax import (
+    Chart,
+    Gated,
+    Polynomial,
+    coordinate_from_metadata,
+    fit_chart,
+    fit_prefix_readout,
+    make_rollout,
+    merge_pytree,
+)
 from ccm_jax.coordinate_map import CoordinateMap
 from tests.trees import families
 
@@ -162,3 +172,26 @@ def test_objects_print_in_a_line() -> None:
 def test_a_coordinate_without_numbers_is_refused(coordinate: Any) -> None:
     with pytest.raises(ValueError, match=r"coordinate is .*, expected numbers"):
         merge_pytree({"w": np.ones(3)}, {"w": np.zeros(3)}, {"w": 2 * np.ones(3)}, coordinate)
+
+
+def test_a_chart_takes_what_a_readout_returns() -> None:
+    anchor, low, high = ({"w": jnp.full(2, value)} for value in (0.0, -1.0, 1.0))
+    found = coordinate_from_metadata(4e-3, 1e-3, 3e-3)
+    for features in (Polynomial(), Gated()):
+        chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=features)
+        chex.assert_trees_all_equal(chart(found), chart(2.0))
+        chex.assert_trees_all_equal(jax.jit(chart.__call__)(found), chart(2.0))
+    with pytest.raises(ValueError, match=r"^Chart: coordinate is a str that makes no array, expected 2 numbers\.$"):
+        chart("low")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "physical"), [([1e-3, 3e-3], True), ([60.0, 90.0], True), ([-1.0, 1.5], False)]
+)
+def test_experts_at_physical_values_are_remarked_on(coordinates: list[float], physical: bool) -> None:
+    trees = [{"w": jnp.full(2, value)} for value in (0.0, -1.0, 1.0)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit_chart(trees[0], trees[1:], coordinates)
+        fit_chart(trees[0], trees[1:], coordinates, warp=lambda c: 1e3 * c)
+    assert [("coordinate_from_metadata" in str(w.message)) for w in caught] == [True] * physical

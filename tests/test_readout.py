@@ -94,7 +94,9 @@ def test_what_diverges_is_never_chosen() -> None:
     readout = fit_prefix_readout(chart, make_rollout(explosive))
     found = readout(observe(chart(2.0 if upward else -2.0))[0])
     assert np.isfinite(found.loss) and found.coordinate[0] * (1 if upward else -1) <= 1e-6
-    nothing = fit_prefix_readout(chart, make_rollout(lambda p, w: jnp.nan * apply(p, w)))(observe(chart(0.5))[0])
+    broken = fit_prefix_readout(chart, make_rollout(lambda p, w: jnp.nan * apply(p, w)))
+    with pytest.warns(UserWarning, match="every rollout of the network diverges, so that the coordinate is NaN"):
+        nothing = broken(observe(chart(0.5))[0])
     assert np.isnan(nothing.coordinate).all() and np.isinf(nothing.anchor_loss)
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from ccm_jax._checks import as_number, as_numbers
 from ccm_jax._reasons import shown
-from ccm_jax.chart import FEATURES, Features, Gated, Polynomial, expert_weights
+from ccm_jax.chart import FEATURES, Features, Gated, Polynomial
 from ccm_jax.cli.units import Units, Where, as_units, near
+from ccm_jax.expert_weights import expert_weights
 from ccm_jax.io.yamltext import read_yaml
 
 KEYS = (

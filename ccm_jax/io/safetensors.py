@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._reasons import shown
-from ccm_jax.chart import Features, Polynomial, expert_weights
+from ccm_jax.chart import Features, Polynomial
+from ccm_jax.expert_weights import expert_weights
 from ccm_jax.io.atomic import replacing
 from ccm_jax.io.boundary import Unreadable, reading
 from ccm_jax.io.mistaken import mistaken_for

@@ -143,8 +143,8 @@ def runs_of(folder: Path) -> tuple[dict[str, Any], set[str]]:
 
 def systems_table(folder: Path) -> str:
     """Every configuration of the study, in Markdown."""
-    columns = ("system, axis", "`--config=`", "seeds", "minutes, cold", "Coord", "Prefix")
-    columns += ("worst regime", "vs. better anchor", "correlation")
+    columns = ["system, axis", "`--config=`", "seeds", "minutes, cold", "Coord", "Prefix"]
+    columns += ["worst regime", "vs. better anchor", "correlation"]
     lines: list[tuple[str, ...]] = []
     runs, anew = runs_of(folder)
     for name in (name for name in CONFIGURATIONS if name in runs):
@@ -164,7 +164,7 @@ def systems_table(folder: Path) -> str:
                 f"{min(known):.3f}".replace("-", "\N{MINUS SIGN}") if len(known) == row["seeds"] else "–",
             )
         )
-    return _markdown(columns, lines)
+    return _markdown(tuple(columns), lines)
 
 
 def figure(folder: Path) -> Any:
