@@ -108,6 +108,15 @@ def test_curves_and_planes_calibrate_by_recipe(slow: Slow, tmp_path: Path, kind:
     assert again.exit_code == 2 and "there is no coordinate" in again.output
 
 
+def test_a_range_tells_the_value_at_the_coordinate(slow: Slow, seen: np.ndarray, tmp_path: Path) -> None:
+    done, report = calibrate(slow, seen[:1], tmp_path, *BANK, "--range", "1:3")
+    value = 2 + report["coordinate"]
+    assert done.exit_code == 0 and f"This is the value {value:.4g} if coordinates are linear in it" in done.output
+    for more, said in ((("--range", "1:3:5"), "expected LOW:HIGH"), (("--log",), "--log needs --range")):
+        refused = ccm("calibrate", *of(slow.folder), "--prefix", tmp_path / "seen.npz", *more)
+        assert refused.exit_code == 2 and said in refused.output
+
+
 def test_a_bank_of_the_paper_chooses_among_its_coordinates(slow: Slow, seen: np.ndarray, tmp_path: Path) -> None:
     done, report = calibrate(slow, seen[:1], tmp_path, "--bank", "-1.5:1.5:0.25")
     assert done.exit_code == 0, done.output

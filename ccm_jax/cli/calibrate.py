@@ -24,6 +24,7 @@ from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.showing import show, typed
 from ccm_jax.cli.source import Source, remarks, source_options
 from ccm_jax.cli.sure import as_prior, parameter_option, prior_option
+from ccm_jax.cli.units import range_options, units_of
 from ccm_jax.cli.until import frames_until
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import check_new, together, write_json
@@ -48,6 +49,8 @@ class Options(NamedTuple):
     parameter: tuple[str, ...]
     prior: tuple[str, ...]
     bank: str | None
+    range: str | None
+    log: bool
     accept_persistence: bool
     write_anyway: bool
     output: Path | None
@@ -79,6 +82,24 @@ def check_free(options: Options) -> Path | None:
         for path in (report, report.with_suffix(".png")):
             check_new(path)
     return report
+
+
+def with_units(recipe: Recipe, options: Options) -> Recipe:
+    """The recipe with the values that ``--range`` gives the ends, where it does not have its own.
+
+    Raises:
+        ValueError: for a range of experts along several axes, or one that the recipe gives too.
+    """
+    units = units_of(options.range, options.log)
+    if units is None:
+        return recipe
+    if len(recipe.coordinates[0]) > 1:
+        raise ValueError(
+            f"--range {options.range}: the experts span several axes, and a range is of one; leave it out."
+        )
+    if recipe.units is not None and recipe.units != units:
+        raise ValueError(f"--range {options.range}: the recipe says {recipe.units}; leave one out.")
+    return recipe._replace(units=units)
 
 
 def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
@@ -136,6 +157,7 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 @click.option(
     "--bank", metavar="LOW:HIGH:STEP", help="Choose only among these coordinates; the paper's bank is -1.5:1.5:0.25."
 )
+@range_options
 @persistence_option
 @click.option("--write-anyway", is_flag=True, help="Write the best merge even if the anchor fits better.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Merged checkpoint to write.")
@@ -160,7 +182,7 @@ def command(source: Source, **given: Any) -> None:
     \b
     On the example family (ccm example):
     cd example
-    ccm calibrate --family . --prefix test-0.00075.npz --sample 0 -o merged.safetensors
+    ccm calibrate --family . --prefix test-0.00075.npz --sample 0 --range 1e-3:2e-3 -o merged.safetensors
     """
     options = Options(**given)
     recipe = source.read()
@@ -169,6 +191,7 @@ def command(source: Source, **given: Any) -> None:
     if options.bank is not None and options.validation is not None:
         raise ValueError("--bank and --validation exclude each other: a bank has no settings to choose.")
     bank = None if options.bank is None else parse_bank(options.bank)
+    recipe = with_units(recipe, options)
     report = check_free(options)
     processor.prepare()
     recording = options.layout.open(options.prefix)
@@ -201,8 +224,12 @@ def command(source: Source, **given: Any) -> None:
     check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence)
     if not found.keeps_anchor:
         warn(*remarks(found.place_in(recipe), typed=False))
-    if recipe.units is not None and not found.keeps_anchor:
-        say(f"This is the value {recipe.units.value(found.coordinate[0]):.4g} (experts at {recipe.units}).")
+    if recipe.units is not None and not found.keeps_anchor and found.sure is None:
+        say(
+            f"This is the value {recipe.units.value(found.coordinate[0]):.4g} if coordinates are linear in "
+            f"{'its logarithm' if recipe.units.scale == 'log' else 'it'} (experts at {recipe.units.low:g} and "
+            f"{recipe.units.high:g})."
+        )
     if report is None:
         say("Nothing is written: add -o merged.safetensors for the weights, or --report found.json for the numbers.")
         return

@@ -59,6 +59,31 @@ def as_units(given: Any, scale: Any, what: str) -> Units:
     return units
 
 
+def units_of(given_range: str | None, log: bool) -> Units | None:
+    """Those of ``--range LOW:HIGH`` and ``--log``; None where there is no range.
+
+    Raises:
+        ValueError: for something else, or ``--log`` alone.
+    """
+    if given_range is None:
+        if log:
+            raise ValueError("--log needs --range LOW:HIGH, the values of the low and of the high expert.")
+        return None
+    if given_range.count(":") != 1:
+        raise ValueError(f"--range {given_range}: expected LOW:HIGH, the experts' values, as in --range 1e-3:3e-3.")
+    return as_units(given_range, "log" if log else "linear", f"--range {given_range}")
+
+
+def range_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what values the experts' ends have, as arguments ``range`` and ``log``."""
+    for option in (
+        click.option("--log", is_flag=True, help="The coordinate is linear in the logarithm of the value."),
+        click.option("--range", metavar="LOW:HIGH", help="Physical values of the low and the high expert."),
+    ):
+        function = option(function)
+    return function
+
+
 def near(coordinate: float, what: str) -> float:
     """The coordinate, if it can be meant; ``what`` names it.
 
@@ -86,13 +111,9 @@ def where_of(coordinate: tuple[float, ...], value: float | None, given_range: st
     """
     if coordinate and value is not None:
         raise ValueError("--coordinate and --value say the same thing twice; leave one out.")
-    if given_range is None and log:
-        raise ValueError("--log needs --range LOW:HIGH, the values of the low and of the high expert.")
     if given_range is not None and value is None:
         raise ValueError("--range needs --value, the physical value to merge at; a coordinate has no range.")
-    if given_range is not None and given_range.count(":") != 1:
-        raise ValueError(f"--range {given_range}: expected LOW:HIGH, the experts' values, as in --range 1e-3:3e-3.")
-    units = None if given_range is None else as_units(given_range, "log" if log else "linear", f"--range {given_range}")
+    units = units_of(given_range, log)
     numbers = as_numbers(list(coordinate), "--coordinate") if coordinate else ()
     return Where(tuple(near(number, "--coordinate") for number in numbers), value, units)
 
@@ -104,13 +125,12 @@ def where_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def packed(*, coordinate: tuple[float, ...], value: float | None, range: str | None, log: bool, **rest: Any) -> Any:
         return function(where=where_of(coordinate, value, range, log), **rest)
 
+    wrapped = range_options(packed)
     for option in (
-        click.option("--log", is_flag=True, help="The coordinate is linear in the logarithm of the value."),
-        click.option("--range", metavar="LOW:HIGH", help="Physical values of the low and the high expert."),
         click.option("--value", type=float, help="Physical value to merge at; needs --range."),
         click.option(
             "--coordinate", "-c", type=float, multiple=True, help="Coordinate to merge at; repeat for each axis."
         ),
     ):
-        packed = option(packed)
-    return packed
+        wrapped = option(wrapped)
+    return wrapped

@@ -14,7 +14,7 @@ The README's snippet, which a test runs::
     readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
     found = readout(family.test[1][0])
     print(found.coordinate, found.loss, found.anchor_loss)
-    weights = chart(found.coordinate)
+    weights = chart(found)
 
 The same files serve the terminal::
 
