@@ -85,6 +85,7 @@ def write_frames(file: Path, config: ConfigDict, values: Sequence[float], x: np.
     arrays = {
         "frames": x.reshape(regimes * count, *x.shape[2:]).astype(np.float16),
         "times": config.solver.dt * (config.solver.burn_in + np.arange(frames)),
+        "dim": np.array(x.ndim - 4),  # says which axes are space
         **{name: np.repeat(np.asarray(values, float), count) for name in config.axis.parameters},
     }
     with replacing(file) as partial:

@@ -12,7 +12,7 @@ from rich.table import Table
 from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.faults import Suggesting
-from ccm_jax.cli.following import follow
+from ccm_jax.cli.following import family_beside, follow
 from ccm_jax.cli.frames import Layout, layout_options, shorten
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.recordings import open_recordings
@@ -77,8 +77,7 @@ def describe(path: Path, layout: Layout) -> None:
         except ValueError as error:
             warn(str(error))
     if len(recordings) == 1:
-        experts = ("--anchor", "ANCHOR", "--low", "LOW", "--high", "HIGH", "--model", "MODEL")
-        follow("calibrate", *experts, "--prefix", path, "-o", "merged.safetensors")
+        follow("calibrate", *family_beside(path), "--prefix", path, "-o", "merged.safetensors")
 
 
 def _table(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:

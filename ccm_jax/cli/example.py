@@ -29,10 +29,9 @@ def command(folder: Path) -> None:
     with together(folder / files[0].name) as place:  # all of them, or none
         for file in files:
             place(folder / file.name).write_bytes(file.read_bytes())
-    three = " ".join(f"--{name} {folder / name}.safetensors" for name in example.WEIGHTS)
     say(f"{folder} holds {', '.join(file.name for file in files)}.")
     say("Next, find the coordinate of a flow at viscosity 0.00075, and compare it with the anchor:")
     say(f"  ccm calibrate --family {folder} --prefix {folder / 'test-0.00075.npz'} --sample 0 \\")
     say(f"    --validation {folder / 'validation.npz'} -o merged.safetensors")
-    say(f"  ccm evaluate {three} --merged merged.safetensors --trajectories {folder / 'test-0.00075.npz'} \\")
+    say(f"  ccm evaluate --family {folder} --merged merged.safetensors --trajectories {folder / 'test-0.00075.npz'} \\")
     say("    --sample 1:4")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ccm_jax.cli.console import say
 from ccm_jax.cli.recipe import Recipe
+from ccm_jax.cli.source import in_folder
 from ccm_jax.io.description import model_name
 from ccm_jax.io.weights import open_weights
 
@@ -22,6 +23,16 @@ def family(recipe: Recipe) -> list[str]:
     """The options that name an anchor and its experts; of more than two experts, the anchor alone."""
     ends = list(zip(("--low", "--high"), recipe.experts, strict=True)) if len(recipe.experts) == 2 else []
     return [str(word) for pair in [("--anchor", recipe.anchor), *ends] for word in pair]
+
+
+def family_beside(trajectories: Path) -> list[str]:
+    """The options that name the family in the folder of a file of trajectories; places for them where there is none."""
+    folder = trajectories.parent
+    try:
+        anchor = in_folder(folder)[0]
+    except (ValueError, OSError):
+        return ["--anchor", "ANCHOR", "--low", "LOW", "--high", "HIGH", "--model", "MODEL"]
+    return ["--family", str(folder), *model_of(None, anchor)]
 
 
 def model_of(model: str | None, checkpoint: Path) -> list[str]:
