@@ -209,8 +209,8 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 os.environ["FORCE_COLOR"] = ""  # or commands draw their progress into outputs
 commands = """
 ccm example
-ccm calibrate --anchor example/anchor.safetensors --low example/low.safetensors --high example/high.safetensors \
-  --prefix example/test-0.00075.npz --sample 0 --validation example/validation.npz -o merged.safetensors
+ccm calibrate --family example --prefix example/test-0.00075.npz --sample 0 --validation example/validation.npz \
+  -o merged.safetensors
 """
 done = subprocess.run(commands, shell=True, cwd=folder, capture_output=True, text=True, check=False)
 print(done.stdout or done.stderr)

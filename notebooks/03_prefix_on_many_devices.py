@@ -35,7 +35,7 @@ if not (clone / "ccm_jax" / "__init__.py").exists():
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", f"{clone}[experiments]"], check=True)
 sys.path.insert(0, str(clone))
 os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # for commands run from cells
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")  # affects CPUs only
+_ = os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")  # affects CPUs only
 
 # %%
 import time
@@ -49,7 +49,7 @@ import ccm_jax
 from ccm_jax import example
 from ccm_jax.parallel import make_mesh
 
-print(f"{jax.device_count()} devices, {os.cpu_count()} CPU cores:", jax.devices())
+print(f"{jax.device_count()} devices ({jax.default_backend()}), {os.cpu_count()} CPU cores")
 
 # %% [markdown]
 # ## A real calibration

@@ -60,7 +60,7 @@ def test_the_example_in_the_help_runs(verb: str, in_example: Path, monkeypatch: 
 @pytest.mark.slow
 def test_the_example_from_frames_to_a_verdict_runs(in_example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = run("calibrate", in_example, monkeypatch)
-    assert "Next: ccm evaluate --anchor anchor.safetensors" in found
+    assert "Next: ccm evaluate --family ." in found
     judged = run("evaluate", in_example, monkeypatch)
     assert "Verdict: use CCM" in judged and "Next: ccm rollout merged.safetensors" in judged
 
@@ -70,9 +70,9 @@ def test_every_verb_is_covered() -> None:
 
 
 def test_verbs_say_what_to_run_next(in_example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "Next: ccm calibrate --anchor anchor.safetensors" in run("inspect", in_example, monkeypatch)
+    assert "Next: ccm calibrate --family ." in run("inspect", in_example, monkeypatch)
     said = run("merge", in_example, monkeypatch)
-    assert "Next: ccm evaluate --anchor anchor.safetensors" in said and "--merged merged.safetensors" in said
+    assert "Next: ccm evaluate --family ." in said and "--merged merged.safetensors" in said
 
 
 def test_the_example_overwrites_nothing(in_example: Path) -> None:

@@ -18,6 +18,7 @@ from ccm_jax.cli.console import console, say
 from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.persistence import check_persistence, persistence_option
+from ccm_jax.cli.source import NAMES, family_options, files_of
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.verdict import KINDS, Method, counted, judge
 from ccm_jax.cli.waiting import waiting
@@ -171,9 +172,7 @@ def networks_of(
 
 
 @click.command("evaluate")
-@click.option("--anchor", required=True, type=click.Path(path_type=Path), help="Checkpoint of the anchor.")
-@click.option("--low", type=click.Path(path_type=Path), help="Checkpoint of the expert at coordinate -1.")
-@click.option("--high", type=click.Path(path_type=Path), help="Checkpoint of the expert at coordinate +1.")
+@family_options
 @click.option("--merged", multiple=True, type=click.Path(path_type=Path), help="Merged checkpoint; may be repeated.")
 @click.option("--model", help=HELP)
 @click.option("--trajectories", required=True, type=click.Path(path_type=Path), help="File of held-out trajectories.")
@@ -202,10 +201,12 @@ def command(target: Path | None, accept_persistence: bool, **given: Any) -> None
     \b
     On the example family (ccm example), after ccm merge or ccm calibrate:
     cd example
-    ccm evaluate --anchor anchor.safetensors --low low.safetensors --high high.safetensors \\
-      --merged merged.safetensors --trajectories test-0.00075.npz --sample 1:4
+    ccm evaluate --family . --merged merged.safetensors --trajectories test-0.00075.npz --sample 1:4
     """
-    networks = networks_of(*(given.pop(name) for name in ("anchor", "low", "high", "merged")))
+    anchor, low, high = files_of(*(given.pop(name) for name in ("family", *NAMES)))
+    if anchor is None:
+        raise click.UsageError("--anchor is needed, or --family")
+    networks = networks_of(anchor, low, high, given.pop("merged"))
     if len(networks) < 2:
         raise click.UsageError("nothing to compare the anchor with; give --merged, --low or --high")
     if target is not None:

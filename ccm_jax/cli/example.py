@@ -20,7 +20,7 @@ def command(folder: Path) -> None:
 
     \b
     ccm example
-    ccm inspect example/anchor.safetensors example/low.safetensors example/high.safetensors
+    ccm inspect example
     """
     files = sorted(file for file in example.path().iterdir() if file.suffix in (".safetensors", ".npz"))
     for file in files:

@@ -21,8 +21,18 @@ def follow(*words: str | Path | None) -> None:
 
 def family(recipe: Recipe) -> list[str]:
     """The options that name an anchor and its experts; of more than two experts, the anchor alone."""
-    ends = list(zip(("--low", "--high"), recipe.experts, strict=True)) if len(recipe.experts) == 2 else []
-    return [str(word) for pair in [("--anchor", recipe.anchor), *ends] for word in pair]
+    return named(recipe.anchor, *recipe.experts) if len(recipe.experts) == 2 else ["--anchor", str(recipe.anchor)]
+
+
+def named(*files: Path) -> list[str]:
+    """The options that name an anchor, a low and a high expert: by their folder, if it holds them under these names."""
+    folder = files[0].parent
+    try:
+        if in_folder(folder) == list(files):
+            return ["--family", str(folder)]
+    except (ValueError, OSError):
+        pass
+    return [str(word) for pair in zip(("--anchor", "--low", "--high"), files, strict=True) for word in pair]
 
 
 def family_beside(trajectories: Path) -> list[str]:

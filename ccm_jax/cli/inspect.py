@@ -13,7 +13,8 @@ from rich.table import Table
 
 from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import console, say
-from ccm_jax.cli.following import follow, model_of
+from ccm_jax.cli.following import follow, model_of, named
+from ccm_jax.cli.source import in_folder
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.weights import Weights
 
@@ -135,12 +136,23 @@ def tree_table(weights: Weights) -> Table:
     return table
 
 
+def expanded(checkpoints: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Anchor, low and high of a folder that holds them; else the checkpoints as they are."""
+    if len(checkpoints) != 1 or not checkpoints[0].is_dir():
+        return checkpoints
+    try:
+        return tuple(in_folder(checkpoints[0]))
+    except ValueError:
+        return checkpoints
+
+
 @click.command("inspect")
 @click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
 def command(checkpoints: tuple[Path, ...]) -> None:
     """Show the contents of one checkpoint, or compare an anchor with its low and high expert.
 
-    For three CHECKPOINTS, in this order, it also says whether both experts can come from that anchor.
+    For three CHECKPOINTS, in this order, or a folder that holds anchor, low and high, it also says whether both experts
+    can come from that anchor.
 
     \b
     ccm inspect model.safetensors
@@ -149,8 +161,9 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     \b
     On the example family (ccm example):
     cd example
-    ccm inspect anchor.safetensors low.safetensors high.safetensors
+    ccm inspect .
     """
+    checkpoints = expanded(checkpoints)
     if len(checkpoints) not in (1, 3):
         raise click.UsageError(f"{len(checkpoints)} checkpoints, expected one, or three: anchor, low, high")
     opened = open_checkpoints("ccm inspect", checkpoints)
@@ -179,6 +192,12 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     whole = found["(all)"]
     console.print(verdict(whole), markup=False)
     if whole.direction > 0 and max(whole.low, whole.high) <= FAR:
-        options = [word for pair in zip(("--anchor", "--low", "--high"), checkpoints, strict=True) for word in pair]
         frames = ("--prefix", "OBSERVED_FRAMES", "--validation", "OTHER_REGIMES")
-        follow("calibrate", *options, *model_of(None, checkpoints[0]), *frames, "-o", "merged.safetensors")
+        follow(
+            "calibrate",
+            *named(*map(Path, checkpoints)),
+            *model_of(None, checkpoints[0]),
+            *frames,
+            "-o",
+            "merged.safetensors",
+        )

@@ -173,8 +173,7 @@ def command(
     \b
     On the example family (ccm example):
     cd example
-    ccm merge --anchor anchor.safetensors --low low.safetensors --high high.safetensors \\
-      --value 7.5e-4 --range 1e-3:2e-3 -o merged.safetensors
+    ccm merge --family . --value 7.5e-4 --range 1e-3:2e-3 -o merged.safetensors
     """
     check_output(output)
     chosen = source.read(where)

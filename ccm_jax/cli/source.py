@@ -75,35 +75,50 @@ def in_folder(folder: Path) -> list[Path]:
     return found
 
 
-def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that name what is merged, as one argument ``source``."""
+def files_of(family: Path | None, *files: Path | None) -> tuple[Path | None, ...]:
+    """Anchor, low and high: those of a folder, or as they were given one by one.
 
-    @functools.wraps(function)
-    def packed(*, family: Path | None, recipe: Path | None, **rest: Any) -> Any:
-        files = [rest.pop(name) for name in NAMES]
-        if family is not None:
-            if any(files) or recipe is not None:
-                raise click.UsageError("--family stands for --anchor, --low and --high; give one or the other")
-            files = in_folder(family)
-        anchor, low, high = files
-        return function(source=Source(anchor, low, high, recipe), **rest)
+    Raises:
+        ValueError: for a folder without them.
+    """
+    if family is None:
+        return files
+    if any(files):
+        raise click.UsageError("--family stands for --anchor, --low and --high; give one or the other")
+    return tuple(in_folder(family))
 
-    packed = click.option(
-        "--recipe", type=click.Path(path_type=Path, exists=True), help="YAML file with experts, features and filters."
-    )(packed)
-    packed = click.option(
+
+def family_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name an anchor and its two experts, one by one or by their folder."""
+    function = click.option(
         "--family",
         type=click.Path(path_type=Path),
         metavar="FOLDER",
         help="Instead of these three: a folder with anchor, low and high, with any ending.",
-    )(packed)
+    )(function)
     for name, what in (
         ("high", "Checkpoint of the expert at coordinate +1."),
         ("low", "Checkpoint of the expert at coordinate -1."),
         ("anchor", "Checkpoint of the anchor."),
     ):
-        packed = click.option(f"--{name}", type=click.Path(path_type=Path), help=what)(packed)
-    return packed
+        function = click.option(f"--{name}", type=click.Path(path_type=Path), help=what)(function)
+    return function
+
+
+def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name what is merged, as one argument ``source``."""
+
+    @functools.wraps(function)
+    def packed(*, family: Path | None, recipe: Path | None, **rest: Any) -> Any:
+        if family is not None and recipe is not None:
+            raise click.UsageError("--family stands for --anchor, --low and --high; give one or the other")
+        anchor, low, high = files_of(family, *(rest.pop(name) for name in NAMES))
+        return function(source=Source(anchor, low, high, recipe), **rest)
+
+    packed = click.option(
+        "--recipe", type=click.Path(path_type=Path, exists=True), help="YAML file with experts, features and filters."
+    )(packed)
+    return family_options(packed)
 
 
 def remarks(recipe: Recipe, *, typed: bool = True) -> list[str]:

@@ -66,12 +66,19 @@ def _cell(cell: Mapping[str, Any], stem: str, pictures: dict[str, bytes]) -> Ite
 
 
 def _joined(outputs: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Outputs of which consecutive prints are one, however Jupyter cut them."""
-    for printed, group in itertools.groupby(outputs, lambda one: one.get("output_type") == "stream"):
+    """Outputs of which consecutive prints are one, however Jupyter cut them; rich displays each line by itself."""
+    for printed, group in itertools.groupby(outputs, _printed):
         if printed:
-            yield {"output_type": "stream", "text": "".join("".join(one["text"]) for one in group)}
+            texts = ["".join(one.get("text") or one["data"]["text/plain"]) for one in group]
+            yield {"output_type": "stream", "text": "".join(texts)}
         else:
             yield from group
+
+
+def _printed(output: Mapping[str, Any]) -> bool:
+    data = output.get("data", {})
+    text = output.get("output_type") == "display_data" and "text/plain" in data and not PICTURES.keys() & data.keys()
+    return output.get("output_type") == "stream" or text
 
 
 def _indented(text: str) -> str:
