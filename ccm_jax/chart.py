@@ -271,7 +271,7 @@ def least_squares(
 def _warn_of_values(c: np.ndarray) -> None:
     """Warns of experts ``[n, axes]`` whose coordinates look like physical values: none is near -1 or +1."""
     furthest = np.abs(c).max(axis=0)
-    if len(c) > 1 and np.isfinite(furthest).all() and ((furthest < NEAR) | (furthest > FAR)).any():
+    if np.isfinite(furthest).all() and (np.ptp(c, axis=0) * ((furthest < NEAR) | (furthest > FAR))).any():
         warnings.warn(
             f"fit_chart: experts are at coordinates {c.tolist()}, expected about -1 to 1, because readouts search up "
             "to 2.5; scale physical values with coordinate_from_metadata.",

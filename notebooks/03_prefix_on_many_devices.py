@@ -16,7 +16,7 @@
 # To calibrate many trajectories, every candidate coordinate rolls out every trajectory. One compiled call does this by `vmap`
 # over both, distributed over a mesh with the axes `candidate` and `data`. On a TPU runtime (*Runtime → Change runtime type →
 # TPU*) it uses all cores. On a CPU, this notebook splits the processor into eight devices: the results must agree, but more
-# devices than idle cores make it slower. The outputs stored here come from two busy cores.
+# devices than cores bring little. The outputs stored here come from two cores.
 
 # %%
 # Setup: uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it.

@@ -35,6 +35,7 @@ def test_data_without_a_finite_scale_are_refused(bad: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@pytest.mark.filterwarnings("ignore:fit_chart. experts are at")
 def test_charts_of_half_precision_meet_their_experts_exactly(dtype: Any) -> None:
     rng = np.random.default_rng(0)
     trees = [{"w": jnp.asarray(rng.normal(size=200) * 100, dtype)} for _ in range(3)]
