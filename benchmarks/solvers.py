@@ -250,8 +250,7 @@ def main() -> None:
     summary, as_run = summarise(results), seconds_as_run()
     found = {"summary": summary, "rd_ood_64_trajectories": as_run, "results": results}
     write_result(options.output, found | {"machine": machine()})
-    solver_page.picture(results).savefig(options.output.with_suffix(".png"), dpi=130)
-    options.output.with_suffix(".md").write_text(solver_page.page(results, as_run), encoding="utf-8")
+    solver_page.write(options.output)
     print(json.dumps(summary, indent=1))
 
 
