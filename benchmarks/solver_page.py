@@ -74,8 +74,9 @@ better.
 The table compares every setting of the other packages with our fastest setting whose error is no larger (within 2 %).
 Errors below 1e-5, close to rounding in single precision, count as equal. *Ratio* is our speed divided by theirs; the
 smallest ratio of each problem is the relevant one, and 0 means that none of our settings was as accurate. Errors are
-relative to a fine reference solution: our own in double precision for the spectral problems, and PyClaw's for the dam break, which favours PyClaw. Written by `python
--m benchmarks.solvers --output docs/solvers.json` on {cores} cores; SciPy and PyClaw run one process per core.
+relative to a fine reference solution: our own in double precision for the spectral problems, and PyClaw's for the dam
+break, which favours PyClaw. Written by `python -m benchmarks.solvers --output docs/solvers.json` on {cores} cores;
+SciPy and PyClaw run one process per core.
 
 Simulating 64 training trajectories of `rd_ood` (64² cells, 120 steps, stored on 32²): {as_run:.2f} s.
 
