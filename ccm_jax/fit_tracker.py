@@ -236,8 +236,6 @@ def choose_tracker(
 
 def _bias(chosen: Tracker, sets: Sequence[Array], contexts: Sequence[Any], paths: Sequence[Any]) -> Array:
     """How far true coordinates are from those that explain the frames best, ``[d]``: 90 % of them, over a normal's."""
-    if len(paths) != len(sets):
-        raise ValueError(f"fit_tracker: {len(paths)} paths for {len(sets)} sets of trajectories, expected one each.")
     off = []
     for x, context, path in zip(sets, contexts, paths, strict=True):
         found = filtered(chosen, x, context)[0].coordinate

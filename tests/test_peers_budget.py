@@ -167,3 +167,18 @@ def test_a_chart_that_diverges_everywhere_has_infinite_errors(tmp_path):
     chart = fit_chart({"w": jnp.float32(1.5)}, [{"w": jnp.float32(1.0)}, {"w": jnp.float32(2.5)}], [-1.0, 1.0])
     read = by_metadata(judge, chart, 1)
     assert read["coord"] == read["scale"] == [np.inf, np.inf]
+
+
+def test_small_budgets_are_those_with_the_most_seeds_and_their_mean_is_over_cells_seed_by_seed():
+    from experiments.peers.plane import small_budgets
+
+    def cell(system, steps, conditioned, lora=(1.0, 1.0)):
+        ratios = {"scale_over_conditioned": {"seeds": list(conditioned)}, "scale_over_lora": {"seeds": list(lora)}}
+        return {"system": system, "start": "pretrained", "steps": steps, "trajectories": 16} | ratios
+
+    plane = [cell("rd_ood", 100, (0.5, 0.4)), cell("rd_ood", 300, (0.5, 0.9)), cell("rd_ood", 1000, (9.0,), (9.0,))]
+    found = small_budgets([*plane, cell("ns_ood", 100, (np.inf, 1.0)), cell("ns_ood", 300, (1.0, 1.0))])
+    assert (found["fewest"], found["most"], found["seeds"], len(found["cells"])) == (100, 300, 2, 2)
+    ratio = found["scale_over_conditioned"]
+    np.testing.assert_allclose(ratio["rd_ood"]["seeds"], [0.5, 0.6], rtol=1e-6)
+    assert "ns_ood" not in ratio and found["scale_over_lora"]["ns_ood"]["mean"] == pytest.approx(1.0)

@@ -239,5 +239,3 @@ def test_paths_that_are_known_widen_the_intervals_until_they_contain_them() -> N
     assert covered(plain) < 0.6 and covered(fitted) > 0.85
     with pytest.raises(ValueError, match="a path has shape"):
         fit_tracker(family(), rollout_fn, sets, paths=[walk[3:, None] for walk in walks], **how)
-    with pytest.raises(ValueError, match="fit_tracker: 1 paths for"):
-        fit_tracker(family(), rollout_fn, sets, paths=shifted[:1], **how)

@@ -75,6 +75,28 @@ def starts_of(gathered: Gathered) -> list[dict[str, Any]]:
     return found
 
 
+def small_budgets(plane: list[dict[str, Any]]) -> dict[str, Any]:
+    """CCM-Scale over its alternatives from the pretrained start: over the cells that have the most seeds, by seed.
+
+    Returns:
+        For ``scale_over_conditioned`` and ``scale_over_lora`` the geometric mean over cells and seeds of each system,
+        with its interval over seeds (of none in one of whose cells a network diverged), and which cells these are.
+    """
+    rows = [row for row in plane if row["start"] == "pretrained" and row["scale_over_conditioned"]]
+    most = max((len(row["scale_over_conditioned"]["seeds"]) for row in rows), default=0)
+    rows = [row for row in rows if len(row["scale_over_conditioned"]["seeds"]) == most]
+    steps = [row["steps"] for row in rows]
+    found: dict[str, Any] = {"seeds": most, "fewest": min(steps, default=0), "most": max(steps, default=0)}
+    found["cells"] = sorted({(row["steps"], row["trajectories"]) for row in rows})
+    for key in ("scale_over_conditioned", "scale_over_lora"):
+        cells: dict[str, list[list[float]]] = {}
+        for row in rows:
+            cells.setdefault(row["system"], []).append((row[key] or {"seeds": [np.inf]})["seeds"])
+        finite = {s: c for s, c in cells.items() if np.isfinite([r for cell in c for r in cell]).all()}
+        found[key] = {s: interval(np.exp(np.mean(np.log(c), axis=0)).tolist(), "log") for s, c in finite.items()}
+    return found
+
+
 def plain(plane: list[dict[str, Any]]) -> dict[str, Any]:
     """The ratios as plain numbers by name of the cell, for ``summary.budget``."""
     found: dict[str, Any] = {}

@@ -11,7 +11,7 @@ import numpy as np
 from experiments.peers.curves import curves_of
 from experiments.peers.decisions import decide
 from experiments.peers.methods import METHODS, Method
-from experiments.peers.plane import plain, plane_of, starts_of
+from experiments.peers.plane import plain, plane_of, small_budgets, starts_of
 from experiments.peers.rows import SYSTEMS
 from experiments.peers.summary import Gathered, by_seed, of_system, summary_of
 from experiments.peers.trained import trained_of
@@ -37,6 +37,7 @@ def tables(rows: list[Row], gathered: Gathered) -> dict[str, Any]:
     return {
         "summary": summary_of(gathered) | {"budget": plain(plane)},
         "plane": plane,
+        "small_budgets": small_budgets(plane),
         "pretrained": starts_of(gathered),
         "decisions": decide(methods),
         "ratios": {system: of_system(gathered, system) for system in systems},

@@ -12,10 +12,9 @@ import jinja2
 import numpy as np
 
 from ccm_jax.io.atomic import read_json
-from experiments.report.ratios import Ratio, each, in_words, named, times
+from experiments.report.ratios import each, in_words, named, times
 from experiments.report.record import runs_of
 from experiments.report.systems import SHORT
-from experiments.study.statistics import interval
 
 HERE = Path(__file__).parent
 WIDTH = 127
@@ -75,28 +74,10 @@ def _seconds(peers: dict[str, Any], label: str) -> str:
 
 
 def budget(peers: dict[str, Any]) -> dict[str, Any]:
-    """CCM-Scale over its alternatives from the pretrained anchor, over the small budgets that have the most seeds."""
-    rows = [row for row in peers["plane"] if row["start"] == "pretrained" and row["scale_over_conditioned"]]
-    most = max((len(row["scale_over_conditioned"]["seeds"]) for row in rows), default=0)
-    rows = [row for row in rows if len(row["scale_over_conditioned"]["seeds"]) == most]
-    steps = [row["steps"] for row in rows]
-
-    def over_cells(key: str) -> dict[str, Ratio | None]:
-        """Geometric means over the cells, seed by seed; none of a system in one of whose cells a network diverged."""
-        found: dict[str, list[list[float | None]]] = {}
-        for row in rows:
-            found.setdefault(row["system"], []).append((row[key] or {"seeds": [None]})["seeds"])
-        whole = {s: cells for s, cells in found.items() if all(r for cell in cells for r in cell)}
-        return {s: interval(np.exp(np.mean(np.log(np.array(c, float)), axis=0)), "log") for s, c in whole.items()}
-
-    return {
-        "ratios": in_words(over_cells("scale_over_conditioned")),
-        "lora": in_words(over_cells("scale_over_lora")),
-        "fewest": min(steps, default=0),
-        "most": max(steps, default=0),
-        "cells": len(rows) // max(len({row["system"] for row in rows}), 1),
-        "seeds": most,
-    }
+    """CCM-Scale over its alternatives with a small budget, in words; see :mod:`experiments.peers.plane`."""
+    found = peers["small_budgets"]
+    words = {"ratios": in_words(found["scale_over_conditioned"]), "lora": in_words(found["scale_over_lora"])}
+    return words | {key: found[key] for key in ("fewest", "most", "seeds")} | {"cells": len(found["cells"])}
 
 
 def _errors(gains: dict[str, Any]) -> dict[str, str]:
