@@ -24,7 +24,7 @@ ONE_SEED = {
     "GEPS": "geps",
     "CoDA": "coda",
 }
-SINGLE = frozenset((*ONE_SEED, "DPOT"))  # rows that have one seed by design
+SINGLE = frozenset(ONE_SEED)  # rows that have one seed by design
 # Kinds that start from the one-frame anchor at the rate that was chosen for it; some take over that of the experts.
 NEED_FIRST: tuple[str, ...] = (
     "posthoc",
@@ -64,8 +64,8 @@ def _of(system: str) -> list[Row]:
     rows += [row(name, kind)._replace(seeds=SYSTEMS[system][:1]) for name, kind in ONE_SEED.items()]
     if system == BUDGET[0]:  # one backbone serves all systems, and another architecture stands beside the FNO
         rows.append(row("backbone", "backbone"))
-        dpot = row("DPOT", "window", ("calibration.frames", 1))  # a window of four; one seed, as it takes two hours
-        rows.append(dpot._replace(config="rd_dpot", seeds=SYSTEMS[system][:1]))
+        dpot = row("DPOT", "window", ("calibration.frames", 1))  # a window of four
+        rows.append(dpot._replace(config="rd_dpot"))
     if system in BUDGET:
         rows += [
             row("budget pretrained", "budget_pretrained_merged"),
