@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import jax
@@ -92,6 +93,27 @@ def check_finite(function: str, name: str, value: Any) -> None:
         )
 
 
+def check_listed(function: str, experts: Any) -> None:
+    """Raises ValueError for experts that are one tree, such as a dictionary or a module, and no list of trees."""
+    if not isinstance(experts, (list, tuple)):
+        raise ValueError(
+            f"{function}: experts is a {type(experts).__name__}, expected a list of trees; give [low, high], and their "
+            "coordinates after it."
+        )
+
+
+def warn_of_values(coordinates: np.ndarray) -> None:
+    """Warns of experts ``[n, axes]`` whose coordinates look like physical values: none is near -1 or +1."""
+    furthest, (near, far) = np.abs(coordinates).max(axis=0), EXPERTS
+    if np.isfinite(furthest).all() and (np.ptp(coordinates, axis=0) * ((furthest < near) | (furthest > far))).any():
+        warnings.warn(
+            f"fit_chart: experts are at coordinates {coordinates.tolist()}, expected about -1 to 1, because readouts "
+            "search up to 2.5; scale physical values with coordinate_from_metadata.",
+            stacklevel=4,
+        )
+
+
+EXPERTS = (0.2, 5.0)  # within these, the furthest expert of an axis is expected, since readouts search up to 2.5
 FAR = 1e6  # no coordinate or factor of a merge is larger than this and meant
 
 

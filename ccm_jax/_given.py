@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from ccm_jax._checks import is_traced
+from ccm_jax._checks import is_merged, is_traced
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.rollout import call_rollout
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Array = jax.Array
 SINGLE = "expected one trajectory [T, *space, C]"
+RIM = 1e-3  # nearer than this to an end of what is searched, a coordinate lies at it
 ZEROS = 1.0  # relative error of a forecast of zeros
 BATCH = "for a batch [N, T, *space, C] give batch='each', one coordinate per trajectory, or 'pooled', one for all"
 
@@ -67,7 +68,7 @@ def _takes(readout: PrefixReadout, x: Array) -> bool:
 
 
 def warn_unmoved(function: str, chart: Chart) -> None:
-    """Warns if a chart has the same weights at every coordinate, where they are known: its experts are equal.
+    """Warns of weights that are not finite, or the same at every coordinate, where they are known.
 
     Args:
         function: name in the warning.
@@ -76,6 +77,18 @@ def warn_unmoved(function: str, chart: Chart) -> None:
     inner = chart.features.inner if isinstance(chart.features, Gated) else chart.features
     first = int(getattr(inner, "constant", False))  # the feature that does not depend on the coordinate
     if is_traced(chart) or jax.process_count() > 1:
+        return
+    lost = [
+        jax.tree_util.keystr(path)
+        for path, leaf in jax.tree_util.tree_leaves_with_path({"anchor": chart.origin, "update": chart.basis})
+        if is_merged(leaf) and not np.isfinite(np.asarray(leaf)).all()
+    ]
+    if lost:
+        warnings.warn(
+            f"{function}: the chart holds NaN or infinite weights, first in {lost[0]}, so that rollouts diverge; see "
+            "whether the training of the anchor or of an expert diverged.",
+            stacklevel=3,
+        )
         return
     if not any(np.any(np.asarray(leaf[first:])) for leaf in jax.tree.leaves(chart.basis)):
         warnings.warn(
@@ -93,6 +106,28 @@ def worse_than_trivial(best: float, persistence: float) -> bool:
 def trivial(persistence: float) -> tuple[str, float]:
     """The better of both trivial forecasts and its error."""
     return ("repeating the last frame", persistence) if persistence <= ZEROS else ("a forecast of zeros", ZEROS)
+
+
+def warn_at_end(function: str, readout: PrefixReadout, found: Estimate) -> None:
+    """Warns of coordinates at an end of what a continuous search covers, where numbers are known.
+
+    Args:
+        function: name in the warning.
+        readout: that found them.
+        found: with coordinates ``[N, d]``.
+    """
+    if is_traced(found, readout) or jax.process_count() > 1 or readout.search != "continuous":
+        return
+    axes = readout.chart.features.dim - isinstance(readout.chart.features, Gated)
+    c, low, high = (np.asarray(a)[..., :axes] for a in (found.coordinate, readout.low, readout.high))
+    lost = np.flatnonzero(((np.abs(c - low) < RIM) | (np.abs(c - high) < RIM)).any(axis=-1))
+    if len(lost):
+        of = "the coordinate" if len(c) == 1 else f"the coordinate of {_which(lost, len(c))}"
+        warnings.warn(
+            f"{function}: {of} is at an end of what is searched, {low.tolist()} to {high.tolist()}: no point within "
+            "fits best; check units, the order of channels and the experts' coordinates, or search further with reach.",
+            stacklevel=3,
+        )
 
 
 def _which(lost: np.ndarray, total: int) -> str:

@@ -8,7 +8,6 @@ Every merge in this package is a chart, pytree algebra for any model; the paper'
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_finite, check_same_tree, is_merged, is_traced
+from ccm_jax._checks import check_finite, check_listed, check_same_tree, is_merged, is_traced, warn_of_values
 from ccm_jax._shown import shown
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 Array = jax.Array
 Params = Any
-
-NEAR, FAR = 0.2, 5.0  # the furthest expert of an axis is expected between, since readouts search up to 2.5
 
 
 class Features(Protocol):
@@ -164,7 +161,7 @@ def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
     if c.shape != (dim,):
         raise ValueError(
             f"{function}: coordinate has shape {np.shape(coordinate)}, expected ({dim},); "
-            "for several coordinates at once use jax.vmap over a leading axis."
+            "for several coordinates at once use jax.vmap(chart)(coordinates)."
         )
     check_finite(function, "coordinate", c)
     return c
@@ -216,6 +213,7 @@ def fit_chart(
     if isinstance(features, type) or not callable(features):
         name = features.__name__ if isinstance(features, type) else repr(features)
         raise ValueError(f"fit_chart: features is {name}, expected an object such as Polynomial(degree=2) or Gated().")
+    check_listed("fit_chart", experts)
     remedy = "experts must be fine-tuned from this anchor."
     trees = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
     check_same_tree("fit_chart", trees, remedy)
@@ -249,7 +247,7 @@ def least_squares(
         return (jnp.linalg.pinv(phi) if ridge == 0 else jnp.linalg.solve(gram, phi.T)) * scaled.T
     exact = np.asarray(phi, np.float64)
     if warp is None:
-        _warn_of_values(np.asarray(c)[:, : features.dim - isinstance(features, Gated)])
+        warn_of_values(np.asarray(c)[:, : features.dim - isinstance(features, Gated)])
     if not np.isfinite(exact).all():
         raise ValueError(
             f"fit_chart: coordinates are {np.asarray(c).tolist()}, expected finite ones with finite features."
@@ -266,17 +264,6 @@ def least_squares(
         return jnp.asarray(np.linalg.pinv(exact) * root.T, phi.dtype)
     system = exact.T @ exact + ridge * np.eye(needed)
     return jnp.asarray(np.linalg.solve(system, exact.T) * root.T, phi.dtype)
-
-
-def _warn_of_values(c: np.ndarray) -> None:
-    """Warns of experts ``[n, axes]`` whose coordinates look like physical values: none is near -1 or +1."""
-    furthest = np.abs(c).max(axis=0)
-    if np.isfinite(furthest).all() and (np.ptp(c, axis=0) * ((furthest < NEAR) | (furthest > FAR))).any():
-        warnings.warn(
-            f"fit_chart: experts are at coordinates {c.tolist()}, expected about -1 to 1, because readouts search up "
-            "to 2.5; scale physical values with coordinate_from_metadata.",
-            stacklevel=4,
-        )
 
 
 def _not_spanned(c: np.ndarray, features: Features) -> str:

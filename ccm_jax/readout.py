@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ccm_jax._checks import is_merged, is_traced
-from ccm_jax._given import check_single, explained, warn_persistence
+from ccm_jax._given import check_single, explained, warn_at_end, warn_persistence
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
 from ccm_jax.coordinate import Estimate
@@ -125,7 +125,8 @@ class PrefixReadout:
 
         Warns:
             UserWarning: if repeating the last frame, or a forecast of zeros, is as good as every network, which
-                swapped channels or other units may cause.
+                swapped channels or other units may cause; if every rollout diverges; or if a coordinate is at an end
+                of what is searched.
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")
@@ -145,6 +146,7 @@ class PrefixReadout:
             raise explained(self, x, batch is None, error) from error
         estimate = read(*placed, coarse, pooled=batch == "pooled", mesh=mesh)
         warn_persistence("PrefixReadout", estimate)
+        warn_at_end("PrefixReadout", self, estimate)
         if self.uncertainty is not None:
             local = local_at(*placed, estimate.coordinate, mesh=mesh)
             posterior = self.uncertainty(estimate.coordinate, local, prior, len(x) if batch == "pooled" else 1)

@@ -147,6 +147,20 @@ def test_features_are_an_object_and_not_its_class() -> None:
             fit_chart({"w": jnp.zeros(2)}, [{"w": jnp.ones(2)}], [1.0], features=features)  # type: ignore[arg-type]
 
 
+def test_experts_are_a_list() -> None:
+    with pytest.raises(
+        ValueError, match=r"^fit_chart: experts is a dict, expected a list of trees; give \[low, high\]"
+    ):
+        fit_chart({"w": jnp.zeros(2)}, {"w": jnp.ones(2)}, [1.0])  # type: ignore[arg-type]
+
+
+def test_weights_that_are_not_finite_are_noticed() -> None:
+    trees = [{"a": jnp.zeros(1), "w": jnp.full(2, value)} for value in (0.0, -1.0, jnp.nan)]
+    chart = fit_chart(trees[0], trees[1:], [-1.0, 1.0], features=Gated())
+    with pytest.warns(UserWarning, match=r"NaN or infinite weights, first in \['update'\]\['w'\]"):
+        fit_prefix_readout(chart, make_rollout(lambda p, u: u[:, -1]))
+
+
 def test_equal_experts_are_noticed() -> None:
     anchor, same = {"w": jnp.zeros(2)}, {"w": jnp.ones(2)}
     for features in (None, Gated()):

@@ -100,6 +100,17 @@ def test_what_diverges_is_never_chosen() -> None:
     assert np.isnan(nothing.coordinate).all() and np.isinf(nothing.anchor_loss)
 
 
+def test_a_coordinate_at_the_end_of_what_is_searched_is_remarked_on() -> None:
+    chart = family()
+    readout = fit_prefix_readout(chart, rollout_fn)
+    both = jnp.concatenate([observe(chart(0.3), count=1), observe(chart(3.5), count=1)])
+    with pytest.warns(UserWarning, match=r"the coordinate of trajectory 1 is at an end of what is searched, \[-2.5\]"):
+        assert readout(both, batch="each").coordinate[1] == pytest.approx(2.5)
+    assert fit_prefix_readout(chart, rollout_fn, reach=4.0)(both, batch="each").coordinate[1] == pytest.approx(
+        3.5, abs=0.01
+    )
+
+
 def test_validation_decides_which_frames_count_and_bounds_what_grows() -> None:
     chart = family(Gated())
     regimes = [observe(chart(c), seed=i) for i, c in enumerate((-1.2, 0.2, 1.1))]

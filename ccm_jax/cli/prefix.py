@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._given import RIM
 from ccm_jax.chart import Gated
 from ccm_jax.cli.fitting import Fitted, with_gate
 from ccm_jax.cli.recipe import Recipe
@@ -22,7 +23,6 @@ Array = jax.Array
 MOVED = 1e-3  # relative: a coordinate whose loss differs by more from that of the minimum is not at the minimum
 CLEARLY = 0.5  # of the anchor's error: below it, a merge is kept even where the p-value is small
 ANCHOR_KEPT = 3  # exit code where an output was asked for, and not written because the anchor is the answer
-RIM = 1e-3  # nearer than this to an end of what is searched, a coordinate lies at it
 
 
 class Found(NamedTuple):

@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ccm_jax._shown import shown
 from ccm_jax.rollout import Apply, RolloutFn, make_rollout
 
 Params = Any
@@ -71,6 +72,9 @@ class Family(NamedTuple):
     low_value: float
     high_value: float
     label: str
+
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 class _Model(NamedTuple):
