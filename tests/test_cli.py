@@ -453,4 +453,4 @@ def test_a_family_is_found_in_its_folder(family: Path, tmp_path: Path) -> None:
     done = ccm("merge", "--family", few, *x)
     assert done.exit_code == 2 and "has no high" in done.output
     done = ccm("merge", "--family", tmp_path / "none", *x)
-    assert done.exit_code == 2 and "is no folder" in done.output
+    assert done.exit_code == 2 and "is not a folder" in done.output

@@ -178,3 +178,12 @@ def test_filters_of_a_recipe_hold_while_it_calibrates(slow: Slow) -> None:
         np.testing.assert_array_equal(anchor[name], before[0][name])
         for expert, whole in ((low, before[1]), (high, before[2])):
             np.testing.assert_allclose(expert[name], (kept or whole)[name], atol=1e-6)
+
+
+def test_a_prefix_of_several_regimes_is_remarked_on(slow: Slow, seen: np.ndarray, tmp_path: Path) -> None:
+    path = write_validation(tmp_path / "several.h5", seen[:2], [1.0, 2.0])
+    how = ("--model", slow.folder / "model.yaml", "--prefix", path, *BANK)
+    said = "the trajectories differ in nu (2 values), and one coordinate is fitted to all"
+    assert said in ccm("calibrate", *of(slow.folder), *how).output
+    assert said not in ccm("calibrate", *of(slow.folder), *how, "--sample", 1).output
+    assert "--prefix OBSERVED_FRAMES --validation" in ccm("data", "describe", path).output

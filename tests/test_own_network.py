@@ -253,9 +253,9 @@ def test_what_is_no_network_is_refused_in_one_line(tmp_path: Path, nets: Any) ->
     nets("own_bad", NETS)
     weights = Weights(tmp_path / "a.npz", "npz", {"scale": np.ones(1, np.float32)}, {})
     for model, message in {
-        "own_bad:nothing": "own_bad has no nothing, nor registers it",
+        "own_bad:nothing": "own_bad has no nothing and does not register it",
         "own_bad:broken": "own_bad:broken is int, expected a torch.nn.Module",
-        "own_bad:unet": "own_bad:unet needs width; say them as args in a YAML description",
+        "own_bad:unet": "own_bad:unet needs width; pass them as args in a YAML description",
         "own_bad:fails": "--model own_bad:fails: RuntimeError no such day, when it was called; see args",
         ":apply": "--model :apply: expected MODULE:NAME",
         "own_bad:apply": "does not fit its model on a window .*: KeyError 'mix'",

@@ -15,7 +15,7 @@ from ccm_jax.cli.checkpoints import note, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import evaluate_next, rollout_next
-from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_observations, read_regimes
+from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_observations, read_regimes, varying
 from ccm_jax.cli.merge import check_output, merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_calibration
@@ -169,8 +169,9 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 def command(source: Source, **given: Any) -> None:
     """Find the coordinate that best fits the observed frames, and write the weights there.
 
-    If no merge fits the frames better than the anchor, or no point of the chart explains them, no weights are written
-    and the exit code is 3: keep the anchor. Intervals need validation trajectories of three or more known values.
+    If no merge fits the frames better than the anchor, or no point of the chart explains them and the merge is not
+    clearly better, no weights are written and the exit code is 3: keep the anchor. Intervals need validation
+    trajectories of three or more known values.
 
     \b
     ccm calibrate --anchor a.pt --low l.pt --high h.pt --model neuraloperator --prefix seen.npy -o merged.safetensors
@@ -182,7 +183,7 @@ def command(source: Source, **given: Any) -> None:
     \b
     On the example family (ccm example):
     cd example
-    ccm calibrate --family . --prefix test-0.00075.npz --sample 0 --range 1e-3:2e-3 -o merged.safetensors
+    ccm calibrate --family . --prefix test-0.00075.npz --sample 0 --validation validation.npz -o merged.safetensors
     """
     options = Options(**given)
     recipe = source.read()
@@ -198,6 +199,11 @@ def command(source: Source, **given: Any) -> None:
     chosen = choose_samples(recording, options.sample)
     if len(chosen) > MANY:
         note(f"{len(chosen)} trajectories are rolled out at every candidate; --sample 0:{MANY} is faster.")
+    if varied := varying(recording, chosen):
+        warn(
+            f"{options.prefix}: the trajectories differ in {', '.join(varied)}, and one coordinate is fitted to all of "
+            "them; choose those of one regime by --sample."
+        )
     regimes = (
         None
         if options.validation is None

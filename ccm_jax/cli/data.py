@@ -13,7 +13,7 @@ from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.faults import Suggesting
 from ccm_jax.cli.following import family_beside, follow
-from ccm_jax.cli.frames import Layout, layout_options, shorten
+from ccm_jax.cli.frames import Layout, layout_options, shorten, varying
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.recordings import open_recordings
 from ccm_jax.io.recordings.recording import time_step
@@ -77,7 +77,9 @@ def describe(path: Path, layout: Layout) -> None:
         except ValueError as error:
             warn(str(error))
     if len(recordings) == 1:
-        follow("calibrate", *family_beside(path), "--prefix", path, "-o", "merged.safetensors")
+        several = varying(recordings[0], range(recordings[0].shape[0]))
+        frames = ("--prefix", "OBSERVED_FRAMES", "--validation", path) if several else ("--prefix", path)
+        follow("calibrate", *family_beside(path), *frames, "-o", "merged.safetensors")
 
 
 def _table(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:

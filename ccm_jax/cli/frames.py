@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,7 +103,10 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
         raise ValueError(f"--sample {samples}: expected 0, or 0,3, or 0:8.") from error
     outside = [i for i in chosen if not 0 <= i < count]
     if outside and count:
-        raise ValueError(f"{recording.path}: there is no sample {outside[0]}, expected 0 to {count - 1} (--sample).")
+        axes = next((f"; {text}" for text in recording.assumed if text.startswith("its axes")), "")
+        raise ValueError(
+            f"{recording.path}: there is no sample {outside[0]}, expected 0 to {count - 1} (--sample){axes}."
+        )
     twice = [i for i in chosen if chosen.count(i) > 1] if samples is not None and "," in samples else []
     if twice:
         raise ValueError(f"--sample {samples}: {twice[0]} is there twice, and would count twice; give it once.")
@@ -218,6 +221,14 @@ def read_mask(path: Path, shape: tuple[int, ...], chosen: list[int], count: int 
     if not numbers or not np.isin(read, (0, 1)).all():
         raise ValueError(f"--mask {path}: expected booleans, or zeros and ones, with 1 where a point was observed.")
     return read.astype(bool)
+
+
+def varying(recording: Recording, chosen: Sequence[int]) -> list[str]:
+    """Physical parameters whose values differ between samples, as ``"viscosity (3 values)"``."""
+    told = [recording.parameters[i] for i in chosen if i < len(recording.parameters)]
+    names = {name for row in told for name in row if name.lower() not in COUNTERS}
+    counts = {name: len({row[name] for row in told if name in row}) for name in sorted(names)}
+    return [f"{name} ({count} values)" for name, count in counts.items() if count > 1]
 
 
 class Regimes(NamedTuple):

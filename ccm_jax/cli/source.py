@@ -61,7 +61,7 @@ def in_folder(folder: Path) -> list[Path]:
         ValueError: if there is none, or more than one, of a name.
     """
     if not folder.is_dir():
-        raise ValueError(f"--family: {folder} is no folder; expected one with {', '.join(NAMES)}, with any ending.")
+        raise ValueError(f"--family: {folder} is not a folder; expected one with {', '.join(NAMES)}, with any ending.")
     found = []
     for name in NAMES:
         there = [path for path in sorted(folder.iterdir()) if path.name.partition(".")[0] == name]

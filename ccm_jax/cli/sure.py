@@ -97,8 +97,10 @@ class Sure(NamedTuple):
         """What is doubtful about the intervals."""
         said = []
         for axis in self.axes:
+            if axis.flat and self.stranger:
+                continue  # frames of another family are the reason, and more of them no remedy
             if axis.flat:
-                said.append(f"The frames say nothing of {axis.name}: observe more frames (--frames), or give --prior.")
+                said.append(f"The frames do not constrain {axis.name}: observe more (--frames), or give --prior.")
             elif axis.beyond:
                 low, high = axis.known
                 said.append(

@@ -60,7 +60,7 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
     module, _, short = name.rpartition(":")
     thing = getattr(importlib.import_module(module), short, None)
     if thing is None:
-        raise ValueError(f"{name}: {module} has no {short}, nor registers it; a network is MODULE:NAME.")
+        raise ValueError(f"{name}: {module} has no {short} and does not register it; a network is MODULE:NAME.")
     kind = kind_of(thing)
     if kind is None and callable(thing):
         missing = _missing(thing, arguments)
@@ -68,7 +68,7 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
             return Own(functools.partial(thing, **arguments), "function")
         if missing:
             raise ValueError(
-                f"{name} needs {', '.join(missing)}; say them as args in a YAML description. (A network that is a "
+                f"{name} needs {', '.join(missing)}; pass them as args in a YAML description. (A network that is a "
                 "function takes two values, params and window.)"
             )
         try:

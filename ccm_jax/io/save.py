@@ -43,8 +43,8 @@ def check_target(output: Path) -> None:
     written = (".safetensors", *TORCH, *FOLDERS)
     if ENDING.fullmatch(output.suffix) and output.suffix not in written and not output.name.endswith(SHARDED):
         raise ValueError(
-            f"{output} is to be a {output.suffix} file, expected .safetensors, {SHARDED}, {', '.join(TORCH)}, or a "
-            "folder without an ending (of Hugging Face if the anchor is one, else of Orbax)."
+            f"{output} would be a {output.suffix} file, which is not written; expected .safetensors, {SHARDED}, "
+            f"{', '.join(TORCH)}, or a folder without an ending (of Hugging Face if the anchor is one, else of Orbax)."
         )
     check_new(output)
     stem = output.name.removesuffix(SHARDED)
