@@ -25,7 +25,7 @@ from experiments.report.results import collect, factor, observed, to_csv, typese
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 11
+VERSION = 12
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
 PEERS = Path(__file__).parents[2] / "results" / "peers.json"
@@ -108,7 +108,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         small=_below(results["sure"]["regimes"], 0.05),
         explorer=explorer.content(results, arrays["sweep"], shown),
         film=film(results, arrays),
-        peers={"seeds": _seeds(curves)},
+        peers={"seeds": _seeds(curves), "conditioned_wins": conditioned_wins(results["config"])},
         channels=stored_channels(ConfigDict(config)),
         shape=f"[T, {space}, {arrays['frames/truth'].shape[-1]}]",
         horizon=arrays["frames/truth"].shape[1],
@@ -127,6 +127,15 @@ def peers_of(config: dict[str, Any]) -> list[dict[str, Any]]:
     if config["size"] or not PEERS.exists():
         return []
     return list(read_json(PEERS).get("curves", {}).get(config["name"], []))
+
+
+def conditioned_wins(config: dict[str, Any]) -> bool:
+    """Whether a conditioned network has clearly smaller errors outside than CCM-Scale, in the study of peers."""
+    if config["size"] or not PEERS.exists():
+        return False
+    ratios = read_json(PEERS).get("ratios", {}).get(config["name"], {})
+    lows = [ratios.get(key, {}).get("low") for key in ("finetune_ratio", "scratch_ratio")]
+    return any(low is not None and low > 1 for low in lows)
 
 
 def _seeds(curves: list[dict[str, Any]]) -> str:

@@ -176,15 +176,26 @@ def verdict(results: dict[str, Any]) -> str:
     elif not better:
         said = f"Outside the support, keep the {anchor}: no merge has a clearly smaller error."
     else:
-        said = (
-            f"Outside the support, use {listed(better, 'or')}: the error is clearly smaller than that of the {anchor}"
-        )
-        said += f", unlike {listed(other, 'or')}." if other else "."
+        said = f"Outside the support, the error is clearly smaller than that of the {anchor}: use {_best_of(results, better)}"
+        said += f"; {listed(other, 'and')} {'is' if len(other) == 1 else 'are'} not clearly better." if other else "."
     inside = [row["errors"] for row in results["regimes"] if row["split"] == "id"]
     if not inside:
         return said
     ahead = sum(or_infinite(e["ccm_prefix"]) < min(or_infinite(e[name]) for name in ANCHORS) for e in inside)
     return f"{said} Inside, CCM-Prefix has a smaller error than both anchors in {ahead} of {len(inside)} regimes."
+
+
+def _best_of(results: dict[str, Any], better: list[str]) -> str:
+    """Which of the ways that are better than the anchor to use: with the value, and without."""
+    means = results["summary"]["ood_error"]
+    base = or_infinite(means[results["summary"]["better_anchor"]])
+    parts = []
+    for known, names in (("if you know the value", ("ccm_coord", "ccm_scale")), ("if you do not", ("ccm_prefix",))):
+        found = [name for name in names if METHODS[name].label in better]
+        if found:
+            name = min(found, key=lambda name: or_infinite(means[name]))
+            parts.append(f"{METHODS[name].label} {known} ({base / or_infinite(means[name]):.2g} ×)")
+    return listed(parts, "and")
 
 
 def or_infinite(stored: float | None) -> float:
