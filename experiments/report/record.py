@@ -20,20 +20,20 @@ TINY = 1e-9  # an error of nothing has no factor
 # What the paper reports and this study measures too, in the words of the table; keys of experiments.study.published.
 PUBLISHED = {
     "f2_coord": "both diffusivities, outside: CCM-Coord",
-    "f2_average": "the same: average of the experts",
+    "f2_average": "both diffusivities, outside: average of the experts",
     "f2_coord_all": "both diffusivities, all regimes: CCM-Coord",
     "ns_scale": "viscosity, outside: CCM-Scale",
-    "ns_average": "the same: average of the experts",
+    "ns_average": "viscosity, outside: average of the experts",
     "rdb_prefix": "height of a dam, outside: CCM-Prefix",
-    "rdb_average": "the same: average of the experts",
+    "rdb_average": "height of a dam, outside: average of the experts",
     "dpot_coord": "DPOT on reaction–diffusion, outside: CCM-Coord",
-    "dpot_average": "the same: average of the experts",
+    "dpot_average": "DPOT on reaction–diffusion, outside: average of the experts",
     "du_average": "Dᵤ, outside: average of the experts",
     "dv_average": "Dᵥ, outside: average of the experts",
     "wrong_sign": "Dᵤ, outside: error with the wrong sign of the coordinate, relative to the right sign",
     "r_rd": "correlation of the best and the physical coordinate, Dᵤ",
-    "r_ns": "the same, viscosity",
-    "r_rdb": "the same, height of a dam",
+    "r_ns": "correlation of the best and the physical coordinate, viscosity",
+    "r_rdb": "correlation of the best and the physical coordinate, height of a dam",
 }
 
 

@@ -176,7 +176,8 @@ def verdict(results: dict[str, Any]) -> str:
     elif not better:
         said = f"Outside the support, keep the {anchor}: no merge has a clearly smaller error."
     else:
-        said = f"Outside the support, the error is clearly smaller than that of the {anchor}: use {_best_of(results, better)}"
+        use = _best_of(results, better)
+        said = f"Outside the support, the error is clearly smaller than that of the {anchor}: use {use}"
         said += f"; {listed(other, 'and')} {'is' if len(other) == 1 else 'are'} not clearly better." if other else "."
     inside = [row["errors"] for row in results["regimes"] if row["split"] == "id"]
     if not inside:
