@@ -25,6 +25,8 @@ def in_words(ratios: dict[str, Ratio | None]) -> str:
         '**2.0\\xa0× (reaction–diffusion) smaller**; no clear difference (dam height)'
         >>> in_words({"ns_ood": single})
         '2.0\\xa0× (Navier–Stokes) larger, in one seed'
+        >>> in_words({"rd_ood": ahead, "ns_ood": ahead | {"mean": 0.25}, "rdb_gravity": ahead, "rdb_ood": single})
+        '**2.0 to 4.0\\xa0× smaller (all but dam height)**; 2.0\\xa0× (dam height) larger, in one seed'
     """
     said: dict[str, dict[str, Ratio | None]] = {}
     for system, ratio in ratios.items():
@@ -39,9 +41,22 @@ def in_words(ratios: dict[str, Ratio | None]) -> str:
         said.setdefault(kind, {})[system] = ratio
     phrases = []
     for kind, found in sorted(said.items(), key=lambda item: ORDER.index(item[0])):
-        names = named(found)
-        phrases.append(kind.format(names if kind == UNCLEAR else each(found)))
+        phrases.append(kind.format(named(found) if kind == UNCLEAR else _together(found, ratios)))
     return "; ".join(phrases) or "not measured yet"
+
+
+def _together(found: dict[str, Ratio | None], ratios: dict[str, Ratio | None]) -> str:
+    """Each ratio, or the range of three and more that go one way."""
+    told = [times(ratio["mean"]) for ratio in found.values() if ratio is not None]
+    directions = {direction for _, direction in told}
+    if len(told) < 3 or len(directions) > 1 or "" in directions:
+        return each(found)
+    left = [system for system in ratios if system not in found]
+    measured = [system for system in left if (ratios[system] or {"mean": None})["mean"] is not None]
+    who = "all systems" if not left else f"all but {named(left)}" if left == measured else named(found)
+    sizes = sorted(ratio["mean"] for ratio in found.values() if ratio is not None)
+    low, high = (times(size)[0] for size in (sizes[0], sizes[-1])[:: -1 if sizes[0] < 1 else 1])
+    return f"{low.split()[0]} to {high} {directions.pop()} ({who})"
 
 
 def times(ratio: float) -> tuple[str, str]:
