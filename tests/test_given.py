@@ -91,7 +91,6 @@ def test_weights_that_are_no_arrays_are_named():
     assert fit_chart(numbers, [numbers | {"w": 0.0}, numbers | {"w": 2.0}], [-1.0, 1.0])(0.0)["n"] == 3
 
 
-@pytest.mark.filterwarnings("ignore:PrefixReadout. the coordinate is at an end")
 def test_swapped_channels_are_noticed(readout):
     with pytest.warns(UserWarning, match="PrefixReadout: repeating the last frame has error .*order of channels"):
         swapped = readout(X[0, :, :, ::-1] * jnp.array([[[1.0, 10.0]]]))

@@ -100,13 +100,14 @@ def test_the_lines_of_the_report_run(finished: Path, tmp_path: Path, monkeypatch
     """What "Use it" shows is pasted into a terminal in the folder of the report."""
     page = (finished / "report.html").read_text()
     lines = [html.unescape(line) for line in re.findall(r'<pre class="use">(.*?)</pre>', page, re.S)]
-    merge, calibrate, rollout = (shlex.split(line.replace("\\\n", "")) for line in lines)
-    assert [line[:2] for line in (merge, calibrate, rollout)] == [["ccm", v] for v in ("merge", "calibrate", "rollout")]
+    verbs = ("merge", "merge", "calibrate", "rollout")
+    merge, linear, calibrate, rollout = (shlex.split(line.replace("\\\n", "")) for line in lines)
+    assert [line[:2] for line in (merge, linear, calibrate, rollout)] == [["ccm", verb] for verb in verbs]
     shutil.copytree(finished / "weights", tmp_path / "weights")
     monkeypatch.chdir(tmp_path)
     run = Run(rd_ood.get_config("smoke"), finished / "stages")
     np.save("seen.npy", load_trajectories(data_of_test(run))[0, 0, :5])
-    assert ccm(*merge[1:]).exit_code == 0
+    assert ccm(*merge[1:]).exit_code == ccm(*linear[1:]).exit_code == 0
     said = ccm(*calibrate[1:], "--accept-persistence", "--write-anyway")  # the networks of a smoke run know nothing
     assert said.exit_code == 0, said.output
     assert ccm(*rollout[1:]).exit_code == 0

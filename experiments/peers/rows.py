@@ -1,4 +1,4 @@
-"""What the study of peers consists of: rows of at most 25 minutes on a core, each a system, a measure and its seeds.
+"""What the study of peers consists of: rows of minutes to two hours on a core, each a system, a measure and its seeds.
 
 The first seed of a system makes every choice (three trials a method, on validation regimes); the others take it over.
 """
