@@ -193,11 +193,5 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     console.print(verdict(whole), markup=False)
     if whole.direction > 0 and max(whole.low, whole.high) <= FAR:
         frames = ("--prefix", "OBSERVED_FRAMES", "--validation", "OTHER_REGIMES")
-        follow(
-            "calibrate",
-            *named(*map(Path, checkpoints)),
-            *model_of(None, checkpoints[0]),
-            *frames,
-            "-o",
-            "merged.safetensors",
-        )
+        three = (*named(*checkpoints), *model_of(None, checkpoints[0]))
+        follow("calibrate", *three, *frames, "-o", "merged.safetensors")
