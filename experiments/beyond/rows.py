@@ -1,4 +1,4 @@
-"""What the study beyond the paper consists of: rows of at most 25 minutes on a core."""
+"""What the study beyond the paper consists of: rows of minutes to two hours on a core."""
 
 from __future__ import annotations
 

@@ -17,6 +17,13 @@ from experiments.runner.sources import ROOT
 from experiments.study.markdown import keep_figures, markdown
 
 TEMPLATES = Path(__file__).parent
+# Ways to spend the steps, by the settings of experiments.peers.split: the anchor's share, steps of the loss, averages.
+SPLITS = (
+    ("half of the steps for the anchor", 0.5, 1, 1),
+    ("a quarter of the steps for the anchor", 0.25, 1, 1),
+    ("experts trained through two steps of the rollout", None, 2, 1),
+    ("experts that are averages of two fine-tunings", None, 1, 2),
+)
 RESULTS = ROOT / "results" / "peers.json"
 PAGES = {name: ROOT / "docs" / f"{name}.md" for name in ("peers", "comparisons")}
 
@@ -25,8 +32,13 @@ def pages(content: dict[str, Any]) -> dict[str, str]:
     """Both pages in Markdown."""
     shown = with_results(finite(content))
     advice = when(RESULTS.parent).replace("](docs/", "](")
-    numbers = {"footnote": footnote(content), "windows": windows(content), "budget": budget(content)}
-    words = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "axes": TITLES, "tuned": TUNED_AT}
+    longest = max((row["steps"] for row in content["plane"]), default=0)
+    numbers = {
+        "footnote": footnote(content),
+        "windows": windows(content),
+        "budget": budget(content) | {"longest": longest},
+    }
+    words = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "axes": TITLES, "tuned": TUNED_AT, "splits": SPLITS}
     return {
         name: markdown(TEMPLATES / f"{name}.md.j2", peers=shown, advice=advice, **numbers, **words) for name in PAGES
     }

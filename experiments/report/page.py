@@ -25,7 +25,7 @@ from experiments.report.results import collect, factor, observed, to_csv, typese
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 13
+VERSION = 14
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
 PEERS = Path(__file__).parents[2] / "results" / "peers.json"
