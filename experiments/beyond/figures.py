@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter
 
 from ccm_jax.cli.pictures import GREEN, new_figure, tidy
@@ -15,7 +17,8 @@ from experiments.beyond.summary import ALARM, LEVEL
 Gathered = dict[str, Any]
 Found = dict[str, Any]
 GREY, BLUE, ORANGE = "#6f6f6f", "#0072b2", "#e69f00"
-COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#d55e00")
+RED = "#d55e00"
+COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", RED)
 
 
 def draw(gathered: Gathered) -> dict[str, Figure]:
@@ -62,17 +65,16 @@ def value(of: dict[str, list[Found]]) -> Figure | None:
             for key in ("error", "width", "covered")
         )
         ax.axvspan(-1, 1, color="#eef2f6", zorder=0)
-        ax.plot(s, 100 * width / 2, "o-", ms=3, color=BLUE, label=f"half-width of the {LEVEL:.0%} interval")
-        ax.plot(s, 100 * error, "o-", ms=3, color=GREY, label="error of the value")
-        for x, y, share in zip(s, 100 * width / 2, covered, strict=True):
-            if share < LEVEL - 0.05:
-                ax.annotate(f"{share:.0%}", (x, y), fontsize=7, ha="center", va="bottom")
+        ax.plot(s, 100 * width / 2, "o-", ms=4, color=BLUE, label=f"half-width of the {LEVEL:.0%} interval")
+        ax.plot(s, 100 * error, "o-", ms=4, color=GREY, label="error of the value")
+        few = covered < LEVEL - 0.05
+        ax.plot(s[few], 100 * width[few] / 2, "o", ms=7, color=RED, label=f"covers less than {LEVEL - 0.05:.0%}")
         ax.set(
             title=name_of(system), xlabel="coordinate of the value", ylabel="% of the experts' distance", ylim=(0, None)
         )
         tidy(ax)
-    axes[0].legend(frameon=False, fontsize=7, loc="upper center")
-    axes[0].set_ylim(top=1.35 * axes[0].get_ylim()[1])  # room for it
+    axes[0].legend(frameon=False, fontsize=8, loc="upper center")
+    axes[0].set_ylim(top=1.5 * axes[0].get_ylim()[1])  # room for it
     return figure
 
 
@@ -94,8 +96,9 @@ def strangers(of: dict[str, list[Found]]) -> Figure | None:
             xscale="log",
             xlabel="forecast error relative to the family's",
             ylabel="share flagged",
+            ylim=(-0.05, 1.05),
         )
-        ax.legend(frameon=False, fontsize=7)
+        ax.legend(frameon=False, fontsize=8)
         _few_ticks(ax)
         tidy(ax)
     return figure
@@ -121,11 +124,14 @@ def noise(of: dict[str, list[Found]]) -> Figure | None:
             x = np.array([[row[side] for row in found["median"]["matched"]] for found in seeds])
             ax.plot(100 * x.mean(axis=0), y, "o", color=BLUE, markerfacecolor=face, ms=4, label=side)
         ax.axvline(10, color=GREY, lw=0.8, ls=":")
-        ax.set_yticks(y, labels if ax is axes[0] else [""] * len(labels), fontsize=7)
+        ax.set_yticks(y, labels if ax is axes[0] else [""] * len(labels), fontsize=8)
         ax.set(title=name_of(system), xlabel="error of the value, %", xscale="log")
-        _few_ticks(ax)
         tidy(ax)
-    axes[0].legend(frameon=False, fontsize=7)
+    limits = [limit for ax in axes for limit in ax.get_xlim()]
+    for ax in axes:
+        ax.set_xlim(min(limits), max(limits))
+        _few_ticks(ax)
+    axes[0].legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -140,9 +146,13 @@ def plane(of: dict[str, list[Found]]) -> Figure | None:
     """Errors over the plane of two parameters: told nothing, read off frames, and the best in hindsight."""
     if not of:
         return None
-    shown = {"window of five": ("errors", "window"), "CCM-Prefix": ("chart", "ccm_prefix"), "best": ("chart", "best")}
-    figure = new_figure(9.0, 2.9 * len(of))
-    grid = figure.subplots(len(of), len(shown), squeeze=False)
+    shown = {
+        "window of five": ("errors", "window"),
+        "CCM-Prefix": ("chart", "ccm_prefix"),
+        "best in hindsight": ("chart", "best"),
+    }
+    figure = new_figure(9.6, 3.5 * len(of))
+    grid = figure.subplots(len(of), len(shown), squeeze=False, gridspec_kw={"hspace": 0.12})
     for row, (system, seeds) in zip(grid, of.items(), strict=True):
         found = seeds[0]
         s = np.array(found["coordinates"])
@@ -153,22 +163,20 @@ def plane(of: dict[str, list[Found]]) -> Figure | None:
                 fields[label] = np.array(source[key], float)
         low, high = (f(np.concatenate(list(fields.values()))) for f in (np.nanmin, np.nanmax))
         for ax, (label, errors) in zip(row, fields.items(), strict=False):
-            picture = ax.scatter(s[:, 0], s[:, 1], c=np.log10(errors), s=420, marker="s", cmap="viridis")
-            picture.set_clim(np.log10(low), np.log10(high))
+            ax.set(xlim=(-2.5, 2.5), ylim=(-2.5, 2.5), aspect="equal", xticks=range(-2, 3), yticks=range(-2, 3))
+            for (x, y), e in zip(s, errors, strict=True):
+                ax.add_patch(_cell(x, y, np.log10(e / low) / np.log10(high / low)))
             for (x, y), e in zip(s, errors, strict=True):
                 light = np.log10(e / low) > 0.6 * np.log10(high / low)  # of viridis, the upper part
                 ink = "black" if light else "white"
-                ax.annotate(f"{e:.3f}", (x, y), ha="center", va="center", fontsize=6, color=ink)
-            ax.add_patch(_box())
+                ax.annotate(f"{100 * e:.2g}", (x, y), ha="center", va="center", fontsize=8, color=ink)
+            ax.add_patch(Rectangle((-1.5, -1.5), 3, 3, fill=False, color="white", lw=2))
             ax.set(title=label, xlabel=AXES[system][0], ylabel=AXES[system][1])
-            ax.margins(0.15)
     return figure
 
 
-def _box() -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((-1.5, -1.5), 3, 3, fill=False, color=GREY, lw=0.8, ls=":")
+def _cell(x: float, y: float, shade: float) -> Rectangle:
+    return Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, color=colormaps["viridis"](shade), lw=0)
 
 
 def experts(of: dict[str, list[Found]]) -> Figure | None:
@@ -184,11 +192,15 @@ def experts(of: dict[str, list[Found]]) -> Figure | None:
                     [x] * len(ratios), ratios, "o", color=BLUE, markerfacecolor=face, label=side if x == 0 else None
                 )
         ax.axhline(1, color=GREY, lw=0.8)
-        ax.axhline(0.85, color=GREY, lw=0.8, ls=":")
-        ax.set_xticks(range(3), ["Coord", "Scale", "Prefix"])
-        ax.set(title=name_of(system), ylabel="chosen curve over the line of two")
+        ax.sharey(axes[0])
+        ax.set_xticks(range(3), ["CCM-Coord", "CCM-Scale", "CCM-Prefix"], fontsize=8)
+        ax.set(title=name_of(system), xlim=(-0.5, 2.5))
         tidy(ax)
-    axes[0].legend(frameon=False, fontsize=7)
+    axes[0].set(ylabel="error relative to the line of two", yscale="log")
+    ticks = (0.35, 0.5, 0.7, 1, 1.4, 2)
+    axes[0].set_yticks(ticks, [f"{t:g}" for t in ticks])
+    axes[0].yaxis.set_minor_formatter(NullFormatter())
+    axes[0].legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -206,7 +218,7 @@ def unlabelled(of: dict[str, list[Found]]) -> Figure | None:
                 ax.plot(s, slope * c + offset, "o", ms=4, color=colour, label=label)
         ax.plot([-1.2, 1.2], [-1.2, 1.2], color=GREY, lw=0.8)
         ax.set(title=name_of(system), xlabel="coordinate of the expert", ylabel="discovered")
-        ax.legend(frameon=False, fontsize=7)
+        ax.legend(frameon=False, fontsize=8)
         tidy(ax)
     return figure
 
@@ -223,13 +235,13 @@ def drift(of: dict[str, list[Found]]) -> Figure | None:
         known, filtered, std = (np.array(path[key]) for key in ("known", "filtered", "std"))
         t = np.arange(len(filtered))
         ax.fill_between(t, filtered - 1.64 * std, filtered + 1.64 * std, color=BLUE, alpha=0.2, lw=0)
-        ax.plot(t, filtered, color=BLUE, label="filter, 90 %")
-        ax.plot(np.arange(len(known)), known, color="black", lw=1, label="known")
+        ax.plot(t, filtered, color=BLUE, lw=2.4, alpha=0.75, label="filter, 90 %")
+        ax.plot(np.arange(len(known)), known, color="black", lw=1.2, ls=(0, (2, 2)), label="true path")
         title = {"step": "jump"}.get(str(path["path"][0]), str(path["path"][0]))
         ax.set(title=title, xlabel="frame", ylabel="coordinate" if ax is axes[0] else "")
         ax.sharey(axes[0])
         tidy(ax)
-    axes[0].legend(frameon=False, fontsize=7)
+    axes[0].legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -245,7 +257,11 @@ def equations(of: dict[str, list[Found]]) -> Figure | None:
             for side, face in (("inside", "white"), ("outside", BLUE)):
                 errors = [found["means"][side][key] for found in seeds]
                 ax.plot([x] * len(errors), errors, "o", ms=4, color=BLUE, markerfacecolor=face)
-        ax.set_xticks(range(len(labels)), list(labels.values()), rotation=35, ha="right", fontsize=7)
-        ax.set(title=name_of(system), yscale="log", ylabel="relative L2 error")
+        ax.set_xticks(range(len(labels)), list(labels.values()), rotation=35, ha="right", fontsize=8)
+        ax.sharey(axes[0])
+        ax.set(title=name_of(system), yscale="log", ylabel="relative L2 error" if ax is axes[0] else "")
         tidy(ax)
+    for side, face in (("inside", "white"), ("outside", BLUE)):
+        axes[0].plot([], [], "o", ms=4, color=BLUE, markerfacecolor=face, label=side)
+    axes[0].legend(frameon=False, fontsize=8)
     return figure

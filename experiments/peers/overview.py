@@ -60,29 +60,45 @@ def error_of(content: dict[str, Any], system: str, line: Line) -> dict[str, Any]
     return found[0] if found and found[0]["mean"] is not None else None
 
 
-def overview(content: dict[str, Any]) -> Figure:
-    """Errors outside the training range: a panel a system, a line a kind of method."""
+def overview(content: dict[str, Any], *, stacked: bool = False) -> Figure:
+    """Errors outside the training range: a panel a system, a line a kind of method.
+
+    Args:
+        content: of ``results/peers.json``.
+        stacked: one panel below the other, for a phone, instead of side by side.
+    """
     systems = [system for system in TITLES if system in content["systems"]]
     rows: list[Line | str] = []
     for heading, lines in GROUPS.items():
         rows += [heading, *lines]
-    figure = new_figure(2.6 + 2.1 * len(systems), 0.235 * len(rows) + 1.1)
-    axes = figure.subplots(1, len(systems), sharey=True, squeeze=False)[0]
+    if stacked:
+        figure = new_figure(4.0, (0.2 * len(rows) + 0.8) * len(systems) + 0.8)
+        axes = figure.subplots(len(systems), 1, squeeze=False, gridspec_kw={"hspace": 0.08})[:, 0]
+    else:
+        figure = new_figure(2.6 + 2.1 * len(systems), 0.235 * len(rows) + 1.1)
+        axes = figure.subplots(1, len(systems), sharey=True, squeeze=False)[0]
     for ax, system in zip(axes, systems, strict=True):
+        title, _, parameter = TITLES[system].partition(", ")
+        ax.set_title(f"{title}, {parameter}" if stacked else f"{title}\n{parameter}", fontsize=10)
         _panel(ax, content, system, rows)
-    axes[0].set_yticks([i for i, row in enumerate(rows)], [row if isinstance(row, str) else row.label for row in rows])
-    for text, row in zip(axes[0].get_yticklabels(), rows, strict=True):
-        text.set(fontsize=9, color="#111111" if isinstance(row, str) else NEEDS[row.needs][0])
-        text.set_fontweight("bold" if isinstance(row, str) or row.needs == "ccm" else "normal")
-    axes[0].set_ylim(len(rows) - 0.5, -0.5)
+    for ax in axes if stacked else axes[:1]:
+        _label(ax, rows, size=7.5 if stacked else 9)
     marks = [axes[0].plot([], [], "o", color=colour, label=words)[0] for colour, words in NEEDS.values()]
-    figure.legend(handles=marks, loc="outside lower center", ncols=len(NEEDS), frameon=False, fontsize=9)
+    columns = 1 if stacked else len(NEEDS)
+    figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     return figure
 
 
+def _label(ax: Axes, rows: list[Line | str], size: float) -> None:
+    """Names the lines, from top to bottom, each in the colour of what its kind needs."""
+    ax.set_yticks(range(len(rows)), [row if isinstance(row, str) else row.label for row in rows])
+    for text, row in zip(ax.get_yticklabels(), rows, strict=True):
+        text.set(fontsize=size, color="#111111" if isinstance(row, str) else NEEDS[row.needs][0])
+        text.set_fontweight("bold" if isinstance(row, str) or row.needs == "ccm" else "normal")
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+
+
 def _panel(ax: Axes, content: dict[str, Any], system: str, rows: list[Line | str]) -> None:
-    title, _, parameter = TITLES[system].partition(", ")
-    ax.set_title(f"{title}\n{parameter}", fontsize=10)
     shown: list[tuple[int, float, float, str]] = []
     for y, row in enumerate(rows):
         found = None if isinstance(row, str) else error_of(content, system, row)

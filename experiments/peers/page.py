@@ -82,8 +82,10 @@ def page(content: dict[str, Any], folder: Path) -> str:
 
 
 def figures_of(content: dict[str, Any]) -> dict[str, Figure]:
-    """The overview, and a figure of all methods for each system."""
-    from experiments.peers import figures, overview
+    """The overview, wide and for a phone, and a figure of all methods for each system."""
+    from experiments.peers import figures
+    from experiments.peers.overview import overview
 
     done = with_results(content)
-    return {"overview": overview.overview(done)} | {s: figures.errors(found) for s, found in done["systems"].items()}
+    both = {"overview": overview(done), "overview_phone": overview(done, stacked=True)}
+    return both | {system: figures.errors(found) for system, found in done["systems"].items()}
