@@ -102,7 +102,7 @@ losses, (rows, columns) = np.asarray(found.losses).T, mesh.devices.shape
 h, w = losses.shape[0] / rows, losses.shape[1] / columns
 figure, ax = plt.subplots(figsize=(5.7, 3.9), layout="constrained")
 image = ax.imshow(losses, cmap="viridis_r", norm="log", origin="lower", aspect="auto", interpolation="nearest")
-ax.plot(losses.argmin(0), "o", color="white", mec="black", ms=5.5, clip_on=False)
+ax.plot(losses.argmin(0), "o", color="white", mec="black", ms=5.5, clip_on=False, zorder=4)
 for (i, j), device in np.ndenumerate(mesh.devices):
     ax.add_patch(plt.Rectangle((j * w - 0.5, i * h - 0.5), w, h, fill=False, ec="white", lw=2))
     box = {"fc": "#00000066", "ec": "none", "pad": 1.5}
