@@ -14,7 +14,7 @@ from ccm_jax._extras import with_remedy
 from ccm_jax._moved import keep_old_names, warn_moved
 from ccm_jax.along import one_step_errors, rollout_along
 from ccm_jax.chart import Chart, Gated, Polynomial, fit_chart
-from ccm_jax.choose_chart import choose_chart
+from ccm_jax.choose_chart import Regime, choose_chart
 from ccm_jax.coordinate import (
     CoordinateMap,
     Estimate,
@@ -28,6 +28,7 @@ from ccm_jax.fit_readout import Choices, fit_prefix_readout
 from ccm_jax.fit_tracker import TrackChoices, fit_tracker, tracker
 from ccm_jax.fit_uncertainty import fit_uncertainty
 from ccm_jax.interior import Interior
+from ccm_jax.keep_leaves import keep_leaves
 from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.multilinear import Multilinear
 from ccm_jax.observed import sensor_mask
@@ -75,6 +76,7 @@ __all__ = [
     "Posterior",
     "PrefixReadout",
     "Prior",
+    "Regime",
     "ScaleReadout",
     "Sequential",
     "Split",
@@ -96,6 +98,7 @@ __all__ = [
     "fit_tracker",
     "fit_uncertainty",
     "keep_bounded",
+    "keep_leaves",
     "make_rollout",
     "mean_over_starts",
     "merge_pytree",

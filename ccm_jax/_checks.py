@@ -63,7 +63,7 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
             if checkable and not _equal(expected[path], got[path]):
                 raise ValueError(
                     f"{function}: {where} is {a}, which does not merge, and differs between `{first}` and `{name}`; "
-                    "make it equal, or leave it out of the trees."
+                    "keep the anchor's with keep_leaves, or leave it out of the trees."
                 )
         theirs, ours = str(jax.tree.structure(tree)), str(jax.tree.structure(reference))
         if theirs != ours:
@@ -111,6 +111,28 @@ def warn_of_values(coordinates: np.ndarray) -> None:
             "search up to 2.5; scale physical values with coordinate_from_metadata.",
             stacklevel=4,
         )
+
+
+def warn_not_finite(function: str, tree: Any, name: str) -> None:
+    """Warns of the first leaf of a tree with NaN or infinity, where its numbers are known."""
+    leaves = [(path, leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0] if is_merged(leaf)]
+    if is_traced(tree) or not all(getattr(leaf, "is_fully_addressable", True) for _, leaf in leaves):
+        return
+    finite = [_all_finite(leaf) for _, leaf in leaves]  # all are begun before the first is waited for
+    for (path, _), ok in zip(leaves, finite, strict=True):
+        if not ok:
+            where = jax.tree_util.keystr(path) or "(root)"
+            warnings.warn(
+                f"{function}: leaf {where} of `{name}` is not finite; see that no expert diverged, and leave buffers "
+                "that hold infinity, such as masks, out of the trees.",
+                stacklevel=3,
+            )
+            return
+
+
+@jax.jit
+def _all_finite(leaf: Any) -> Any:
+    return jnp.isfinite(leaf).all()
 
 
 EXPERTS = (0.2, 5.0)  # within these, the furthest expert of an axis is expected, since readouts search up to 2.5

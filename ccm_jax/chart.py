@@ -16,7 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_finite, check_listed, check_same_tree, is_merged, is_traced, warn_of_values
+from ccm_jax._checks import (
+    check_finite,
+    check_listed,
+    check_same_tree,
+    is_merged,
+    is_traced,
+    warn_of_values,
+)
 from ccm_jax._shown import shown
 
 if TYPE_CHECKING:
@@ -128,6 +135,8 @@ class Chart:
         """
         c = as_coordinate("Chart", complete(self.features, coordinate), self.features.dim)
         phi = self.features(c if self.warp is None else self.warp(c))
+        if not is_traced(phi, self) and not np.any(phi):  # the anchor, even if an expert diverged: 0 * NaN is NaN
+            return jax.tree.map(lambda a: jnp.array(a) if is_merged(a) else a, self.origin)
         # Leaves that do not merge stay outside of jit, which would cut 64 bits.
         return jax.tree.map(lambda a, b: _combine(a, phi, b) if is_merged(a) else a, self.origin, self.basis)
 

@@ -42,7 +42,7 @@ QUESTIONS = {
     "frames_ratio_labelled": "the same / the best conditioned network, value inferred by our readout",
     "frames_ratio_adaptive": "the same / CoDA or GEPS, its code fitted to the frames (one seed)",
     "frames_ratio_solver": "the same / a coarse solver, its parameter inferred by our readout (one seed)",
-    "anchor_ratio": "CCM-Prefix, on the one-frame anchor / that anchor",
+    "anchor_ratio": "CCM-Prefix, on the one-frame anchor / that anchor, with as many steps in total",
 }
 
 
