@@ -11,6 +11,7 @@ from ccm_jax.io.atomic import read_json
 from experiments.report import claims
 from experiments.report.readme import LIMITS, marks, readme, replace, results
 from experiments.report.record import ROOT, figure
+from experiments.site.hook import PROJECT
 
 README = (ROOT / "README.md").read_text()
 
@@ -108,7 +109,8 @@ def test_the_example_for_one_s_own_network_runs() -> None:
 def test_every_page_is_in_the_site_s_menu() -> None:
     menu = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text()))
     pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
-    assert menu == pages | {f"notebooks/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    made = {f"notebooks/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")} | set(PROJECT)
+    assert menu == pages | made
 
 
 def test_the_benchmark_of_the_first_call_runs_the_lines_of_the_snippet() -> None:
