@@ -77,7 +77,10 @@ def in_short(study: dict[str, Any]) -> str:
         settled = (ours["low"] - even) * (ours["high"] - even) > 0
         same = theirs * (ours["mean"] - even) > 0 and abs(theirs) > EVEN
         said["open" if not settled else "as" if same else "other"].append(PUBLISHED[row["key"]])
-    total, parts = sum(map(len, said.values())), (("Another direction", "other"), ("Not settled by three seeds", "open"))
+    total, parts = (
+        sum(map(len, said.values())),
+        (("Another direction", "other"), ("Not settled by three seeds", "open")),
+    )
     lines = [f"**{len(said['as'])} of {total}** numbers have the same direction as in the paper."]
     lines += [f"{words}: {'; '.join(said[key])}." for words, key in parts if said[key]]
     return " ".join(lines)
