@@ -14,7 +14,7 @@ from rich.table import Table
 from ccm_jax.cli.checkpoints import open_checkpoints, warn
 from ccm_jax.cli.console import counted, say, show_table
 from ccm_jax.cli.following import family_in, follow, frames_beside, free, model_of, named
-from ccm_jax.cli.source import NAMES, exchanged, in_folder
+from ccm_jax.cli.source import NAMES, exchanged, in_folder, role_in
 from ccm_jax.io.weights import Weights
 
 # Weights trained independently are about as far from each other as from zero: relative distances near 1.4.
@@ -189,8 +189,9 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     show_table("updates relative to the anchor's norm, their cosine, and their shared part", table)
     whole = found["(all)"]
     say(verdict(whole))
-    if doubts and {path.name.partition(".")[0].lower() for path in checkpoints} == set(NAMES):
-        follow("inspect", *sorted(checkpoints, key=lambda path: NAMES.index(path.name.partition(".")[0].lower())))
+    roles = {role_in(path): path for path in checkpoints}
+    if doubts and set(roles) == set(NAMES):
+        follow("inspect", *(roles[name] for name in NAMES))
     elif whole.direction > 0 and max(whole.low, whole.high) <= FAR:
         three = (*named(*checkpoints), *model_of(None, checkpoints[0]))
         follow("calibrate", *three, *frames_beside(checkpoints[0]), "-o", free("merged.safetensors"))

@@ -64,7 +64,7 @@ def in_folder(folder: Path) -> list[Path]:
         raise ValueError(f"--family: {folder} is not a folder; expected one with {', '.join(NAMES)}, with any ending.")
     found = []
     for name in NAMES:
-        there = [path for path in sorted(folder.iterdir()) if path.name.partition(".")[0] == name]
+        there = [path for path in sorted(folder.iterdir()) if role_in(path) == name]
         there = [p for p in there if p.suffix not in BESIDE or p.name.endswith(".index.json")]
         if len(there) != 1:
             what = f"{len(there)} files called {name} ({', '.join(p.name for p in there)})" if there else f"no {name}"
@@ -89,13 +89,19 @@ def files_of(family: Path | None, *files: Path | None) -> tuple[Path | None, ...
     return tuple(in_folder(family))
 
 
+def role_in(path: Path) -> str | None:
+    """Anchor, low or high, if a file is called so, with any ending."""
+    stem = path.name.partition(".")[0]
+    return stem if stem in NAMES else None
+
+
 def exchanged(*files: Path | None) -> list[str]:
     """A line for each of anchor, low and high whose file has the name of another of these."""
     said = []
     for role, path in zip(NAMES, files, strict=True):
-        stem = None if path is None else path.name.partition(".")[0].lower()
-        if stem in NAMES and stem != role:
-            said.append(f"{path} is given as {role}, and its name says {stem}; see that the files are not exchanged.")
+        called = None if path is None else role_in(path)
+        if called not in (None, role):
+            said.append(f"{path} is given as {role}, and its name says {called}; see that the files are not exchanged.")
     return said
 
 

@@ -21,7 +21,8 @@ def _how_called(model: str, args: dict[str, Any], error: ValueError) -> str | No
         return None
     if is_registered(model) or find_own(model, args).kind != "function":
         return None
-    return "the function of --model is called as apply(params, window)"
+    more = "".join(f", {name}=…" for name in args)
+    return f"the function of --model is called as apply(params, window{more})"
 
 
 def surrogate_for(weights: Weights, model: str | None, recording: Recording) -> Surrogate:
@@ -36,9 +37,7 @@ def surrogate_for(weights: Weights, model: str | None, recording: Recording) -> 
         found = surrogate_of(weights, model, (*recording.shape[2:], len(recording.fields)))
     except ValueError as error:
         if how := _how_called(str(told["model"]), told.get("args") or {}, error):
-            raise ValueError(
-                f"{str(error).rstrip('.')}; {how}, and {recording.path} gives the frames that ccm data describe shows."
-            ) from error
+            raise ValueError(f"{str(error).rstrip('.')}; {how}.") from error
         of_frames = any(word in str(error) for word in ("does not fit", "channels"))
         if not of_frames or not (recording.assumed or recording.left_out):
             raise
