@@ -34,7 +34,7 @@ REMEDIES = {
 }
 
 
-NAMED = re.compile(r"(^|: )([A-Za-z_]\w*)(?:: |, (?=validation\[))")  # at the start, or behind an option
+NAMED = re.compile(r"(?:^|(?<=: ))([A-Za-z_]\w*)(?:: |, (?=validation\[))")  # at the start, or behind an option
 ARGUMENT = re.compile(r" \(\w+=\.\.\.\)")  # what an option is called in Python, beside it
 
 
@@ -46,8 +46,7 @@ def without_python(text: str) -> str:
         >>> without_python("open_weights: there is no a.pt; check the path.")
         'there is no a.pt; check the path.'
     """
-    while (found := next((m for m in NAMED.finditer(text) if _is_ours(m[2], first=not m[1])), None)) is not None:
-        text = text[: found.start()] + found[1] + text[found.end() :]
+    text = NAMED.sub(lambda found: "" if _is_ours(found[1], first=found.start() == 0) else found[0], text)
     return ARGUMENT.sub("", text)
 
 
