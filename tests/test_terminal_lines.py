@@ -93,7 +93,7 @@ def test_validation_apart_from_the_prefix_and_longer(tmp_path: Path) -> None:
     assert f"--validation {others} holds sample 0 of --initial" in said
     said = refused("calibrate", *FAMILY, "--prefix", SEEN, "--sample", "0", "--validation", others, "--frames", "14")
     assert said == (
-        f"ccm: --validation: {others} has trajectories of 15 frames, and --frames 14 needs at least 16: lower "
+        f"ccm: --validation {others} has trajectories of 15 frames, and --frames 14 needs at least 16: lower "
         "--frames, or give longer trajectories."
     )
 

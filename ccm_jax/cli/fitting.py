@@ -129,7 +129,7 @@ def check_lengths(validation: Regimes, history: int, count: int) -> None:
     length, needed = min(x.shape[1] for x in validation.trajectories.values()), history + count + 1
     if length < needed:
         raise ValueError(
-            f"--validation: {validation.path} has trajectories of {counted(length, 'frame')}, and --frames {count} "
+            f"--validation {validation.path} has trajectories of {counted(length, 'frame')}, and --frames {count} "
             f"needs at least {needed}: lower --frames, or give longer trajectories."
         )
 
