@@ -88,7 +88,7 @@ class Verbs(Suggesting):
 
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"ccm: note: {line_of(str(message))}", err=True)
+    click.echo(f"ccm: note: {line_of(message)}", err=True)
 
 
 def _completion(ctx: click.Context, _: click.Parameter, shell: str | None) -> None:

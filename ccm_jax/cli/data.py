@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import say, show_table
-from ccm_jax.cli.faults import Suggesting, line_of
+from ccm_jax.cli.faults import Suggesting, line_of, without_python
 from ccm_jax.cli.following import family_beside, file_beside, follow, free
 from ccm_jax.cli.frames import Layout, layout_options, shorten, varying
 from ccm_jax.io.boundary import one_line
@@ -70,7 +70,7 @@ def describe(path: Path, layout: Layout) -> None:
                 said.setdefault(line, []).append(r.path.name)
         for line, names in said.items():
             where = "" if len(names) == len(recordings) else f" ({', '.join(names[:3])}{', …' * (len(names) > 3)})"
-            say(f"{what.replace('_', ' ')}: {line}{where}")
+            say(f"{what.replace('_', ' ')}: {without_python(line)}{where}")
     for r in recordings:
         try:
             time_step(r, None)
