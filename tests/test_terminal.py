@@ -70,8 +70,6 @@ def test_the_example_from_frames_to_a_verdict_runs(in_example: Path, monkeypatch
     judged = run("evaluate", in_example, monkeypatch)
     assert "Verdict: use CCM" in judged
     assert next_of(judged) == ("ccm rollout merged.safetensors --initial test-0.00075.npz --sample 1 -o rollout.npz")
-    for line in (next_of(found), next_of(judged)):
-        assert ccm(*shlex.split(line)[1:]).exit_code == 0
 
 
 def test_every_verb_is_covered() -> None:
