@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from typing import Any
 
@@ -93,13 +94,65 @@ def check_finite(function: str, name: str, value: Any) -> None:
         )
 
 
-def check_listed(function: str, experts: Any) -> None:
-    """Raises ValueError for experts that are one tree, such as a dictionary or a module, and no list of trees."""
+def check_listed(function: str, experts: Any, anchor: Any = None) -> None:
+    """Raises ValueError for experts that are no list of trees: one tree, nothing, or numbers beside an anchor of more.
+
+    Args:
+        function: name in errors.
+        experts: as they were given.
+        anchor: where coordinates are given after the experts, with which they may be swapped.
+    """
     if not isinstance(experts, (list, tuple)):
         raise ValueError(
             f"{function}: experts is a {type(experts).__name__}, expected a list of trees; give [low, high], and their "
             "coordinates after it."
         )
+    if not experts:
+        raise ValueError(f"{function}: experts is empty, expected at least one tree.")
+    if anchor is not None and not _is_scalar(anchor) and all(map(_is_scalar, experts)):
+        raise ValueError(
+            f"{function}: experts are numbers, expected trees like the anchor; the arguments are (anchor, experts, "
+            "coordinates): swap the last two."
+        )
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (bool, int, float)) or getattr(value, "shape", None) == ()
+
+
+def check_real(what: str, value: Any) -> None:
+    """Raises ValueError for what makes no array of real numbers: text, None, other objects, and complex numbers."""
+    expected = "expected real numbers"
+    try:
+        leaves = jax.tree.leaves(value, is_leaf=lambda leaf: leaf is None)
+        kinds = {np.dtype(leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype).kind for leaf in leaves}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} is a {type(value).__name__} that makes no array, {expected}.") from error
+    if "c" in kinds:
+        raise ValueError(f"{what} is complex, {expected}; give real and imaginary parts as two of them.")
+    if kinds & set("OSUMm"):
+        raise ValueError(f"{what} is {str(value)[:80]!r}, {expected}.")
+
+
+def counted(n: int, what: str) -> str:
+    """So many of a thing, in words.
+
+    Example:
+        >>> counted(1, "expert"), counted(2, "expert")
+        ('1 expert', '2 experts')
+    """
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def as_count(what: str, value: Any, least: int = 1) -> int:
+    """A whole number, of numpy or not; raises ValueError for others, and for what is below ``least``."""
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise ValueError(f"{what} is {value!r}, expected a whole number of at least {least}.") from error
+    if number < least:
+        raise ValueError(f"{what} is {number}, expected a whole number of at least {least}.")
+    return number
 
 
 def warn_of_values(coordinates: np.ndarray) -> None:
