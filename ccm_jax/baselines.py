@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_same_tree, is_merged
+from ccm_jax._checks import check_same_tree, counted, is_merged
 
 Array = jax.Array
 Params = Any
@@ -58,7 +58,7 @@ def average(*trees: Params, weights: Sequence[float] | None = None) -> Params:
     """
     w = [1.0] * len(trees) if weights is None else list(weights)
     if len(w) != len(trees) or not sum(w):
-        raise ValueError(f"average: weights are {w}, expected {len(trees)} numbers with a sum other than 0.")
+        raise ValueError(f"average: weights are {w}, expected {counted(len(trees), 'number')} with a sum other than 0.")
     check_same_tree("average", {f"trees[{i}]": tree for i, tree in enumerate(trees)}, "give trees of one model.")
     return _map(lambda *leaves: sum(a * b for a, b in zip(w, leaves, strict=True)) / sum(w), *trees)
 
@@ -190,7 +190,10 @@ def fisher_average(experts: Sequence[Params], fishers: Sequence[Params], *, epsi
         epsilon: added to every F, so that weights that no expert uses are averaged plainly.
     """
     if len(experts) != len(fishers) or not experts:
-        raise ValueError(f"fisher_average: {len(experts)} experts and {len(fishers)} Fisher trees, expected as many.")
+        raise ValueError(
+            f"fisher_average: {counted(len(experts), 'expert')} and {counted(len(fishers), 'Fisher tree')}, expected "
+            "as many."
+        )
     check_same_tree("fisher_average", {f"experts[{i}]": e for i, e in enumerate(experts)}, "give trees of one model.")
 
     def merge(*leaves: Array) -> Array:
