@@ -17,11 +17,30 @@ import numpy as np
 
 from ccm_jax._checks import check_same_tree, counted, is_merged
 
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "average",
+    "complex_view",
+    "dare",
+    "fisher_average",
+    "model_stock",
+    "nearest_expert",
+    "pair_view",
+    "slerp",
+    "task_arithmetic",
+    "ties",
+]
+
 Array = jax.Array
 Params = Any
 IsPair = Callable[[Any, Any], bool]
 
 _REMEDY = "experts must be fine-tuned from this anchor."
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def complex_view(tree: Params, is_pair: IsPair) -> Params:
@@ -190,10 +209,7 @@ def fisher_average(experts: Sequence[Params], fishers: Sequence[Params], *, epsi
         epsilon: added to every F, so that weights that no expert uses are averaged plainly.
     """
     if len(experts) != len(fishers) or not experts:
-        raise ValueError(
-            f"fisher_average: {counted(len(experts), 'expert')} and {counted(len(fishers), 'Fisher tree')}, expected "
-            "as many."
-        )
+        raise ValueError(f"fisher_average: experts {len(experts)}, Fisher trees {len(fishers)}, expected as many.")
     check_same_tree("fisher_average", {f"experts[{i}]": e for i, e in enumerate(experts)}, "give trees of one model.")
 
     def merge(*leaves: Array) -> Array:

@@ -21,8 +21,22 @@ from ccm_jax.metrics import relative_l2
 from ccm_jax.parallel import candidates_at_once, map_candidates, over_mesh, over_trajectories, place
 from ccm_jax.rollout import RolloutFn, call_rollout
 
+__all__ = [
+    "future_error",
+    "future_error_each",
+    "future_error_sweep",
+    "future_frames",
+    "persistence_error",
+    "split_future",
+    "sweep_errors",
+]
+
 Array = jax.Array
 Params = Any
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def split_future(trajectories: Array, *, history: int, prefix: int) -> tuple[Array, Array, Array]:

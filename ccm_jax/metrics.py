@@ -14,7 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+__all__ = ["fourier_error", "gain", "max_error", "nrmse", "over", "relative_l2", "rmse"]
+
 Array = jax.Array
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def _event_axes(x: Array) -> tuple[int, ...]:

@@ -102,7 +102,7 @@ def check_choices(choices: Any, frames: int) -> None:
             f"fit_prefix_readout: choices is a {type(choices).__name__}, expected Choices, such as Choices(begin=(0,))."
         )
     for name, values in choices._asdict().items():
-        if not isinstance(values, (tuple, list)) and (name, values) != ("begin", None):
+        if np.ndim(values) == 0 and (name, values) != ("begin", None):
             raise ValueError(
                 f"fit_prefix_readout: choices.{name} is {values!r}, expected a tuple, such as ({values!r},)."
             )
