@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ccm_jax._checks import as_count
+from ccm_jax._checks import as_count, counted
 
 Array = jax.Array
 Params = Any
@@ -172,7 +172,7 @@ def call_rollout(
     expected = (window.shape[0], steps, *window.shape[2:])
     if frames.shape != expected:
         raise ValueError(
-            f"rollout_fn returns {list(frames.shape)} for {what} and {steps} steps, expected [N, steps, *space, C] = "
-            f"{list(expected)}; make it with make_rollout(apply), where apply returns one frame [N, *space, C]."
+            f"rollout_fn returns {list(frames.shape)} for {what} and {counted(steps, 'step')}, expected [N, steps, *space, "
+            f"C] = {list(expected)}; make it with make_rollout(apply), where apply returns one frame [N, *space, C]."
         )
     return frames

@@ -69,7 +69,7 @@ def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts:
     except ValueError as error:
         _refuse_single(f"{name}: validation[0]", readout, regimes[0], context)
         if str(error).startswith("make_rollout:"):  # it says all there is to say
-            raise
+            raise ValueError(str(error)) from error
         if str(error).startswith("rollout_fn returns"):
             raise ValueError(f"{name}: {error}") from error
         raise ValueError(
