@@ -172,7 +172,8 @@ def call_rollout(
     expected = (window.shape[0], steps, *window.shape[2:])
     if frames.shape != expected:
         raise ValueError(
-            f"rollout_fn returns {list(frames.shape)} for {what} and {counted(steps, 'step')}, expected [N, steps, *space, "
-            f"C] = {list(expected)}; make it with make_rollout(apply), where apply returns one frame [N, *space, C]."
+            f"rollout_fn returns {list(frames.shape)} for {what} and {counted(steps, 'step')}, expected [N, steps, "
+            f"*space, C] = {list(expected)}; make it with make_rollout(apply), where apply returns one frame [N, "
+            "*space, C]."
         )
     return frames
