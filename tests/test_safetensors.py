@@ -162,7 +162,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_left_behind(tmp_path: Path) -
     (tmp_path / "text.safetensors").write_text("this is no such file at all")
     with pytest.raises(ValueError, match="is cut off or not a safetensors file"):
         open_safetensors(tmp_path / "text.safetensors")
-    with pytest.raises(ValueError, match="determines 1 of the 2 features"):
+    with pytest.raises(ValueError, match="determine 1 of the 2 features"):
         merge_safetensors(anchor, [low, high], [1.0, 1.0], 0.0, tmp_path / "m")
     made = {tmp_path / f"{name}.safetensors" for name in ("other", "small", "cut", "text")}
     assert set(tmp_path.iterdir()) == before | made
