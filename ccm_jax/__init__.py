@@ -6,11 +6,10 @@ family), ``io`` (files), ``models``, ``interop`` (weights of other packages), ``
 checkpoint), ``train`` and ``train_chart``.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from ccm_jax import baselines, evaluate, geometry, metrics, normalize, parallel
-from ccm_jax._extras import with_remedy
+from ccm_jax._extras import import_ours
 from ccm_jax._moved import keep_old_names, warn_moved
 from ccm_jax.along import one_step_errors, rollout_along
 from ccm_jax.chart import Chart, Gated, Polynomial, fit_chart
@@ -134,10 +133,7 @@ if not TYPE_CHECKING:  # or a type checker would take any name for one of ours
             return globals()[_RENAMED[name]]
         if name not in _LAZY:
             raise AttributeError(f"module 'ccm_jax' has no attribute {name!r}")
-        try:
-            return importlib.import_module(f"ccm_jax.{name}")
-        except ModuleNotFoundError as error:
-            raise with_remedy(error) from error
+        return import_ours(f"ccm_jax.{name}")
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
-from ccm_jax._reasons import shown
+from ccm_jax._reasons import clean
 from ccm_jax.cli.checkpoints import note
 from ccm_jax.cli.console import counted
 from ccm_jax.io.boundary import memory
@@ -264,7 +264,7 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
         )
     unknown = [text for text in recording.left_out if NOT_FINITE in text or not any(recording.parameters)]
     if unknown:
-        note(f"{recording.path}: no parameter is {shown('; '.join(unknown))}.")
+        note(f"{recording.path}: no parameter is {clean('; '.join(unknown))}.")
     told: dict[str, Mapping[str, float]] = {}
     groups: dict[str, list[int]] = {}
     for i, known in enumerate(recording.parameters):

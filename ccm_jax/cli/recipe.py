@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ccm_jax._checks import as_number, as_numbers
-from ccm_jax._reasons import shown
+from ccm_jax._reasons import clean
 from ccm_jax.chart import FEATURES, Features, Gated, Polynomial
 from ccm_jax.cli.console import counted
 from ccm_jax.cli.units import Units, Where, as_units, near, place_of
@@ -206,7 +206,7 @@ def _ridge(value: Any, what: str) -> float:
 def _known(path: Path, where: str, content: dict[str, Any], keys: Sequence[str]) -> None:
     unknown = [key for key in content if key not in keys]
     if unknown:
-        raise ValueError(f"{path}: {where}{shown(unknown[0])} is unknown; there are: {', '.join(keys)}.")
+        raise ValueError(f"{path}: {where}{clean(unknown[0])} is unknown; there are: {', '.join(keys)}.")
 
 
 def _features(path: Path, content: Any, dim: int) -> Features:
