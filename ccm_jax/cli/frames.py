@@ -196,7 +196,7 @@ def read_observations(
         The mask is None if nothing is said of one.
     """
     if missing == "refuse" and mask is None:
-        remedy = "; mend or drop it, or give --missing nan if NaN marks what was not observed"
+        remedy = "; fix or remove it, or give --missing nan if NaN marks what was not observed"
         return read_samples(recording, chosen, count, remedy=remedy), None
     check_size(recording, len(chosen), count)
     shape = (len(chosen), len(range(recording.shape[1])[:count]), *recording.shape[2:])
