@@ -18,7 +18,9 @@ from typing import Any
 PICTURES = {"image/png": "png", "image/gif": "gif", "image/webp": "webp"}
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n?")
-SETUP = "# Setup: "  # begins the cell that finds or installs the package
+# First line of a cell that is of interest to who runs it, not to who reads it: it finds the package, or it plots.
+FOLDED = re.compile(r"# (?:@title )?((?:Setup|Plot): .*)")
+DOCS = re.compile(r"\]\((?:\.\.|https://github\.com/[\w.-]+/[\w.-]+/blob/main)/docs/")
 
 
 def pages(folder: Path, repository: str | None) -> dict[str, str | bytes]:
@@ -52,13 +54,12 @@ def shown_in_gallery(root: Path) -> dict[Path, bytes]:
 def _cell(cell: Mapping[str, Any], stem: str, pictures: dict[str, bytes]) -> Iterator[str]:
     source = "".join(cell["source"])
     if cell["cell_type"] == "markdown":
-        yield source.replace("](../docs/", "](../")
+        yield DOCS.sub("](../", source)
         return
     if not source:
         return
-    if source.startswith(SETUP):  # of interest to who runs it, not to who reads it
-        title = source.splitlines()[0].removeprefix("# ")
-        yield f'??? note "{title}"\n\n    ```python\n' + _indented(source) + "\n    ```"
+    if folded := FOLDED.match(source):
+        yield f'??? note "{folded[1]}"\n\n    ```python\n' + _indented(source) + "\n    ```"
     else:
         yield f"```python\n{source}\n```"
     for output in _joined(cell.get("outputs", [])):
