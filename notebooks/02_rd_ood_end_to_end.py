@@ -301,4 +301,4 @@ page = workdir / "report.html"
 print(f"{page.relative_to(workdir.parent)}: {page.stat().st_size / 1e6:.1f} MB")
 if "CCM_WORKDIR" not in os.environ:  # set for runs whose outputs are stored, where the page would be too large
     content = html.escape(page.read_text(encoding="utf-8"))
-    display(HTML(f'<iframe srcdoc="{content}" width="100%" height="700"></iframe>'))
+    display(HTML(f'<div><iframe srcdoc="{content}" width="100%" height="700"></iframe></div>'))
