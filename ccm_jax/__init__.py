@@ -6,15 +6,14 @@ family), ``io`` (files), ``models``, ``interop`` (weights of other packages), ``
 checkpoint), ``train`` and ``train_chart``.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from ccm_jax import baselines, evaluate, geometry, metrics, normalize, parallel
-from ccm_jax._extras import with_remedy
+from ccm_jax._extras import import_ours
 from ccm_jax._moved import keep_old_names, warn_moved
 from ccm_jax.along import one_step_errors, rollout_along
 from ccm_jax.chart import Chart, Gated, Polynomial, fit_chart
-from ccm_jax.choose_chart import choose_chart
+from ccm_jax.choose_chart import Regime, choose_chart
 from ccm_jax.coordinate import (
     CoordinateMap,
     Estimate,
@@ -28,6 +27,7 @@ from ccm_jax.fit_readout import Choices, fit_prefix_readout
 from ccm_jax.fit_tracker import TrackChoices, fit_tracker, tracker
 from ccm_jax.fit_uncertainty import fit_uncertainty
 from ccm_jax.interior import Interior
+from ccm_jax.keep_leaves import keep_leaves
 from ccm_jax.merge import Split, merge_pytree, split_residuals
 from ccm_jax.multilinear import Multilinear
 from ccm_jax.observed import sensor_mask
@@ -75,6 +75,7 @@ __all__ = [
     "Posterior",
     "PrefixReadout",
     "Prior",
+    "Regime",
     "ScaleReadout",
     "Sequential",
     "Split",
@@ -96,6 +97,7 @@ __all__ = [
     "fit_tracker",
     "fit_uncertainty",
     "keep_bounded",
+    "keep_leaves",
     "make_rollout",
     "mean_over_starts",
     "merge_pytree",
@@ -131,10 +133,7 @@ if not TYPE_CHECKING:  # or a type checker would take any name for one of ours
             return globals()[_RENAMED[name]]
         if name not in _LAZY:
             raise AttributeError(f"module 'ccm_jax' has no attribute {name!r}")
-        try:
-            return importlib.import_module(f"ccm_jax.{name}")
-        except ModuleNotFoundError as error:
-            raise with_remedy(error) from error
+        return import_ours(f"ccm_jax.{name}")
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from typing import Any
 
@@ -63,7 +64,7 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
             if checkable and not _equal(expected[path], got[path]):
                 raise ValueError(
                     f"{function}: {where} is {a}, which does not merge, and differs between `{first}` and `{name}`; "
-                    "make it equal, or leave it out of the trees."
+                    "keep the anchor's with keep_leaves, or leave it out of the trees."
                 )
         theirs, ours = str(jax.tree.structure(tree)), str(jax.tree.structure(reference))
         if theirs != ours:
@@ -79,13 +80,15 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def check_finite(function: str, name: str, value: Any) -> None:
-    """Raises ValueError for a small array with NaN or infinity, where its numbers are known, or without numbers."""
+    """Raises ValueError for a small array with NaN or infinity, where its numbers are known, or without real ones."""
     if is_traced(value) or not getattr(value, "is_fully_addressable", True):
         return
     try:
-        finite = np.isfinite(np.asarray(value)).all()
+        finite, real = np.isfinite(np.asarray(value)).all(), np.isrealobj(np.asarray(value))
     except TypeError as error:
         raise ValueError(f"{function}: {name} is {str(value)[:80]!r}, expected numbers.") from error
+    if not real:
+        raise ValueError(f"{function}: {name} is {np.asarray(value).tolist()}, expected real numbers.")
     if not finite:
         raise ValueError(
             f"{function}: {name} is {np.asarray(value).tolist()}, expected finite numbers; a readout gives NaN where "
@@ -93,13 +96,90 @@ def check_finite(function: str, name: str, value: Any) -> None:
         )
 
 
-def check_listed(function: str, experts: Any) -> None:
-    """Raises ValueError for experts that are one tree, such as a dictionary or a module, and no list of trees."""
+def check_listed(function: str, experts: Any, anchor: Any = None) -> None:
+    """Raises ValueError for experts that are no list of trees: one tree, nothing, or numbers beside an anchor of more.
+
+    Args:
+        function: name in errors.
+        experts: as they were given.
+        anchor: where coordinates are given after the experts, with which they may be swapped.
+    """
     if not isinstance(experts, (list, tuple)):
         raise ValueError(
             f"{function}: experts is a {type(experts).__name__}, expected a list of trees; give [low, high], and their "
             "coordinates after it."
         )
+    if not experts:
+        raise ValueError(f"{function}: experts is empty, expected at least one tree.")
+    if anchor is not None and not _is_scalar(anchor) and all(map(_is_scalar, experts)):
+        raise ValueError(
+            f"{function}: experts are numbers, expected trees like the anchor; the arguments are (anchor, experts, "
+            "coordinates): swap the last two."
+        )
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (bool, int, float)) or getattr(value, "shape", None) == ()
+
+
+def check_real(what: str, value: Any) -> None:
+    """Raises ValueError for what makes no array of real numbers: text, None, other objects, and complex numbers.
+
+    Args:
+        what: the function and the argument, with "is" or "are".
+        value: of the argument.
+    """
+    if is_traced(value):
+        return
+    expected = "expected real numbers"
+    try:
+        kind = np.dtype((value if isinstance(value, jax.Array) else np.asarray(value)).dtype).kind
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} a {type(value).__name__} that makes no array, {expected}.") from error
+    if kind == "c":
+        raise ValueError(f"{what} complex, {expected}.")
+    if kind in "OSUMm":
+        raise ValueError(f"{what} {str(value)[:80]!r}, {expected}.")
+
+
+def check_ridge(ridge: Any) -> None:
+    """Raises ValueError for the weight of a penalty that is no number of at least 0."""
+    if as_number(ridge, "fit_chart: ridge") < 0:
+        raise ValueError(f"fit_chart: ridge is {ridge}, expected at least 0, the weight of a penalty.")
+
+
+def undetermined(c: np.ndarray, axes: int, rank: int, needed: int, features: Any) -> ValueError:
+    """The error of experts at coordinates ``[n, dim]``, of which ``axes`` are no gate, that determine too little."""
+    inner = c[:, :axes]
+    spanned = int(np.linalg.matrix_rank(inner - inner.mean(axis=0), tol=1e-6))
+    why = f": they span {spanned} of {axes} axes" if 0 < spanned < axes else ""
+    why = ": all are at the same coordinate" if len(c) > 1 and spanned == 0 else why
+    return ValueError(
+        f"fit_chart: {counted(len(c), 'expert')} at coordinates {c.tolist()} determine{'s' * (len(c) == 1)} {rank} of "
+        f"the {needed} features of {features}{why}; add experts at other coordinates, use fewer features, or set "
+        "ridge > 0."
+    )
+
+
+def counted(n: int, what: str) -> str:
+    """So many of a thing, in words.
+
+    Example:
+        >>> counted(1, "expert"), counted(2, "expert")
+        ('1 expert', '2 experts')
+    """
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def as_count(what: str, value: Any, least: int = 1) -> int:
+    """A whole number, of numpy or not; raises ValueError for others, and for what is below ``least``."""
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:  # as of 2.0
+        number = -1
+    if number < least:
+        raise ValueError(f"{what} is {value!r}, expected a whole number of at least {least}.")
+    return number
 
 
 def warn_of_values(coordinates: np.ndarray) -> None:
@@ -111,6 +191,28 @@ def warn_of_values(coordinates: np.ndarray) -> None:
             "search up to 2.5; scale physical values with coordinate_from_metadata.",
             stacklevel=4,
         )
+
+
+def warn_not_finite(function: str, tree: Any, name: str) -> None:
+    """Warns of the first leaf of a tree with NaN or infinity, where its numbers are known."""
+    leaves = [(path, leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0] if is_merged(leaf)]
+    if is_traced(tree) or not all(getattr(leaf, "is_fully_addressable", True) for _, leaf in leaves):
+        return
+    finite = [_all_finite(leaf) for _, leaf in leaves]  # all are begun before the first is waited for
+    for (path, _), ok in zip(leaves, finite, strict=True):
+        if not ok:
+            where = jax.tree_util.keystr(path) or "(root)"
+            warnings.warn(
+                f"{function}: leaf {where} of `{name}` is not finite; see that no expert diverged, and leave buffers "
+                "that hold infinity, such as masks, out of the trees.",
+                stacklevel=3,
+            )
+            return
+
+
+@jax.jit
+def _all_finite(leaf: Any) -> Any:
+    return jnp.isfinite(leaf).all()
 
 
 EXPERTS = (0.2, 5.0)  # within these, the furthest expert of an axis is expected, since readouts search up to 2.5

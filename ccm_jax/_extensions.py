@@ -8,7 +8,7 @@ import os
 import pkgutil
 from importlib.metadata import entry_points
 
-from ccm_jax._extras import remedy, with_remedy
+from ccm_jax._extras import import_ours, remedy, with_remedy
 
 GROUP = "ccm_jax"  # entry points of an installed package: each names a module
 VARIABLE = "CCM_EXTENSIONS"  # modules on Python's path, separated by commas
@@ -23,10 +23,7 @@ def load_extensions(package: str) -> None:
         ValueError: for a module of others that cannot be imported.
     """
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        try:
-            importlib.import_module(f"{package}.{module.name}")
-        except ModuleNotFoundError as error:
-            raise with_remedy(error) from error
+        import_ours(f"{package}.{module.name}")
     for entry in entry_points(group=GROUP):
         entry.load()
     for name in filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
 # Top-level name of a library -> the extra in pyproject.toml. The base installation has all others that are imported.
 EXTRAS = {
     "flax": "models",
@@ -31,3 +34,15 @@ def with_remedy(error: ModuleNotFoundError) -> ModuleNotFoundError:
     """The same error with the remedy as its message, where there is one."""
     line = remedy(error)
     return error if line is None else ModuleNotFoundError(line, name=error.name, path=error.path)
+
+
+def import_ours(name: str) -> ModuleType:
+    """One of our modules, imported on first use.
+
+    Raises:
+        ModuleNotFoundError: for a library that is not installed, with the extra that brings it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise with_remedy(error) from error

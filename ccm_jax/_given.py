@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import is_merged, is_traced
@@ -21,6 +22,19 @@ SINGLE = "expected one trajectory [T, *space, C]"
 RIM = 1e-3  # nearer than this to an end of what is searched, a coordinate lies at it
 ZEROS = 1.0  # relative error of a forecast of zeros
 BATCH = "for a batch [N, T, *space, C] give batch='each', one coordinate per trajectory, or 'pooled', one for all"
+
+
+def check_model(function: str, chart: Any, rollout_fn: Any) -> None:
+    """Raises ValueError unless a chart and a rollout are given, in this order."""
+    if not isinstance(chart, Chart):
+        swapped = "; the arguments are (chart, rollout_fn)" if callable(chart) else ""
+        inside = "; give its .chart" if isinstance(getattr(chart, "chart", None), Chart) else swapped
+        raise ValueError(f"{function}: chart is a {type(chart).__name__}, expected a Chart of fit_chart{inside}.")
+    if not callable(rollout_fn) or isinstance(rollout_fn, Chart):
+        raise ValueError(
+            f"{function}: rollout_fn is a {type(rollout_fn).__name__}, expected a function (params, window, steps) -> "
+            "frames, such as make_rollout(apply)."
+        )
 
 
 def check_single(function: str, shape: tuple[int, ...], needed: int) -> None:
@@ -46,7 +60,8 @@ def explained(readout: PrefixReadout, x: Array, single: bool, error: ValueError)
     """
     other = x[0] if single else x[None]
     needed = readout.history + readout.frames
-    said = f"PrefixReadout: {error}"
+    said = str(error)
+    said = said if said.startswith("make_rollout:") else f"PrefixReadout: {said}"
     if other.ndim > 2 and other.shape[1] >= needed and _takes(readout, other):
         given = list(other.shape if single else x.shape)
         wanted = (
@@ -56,12 +71,18 @@ def explained(readout: PrefixReadout, x: Array, single: bool, error: ValueError)
     return ValueError(said)
 
 
-def _takes(readout: PrefixReadout, x: Array) -> bool:
-    def step(params: Any, window: Array) -> Array:
-        return call_rollout(readout.rollout_fn, params, window, 1, None, readout.history)
+def lacks_batch(readout: PrefixReadout, x: Array, context: Any) -> bool:
+    """Whether the model takes ``x`` with another axis in front only, so that it is one trajectory and no batch."""
+    alone, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
+    return x.ndim > 1 and _takes(readout, alone, context) and not _takes(readout, x, context)
+
+
+def _takes(readout: PrefixReadout, x: Array, context: Any = None) -> bool:
+    def step(params: Any, window: Array, context: Any) -> Array:
+        return call_rollout(readout.rollout_fn, params, window, 1, context, readout.history)
 
     try:
-        jax.eval_shape(step, readout.chart.origin, x[:, : readout.history])
+        jax.eval_shape(step, readout.chart.origin, x[:, : readout.history], context)
     except Exception:  # networks of others may raise anything
         return False
     return True

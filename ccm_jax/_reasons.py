@@ -6,7 +6,7 @@ from __future__ import annotations
 FAILED = "torch_rollout: "
 
 
-def shown(value: object) -> str:
+def clean(value: object) -> str:
     """Text of others within one line of a terminal: not all of it, and no control characters."""
     return repr(str(value)[:160])[1:-1]
 
@@ -20,4 +20,4 @@ def reason_of(error: BaseException) -> str:
     """
     first = str(error).strip().partition("\n")[0]
     plain = type(error) in (ValueError, OSError) and first
-    return shown(first if plain else f"{type(error).__name__} {first}".strip()).rstrip(".")
+    return clean(first if plain else f"{type(error).__name__} {first}".strip()).rstrip(".")

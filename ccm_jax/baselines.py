@@ -15,13 +15,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_same_tree, is_merged
+from ccm_jax._checks import check_same_tree, counted, is_merged
+
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "average",
+    "complex_view",
+    "dare",
+    "fisher_average",
+    "model_stock",
+    "nearest_expert",
+    "pair_view",
+    "slerp",
+    "task_arithmetic",
+    "ties",
+]
 
 Array = jax.Array
 Params = Any
 IsPair = Callable[[Any, Any], bool]
 
 _REMEDY = "experts must be fine-tuned from this anchor."
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def complex_view(tree: Params, is_pair: IsPair) -> Params:
@@ -58,7 +77,7 @@ def average(*trees: Params, weights: Sequence[float] | None = None) -> Params:
     """
     w = [1.0] * len(trees) if weights is None else list(weights)
     if len(w) != len(trees) or not sum(w):
-        raise ValueError(f"average: weights are {w}, expected {len(trees)} numbers with a sum other than 0.")
+        raise ValueError(f"average: weights are {w}, expected {counted(len(trees), 'number')} with a sum other than 0.")
     check_same_tree("average", {f"trees[{i}]": tree for i, tree in enumerate(trees)}, "give trees of one model.")
     return _map(lambda *leaves: sum(a * b for a, b in zip(w, leaves, strict=True)) / sum(w), *trees)
 
@@ -190,7 +209,7 @@ def fisher_average(experts: Sequence[Params], fishers: Sequence[Params], *, epsi
         epsilon: added to every F, so that weights that no expert uses are averaged plainly.
     """
     if len(experts) != len(fishers) or not experts:
-        raise ValueError(f"fisher_average: {len(experts)} experts and {len(fishers)} Fisher trees, expected as many.")
+        raise ValueError(f"fisher_average: experts {len(experts)}, Fisher trees {len(fishers)}, expected as many.")
     check_same_tree("fisher_average", {f"experts[{i}]": e for i, e in enumerate(experts)}, "give trees of one model.")
 
     def merge(*leaves: Array) -> Array:

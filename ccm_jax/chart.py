@@ -16,7 +16,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_finite, check_listed, check_same_tree, is_merged, is_traced, warn_of_values
+from ccm_jax._checks import (
+    as_count,
+    check_finite,
+    check_listed,
+    check_real,
+    check_ridge,
+    check_same_tree,
+    counted,
+    is_merged,
+    is_traced,
+    undetermined,
+    warn_of_values,
+)
 from ccm_jax._shown import shown
 
 if TYPE_CHECKING:
@@ -53,6 +65,10 @@ class Polynomial:
     dim: int = 1
     constant: bool = True
 
+    def __post_init__(self) -> None:
+        as_count("Polynomial: degree", self.degree, 0 if self.constant else 1)
+        as_count("Polynomial: dim", self.dim)
+
     def __call__(self, coordinate: Array) -> Array:
         return jnp.stack(
             [
@@ -77,8 +93,11 @@ class Gated:
     inner: Polynomial = Polynomial()
 
     def __post_init__(self) -> None:
-        if not self.inner.constant:
-            raise ValueError(f"Gated: inner is {self.inner}, expected features with a constant, for the gate to scale.")
+        if isinstance(self.inner, type | Gated) or not getattr(self.inner, "constant", False):
+            raise ValueError(
+                f"Gated: inner is {self.inner}, expected features with a constant for the gate to scale, such as "
+                "Polynomial(degree=2)."
+            )
 
     @property
     def dim(self) -> int:
@@ -128,6 +147,8 @@ class Chart:
         """
         c = as_coordinate("Chart", complete(self.features, coordinate), self.features.dim)
         phi = self.features(c if self.warp is None else self.warp(c))
+        if not is_traced(phi, self) and not np.any(phi):  # the anchor, even if an expert diverged: 0 * NaN is NaN
+            return jax.tree.map(lambda a: jnp.array(a) if is_merged(a) else a, self.origin)
         # Leaves that do not merge stay outside of jit, which would cut 64 bits.
         return jax.tree.map(lambda a, b: _combine(a, phi, b) if is_merged(a) else a, self.origin, self.basis)
 
@@ -154,14 +175,15 @@ def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
         c = jnp.asarray(coordinate)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{function}: coordinate is a {type(coordinate).__name__} that makes no array, expected {dim} numbers."
+            f"{function}: coordinate is a {type(coordinate).__name__} that makes no array, expected "
+            f"{counted(dim, 'number')}."
         ) from error
     c = c.astype(jnp.promote_types(c.dtype, jnp.float32)) if not jnp.issubdtype(c.dtype, jnp.floating) else c
     c = c.reshape(1) if c.ndim == 0 else c
     if c.shape != (dim,):
         raise ValueError(
             f"{function}: coordinate has shape {np.shape(coordinate)}, expected ({dim},); "
-            "for several coordinates at once use jax.vmap(chart)(coordinates)."
+            "for several at once, or an Estimate of a batch, use jax.vmap(chart)(found)."
         )
     check_finite(function, "coordinate", c)
     return c
@@ -213,7 +235,7 @@ def fit_chart(
     if isinstance(features, type) or not callable(features):
         name = features.__name__ if isinstance(features, type) else repr(features)
         raise ValueError(f"fit_chart: features is {name}, expected an object such as Polynomial(degree=2) or Gated().")
-    check_listed("fit_chart", experts)
+    check_listed("fit_chart", experts, anchor)
     remedy = "experts must be fine-tuned from this anchor."
     trees = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
     check_same_tree("fit_chart", trees, remedy)
@@ -228,12 +250,14 @@ def least_squares(
     n: int, coordinates: Any, features: Features, ridge: float, warp: Any, weights: Sequence[float] | None = None
 ) -> Array:
     """The matrix ``[n_features, n]`` that turns residuals of experts into the basis."""
+    check_real("fit_chart: coordinates are", coordinates)
+    check_ridge(ridge)
     c = jnp.asarray(coordinates, jnp.result_type(float))
     c = complete(features, c[:, None] if c.ndim == 1 else c)
     if c.shape != (n, features.dim):
         raise ValueError(
             f"fit_chart: coordinates have shape {np.shape(coordinates)}, expected ({n}, {features.dim}): "
-            f"one row for each of the {n} experts."
+            "one row for each expert."
         )
     phi = jax.vmap(lambda row: features(row if warp is None else warp(row)))(c)
     w = np.ones(n) if weights is None else np.asarray(weights, np.float64)
@@ -254,25 +278,13 @@ def least_squares(
         )
     rank, needed = np.linalg.matrix_rank(exact), exact.shape[1]
     if ridge == 0 and rank < needed:
-        raise ValueError(
-            f"fit_chart: {n} experts at coordinates {np.asarray(c).tolist()} determine {rank} of the {needed} "
-            f"features of {features}{_not_spanned(np.asarray(c), features)}; add experts at other coordinates, use "
-            "fewer features, or set ridge > 0."
-        )
+        axes = features.dim - isinstance(features, Gated)
+        raise undetermined(np.asarray(c), axes, int(rank), needed, features)
     exact = exact * root
     if ridge == 0:
         return jnp.asarray(np.linalg.pinv(exact) * root.T, phi.dtype)
     system = exact.T @ exact + ridge * np.eye(needed)
     return jnp.asarray(np.linalg.solve(system, exact.T) * root.T, phi.dtype)
-
-
-def _not_spanned(c: np.ndarray, features: Features) -> str:
-    """What is wrong with coordinates ``[n, dim]`` that span too few axes, in words."""
-    c = c[:, : features.dim - isinstance(features, Gated)]
-    spanned, axes = int(np.linalg.matrix_rank(c - c.mean(axis=0), tol=1e-6)), c.shape[1]
-    if len(c) > 1 and spanned == 0:
-        return ": all are at the same coordinate"
-    return f": they span {spanned} of {axes} axes" if spanned < axes else ""
 
 
 @jax.jit

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ccm_jax._checks import check_listed, check_real, counted
 from ccm_jax.chart import Chart, Gated, Polynomial, fit_chart
 from ccm_jax.discover import update_products
 from ccm_jax.evaluate import as_error, future_error, in_groups
@@ -115,15 +116,24 @@ def choose_chart(
         >>> choose_chart(anchor, experts, points).name
         'interior'
     """
+    check_listed("choose_chart", experts, anchor)
+    check_real("choose_chart: coordinates are", coordinates)
     c = np.asarray(coordinates, np.float64)
     if len(experts) < 2 or c.shape != (len(experts),) or len(np.unique(c)) < len(c):
         raise ValueError(
-            f"choose_chart: {len(experts)} experts at coordinates {c.tolist()}, expected two or more, each at its own."
+            f"choose_chart: {counted(len(experts), 'expert')} at coordinates {c.tolist()}, expected two or more, each "
+            "at its own."
         )
     if not np.isclose([c.min(), c.max()], [-1.0, 1.0]).all():
         raise ValueError(f"choose_chart: coordinates span {c.min():g} to {c.max():g}, expected -1 to 1; rescale them.")
     if len(validation) and rollout_fn is None:
         raise ValueError("choose_chart: validation regimes need rollout_fn, to roll the merged weights out.")
+    for i, regime in enumerate(validation):
+        if not isinstance(regime, Regime):
+            raise ValueError(
+                f"choose_chart: validation[{i}] is of type {type(regime).__name__}, expected Regime(coordinate, "
+                "trajectories); import it with: from ccm_jax.choose_chart import Regime."
+            )
     products = update_products(anchor, experts)
     tried = []
     for candidate in _candidates(c):

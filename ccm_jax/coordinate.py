@@ -80,7 +80,11 @@ if not TYPE_CHECKING:
         return Estimate
 
 
-def _untried(coordinate: Array, clip: float | None) -> Estimate:
+def _untried(function: str, coordinate: Array, clip: float | None) -> Estimate:
+    if coordinate.size != 1:
+        raise ValueError(
+            f"{function}: value has shape {coordinate.shape}, expected one number; for several regimes use jax.vmap."
+        )
     coordinate = jnp.atleast_1d(coordinate)
     coordinate = coordinate if clip is None else jnp.clip(coordinate, -clip, clip)
     return Estimate(coordinate, jnp.zeros((0, coordinate.shape[-1])), jnp.zeros((0,)))
@@ -128,7 +132,7 @@ def coordinate_from_metadata(
         clip: largest absolute coordinate, for instance ``PAPER_CLIP``; None clips nothing.
 
     Raises:
-        ValueError: unless ``low < high``, or for a non-positive value on a log scale.
+        ValueError: unless ``low < high``, for several values, or for a non-positive one on a log scale.
 
     Example:
         >>> coordinate_from_metadata(4e-3, 1e-3, 3e-3).coordinate.round(3).tolist()
@@ -136,7 +140,7 @@ def coordinate_from_metadata(
         >>> coordinate_from_metadata(4e-3, 1e-3, 3e-3, clip=PAPER_CLIP).coordinate.tolist()
         [1.5]
     """
-    return _untried(normalised_coordinate(value, low, high, scale=scale), clip)
+    return _untried("coordinate_from_metadata", normalised_coordinate(value, low, high, scale=scale), clip)
 
 
 def coordinate_from_map(
@@ -161,7 +165,7 @@ def coordinate_from_map(
     Raises:
         ValueError: as :func:`coordinate_from_metadata`, or for a value beyond the map's reach.
     """
-    return _untried(fitted(normalised_coordinate(value, low, high, scale=scale)), clip)
+    return _untried("coordinate_from_map", fitted(normalised_coordinate(value, low, high, scale=scale)), clip)
 
 
 def fit_coordinate_map(

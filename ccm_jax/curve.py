@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._checks import counted
 from ccm_jax._shown import shown
 
 Array = jax.Array
@@ -111,8 +112,8 @@ def fit_curve(x: Any, y: Any, noise: Any) -> Curve:
     sd = np.broadcast_to(np.asarray(noise, np.float64), places.shape)
     if places.shape != values.shape or len(np.unique(places)) < 3:
         raise ValueError(
-            f"fit_curve: {len(values)} values at {len(np.unique(places))} distinct places, expected one value each at "
-            "three or more."
+            f"fit_curve: {counted(len(values), 'value')} at {counted(len(np.unique(places)), 'distinct place')}, "
+            "expected one value each at three or more."
         )
     if not (np.isfinite(places).all() and np.isfinite(values).all() and np.isfinite(sd).all() and (sd >= 0).all()):
         raise ValueError("fit_curve: places, values or noise are not finite; leave such points out.")

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_same_tree, is_merged
+from ccm_jax._checks import check_same_tree, counted, is_merged
 from ccm_jax._shown import shown
 from ccm_jax.rollout import Apply
 
@@ -120,7 +120,8 @@ def discover_coordinates(
         raise ValueError("discover_coordinates: apply and windows go together; give both, or neither.")
     if len(experts) < 3:
         raise ValueError(
-            f"discover_coordinates: {len(experts)} experts, expected three or more; two always lie on a line."
+            f"discover_coordinates: {counted(len(experts), 'expert')}, expected three or more; two always lie on a "
+            "line."
         )
     products = update_products(anchor, experts)
     if apply is not None and np.isfinite(products).all():
@@ -181,8 +182,8 @@ def values_from_labels(coordinates: np.ndarray, labels: Mapping[int, float]) -> 
     design = np.concatenate([np.ones((len(chosen), 1)), c[chosen]], axis=1)
     if len(chosen) <= c.shape[1] or np.linalg.matrix_rank(design, tol=1e-6) <= c.shape[1]:
         raise ValueError(
-            f"values_from_labels: {len(chosen)} labels do not determine an affine map of {c.shape[1]} coordinates; "
-            f"label {c.shape[1] + 1} experts that lie apart."
+            f"values_from_labels: {counted(len(chosen), 'label')} cannot determine an affine map of "
+            f"{counted(c.shape[1], 'coordinate')}; label {c.shape[1] + 1} experts that lie apart."
         )
     slope = np.linalg.lstsq(design, np.array([labels[i] for i in chosen], np.float64), rcond=None)[0]
     return np.concatenate([np.ones((len(c), 1)), c], axis=1) @ slope

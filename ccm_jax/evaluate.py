@@ -15,13 +15,28 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ccm_jax._checks import counted
 from ccm_jax.chart import Chart
 from ccm_jax.metrics import relative_l2
 from ccm_jax.parallel import candidates_at_once, map_candidates, over_mesh, over_trajectories, place
 from ccm_jax.rollout import RolloutFn, call_rollout
 
+__all__ = [
+    "future_error",
+    "future_error_each",
+    "future_error_sweep",
+    "future_frames",
+    "persistence_error",
+    "split_future",
+    "sweep_errors",
+]
+
 Array = jax.Array
 Params = Any
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def split_future(trajectories: Array, *, history: int, prefix: int) -> tuple[Array, Array, Array]:
@@ -29,8 +44,8 @@ def split_future(trajectories: Array, *, history: int, prefix: int) -> tuple[Arr
     observed = history + prefix
     if trajectories.shape[1] <= observed:
         raise ValueError(
-            f"split_future: trajectories have {trajectories.shape[1]} frames, expected more than the {history} of the "
-            f"window and {prefix} of the prefix together."
+            f"split_future: trajectories have {counted(trajectories.shape[1], 'frame')}, expected more than the "
+            f"{history} of the window and {prefix} of the prefix together."
         )
     return trajectories[:, :observed], trajectories[:, prefix:observed], trajectories[:, observed:]
 
@@ -119,7 +134,8 @@ def future_error_each(
     """Relative L2 error of each future frame with one coordinate ``[N, d]`` per trajectory: ``[N, T_future]``."""
     if len(coordinates) != len(trajectories):
         raise ValueError(
-            f"future_error_each: {len(coordinates)} coordinates for {len(trajectories)} trajectories, expected as many."
+            f"future_error_each: coordinates have shape {list(np.shape(coordinates))}, trajectories "
+            f"{list(np.shape(trajectories))}, expected as many."
         )
 
     def errors(chart: Chart, given: tuple[Array, Any], coordinates: Array) -> Array:

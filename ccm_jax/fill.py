@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._checks import counted
 from ccm_jax.metrics import relative_l2
 
 Array = jax.Array
@@ -229,7 +230,8 @@ def choose_fill(
     """
     if not fills or not len(validation):
         raise ValueError(
-            f"choose_fill: {len(fills)} fills and {len(validation)} validation regimes, expected at least one of each."
+            f"choose_fill: {counted(len(fills), 'fill')} and {counted(len(validation), 'validation regime')}, expected "
+            "at least one of each."
         )
     rng, errors = np.random.default_rng(seed), np.zeros(len(fills))
     for x in validation:

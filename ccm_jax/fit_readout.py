@@ -19,7 +19,7 @@ from ccm_jax.metrics import over
 from ccm_jax.parallel import place
 from ccm_jax.readout import PrefixReadout, coarse_errors, read
 from ccm_jax.rollout import RolloutFn
-from ccm_jax.validation import as_regimes, check_choices, check_validation, growth_of
+from ccm_jax.validation import as_regimes, check_choices, check_settings, check_validation, growth_of
 
 Array = jax.Array
 
@@ -102,12 +102,7 @@ def prefix_readout(
     Raises:
         ValueError: for a gate or a pull on a chart that has no gate, or a chart of more than three axes.
     """
-    whole = all(isinstance(n, int) and n >= 1 for n in (history, frames))
-    if not whole or not (np.isfinite(reach) and reach > 0):
-        raise ValueError(
-            f"fit_prefix_readout: history is {history}, frames {frames} and reach {reach}, expected whole numbers of "
-            "at least 1, and a reach above 0."
-        )
+    history, frames = check_settings(chart, rollout_fn, history, frames, reach)
     gated = isinstance(chart.features, Gated)
     for name in ("free_gate", "pull"):
         if not gated and settings.get(name):
@@ -187,7 +182,8 @@ def fit_prefix_readout(
         A :class:`~ccm_jax.PrefixReadout`.
 
     Raises:
-        ValueError: for validation trajectories that are too short, not finite or of different channels.
+        ValueError: for arguments of other kinds, or validation trajectories that are too short, not finite or of
+            different channels.
 
     Example:
         >>> from ccm_jax import Gated, fit_chart, make_rollout
@@ -202,11 +198,12 @@ def fit_prefix_readout(
 
     Source: CCM-Prefix of arXiv 2605.14546, made continuous.
     """
+    history, frames = check_settings(chart, rollout_fn, history, frames, reach)
+    check_choices(choices, frames)
     warn_unmoved("fit_prefix_readout", chart)
     gated = isinstance(chart.features, Gated) or False not in choices.free_gate
     gates = choices.free_gate if gated else (False,)
     how: dict[str, Any] = {"history": history, "frames": frames, "reach": reach}
-    check_choices(choices, frames)
     if not isinstance(chart.features, Gated) and 0.0 not in choices.pull:
         how["pull"] = choices.pull[0]  # refused, as there is no anchor to pull to
     starts = [prefix_readout(chart, rollout_fn, free_gate=gate, **how) for gate in gates]
@@ -240,7 +237,7 @@ def choose(
     regimes = as_regimes(starts[0].chart, validation)
     given = [None] * len(regimes) if contexts is None else list(contexts)
     if len(given) != len(regimes):
-        raise ValueError(f"fit_prefix_readout: {len(given)} contexts for {len(regimes)} regimes, expected one each.")
+        raise ValueError(f"fit_prefix_readout: contexts {len(given)}, regimes {len(regimes)}, expected one each.")
     check_validation(starts[0], regimes, given)
     frames, observed = starts[0].frames, starts[0].history + starts[0].frames
     begins = tuple(sorted({0, frames - 1})) if choices.begin is None else choices.begin

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ccm_jax._checks import check_real, counted
 from ccm_jax.chart import Gated
 from ccm_jax.curve import Curve, fit_curve
 from ccm_jax.forecast import Residual, evidence_of, fit_residual, spread_of
 from ccm_jax.membership import fit_membership, statistic_of
-from ccm_jax.readout import PrefixReadout, as_frames
+from ccm_jax.readout import PrefixReadout, as_frames, check_readout
 from ccm_jax.search import local_at
 from ccm_jax.uncertainty import Uncertainty, fit_scatter, inflation_of
 
@@ -70,7 +71,8 @@ def fit_uncertainty(
         The readout with ``uncertainty``.
 
     Raises:
-        ValueError: for fewer than three regimes with distinct values, or coordinates that do not depend on them.
+        ValueError: for fewer than three regimes with distinct values, coordinates that do not depend on them, or
+            arguments of other kinds.
 
     Example:
         >>> from ccm_jax import fit_chart, fit_prefix_readout, make_rollout
@@ -89,17 +91,23 @@ def fit_uncertainty(
 
     Source: smoothing spline of :mod:`ccm_jax.curve`; inflation as in split conformal prediction (Vovk et al., 2005).
     """
+    check_readout(NAME, readout)
+    check_real(f"{NAME}: values are", values)
+    if not 0 < level < 1:
+        raise ValueError(f"{NAME}: level is {level}, expected between 0 and 1, such as 0.9.")
     labels = np.asarray(values, np.float64)
     labels = labels[:, None] if labels.ndim == 1 else labels
     axes = readout.chart.features.dim - isinstance(readout.chart.features, Gated)
     _check(labels, validation, axes)
     given = [None] * len(validation) if contexts is None else list(contexts)
+    if len(given) != len(validation):
+        raise ValueError(f"{NAME}: contexts {len(given)}, regimes {len(validation)}, expected one each.")
     observed = readout.history + readout.frames
     plain = dataclasses.replace(readout, uncertainty=None)
     found, local, statistic, loss = [], [], [], []
     shape = {"history": readout.history, "frames": readout.frames}
     for i, (x, context) in enumerate(zip(validation, given, strict=True)):
-        seen = as_frames(readout.chart, x)[:, :observed]
+        seen = as_frames(readout.chart, x, f"{NAME}: frames of validation[{i}]")[:, :observed]
         estimate = plain(seen, batch="each", context=context, mesh=mesh)
         c = estimate.coordinate
         local.append(local_at(plain, seen, context, c, mesh=mesh))
@@ -204,8 +212,8 @@ def _check(labels: np.ndarray, validation: Sequence[Any], axes: int) -> None:
     """Raises ValueError for regimes and values that cannot serve."""
     if len(labels) != len(validation) or labels.ndim != 2 or labels.shape[1] != axes:
         raise ValueError(
-            f"{NAME}: values have shape {list(labels.shape)} for {len(validation)} regimes and {axes} axes, expected "
-            "one physical value for each regime and axis."
+            f"{NAME}: values have shape {list(labels.shape)} for {counted(len(validation), 'regime')} and {axes} "
+            f"{'axis' if axes == 1 else 'axes'}, expected one physical value for each regime and axis."
         )
     if not np.isfinite(labels).all() or any(len(np.unique(column)) < FEWEST for column in labels.T):
         raise ValueError(

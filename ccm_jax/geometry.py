@@ -9,8 +9,14 @@ import jax.numpy as jnp
 
 from ccm_jax._checks import check_same_tree, is_merged
 
+__all__ = ["LayerGeometry", "residual_geometry", "tree_cosine", "tree_norm", "tree_vdot"]
+
 Array = jax.Array
 Params = Any
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 class LayerGeometry(NamedTuple):

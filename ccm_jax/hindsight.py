@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ccm_jax._given import check_model
 from ccm_jax.chart import Chart, Gated, complete
 from ccm_jax.evaluate import as_error, split_future, sweep_errors
 from ccm_jax.fit_readout import COARSE, REACH
@@ -78,6 +79,7 @@ def best_in_hindsight(
         >>> [round(float(c), 2) for c in best.coordinate]
         [0.6, -0.4]
     """
+    check_model("best_in_hindsight", chart, rollout_fn)
     x, axes = jnp.asarray(trajectories), chart.features.dim - isinstance(chart.features, Gated)
     tried = np.asarray(coarse_grid(axes) if candidates is None else candidates, np.float32)
     if tried.ndim != 2 or not len(tried) or tried.shape[1] != axes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from ccm_jax._checks import as_count
 from ccm_jax.chart import FEATURES
 
 Array = jax.Array
@@ -37,10 +38,7 @@ class Interior:
     def __post_init__(self) -> None:
         if self.dim != 1:
             raise ValueError(f"Interior: dim is {self.dim}, expected 1; use Polynomial for several coordinates.")
-        if self.degree < 1:
-            raise ValueError(
-                f"Interior: degree is {self.degree}, expected 1 or more; without a correction, Polynomial."
-            )
+        as_count("Interior: degree", self.degree)
 
     @property
     def constant(self) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import collections
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_finite, check_same_tree, is_merged
+from ccm_jax._checks import check_finite, check_same_tree, is_merged, warn_not_finite
 from ccm_jax.chart import fit_chart
+
+if TYPE_CHECKING:
+    from ccm_jax.coordinate import Estimate
 
 Array = jax.Array
 Params = Any
@@ -19,7 +22,7 @@ _REMEDY = "experts must be fine-tuned from this anchor."
 
 
 class Split(NamedTuple):
-    """The two parts of a pair of weight updates; leaves that do not merge are empty in both."""
+    """The two parts of a pair of weight updates; leaves that do not merge are zeros in both."""
 
     shared: Params
     direction: Params
@@ -53,18 +56,24 @@ def split_residuals(anchor: Params, low: Params, high: Params) -> Split:
 
     def part(j: int) -> Params:  # as narrow as the weights, which a chart's basis is not
         def one(leaf: Array, like: Any) -> Array:
-            return leaf[j].astype(jnp.asarray(like).dtype) if is_merged(like) else leaf[j]
+            return leaf[j].astype(jnp.asarray(like).dtype) if is_merged(like) else _nothing(like)
 
         return jax.tree.map(one, basis, anchor)
 
     return Split(part(0), part(1))
 
 
+def _nothing(like: Any) -> Array:
+    """The update of a leaf that does not merge; of keys, to which nothing can be added, none."""
+    key = jnp.issubdtype(getattr(like, "dtype", np.dtype(int)), jax.dtypes.extended)
+    return jnp.zeros(0) if key else jnp.zeros_like(like)
+
+
 def merge_pytree(
     anchor: Params,
     low: Params,
     high: Params,
-    coordinate: float | Array,
+    coordinate: float | Array | Estimate,
     *,
     shared_scale: float | Array = 1.0,
     in_place: bool = False,
@@ -83,7 +92,7 @@ def merge_pytree(
         anchor: weights of the family anchor, a tree of arrays of any framework that jax reads.
         low: weights of the expert at the low end of the parameter.
         high: weights of the expert at the high end.
-        coordinate: position on the physical direction, a scalar.
+        coordinate: position on the physical direction, a scalar, or an :class:`~ccm_jax.Estimate` of one.
         shared_scale: weight of the shared adaptation, a scalar.
         in_place: whether to reuse the memory of ``anchor``, whose arrays are then deleted (except those shared with an
             expert).
@@ -101,14 +110,15 @@ def merge_pytree(
         [1.25, 1.25]
     """
     check_same_tree("merge_pytree", {"anchor": anchor, "low": low, "high": high}, _REMEDY)
-    for name, value in (("coordinate", coordinate), ("shared_scale", shared_scale)):
+    place: Any = getattr(coordinate, "coordinate", coordinate)
+    for name, value in (("coordinate", place), ("shared_scale", shared_scale)):
         if np.size(value) != 1:
             raise ValueError(
                 f"merge_pytree: {name} has shape {np.shape(value)}, expected a scalar; for several at once use "
-                "jax.vmap, for several physical axes use fit_chart."
+                "jax.vmap, for a gate or several physical axes fit_chart and chart(coordinate)."
             )
         check_finite("merge_pytree", name, value)
-    alpha = jnp.asarray(coordinate, float).reshape(())
+    alpha = jnp.asarray(place, float).reshape(())
     sigma = jnp.asarray(shared_scale, float).reshape(())
     leaves = [jax.tree.leaves(tree) for tree in (anchor, low, high)]
     # Memory that another leaf shares (frozen layers, tied weights) is not given away.
@@ -121,6 +131,7 @@ def merge_pytree(
         return (_merge_leaf_in_place if alone else _merge_leaf_apart)(a, lo, hi, alpha, sigma)
 
     merged = [merge(*parts) for parts in zip(*leaves, strict=True)]
+    warn_not_finite("merge_pytree", jax.tree.unflatten(jax.tree.structure(anchor), merged), "merged")
     return jax.tree.unflatten(jax.tree.structure(anchor), merged)
 
 

@@ -14,12 +14,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+__all__ = ["fourier_error", "gain", "max_error", "nrmse", "over", "relative_l2", "rmse"]
+
 Array = jax.Array
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def _event_axes(x: Array) -> tuple[int, ...]:
     """The axes of one frame in ``[N, T, *space, C]``."""
     return tuple(range(2, x.ndim))
+
+
+def _check_shapes(function: str, predicted: Array, true: Array) -> None:
+    """Raises ValueError for arrays of different shapes, which would be broadcast without a word."""
+    if predicted.shape != true.shape:
+        raise ValueError(
+            f"{function}: predicted has shape {list(predicted.shape)}, true {list(true.shape)}, expected the same; cut "
+            "both to the same frames."
+        )
 
 
 def relative_l2(predicted: Array, true: Array, mask: Array | None = None) -> Array:
@@ -31,7 +46,11 @@ def relative_l2(predicted: Array, true: Array, mask: Array | None = None) -> Arr
         predicted: frames, ``[N, T, *space, C]``.
         true: what they are compared with.
         mask: ``[N, T, *space]``, True at the points that both sums are taken over; a frame without any has error NaN.
+
+    Raises:
+        ValueError: for frames of different shapes, as every metric of this module.
     """
+    _check_shapes("relative_l2", predicted, true)
     axes = _event_axes(true)
     if mask is None:
         ratio = jnp.sum((predicted - true) ** 2, axes) / jnp.sum(true**2, axes)
@@ -53,12 +72,14 @@ def masked_difference(predicted: Array, true: Array, mask: Array) -> Array:
 
 def rmse(predicted: Array, true: Array) -> Array:
     """Root mean square error of each frame and channel, averaged over channels: ``[N, T]``."""
+    _check_shapes("rmse", predicted, true)
     space = _event_axes(true)[:-1]
     return jnp.sqrt(jnp.mean((predicted - true) ** 2, space)).mean(-1)
 
 
 def nrmse(predicted: Array, true: Array) -> Array:
     """PDEBench's nRMSE: the RMSE of each channel over the root mean square of the truth, ``[N, T]``."""
+    _check_shapes("nrmse", predicted, true)
     space = _event_axes(true)[:-1]
     ratio = jnp.mean((predicted - true) ** 2, space) / jnp.mean(true**2, space)
     return jnp.sqrt(ratio).mean(-1)
@@ -66,6 +87,7 @@ def nrmse(predicted: Array, true: Array) -> Array:
 
 def max_error(predicted: Array, true: Array) -> Array:
     """Largest absolute error of each frame: ``[N, T]``."""
+    _check_shapes("max_error", predicted, true)
     return jnp.max(jnp.abs(predicted - true), _event_axes(true))
 
 
@@ -87,6 +109,7 @@ def fourier_error(predicted: Array, true: Array, *, low: int = 4, high: int = 12
 
     Source: the definition in PDEBench (Takamoto et al., 2022), section on metrics.
     """
+    _check_shapes("fourier_error", predicted, true)
     axes, grid = _event_axes(true)[:-1], true.shape[2:-1]
     halves = tuple(n // 2 for n in grid)
     error = jnp.abs(jnp.fft.fftn(predicted - true, axes=axes))[:, :, *(slice(half) for half in halves)] ** 2

@@ -23,7 +23,7 @@ CLOSE = 1e-3  # a step shorter than this, in units of the coordinate, is not tak
 STEPS = 6
 
 
-class Local(NamedTuple):
+class Linearized(NamedTuple):
     """Loss and derivatives from one evaluation of the residuals at a coordinate.
 
     Attributes:
@@ -92,7 +92,7 @@ def slopes_along(residuals: Callable[[Array], Array], coordinate: Array, free: t
     return jax.vmap(along, out_axes=(None, 0))(directions)
 
 
-def linearize(problem: Problem, coordinate: Array) -> Local:
+def linearize(problem: Problem, coordinate: Array) -> Linearized:
     """The loss at a coordinate ``[d]``, with its gradient and Gauss-Newton Hessian along the free axes."""
     r, slopes = slopes_along(problem.residuals, coordinate, problem.free)  # [m, p], [f, m, p]
     norms = jnp.sqrt(jnp.sum(r**2, axis=-1))
@@ -102,7 +102,7 @@ def linearize(problem: Problem, coordinate: Array) -> Local:
     loss = jnp.sum(jnp.where(problem.weights > 0, problem.weights * norms, 0.0))
     usable = jnp.isfinite(gradient).all() & jnp.isfinite(hessian).all()
     gradient, hessian = (jnp.where(usable, x, 0.0) for x in (gradient, hessian))
-    local = Local(jnp.where(jnp.isfinite(loss), loss, jnp.inf), gradient, hessian)
+    local = Linearized(jnp.where(jnp.isfinite(loss), loss, jnp.inf), gradient, hessian)
     return jax.tree.map(lambda x: x.astype(coordinate.dtype), local)  # frames of other precision change no shapes
 
 
@@ -127,7 +127,7 @@ def minimize(
     axes = jnp.array(problem.free)
     low, high = problem.low[axes], problem.high[axes]
 
-    def step_from(c: Array, local: Local, radius: Array) -> Array:
+    def step_from(c: Array, local: Linearized, radius: Array) -> Array:
         away = c - problem.home
         unit = away[axes] / jnp.maximum(jnp.linalg.norm(away), TINY)
         loss = jnp.maximum(local.loss, TINY)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from ccm_jax._checks import as_count
 from ccm_jax.chart import FEATURES
 
 Array = jax.Array
@@ -31,8 +32,7 @@ class Multilinear:
     dim: int = 2
 
     def __post_init__(self) -> None:
-        if self.dim < 1:
-            raise ValueError(f"Multilinear: dim is {self.dim}, expected at least 1.")
+        as_count("Multilinear: dim", self.dim)
 
     @property
     def constant(self) -> bool:

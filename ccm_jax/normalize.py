@@ -9,7 +9,13 @@ import jax.numpy as jnp
 
 from ccm_jax.rollout import Apply, RolloutFn
 
+__all__ = ["Normalization", "fit_normalization", "normalized", "normalized_rollout"]
+
 Array = jax.Array
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 class Normalization(NamedTuple):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import is_traced
+from ccm_jax._checks import counted, is_traced
 from ccm_jax.fill import Fill, complete_frames
 
 if TYPE_CHECKING:
@@ -121,17 +121,21 @@ def observe(fill: Fill, frames: Array, where: Array) -> Observed:
     return Observed(kept, where, complete_frames(fill, kept, where))
 
 
-REMEDY = "mend or drop it"
+REMEDY = "fix or remove it"
 
 
 def check_prefix(
     function: str, prefix: Array, history: int, frames: int, *, mask: Array | None = None, remedy: str = REMEDY
 ) -> None:
     """Raises ValueError for observed frames ``[N, T, *space, C]``, 0 outside of a mask, that cannot be scored."""
-    if frames < 1 or history < 1 or prefix.ndim < 3 or prefix.shape[1] < history + frames or not len(prefix):
+    if prefix.ndim < 3:
         raise ValueError(
-            f"{function}: prefix has {prefix.shape[1] if prefix.ndim > 1 else 0} frames (shape {prefix.shape} with its "
-            f"batch axis), expected at least {history} for the model's window and {frames} to score; observe "
+            f"{function}: frames have shape {list(prefix.shape)} with their batch axis, expected [N, T, *space, C]."
+        )
+    if frames < 1 or history < 1 or prefix.shape[1] < history + frames or not len(prefix):
+        raise ValueError(
+            f"{function}: prefix has {counted(prefix.shape[1], 'frame')} (shape {list(prefix.shape)} with its batch "
+            f"axis), expected at least {history} for the model's window and {frames} to score; observe "
             "more frames, or score fewer."
         )
     if is_traced(prefix, mask):

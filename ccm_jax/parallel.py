@@ -16,9 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+__all__ = ["batch_axes", "candidates_at_once", "make_mesh", "mesh_of_all", "place"]
+
 Array = jax.Array
 
 CANDIDATE, DATA = "candidate", "data"
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def make_mesh(candidate: int = 1, *, devices: Sequence[jax.Device] | None = None) -> Mesh:

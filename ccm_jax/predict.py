@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ccm_jax._checks import as_count
 from ccm_jax.forecast import Forecast, evidence_of, scale_of, spread_of
 from ccm_jax.posterior import Prior
-from ccm_jax.readout import PrefixReadout, as_frames
+from ccm_jax.readout import PrefixReadout, as_frames, check_readout
 
 
 def predict_rollout(
@@ -40,6 +41,7 @@ def predict_rollout(
     Raises:
         ValueError: without a fitted residual, for more steps than it knows, or as the readout for its frames.
     """
+    check_readout("predict_rollout", readout)
     known = readout.uncertainty
     if known is None or known.residual is None:
         raise ValueError(
@@ -48,10 +50,10 @@ def predict_rollout(
         )
     residual = known.residual
     most = residual.level.shape[0]
-    count = most if steps is None else steps
-    if not 1 <= count <= most:
+    count = most if steps is None else as_count("predict_rollout: steps", steps)
+    if count > most:
         raise ValueError(f"predict_rollout: steps is {steps}, expected 1 to {most}, what validation trajectories had.")
-    x = as_frames(readout.chart, frames)
+    x = as_frames(readout.chart, frames, "predict_rollout: frames")
     if not batched:
         x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
     found = readout(x, batch="each", context=context, prior=prior)

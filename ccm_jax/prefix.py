@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from ccm_jax._given import check_single
+from ccm_jax._checks import as_count, check_real, counted
+from ccm_jax._given import check_model, check_single
 from ccm_jax.chart import Chart, as_coordinate
 from ccm_jax.coordinate import Estimate
 from ccm_jax.metrics import relative_l2
@@ -79,8 +80,8 @@ def prefix_errors(
     length = jax.tree.leaves(prefix)[0].shape[1]
     if length < begin + history + frames:
         raise ValueError(
-            f"prefix_errors: prefix has {length} frames, expected at least {begin + history} for the model's "
-            f"window and {frames} to score; observe more frames, or score fewer."
+            f"prefix_errors: prefix has {counted(length, 'frame')}, expected at least {begin + history} for the "
+            f"model's window and {frames} to score; observe more frames, or score fewer."
         )
 
     def errors(chart: Chart, given: tuple[Frames, Any], candidates: Array) -> Array:
@@ -124,7 +125,7 @@ def coordinate_from_prefix(
         history: frames in the model's window.
         frames: the K frames scored after the window.
         batch: None for one trajectory; ``"each"`` for one coordinate per trajectory of a batch (the fields of
-            the readout get a leading axis ``N``); ``"pooled"`` for one coordinate of a batch that is known
+            the estimate get a leading axis ``N``); ``"pooled"`` for one coordinate of a batch that is known
             to come from one regime.
         chunk: candidates that run side by side; see :func:`prefix_errors`.
         mesh: devices to spread over; see :func:`prefix_errors`.
@@ -139,6 +140,9 @@ def coordinate_from_prefix(
         ValueError: for a prefix that is too short or holds NaN, or misshapen candidates.
     """
     name = "coordinate_from_prefix"
+    check_model(name, chart, rollout_fn)
+    check_real(f"{name}: prefix is", prefix)
+    history, frames = as_count(f"{name}: history", history), as_count(f"{name}: frames", frames)
     if batch not in (None, "each", "pooled"):
         raise ValueError(f"{name}: batch is {batch!r}, expected None, 'each' or 'pooled'.")
     candidates = paper_bank() if candidates is None else jnp.asarray(candidates)
@@ -197,7 +201,7 @@ def _select(candidates: Array, losses: Array, home: Array | None, pull: float | 
 
 @jax.jit
 def refine_readout(readout: Estimate) -> Estimate:
-    """Moves a readout from a sorted bank to the vertex of the parabola around it, along the first coordinate.
+    """Moves an estimate from a sorted bank to the vertex of the parabola around it, along the first coordinate.
 
     The losses resolve more than the bank's step: the chosen candidate and its two neighbours define a parabola, whose
     vertex lies within half a step. Neighbours in the list are neighbours in the bank if they are evenly spaced and
@@ -205,7 +209,7 @@ def refine_readout(readout: Estimate) -> Estimate:
     smaller loss, nothing moves.
     """
     c, losses = readout.candidates, readout.losses
-    if len(c) < 3:  # no two neighbours, or a readout that tried nothing
+    if len(c) < 3:  # no two neighbours, or an estimate that tried nothing
         return readout
     same = jnp.all(c == readout.coordinate[None], axis=-1)
     i = jnp.clip(jnp.argmax(same), 1, len(c) - 2)

@@ -130,7 +130,7 @@ class PrefixReadout:
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")
-        x = as_frames(self.chart, frames)
+        x = as_frames(self.chart, frames, "PrefixReadout: frames")
         if batch is None:
             check_single("PrefixReadout", x.shape, self.history + self.frames)
             x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
@@ -165,17 +165,34 @@ class PrefixReadout:
         return self.uncertainty.membership(pooled, coordinate[:, :axes])
 
 
-def as_frames(chart: Chart, frames: Any) -> Array:
-    """Frames in a floating type that is no narrower than the weights', so that a rollout keeps its type."""
+def as_frames(chart: Chart, frames: Any, what: str = "frames") -> Array:
+    """Frames in a floating type that is no narrower than the weights', so that a rollout keeps its type.
+
+    Raises:
+        ValueError: for what is no array of real numbers with two axes or more, in the name of ``what``.
+    """
+    expected = "expected [T, *space, C] or a batch of those"
     try:
         x = jnp.asarray(frames)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"frames are a {type(frames).__name__} that makes no array, expected [T, *space, C] or a batch of those; "
-            "physical values and coordinates are not given beside them."
+            f"{what} are a {type(frames).__name__} that makes no array, {expected}; physical values and coordinates "
+            "are not given beside them."
         ) from error
+    if jnp.iscomplexobj(x):
+        raise ValueError(f"{what} are {x.dtype}, expected real numbers; give real and imaginary parts as two channels.")
+    if x.ndim < 2:
+        raise ValueError(f"{what} have shape {list(x.shape)}, {expected}.")
     weights = [leaf.real.dtype for leaf in jax.tree.leaves(chart.origin) if is_merged(leaf)]
     return x.astype(jnp.result_type(x.dtype, jnp.float32, *weights))
+
+
+def check_readout(function: str, readout: Any) -> None:
+    """Raises ValueError for what is no readout of frames."""
+    if not isinstance(readout, PrefixReadout):
+        raise ValueError(
+            f"{function}: readout is a {type(readout).__name__}, expected a PrefixReadout of fit_prefix_readout."
+        )
 
 
 class Coarse(NamedTuple):

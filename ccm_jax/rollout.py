@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ccm_jax._checks import as_count, counted
+
 Array = jax.Array
 Params = Any
 Step = Callable[[Array], Array]
@@ -58,15 +60,18 @@ class Rollout:
 
     apply: Apply
 
-    def __call__(self, params: Params, window: Array, steps: int) -> Array:
+    def __call__(self, params: Params, window: Array, steps: int, *context: Any) -> Array:
+        if context:
+            raise ValueError(
+                "make_rollout: it takes no context; write your own rollout_fn(params, window, steps, context, start)."
+            )
+        if window.ndim < 3:
+            raise ValueError(f"make_rollout: window has shape {list(window.shape)}, expected [N, history, *space, C].")
+        steps = as_count("make_rollout: steps", steps, 0)
+
         def body(window: Array, _: None) -> tuple[Array, Array]:
-            frame, expected = self.apply(params, window), (window.shape[0], *window.shape[2:])
-            if jnp.shape(frame) != expected:
-                raise ValueError(
-                    f"make_rollout: apply returns {list(jnp.shape(frame))} for a window [N, history, *space, C] = "
-                    f"{list(window.shape)}, expected one frame [N, *space, C] = {list(expected)}; a model of single "
-                    "frames takes window[:, -1]."
-                )
+            frame = self.apply(params, window)
+            _check_frame(frame, window)
             return jnp.concatenate([window[:, 1:], frame[:, None]], axis=1), frame
 
         _, frames = jax.lax.scan(body, window, None, length=steps)
@@ -81,6 +86,22 @@ class Rollout:
     def __hash__(self) -> int:
         found = _hash(self.apply)
         return id(self.apply) if found is None else found
+
+
+def _check_frame(frame: Any, window: Array) -> None:
+    """Raises ValueError unless a model returns one frame for a window."""
+    expected = (window.shape[0], *window.shape[2:])
+    if not hasattr(frame, "shape"):
+        raise ValueError(
+            f"make_rollout: apply returns a {type(frame).__name__}, expected one frame [N, *space, C] = "
+            f"{list(expected)}; return the frame only."
+        )
+    if frame.shape != expected:
+        raise ValueError(
+            f"make_rollout: apply returns {list(frame.shape)} for a window [N, history, *space, C] = "
+            f"{list(window.shape)}, expected one frame [N, *space, C] = {list(expected)}; a model of single "
+            "frames takes window[:, -1]."
+        )
 
 
 def _hash(apply: Apply) -> int | None:
@@ -105,8 +126,12 @@ def make_rollout(apply: Apply) -> RolloutFn:
         window as its newest one; the true frames leave it one by one.
 
     Raises:
-        ValueError: when the rollout is traced, if ``apply`` does not return one frame for a window.
+        ValueError: if ``apply`` is no function, or, when the rollout is traced, does not return one frame for a window.
     """
+    if not callable(apply):
+        raise ValueError(
+            f"make_rollout: apply is a {type(apply).__name__}, expected a function (params, window) -> frame."
+        )
     return Rollout(apply)
 
 
@@ -136,15 +161,19 @@ def call_rollout(
         if str(error).startswith("make_rollout:"):  # it says all there is to say
             raise
         said = (str(error).strip() or type(error).__name__).partition("\n")[0].rstrip(".")
-        takes = "(params, window, steps" + (", context, start)" if more else ")")
+        takes = "(params, window, steps, context, start)" if more else "(params, window, steps)"
+        such = "" if more else ", such as make_rollout(apply)"
         raise ValueError(
-            f"rollout_fn does not take {what}: {said}; expected rollout_fn{takes}, such as make_rollout(apply), and "
-            "frames of the grid and channels that the model was trained on."
+            f"rollout_fn does not take {what}: {said}; expected rollout_fn{takes}{such}, and frames of the grid and "
+            "channels that the model was trained on."
         ) from error
+    if not hasattr(frames, "shape"):
+        raise ValueError(f"rollout_fn returns a {type(frames).__name__}, expected frames [N, steps, *space, C].")
     expected = (window.shape[0], steps, *window.shape[2:])
     if frames.shape != expected:
         raise ValueError(
-            f"rollout_fn returns {list(frames.shape)} for {what} and {steps} steps, expected [N, steps, *space, C] = "
-            f"{list(expected)}; make it with make_rollout(apply), where apply returns one frame [N, *space, C]."
+            f"rollout_fn returns {list(frames.shape)} for {what} and {counted(steps, 'step')}, expected [N, steps, "
+            f"*space, C] = {list(expected)}; make it with make_rollout(apply), where apply returns one frame [N, "
+            "*space, C]."
         )
     return frames

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._checks import as_count, counted
+from ccm_jax._given import check_model
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
 from ccm_jax.fit_readout import REACH
@@ -129,7 +131,9 @@ def fit_sequential(
 
     Source: Kalman filter as in :mod:`ccm_jax.track`; factors as in split conformal prediction (Vovk et al., 2005).
     """
-    sets = [as_frames(chart, x) for x in validation]
+    check_model(NAME, chart, rollout_fn)
+    history = as_count(f"{NAME}: history", history)
+    sets = [as_frames(chart, x, f"{NAME}: frames of validation[{i}]") for i, x in enumerate(validation)]
     given = [None] * len(sets) if contexts is None else list(contexts)
     _check(sets, given, history)
     plain = tracker(chart, rollout_fn, history=history, reach=reach)
@@ -161,7 +165,8 @@ def _factors(tracks: Sequence[Track], level: float) -> np.ndarray:
 def _check(sets: Sequence[Array], contexts: Sequence[Any], history: int) -> None:
     if not sets or len(contexts) != len(sets):
         raise ValueError(
-            f"{NAME}: {len(sets)} regimes and {len(contexts)} contexts, expected one or more, and as many."
+            f"{NAME}: {counted(len(sets), 'regime')} and {counted(len(contexts), 'context')}, expected one or more, "
+            "and as many."
         )
     for i, x in enumerate(sets):
         if x.ndim < 3 or x.shape[1] <= history or len(x) < 2:
@@ -170,4 +175,4 @@ def _check(sets: Sequence[Array], contexts: Sequence[Any], history: int) -> None
                 f"or more, whose scatter is what is learned, and T above the {history} of the model's window."
             )
         if not bool(jnp.isfinite(x).all()):
-            raise ValueError(f"{NAME}: validation[{i}] holds NaN or infinite values; mend or drop them.")
+            raise ValueError(f"{NAME}: validation[{i}] holds NaN or infinite values; fix or remove them.")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._checks import counted
 from ccm_jax._reasons import reason_of
 from ccm_jax.interop import dpot_from_torch, fno_from_fno2d, fno_from_neuraloperator
 from ccm_jax.interop.layout import Layout
@@ -100,7 +101,9 @@ def _normalization(said: Mapping[str, Any], channels: int) -> Normalization | No
     mean, std = (jnp.ravel(jnp.asarray(said.get(k, d), jnp.float32)) for k, d in (("mean", 0.0), ("std", 1.0)))
     scale = Normalization(*(jnp.broadcast_to(x, (channels,)) if x.size == 1 else x for x in (mean, std)))
     if scale.mean.size != channels or scale.std.size != channels:
-        raise ValueError(f"frames have {channels} channels, mean and std {scale.mean.size} and {scale.std.size}.")
+        raise ValueError(
+            f"frames have {counted(channels, 'channel')}, mean and std {scale.mean.size} and {scale.std.size}."
+        )
     return scale
 
 
@@ -164,8 +167,8 @@ def _history(name: str, params: Any, channels: int, dim: int, grid_channels: boo
     inputs = first["kernel"].shape[0] - (dim if grid_channels else 0)
     if inputs <= 0 or inputs % channels:
         raise ValueError(
-            f"the model takes {inputs} channels beside the coordinates, and the frames have {channels}: other fields, "
-            "or positional_embedding=None, which a YAML file says by args: {grid_channels: false}."
+            f"the model takes {counted(inputs, 'channel')} beside the coordinates, and the frames have {channels}: "
+            "other fields, or positional_embedding=None, which a YAML file says by args: {grid_channels: false}."
         )
     return inputs // channels
 

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._checks import as_count, as_number
+from ccm_jax._given import check_model, lacks_batch
 from ccm_jax.chart import Chart
 from ccm_jax.observed import check_prefix
 from ccm_jax.readout import PrefixReadout, as_frames
@@ -24,7 +26,7 @@ def as_regimes(chart: Chart, validation: Sequence[Any]) -> list[Array]:
             "fit_prefix_readout: validation is a mapping, expected a list of arrays [N, T, *space, C], one for each "
             "regime; give list(validation.values())."
         )
-    return [as_frames(chart, x) for x in validation]
+    return [as_frames(chart, x, f"fit_prefix_readout: frames of validation[{i}]") for i, x in enumerate(validation)]
 
 
 def growth_of(regimes: Sequence[Array], observed: int) -> float:
@@ -41,11 +43,13 @@ def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts:
     name, observed = "fit_prefix_readout", readout.history + readout.frames
     if not regimes:
         raise ValueError(f"{name}: validation is empty, expected trajectories [N, T, ...] of at least one regime.")
-    for i, x in enumerate(regimes):
+    for i, (x, context) in enumerate(zip(regimes, contexts, strict=True)):
         if x.ndim < 3 or x.shape[1] <= observed:
+            _refuse_single(f"{name}: validation[{i}]", readout, x, context)
             raise ValueError(
-                f"{name}: validation[{i}] has shape {x.shape}, expected [N, T, *space, C] with T above {observed}: "
-                f"{readout.history} frames of the window, {readout.frames} of the prefix, and a future to be judged on."
+                f"{name}: validation[{i}] has shape {list(x.shape)}, expected [N, T, *space, C] with T above "
+                f"{observed}: {readout.history} of the window, {readout.frames} of the prefix, and a future to be "
+                "judged on."
             )
         if x.shape[1:] != regimes[0].shape[1:]:
             raise ValueError(
@@ -54,7 +58,7 @@ def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts:
             )
         check_prefix(f"{name}, validation[{i}]", x, readout.history, readout.frames)
         if not bool(jnp.isfinite(x).all()):
-            raise ValueError(f"{name}: validation[{i}] holds NaN or infinite values; mend or drop them.")
+            raise ValueError(f"{name}: validation[{i}] holds NaN or infinite values; fix or remove them.")
     window, context = regimes[0][:, : readout.history], contexts[0]
 
     def step(params: Any, window: Array, context: Any) -> Array:
@@ -63,14 +67,45 @@ def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts:
     try:
         jax.eval_shape(step, readout.chart.origin, window, context)
     except ValueError as error:
+        _refuse_single(f"{name}: validation[0]", readout, regimes[0], context)
+        if str(error).startswith("make_rollout:"):  # it says all there is to say
+            raise ValueError(str(error)) from error
+        if str(error).startswith("rollout_fn returns"):
+            raise ValueError(f"{name}: {error}") from error
         raise ValueError(
             f"{name}: validation[0] has shape {list(regimes[0].shape)}, expected [N, T, *space, C] with frames that "
             f"the model takes: {error}"
         ) from error
 
 
+def _refuse_single(what: str, readout: PrefixReadout, x: Array, context: Any) -> None:
+    """Raises ValueError for a trajectory where a batch of them is expected."""
+    if lacks_batch(readout, x, context):
+        raise ValueError(
+            f"{what} has shape {list(x.shape)}, expected [N, T, *space, C]; it has no batch axis: give x[None]."
+        )
+
+
+def check_settings(chart: Any, rollout_fn: Any, history: Any, frames: Any, reach: Any) -> tuple[int, int]:
+    """The numbers of frames as whole numbers; raises ValueError for those that are none, and for what is no model."""
+    name = "fit_prefix_readout"
+    check_model(name, chart, rollout_fn)
+    if not as_number(reach, f"{name}: reach") > 0:
+        raise ValueError(f"{name}: reach is {reach}, expected a number above 0.")
+    return as_count(f"{name}: history", history), as_count(f"{name}: frames", frames)
+
+
 def check_choices(choices: Any, frames: int) -> None:
     """Raises ValueError for choices that leave nothing to choose, or a frame or pull that there is not."""
+    if not hasattr(choices, "free_gate"):
+        raise ValueError(
+            f"fit_prefix_readout: choices is a {type(choices).__name__}, expected Choices, such as Choices(begin=(0,))."
+        )
+    for name, values in choices._asdict().items():
+        if np.ndim(values) == 0 and (name, values) != ("begin", None):
+            raise ValueError(
+                f"fit_prefix_readout: choices.{name} is {values!r}, expected a tuple, such as ({values!r},)."
+            )
     begins = (0,) if choices.begin is None else choices.begin
     for name, values in (("free_gate", choices.free_gate), ("begin", begins), ("skip", choices.skip)):
         if not values:

@@ -13,13 +13,16 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb)
 #
-# To calibrate many trajectories, every candidate coordinate rolls out every trajectory. One compiled call does this by `vmap`
-# over both, distributed over a mesh with the axes `candidate` and `data`. On a TPU runtime (*Runtime → Change runtime type →
-# TPU*) it uses all cores. On a CPU, this notebook splits the processor into eight devices: the results must agree, but more
-# devices than cores bring little. The outputs stored here come from two cores.
+# Prefix calibration rolls out every candidate coordinate on every observed trajectory. These rollouts are independent, so
+# one compiled call runs them all, and a mesh of devices shares them. This notebook compares a Python loop, one compiled
+# call, and the same call on 2, 4 and 8 devices.
+#
+# On a TPU (*Runtime → Change runtime type*) the devices are its cores. A CPU is divided into eight devices, which have to
+# share its cores: this shows how a mesh works, and that the results agree. How much faster it is depends on the machine.
 
-# %%
-# Setup: uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it.
+# %% cellView="form"
+# @title Setup: finds the package, or installs it; divides a CPU into eight devices
+# Uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it.
 # It keeps the jax that is there, and with it the GPU or TPU.
 import os
 import subprocess
@@ -38,6 +41,8 @@ os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', ''
 _ = os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")  # affects CPUs only
 
 # %%
+import csv
+import tempfile
 import time
 
 import jax
@@ -47,32 +52,36 @@ import numpy as np
 
 import ccm_jax
 from ccm_jax import example
+from ccm_jax.metrics import relative_l2
 from ccm_jax.parallel import make_mesh
 
+plt.rcParams["figure.dpi"] = 140
+ROUNDS = 1 if os.environ.get("CCM_SIZE") == "smoke" else 9
 print(f"{jax.device_count()} devices ({jax.default_backend()}), {os.cpu_count()} CPU cores")
 
 # %% [markdown]
-# ## A real calibration
+# ## What is calibrated
 #
-# The example family: an anchor, two experts, and flows at three viscosities outside the training range. We repeat its
-# trajectories, so that every device has work.
+# The package's example family: an anchor, two experts, and flows at nine viscosities inside and outside the training range. Of
+# each flow, five frames are observed: the first starts the rollout, and the other four are scored.
 
 # %%
 family = example.load()
 chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0])
 FRAMES = 4
-COPIES = 1 if os.environ.get("CCM_SIZE") == "smoke" else 4
-observed = jnp.asarray(np.concatenate([x[:, : FRAMES + 1] for x in family.test] * COPIES))
-values = np.repeat(family.test_values, [len(x) for x in family.test])
+flows = dict(zip(family.test_values + family.validation_values, family.test + family.validation))
+viscosities = sorted(flows)
+observed = jnp.asarray(np.concatenate([flows[v][:, : FRAMES + 1] for v in viscosities]))
+values = np.repeat(viscosities, [len(flows[v]) for v in viscosities])
 candidates = jnp.linspace(-2.5, 2.5, 48)
 print(f"{len(candidates)} candidates x {len(observed)} trajectories = {len(candidates) * len(observed)} rollouts")
 
 # %% [markdown]
-# ## The same call on one and on many devices
+# ## One call on a mesh
 #
-# `make_mesh(n)` puts n devices along `candidate` and the others along `data`; here, n devices of those there are. Only the
-# argument `mesh` differs. Devices forced on a CPU share its cores, so more of them than cores bring little; they show that
-# the losses agree.
+# A mesh arranges devices in a grid. Its axis `candidate` divides the candidates, its axis `data` the trajectories, and each
+# device computes one tile of the table of errors, without waiting for the others. `make_mesh(n)` puts n devices along
+# `candidate`, and the rest along `data`.
 
 
 # %%
@@ -82,42 +91,112 @@ def calibrate(mesh):
     )
 
 
-meshes = {"one device": None}
-for n in (2, 4, 8):
-    if n <= jax.device_count():
-        meshes[f"{n} devices"] = make_mesh(n // 2, devices=jax.devices()[:n])
-found, speeds = {}, {}
-for label, mesh in meshes.items():
-    found[label] = jax.block_until_ready(calibrate(mesh))  # compiles
-    times = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        jax.block_until_ready(calibrate(mesh))
-        times.append(time.perf_counter() - begin)
-    speeds[label] = len(candidates) * len(observed) / min(times)
-    print(f"{label:12s} {speeds[label]:7.0f} rollouts per second, {speeds[label] / speeds['one device']:.2f} x")
+meshes = {n: make_mesh(max(1, n // 2), devices=jax.devices()[:n]) for n in (1, 2, 4, 8) if n <= jax.device_count()}
+mesh = meshes[max(meshes)]
+found = calibrate(mesh)
+print(f"mesh {dict(mesh.shape)}: losses {found.losses.shape}, coordinates {found.coordinate.shape}")
 
-for one in found.values():
-    np.testing.assert_allclose(one.losses, found["one device"].losses, rtol=2e-3, atol=1e-5)
-print("all meshes give the same losses")
+# %% cellView="form"
+# @title Plot: the table of errors, and which device computes which tile
+losses, (rows, columns) = np.asarray(found.losses).T, mesh.devices.shape
+h, w = losses.shape[0] / rows, losses.shape[1] / columns
+figure, ax = plt.subplots(figsize=(5.7, 3.9), layout="constrained")
+image = ax.imshow(losses, cmap="viridis_r", norm="log", origin="lower", aspect="auto", interpolation="nearest")
+ax.plot(losses.argmin(0), "o", color="white", mec="black", ms=5.5, clip_on=False, zorder=4)
+for (i, j), device in np.ndenumerate(mesh.devices):
+    ax.add_patch(plt.Rectangle((j * w - 0.5, i * h - 0.5), w, h, fill=False, ec="white", lw=2))
+    box = {"fc": "#00000066", "ec": "none", "pad": 1.5}
+    ax.text(j * w - 0.2, i * h + 0.4, f"device {device.id}", color="white", va="bottom", fontsize=8.5, bbox=box)
+ticks = [-2, -1, 0, 1, 2]
+ax.set_yticks(np.interp(ticks, candidates, np.arange(len(candidates))), [f"{c:+d}" if c else "0" for c in ticks])
+labelled = viscosities[::2]
+ax.set_xticks([np.flatnonzero(values == v).mean() for v in labelled], [f"{v:g}" for v in labelled])
+ax.set(ylabel="coordinate  (axis candidate)", xlabel="viscosity of the trajectory  (axis data)")
+bar = figure.colorbar(image, ax=ax, label="error on the observed frames", format="{x:g}")
+bar.ax.yaxis.set_minor_formatter("{x:g}")
+plt.show()
+
+# %% [markdown]
+# Each column is a trajectory, each row a candidate, and each white frame the share of one device. The dots are the
+# candidates with the smallest error: the coordinates that the call returns.
+#
+# ## How fast
+#
+# The Python loop calls a compiled function for each pair, and waits for its result. The others are the call above, on one
+# device and on more: only the argument `mesh` differs. Methods take turns, so that whatever else the machine does slows
+# all of them.
+
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-bars = left.barh(list(speeds), list(speeds.values()), color="#0072b2")
-left.bar_label(bars, [f"{s / speeds['one device']:.2f} x" for s in speeds.values()], padding=3)
-left.set(xlabel="rollouts per second", xlim=(0, 1.25 * max(speeds.values())))
-left.spines[["top", "right"]].set_visible(False)
-for value, colour in zip(family.test_values, ("#0072b2", "#009e73", "#d55e00")):
-    losses = np.asarray(found["one device"].losses)[: len(values)][values == value]
-    right.plot(candidates, losses.T, color=colour, lw=0.9, alpha=0.7)
-    right.plot([], [], color=colour, label=f"viscosity {value:g}")
-right.set(yscale="log", xlabel="coordinate", ylabel="error on four observed frames")
-right.legend(frameon=False, fontsize=8)
+@jax.jit
+def one(c, x):
+    return relative_l2(family.rollout_fn(chart(c), x[:, :1], FRAMES), x[:, 1:]).mean()
+
+
+STRIDE = 8  # the loop is slow: every eighth candidate will do
+
+
+def loop():
+    return np.array([[float(one(c, x[None])) for c in candidates[::STRIDE]] for x in observed])
+
+
+methods = {"Python loop": loop} | {
+    "one compiled call" if n == 1 else f"{n} devices": lambda mesh=mesh: calibrate(mesh).losses
+    for n, mesh in meshes.items()
+}
+results = {name: method() for name, method in methods.items()}  # compiles
+seconds = {name: [] for name in methods}
+for _ in range(ROUNDS):
+    for name, method in methods.items():
+        begin = time.perf_counter()
+        jax.block_until_ready(method())
+        seconds[name].append(time.perf_counter() - begin)
+
+for name, losses in results.items():
+    same = results["one compiled call"][:, :: STRIDE if name == "Python loop" else 1]
+    np.testing.assert_allclose(losses, same, rtol=2e-3, atol=1e-5)
+print("all give the same losses; rollouts per second: median, [the middle half of the rounds], times the loop")
+speeds = {name: np.quantile(results[name].size / np.array(taken), [0.25, 0.5, 0.75]) for name, taken in seconds.items()}
+ratios = {name: speed[1] / speeds["Python loop"][1] for name, speed in speeds.items()}
+for name, (low, median, high) in speeds.items():
+    print(f"  {name:18s} {median:7.0f}  {f'[{low:.0f}, {high:.0f}]':15s} {ratios[name]:4.1f} x")
+
+# %% cellView="form"
+# @title Plot: rollouts per second
+figure, ax = plt.subplots(figsize=(5.7, 2.8), layout="constrained")
+for name, (low, median, high) in speeds.items():
+    ax.barh(name, median, color="#999999" if name == "Python loop" else "#0072b2", height=0.7)
+    ax.plot([low, high], [name, name], color="black", lw=1.2)
+    ax.text(high, name, f"  {ratios[name]:.1f} x", va="center")
+ax.set(xlabel="rollouts per second  (median, and the middle half)", xlim=(0, 1.15 * np.max(list(speeds.values()))))
+ax.invert_yaxis()
+ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %% [markdown]
 # ## Use it
 #
-# Pass `mesh=make_mesh(n)` to `fit_prefix_readout`, to its readouts, and to `train_chunk`
-# ([many devices](../docs/how-to/many-devices.md)). `python -m experiments.run` uses all devices that it finds. On several hosts,
-# start it on each with `--distributed`.
+# `fit_prefix_readout` and the readouts that it returns take `mesh`, too. This one also searches between the candidates. Compare
+# the coordinates found with the true ones, which follow from the viscosities.
+
+# %%
+readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn)  # with validation flows: add them, and mesh=mesh
+found = readout(observed, batch="each", mesh=mesh).coordinate[:, 0]
+true = ccm_jax.coordinate_from_metadata(values, family.low_value, family.high_value).coordinate
+
+print("viscosity   true   found")
+for v in viscosities:
+    print(f"{v:<9g}  {true[values == v][0]:+.2f}   {' '.join(f'{c:+.2f}' for c in found[values == v])}")
+print(f"median difference {jnp.median(jnp.abs(found - true)):.2f}, largest {jnp.abs(found - true).max():.2f}")
+
+workdir = Path(os.environ.get("CCM_WORKDIR") or tempfile.mkdtemp())
+with (workdir / "coordinates.csv").open("w", newline="") as file:
+    table = csv.writer(file)
+    table.writerow(["viscosity", "true", "found"])
+    table.writerows(zip(values, np.asarray(true), np.asarray(found)))
+
+# %% [markdown]
+# `coordinates.csv` in `workdir` holds the table. Replace `observed` by your trajectories `[N, T, *space, C]`, and the chart and
+# the rollout function by yours. Training takes a mesh, too (`train_chunk`). `python -m experiments.run` uses all devices that it
+# finds; on several hosts, start it on each with `--distributed`. More:
+# [many devices](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/many-devices.md).

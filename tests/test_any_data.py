@@ -341,7 +341,7 @@ def test_without_xarray_one_line_names_the_extra(tmp_path: Path, monkeypatch: py
         monkeypatch.setitem(sys.modules, name, None)
     done = ccm("data", "describe", path)
     assert done.exit_code == 2
-    assert done.output.startswith(f"ccm: open_recording: {path} is {kind}, which xarray and")
+    assert done.output.startswith(f"ccm: {path} is {kind}, which xarray and")
     assert done.output.endswith("would open; run: pip install 'ccm_jax[xarray]'.\n")
 
 
@@ -516,7 +516,7 @@ def test_a_refusal_names_the_axes_with_which_the_network_runs(tmp_path: Path) ->
     refused = rollout("first")
     assert refused.exit_code == 2 and not (tmp_path / "from_first.npz").exists()
     assert "are taken for sample, time, x, y, channel, the last for 12 channels" in refused.output
-    assert "say --axes NTCXY (axes=...)" in refused.output and "x[..., None] or numpy.moveaxis" in refused.output
+    assert "say --axes NTCXY, or" in refused.output and "x[..., None] or numpy.moveaxis" in refused.output
     for name, more in (("first", ("--axes", "NTCXY")), ("seen", ())):
         done = rollout(name, *more)
         assert done.exit_code == 0, done.output

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from ccm_jax import (
     Chart,
     Gated,
+    Interior,
+    Multilinear,
     Polynomial,
     coordinate_from_metadata,
     fit_chart,
@@ -65,7 +67,7 @@ def test_more_experts_than_features_are_fitted_by_least_squares() -> None:
 
 def test_ridge_shrinks_and_lets_one_expert_do() -> None:
     anchor, expert = jnp.zeros(3), jnp.ones(3)
-    with pytest.raises(ValueError, match="1 experts at coordinates .* determine 1 of the 2 features"):
+    with pytest.raises(ValueError, match="1 expert at coordinates .* determines 1 of the 2 features"):
         fit_chart(anchor, [expert], [1.0])
     small, large = (fit_chart(anchor, [expert], [1.0], ridge=r)(1.0)[0] for r in (1e-6, 10.0))
     assert 0.99 < float(small) < 1.001 and 0 < float(large) < 0.2
@@ -152,6 +154,68 @@ def test_experts_are_a_list() -> None:
         ValueError, match=r"^fit_chart: experts is a dict, expected a list of trees; give \[low, high\]"
     ):
         fit_chart({"w": jnp.zeros(2)}, {"w": jnp.ones(2)}, [1.0])  # type: ignore[arg-type]
+
+
+ANCHOR, LOW, HIGH = ({"w": jnp.full(2, value)} for value in (0.0, -1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("experts", "coordinates", "how", "said"),
+    [
+        ([], [], {}, "experts is empty, expected at least one tree"),
+        ([-1, 1], [LOW, HIGH], {}, r"experts are numbers, .*arguments are \(anchor, experts, coordinates\): swap"),
+        ([LOW, HIGH], None, {}, "coordinates are 'None', expected real numbers"),
+        ([LOW, HIGH], ["low", "high"], {}, "coordinates are .*'low', 'high'.*, expected real numbers"),
+        ([LOW, HIGH], [1j, 2j], {}, "coordinates are complex, expected real numbers"),
+        ([LOW, HIGH], [-1, [1, 2]], {}, "coordinates are a list that makes no array"),
+        ([LOW, HIGH], [-1, 1], {"ridge": -1.0}, "ridge is -1.0, expected at least 0"),
+        ([LOW, HIGH], [-1, 1], {"ridge": "little"}, "ridge is 'little', expected a number"),
+    ],
+    ids=["empty", "swapped", "none", "text", "complex", "ragged", "ridge below 0", "ridge in words"],
+)
+def test_arguments_of_another_kind_are_refused(experts: Any, coordinates: Any, how: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^fit_chart: {said}"):
+        fit_chart(ANCHOR, experts, coordinates, **how)
+
+
+def test_experts_may_be_numbers_beside_an_anchor_that_is_one() -> None:
+    assert float(fit_chart(1.0, [0.0, 2.0], [-1, 1])(0.5)) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Polynomial(-1), "Polynomial: degree is -1, expected a whole number of at least 0"),
+        (lambda: Polynomial(0, constant=False), "Polynomial: degree is 0, expected a whole number of at least 1"),
+        (lambda: Polynomial(1.5), "Polynomial: degree is 1.5"),  # type: ignore[arg-type]
+        (lambda: Polynomial(dim=0), "Polynomial: dim is 0"),
+        (lambda: Gated(2), "Gated: inner is 2, expected features with a constant"),  # type: ignore[arg-type]
+        (lambda: Gated(Gated()), "Gated: inner is Gated"),  # type: ignore[arg-type]
+        (lambda: Gated(Polynomial), "Gated: inner is .*, expected features"),  # type: ignore[arg-type]
+        (lambda: Interior(degree=0), "Interior: degree is 0, expected a whole number of at least 1"),
+        (lambda: Multilinear(2.0), "Multilinear: dim is 2.0, expected a whole number"),  # type: ignore[arg-type]
+    ],
+)
+def test_features_that_there_are_not_are_refused(make: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{said}"):
+        make()
+
+
+def test_an_estimate_of_a_batch_is_mapped_over() -> None:
+    chart = fit_chart(ANCHOR, [LOW, HIGH], [-1.0, 1.0], features=Gated())
+    readout = fit_prefix_readout(chart, make_rollout(lambda p, u: u[:, -1] * jnp.exp(p["w"][0])))
+    found = readout(jnp.exp(0.5 * jnp.arange(6.0))[None, :, None, None] * jnp.ones((3, 6, 4, 1)), batch="each")
+    with pytest.raises(ValueError, match=r"Estimate of a batch, use jax\.vmap\(chart\)\(found\)"):
+        chart(found)
+    np.testing.assert_allclose(jax.vmap(chart)(found)["w"], 0.5, atol=1e-2)
+
+
+@pytest.mark.parametrize("coordinate", [1j, [1j]])
+def test_a_coordinate_that_is_complex_is_refused(coordinate: Any) -> None:
+    with pytest.raises(ValueError, match="Chart: coordinate is .*1j.*, expected real numbers"):
+        fit_chart(ANCHOR, [LOW, HIGH], [-1.0, 1.0])(coordinate)
+    with pytest.raises(ValueError, match="merge_pytree: coordinate is .*1j.*, expected real numbers"):
+        merge_pytree(ANCHOR, LOW, HIGH, coordinate)
 
 
 def test_weights_that_are_not_finite_are_noticed() -> None:

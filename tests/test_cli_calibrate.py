@@ -152,7 +152,7 @@ def test_validation_trajectories_fit_the_readout(
         return fit(chart, rollout_fn, **how)  # fitting is the library's, and takes its time
 
     monkeypatch.setattr(fitting, "fit_prefix_readout", without)
-    x = np.concatenate([seen, seen, seen], axis=1)
+    x = 1 + np.concatenate([seen, seen, seen], axis=1)
     write_validation(tmp_path / "v.h5", x, [1e-3, 3e-3, 1e-3])
     done, report = calibrate(slow, seen[:1], tmp_path, "--validation", tmp_path / "v.h5")
     assert done.exit_code == 0, done.output

@@ -119,7 +119,7 @@ ONE = np.ones(20)
         (methods(anchor=[np.inf] * 9, merged=[1.0] * 9), "Verdict: use CCM"),
         (methods(anchor=[np.inf, 1.0], merged=[1.0, np.inf]), "Verdict: none."),
         (methods(anchor=[1.0, 1.0], merged=[0.5, 0.5]), "Verdict: none from 2 trajectories"),
-        (methods(anchor=[1.0], merged=[0.5]), "Verdict: none from one trajectory"),
+        (methods(anchor=[1.0], merged=[0.5]), "Verdict: none from 1 trajectory"),
         (methods(anchor=[1.0, 1.1, 0.9, 1.0], merged=[0.1, 0.12, 0.1, 0.09]), "Verdict: use CCM"),
         (methods(anchor=[1.0, 1.0, 1.0], merged=[0.5, 0.9, 1.2]), "Not told apart: about 34 trajectories like these"),
     ],

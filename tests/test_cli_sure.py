@@ -232,7 +232,7 @@ def test_a_rollout_has_a_band(decays: Decays, tmp_path: Path) -> None:
     ("given", "said"),
     [
         (["--steps", "5"], "--steps is 5, expected at most 4"),
-        (["--frames", "9"], "validation[0] has shape"),
+        (["--frames", "9"], "has trajectories of 9 frames, and --frames 9 needs at least 11"),
         ([], "intervals need --validation"),
     ],
 )

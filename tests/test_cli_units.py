@@ -58,13 +58,14 @@ def test_a_coordinate_has_its_physical_value_back(scale: Literal["linear", "log"
     [
         (("-c", "40"), "coordinate +40 is 40 half ranges from the middle"),
         (("-c", "-2.6"), "coordinate -2.6 is"),
-        (("--value", "6e-3", *RANGE), "coordinate +4 is"),
+        (("--value", "6e-3", *RANGE), "value 0.006 is at coordinate +4, far outside the experts' range 0.001 to 0.003"),
         (("-c", "4e-3"), "if 0.004 is a physical value, give --value 0.004 --range"),
     ],
 )
 def test_doubtful_places_are_merged_with_a_warning(family: Path, place: tuple[str, ...], said: str) -> None:
     done = ccm("merge", *of(family), *place, "-o", family / "out.safetensors")
     assert done.exit_code == 0 and said in done.stderr, done.output
+    assert ("given by --value" in done.stderr) == (place[0] == "-c" and abs(float(place[1])) > 1)
     assert (family / "out.safetensors").exists()
 
 
@@ -79,7 +80,8 @@ def test_other_places_are_merged_without_a_word(family: Path, place: tuple[str, 
     [
         (("--value", "4e-3"), "--value 0.004 needs --range LOW:HIGH"),
         (RANGE, "--range needs --value"),
-        (("--value", "4e-3", "--range", "3e-3:1e-3"), "--range 3e-3:1e-3: coordinate_from_metadata: low is 0.003"),
+        (("--value", "4e-3", "--range", "3e-3:1e-3"), "--range 3e-3:1e-3: low is 0.003"),
+        (("--value", "4", *RANGE), "--value 4 is at coordinate +3998, far outside the experts' range 0.001 to 0.003"),
         (("--value", "4e-3", "--range", "3e-3"), "expected LOW:HIGH"),
         (("--value", "4e-3", "--range", "1e-3-3e-3"), "expected LOW:HIGH"),
         (("--value", "1e250", "--range", "1e200:3e200"), "3e+200 is too large for single precision"),
@@ -133,8 +135,9 @@ def test_a_gate_is_1_for_experts_and_for_a_coordinate_without_it(family: Path, g
     ("experts", "rest", "typed", "message"),
     [
         (AT, "value: 4e-3", (), "value needs a range"),
-        (AT, "value: 4e-3\nrange: [3e-3, 1e-3]", (), "range: coordinate_from_metadata: low is 0.003"),
+        (AT, "value: 4e-3\nrange: [3e-3, 1e-3]", (), "range: low is 0.003"),
         (AT, "value: 4e-3\nrange: [1e-3, 3e-3]\ncoordinate: 1", (), "leave one out"),
+        (AT, "value: 4\nrange: [1e-3, 3e-3]", (), "value is at coordinate +3998, far outside"),
         (AT, "value: 1\nrange: [-1, 3]\nscale: log", (), "a log scale needs positive values"),
         (AT, "value: 1\nrange: [1, 3]\nscale: cubic", (), "'linear' or 'log'"),
         (AT, "coordinate: 1\nscale: log", (), "scale needs range"),

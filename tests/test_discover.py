@@ -62,9 +62,9 @@ def test_what_cannot_be_discovered_is_said() -> None:
         discover_coordinates(anchor, experts)
     with pytest.raises(ValueError, match="2 experts, expected three or more"):
         discover_coordinates(anchor, experts[:2])
-    with pytest.raises(ValueError, match="1 labels do not determine an affine map of 1 coordinates; label 2 experts"):
+    with pytest.raises(ValueError, match="1 label cannot determine an affine map of 1 coordinate; label 2 experts"):
         values_from_labels(np.array([[-1.0], [1.0]]), {0: 1.0})
-    with pytest.raises(ValueError, match="2 labels do not determine"):
+    with pytest.raises(ValueError, match="2 labels cannot determine"):
         values_from_labels(np.array([[-1.0], [-1.0], [1.0]]), {0: 1.0, 1: 2.0})
     with pytest.raises(ValueError, match=r"experts \[7\], expected numbers below 2"):
         values_from_labels(np.array([[-1.0], [1.0]]), {7: 1.0})

@@ -4,10 +4,22 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from ccm_jax import Gated, fit_chart, fit_prefix_readout, make_rollout
+from ccm_jax import (
+    Choices,
+    Gated,
+    choose_chart,
+    fit_chart,
+    fit_prefix_readout,
+    fit_sequential,
+    fit_uncertainty,
+    make_rollout,
+    predict_rollout,
+)
 from ccm_jax.evaluate import future_error
+from ccm_jax.hindsight import best_in_hindsight
 from ccm_jax.prefix import coordinate_from_prefix
 
 KERNEL = jnp.zeros((3, 2, 2)).at[1].set(jnp.diag(jnp.array([0.9, 0.6])))
@@ -67,8 +79,9 @@ def test_what_is_no_rollout_is_said_in_one_line(rollout_fn, said):
     with pytest.raises(ValueError, match=said) as caught:
         fit_prefix_readout(CHART, rollout_fn)(X[0])
     assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="fit_prefix_readout: validation"):
+    with pytest.raises(ValueError, match="^(fit_prefix_readout|make_rollout): ") as caught:
         fit_prefix_readout(CHART, rollout_fn, [X])
+    assert sum(str(caught.value).count(f"{name}: ") for name in ("fit_prefix_readout", "make_rollout")) == 1
     with pytest.raises(ValueError, match="rollout_fn|make_rollout"):
         future_error({"k": KERNEL}, rollout_fn, X)
 
@@ -96,3 +109,117 @@ def test_swapped_channels_are_noticed(readout):
         swapped = readout(X[0, :, :, ::-1] * jnp.array([[[1.0, 10.0]]]))
     assert jnp.isfinite(swapped.coordinate).all()
     readout(X[0])  # nothing to warn of
+
+
+@pytest.mark.parametrize("call", [fit_prefix_readout, fit_sequential, coordinate_from_prefix, best_in_hindsight])
+def test_what_is_no_chart_or_no_rollout_is_named(call):
+    given, name = () if call is fit_prefix_readout else ([X],), call.__name__
+    with pytest.raises(ValueError, match=rf"^{name}: chart is a Rollout, .*arguments are \(chart, rollout_fn\)"):
+        call(ROLL, CHART, *given)
+    with pytest.raises(ValueError, match=rf"^{name}: chart is a list, expected a Chart of fit_chart\.$"):
+        call([{"k": KERNEL}], ROLL, *given)
+    with pytest.raises(ValueError, match=rf"^{name}: rollout_fn is a NoneType, expected a function"):
+        call(CHART, None, *given)
+
+
+def test_numbers_of_frames_may_be_of_numpy(readout):
+    frames = fit_prefix_readout(CHART, ROLL, history=np.int32(1), frames=np.int64(4))(X[0])
+    np.testing.assert_array_equal(frames.coordinate, readout(X[0]).coordinate)
+    for name, count in (("frames", 2.0), ("frames", "4"), ("history", 0), ("history", True)):
+        with pytest.raises(ValueError, match=f"fit_prefix_readout: {name} is .*, expected a whole number of at lea"):
+            fit_prefix_readout(CHART, ROLL, **{name: count})
+
+
+def test_a_network_that_returns_more_than_a_frame_is_told_so():
+    def normalising(params, window):
+        return convolved(params, window), {"mean": window.mean()}
+
+    message = r"^make_rollout: apply returns a tuple, expected one frame .*= \[{}, 8, 2\]; return the frame only\.$"
+    with pytest.raises(ValueError, match=message.format(1)):
+        fit_prefix_readout(CHART, make_rollout(normalising))(X[0])
+    with pytest.raises(ValueError, match=message.format(6)):
+        fit_prefix_readout(CHART, make_rollout(normalising), [X])
+    with pytest.raises(ValueError, match="^fit_prefix_readout: rollout_fn returns a tuple, expected frames"):
+        fit_prefix_readout(CHART, lambda params, window, steps: (window, None), [X])
+
+
+@pytest.mark.parametrize(
+    ("frames", "batch", "said"),
+    [
+        (1.0, None, r"PrefixReadout: frames have shape \[\], expected \[T, \*space, C\]"),
+        (jnp.ones((9, 2)), "each", r"PrefixReadout: frames have shape \[9, 2\].*expected \[N, T, \*space, C\]"),
+        (X[0] * (1 + 0j), None, "PrefixReadout: frames are complex64, expected real numbers; .*two channels"),
+        ([(-1.0, X)], None, "PrefixReadout: frames are a list that makes no array"),
+    ],
+    ids=["number", "no space", "complex", "labels beside"],
+)
+def test_frames_of_another_kind_are_refused(readout, frames, batch, said):
+    with pytest.raises(ValueError, match=said):
+        readout(frames, batch=batch)
+
+
+def test_make_rollout_takes_no_context(readout):
+    message = r"^make_rollout: it takes no context; write your own rollout_fn\(params, window, steps, context, start\)"
+    with pytest.raises(ValueError, match=message):
+        readout(X[0], context=jnp.ones(3))
+    with pytest.raises(ValueError, match=message):
+        fit_prefix_readout(CHART, ROLL, [X], contexts=[jnp.ones(6)])
+    with pytest.raises(ValueError, match=r"expected rollout_fn\(params, window, steps, context, start\), and frame"):
+        fit_prefix_readout(CHART, lambda params, window, steps: window, [X], contexts=[jnp.ones(6)])
+
+
+@pytest.mark.parametrize(
+    ("apply", "window", "steps", "said"),
+    [
+        (None, X[:, :1], 2, "apply is a NoneType, expected a function"),
+        (convolved, jnp.ones((4, 1)), 2, r"window has shape \[4, 1\], expected \[N, history, \*space, C\]"),
+        (convolved, X[:, :1], 2.0, "steps is 2.0, expected a whole number of at least 0"),
+    ],
+)
+def test_what_cannot_be_rolled_out_is_refused(apply, window, steps, said):
+    with pytest.raises(ValueError, match=f"^make_rollout: {said}"):
+        make_rollout(apply)({"k": KERNEL}, window, steps)
+
+
+@pytest.mark.parametrize("points", [8, 4])
+def test_a_regime_of_one_trajectory_needs_its_batch_axis(points):
+    with pytest.raises(ValueError, match=r"^fit_prefix_readout: validation\[0\] has .*no batch axis: give x\[None\]"):
+        fit_prefix_readout(CHART, ROLL, [X[0, :, :points], X[1, :, :points]])
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ({"begin": (0,)}, r"choices is a dict, expected Choices, such as Choices\(begin=\(0,\)\)"),
+        (Choices(free_gate=True), r"choices.free_gate is True, expected a tuple, such as \(True,\)"),
+        (Choices(begin=0), r"choices.begin is 0, expected a tuple"),
+    ],
+)
+def test_choices_are_an_object_of_tuples(choices, said):
+    with pytest.raises(ValueError, match=f"^fit_prefix_readout: {said}"):
+        fit_prefix_readout(CHART, ROLL, [X], choices=choices)
+
+
+def test_what_is_no_readout_is_named(readout):
+    with pytest.raises(ValueError, match="^fit_uncertainty: readout is a NoneType, expected a PrefixReadout"):
+        fit_uncertainty(None, [], [])
+    with pytest.raises(ValueError, match="^predict_rollout: readout is a Chart, expected a PrefixReadout"):
+        predict_rollout(CHART, X[0])
+    for how, said in (
+        ({"values": ["a", "b", "c"]}, "values are .*, expected real numbers"),
+        ({"level": 90}, "level is 90, expected between 0 and 1"),
+        ({"contexts": [None]}, "contexts 1, regimes 3, expected one each"),
+    ):
+        with pytest.raises(ValueError, match=f"^fit_uncertainty: {said}"):
+            fit_uncertainty(readout, [X] * 3, **{"values": [1.0, 2.0, 3.0]} | how)
+
+
+def test_regimes_of_choose_chart_are_objects():
+    experts = [{"k": 0.9 * KERNEL}, {"k": 1.1 * KERNEL}]
+    message = r"^choose_chart: validation\[0\] is of type .*, expected Regime.*from ccm_jax.choose_chart import Regime"
+    with pytest.raises(ValueError, match=message):
+        choose_chart({"k": KERNEL}, experts, [-1, 1], ROLL, [X])
+    with pytest.raises(ValueError, match="^choose_chart: experts are numbers, .*swap the last two"):
+        choose_chart({"k": KERNEL}, [-1, 1], experts)
+    with pytest.raises(ValueError, match="^choose_chart: coordinates are .*low.*, expected real numbers"):
+        choose_chart({"k": KERNEL}, experts, ["low", "high"])

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import ccm_jax
 from ccm_jax.cli.pictures import draw_rollout
 from ccm_jax.interop import fno_to_neuraloperator
 from ccm_jax.io.safetensors import save_safetensors
@@ -240,12 +241,40 @@ ccm_jax.fit_chart(tree, [tree, tree], [-1.0, 1.0])(0.5)
 ccm_jax.baselines.ties(tree, [tree, tree])
 for name in ("evaluate", "geometry", "metrics", "normalize", "parallel", "example", "interop", "io", "models"):
     assert name in dir(ccm_jax) and getattr(ccm_jax, name).__name__ == f"ccm_jax.{name}"
-try:
-    ccm_jax.train
-except ModuleNotFoundError as error:
-    print(error)
+assert ccm_jax.io.safetensors.load_safetensors and ccm_jax.io.weights.open_weights and ccm_jax.io.names.flatten
+assert ccm_jax.interop.torch_rollout is ccm_jax.interop.torch.torch_rollout
+for use in (lambda: ccm_jax.train, lambda: ccm_jax.io.checkpoint):
+    try:
+        use()
+    except ModuleNotFoundError as error:
+        print(error)
 """
-    assert run_without(set(), script, tmp_path) == "optax is not installed; run: pip install 'ccm_jax[models]'.\n"
+    assert run_without(set(), script, tmp_path).splitlines() == [
+        f"{library} is not installed; run: pip install 'ccm_jax[models]'." for library in ("optax", "orbax")
+    ]
+
+
+def test_modules_of_io_and_interop_are_there_without_their_import() -> None:
+    script = """
+import sys, ccm_jax
+assert not {"torch", "orbax", "flax", "h5py"} & set(sys.modules)
+ccm_jax.interop.torch_rollout, ccm_jax.io.lora, ccm_jax.io.recordings
+assert "torch" not in sys.modules and "orbax" not in sys.modules
+ccm_jax.io.checkpoint.save
+for package in (ccm_jax.io, ccm_jax.interop):
+    assert dir(package) and all(hasattr(package, name) for name in dir(package))
+    assert not hasattr(package, "nothing")
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=240, check=True)
+
+
+@pytest.mark.parametrize("name", ["baselines", "evaluate", "geometry", "metrics", "normalize", "parallel"])
+def test_namespaces_list_what_is_public(name: str) -> None:
+    module = getattr(ccm_jax, name)
+    assert dir(module) == sorted(module.__all__)
+    assert {getattr(module, n).__module__ for n in dir(module) if callable(getattr(module, n))} == {module.__name__}
+    pages = " ".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
+    assert set(re.findall(rf"::: ccm_jax\.{name}\.(\w+)", pages)) <= set(module.__all__)
 
 
 @pytest.mark.long

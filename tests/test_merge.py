@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ccm_jax
 from ccm_jax import Gated, Polynomial, fit_chart, merge_pytree, split_residuals
 from tests.trees import families
 
@@ -89,6 +90,40 @@ def test_counters_of_64_bits_pass_through_whole() -> None:
     np.testing.assert_allclose(batch, [[0.5, 0.5], [1.0, 1.0]])
     for merged in (merge_pytree(*trees, 0.5), merge_pytree(*trees, 0.5, in_place=True), chart(0.5)):
         assert int(merged["step"]) == 2**40
+
+
+def test_an_update_of_leaves_that_do_not_merge_is_zero() -> None:
+    anchor = {"w": jnp.ones(2), "count": np.int32(3), "on": np.array([True]), "key": jax.random.key(0)}
+    shared, direction = split_residuals(anchor, anchor, anchor)
+    for part in (shared, direction):
+        assert part["count"] == 0 and part["count"].dtype == np.int32 and not part["on"].any()
+        assert part["key"].size == 0  # nothing can be added to a key
+
+
+def test_a_coordinate_may_be_an_estimate() -> None:
+    anchor, low, high = ({"w": jnp.full(2, x)} for x in (0.0, -1.0, 3.0))
+    merged = merge_pytree(anchor, low, high, ccm_jax.coordinate_from_metadata(2.5, 1.0, 2.0))
+    np.testing.assert_array_equal(merged["w"], merge_pytree(anchor, low, high, 2.0)["w"])
+    with pytest.raises(ValueError, match=r"shape \(2,\), expected a scalar; .* for a gate .* chart\(coordinate\)"):
+        merge_pytree(anchor, low, high, ccm_jax.Estimate(jnp.ones(2), jnp.ones((0, 2)), jnp.ones(0)))
+
+
+def test_kept_leaves_are_the_anchor_s_at_every_coordinate() -> None:
+    def statistics(name: str) -> bool:
+        return "norm" in name
+
+    anchor = {"w": jnp.zeros(2), "norm": {"var": jnp.ones(2), "count": 3}}
+    experts = [{"w": jnp.full(2, s), "norm": {"var": jnp.full(2, 2 + s), "count": 9}} for s in (-1.0, 1.0)]
+    with pytest.raises(ValueError, match="keep the anchor's with keep_leaves"):
+        merge_pytree(anchor, *experts, -3.0)
+    merged = merge_pytree(anchor, *ccm_jax.keep_leaves(anchor, experts, statistics), -3.0)
+    assert (
+        merged["norm"]["count"] == 3 and merged["norm"]["var"].tolist() == [1, 1] and merged["w"].tolist() == [-3, -3]
+    )
+    with pytest.raises(ValueError, match=r"no leaf is kept; names are \['norm'\]\['count'\]"):
+        ccm_jax.keep_leaves(anchor, experts, lambda name: False)
+    with pytest.raises(ValueError, match=r"experts\[0\] has no leaf \['norm'\]"):
+        ccm_jax.keep_leaves(anchor, [{"w": jnp.zeros(2)}], statistics)
 
 
 def test_numpy_leaves_and_empty_trees_merge() -> None:

@@ -33,6 +33,12 @@ def test_simple_metrics_against_their_definitions() -> None:
     np.testing.assert_allclose(metrics.max_error(p, t), np.abs(d).max((2, 3, 4)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["relative_l2", "rmse", "nrmse", "max_error", "fourier_error"])
+def test_frames_of_other_shapes_are_not_broadcast(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name}: predicted has shape \[3, 1, 8, 6, 2\], true \[3, 4, 8, 6, 2\]"):
+        getattr(metrics, name)(fields(0)[:, :1], fields(1))
+
+
 def test_a_single_wave_falls_into_its_band() -> None:
     n = 32
     x = np.arange(n) / n

@@ -64,6 +64,15 @@ def test_an_expert_that_is_not_finite_is_named(bad: float) -> None:
     np.testing.assert_array_equal(merged(good, good, spoilt, weights=np.zeros(2)), good)  # it is not looked at
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_python_names_an_expert_that_is_not_finite_and_still_has_the_anchor(bad: float) -> None:
+    anchor, low, high = ({"w": jnp.array([x, 1.0])} for x in (0.5, bad, 1.0))
+    chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())
+    np.testing.assert_array_equal(chart([0.0, 0.0])["w"], anchor["w"])  # what a readout that keeps the anchor gives
+    with pytest.warns(UserWarning, match=r"merge_pytree: leaf \['w'\] of `merged` is not finite; see that no expert"):
+        merge_pytree(anchor, low, high, 0.5)
+
+
 def test_what_is_infinite_in_all_of_them_stays() -> None:
     mask = np.array([0, -np.inf, np.nan], np.float32)  # as buffers of attention have it
     np.testing.assert_array_equal(merged(mask, mask, mask), mask)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from experiments.site.address import address
+from experiments.site.notebooks import pages
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.py"))
@@ -80,6 +81,17 @@ def test_both_forms_hold_the_same_cells(path: Path) -> None:
     jupytext = pytest.importorskip("jupytext")
     script, notebook = jupytext.read(path), jupytext.read(path.with_suffix(".ipynb"))
     assert [(c.cell_type, c.source) for c in script.cells] == [(c.cell_type, c.source) for c in notebook.cells]
+
+
+@each
+def test_what_colab_folds_the_site_folds_too(path: Path) -> None:
+    cells = json.loads(path.with_suffix(".ipynb").read_text(encoding="utf-8"))["cells"]
+    folded = ["".join(cell["source"]) for cell in cells if cell["metadata"].get("cellView") == "form"]
+    page = str(pages(FOLDER, None)[f"{path.stem}.md"])
+    for source in folded:
+        assert source.startswith("# @title ")
+        title = source.splitlines()[0].removeprefix("# @title ")
+        assert f'??? note "{title}"' in page
 
 
 @pytest.mark.slow

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 PAGES = Path(__file__).parent.parent / "docs" / "how-to"
@@ -23,5 +26,13 @@ SHOWN = sorted(page.name for page in PAGES.glob("*.md") if "```python\n" in page
 def test_the_blocks_of_a_page_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (PAGES / name).read_text(encoding="utf-8"), re.S)
-    with jax.numpy_rank_promotion("allow"):  # as a reader has it
-        exec(compile("\n".join(blocks), name, "exec"), {"__name__": name})
+    code = "\n".join(blocks)
+    with jax.numpy_rank_promotion("allow"), contextlib.redirect_stdout(io.StringIO()) as printed:  # as a reader has it
+        exec(compile(code, name, "exec"), {"__name__": name})
+    lines = [line.partition("  # ")[2] for line in code.splitlines() if line.startswith("print(")]
+    if lines and all(lines):  # what a page says that it prints
+        np.testing.assert_allclose(numbers(printed.getvalue()), numbers(" ".join(lines)), rtol=0.05)
+
+
+def numbers(text: str) -> list[float]:
+    return [float(found) for found in re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", text)]

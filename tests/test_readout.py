@@ -214,8 +214,8 @@ def test_double_precision_and_whole_numbers_are_read(x64: None) -> None:
         ({"choices": {"begin": (4,)}}, "leave none of the 4 frames"),
         ({"choices": {"pull": (-1.0,)}}, "at least 0"),
         ({"choices": {"pull": ()}}, "one pull or more"),
-        ({"how": {"reach": -1.0}}, "a reach above 0"),
-        ({"how": {"frames": 2.5}}, "whole numbers"),
+        ({"how": {"reach": -1.0}}, "reach is -1.0, expected a number above 0"),
+        ({"how": {"frames": 2.5}}, "frames is 2.5, expected a whole number"),
         ({"how": {"contexts": [None, None]}}, "expected one each"),
         ({"diverges": True}, "every choice diverges"),
     ],
@@ -247,5 +247,5 @@ def test_validation_that_is_no_list_of_arrays_is_one_line() -> None:
     run, x = make_rollout(lambda params, window: params["a"][0] * window[:, -1]), np.ones((2, 8, 4, 1), np.float32)
     with pytest.raises(ValueError, match="validation is a mapping"):
         fit_prefix_readout(chart, run, {-1.0: x, 1.0: x})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="frames are a tuple that makes no array"):
+    with pytest.raises(ValueError, match=r"fit_prefix_readout: frames of validation\[0\] are a tuple that makes"):
         fit_prefix_readout(chart, run, [(-1.0, x), (1.0, x)])

@@ -8,11 +8,16 @@ import shlex
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
 from ccm_jax import example
 from ccm_jax.cli import VERBS, main
+from ccm_jax.cli.console import counted
+from ccm_jax.cli.following import others_of
+from ccm_jax.cli.frames import Layout
 from ccm_jax.cli.waiting import waiting
+from ccm_jax.io.recordings import Recording
 from tests.terminal import ccm
 
 COMPILING = {"calibrate", "evaluate"}  # for some seconds each
@@ -60,19 +65,79 @@ def test_the_example_in_the_help_runs(verb: str, in_example: Path, monkeypatch: 
 @pytest.mark.slow
 def test_the_example_from_frames_to_a_verdict_runs(in_example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = run("calibrate", in_example, monkeypatch)
-    assert "Next: ccm evaluate --family ." in found
+    assert next_of(found).endswith("--merged merged.safetensors --trajectories test-0.00075.npz --sample 1:4")
+    assert found.count("Next") == 1
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    printed = re.search(r"<!-- printed -->\s*```text\n(.*?)```", readme, re.S)
+    assert printed is not None
+    lines = [" ".join(line.split()) for line in found.splitlines()]
+    assert [line for line in printed[1].splitlines() if " ".join(line.split()) not in lines] == []
     judged = run("evaluate", in_example, monkeypatch)
-    assert "Verdict: use CCM" in judged and "Next: ccm rollout merged.safetensors" in judged
+    assert "Verdict: use CCM" in judged
+    assert next_of(judged) == ("ccm rollout merged.safetensors --initial test-0.00075.npz --sample 1 -o rollout.npz")
 
 
 def test_every_verb_is_covered() -> None:
     assert set(VERBS) == {"example", "inspect", "merge", "rollout", "data"} | COMPILING
 
 
-def test_verbs_say_what_to_run_next(in_example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "Next: ccm calibrate --family ." in run("inspect", in_example, monkeypatch)
+def next_of(output: str) -> str:
+    """The command that the last line of an output says to run next."""
+    last = output.strip().splitlines()[-1]
+    assert last.startswith("Next: ")
+    return last.removeprefix("Next: ")
+
+
+def test_verbs_say_what_to_run_next_with_the_files_that_are_there(
+    in_example: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrate = "ccm calibrate --family . --prefix test-0.0005.npz --sample 0 --validation validation.npz -o"
+    assert next_of(run("inspect", in_example, monkeypatch)) == f"{calibrate} merged.safetensors"
+    assert next_of(ccm("data", "describe", "validation.npz").output) == f"{calibrate} merged.safetensors"
+    assert next_of(ccm("data", "describe", "test-0.0005.npz").output) == f"{calibrate} merged.safetensors"
+    assert next_of(ccm("inspect", "low.safetensors").output).endswith(
+        "inspect anchor.safetensors low.safetensors high.safetensors"
+    )
     said = run("merge", in_example, monkeypatch)
-    assert "Next: ccm evaluate --family ." in said and "--merged merged.safetensors" in said
+    assert next_of(said) == (
+        "ccm evaluate --family . --merged merged.safetensors --trajectories test-0.00075.npz"  # of the value merged at
+    )
+    assert next_of(ccm("inspect", ".").output) == f"{calibrate} merged-2.safetensors"
+
+
+def test_what_only_the_user_knows_is_said_in_words(in_example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(in_example / "example")
+    for path in Path().glob("*.npz"):
+        path.unlink()
+    assert next_of(ccm("inspect", ".").output) == (
+        "ccm calibrate --family . --prefix OBSERVED_FRAMES --validation OTHER_REGIMES -o merged.safetensors  "
+        "# OBSERVED_FRAMES: a file with the frames observed; OTHER_REGIMES: a file of trajectories of other regimes, "
+        "whose values are known"
+    )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "values", "words"),
+    [
+        ([0], [1, 1, 1, 1], "t.npz --sample 1:4"),
+        ([1], [1, 1, 1, 1], "t.npz --sample 0,2,3"),
+        ([0], [1, 2, 1, 1], "t.npz --sample 2:4"),
+        ([0], [1, 2, 3, 4], "TRAJECTORIES"),
+        ([0, 1, 2, 3], [1, 1, 1, 1], "TRAJECTORIES"),
+        ([0], [], "t.npz --sample 1:4"),
+    ],
+)
+def test_other_samples_of_the_same_regime_are_held_out(chosen: list[int], values: list[int], words: str) -> None:
+    parameters = [{"nu": float(value), "seed": float(i)} for i, value in enumerate(values)]
+    recording = Recording(Path("t.npz"), "numpy", ("u",), (4, 9, 8), None, None, parameters, lambda *_: np.zeros(0))
+    assert others_of(recording, Layout(), chosen, 5) == ["--trajectories", *words.split()]
+    assert others_of(recording, Layout(), chosen, 9) == ["--trajectories", "TRAJECTORIES"]
+
+
+def test_nouns_are_in_the_number_of_what_is_counted() -> None:
+    assert [counted(n, noun) for n, noun in ((1, "frame"), (0, "axis"), (1, "axis"), (2, "trajectory"))] == (
+        ["1 frame", "0 axes", "1 axis", "2 trajectories"]
+    )
 
 
 def test_the_example_overwrites_nothing(in_example: Path) -> None:

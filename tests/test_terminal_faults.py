@@ -34,8 +34,8 @@ def refused(*words: Any) -> str:
 
 def test_unknown_verbs_suggest_the_nearest() -> None:
     assert "there is no command calibrat, only example, inspect" in refused("calibrat")
-    assert refused("calibrat").endswith("Did you mean calibrate?")
-    assert refused("data", "descrbe", "x").endswith("Did you mean describe?")
+    assert refused("calibrat").endswith(". Did you mean calibrate? See ccm --help.")
+    assert refused("data", "descrbe", "x").endswith(". Did you mean describe? See ccm data --help.")
     assert "Did you mean" not in refused("xyz")
 
 

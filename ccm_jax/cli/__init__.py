@@ -12,19 +12,9 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from ccm_jax._extras import remedy
-from ccm_jax.cli.faults import Suggesting, line_of, line_of_run, quiet_threads
+from ccm_jax.cli.faults import Suggesting, exit_with_usage, line_of, line_of_run, quiet_threads
+from ccm_jax.cli.verbs import VERBS
 from ccm_jax.io.boundary import one_line
-
-# Verb -> its module, imported when it is asked for, so that --help answers at once.
-VERBS = {
-    "example": "copy a small family of checkpoints and trajectories to try",
-    "inspect": "show a checkpoint, or compare experts with their anchor",
-    "merge": "write the weights at a coordinate or a physical value",
-    "calibrate": "find the coordinate from observed frames, and merge there",
-    "evaluate": "compare anchor, experts and merged weights on held-out trajectories",
-    "rollout": "run a network from an initial state",
-    "data": "describe files of trajectories",
-}
 
 
 class Verbs(Suggesting):
@@ -48,6 +38,13 @@ class Verbs(Suggesting):
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """The context of ``ccm`` itself; options that it does not have are one line, too."""
+        try:
+            return super().make_context(*args, **extra)
+        except click.ClickException as error:
+            exit_with_usage(error, "ccm")
+
     def invoke(self, ctx: click.Context) -> Any:
         """Wrong input, or a library that is not installed, is one line on stderr and exit code 2.
 
@@ -61,6 +58,10 @@ class Verbs(Suggesting):
             with warnings.catch_warnings():
                 warnings.showwarning = _note
                 return super().invoke(ctx)
+        except BrokenPipeError:  # whoever reads has enough: click ends the program without a word
+            raise
+        except click.ClickException as error:
+            exit_with_usage(error, f"ccm {ctx.invoked_subcommand or ''}".rstrip())
         except (ValueError, OSError) as error:
             click.echo(f"ccm: {line_of(error)}", err=True)
             sys.exit(2)
@@ -87,7 +88,7 @@ class Verbs(Suggesting):
 
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"ccm: note: {one_line(str(message))}", err=True)
+    click.echo(f"ccm: note: {line_of(message)}", err=True)
 
 
 def _completion(ctx: click.Context, _: click.Parameter, shell: str | None) -> None:
@@ -98,7 +99,7 @@ def _completion(ctx: click.Context, _: click.Parameter, shell: str | None) -> No
         ctx.exit()
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("ccm", cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ccm_jax", prog_name="ccm")
 @click.option(
     "--completion",

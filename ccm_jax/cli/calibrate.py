@@ -10,11 +10,12 @@ import numpy as np
 
 from ccm_jax import processor
 from ccm_jax._given import worse_than_trivial
+from ccm_jax.cli.apart import check_apart
 from ccm_jax.cli.card import digest
 from ccm_jax.cli.checkpoints import note, warn
-from ccm_jax.cli.console import say
+from ccm_jax.cli.console import counted, say
 from ccm_jax.cli.fitting import fit_readout, open_chart
-from ccm_jax.cli.following import evaluate_next, rollout_next
+from ccm_jax.cli.following import evaluate_next, others_of, rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_observations, read_regimes, varying
 from ccm_jax.cli.merge import check_output, merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
@@ -31,6 +32,7 @@ from ccm_jax.io.atomic import check_new, together, write_json
 from ccm_jax.io.description import HELP
 
 MOST = 10_000  # candidates of a bank
+FRAMES = 4  # that are observed after the window, if nothing else is said
 MANY = 64  # trajectories of one regime, of which a few tell the coordinate
 
 
@@ -137,7 +139,7 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 @click.option(
     "--frames",
     type=click.IntRange(min=1),
-    default=4,
+    default=FRAMES,
     show_default=True,
     help="Number of observed frames after the model's window.",
 )
@@ -214,10 +216,13 @@ def command(source: Source, **given: Any) -> None:
     needed = None if options.until is not None else opened.surrogate.history + count
     if needed is not None and recording.shape[1] < needed:
         raise ValueError(
-            f"{options.prefix} has {recording.shape[1]} frames, expected at least {needed}: {opened.surrogate.history} "
-            f"of the model's window and {count} after it; observe more frames, or lower --frames."
+            f"{options.prefix} has {counted(recording.shape[1], 'frame')}, expected at least {needed}: "
+            f"{opened.surrogate.history} of the model's window and {count} after it; observe more frames, or lower "
+            "--frames."
         )
     frames, mask = read_observations(recording, chosen, options.missing, options.mask, needed)
+    if regimes is not None:
+        check_apart("--prefix", options.prefix, chosen, frames, regimes, mask)
     if options.until is not None:
         with waiting("filtering frame by frame"):
             count, stopped = frames_until(opened, frames, regimes, options.until, mask)
@@ -250,13 +255,15 @@ def command(source: Source, **given: Any) -> None:
         say(f"{options.output} is not written: no merge stays finite.")
     elif keep:
         say(f"{options.output} is not written; add --write-anyway to write the best merge.")
-        rollout_next(recipe.anchor, options.model)
     elif options.output is not None:
         say(f"Wrote the weights at {typed(found.coordinate, axes)} to {options.output}.")
-        evaluate_next(recipe, options.output, options.model)
-        if options.validation is None:
-            say("Next, for an interval and settings fitted to data: the same with --validation FILE.")
     figure = report.with_suffix(".png")
     say(f"Numbers: {report}" + (f"; figure: {figure}." if figure.exists() else "."))
+    if finite and keep:
+        rollout_next(recipe.anchor, options.model, options.prefix, chosen[0], options.layout)
+    elif options.output is not None and not keep:
+        held_out = others_of(recording, options.layout, chosen, opened.surrogate.history + count)
+        prefix = ["--frames", str(count)] if count != FRAMES else []
+        evaluate_next(recipe, options.output, options.model, [*held_out, *prefix])
     if keep:
         raise click.exceptions.Exit(ANCHOR_KEPT)

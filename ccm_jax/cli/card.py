@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ccm_jax.cli.console import counted
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.shards import INDEX, open_index
@@ -75,7 +76,7 @@ def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
     found = f"\nHow the coordinate was found:\n{found}\n" if found else ""
     return f"""# {_code(output.name)[1:-1]}
 
-Merged weights ({numbers:,} numbers) {where}by the method `{facts["method"]}`
+Merged weights ({counted(numbers, "number")}) {where}by the method `{facts["method"]}`
 ({facts["made_by"]}, {facts["created"]}), without training. At coordinates beyond those of its experts this network
 extrapolates: compare it with the anchor on observed frames before you use it.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ccm_jax.cli.card import check_card
-from ccm_jax.io.boundary import one_line
+from ccm_jax.cli.faults import line_of
 from ccm_jax.io.family import match
 from ccm_jax.io.lora import open_expert
 from ccm_jax.io.options import share_options
@@ -40,10 +40,10 @@ def open_checkpoints(function: str, paths: Sequence[Path], *, cast: bool = False
 def warn(*lines: str) -> None:
     """Says what is doubtful about a result."""
     for line in lines:
-        click.echo(f"ccm: warning: {one_line(line)}", err=True)
+        click.echo(f"ccm: warning: {line_of(line)}", err=True)
 
 
 def note(*lines: str) -> None:
     """Says what is worth knowing and changes no result, each line once."""
     for line in dict.fromkeys(lines):
-        click.echo(f"ccm: note: {one_line(line)}", err=True)
+        click.echo(f"ccm: note: {line_of(line)}", err=True)

@@ -1,13 +1,42 @@
 """The terminal that commands write to."""
 
+from __future__ import annotations
+
 from rich.console import Console
+from rich.table import Table
 
 from ccm_jax.io.boundary import one_line
 
-console = Console(highlight=False)
+
+class Terminal(Console):
+    """A console that leaves it to the command what a closed pipe means; rich ends the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Raises the error that it is called for."""
+        raise  # noqa: PLE0704
+
+
+console = Terminal(highlight=False)
 
 
 def say(text: str) -> None:
     """Prints text as it is: brackets are no markup, and the terminal breaks long lines, not we."""
     lines = "\n".join(map(one_line, text.split("\n")))
     console.print(lines, markup=False, soft_wrap=True)
+
+
+def show_table(title: str, table: Table) -> None:
+    """Prints a table below its title, which the table's width does not break."""
+    console.print(one_line(title), markup=False, soft_wrap=True, style="italic")
+    console.print(table)
+
+
+def counted(count: int, noun: str) -> str:
+    """So many of a thing, with the noun in its number.
+
+    Example:
+        >>> counted(1, "frame"), counted(2, "trajectory"), counted(73_429, "number")
+        ('1 frame', '2 trajectories', '73,429 numbers')
+    """
+    several = {"trajectory": "trajectories", "axis": "axes"}.get(noun, f"{noun}s")
+    return f"{count:,} {noun if count == 1 else several}"

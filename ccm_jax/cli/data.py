@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ccm_jax.cli.checkpoints import warn
-from ccm_jax.cli.console import console, say
-from ccm_jax.cli.faults import Suggesting
-from ccm_jax.cli.following import family_beside, follow
+from ccm_jax.cli.console import say, show_table
+from ccm_jax.cli.faults import Suggesting, line_of, without_python
+from ccm_jax.cli.following import family_beside, file_beside, follow, free
 from ccm_jax.cli.frames import Layout, layout_options, shorten, varying
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.recordings import open_recordings
@@ -62,7 +62,7 @@ def describe(path: Path, layout: Layout) -> None:
             times,
         )
         rows.append((*row, escape("\n".join(ranges)) or "–"))
-    console.print(_table(escape(one_line(str(path))), headings, rows))
+    show_table(str(path), _table(headings, rows))
     for what in ("assumed", "left_out"):
         said: dict[str, list[str]] = {}
         for r in recordings:
@@ -70,21 +70,28 @@ def describe(path: Path, layout: Layout) -> None:
                 said.setdefault(line, []).append(r.path.name)
         for line, names in said.items():
             where = "" if len(names) == len(recordings) else f" ({', '.join(names[:3])}{', …' * (len(names) > 3)})"
-            say(f"{what.replace('_', ' ')}: {line}{where}")
+            say(f"{what.replace('_', ' ')}: {without_python(line)}{where}")
     for r in recordings:
         try:
             time_step(r, None)
         except ValueError as error:
-            warn(str(error))
+            warn(line_of(error))
     if len(recordings) == 1:
-        several = varying(recordings[0], range(recordings[0].shape[0]))
-        frames = ("--prefix", "OBSERVED_FRAMES", "--validation", path) if several else ("--prefix", path)
-        follow("calibrate", *family_beside(path), *frames, "-o", "merged.safetensors")
+        if varying(recordings[0], range(recordings[0].shape[0])):
+            test = file_beside(path, "test")
+            frames = ["--prefix", *(["OBSERVED_FRAMES"] if test is None else [str(test), "--sample", "0"])]
+            frames += ["--validation", str(path)]
+        else:
+            validation = file_beside(path, "validation")
+            frames = ["--prefix", str(path), *(["--sample", "0"] * (recordings[0].shape[0] > 1))]
+            frames += [] if validation is None else ["--validation", str(validation)]
+        more = [*frames, *layout.words(), "-o", free("merged.safetensors")]
+        follow("calibrate", *family_beside(path), *more)
 
 
-def _table(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
     """A row for each file; of one file a line for each fact, which fits a narrow terminal."""
-    table = Table(title=title, title_justify="left", show_header=len(rows) > 1)
+    table = Table(show_header=len(rows) > 1)
     if len(rows) == 1:
         for pair in zip(headings, rows[0], strict=True):
             table.add_row(*pair)

@@ -14,13 +14,13 @@ from rich.table import Table
 from ccm_jax import processor
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.checkpoints import open_checkpoints
-from ccm_jax.cli.console import console, say
+from ccm_jax.cli.console import counted, say, show_table
 from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.source import NAMES, family_options, files_of
 from ccm_jax.cli.surrogates import surrogate_for
-from ccm_jax.cli.verdict import KINDS, Method, counted, judge
+from ccm_jax.cli.verdict import KINDS, Method, judge
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.evaluate import future_error, persistence_error
 from ccm_jax.io.atomic import check_new, replacing
@@ -74,8 +74,8 @@ def evaluate(
     observed, length = surrogate.history + how["frames"], recording.shape[1]
     if length <= observed:
         raise ValueError(
-            f"{trajectories} has {length} frames, expected more than {observed}: {surrogate.history} of the model's "
-            f"window, {how['frames']} of the prefix (--frames), and a future to score."
+            f"{trajectories} has {counted(length, 'frame')}, expected more than {observed}: {surrogate.history} of the "
+            f"model's window, {how['frames']} of the prefix (--frames), and a future to score."
         )
     mesh = mesh_of_all() if surrogate.spreads else None
     weights = [place(surrogate.to_params(w.arrays), mesh) for w in opened]
@@ -125,8 +125,8 @@ def _mean(errors: Any, count: int) -> np.ndarray:
 def show(found: Errors) -> None:
     """The table in the terminal."""
     count = len(found.samples)
-    title = f"relative L2 error, mean over {found.frames} future frames of {counted(count)}"
-    table = Table(title=title, title_justify="left")
+    title = f"relative L2 error, mean over {counted(found.frames, 'future frame')} of {counted(count, 'trajectory')}"
+    table = Table()
     for heading in ("network", "error", "over anchor's", "beats anchor", "diverged"):
         table.add_column(heading, justify="left" if heading == "network" else "right")
     anchor = found.methods[0].errors
@@ -137,7 +137,7 @@ def show(found: Errors) -> None:
         below = "–" if name == found.methods[0].name else f"{int((errors < anchor).sum())} of {count}"
         error = f"{mean:.4f}" if np.isfinite(mean) else "infinite"
         table.add_row(name, error, ratio, below, str(int((~np.isfinite(errors)).sum())))
-    console.print(table)
+    show_table(title, table)
 
 
 def write_csv(found: Errors, target: Path) -> None:
@@ -214,7 +214,8 @@ def command(target: Path | None, accept_persistence: bool, **given: Any) -> None
             raise ValueError(f"--csv {target} does not end in .csv; choose a name that does.")
         check_new(target)
     processor.prepare()
-    found = evaluate(networks, given.pop("trajectories"), given.pop("sample"), **given)
+    trajectories = given.pop("trajectories")
+    found = evaluate(networks, trajectories, given.pop("sample"), **given)
     show(found)
     persistence = float(found.persistence.mean())
     best = min(float(m.errors.mean()) for m in found.methods)
@@ -223,7 +224,7 @@ def command(target: Path | None, accept_persistence: bool, **given: Any) -> None
         write_csv(found, target)
     verdict = judge(found.methods)
     say(verdict.text)
-    if verdict.use is not None:
-        rollout_next(Path(verdict.use.path), given["model"])
     if worse_than_trivial(best, persistence):
         say("Repeating the last frame, or zeros, has a smaller error than any network.")
+    if verdict.use is not None:
+        rollout_next(Path(verdict.use.path), given["model"], trajectories, found.samples[0], given["layout"])

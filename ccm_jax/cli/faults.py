@@ -8,10 +8,13 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from ccm_jax._reasons import FAILED
+from ccm_jax.cli.verbs import VERBS
 from ccm_jax.io.atomic import MARK
 from ccm_jax.io.boundary import one_line
 
@@ -31,9 +34,34 @@ REMEDIES = {
 }
 
 
-def line_of(error: Exception) -> str:
+NAMED = re.compile(r"(?:^|(?<=: ))([A-Za-z_]\w*)(?:: |, (?=validation\[))")  # at the start, or behind an option
+ARGUMENT = re.compile(r" \(\w+=\.\.\.\)")  # what an option is called in Python, beside it
+
+
+def without_python(text: str) -> str:
+    """A message without what only Python calls by name: functions of this package, and arguments beside options.
+
+    Example:
+        >>> import ccm_jax.io.weights
+        >>> without_python("open_weights: there is no a.pt; check the path.")
+        'there is no a.pt; check the path.'
+    """
+    text = NAMED.sub(lambda found: "" if _is_ours(found[1], first=found.start() == 0) else found[0], text)
+    return ARGUMENT.sub("", text)
+
+
+def _is_ours(name: str, *, first: bool) -> bool:
+    """Whether a name is that of a function or class of this package: no verb, no file, no plain word inside a line."""
+    plain = name.islower() and "_" not in name
+    if name in VERBS or (plain and not first) or Path(name).exists():
+        return False
+    modules = [module for key, module in list(sys.modules.items()) if module and key.partition(".")[0] == "ccm_jax"]
+    return any(callable(vars(module).get(name)) for module in modules)
+
+
+def line_of(error: Exception | Warning | str) -> str:
     """An error as one line; one of the system names the path and the remedy."""
-    text = str(error)
+    text = without_python(str(error))
     if isinstance(error, OSError) and error.strerror:
         path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
         mark = rf"{re.escape(MARK)}\d+\.[0-9a-f]+-"  # of what was on its way to its place
@@ -69,6 +97,30 @@ def quiet_threads() -> None:
 
     if before is sys.__unraisablehook__:
         sys.unraisablehook = hook
+
+
+def exit_with_usage(error: click.ClickException, command: str) -> NoReturn:
+    """Options and arguments that a verb does not take end the program as other input does: one line, exit code 2.
+
+    Args:
+        error: of click.
+        command: whose help is pointed to, where the error does not know it.
+    """
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
+        raise error
+    click.echo(f"ccm: {_line_of_usage(error, command)}", err=True)
+    sys.exit(2)
+
+
+def _line_of_usage(error: click.ClickException, command: str) -> str:
+    said = " ".join(error.format_message().split()).rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        near = meant(error.option_name, error.possibilities or [])
+        said = f"there is no option {error.option_name}{near and '.' + near}"
+    ctx = getattr(error, "ctx", None)
+    see = f"see {command if ctx is None else ctx.command_path} --help."
+    said = said[:1].lower() + said[1:]  # click's own begin with a capital
+    return one_line(f"{said} S{see[1:]}" if said.endswith("?") else f"{said}; {see}")
 
 
 class Suggesting(click.Group):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax.chart import Chart, Features, Gated, Polynomial, complete, fit_chart
+from ccm_jax.cli.console import counted
+from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
 from ccm_jax.cli.merge import open_family
 from ccm_jax.cli.recipe import Recipe, weights_by_name
@@ -97,12 +100,15 @@ def fit_readout(
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(chart.basis)):
         return Fitted(readout, None, Known(), "an expert has numbers that are not finite.")
     check_grids(validation, frame)
+    check_lengths(validation, surrogate.history, count)
     regimes, mesh = list(validation.trajectories.values()), mesh_of_all() if surrogate.spreads else None
     try:
         with waiting("compiling and fitting the readout", steps=True) as progress:
             readout = fit_prefix_readout(chart, surrogate.rollout_fn, regimes, mesh=mesh, progress=progress, **shape)
     except ValueError as error:
-        raise ValueError(f"--validation, regimes {'; '.join(validation.trajectories)}: {error}") from error
+        names = list(validation.trajectories)
+        said = re.sub(r"validation\[(\d+)\]", lambda found: f"the regime {names[int(found[1])]}", line_of(error))
+        raise ValueError(f"--validation {validation.path}: {said}") from error
     sure, known, unsure = with_uncertainty(readout, validation, parameters, mesh)
     sure = jax.tree.map(np.asarray, sure)  # from all devices to one, which a few frames do not fill
     return Fitted(sure, list(validation.trajectories), known, unsure)
@@ -116,6 +122,16 @@ def check_grids(validation: Regimes, frame: tuple[int, ...]) -> None:
                 f"--validation: trajectories of the regime {name} have frames {list(x.shape[2:])}, and those observed "
                 f"{list(frame)}; give both the grid and the channels that the model was trained on."
             )
+
+
+def check_lengths(validation: Regimes, history: int, count: int) -> None:
+    """Raises ValueError for validation trajectories that end with the prefix, and leave no future to be judged on."""
+    length, needed = min(x.shape[1] for x in validation.trajectories.values()), history + count + 1
+    if length < needed:
+        raise ValueError(
+            f"--validation {validation.path} has trajectories of {counted(length, 'frame')}, and --frames {count} "
+            f"needs at least {needed}: lower --frames, or give longer trajectories."
+        )
 
 
 def with_gate(features: Features) -> Features:

@@ -1,22 +1,39 @@
-"""The command to run next, with the files of the one that just ended filled in."""
+"""The command to run next, with the files of the one that just ended, or of their folder, filled in."""
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from ccm_jax.cli.console import say
+from ccm_jax.cli.frames import COUNTERS, Layout
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.source import in_folder
 from ccm_jax.io.description import model_name
+from ccm_jax.io.recordings import Recording
+from ccm_jax.io.recordings.opening import files_of
 from ccm_jax.io.weights import open_weights
 
-YOURS = "TRAJECTORIES"  # stands for a file that only the user knows
+# Words that stand for what only the user knows -> what that is.
+PLACES = {
+    "TRAJECTORIES": "a file of held-out trajectories",
+    "OBSERVED_FRAMES": "a file with the frames observed",
+    "OTHER_REGIMES": "a file of trajectories of other regimes, whose values are known",
+    "ANCHOR": "the checkpoint of the anchor",
+    "LOW": "the checkpoint of the low expert",
+    "HIGH": "the checkpoint of the high expert",
+    "MODEL": "the network, as ccm rollout --help says",
+}
+MANY = 8  # samples that are named one by one
 
 
 def follow(*words: str | Path | None) -> None:
-    """Prints ``Next: ccm ...``; words that are None are left out."""
-    say(f"Next: ccm {shlex.join(str(word) for word in words if word is not None)}")
+    """Prints ``Next: ccm ...``, and as a comment what its places stand for; words that are None are left out."""
+    given = [str(word) for word in words if word is not None]
+    places = "; ".join(f"{word}: {PLACES[word]}" for word in given if word in PLACES)
+    say(f"Next: ccm {shlex.join(given)}" + (f"  # {places}" if places else ""))
 
 
 def family(recipe: Recipe) -> list[str]:
@@ -26,23 +43,26 @@ def family(recipe: Recipe) -> list[str]:
 
 def named(*files: Path) -> list[str]:
     """The options that name an anchor, a low and a high expert: by their folder, if it holds them under these names."""
-    folder = files[0].parent
-    try:
-        if in_folder(folder) == list(files):
-            return ["--family", str(folder)]
-    except (ValueError, OSError):
-        pass
+    if family_in(files[0].parent) == list(files):
+        return ["--family", str(files[0].parent)]
     return [str(word) for pair in zip(("--anchor", "--low", "--high"), files, strict=True) for word in pair]
+
+
+def family_in(folder: Path) -> list[Path]:
+    """Anchor, low and high of a folder; none where it does not hold them."""
+    try:
+        return in_folder(folder)
+    except (ValueError, OSError):
+        return []
 
 
 def family_beside(trajectories: Path) -> list[str]:
     """The options that name the family in the folder of a file of trajectories; places for them where there is none."""
     folder = trajectories.parent
-    try:
-        anchor = in_folder(folder)[0]
-    except (ValueError, OSError):
+    files = family_in(folder)
+    if not files:
         return ["--anchor", "ANCHOR", "--low", "LOW", "--high", "HIGH", "--model", "MODEL"]
-    return ["--family", str(folder), *model_of(None, anchor)]
+    return ["--family", str(folder), *model_of(None, files[0])]
 
 
 def model_of(model: str | None, checkpoint: Path) -> list[str]:
@@ -54,11 +74,64 @@ def model_of(model: str | None, checkpoint: Path) -> list[str]:
     return ["--model", model or "MODEL"] if model is not None or not known else []
 
 
-def evaluate_next(recipe: Recipe, merged: Path, model: str | None) -> None:
-    """After a merge: compare it with what it was made of."""
-    follow("evaluate", *family(recipe), "--merged", merged, *model_of(model, recipe.anchor), "--trajectories", YOURS)
+def file_beside(path: Path, kind: str, value: float | None = None) -> Path | None:
+    """The file of trajectories in a file's folder whose name begins with a kind, as that of ``ccm example`` does.
+
+    Args:
+        path: the file, which is not meant itself.
+        kind: ``"test"`` or ``"validation"``.
+        value: the physical value that the file is of, if its name has numbers.
+    """
+
+    def off(file: Path) -> float:
+        numbers = [float(text) for text in re.findall(r"\d*\.?\d+(?:e[-+]?\d+)?", file.stem)]
+        return min((abs(number - value) for number in numbers), default=float("inf")) if value is not None else 0.0
+
+    try:
+        there = [file for file in files_of(path.parent) if file.stem.lower().startswith(kind)]
+    except OSError:
+        return None
+    others = [file for file in there if file.absolute() != path.absolute()]
+    return min(others, key=off, default=None)
 
 
-def rollout_next(checkpoint: Path, model: str | None) -> None:
-    """After a choice: run the network that was chosen."""
-    follow("rollout", checkpoint, *model_of(model, checkpoint), "--initial", "FRAMES", "-o", "rollout.npz")
+def frames_beside(path: Path) -> list[str]:
+    """The options of a calibration: one sample of a test file in the folder of a file, and its validation file."""
+    test, validation = (file_beside(path, kind) for kind in ("test", "validation"))
+    seen = ["OBSERVED_FRAMES"] if test is None else [str(test), "--sample", "0"]
+    return ["--prefix", *seen, "--validation", "OTHER_REGIMES" if validation is None else str(validation)]
+
+
+def free(name: str) -> str:
+    """The name of an output that is not there yet."""
+    path, i = Path(name), 2
+    while path.exists():
+        path, i = Path(name).with_stem(f"{Path(name).stem}-{i}"), i + 1
+    return str(path)
+
+
+def others_of(recording: Recording, layout: Layout, chosen: Sequence[int], observed: int) -> list[str]:
+    """The options of an evaluation: the file's other samples of the same regime, if they go on after the prefix."""
+    regimes = [{k: v for k, v in row.items() if k.lower() not in COUNTERS} for row in recording.parameters]
+    alike = [i for i in range(recording.shape[0]) if not regimes or regimes[i] == regimes[chosen[0]]]
+    rest = [i for i in alike if i not in chosen]
+    if not rest or recording.shape[1] <= observed:
+        return ["--trajectories", "TRAJECTORIES"]
+    together = len(rest) > 1 and rest == list(range(rest[0], rest[-1] + 1))
+    samples = f"{rest[0]}:{rest[-1] + 1}" if together else ",".join(map(str, rest[:MANY]))
+    return ["--trajectories", str(recording.path), "--sample", samples, *layout.words()]
+
+
+def evaluate_next(recipe: Recipe, merged: Path, model: str | None, held_out: Sequence[str] | None = None) -> None:
+    """After a merge: compare it with what it was made of, on held-out trajectories or a test file beside the anchor."""
+    if held_out is None:
+        test = file_beside(recipe.anchor, "test", recipe.value)
+        held_out = ["--trajectories", "TRAJECTORIES" if test is None else str(test)]
+    follow("evaluate", *family(recipe), "--merged", merged, *model_of(model, recipe.anchor), *held_out)
+
+
+def rollout_next(checkpoint: Path, model: str | None, initial: Path, sample: int, layout: Layout) -> None:
+    """After a choice: run the network that was chosen from the frames that it was chosen by."""
+    which = () if sample == 0 else ("--sample", str(sample))
+    start = ("--initial", initial, *which, *layout.words())
+    follow("rollout", checkpoint, *model_of(model, checkpoint), *start, "-o", free("rollout.npz"))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax.cli.console import counted
 from ccm_jax.cli.fitting import Fitted
 from ccm_jax.cli.sure import LEVEL, Sure, sure_of
 from ccm_jax.posterior import Prior
@@ -112,8 +113,8 @@ def forecast(
     if after < 0 or (truth and after < count):
         needed = observed + (count if truth else 0)
         raise ValueError(
-            f"rollout: --initial has {len(x)} frames, expected at least {needed}: {readout.history} of the model's "
-            f"window, {readout.frames} to calibrate on (--frames){f', and {count} of truth' if truth else ''}."
+            f"rollout: --initial has {counted(len(x), 'frame')}, expected at least {needed}: {readout.history} of the "
+            f"model's window, {readout.frames} to calibrate on (--frames){f', and {count} of truth' if truth else ''}."
         )
     seen = jnp.asarray(x[:observed])
     found = predict_rollout(readout, seen, count, prior=prior)

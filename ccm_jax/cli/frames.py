@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
-from ccm_jax._reasons import shown
+from ccm_jax._reasons import clean
 from ccm_jax.cli.checkpoints import note
+from ccm_jax.cli.console import counted
 from ccm_jax.io.boundary import memory
 from ccm_jax.io.recordings import Recording, open_recording
 from ccm_jax.io.recordings.opening import other_step
@@ -51,6 +52,10 @@ class Layout(NamedTuple):
                     if axes is not None or not found.assumed:
                         return found
             raise
+
+    def words(self) -> list[str]:
+        """The options as they were given."""
+        return [word for name, value in self.facts().items() for word in (f"--{name}", value)]
 
     def facts(self) -> dict[str, str]:
         """What was said, for a card."""
@@ -130,8 +135,9 @@ def check_size(recording: Recording, samples: int, count: int | None = None) -> 
     size, frames = size_of(recording, samples, count), recording.shape[1] if count is None else count
     if size > SHARE * there:
         raise ValueError(
-            f"{recording.path}: {frames} frames of {samples} samples take {size / 1e9:.1f} GB, and this machine has "
-            f"{there / 1e9:.1f} GB of memory; choose fewer samples by --sample, or put fewer into the file."
+            f"{recording.path}: {counted(frames, 'frame')} of {counted(samples, 'sample')} take {size / 1e9:.1f} GB, "
+            f"and this machine has {there / 1e9:.1f} GB of memory; choose fewer samples by --sample, or put "
+            "fewer into the file."
         )
 
 
@@ -190,7 +196,7 @@ def read_observations(
         The mask is None if nothing is said of one.
     """
     if missing == "refuse" and mask is None:
-        remedy = "; mend or drop it, or give --missing nan if NaN marks what was not observed"
+        remedy = "; fix or remove it, or give --missing nan if NaN marks what was not observed"
         return read_samples(recording, chosen, count, remedy=remedy), None
     check_size(recording, len(chosen), count)
     shape = (len(chosen), len(range(recording.shape[1])[:count]), *recording.shape[2:])
@@ -237,10 +243,12 @@ class Regimes(NamedTuple):
     Attributes:
         trajectories: ``[N, T, *space, C]`` of each, by its physical parameters in words.
         parameters: of each, by name; empty where the file tells none.
+        path: the file.
     """
 
     trajectories: dict[str, np.ndarray]
     parameters: list[Mapping[str, float]]
+    path: Path = Path()
 
 
 def read_regimes(recording: Recording, beside: Recording | None = None) -> Regimes:
@@ -256,7 +264,7 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
         )
     unknown = [text for text in recording.left_out if NOT_FINITE in text or not any(recording.parameters)]
     if unknown:
-        note(f"{recording.path}: no parameter is {shown('; '.join(unknown))}.")
+        note(f"{recording.path}: no parameter is {clean('; '.join(unknown))}.")
     told: dict[str, Mapping[str, float]] = {}
     groups: dict[str, list[int]] = {}
     for i, known in enumerate(recording.parameters):
@@ -269,4 +277,4 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
         name: read_samples(recording, chosen, remedy="; mend it, or leave it out of the file")
         for name, chosen in groups.items()
     }
-    return Regimes(trajectories, list(told.values()))
+    return Regimes(trajectories, list(told.values()), recording.path)

@@ -11,11 +11,10 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from ccm_jax.cli.checkpoints import open_checkpoints
-from ccm_jax.cli.console import console, say
-from ccm_jax.cli.following import follow, model_of, named
-from ccm_jax.cli.source import in_folder
-from ccm_jax.io.boundary import one_line
+from ccm_jax.cli.checkpoints import open_checkpoints, warn
+from ccm_jax.cli.console import counted, say, show_table
+from ccm_jax.cli.following import family_in, follow, frames_beside, free, model_of, named
+from ccm_jax.cli.source import NAMES, exchanged, in_folder, role_in
 from ccm_jax.io.weights import Weights
 
 # Weights trained independently are about as far from each other as from zero: relative distances near 1.4.
@@ -119,13 +118,12 @@ def doubtful(anchor: Weights, experts: Sequence[Weights], *, direction: bool) ->
     )
 
 
-def tree_table(weights: Weights) -> Table:
-    """Names, types, shapes and norms of a checkpoint."""
+def show_tree(weights: Weights) -> None:
+    """Prints names, types, shapes and norms of a checkpoint."""
     numbers = sum(leaf.size for leaf in weights.arrays.values())
     size = sum(leaf.nbytes for leaf in weights.arrays.values())
-    path, count = escape(one_line(str(weights.path))), len(weights.arrays)
-    title = f"{path} · {weights.kind} · {count} tensors · {numbers:,} numbers · {size / 1e6:.1f} MB"
-    table = Table(title=title, title_justify="left")
+    title = f"{weights.path} · {weights.kind} · {counted(len(weights.arrays), 'tensor')} · {counted(numbers, 'number')}"
+    table = Table()
     for heading, side in (("name", "left"), ("type", "left"), ("shape", "left"), ("norm", "right")):
         table.add_column(heading, justify=side, no_wrap=heading != "name", overflow="fold")  # type: ignore[arg-type]
     for name, leaf in weights.arrays.items():
@@ -133,7 +131,7 @@ def tree_table(weights: Weights) -> Table:
         norm = f"{np.linalg.norm(values):.4g}" if values.size else "–"
         note = "" if np.isfinite(values).all() else "  NaN or infinite!"
         table.add_row(escape(name), str(leaf.dtype), "×".join(map(str, leaf.shape)) or "()", norm + note)
-    return table
+    show_table(f"{title} · {size / 1e6:.1f} MB", table)
 
 
 def expanded(checkpoints: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -166,21 +164,21 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     checkpoints = expanded(checkpoints)
     if len(checkpoints) not in (1, 3):
         raise click.UsageError(f"{len(checkpoints)} checkpoints, expected one, or three: anchor, low, high")
-    opened = open_checkpoints("ccm inspect", checkpoints)
-    console.print(tree_table(opened[0]))
+    doubts = exchanged(*checkpoints) if len(checkpoints) == 3 else []
+    warn(*doubts)
+    opened = open_checkpoints("inspect", checkpoints)
+    show_tree(opened[0])
     if len(opened) == 1:
         if opened[0].kind == "npz" and "frames" in opened[0].arrays:  # as ccm example and numpy's users name them
             say("These look like trajectories, not weights.")
             follow("data", "describe", checkpoints[0])
             return
-        follow("inspect", checkpoints[0], "LOW", "HIGH")
+        files = family_in(checkpoints[0].parent)
+        follow("inspect", *(files if checkpoints[0] in files else (checkpoints[0], "LOW", "HIGH")))
         return
     anchor, low, high = opened
     found = residuals(anchor.arrays, low.arrays, high.arrays)
-    table = Table(
-        title="updates relative to the anchor's norm, their cosine, and their shared part",
-        title_justify="left",
-    )
+    table = Table()
     for heading in ("name", "low", "high", "shared", "direction", "cosine", "share"):
         first = heading == "name"
         table.add_column(heading, justify="left" if first else "right", no_wrap=not first, overflow="fold")
@@ -188,10 +186,12 @@ def command(checkpoints: tuple[Path, ...]) -> None:
         both = row.shared**2 + row.direction**2
         share = f"{row.shared**2 / both:.0%}" if both else "–"
         table.add_row(escape(name), *(f"{x:.3g}" for x in row[:4]), f"{row.cosine:+.2f}", share)
-    console.print(table)
+    show_table("updates relative to the anchor's norm, their cosine, and their shared part", table)
     whole = found["(all)"]
-    console.print(verdict(whole), markup=False)
-    if whole.direction > 0 and max(whole.low, whole.high) <= FAR:
-        frames = ("--prefix", "OBSERVED_FRAMES", "--validation", "OTHER_REGIMES")
+    say(verdict(whole))
+    roles = {role_in(path): path for path in checkpoints}
+    if doubts and set(roles) == set(NAMES):
+        follow("inspect", *(roles[name] for name in NAMES))
+    elif whole.direction > 0 and max(whole.low, whole.high) <= FAR:
         three = (*named(*checkpoints), *model_of(None, checkpoints[0]))
-        follow("calibrate", *three, *frames, "-o", "merged.safetensors")
+        follow("calibrate", *three, *frames_beside(checkpoints[0]), "-o", free("merged.safetensors"))

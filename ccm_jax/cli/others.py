@@ -13,7 +13,7 @@ from ccm_jax import baselines
 from ccm_jax.baselines import BASELINES, complex_view, pair_view
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.io.description import model_name
-from ccm_jax.io.stream import check_finite, keep_equal_or_refuse
+from ccm_jax.io.stream import keep_equal_or_refuse, refuse_not_finite
 from ccm_jax.io.weights import Weights
 from ccm_jax.models import pairs_of
 
@@ -49,7 +49,7 @@ def merge_by_other(recipe: Recipe, family: list[Weights], *, model: str | None =
     """
     anchor, *experts = ({name: np.asarray(leaf) for name, leaf in weights.arrays.items()} for weights in family)
     for name in anchor:  # methods that trim or drop entries would lose a NaN without a word
-        check_finite(name, [tree[name].reshape(-1) for tree in (anchor, *experts)])
+        refuse_not_finite(name, [tree[name].reshape(-1) for tree in (anchor, *experts)])
     is_pair = real_pairs(model_name(family[0], model))
     wide = any(leaf.dtype.itemsize // (2 if leaf.dtype.kind == "c" else 1) == 8 for leaf in anchor.values())
     merge = BASELINES[recipe.method].merge

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ccm_jax._checks import as_number, as_numbers
-from ccm_jax._reasons import shown
+from ccm_jax._reasons import clean
 from ccm_jax.chart import FEATURES, Features, Gated, Polynomial
-from ccm_jax.cli.units import Units, Where, as_units, near
+from ccm_jax.cli.console import counted
+from ccm_jax.cli.units import Units, Where, as_units, near, place_of
 from ccm_jax.expert_weights import expert_weights
 from ccm_jax.io.yamltext import read_yaml
 
@@ -165,7 +166,7 @@ def _place(path: Path, content: dict[str, Any], where: Where, units: Units | Non
         value = as_number(content["value"], what)
     if units is None:
         raise ValueError(f"{what} needs a range, the physical values at coordinates -1 and +1: --range LOW:HIGH.")
-    return Where((units.coordinate(value, what),), value, units)
+    return Where((place_of(value, units, what),), value, units)
 
 
 def _check_axes(path: Path, recipe: Recipe) -> None:
@@ -177,8 +178,8 @@ def _check_axes(path: Path, recipe: Recipe) -> None:
     for what, c in (("coordinate", recipe.coordinate), ("experts[0].coordinate", recipe.coordinates[0])):
         if c and len(c) not in {features.dim, features.dim - gated}:
             raise ValueError(
-                f"{path}: {what} has {len(c)} numbers, expected {features.dim - gated}, one for each axis of {features}"
-                + (", and a gate if it is not 1." if gated else ".")
+                f"{path}: {what} has {counted(len(c), 'number')}, expected {features.dim - gated}, one for each axis "
+                f"of {features}" + (", and a gate if it is not 1." if gated else ".")
             )
     try:
         at = recipe.coordinate or recipe.coordinates[0]
@@ -205,7 +206,7 @@ def _ridge(value: Any, what: str) -> float:
 def _known(path: Path, where: str, content: dict[str, Any], keys: Sequence[str]) -> None:
     unknown = [key for key in content if key not in keys]
     if unknown:
-        raise ValueError(f"{path}: {where}{shown(unknown[0])} is unknown; there are: {', '.join(keys)}.")
+        raise ValueError(f"{path}: {where}{clean(unknown[0])} is unknown; there are: {', '.join(keys)}.")
 
 
 def _features(path: Path, content: Any, dim: int) -> Features:

@@ -14,8 +14,9 @@ import numpy as np
 
 from ccm_jax import processor
 from ccm_jax._given import trivial, worse_than_trivial
+from ccm_jax.cli.apart import check_apart
 from ccm_jax.cli.checkpoints import note, open_checkpoints, warn
-from ccm_jax.cli.console import say
+from ccm_jax.cli.console import counted, say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.forecast import Forecasted, forecast
@@ -41,7 +42,7 @@ def write(output: Path, draw: Callable[[Path], None] | None, frames: np.ndarray,
         np.savez(place(output), allow_pickle=False, frames=frames, dim=frames.ndim - 2, **more)
         if draw is not None:
             draw(place(output))
-    say(f"Wrote {output}: {len(frames)} frames of shape {list(frames.shape[1:])}.")
+    say(f"Wrote {output}: {counted(len(frames), 'frame')} of shape {list(frames.shape[1:])}.")
 
 
 def said_errors(predicted: np.ndarray, truth: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -87,7 +88,8 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     if after < 0 or count < 1 or (given["truth"] and after < count):
         needed = history + (1 if steps is None else count if given["truth"] else 0)
         raise ValueError(
-            f"{initial} has {recording.shape[1]} frames, expected at least {needed}; say how many with --steps."
+            f"{initial} has {counted(recording.shape[1], 'frame')}, expected at least {needed}; say how many with "
+            "--steps."
         )
     x = read_samples(recording, [given["sample"]], first + history + (count if given["truth"] else 0))[:, first:]
     if first == 0 and after and steps is not None and not given["truth"]:
@@ -121,6 +123,7 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
     x = read_samples(recording, [given["sample"]])[0]
     opened = open_chart(recipe, given["model"], recording)
     validation = read_regimes(given["layout"].open_validation(given["validation"]), recording)
+    check_apart("--initial", given["initial"], [given["sample"]], x[None], validation)
     fitted = fit_readout(opened, x.shape[1:], given["frames"], validation, parameters=given["parameter"])
     prior = as_prior(given["prior"], fitted.readout, fitted.known, fitted.unsure)
     how = {name: given[name] for name in ("truth", "samples", "seed")}
@@ -133,7 +136,7 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
         if read.keeps_anchor:
             say(why_stranger(found.sure))
             say(f"{output} is not written.")
-            rollout_next(recipe.anchor, given["model"])
+            rollout_next(recipe.anchor, given["model"], given["initial"], given["sample"], given["layout"])
             raise click.exceptions.Exit(ANCHOR_KEPT)
         warn(why_stranger(found.sure, why_kept(read)))
     write_band(found, output)

@@ -57,7 +57,7 @@ def show(found: Found, axes: int, *, doubted: bool = False) -> None:
     finite = losses[np.isfinite(losses)]
     gated = any(len(c) > axes for c in (found.coordinate, *found.candidates))
     of = scored(found.readout, found.frames)
-    say(f"error on {of} at the coordinates tried first:")
+    say(f"Error at the coarse candidates ({of.removeprefix('the ')}):")
     for c, loss in zip(found.candidates, losses, strict=True):
         bar = "diverges"
         if np.isfinite(loss):

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
-from ccm_jax.cli.checkpoints import note
+from ccm_jax.cli.checkpoints import note, warn
 from ccm_jax.cli.recipe import Recipe, read_recipe
-from ccm_jax.cli.units import Where
+from ccm_jax.cli.units import Where, place_of
 from ccm_jax.fit_readout import REACH
 
 NAMES = ("anchor", "low", "high")
@@ -47,7 +47,7 @@ class Source(NamedTuple):
         if where.value is not None:
             if where.units is None:
                 raise ValueError(f"--value {where.value:g} needs --range LOW:HIGH, the experts' values.")
-            at = where.units.coordinate(where.value, f"--value {where.value:g}")
+            at = place_of(where.value, where.units, f"--value {where.value:g}")
             return plain._replace(coordinate=(at,), value=where.value, units=where.units)
         if len(where.coordinate) > 1:
             raise ValueError(f"--coordinate is given {len(where.coordinate)} times, and two experts span one axis.")
@@ -64,7 +64,7 @@ def in_folder(folder: Path) -> list[Path]:
         raise ValueError(f"--family: {folder} is not a folder; expected one with {', '.join(NAMES)}, with any ending.")
     found = []
     for name in NAMES:
-        there = [path for path in sorted(folder.iterdir()) if path.name.partition(".")[0] == name]
+        there = [path for path in sorted(folder.iterdir()) if role_in(path) == name]
         there = [p for p in there if p.suffix not in BESIDE or p.name.endswith(".index.json")]
         if len(there) != 1:
             what = f"{len(there)} files called {name} ({', '.join(p.name for p in there)})" if there else f"no {name}"
@@ -76,16 +76,33 @@ def in_folder(folder: Path) -> list[Path]:
 
 
 def files_of(family: Path | None, *files: Path | None) -> tuple[Path | None, ...]:
-    """Anchor, low and high: those of a folder, or as they were given one by one.
+    """Anchor, low and high: those of a folder, or as they were given one by one, with a warning if names contradict.
 
     Raises:
         ValueError: for a folder without them.
     """
     if family is None:
+        warn(*exchanged(*files))
         return files
     if any(files):
         raise click.UsageError("--family stands for --anchor, --low and --high; give one or the other")
     return tuple(in_folder(family))
+
+
+def role_in(path: Path) -> str | None:
+    """Anchor, low or high, if a file is called so, with any ending."""
+    stem = path.name.partition(".")[0]
+    return stem if stem in NAMES else None
+
+
+def exchanged(*files: Path | None) -> list[str]:
+    """A line for each of anchor, low and high whose file has the name of another of these."""
+    said = []
+    for role, path in zip(NAMES, files, strict=True):
+        called = None if path is None else role_in(path)
+        if called not in (None, role):
+            said.append(f"{path} is given as {role}, and its name says {called}; see that the files are not exchanged.")
+    return said
 
 
 def family_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -133,6 +150,16 @@ def remarks(recipe: Recipe, *, typed: bool = True) -> list[str]:
     return list(dict.fromkeys(line for place in places for line in _remarks(recipe, place, experts, typed)))
 
 
+def _of_value(recipe: Recipe, place: tuple[float, ...]) -> str | None:
+    """What is said of a place beyond what calibration reaches, if a value told it."""
+    if recipe.value is None or place != recipe.coordinate:
+        return None
+    return (
+        f"value {recipe.value:g} is at coordinate {place[0]:+g}, far outside the experts' range {recipe.units}: check "
+        f"its unit; calibration looks no further than {REACH:g}."
+    )
+
+
 def _remarks(recipe: Recipe, place: tuple[float, ...], experts: np.ndarray, typed: bool) -> list[str]:
     said, value = [], " A physical value is given by --value and --range." if typed else ""
     for c, axis in zip(place, experts.T, strict=False):
@@ -142,11 +169,11 @@ def _remarks(recipe: Recipe, place: tuple[float, ...], experts: np.ndarray, type
             continue
         distance = abs(c - (low + high) / 2) / half
         if distance > REACH:
-            said.append(
+            far = _of_value(recipe, place) or (
                 f"coordinate {c:+g} is {distance:.3g} half ranges from the middle of the experts, which are at "
-                f"{low:+g} and {high:+g}; calibration looks no further than {REACH:g}.{value} Compare the merge "
-                "with the anchor on held-out frames (ccm evaluate)."
+                f"{low:+g} and {high:+g}; calibration looks no further than {REACH:g}.{value}"
             )
+            said.append(f"{far} Compare the merge with the anchor on held-out frames (ccm evaluate).")
         elif typed and recipe.value is None and (low, high) == (-1, 1) and 0 < abs(c) < MIDDLE:
             said.append(
                 f"coordinate {c:+g} is nearly the average of the experts, which are at -1 and +1; if {c:g} is a "

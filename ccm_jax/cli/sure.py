@@ -13,6 +13,8 @@ from jax.sharding import Mesh
 
 from ccm_jax._checks import as_numbers
 from ccm_jax.chart import Gated
+from ccm_jax.cli.console import counted
+from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.fit_uncertainty import FEWEST, fit_uncertainty
@@ -157,7 +159,9 @@ def as_prior(given: Sequence[str], readout: PrefixReadout, known: Known, unsure:
     if readout.uncertainty is None:
         raise ValueError(f"--prior needs intervals, and there are none: {unsure}")
     if len(given) != len(known.names):
-        raise ValueError(f"--prior is given {len(given)} times, expected once for each of {', '.join(known.names)}.")
+        raise ValueError(
+            f"--prior is given {counted(len(given), 'time')}, expected once for each of {', '.join(known.names)}."
+        )
     rows = []
     for text, name, grid in zip(given, known.names, np.asarray(readout.uncertainty.values), strict=True):
         numbers = as_numbers(text.split(":"), f"--prior {text}")
@@ -195,13 +199,14 @@ def values_of(validation: Regimes, names: Sequence[str], axes: int) -> tuple[tup
     unknown = [name for name in names if name not in common]
     if unknown or (names and len(names) != axes):
         raise ValueError(
-            f"--parameter {', '.join(names)}: expected a parameter of every validation trajectory for each of the "
-            f"{axes} axes; there are: {', '.join(common) or 'none'}."
+            f"--parameter {', '.join(names)}: expected {counted(axes, 'parameter')} of every validation "
+            f"trajectory, one for each axis; there are: {', '.join(common) or 'none'}."
         )
     chosen = tuple(names) or tuple(varying)
     if not names and (len(varying) != 1 or axes != 1):
         if varying:
-            why = f"validation has {', '.join(varying)} for {axes} axes; name them in their order with --parameter."
+            there = f"{', '.join(varying)} for {counted(axes, 'axis')}"
+            why = f"validation has {there}; name them in their order with --parameter."
         else:
             why = f"--validation tells no parameter that varies; {MORE}."
         return (), np.zeros((0, axes)), why
@@ -224,7 +229,7 @@ def with_uncertainty(
             how: dict[str, Any] = {"level": LEVEL, "mesh": mesh, "progress": progress}
             sure = fit_uncertainty(readout, list(validation.trajectories.values()), values, **how)
     except ValueError as error:
-        return readout, Known(), str(error)
+        return readout, Known(), line_of(error)
     return sure, Known(chosen, tuple(values.min(axis=0).tolist()), tuple(values.max(axis=0).tolist())), ""
 
 

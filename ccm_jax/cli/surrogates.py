@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ccm_jax.cli.checkpoints import note
 from ccm_jax.cli.frames import shorten
+from ccm_jax.interop.own import find_own
 from ccm_jax.interop.unsaid import unsaid
 from ccm_jax.io.description import describe
 from ccm_jax.io.recordings import Recording
 from ccm_jax.io.weights import Weights
+from ccm_jax.models import is_registered
 from ccm_jax.surrogate import Surrogate, surrogate_of
+
+
+def _how_called(model: str, args: dict[str, Any], error: ValueError) -> str | None:
+    """How a function of the user's is called, if it is that which failed; None for networks that are no function."""
+    if not isinstance(error.__cause__, (TypeError, AttributeError, LookupError)) or ":" not in model:
+        return None
+    if is_registered(model) or find_own(model, args).kind != "function":
+        return None
+    more = "".join(f", {name}=…" for name in args)
+    return f"the function of --model is called as apply(params, window{more})"
 
 
 def surrogate_for(weights: Weights, model: str | None, recording: Recording) -> Surrogate:
@@ -22,6 +36,8 @@ def surrogate_for(weights: Weights, model: str | None, recording: Recording) -> 
     try:
         found = surrogate_of(weights, model, (*recording.shape[2:], len(recording.fields)))
     except ValueError as error:
+        if how := _how_called(str(told["model"]), told.get("args") or {}, error):
+            raise ValueError(f"{str(error).rstrip('.')}; {how}.") from error
         of_frames = any(word in str(error) for word in ("does not fit", "channels"))
         if not of_frames or not (recording.assumed or recording.left_out):
             raise

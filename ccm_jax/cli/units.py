@@ -12,6 +12,7 @@ import click
 from ccm_jax._checks import FAR, as_numbers
 from ccm_jax.coordinate import coordinate_from_metadata
 
+FURTHEST = 10.0  # |coordinate| of a physical value that can be meant; calibration looks no further than 2.5
 LARGEST = 1e38  # what float32 holds
 
 
@@ -93,6 +94,21 @@ def near(coordinate: float, what: str) -> float:
     if not abs(coordinate) <= FAR:
         raise ValueError(f"{what} is {coordinate:g}, expected within {FAR:g}; experts are at -1 and +1.")
     return coordinate
+
+
+def place_of(value: float, units: Units, what: str) -> float:
+    """The coordinate of a physical value to merge at; ``what`` names the value.
+
+    Raises:
+        ValueError: for a value so far from those of the experts that its unit must be another.
+    """
+    found = units.coordinate(value, what)
+    if abs(found) > FURTHEST:
+        raise ValueError(
+            f"{what} is at coordinate {found:+g}, far outside the experts' range {units}: check its unit; to merge "
+            f"there all the same, give --coordinate {found:g} instead."
+        )
+    return found
 
 
 class Where(NamedTuple):

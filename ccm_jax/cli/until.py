@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax.cli.console import say
+from ccm_jax.cli.console import counted, say
 from ccm_jax.cli.fitting import Opened, check_grids
 from ccm_jax.cli.frames import Regimes
 from ccm_jax.cli.sure import LEVEL
@@ -43,7 +43,9 @@ def frames_until(
     # The readout that follows is fitted on as many validation frames, and judged on one more.
     most = min([x.shape[1] - history, *(len(regime[0]) - history - 1 for regime in regimes)])
     if most < 1:
-        raise ValueError(f"--until: expected more than {history} observed frames, and one more of validation.")
+        raise ValueError(
+            f"--until: expected more than {counted(history, 'observed frame')}, and one more of validation."
+        )
     read = fit_sequential(opened.chart, opened.surrogate.rollout_fn, regimes, history=history, level=LEVEL)
     track = read(jnp.asarray(x[:, : history + most]), batch="each")
     ends = np.asarray(track.interval(LEVEL), float)
@@ -54,7 +56,8 @@ def frames_until(
         middle = ", ".join(f"{c:+.2f}" for c in np.asarray(track.coordinate[:, k], float).mean(axis=0))
         say(f"  after frame {k + 1}: coordinate {middle}, interval {widths[k]:.3f} wide")
     if len(narrow):
-        say(f"The 90 % interval is {width:g} wide or narrower after {count} observed frames; these are used.")
+        said = f"{width:g} wide or narrower after {counted(count, 'observed frame')}; no more are used"
     else:
-        say(f"The 90 % interval is still wider than {width:g} after {count} observed frames; all are used.")
+        said = f"still wider than {width:g} after {counted(count, 'observed frame')}; there are no more"
+    say(f"The 90 % interval is {said}.")
     return count, {"width": width, "reached": bool(len(narrow)), "widths": widths[:count].tolist()}

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ccm_jax.cli.console import counted
+
 KINDS = ("anchor", "expert", "merged")  # the simpler first: where no difference is told, the first is kept
 FEWEST = 3  # trajectories; the scatter of two says next to nothing of that of others
 CHANCE = 0.05  # what is as probable as this can happen
@@ -97,8 +99,9 @@ def judge(methods: list[Method]) -> Verdict:
         return Verdict("Verdict: none. Every network diverges on some trajectory.", None)
     if count < FEWEST:
         text = (
-            f"Verdict: none from {counted(count)}. {winner.name} has the smallest error, {winner.errors.mean():.4f}, "
-            f"but an interval needs {FEWEST} trajectories or more; evaluate on others of the same regime as well."
+            f"Verdict: none from {counted(count, 'trajectory')}. {winner.name} has the smallest error, "
+            f"{winner.errors.mean():.4f}, but an interval needs {FEWEST} trajectories or more; evaluate on "
+            "others of the same regime as well."
         )
         return Verdict(text, None)
     rivals = [m for m in there if m is not winner]
@@ -107,14 +110,9 @@ def judge(methods: list[Method]) -> Verdict:
     tied = next((m for m in simpler if not against[m.kind].better), None)
     verdict = f"Verdict: {_advice(tied or winner)}"
     if tied is not None:
-        verdict += f" {counted(count).capitalize()} do not tell {winner.name} from it, and it is simpler."
+        verdict += f" {counted(count, 'trajectory')} do not tell {winner.name} from it, and it is simpler."
     lines = [verdict, *(f"  {_against(winner.name, m, against[m.kind])}" for m in rivals)]
     return Verdict("\n".join(lines), tied or winner)
-
-
-def counted(count: int) -> str:
-    """So many trajectories, in words."""
-    return f"{count} trajectories" if count > 1 else "one trajectory"
 
 
 def _advice(m: Method) -> str:

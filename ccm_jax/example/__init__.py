@@ -10,11 +10,15 @@ The README's snippet, which a test runs::
     from ccm_jax import example
 
     family = example.load()
+    merged = ccm_jax.merge_pytree(family.anchor, family.low, family.high, coordinate=-1.5)
     chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=ccm_jax.Gated())
     readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
-    found = readout(family.test[1][0])
-    print(found.coordinate, found.loss, found.anchor_loss)
+    flows = family.test[1][:1]
+    found = readout(flows[0])
     weights = chart(found)
+    print(found.coordinate)
+    for params in (family.anchor, merged, weights):
+        print(ccm_jax.evaluate.future_error(params, family.rollout_fn, flows).mean())
 
 The same files serve the terminal::
 

@@ -22,7 +22,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from ccm_jax._checks import is_merged
-from ccm_jax._reasons import shown
+from ccm_jax._reasons import clean
 from ccm_jax.chart import FEATURES, Chart
 from ccm_jax.io.atomic import partial_of, remove, remove_abandoned
 from ccm_jax.io.checksums import check_checksums, write_checksums
@@ -194,7 +194,7 @@ def _reading(path: Path, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except Exception as error:  # Orbax and TensorStore raise many kinds; to the caller they mean the same
-        said = f"{type(error).__name__}: {shown(error)}"
+        said = f"{type(error).__name__}: {clean(error)}"
     gc.collect()
     raise ValueError(
         f"checkpoint.load: {path} cannot be read ({said}); it is damaged: restore it from a copy or make it again."

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from ccm_jax._reasons import shown
+from ccm_jax._reasons import clean
 from ccm_jax.io.atomic import MARK, write_text
 
 FILE = "SHA256SUMS"
@@ -60,14 +60,14 @@ def check_checksums(function: str, folder: str | os.PathLike[str], remedy: str) 
         digest, separator, name = line.partition("  ")
         path = folder / name
         if not separator or len(digest) != 64 or not path.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"{function}: {folder / FILE} is damaged, at the line {shown(line)}; {remedy}.")
+            raise ValueError(f"{function}: {folder / FILE} is damaged, at the line {clean(line)}; {remedy}.")
         if not path.is_file():
             raise ValueError(f"{function}: {path}, which {FILE} names, is missing; {remedy}.")
         if _digest(path) != digest:
             raise ValueError(f"{function}: {path} does not match its checksum in {FILE}; {remedy}.")
     unknown = sorted(set(_names(folder)) - {line.partition("  ")[2] for line in lines})
     if unknown:
-        raise ValueError(f"{function}: {folder / FILE} does not name {shown(unknown[0])}; {remedy}.")
+        raise ValueError(f"{function}: {folder / FILE} does not name {clean(unknown[0])}; {remedy}.")
 
 
 def _names(folder: Path) -> dict[str, Path]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ccm_jax._checks import as_number, as_numbers
-from ccm_jax._reasons import shown
+from ccm_jax._reasons import clean
 from ccm_jax.io.boundary import reading
 from ccm_jax.io.tensors import plain
 from ccm_jax.io.weights import Weights
@@ -105,12 +105,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: there is no model; expected the keys {', '.join(KEYS)}.")
     unknown = [key for key in content if key not in KEYS]
     if unknown:
-        raise ValueError(f"{path}: {shown(unknown[0])} is unknown; there are: {', '.join(KEYS)}.")
+        raise ValueError(f"{path}: {clean(unknown[0])} is unknown; there are: {', '.join(KEYS)}.")
     if not isinstance(content.get("args") or {}, dict):
-        raise ValueError(f"{path}: args is {shown(content['args'])}, expected names with values.")
+        raise ValueError(f"{path}: args is {clean(content['args'])}, expected names with values.")
     history = content.get("history", 1)
     if type(history) is not int or history < 1:
-        raise ValueError(f"{path}: history is {shown(history)}, expected the frames in a window, 1 or more.")
+        raise ValueError(f"{path}: history is {clean(history)}, expected the frames in a window, 1 or more.")
     for key in set(content) & {"mean", "std"}:
         content[key] = as_numbers(content[key], f"{path}: {key}")
         if key == "std" and min(content[key]) <= 0:
@@ -137,7 +137,7 @@ def _check_layout(content: dict[str, Any], path: Path) -> None:
         try:
             content["static"] = np.load(there, allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise ValueError(f"{path}: static is {shown(there)}, expected a .npy file [*space, S]: {error}") from error
+            raise ValueError(f"{path}: static is {clean(there)}, expected a .npy file [*space, S]: {error}") from error
 
 
 def model_name(weights: Weights, description: str | None) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ccm_jax._reasons import shown
+from ccm_jax._reasons import clean
 from ccm_jax._wrappers import WRAPPERS
 from ccm_jax.io.weights import Path_, Weights, open_weights
 
@@ -81,14 +81,14 @@ def with_adapter(
     start = str(config.get("init_lora_weights", True)).lower()
     if start.startswith(_MOVED):
         raise ValueError(
-            f"with_adapter: init_lora_weights is {shown(start)}, which also moves the anchor's weights, and these are "
+            f"with_adapter: init_lora_weights is {clean(start)}, which also moves the anchor's weights, and these are "
             "not in the adapter; save it with path_initial_model_for_weight_conversion, or the weights of "
             "merge_and_unload."
         )
     found = [part for name in adapter if (part := _PART.match(name))]
     several = sorted({part["of"] or "" for part in found})
     if len(several) > 1:
-        raise ValueError(f"with_adapter: it holds the adapters {shown(' and '.join(several))}; save one of them alone.")
+        raise ValueError(f"with_adapter: it holds the adapters {clean(' and '.join(several))}; save one of them alone.")
     merged, pairs = dict(anchor), dict[str, dict[str, np.ndarray]]()
     for name, leaf in adapter.items():
         if any(kind in name for kind in _REFUSED):
@@ -131,7 +131,7 @@ def _product(b: np.ndarray, a: np.ndarray) -> np.ndarray:
 def _scale(name: str, rank: int, config: Mapping[str, Any]) -> float:
     patterns = config.get("alpha_pattern") or {}
     if not isinstance(patterns, Mapping):
-        raise ValueError(f"with_adapter: alpha_pattern is {shown(patterns)}, expected names of layers with numbers.")
+        raise ValueError(f"with_adapter: alpha_pattern is {clean(patterns)}, expected names of layers with numbers.")
     own = [alpha for key, alpha in patterns.items() if _fits(key, name)]
     alpha = own[0] if own else config["lora_alpha"]
     try:
@@ -139,7 +139,7 @@ def _scale(name: str, rank: int, config: Mapping[str, Any]) -> float:
     except (TypeError, ValueError):
         alpha = math.nan
     if not math.isfinite(alpha) or not rank:
-        given = shown(own[0] if own else config["lora_alpha"])
+        given = clean(own[0] if own else config["lora_alpha"])
         raise ValueError(
             f"with_adapter: {name} has lora_alpha {given} and rank {rank}, expected a finite number and 1 or more."
         )
@@ -151,13 +151,13 @@ def _fits(pattern: str, name: str) -> bool:
     longest, most = _PATTERN
     if len(pattern) > longest or sum(map(pattern.count, "*+?{")) > most or set(pattern) & set("(|"):
         raise ValueError(
-            f"with_adapter: alpha_pattern has {shown(pattern)}, expected names of layers, with at most {most} of * + ? "
+            f"with_adapter: alpha_pattern has {clean(pattern)}, expected names of layers, with at most {most} of * + ? "
             "and no groups; write the layers out."
         )
     try:
         return re.match(rf"(.*\.)?({pattern})$", name) is not None
     except re.error as error:
-        raise ValueError(f"with_adapter: alpha_pattern has {shown(pattern)}: {error}; write the layers out.") from error
+        raise ValueError(f"with_adapter: alpha_pattern has {clean(pattern)}: {error}; write the layers out.") from error
 
 
 def _plain(name: str) -> str:

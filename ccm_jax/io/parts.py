@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ccm_jax._reasons import shown
+from ccm_jax._reasons import clean
 from ccm_jax.io.boundary import Unreadable
 from ccm_jax.io.names import flatten
 from ccm_jax.io.unpickle import Placeholder
@@ -96,7 +96,7 @@ def part_of(content: Any, part: str, path: Path) -> Any:
 
 
 def _listed(names: list[str]) -> str:
-    return shown(", ".join(names[:12])) + (", ..." if len(names) > 12 else "") if names else "none"
+    return clean(", ".join(names[:12])) + (", ..." if len(names) > 12 else "") if names else "none"
 
 
 def choose(content: Any, path: Path | str) -> tuple[str, Any, list[str]]:
@@ -120,23 +120,23 @@ def choose(content: Any, path: Path | str) -> tuple[str, Any, list[str]]:
     if len(left) > 1 and not usual and only and len(_kinds(found, left)) == len(left):
         content = {key: content[key] for key in content if key not in rest}  # networks that differ, and counters
     if len(left) > 1 and not usual and left == list(map(str, content)) and not _at_several_times(found):
-        parts, first = " and ".join(map(shown, left[:6])), shown(left[0])
-        said = f"{shown(path)}: {parts} are read as parts of one checkpoint; {shown(path)}::{first} reads one of them."
+        parts, first = " and ".join(map(clean, left[:6])), clean(left[0])
+        said = f"{clean(path)}: {parts} are read as parts of one checkpoint; {clean(path)}::{first} reads one of them."
         return "", content, [said]
     chosen = left if len(left) == 1 else usual
     if len(chosen) != 1:
         names = left or [*copies, *helpers]
-        what = f"{shown(path)} holds " + (
-            f"{' and '.join(map(shown, names[:6]))}; say which is meant, as {shown(path)}::{shown(names[0])}"
+        what = f"{clean(path)} holds " + (
+            f"{' and '.join(map(clean, names[:6]))}; say which is meant, as {clean(path)}::{clean(names[0])}"
             if names
-            else f"no arrays by name, but {shown(list(content))}; save a state_dict"
+            else f"no arrays by name, but {clean(list(content))}; save a state_dict"
         )
         raise Unreadable(f"open_weights: {what}.")
     others = [*copies, *(name for name in left if name != chosen[0])]
     if not others:
         return chosen[0], found[chosen[0]], []
-    name, left_out = shown(chosen[0]), shown(", ".join(others))
-    note = f"{shown(path)}: {name} is read, {left_out} left out; {shown(path)}::{shown(others[0])} reads that one."
+    name, left_out = clean(chosen[0]), clean(", ".join(others))
+    note = f"{clean(path)}: {name} is read, {left_out} left out; {clean(path)}::{clean(others[0])} reads that one."
     return chosen[0], found[chosen[0]], [note]
 
 
@@ -153,7 +153,7 @@ def choose_tree(tree: Any, path: Path | str) -> tuple[str, Any, list[str]]:
     if len(states) == 1:
         part, inner, notes = choose_tree(tree[keys[states[0]]], f"{path}::{states[0]}")
         others = [name for name in keys if name != states[0]]
-        more = [f"{shown(path)}: {states[0]} is read, {shown(', '.join(others))} left out."] if others else []
+        more = [f"{clean(path)}: {states[0]} is read, {clean(', '.join(others))} left out."] if others else []
         return f"{states[0]}.{part}".rstrip("."), inner, [*more, *notes]
     if len(usual) == 1:
         shapes = _shapes(tree[keys[usual[0]]])
@@ -161,15 +161,15 @@ def choose_tree(tree: Any, path: Path | str) -> tuple[str, Any, list[str]]:
         helpers += [name for name in copies if _shapes(tree[keys[name]]) == shapes]
     elif keys and _at_several_times(tree):
         raise Unreadable(
-            f"open_weights: {shown(path)} holds {' and '.join(map(shown, keys))}; say which is meant, as "
-            f"{shown(path)}::{shown(next(iter(keys)))}."
+            f"open_weights: {clean(path)} holds {' and '.join(map(clean, keys))}; say which is meant, as "
+            f"{clean(path)}::{clean(next(iter(keys)))}."
         )
     if len(usual) != 1 or not helpers:
         return "", tree, []
     kept = [*usual, *(name for name in ("batch_stats",) if name in keys)]
     left = ", ".join(name for name in keys if name not in kept)
     verb = "is" if len(kept) == 1 else "are"
-    note = f"{shown(path)}: {' and '.join(kept)} of a training state {verb} read, {shown(left)} left out."
+    note = f"{clean(path)}: {' and '.join(kept)} of a training state {verb} read, {clean(left)} left out."
     if len(kept) == 1:
         return kept[0], tree[keys[kept[0]]], [note]
     return "", {name: tree[keys[name]] for name in kept}, [note]
@@ -234,22 +234,22 @@ def arrays_of(content: Any, path: Path | str) -> dict[str, np.ndarray]:
         return flatten({key: arrays_of(part, path) for key, part in content.items()})
     if not isinstance(content, Mapping) or not any(isinstance(leaf, np.ndarray) for leaf in content.values()):
         said = list(content) if isinstance(content, Mapping) else _kind(content)
-        raise Unreadable(f"state_dict_of: {path} holds no arrays by name, but {shown(said)}; save a state_dict.")
+        raise Unreadable(f"state_dict_of: {path} holds no arrays by name, but {clean(said)}; save a state_dict.")
     arrays = {str(name): leaf for name, leaf in content.items() if isinstance(leaf, np.ndarray)}
     if len(arrays) < sum(isinstance(leaf, np.ndarray) for leaf in content.values()):
         raise Unreadable(f"state_dict_of: {path}: two tensors have one name as text; save them under other names.")
     for name, leaf in content.items():
         if name != "_metadata" and holds_more(leaf):
             remedy = (
-                f"say {shown(path)}::{shown(name)} to read it"
+                f"say {clean(path)}::{clean(name)} to read it"
                 if is_weights(leaf)
                 else "save a state_dict of plain, dense tensors"
             )
             raise Unreadable(
-                f"state_dict_of: {path}: {shown(name)} is {_kind(leaf)}, which is not read here; {remedy}."
+                f"state_dict_of: {path}: {clean(name)} is {_kind(leaf)}, which is not read here; {remedy}."
             )
     return arrays
 
 
 def _kind(value: Any) -> str:
-    return shown(value.name) if isinstance(value, Placeholder) else type(value).__name__
+    return clean(value.name) if isinstance(value, Placeholder) else type(value).__name__

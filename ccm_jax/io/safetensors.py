@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._reasons import shown
+from ccm_jax._reasons import clean
 from ccm_jax.chart import Features, Polynomial
 from ccm_jax.expert_weights import expert_weights
 from ccm_jax.io.atomic import replacing
@@ -64,9 +64,9 @@ def open_safetensors(path: Path_) -> File:
             metadata = header.pop(METADATA, {})
             narrow = [name for name, entry in header.items() if isinstance(entry, dict) and _is_narrow(entry)]
             if narrow:
-                kind = shown(header[narrow[0]]["dtype"])
+                kind = clean(header[narrow[0]]["dtype"])
                 raise Unreadable(
-                    f"open_safetensors: {path}: {shown(narrow[0])} is {kind}, which is too narrow to merge; store it "
+                    f"open_safetensors: {path}: {clean(narrow[0])} is {kind}, which is too narrow to merge; store it "
                     "as BF16 or wider."
                 )
             if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
@@ -76,7 +76,7 @@ def open_safetensors(path: Path_) -> File:
             raise
         except Exception as error:  # of which type depends on the bytes
             raise Unreadable(
-                f"open_safetensors: {path} has no valid header: {shown(error)}; it is damaged: {REMEDY}."
+                f"open_safetensors: {path} has no valid header: {clean(error)}; it is damaged: {REMEDY}."
             ) from error
         ordered = sorted(spans.values())
         if any(a[1] != b[0] for a, b in itertools.pairwise([(0, 0), *ordered, (size - 8 - length,) * 2])):

@@ -138,7 +138,7 @@ def merge_block(leaves: Sequence[np.ndarray], weights: np.ndarray, out: np.ndarr
                 keep_equal_or_refuse(name, [leaf[cut] for leaf in leaves], out[cut])
 
 
-def check_finite(name: str, leaves: Sequence[np.ndarray]) -> None:
+def refuse_not_finite(name: str, leaves: Sequence[np.ndarray]) -> None:
     """Raises ValueError for flat leaves that are not finite somewhere, unless they are equal there."""
     if not jnp.issubdtype(leaves[0].dtype, jnp.inexact):
         return

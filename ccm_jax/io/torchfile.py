@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ccm_jax._reasons import shown
+from ccm_jax._reasons import clean
 from ccm_jax.io.archive import Archive
 from ccm_jax.io.boundary import Unreadable, reading
 from ccm_jax.io.tensors import STORAGES, Tensors
@@ -111,7 +111,7 @@ class _Pickled(Tensors):
         for key in keys if isinstance(keys, list) else ():
             count = int.from_bytes(self.stream.read(8), "little")
             if key not in kinds or count != kinds[key][0] or kinds[key][1] == np.void:
-                raise ValueError(f"it is cut off, or its storage {shown(key)} is of an unknown type")
+                raise ValueError(f"it is cut off, or its storage {clean(key)} is of an unknown type")
             self.begins[key] = self.stream.at
             self.stream.at += count * kinds[key][1].itemsize
         if self.stream.at != self.data.size:
@@ -141,7 +141,7 @@ def open_torch_file(path: Path_) -> TorchFile:
             return (_Pickled if pickled else _Zipped)(file).load()
         except zipfile.BadZipFile as error:
             raise Unreadable(
-                f"open_torch: {path} is cut off, or not a file of torch.save: {shown(error)}. {REMEDY}."
+                f"open_torch: {path} is cut off, or not a file of torch.save: {clean(error)}. {REMEDY}."
             ) from error
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ccm_jax._reasons import shown
+from ccm_jax._reasons import clean
 from ccm_jax.io.boundary import Unreadable, check_names, reading
 from ccm_jax.io.mistaken import mistaken_for, part_of_checkpoint
 from ccm_jax.io.msgpack import looks_like_msgpack, open_msgpack
@@ -170,7 +170,7 @@ def _below(arrays: Mapping[str, np.ndarray], part: str, path: Path) -> dict[str,
         found = {name.removeprefix(part + mark): leaf for name, leaf in arrays.items() if name.startswith(part + mark)}
         if found:
             return found
-    first = shown(", ".join(list(arrays)[:5]))
+    first = clean(", ".join(list(arrays)[:5]))
     raise Unreadable(f"open_weights: {path}: no name begins with {part}; there are, for instance, {first}.")
 
 

@@ -88,7 +88,7 @@ def strangers(of: dict[str, list[Found]]) -> Figure | None:
             for i, found in enumerate(seeds):
                 ladder = found["ladders"][kind]
                 label = kind.replace("_", " ") if i == 0 else None
-                ax.plot(ladder["error_ratio"], ladder["flagged"], "o-", ms=3, lw=1, color=colour, label=label)
+                ax.plot(ladder["error_ratio"], ladder["flagged"], "o:", ms=4, lw=0.8, color=colour, label=label)
         ax.axvline(2, color=GREY, lw=0.8, ls=":")
         ax.axhline(ALARM, color=GREY, lw=0.8, ls=":")
         ax.set(
@@ -246,22 +246,28 @@ def drift(of: dict[str, list[Found]]) -> Figure | None:
 
 
 def equations(of: dict[str, list[Found]]) -> Figure | None:
-    """Errors outside the support in other equations and numbers of axes."""
+    """Errors inside and outside the support in other equations and numbers of axes, a line a method."""
     if not of:
         return None
     labels = {"anchor": "anchor", "window": "window of five", "ccm_prefix": "CCM-Prefix", "ccm_scale": "CCM-Scale"}
-    labels |= {"hindsight": "best coordinate"}
-    figure, axes = _panels(len(of))
+    labels |= {"hindsight": "best coordinate in hindsight"}
+    figure, axes = _panels(len(of), 3.4, 2.3)
     for ax, (system, seeds) in zip(axes, of.items(), strict=True):
-        for x, key in enumerate(labels):
+        for y, key in enumerate(labels):
             for side, face in (("inside", "white"), ("outside", BLUE)):
                 errors = [found["means"][side][key] for found in seeds]
-                ax.plot([x] * len(errors), errors, "o", ms=4, color=BLUE, markerfacecolor=face)
-        ax.set_xticks(range(len(labels)), list(labels.values()), rotation=35, ha="right", fontsize=8)
-        ax.sharey(axes[0])
-        ax.set(title=name_of(system), yscale="log", ylabel="relative L2 error" if ax is axes[0] else "")
+                ax.plot(errors, [-y] * len(errors), "o", ms=4, color=BLUE, markerfacecolor=face)
+        ax.sharex(axes[0])
+        ax.set_yticks(-np.arange(len(labels)), list(labels.values()) if ax is axes[0] else [""] * len(labels))
+        ax.set(title=name_of(system), xscale="log", xlabel="relative L2 error")
         tidy(ax)
-    for side, face in (("inside", "white"), ("outside", BLUE)):
-        axes[0].plot([], [], "o", ms=4, color=BLUE, markerfacecolor=face, label=side)
-    axes[0].legend(frameon=False, fontsize=8)
+    ticks = [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if np.prod(np.subtract(axes[0].get_xlim(), t)) < 0]
+    for ax in axes:
+        ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    marks = [
+        axes[0].plot([], [], "o", ms=4, color=BLUE, markerfacecolor=face, label=side)[0]
+        for side, face in (("inside", "white"), ("outside", BLUE))
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure

@@ -114,7 +114,8 @@ def summary_of(gathered: Gathered) -> Found:
     for name, kind, measure, badness, scale in NUMBERS:
         names = [row for row in gathered if row == kind or row.endswith(f" {kind}")]
         one = worst(of_rows(gathered, names, measure, scale), badness)
-        if any(word in name for word in SHARES):  # Student's interval of a share may reach beyond 0 and 1
-            one |= {end: None if one[end] is None else float(np.clip(one[end], 0, 1)) for end in ("low", "high")}
+        if scale == "linear":  # Student's interval of an error may reach below 0, and that of a share beyond 1
+            most = 1.0 if any(word in name for word in SHARES) else None
+            one |= {end: None if one[end] is None else float(np.clip(one[end], 0.0, most)) for end in ("low", "high")}
         found |= {name: one["mean"], f"{name}_low": one["low"], f"{name}_high": one["high"], f"{name}_row": one["row"]}
     return found

@@ -129,12 +129,9 @@ POST_HOC: tuple[str, ...] = (
 )
 POST_HOC += ("nearest_expert",)  # SLERP told the regime moves along the same line, and stands apart
 KINDS, ARMS = ("channel", "biases", "all"), ("all", "ends")
-NO_VALUE: tuple[tuple[str, str], ...] = (
-    ("window 1", "anchor"),
-    ("window 1", "more"),
-    ("window 3", "anchor"),
-    ("window 3", "more"),
-)
+# The anchor as it is, and trained on for as many steps as both experts.
+ONE_FRAME: tuple[tuple[str, str], ...] = (("window 1", "anchor"), ("window 1", "more"))
+NO_VALUE: tuple[tuple[str, str], ...] = (*ONE_FRAME, ("window 3", "anchor"), ("window 3", "more"))
 NO_VALUE += (("window 5", "anchor"), ("window 5", "more"), ("window 5 scratch", "scratch"))
 NO_VALUE += (("DPOT", "anchor"), ("DPOT", "more"))
 # Conditioned networks whose value our readout infers from the frames.

@@ -34,8 +34,8 @@ class Line(NamedTuple):
 
 GROUPS: dict[str, tuple[Line, ...]] = {
     "five frames observed, value unknown": (
-        Line("the anchor, which sees one frame", "experts", "anchor_ratio"),
-        Line("best network that sees all five frames", "experts", "frames_ratio"),
+        Line("anchor, trained as long; sees one frame", "experts", "anchor_ratio"),
+        Line("best network without labels, 1 to 5 frames", "experts", "frames_ratio"),
         Line("CCM-Prefix, on the one-frame anchor", "ccm", method="CCM-Prefix"),
         Line("CCM-Prefix, on one or three frames¹", "ccm", "frames_ratio", ours=True),
         Line("CoDA or GEPS, code fitted to the frames", "labels", "frames_ratio_adaptive"),
@@ -43,7 +43,7 @@ GROUPS: dict[str, tuple[Line, ...]] = {
         Line("coarse solver, with our readout", "solver", "frames_ratio_solver"),
     ),
     "value known": (
-        Line("best other merge of the experts", "experts", "posthoc_ratio"),
+        Line("best other use of the experts", "experts", "posthoc_ratio"),
         Line("SLERP, extrapolated", "experts", "slerp_ratio"),
         Line("CCM-Scale, on the one-frame anchor", "ccm", "posthoc_ratio", ours=True),
         Line("conditioned network, fine-tuned", "labels", "finetune_ratio"),

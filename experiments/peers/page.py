@@ -23,12 +23,12 @@ KNOWN = {
     "nothing": "You know neither",
 }
 MAY = {
-    "nothing more": "nothing: you have an anchor",
+    "nothing more": "nothing; you only have an anchor",
     "two fine-tunings": "two experts by short fine-tunings of it, or you have them",
     "one fine-tuning": "one fine-tuning of a one-frame anchor on labelled data of all regimes",
     "without labels": "a network from scratch without labels, of one or more frames, and two experts of it",
     "from scratch": "a network from scratch on labelled data of all regimes",
-    "equation": "nothing: you have the equation and a fast solver",
+    "equation": "nothing; you have the equation and a fast solver",
 }
 
 QUESTIONS = {
@@ -42,7 +42,7 @@ QUESTIONS = {
     "frames_ratio_labelled": "the same / the best conditioned network, value inferred by our readout",
     "frames_ratio_adaptive": "the same / CoDA or GEPS, its code fitted to the frames (one seed)",
     "frames_ratio_solver": "the same / a coarse solver, its parameter inferred by our readout (one seed)",
-    "anchor_ratio": "CCM-Prefix, on the one-frame anchor / that anchor",
+    "anchor_ratio": "CCM-Prefix, on the one-frame anchor / that anchor, with as many steps in total",
 }
 
 

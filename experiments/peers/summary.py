@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ccm_jax.metrics import over
-from experiments.peers.methods import ADAPTIVE, ARMS, KINDS, LABELLED, METHODS, NO_VALUE, POST_HOC
+from experiments.peers.methods import ADAPTIVE, ARMS, KINDS, LABELLED, METHODS, NO_VALUE, ONE_FRAME, POST_HOC
 from experiments.study.statistics import interval
 
 Gathered = dict[str, Any]  # of a study: rows by name, each a list of {"seed", "found"} or {"seed", "error"}
@@ -103,7 +103,7 @@ def of_system(gathered: Gathered, system: str) -> dict[str, Any]:
         "frames_ratio_labelled": (frames, best_of(gathered, system, LABELLED)),
         "frames_ratio_adaptive": (frames, best_of(gathered, system, ADAPTIVE)),
         "frames_ratio_solver": (frames, ("solver", "prefix")),
-        "anchor_ratio": (("window 1", "ccm_prefix"), ("window 1", "anchor")),
+        "anchor_ratio": (("window 1", "ccm_prefix"), best_of(gathered, system, ONE_FRAME)),
     }
     return {name: ratio(gathered, system, *pair) for name, pair in pairs.items()}
 

@@ -158,7 +158,7 @@ def read_batches(config: ConfigDict, stage: str, row: Row) -> Iterator[tuple[np.
         x = recording.frames(sample, slice(begin, begin + config.solver.frames + 1))[..., channels]
         if not np.isfinite(x).all():
             raise DataError(
-                f"recorded: {recording.path}, sample {sample} holds NaN or infinite values; mend or drop it."
+                f"recorded: {recording.path}, sample {sample} holds NaN or infinite values; fix or remove it."
             )
         yield np.asarray(_stored(config.system, grid)(x))[None], 0.0
 

@@ -26,17 +26,17 @@ CONDITIONED = ("finetune_ratio", "scratch_ratio")
 # What the README compares CCM with: by what is known, each kind of method and the ratios of the study of peers that it
 # stands for. Of several, the one in which CCM does worst is given.
 BESIDE: dict[str, dict[str, tuple[str, ...]]] = {
-    "**Five frames observed, value unknown.** The error of [CCM-Prefix](docs/concepts.md), compared with that of": {
-        "the anchor, which sees one frame": ("anchor_ratio",),
-        "the best network that sees all five frames": ("frames_ratio",),
-        "CoDA or GEPS, trained on data that are grouped by regime": ("frames_ratio_adaptive",),
+    "**Five frames observed, value unknown.** The error of [CCM-Prefix](docs/concepts.md)¹, compared with that of": {
+        "the anchor, trained for as many steps in total (both see one frame)": ("anchor_ratio",),
+        "the best network that is told no value and sees one to five frames": ("frames_ratio",),
         "a conditioned network, trained on labelled data, its value inferred by our readout": (
             "frames_ratio_labelled",
         ),
+        "CoDA or GEPS, trained on data that are grouped by regime": ("frames_ratio_adaptive",),
         "a coarse solver, its parameter inferred by our readout": ("frames_ratio_solver",),
     },
     "**Value known.** The error of CCM-Scale, compared with that of": {
-        "the best other merge of the same experts": ("posthoc_ratio",),
+        "the best other use of the same experts (other merges, an ensemble, the nearest expert)": ("posthoc_ratio",),
         "SLERP between the same experts, extrapolated": ("slerp_ratio",),
         "a conditioned network, trained on labelled data": CONDITIONED,
     },
@@ -169,7 +169,7 @@ def caption(peers: dict[str, Any]) -> str:
 def windows(peers: dict[str, Any]) -> str:
     """The figure's note on the anchors of CCM-Prefix."""
     wide, kept = _wide(peers)
-    words = f"¹ Three frames where validation chose so: {named(wide)}." if wide else ""
+    words = f"¹ Its anchor sees three frames where validation chose so: {named(wide)}." if wide else ""
     return words + (f" For {named(kept)}, the readout then kept the anchor unmerged." if kept else "")
 
 
@@ -177,9 +177,10 @@ def how_many(peers: dict[str, Any]) -> str:
     """What the claims are, and how many runs are missing."""
     missing, done = len(peers["not_run"]), peers["done"]
     words = (
-        "The same in words: means of three seeds ([with "
-        "intervals](docs/comparisons.md#ccm-compared-with-the-strongest-alternative-of-each-kind)), in **bold** where "
-        "CCM's error is smaller over the whole 95 % interval."
+        "The same in words, over three seeds ([with "
+        "intervals](docs/comparisons.md#ccm-compared-with-the-strongest-alternative-of-each-kind)). Of each kind, the "
+        "alternative with the smallest error on the test regimes is taken, which favours it. No clear difference means "
+        "that the 95 % interval includes equality."
     )
     words += f" Of {missing + done} runs, {missing} have not been done yet." if missing else ""
     return folded(words).strip()
@@ -198,7 +199,7 @@ def footnote(peers: dict[str, Any]) -> str:
         "¹ CCM-Prefix's anchor sees one frame, or three where validation regimes chose so: for "
         f"{named(wide)}. "
         + (f"For {named(kept)}, the readout then kept that anchor unmerged. " if kept else "")
-        + "With the one-frame anchor instead, the row of the best network that sees all five frames would be "
+        + "With the one-frame anchor instead, the row of the best unconditioned network would be "
         f"{on_one_frame('frames_ratio')}, and that of the conditioned network {on_one_frame('frames_ratio_labelled')}."
     )
     return folded(words).strip()

@@ -10,23 +10,23 @@ from experiments.report.systems import SHORT
 
 Ratio = dict[str, Any]  # mean, low and high; None where there is one seed, or nothing
 
-AHEAD, SINGLE, BEHIND, UNCLEAR = "**{}**", "{}, in one seed", "{}", "no clear difference ({})"
-ORDER = (AHEAD, SINGLE, BEHIND, UNCLEAR)
+AHEAD, SINGLE, BEHIND, UNCLEAR = "smaller", "in one seed", "larger", "no clear difference"
+ORDER = (AHEAD, BEHIND, SINGLE, UNCLEAR)
 
 
 def in_words(ratios: dict[str, Ratio | None]) -> str:
-    """Ratios of several systems in one phrase, in bold where CCM's error is smaller and the interval does not reach 1.
+    """Ratios of several systems in one phrase: the clearly smaller and larger, those of one seed, the unclear.
 
     An interval that contains 1 is no difference, and one seed is no evidence.
 
     Example:
         >>> ahead, single = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 2.0, "low": None, "high": None}
         >>> in_words({"rd_ood": ahead, "rdb_ood": {"mean": 1.1, "low": 0.9, "high": 1.3}})
-        '**2.0\\xa0× (reaction–diffusion) smaller**; no clear difference (dam height)'
+        '2.0\\xa0× (reaction–diffusion) smaller; no clear difference (dam height)'
         >>> in_words({"ns_ood": single})
         '2.0\\xa0× (Navier–Stokes) larger, in one seed'
         >>> in_words({"rd_ood": ahead, "ns_ood": ahead | {"mean": 0.25}, "rdb_gravity": ahead, "rdb_ood": single})
-        '**2.0 to 4.0\\xa0× smaller (all but dam height)**; 2.0\\xa0× (dam height) larger, in one seed'
+        '2.0 to 4.0\\xa0× smaller (all but dam height); 2.0\\xa0× (dam height) larger, in one seed'
     """
     said: dict[str, dict[str, Ratio | None]] = {}
     for system, ratio in ratios.items():
@@ -41,7 +41,8 @@ def in_words(ratios: dict[str, Ratio | None]) -> str:
         said.setdefault(kind, {})[system] = ratio
     phrases = []
     for kind, found in sorted(said.items(), key=lambda item: ORDER.index(item[0])):
-        phrases.append(kind.format(named(found) if kind == UNCLEAR else _together(found, ratios)))
+        told = f"{UNCLEAR} ({named(found)})" if kind == UNCLEAR else _together(found, ratios)
+        phrases.append(f"{told}, {SINGLE}" if kind == SINGLE else told)
     return "; ".join(phrases) or "not measured yet"
 
 

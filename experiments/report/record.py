@@ -15,6 +15,7 @@ from experiments.report.systems import TITLES
 ROOT = Path(__file__).parent.parent.parent
 OTHER_MERGES = {"task_arithmetic": "Task Arithmetic", "ties": "TIES", "dare": "DARE"}
 TINY = 1e-9  # an error of nothing has no factor
+EVEN = 0.015  # a gain that the tables call equal
 
 
 # What the paper reports and this study measures too, in the words of the table; keys of experiments.study.published.
@@ -67,6 +68,24 @@ def beside_the_paper(study: dict[str, Any]) -> str:
     return _markdown(("error, relative to the anchor's", "the paper", "here"), rows)
 
 
+def in_short(study: dict[str, Any]) -> str:
+    """Which of the paper's numbers we find too, in which direction others differ, and what three seeds leave open."""
+    said: dict[str, list[str]] = {"as": [], "other": [], "open": []}
+    for row in (row for key in PUBLISHED for row in study["published"] if row["key"] == key):
+        even = 1.0 if row["kind"] == "factor" else 0.0
+        ours, theirs = row["ours"], row["published"] - even
+        settled = (ours["low"] - even) * (ours["high"] - even) > 0
+        same = theirs * (ours["mean"] - even) > 0 and abs(theirs) > EVEN
+        said["open" if not settled else "as" if same else "other"].append(PUBLISHED[row["key"]])
+    total, parts = (
+        sum(map(len, said.values())),
+        (("Another direction", "other"), ("Not settled by three seeds", "open")),
+    )
+    lines = [f"**{len(said['as'])} of {total}** numbers have the same direction as in the paper."]
+    lines += [f"{words}: {'; '.join(said[key])}." for words, key in parts if said[key]]
+    return " ".join(lines)
+
+
 def table(folder: Path) -> str:
     """The tables of the paper's numbers, of claims and of run times, in Markdown."""
     study, time = read_json(folder / "paper.json"), read_json(folder / "rd_ood_time.json")
@@ -116,6 +135,7 @@ def table(folder: Path) -> str:
     command = "command: `python -m …`"
     return "\n\n".join(
         (
+            in_short(study),
             beside_the_paper(study),
             "In detail, on reaction–diffusion, outside:",
             _markdown(("error, relative to the better anchor's", "measured", "minutes", command), claims),

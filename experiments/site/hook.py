@@ -19,6 +19,7 @@ from experiments.site.address import published  # noqa: E402
 from experiments.site.notebooks import pages  # noqa: E402
 
 NOTEBOOK = re.compile(r"\]\(\.\./((?:\.\./)*)notebooks/(\w+)\.ipynb\)")
+PROJECT = {"changes.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}  # pages that are files of the repository
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
 
 
@@ -29,11 +30,14 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds a page for each notebook, with its stored outputs."""
+    """Adds a page for each notebook, with its stored outputs, and those on the project."""
     from mkdocs.structure.files import File
 
     for path, content in pages(ROOT / "notebooks", published()).items():
         files.append(File.generated(config, f"notebooks/{path}", content=content))
+    for page, name in PROJECT.items():
+        content = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
+        files.append(File.generated(config, page, content=content))
     return files
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ccm_jax._reasons import shown
+from ccm_jax._reasons import clean
 from ccm_jax.io.boundary import allowed
 
 if TYPE_CHECKING:  # imported where a file needs it: frames in numpy's files do not
@@ -90,7 +90,7 @@ def check_alone(path: Path, file: h5py.File) -> None:
     elsewhere = file.id.links.visit(of_link, info=True) or file.visititems(of_object)
     if elsewhere is not None:
         raise ValueError(
-            f"open_recording: {path}: the numbers of {shown(elsewhere)} lie in another file; copy them into one, as "
+            f"open_recording: {path}: the numbers of {clean(elsewhere)} lie in another file; copy them into one, as "
             "h5repack does."
         )
 

@@ -1,0 +1,122 @@
+"""Lines of the terminal: one style for all faults, without Python names, and what is said of files in wrong roles."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ccm_jax import example
+from ccm_jax.cli.apart import check_apart
+from ccm_jax.cli.faults import line_of
+from ccm_jax.cli.frames import Regimes
+from tests.terminal import ccm
+from tests.test_terminal_faults import FAMILY, SEEN, refused
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--foo",), "there is no option --foo; see ccm --help."),
+        (("calibrate",), "missing option '--prefix'; see ccm calibrate --help."),
+        (("calibrate", "--prefix"), "option '--prefix' requires an argument; see ccm calibrate --help."),
+        (("calibrate", "--fram", "3"), "there is no option --fram. Did you mean --frames? See ccm calibrate --help."),
+        (
+            ("merge", "-o", "m.pt"),
+            "--anchor, --low and --high are needed, or --family, or --recipe; see ccm merge --help.",
+        ),
+        (("inspect",), "missing argument 'CHECKPOINTS...'; see ccm inspect --help."),
+        (("data", "describe", "a", "b"), "got unexpected extra argument (b); see ccm data describe --help."),
+        (
+            ("--completion", "ksh"),
+            "invalid value for '--completion': 'ksh' is not one of 'bash', 'zsh', 'fish'; see ccm",
+        ),
+    ],
+)
+def test_wrong_usage_is_one_line_of_the_same_style(words: tuple[str, ...], line: str) -> None:
+    said = ccm(*words)
+    assert said.exit_code == 2 and said.output.startswith(f"ccm: {line}") and len(said.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [(), ("data",)])
+def test_no_verb_is_answered_by_the_help(words: tuple[str, ...]) -> None:
+    assert "Commands" in ccm(*words).output and "ccm:" not in ccm(*words).output
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("open_weights: there is no nope.pt; check the path.", "there is no nope.pt; check the path."),
+        ("PrefixReadout: fit_prefix_readout, validation[0]: too short.", "validation[0]: too short."),
+        ("--range 2:1: coordinate_from_metadata: low is 2.", "--range 2:1: low is 2."),
+        ("open_recording: say --axes TXY (axes=...).", "say --axes TXY."),
+        ("r.yaml: range: make_model: what: ever", "r.yaml: range: what: ever"),
+        ("merge: leaf a is missing", "merge: leaf a is missing"),  # a verb
+        ("open_weights.pt: is empty", "open_weights.pt: is empty"),
+        ("my_run: is empty; flatten: it", "my_run: is empty; flatten: it"),
+    ],
+)
+def test_a_terminal_names_no_function(said: str, shown: str) -> None:
+    assert line_of(ValueError(said)) == shown
+
+
+def test_a_closed_pipe_ends_a_verb_without_a_word() -> None:
+    words = [sys.executable, "-m", "ccm_jax.cli", "inspect", str(example.path("anchor.safetensors"))]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 1
+
+
+def test_files_whose_names_contradict_their_roles_are_warned_of(tmp_path: Path) -> None:
+    anchor, low, high = (str(example.path(f"{name}.safetensors")) for name in example.WEIGHTS)
+    said = ccm("inspect", low, anchor, high).output
+    assert f"ccm: warning: {low} is given as anchor, and its name says low" in said
+    assert said.splitlines()[-1] == f"Next: ccm inspect {anchor} {low} {high}"
+    words = ("--anchor", anchor, "--low", high, "--high", low, "-c", "1", "-o", tmp_path / "m.safetensors")
+    assert f"{high} is given as low, and its name says high" in ccm("merge", *words).output
+    assert "warning" not in ccm("inspect", anchor, low, high).output
+
+
+def test_validation_apart_from_the_prefix_and_longer(tmp_path: Path) -> None:
+    others = example.path("validation.npz")
+    said = refused("calibrate", *FAMILY, "--prefix", SEEN, "--sample", "2", "--validation", SEEN)
+    assert f"--validation {SEEN} holds sample 2 of --prefix {SEEN} (regime viscosity = 0.00075)" in said
+    np.savez(tmp_path / "first.npz", frames=np.load(others)["frames"][5:6, :5], dim=2)
+    given = ("--validation", others, "-o")
+    said = refused("calibrate", *FAMILY, "--prefix", tmp_path / "first.npz", *given, tmp_path / "m.safetensors")
+    assert f"--validation {others} holds sample 0 of --prefix" in said
+    said = refused("rollout", *FAMILY, "--initial", tmp_path / "first.npz", *given, tmp_path / "o.npz")
+    assert f"--validation {others} holds sample 0 of --initial" in said
+    said = refused("calibrate", *FAMILY, "--prefix", SEEN, "--sample", "0", "--validation", others, "--frames", "14")
+    assert said == (
+        f"ccm: --validation {others} has trajectories of 15 frames, and --frames 14 needs at least 16: lower "
+        "--frames, or give longer trajectories."
+    )
+
+
+def test_parts_that_a_mask_hides_are_not_compared() -> None:
+    x = np.random.default_rng(0).random((1, 3, 4, 1))
+    regimes, hidden = Regimes({"all": x}, [{}]), np.ones((1, 3, 4), bool)
+    hidden[:, :, 0] = False
+    with pytest.raises(ValueError, match="holds sample 7 of --prefix p.npz"):
+        check_apart("--prefix", Path("p.npz"), [7], np.where(hidden[..., None], x, 0), regimes, hidden)
+    check_apart("--prefix", Path("p.npz"), [7], x + 1e-3, regimes)
+
+
+def test_a_function_of_one_s_own_is_told_how_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_swaps.py").write_text("def apply(window, params):\n    return window[:, -1] * params['w']\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    np.savez(tmp_path / "w.npz", w=np.ones(3, np.float32))
+    words = ("rollout", tmp_path / "w.npz", "--model", "own_swaps:apply", "--initial", SEEN, "-o", tmp_path / "o.npz")
+    said = refused(*words)
+    assert said.endswith("; the function of --model is called as apply(params, window).") and "axes" not in said
+
+
+def test_titles_of_tables_are_one_line() -> None:
+    for words in (("inspect", FAMILY[1]), ("data", "describe", SEEN)):
+        first = ccm(*words).output.splitlines()[0]
+        assert first.startswith(str(words[-1])) and (words[0] == "data" or first.endswith("73,429 numbers · 0.3 MB"))
