@@ -119,7 +119,7 @@ seen, unseen = truth[:4, :5], truth[4:]  # calibrate on five frames of four flow
 #
 # Any `torch.nn.Module` would do, from any package. This one predicts the increment to the next frame. Both experts start from the
 # anchor and see their batches in the same order, so that the noise of training cancels in their difference. Skip this if you have
-# checkpoints.
+# checkpoints. The stored times are of a machine that was busy with other work.
 
 # %% cellView="form"
 # @title Setup: the training loop
