@@ -35,7 +35,7 @@ REMEDIES = {
 
 
 NAMED = re.compile(r"(?:^|(?<=: ))([A-Za-z_]\w*)(?:: |, (?=validation\[))")  # at the start, or behind an option
-ARGUMENT = re.compile(r" \(\w+=\.\.\.\)")  # what an option is called in Python, beside it
+ARGUMENT = re.compile(r" \(\w+=\.\.\.\)|, or search further with reach")  # arguments that are no options, or beside one
 
 
 def without_python(text: str) -> str:
@@ -134,5 +134,8 @@ class Suggesting(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             names = self.list_commands(ctx)
-            said = f"there is no command {args[0]}, only {', '.join(names)}.{meant(args[0], names)}"
+            near = meant(args[0], names)
+            if "describe" in names and Path(args[0]).exists():
+                near = f" Did you mean {ctx.command_path} describe {args[0]}?"
+            said = f"there is no command {args[0]}, only {', '.join(names)}.{near}"
             raise click.UsageError(said, ctx) from error

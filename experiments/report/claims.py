@@ -49,6 +49,10 @@ def beside(peers: dict[str, Any]) -> str:
     for heading, kinds in BESIDE.items():
         lines = [f"- {kind}: {in_words({s: worst(peers, s, keys) for s in SHORT})}." for kind, keys in kinds.items()]
         parts.append(f"{heading}\n\n" + "\n".join(lines))
+    wide, _ = _wide(peers)
+    if wide:  # what validation chose was not always the best
+        line = {s: compare(peers, s, "CCM-Prefix", peers["ratios"][s]["frames_ratio"]["peer"]) for s in wide}
+        parts.insert(1, f"With the one-frame anchor, the second line would be {each(line)}.")
     return folded("\n\n".join(parts)).strip()
 
 
