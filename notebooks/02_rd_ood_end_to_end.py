@@ -118,7 +118,7 @@ plt.show()
 # %%
 # A folder of your Drive, on Colab, keeps the stages for another session.
 workdir = Path(os.environ.get("CCM_WORKDIR") or tempfile.mkdtemp()) / "rd_ood"
-workdir.mkdir(exist_ok=True)
+workdir.mkdir(parents=True, exist_ok=True)
 experiment = stages.Run(config, workdir / "stages")
 
 support, ends = stages.support_data(experiment), stages.endpoint_data(experiment)

@@ -182,7 +182,8 @@ plt.show()
 # %%
 readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn)  # with validation flows: add them, and mesh=mesh
 found = readout(observed, batch="each", mesh=mesh).coordinate[:, 0]
-true = ccm_jax.coordinate_from_metadata(values, family.low_value, family.high_value).coordinate
+ends = family.low_value, family.high_value
+true = jax.vmap(lambda v: ccm_jax.coordinate_from_metadata(v, *ends).coordinate[0])(jnp.asarray(values))
 
 print("viscosity   true   found")
 for v in viscosities:
