@@ -24,7 +24,7 @@ DOCS = re.compile(r"\]\((?:\.\.|https://github\.com/[\w.-]+/[\w.-]+/blob/main)/d
 
 
 def pages(folder: Path, repository: str | None) -> dict[str, str | bytes]:
-    """Every notebook of a folder as ``NAME.md``, and its pictures as ``NAME/0.png``, ``NAME/1.png``, ...
+    """Every notebook of a folder as ``NAME.md``, with itself, and its pictures as ``NAME/0.png``, ``NAME/1.png``, ...
 
     Args:
         folder: where ``*.ipynb`` lie.
@@ -37,7 +37,8 @@ def pages(folder: Path, repository: str | None) -> dict[str, str | bytes]:
         text = "\n\n".join(part for cell in cells for part in _cell(cell, path.stem, pictures))
         if repository is None:
             text = BADGE.sub("", text)
-        found[f"{path.stem}.md"] = f"{text}\n"
+        found[f"{path.stem}.md"] = f'{text}\n\n[Download this notebook]({path.stem}.ipynb){{ download="" }}\n'
+        found[f"{path.stem}.ipynb"] = path.read_bytes()
         found |= pictures
     return found
 
