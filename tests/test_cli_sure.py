@@ -16,6 +16,7 @@ import pytest
 
 from ccm_jax import Choices, Gated, fit_chart, fit_prefix_readout, make_rollout
 from ccm_jax.cli import fitting
+from ccm_jax.cli.console import counted
 from ccm_jax.cli.frames import read_regimes
 from ccm_jax.cli.prefix import find
 from ccm_jax.io.recordings import open_recording
@@ -281,7 +282,7 @@ def test_the_number_of_frames_is_found_as_they_arrive(decays: Decays, tmp_path: 
     assert done.exit_code == 0, done.output
     widths = found["until"]["widths"]
     assert found["until"]["reached"] and widths[-1] <= 0.5 and all(width > 0.5 for width in widths[:-1])
-    assert found["frames"] == len(widths) and f"after {len(widths)} observed frames" in done.output
+    assert found["frames"] == len(widths) and f"after {counted(len(widths), 'observed frame')}" in done.output
 
 
 @pytest.mark.parametrize(
