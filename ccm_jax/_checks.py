@@ -161,14 +161,15 @@ def undetermined(c: np.ndarray, axes: int, rank: int, needed: int, features: Any
     )
 
 
-def counted(n: int, what: str) -> str:
-    """So many of a thing, in words.
+def counted(count: int, noun: str) -> str:
+    """So many of a thing, with the noun in its number.
 
     Example:
-        >>> counted(1, "expert"), counted(2, "expert")
-        ('1 expert', '2 experts')
+        >>> counted(1, "expert"), counted(2, "trajectory"), counted(73_429, "number")
+        ('1 expert', '2 trajectories', '73,429 numbers')
     """
-    return f"{n} {what}{'s' * (n != 1)}"
+    several = {"trajectory": "trajectories", "axis": "axes"}.get(noun, f"{noun}s")
+    return f"{count:,} {noun if count == 1 else several}"
 
 
 def as_count(what: str, value: Any, least: int = 1) -> int:

@@ -146,7 +146,7 @@ def warn_at_end(function: str, readout: PrefixReadout, found: Estimate) -> None:
         of = "the coordinate" if len(c) == 1 else f"the coordinate of {_which(lost, len(c))}"
         warnings.warn(
             f"{function}: {of} is at an end of what is searched, {low.tolist()} to {high.tolist()}: no point within "
-            "fits best; check units, the order of channels and the experts' coordinates, or search further with reach.",
+            "fits best; check units, the order of channels and the experts' coordinates (reach=... searches further).",
             stacklevel=3,
         )
 

@@ -40,11 +40,11 @@ def keep_leaves(anchor: Params, experts: Sequence[Params], keep: Callable[[str],
         ([1.0, 1.0], 3)
     """
     check_listed("keep_leaves", experts)
-    names = {path: jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(anchor)[0]}
+    ours = dict(jax.tree_util.tree_flatten_with_path(anchor)[0])
+    names = {path: jax.tree_util.keystr(path) for path in ours}
     kept = {path for path, name in names.items() if keep(name)}
     if not kept:
         raise ValueError(f"keep_leaves: no leaf is kept; names are {', '.join(list(names.values())[:5])} and so on.")
-    ours = dict(jax.tree_util.tree_flatten_with_path(anchor)[0])
 
     def one(i: int, expert: Params) -> Params:
         leaves, structure = jax.tree_util.tree_flatten_with_path(expert)

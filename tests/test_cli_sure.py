@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from ccm_jax import Choices, Gated, fit_chart, fit_prefix_readout, make_rollout
+from ccm_jax._checks import counted
 from ccm_jax.cli import fitting
-from ccm_jax.cli.console import counted
 from ccm_jax.cli.frames import read_regimes
 from ccm_jax.cli.prefix import find
 from ccm_jax.io.recordings import open_recording

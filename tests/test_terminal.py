@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ccm_jax import example
+from ccm_jax._checks import counted
 from ccm_jax.cli import VERBS, main
-from ccm_jax.cli.console import counted
 from ccm_jax.cli.following import others_of
 from ccm_jax.cli.frames import Layout
 from ccm_jax.cli.waiting import waiting

@@ -9,11 +9,12 @@ import click
 import numpy as np
 
 from ccm_jax import processor
+from ccm_jax._checks import counted
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.apart import check_apart
 from ccm_jax.cli.card import digest
 from ccm_jax.cli.checkpoints import note, warn
-from ccm_jax.cli.console import counted, say
+from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import evaluate_next, others_of, rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_observations, read_regimes, varying

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ccm_jax.cli.console import counted
+from ccm_jax._checks import counted
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.shards import INDEX, open_index

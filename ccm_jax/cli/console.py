@@ -29,14 +29,3 @@ def show_table(title: str, table: Table) -> None:
     """Prints a table below its title, which the table's width does not break."""
     console.print(one_line(title), markup=False, soft_wrap=True, style="italic")
     console.print(table)
-
-
-def counted(count: int, noun: str) -> str:
-    """So many of a thing, with the noun in its number.
-
-    Example:
-        >>> counted(1, "frame"), counted(2, "trajectory"), counted(73_429, "number")
-        ('1 frame', '2 trajectories', '73,429 numbers')
-    """
-    several = {"trajectory": "trajectories", "axis": "axes"}.get(noun, f"{noun}s")
-    return f"{count:,} {noun if count == 1 else several}"

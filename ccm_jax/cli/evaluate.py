@@ -12,9 +12,10 @@ import numpy as np
 from rich.table import Table
 
 from ccm_jax import processor
+from ccm_jax._checks import counted
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.checkpoints import open_checkpoints
-from ccm_jax.cli.console import counted, say, show_table
+from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.persistence import check_persistence, persistence_option

@@ -35,7 +35,7 @@ REMEDIES = {
 
 
 NAMED = re.compile(r"(?:^|(?<=: ))([A-Za-z_]\w*)(?:: |, (?=validation\[))")  # at the start, or behind an option
-ARGUMENT = re.compile(r" \(\w+=\.\.\.\)|, or search further with reach")  # arguments that are no options, or beside one
+ARGUMENT = re.compile(r" \(\w+=\.\.\.[^)]*\)")  # what only Python calls by name, beside an option or without one
 
 
 def without_python(text: str) -> str:

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._checks import counted
 from ccm_jax.chart import Chart, Features, Gated, Polynomial, complete, fit_chart
-from ccm_jax.cli.console import counted
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
 from ccm_jax.cli.merge import open_family

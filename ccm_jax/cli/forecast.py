@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax.cli.console import counted
+from ccm_jax._checks import counted
 from ccm_jax.cli.fitting import Fitted
 from ccm_jax.cli.sure import LEVEL, Sure, sure_of
 from ccm_jax.posterior import Prior

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
+from ccm_jax._checks import counted
 from ccm_jax._reasons import clean
 from ccm_jax.cli.checkpoints import note
-from ccm_jax.cli.console import counted
 from ccm_jax.io.boundary import memory
 from ccm_jax.io.recordings import Recording, open_recording
 from ccm_jax.io.recordings.opening import other_step

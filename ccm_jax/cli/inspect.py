@@ -11,8 +11,9 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from ccm_jax._checks import counted
 from ccm_jax.cli.checkpoints import open_checkpoints, warn
-from ccm_jax.cli.console import counted, say, show_table
+from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.following import family_in, follow, frames_beside, free, model_of, named
 from ccm_jax.cli.source import NAMES, exchanged, in_folder, role_in
 from ccm_jax.io.weights import Weights

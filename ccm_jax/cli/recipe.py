@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ccm_jax._checks import as_number, as_numbers
+from ccm_jax._checks import as_number, as_numbers, counted
 from ccm_jax._reasons import clean
 from ccm_jax.chart import FEATURES, Features, Gated, Polynomial
-from ccm_jax.cli.console import counted
 from ccm_jax.cli.units import Units, Where, as_units, near, place_of
 from ccm_jax.expert_weights import expert_weights
 from ccm_jax.io.yamltext import read_yaml

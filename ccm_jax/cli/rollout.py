@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax import processor
+from ccm_jax._checks import counted
 from ccm_jax._given import trivial, worse_than_trivial
 from ccm_jax.cli.apart import check_apart
 from ccm_jax.cli.checkpoints import note, open_checkpoints, warn
-from ccm_jax.cli.console import counted, say
+from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.forecast import Forecasted, forecast

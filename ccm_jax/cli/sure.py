@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ccm_jax._checks import as_numbers
+from ccm_jax._checks import as_numbers, counted
 from ccm_jax.chart import Gated
-from ccm_jax.cli.console import counted
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
 from ccm_jax.cli.waiting import waiting

@@ -7,7 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax.cli.console import counted, say
+from ccm_jax._checks import counted
+from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import Opened, check_grids
 from ccm_jax.cli.frames import Regimes
 from ccm_jax.cli.sure import LEVEL

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ccm_jax.cli.console import counted
+from ccm_jax._checks import counted
 
 KINDS = ("anchor", "expert", "merged")  # the simpler first: where no difference is told, the first is kept
 FEWEST = 3  # trajectories; the scatter of two says next to nothing of that of others
