@@ -45,14 +45,15 @@ BESIDE: dict[str, dict[str, tuple[str, ...]]] = {
 
 def beside(peers: dict[str, Any]) -> str:
     """The claims of the README: CCM's error, compared with that of the strongest method of each kind."""
-    parts = []
+    parts, (wide, _) = [], _wide(peers)
     for heading, kinds in BESIDE.items():
-        lines = [f"- {kind}: {in_words({s: worst(peers, s, keys) for s in SHORT})}." for kind, keys in kinds.items()]
+        lines = []
+        for kind, keys in kinds.items():
+            told = in_words({s: worst(peers, s, keys) for s in SHORT})
+            if keys == ("frames_ratio",) and wide:  # what validation chose was not always the best
+                told += f". With CCM on the one-frame anchor: {_on_one_frame(peers, 'frames_ratio')}"
+            lines.append(f"- {kind}: {told}.")
         parts.append(f"{heading}\n\n" + "\n".join(lines))
-    wide, _ = _wide(peers)
-    if wide:  # what validation chose was not always the best
-        line = {s: compare(peers, s, "CCM-Prefix", peers["ratios"][s]["frames_ratio"]["peer"]) for s in wide}
-        parts.insert(1, f"With the one-frame anchor, the second line would be {each(line)}.")
     return folded("\n\n".join(parts)).strip()
 
 
@@ -159,6 +160,11 @@ def _wide(peers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return wide, kept
 
 
+def _on_one_frame(peers: dict[str, Any], key: str) -> str:
+    """A ratio of the systems for which validation chose three frames, had it chosen one."""
+    return each({s: compare(peers, s, "CCM-Prefix", peers["ratios"][s][key]["peer"]) for s in _wide(peers)[0]})
+
+
 def caption(peers: dict[str, Any]) -> str:
     """What the figure of methods shows, and with which anchor."""
     words = (
@@ -195,15 +201,12 @@ def footnote(peers: dict[str, Any]) -> str:
     wide, kept = _wide(peers)
     if not wide:
         return ""
-
-    def on_one_frame(key: str) -> str:
-        return each({s: compare(peers, s, "CCM-Prefix", peers["ratios"][s][key]["peer"]) for s in wide})
-
     words = (
         "¹ CCM-Prefix's anchor sees one frame, or three where validation regimes chose so: for "
         f"{named(wide)}. "
         + (f"For {named(kept)}, the readout then kept that anchor unmerged. " if kept else "")
         + "With the one-frame anchor instead, the row of the best unconditioned network would be "
-        f"{on_one_frame('frames_ratio')}, and that of the conditioned network {on_one_frame('frames_ratio_labelled')}."
+        f"{_on_one_frame(peers, 'frames_ratio')}, and that of the conditioned network "
+        f"{_on_one_frame(peers, 'frames_ratio_labelled')}."
     )
     return folded(words).strip()
