@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import warnings
@@ -59,12 +60,17 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
                 raise ValueError(f"{function}: {where} of `{name}` is missing in `{first}`; {remedy}")
             a, b = _describe(expected[path]), _describe(got[path])
             if a != b:
-                raise ValueError(f"{function}: {where} is {b} in `{name}`, {a} in `{first}`; {remedy}")
+                same = np.shape(expected[path]) == np.shape(got[path])
+                advice = f"{remedy.rstrip('.')}; if only the dtype differs, convert one of them." if same else remedy
+                raise ValueError(f"{function}: {where} is {b} in `{name}`, {a} in `{first}`; {advice}")
             checkable = not is_merged(expected[path]) and not is_traced(expected[path], got[path])
             if checkable and not _equal(expected[path], got[path]):
+                advice = "keep the anchor's with keep_leaves, or leave it out of the trees."
+                if not any(map(is_merged, expected.values())):
+                    advice = "convert the weights to a floating dtype, such as float32."
                 raise ValueError(
                     f"{function}: {where} is {a}, which does not merge, and differs between `{first}` and `{name}`; "
-                    "keep the anchor's with keep_leaves, or leave it out of the trees."
+                    f"{advice}"
                 )
         theirs, ours = str(jax.tree.structure(tree)), str(jax.tree.structure(reference))
         if theirs != ours:
@@ -194,26 +200,68 @@ def warn_of_values(coordinates: np.ndarray) -> None:
         )
 
 
-def warn_not_finite(function: str, tree: Any, name: str) -> None:
-    """Warns of the first leaf of a tree with NaN or infinity, where its numbers are known."""
-    leaves = [(path, leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0] if is_merged(leaf)]
-    if is_traced(tree) or not all(getattr(leaf, "is_fully_addressable", True) for _, leaf in leaves):
+def warn_alike(function: str, trees: dict[str, Any]) -> None:
+    """Warns of two trees with the same weights, where their numbers are known."""
+    leaves = {name: [leaf for leaf in jax.tree.leaves(tree) if is_merged(leaf)] for name, tree in trees.items()}
+    if is_traced(trees) or not all(here and all(map(_is_here, here)) for here in leaves.values()):
         return
-    finite = [_all_finite(leaf) for _, leaf in leaves]  # all are begun before the first is waited for
-    for (path, _), ok in zip(leaves, finite, strict=True):
+    for (a, ours), (b, theirs) in itertools.combinations(leaves.items(), 2):
+        # Other weights differ in their first leaf already, so that this costs next to nothing.
+        if all(x is y or _are_alike(x, y) for x, y in zip(ours, theirs, strict=True)):
+            warnings.warn(
+                f"{function}: `{a}` and `{b}` have the same weights; see which checkpoints were loaded.", stacklevel=3
+            )
+            return
+
+
+def _are_alike(a: Any, b: Any) -> bool:
+    alike = _alike(a, b)
+    return not is_traced(alike) and bool(alike)  # inside of jit, constants are not known either
+
+
+def warn_not_finite(function: str, tree: Any, name: str, parts: dict[str, Any]) -> None:
+    """Warns of the first leaf of a tree with NaN or infinity, where its numbers are known.
+
+    Args:
+        function: name in the warning.
+        tree: what was made.
+        name: of it, where none of ``parts`` is to blame.
+        parts: trees of the same structure that it was made from.
+    """
+    leaves = [(i, path, leaf) for i, (path, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(tree)[0])]
+    leaves = [(i, path, leaf) for i, path, leaf in leaves if is_merged(leaf)]
+    if is_traced(tree) or not all(_is_here(leaf) for _, _, leaf in leaves):
+        return
+    finite = [_all_finite(leaf) for _, _, leaf in leaves]  # all are begun before the first is waited for
+    for (i, path, _), ok in zip(leaves, finite, strict=True):
         if not ok:
             where = jax.tree_util.keystr(path) or "(root)"
+            guilty = [part for part, of in parts.items() if _is_lost(jax.tree.leaves(of)[i])]
             warnings.warn(
-                f"{function}: leaf {where} of `{name}` is not finite; see that no expert diverged, and leave buffers "
-                "that hold infinity, such as masks, out of the trees.",
+                f"{function}: leaf {where} of `{(guilty or [name])[0]}` is not finite; see that no training diverged, "
+                "and leave buffers that hold infinity, such as masks, out of the trees.",
                 stacklevel=3,
             )
             return
 
 
+def _is_here(leaf: Any) -> bool:
+    """Whether this process holds the whole leaf, and has not given its memory away."""
+    return bool(getattr(leaf, "is_fully_addressable", True)) and not (isinstance(leaf, jax.Array) and leaf.is_deleted())
+
+
+def _is_lost(leaf: Any) -> bool:
+    return _is_here(leaf) and not _all_finite(leaf)
+
+
 @jax.jit
 def _all_finite(leaf: Any) -> Any:
     return jnp.isfinite(leaf).all()
+
+
+@jax.jit
+def _alike(a: Any, b: Any) -> Any:
+    return jnp.array_equal(a, b)
 
 
 EXPERTS = (0.2, 5.0)  # within these, the furthest expert of an axis is expected, since readouts search up to 2.5

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_finite, check_same_tree, is_merged, warn_not_finite
+from ccm_jax._checks import check_finite, check_same_tree, is_merged, warn_alike, warn_not_finite
 from ccm_jax.chart import fit_chart
 
 if TYPE_CHECKING:
@@ -105,11 +105,13 @@ def merge_pytree(
             are not equal.
 
     Example:
-        >>> anchor, low, high = {"w": jnp.zeros(2)}, {"w": jnp.zeros(2)}, {"w": jnp.ones(2)}
+        >>> anchor, low, high = {"w": jnp.zeros(2)}, {"w": -jnp.ones(2)}, {"w": jnp.ones(2)}
         >>> merge_pytree(anchor, low, high, 1.5)["w"].tolist()
-        [1.25, 1.25]
+        [1.5, 1.5]
     """
-    check_same_tree("merge_pytree", {"anchor": anchor, "low": low, "high": high}, _REMEDY)
+    given = {"anchor": anchor, "low": low, "high": high}
+    check_same_tree("merge_pytree", given, _REMEDY)
+    warn_alike("merge_pytree", given)
     place: Any = getattr(coordinate, "coordinate", coordinate)
     for name, value in (("coordinate", place), ("shared_scale", shared_scale)):
         if np.size(value) != 1:
@@ -131,8 +133,9 @@ def merge_pytree(
         return (_merge_leaf_in_place if alone else _merge_leaf_apart)(a, lo, hi, alpha, sigma)
 
     merged = [merge(*parts) for parts in zip(*leaves, strict=True)]
-    warn_not_finite("merge_pytree", jax.tree.unflatten(jax.tree.structure(anchor), merged), "merged")
-    return jax.tree.unflatten(jax.tree.structure(anchor), merged)
+    tree = jax.tree.unflatten(jax.tree.structure(anchor), merged)
+    warn_not_finite("merge_pytree", tree, "merged", given)
+    return tree
 
 
 def _memory(leaf: Any) -> list[int]:

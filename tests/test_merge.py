@@ -149,9 +149,27 @@ def test_mismatched_trees_name_the_leaf_and_the_remedy(high: Any, message: str) 
 
 
 def test_a_vector_of_coordinates_is_refused_with_the_remedy() -> None:
-    tree = {"w": jnp.zeros(2)}
     with pytest.raises(ValueError, match=r"coordinate has shape \(3,\).*vmap"):
-        merge_pytree(tree, tree, tree, jnp.zeros(3))
+        merge_pytree(*({"w": jnp.full(2, x)} for x in (0.0, -1.0, 1.0)), jnp.zeros(3))
+
+
+def test_one_checkpoint_given_twice_is_noticed_where_weights_are_known() -> None:
+    anchor, low, high = ({"frozen": jnp.ones(2), "w": jnp.full(2, x)} for x in (0.0, -1.0, 1.0))
+    for trees, names in (((anchor, low, low), "`low` and `high`"), ((anchor, anchor, high), "`anchor` and `low`")):
+        with pytest.warns(UserWarning, match=f"merge_pytree: {names} have the same weights; see which checkpoints"):
+            merge_pytree(*trees, 0.5)
+    jax.jit(merge_pytree)(anchor, low, low, 0.5)  # says nothing, as it cannot know
+    jax.jit(lambda c: merge_pytree(anchor, low, jax.tree.map(jnp.array, low), c))(0.5)
+    merge_pytree(anchor, low, high, 0.5)
+    merge_pytree({}, {}, {}, 0.5)
+
+
+def test_dtypes_that_differ_or_do_not_merge_have_their_own_remedy() -> None:
+    counts = [{"w": jnp.full(2, x, jnp.int32)} for x in (0, -1, 1)]
+    with pytest.raises(ValueError, match="does not merge.*convert the weights to a floating dtype, such as float32"):
+        merge_pytree(*counts, 0.5)
+    with pytest.raises(ValueError, match=r"fine-tuned from this anchor; if only the dtype differs, convert one"):
+        merge_pytree(counts[0], *({"w": jnp.full(2, x)} for x in (-1.0, 1.0)), 0.5)
 
 
 def test_in_place_gives_the_same_and_spares_what_is_shared() -> None:

@@ -36,7 +36,7 @@ def merged(*leaves: Any, weights: np.ndarray = LINE) -> np.ndarray:
 def test_narrow_weights_merge_in_single_precision(dtype: Any) -> None:
     # Updates of twice the largest number of float16, which come back into its range; bfloat16 has that of float32.
     most = float(jnp.finfo(dtype).max) / (1 if dtype == np.float16 else 4)
-    anchor, low, high = (np.array([x, 1.0], dtype) for x in (most, -most, most))
+    anchor, low, high = (np.array(x, dtype) for x in ([most, 0.0], [-most, 1.0], [most, 1.0]))
     between = merge_pytree({"w": anchor}, {"w": low}, {"w": high}, 0.5)["w"]
     assert between.dtype == dtype
     expected = 0.25 * low.astype(np.float64) + 0.75 * high.astype(np.float64)
@@ -69,7 +69,7 @@ def test_python_names_an_expert_that_is_not_finite_and_still_has_the_anchor(bad:
     anchor, low, high = ({"w": jnp.array([x, 1.0])} for x in (0.5, bad, 1.0))
     chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())
     np.testing.assert_array_equal(chart([0.0, 0.0])["w"], anchor["w"])  # what a readout that keeps the anchor gives
-    with pytest.warns(UserWarning, match=r"merge_pytree: leaf \['w'\] of `merged` is not finite; see that no expert"):
+    with pytest.warns(UserWarning, match=r"merge_pytree: leaf \['w'\] of `low` is not finite; see that no training"):
         merge_pytree(anchor, low, high, 0.5)
 
 
