@@ -114,6 +114,16 @@ def test_a_calibration_says_how_sure_it_is(decays: Decays, tmp_path: Path) -> No
     assert narrow[1] - narrow[0] < high - low  # three trajectories of one regime say more than one
 
 
+def test_experts_in_each_others_place_are_noticed_by_the_values_of_validation(decays: Decays, tmp_path: Path) -> None:
+    low, high = decays.family[3], decays.family[5]
+    exchanged = decays._replace(family=[*decays.family[:3], high, "--high", low])
+    done, found = report(exchanged, tmp_path, "--sample", "0")
+    assert done.exit_code == 0, done.output
+    assert "The coordinate falls as rate rises: the low and high expert seem to be exchanged" in done.output
+    assert found["sure"]["axes"][0]["falls"] and found["coordinate"] < 0
+    assert "exchanged" not in report(decays, tmp_path / "right")[0].output
+
+
 def test_a_prior_moves_coordinate_and_interval(decays: Decays, tmp_path: Path) -> None:
     done, found = report(decays, tmp_path, "--sample", "0", "--prior", "1.2:0.01")
     assert done.exit_code == 0, done.output

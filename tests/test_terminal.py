@@ -91,10 +91,11 @@ def next_of(output: str) -> str:
 def test_verbs_say_what_to_run_next_with_the_files_that_are_there(
     in_example: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calibrate = "ccm calibrate --family . --prefix test-0.0005.npz --sample 0 --validation validation.npz -o"
+    calibrate = "ccm calibrate --family . --prefix test-0.00075.npz --sample 0 --validation validation.npz -o"
     assert next_of(run("inspect", in_example, monkeypatch)) == f"{calibrate} merged.safetensors"
     assert next_of(ccm("data", "describe", "validation.npz").output) == f"{calibrate} merged.safetensors"
-    assert next_of(ccm("data", "describe", "test-0.0005.npz").output) == f"{calibrate} merged.safetensors"
+    there = calibrate.replace("0.00075", "0.0005")
+    assert next_of(ccm("data", "describe", "test-0.0005.npz").output) == f"{there} merged.safetensors"
     assert next_of(ccm("inspect", "low.safetensors").output).endswith(
         "inspect anchor.safetensors low.safetensors high.safetensors"
     )

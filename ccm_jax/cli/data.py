@@ -28,9 +28,9 @@ def command() -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 @layout_options
 def describe(path: Path, layout: Layout) -> None:
-    """Show the layout, fields, grid, times and parameters of PATH, a file or a folder.
+    """Show the layout, fields, grid, times and parameters of a file.
 
-    Below the table are the assumptions made where a file does not say, and the parts left out, with reasons.
+    PATH may be a folder, too. Below the table are the assumptions made where a file does not say, and the parts left out, with reasons.
 
     \b
     ccm data describe 2D_diff-react_NA_NA.h5

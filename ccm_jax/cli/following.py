@@ -80,18 +80,21 @@ def file_beside(path: Path, kind: str, value: float | None = None) -> Path | Non
     Args:
         path: the file, which is not meant itself.
         kind: ``"test"`` or ``"validation"``.
-        value: the physical value that the file is of, if its name has numbers.
+        value: the physical value that the file is of, if its name has numbers. Without one, of several files that in
+            the middle is taken: those at the ends are the hardest.
     """
 
     def off(file: Path) -> float:
         numbers = [float(text) for text in re.findall(r"\d*\.?\d+(?:e[-+]?\d+)?", file.stem)]
-        return min((abs(number - value) for number in numbers), default=float("inf")) if value is not None else 0.0
+        return min((abs(number - (value or 0.0)) for number in numbers), default=float("inf"))
 
     try:
         there = [file for file in files_of(path.parent) if file.stem.lower().startswith(kind)]
     except OSError:
         return None
     others = [file for file in there if file.absolute() != path.absolute()]
+    if value is None:
+        return sorted(others, key=off)[len(others) // 2] if others else None
     return min(others, key=off, default=None)
 
 

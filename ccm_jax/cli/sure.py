@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -50,6 +51,7 @@ class Axis(NamedTuple):
         interval: that holds 90 % of it.
         coordinate_interval: the same of the coordinate.
         flat: whether the frames say nothing of the value.
+        falls: whether the coordinate falls as the value rises.
         known: lowest and highest value of the validation regimes.
         values: grid, ``[G]``.
         probability: on it, ``[G]``, with sum 1.
@@ -62,6 +64,7 @@ class Axis(NamedTuple):
     interval: tuple[float, float]
     coordinate_interval: tuple[float, float]
     flat: bool
+    falls: bool
     known: tuple[float, float]
     values: list[float]
     probability: list[float]
@@ -98,6 +101,11 @@ class Sure(NamedTuple):
         """What is doubtful about the intervals."""
         said = []
         for axis in self.axes:
+            if axis.falls and not axis.flat:
+                said.append(
+                    f"The coordinate falls as {axis.name} rises: the low and high expert seem to be exchanged, and "
+                    "ccm merge --value would go the wrong way."
+                )
             if axis.flat and self.stranger:
                 continue  # frames of another family are the reason, and more of them no remedy
             if axis.flat:
@@ -234,7 +242,9 @@ def with_uncertainty(
 
 def sure_of(readout: PrefixReadout, known: Known, x: Any, mask: Any = None, prior: Prior | None = None) -> Sure:
     """What frames ``[N, T, *space, C]`` of one regime say of the values; see :class:`~ccm_jax.PrefixReadout`."""
-    found = readout(jnp.asarray(x), batch="pooled", mask=mask, prior=prior)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the command itself says what is wrong with the frames
+        found = readout(jnp.asarray(x), batch="pooled", mask=mask, prior=prior)
     posterior, uncertainty = found.posterior, readout.uncertainty
     assert posterior is not None and uncertainty is not None and found.p_value is not None
     value, interval = np.asarray(posterior.value(), float), np.asarray(posterior.interval(LEVEL), float)
@@ -250,6 +260,7 @@ def sure_of(readout: PrefixReadout, known: Known, x: Any, mask: Any = None, prio
                 interval=(float(interval[i, 0]), float(interval[i, 1])),
                 coordinate_interval=(float(ends[0]), float(ends[1])),
                 flat=bool(posterior.flat()[i]),
+                falls=bool(posterior.mean[i, -1] < posterior.mean[i, 0]),
                 known=(ends_known[0], ends_known[1]),
                 values=np.asarray(uncertainty.values[i], float).tolist(),
                 probability=np.asarray(posterior.probability[i], float).tolist(),
