@@ -17,6 +17,7 @@ NEAR, FAR = 1, 0  # of the test regimes: s = -1.5 and -2
 OBSERVED = 5
 SHOWN = 4  # frames, from the first predicted one to the last; few, so that a phone shows their labels
 BLACK = "#222222"
+GREYS = {"#222222": "#eeeeee", "#444444": "#bbbbbb", "#000000": "#eeeeee"}  # texts on white -> on dark
 
 
 class Forecast(NamedTuple):
@@ -63,6 +64,17 @@ def case(regime: int = NEAR) -> Case:
     support = f"{family.low_value:g} to {family.high_value:g}"
     title = f"Vorticity at {family.label.lower()} {family.test_values[regime]:g}; trained at {support}"
     return Case(title, np.asarray(x[:OBSERVED, ..., 0]), np.asarray(truth[..., 0]), forecasts)
+
+
+def for_dark_pages(made: Any) -> Any:
+    """The same figure without a background, and with light text; coloured text stays as it is."""
+    from matplotlib.colors import to_hex
+    from matplotlib.text import Text
+
+    made.patch.set_alpha(0)
+    for text in made.findobj(Text):
+        text.set_color(GREYS.get(to_hex(text.get_color()), text.get_color()))
+    return made
 
 
 def strip(shown: Case) -> Any:

@@ -18,6 +18,7 @@ LIMITS = ROOT / "docs" / "limits.md"
 OVERVIEW = (
     "![Errors of CCM and of the strongest method of each kind](docs/peers/overview.svg)"  # of experiments.peers.docs
 )
+WEBP = {"pil_kwargs": {"quality": 88, "method": 6}}
 SOFTWARE = {"Software": None}  # the same bytes whatever version drew them
 
 
@@ -65,6 +66,8 @@ def main() -> None:
         picture.savefig(target, dpi=160 if name in ("rd_ood", "forecast") else 120, metadata=SOFTWARE)
         if name != "rd_ood":  # smooth fields compress badly; 256 colours are enough for them
             Image.open(target).convert("RGB").quantize(256).save(target, optimize=True)
+            picture = fields.for_dark_pages(picture)
+            picture.savefig(target.with_name(f"{name}_dark.webp"), dpi=160 if name == "forecast" else 120, **WEBP)
 
 
 if __name__ == "__main__":

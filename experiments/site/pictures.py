@@ -21,7 +21,8 @@ from PIL import Image, ImageDraw, ImageFont
 from ccm_jax.cli.pictures import new_figure
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "images"
-PANEL, GAP, HEAD = 220, 12, 40  # of an animation, in pixels
+PANEL, GAP, HEAD = 220, 12, 44  # of an animation, in pixels
+INK = "#828282"  # is read on white and in the dark
 SHOWN = 5  # times in a still
 WHERE = ("below training range", "inside", "above")
 
@@ -111,19 +112,19 @@ def still(picture: Picture, values: tuple[float, ...], fields: np.ndarray, targe
 
 
 def animation(picture: Picture, values: tuple[float, ...], fields: np.ndarray, target: Path) -> None:
-    """The three values side by side, frame by frame, as an animated WebP."""
+    """The three values side by side, frame by frame, as an animated WebP without a background."""
     from matplotlib.font_manager import findfont
 
     low, high = limits(picture, fields)
-    font, small = (ImageFont.truetype(findfont("DejaVu Sans"), size) for size in (14, 11))
+    font, small = (ImageFont.truetype(findfont("DejaVu Sans"), size) for size in (16, 13))
     pages = []
     for t in range(fields.shape[1]):
-        page = Image.new("RGB", (3 * PANEL + 2 * GAP, PANEL + HEAD), "white")
+        page = Image.new("RGBA", (3 * PANEL + 2 * GAP, PANEL + HEAD), "#ffffff00")
         draw = ImageDraw.Draw(page)
         for i, (value, where) in enumerate(zip(values, WHERE, strict=True)):
             left = i * (PANEL + GAP)
-            draw.text((left + 2, 2), f"{picture.symbol} = {value:g}", fill="#222222", font=font)
-            draw.text((left + 2, 21), where, fill="#777777", font=small)
+            draw.text((left + 2, 2), f"{picture.symbol} = {value:g}", fill=INK, font=font)
+            draw.text((left + 2, 22), where, fill=INK, font=small)
             page.paste(_panel(picture, fields[i, t], low, high), (left, HEAD))
         pages.append(page)
     pause = [500, *[70] * (len(pages) - 2), 900]
@@ -143,10 +144,10 @@ def _panel(picture: Picture, field: np.ndarray, low: float, high: float) -> Imag
 def _curve(field: np.ndarray, low: float, high: float) -> Image.Image:
     """A line, drawn at four times its size and made smaller, so that it is smooth."""
     size = 4 * PANEL
-    image = Image.new("RGB", (size, size), "#f6f8fa")
+    image = Image.new("RGBA", (size, size), "#80808018")
     x = np.linspace(0, size, len(field))
     y = size * (0.95 - 0.9 * (field - low) / (high - low))
-    ImageDraw.Draw(image).line([*zip(x.tolist(), y.tolist(), strict=True)], fill="#0072b2", width=9, joint="curve")
+    ImageDraw.Draw(image).line([*zip(x.tolist(), y.tolist(), strict=True)], fill="#1f87c0", width=9, joint="curve")
     return image.resize((PANEL, PANEL), Image.Resampling.LANCZOS)
 
 
