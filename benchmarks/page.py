@@ -40,7 +40,7 @@ def fno(content: dict[str, Any]) -> str:
     lines = [
         "## FNO compared with neuraloperator",
         "`python -m benchmarks.fno --output docs/performance/fno.json`",
-        "![Time of neuraloperator over ours](performance/fno.png)",
+        "![Time of neuraloperator over ours](performance/fno.png){ .chart }",
         "Times in milliseconds. *Ratio*: neuraloperator's time (the faster of eager and compiled) divided by ours. "
         "Targets: 2 × in the first three rows, 2.5 × at 32², never below 1. *First call*: seconds to build, compile "
         "and run the first forward pass and the first training call (neuraloperator: eager). *Per core*: the forward "

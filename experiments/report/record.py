@@ -64,26 +64,29 @@ def beside_the_paper(study: dict[str, Any]) -> str:
         else:
             digits = 2 if kind == "correlation" else 1
             told = (f"{theirs:.{digits}f}", _number(ours, digits))
-        rows.append((PUBLISHED[row["key"]], *told))
-    return _markdown(("error, relative to the anchor's", "the paper", "here"), rows)
+        rows.append((PUBLISHED[row["key"]], *told, direction(row)))
+    return _markdown(("error, relative to the anchor's", "the paper", "here", "same direction"), rows)
+
+
+def direction(row: dict[str, Any]) -> str:
+    """Whether a number has the direction of the published one: yes, no, or not settled by three seeds."""
+    even = 1.0 if row["kind"] == "factor" else 0.0
+    ours, theirs = row["ours"], row["published"] - even
+    if (ours["low"] - even) * (ours["high"] - even) <= 0:
+        return "not settled"
+    return "yes" if theirs * (ours["mean"] - even) > 0 and abs(theirs) > EVEN else "no"
 
 
 def in_short(study: dict[str, Any]) -> str:
-    """Which of the paper's numbers we find too, in which direction others differ, and what three seeds leave open."""
-    said: dict[str, list[str]] = {"as": [], "other": [], "open": []}
-    for row in (row for key in PUBLISHED for row in study["published"] if row["key"] == key):
-        even = 1.0 if row["kind"] == "factor" else 0.0
-        ours, theirs = row["ours"], row["published"] - even
-        settled = (ours["low"] - even) * (ours["high"] - even) > 0
-        same = theirs * (ours["mean"] - even) > 0 and abs(theirs) > EVEN
-        said["open" if not settled else "as" if same else "other"].append(PUBLISHED[row["key"]])
-    total, parts = (
-        sum(map(len, said.values())),
-        (("Another direction", "other"), ("Not settled by three seeds", "open")),
+    """How many of the paper's numbers have the same direction here, and what the others have in common."""
+    rows = [row for row in study["published"] if row["key"] in PUBLISHED]
+    said = [direction(row) for row in rows]
+    others = {PUBLISHED[row["key"]].split(": ")[-1] for row, word in zip(rows, said, strict=True) if word == "no"}
+    common = f", all of them for the {others.pop()}" if len(others) == 1 else ""
+    return (
+        f"**{said.count('yes')} of {len(said)}** numbers have the same direction as in the paper, "
+        f"{said.count('no')} have another{common}, and {said.count('not settled')} are not settled by three seeds."
     )
-    lines = [f"**{len(said['as'])} of {total}** numbers have the same direction as in the paper."]
-    lines += [f"{words}: {'; '.join(said[key])}." for words, key in parts if said[key]]
-    return " ".join(lines)
 
 
 def table(folder: Path) -> str:
