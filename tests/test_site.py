@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.runner import repository
 from experiments.site import address, notebooks, pictures
 
 ROOT = Path(__file__).parent.parent
@@ -59,7 +60,7 @@ def test_without_an_address_no_page_has_a_dead_badge(tmp_path: Path) -> None:
 
 
 def test_the_address_is_in_one_place() -> None:
-    there = address.address()
+    there = repository.address()
     for path in sorted((ROOT / "notebooks").glob("0*")):
         found = set(address.FORM.findall(path.read_text(encoding="utf-8")))
         assert found == set(address.FORM.findall(there)), path
@@ -71,7 +72,7 @@ def test_the_address_changes_everywhere(tmp_path: Path) -> None:
     for path in (ROOT / "notebooks").glob("0*.py"):
         shutil.copy(path, tmp_path / "notebooks")
     changed = address.change("https://github.com/me/it", tmp_path)
-    assert len(changed) == 5 and address.published(tmp_path) == "https://github.com/me/it"
+    assert len(changed) == 5 and repository.published(tmp_path) == "https://github.com/me/it"
     for path in changed:
         assert "OWNER" not in path.read_text(encoding="utf-8")
     badge = (tmp_path / "notebooks" / "01_merge_in_five_minutes.py").read_text()
