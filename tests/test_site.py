@@ -199,8 +199,8 @@ def test_every_page_fits_its_window_and_runs_without_errors(
         page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
         page.on("console", lambda said: problems.append(f"{page.url}: {said.text}") if said.type == "error" else None)
         page.on("request", lambda r: None if r.url.startswith(address_of_site) else problems.append(r.url))
-        for index in sorted(site.rglob("index.html")):
-            page.goto(f"{address_of_site}/{index.parent.relative_to(site).as_posix()}/")
+        for shown in sorted({*site.rglob("index.html"), site / "report.html"}):
+            page.goto(f"{address_of_site}/{shown.relative_to(site).as_posix()}")
             # Wide code and tables scroll by themselves; the page does not.
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 problems.append(f"{page.url} is wider than {width}")

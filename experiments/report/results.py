@@ -193,10 +193,9 @@ def verdict(results: dict[str, Any]) -> str:
 def _best_of(summary: dict[str, Any], better: list[str]) -> str:
     """Which of the ways that are better than the anchor to use, with the value and without, and how much better."""
     means = {name: or_infinite(error) for name, error in summary["ood_error"].items()}
-    known = sorted((name for name in ("ccm_coord", "ccm_scale") if name in better), key=lambda name: means[name])
-    use = known[:1] + [name for name in ("ccm_prefix",) if name in better] or [
-        min(better, key=lambda name: means[name])
-    ]
+    ranked = sorted(better, key=lambda name: means[name])
+    known = [name for name in ranked if name in ("ccm_coord", "ccm_scale")][:1]
+    use = known + [name for name in ranked if name == "ccm_prefix"] or ranked[:1]
     factors = [f"{means[summary['better_anchor']] / means[name]:.2g} ×" for name in use]
     labels = [METHODS[name].label for name in use]
     if len(use) == 2:
