@@ -24,8 +24,8 @@ LINK = re.compile(r'<(a|span) data-page="([\w/-]+)\.md"[^>]*>(.*?)(?: \(<code>.*
 BITMAP = re.compile(r"data:image/\w+;base64,[A-Za-z0-9+/=\s]+")
 PATH = re.compile(r"(?<![\w.:/<])/(?:[\w.-]+/)+[\w.-]*|\b[A-Za-z]:\\+\w+|file://\S+")
 NOTE = (
-    '<p class="soft">A sample of the report that every run writes. <a href="gallery/">Back to the documentation</a>. '
-    "The folders that it names are those of the run.</p>"
+    '<p class="soft note">A sample report; the folders that it names are those of the run. '
+    '<a href="gallery/">Back to the documentation</a>.</p>'
 )
 
 
