@@ -190,12 +190,12 @@ def test_a_best_coordinate_where_all_diverge_counts_nowhere() -> None:
 @pytest.mark.parametrize(
     ("diverged", "said"),
     [
-        ((), "Outside the support, keep the anchor: no merge has a clearly smaller error."),
+        ((), "Outside the support, keep the anchor: no merge clearly beats it."),
         (
             ("anchor", "anchor_more"),
-            "both anchors diverge on some trajectory; CCM-Coord, CCM-Scale or CCM-Prefix do not.",
+            "both anchors diverge on some trajectory; CCM-Coord, CCM-Scale and CCM-Prefix do not.",
         ),
-        (tuple(METHODS), "both anchors diverge on some trajectory, as all merges do."),
+        (tuple(METHODS), "both anchors and all merges diverge on some trajectory."),
         (("ccm_coord", "ccm_scale", "ccm_prefix"), "keep the anchor"),
     ],
 )

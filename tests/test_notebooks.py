@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from experiments.site.address import address
+from experiments.runner.repository import address
 from experiments.site.notebooks import pages
 
 FOLDER = Path(__file__).parent.parent / "notebooks"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.runner import repository
 from experiments.site import address, notebooks, pictures
 
 ROOT = Path(__file__).parent.parent
@@ -59,7 +60,7 @@ def test_without_an_address_no_page_has_a_dead_badge(tmp_path: Path) -> None:
 
 
 def test_the_address_is_in_one_place() -> None:
-    there = address.address()
+    there = repository.address()
     for path in sorted((ROOT / "notebooks").glob("0*")):
         found = set(address.FORM.findall(path.read_text(encoding="utf-8")))
         assert found == set(address.FORM.findall(there)), path
@@ -71,7 +72,7 @@ def test_the_address_changes_everywhere(tmp_path: Path) -> None:
     for path in (ROOT / "notebooks").glob("0*.py"):
         shutil.copy(path, tmp_path / "notebooks")
     changed = address.change("https://github.com/me/it", tmp_path)
-    assert len(changed) == 5 and address.published(tmp_path) == "https://github.com/me/it"
+    assert len(changed) == 5 and repository.published(tmp_path) == "https://github.com/me/it"
     for path in changed:
         assert "OWNER" not in path.read_text(encoding="utf-8")
     badge = (tmp_path / "notebooks" / "01_merge_in_five_minutes.py").read_text()
@@ -198,8 +199,8 @@ def test_every_page_fits_its_window_and_runs_without_errors(
         page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
         page.on("console", lambda said: problems.append(f"{page.url}: {said.text}") if said.type == "error" else None)
         page.on("request", lambda r: None if r.url.startswith(address_of_site) else problems.append(r.url))
-        for index in sorted(site.rglob("index.html")):
-            page.goto(f"{address_of_site}/{index.parent.relative_to(site).as_posix()}/")
+        for shown in sorted({*site.rglob("index.html"), site / "report.html"}):
+            page.goto(f"{address_of_site}/{shown.relative_to(site).as_posix()}")
             # Wide code and tables scroll by themselves; the page does not.
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 problems.append(f"{page.url} is wider than {width}")

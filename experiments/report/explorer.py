@@ -23,7 +23,7 @@ from experiments.runner.runtime import is_writer
 
 VERSION = 1
 TIMES = 4  # frames shown side by side
-COLOURS = 255  # of the palette; the last one is for what is not finite
+COLOURS = 96  # of the scale: more look the same and take more bytes; one is added for what is not finite
 
 
 def explorer(run: Run, done: Stages) -> Stage:
@@ -75,7 +75,7 @@ def content(results: dict[str, Any], sweep: np.ndarray, stage: Stage) -> dict[st
         best = regimes[i]["chosen"]["best"] if found_best(regimes[i]) else None
         row |= {"anchor": regimes[i]["errors"]["anchor"], "best": best}
         row |= {"prefix": float(np.mean(regimes[i]["chosen"]["ccm_prefix"])), "sprite": sprite(frames[i])}
-        rows.append(row | {"errors": [float(e) if np.isfinite(e) else None for e in errors]})
+        rows.append(row | {"errors": [float(f"{e:.6g}") if np.isfinite(e) else None for e in errors]})
     height, width = frames.shape[-2:]
     times = [int(t) + history + prefix for t in stored["times"]]
     heads = [f"frame {t}" for t in times]
@@ -106,10 +106,8 @@ def sprite(frames: np.ndarray) -> str:
     rows, times, height, width = index.shape
     # Axes as in a plot: the first one to the right, the second one up.
     sheet = np.swapaxes(index, 2, 3)[:, :, ::-1].transpose(0, 2, 1, 3).reshape(rows * width, times * height)
-    picture = Image.fromarray(sheet, mode=None).convert("L")
-    picture.putpalette(
-        [*(255 * colormaps["RdBu_r"](np.linspace(0, 1, COLOURS))[:, :3]).astype(np.uint8).ravel(), 128, 128, 128]
-    )
+    scale = (255 * colormaps["RdBu_r"](np.linspace(0, 1, COLOURS))[:, :3]).astype(np.uint8)
+    palette = np.concatenate([scale, np.full((1, 3), 128, np.uint8)])
     stream = io.BytesIO()
-    picture.save(stream, format="png", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    Image.fromarray(palette[sheet]).save(stream, format="webp", lossless=True, quality=100, method=4)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()

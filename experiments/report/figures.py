@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ccm_jax.cli.pictures import new_figure, tidy
 from experiments.pipeline.methods import METHODS, drawn
+from experiments.report.ends import Curve, label_ends
 from experiments.report.panels import panels
 from experiments.report.results import found_best
 
@@ -74,23 +75,25 @@ OURS = ("anchor", "ccm_scale", "ccm_prefix")
 def peers(results: dict[str, Any], curves: list[dict[str, Any]], narrow: bool = False) -> Figure:
     """Errors by regime of this run beside those of the strongest alternatives, of ``results/peers.json``."""
     rows, axis = _by_coordinate(results), results["config"]["axis"]
-    figure = new_figure(NARROW, 5.6) if narrow else new_figure(8.4, 4.2)
+    width, height = (NARROW, 5.2) if narrow else (9.0, 4.4)
+    figure = new_figure(width, height)
     ax = figure.subplots()
     ax.axvspan(axis["low"], axis["high"], color="#eef2f6", zorder=0)
+    lines = []
     for name in OURS:
-        y = [np.nan if row["errors"][name] is None else row["errors"][name] for row in rows]
-        ax.plot(
-            [row["value"] for row in rows], y, color=METHODS[name].colour, marker="o", ms=4, label=METHODS[name].label
-        )
+        x, y = np.array([[row["value"], row["errors"][name]] for row in rows], float).T
+        lines.append(Curve(METHODS[name].label, METHODS[name].colour, x, y))
+        ax.plot(x, y, color=lines[-1].colour, marker="o", ms=4)
     for curve, colour in zip(curves, PEERS, strict=False):
         order = np.argsort(curve["values"])
-        at, errors = np.array(curve["values"])[order], np.array(curve["errors"], float)[order]
-        ax.plot(at, errors, color=colour, linestyle=(0, (4, 2)), lw=1.3, label=curve["label"])
+        x, y = np.array([curve["values"], curve["errors"]], float)[:, order]
+        lines.append(Curve(curve["label"], colour, x, y))
+        ax.plot(x, y, color=colour, linestyle=(0, (4, 2)), lw=1.3)
     ax.set(yscale="log", xscale=axis["scale"], xlabel=_axis_label(results["config"]))
     ax.set_ylabel("relative L2 error after the prefix")
     tidy(ax)
     _fewer_ticks(ax, narrow)
-    figure.legend(loc="outside lower center", ncols=1 if narrow else 2, frameon=False, fontsize=8)
+    label_ends(ax, lines, 72 * height - 45, columns=20 if narrow else 36, size=9 if narrow else 8)
     return figure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -22,6 +22,12 @@ INKS = {
     "#b9b9b9": "--legend",
 }
 _GREY = re.compile("|".join(INKS))
+_METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.S)
+_PLACES = re.compile(r'(?<=[ \n])(?:d|x|y|points)="[^"]*"|translate\([^)]*\)')
+_FRACTION = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+_INDENT = re.compile(r"\n\s+")
+_GLYPH = re.compile(r'\s*<path id="(DejaVu[^"]*)"[^>]*/>')
+_NOTHING = re.compile(r"\s*<defs>\s*</defs>")
 
 
 def inline_svg(figure: Any, name: str = "figure") -> Markup:
@@ -40,7 +46,33 @@ def inline_svg(figure: Any, name: str = "figure") -> Markup:
     with rc_context({"svg.hashsalt": name}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
-    return Markup(_GREY.sub(lambda found: f"var({INKS[found[0]]})", svg[svg.index("<svg") :]))
+    svg = _INDENT.sub("\n", _PLACES.sub(_rounded, _METADATA.sub("", svg[svg.index("<svg") :])))
+    return Markup(_GREY.sub(lambda found: f"var({INKS[found[0]]})", svg))
+
+
+def _rounded(found: re.Match[str]) -> str:
+    """Places in hundredths of a point, finer than any screen, and paths without spaces that nobody needs."""
+    short = _FRACTION.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), found[0])
+    return re.sub(r"\s*\b([A-Z])\b\s*", r"\1", short) if short.startswith("d=") else short
+
+
+def share_glyphs(figures: Mapping[str, Markup]) -> dict[str, Markup]:
+    """The figures of one page, of which the first with a letter draws it for all: matplotlib has it in each.
+
+    Args:
+        figures: by name; all of them must be in the page.
+
+    Returns:
+        The same figures without letters that are drawn twice.
+    """
+    known: set[str] = set()
+
+    def once(found: re.Match[str]) -> str:
+        seen = found[1] in known
+        known.add(found[1])
+        return "" if seen else found[0]
+
+    return {name: Markup(_NOTHING.sub("", _GLYPH.sub(once, figure))) for name, figure in figures.items()}
 
 
 def for_both_widths(draw: Callable[[bool], Any], name: str) -> Markup:

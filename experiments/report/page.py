@@ -20,12 +20,14 @@ from experiments.pipeline.systems import stored_channels
 from experiments.report import explorer
 from experiments.report import sure as how_sure
 from experiments.report.film import film
-from experiments.report.inline import for_both_widths
+from experiments.report.inline import for_both_widths, share_glyphs
+from experiments.report.links import link
 from experiments.report.results import collect, factor, observed, to_csv, typeset, verdict
 from experiments.runner.progress import finished
+from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
 
-VERSION = 14
+VERSION = 15
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
 PEERS = Path(__file__).parents[2] / "results" / "peers.json"
@@ -44,7 +46,8 @@ def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
 
     shown, known = explorer.explorer(run, stages), how_sure.sureness(run, stages)
     inputs = (*stages, shown, known)
-    stage = run_stage(run.root, "report", {"name": run.config.name}, inputs, build, version=VERSION)
+    settings = {"name": run.config.name, "address": published()}
+    stage = run_stage(run.root, "report", settings, inputs, build, version=VERSION)
     for name in OUTPUTS if is_writer() else ():
         publish(stage.path / name, workdir / name)
     trained = (("anchor", stages.anchor), ("low", stages.endpoints), ("high", stages.endpoints))
@@ -94,6 +97,8 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
     config, ours = results["config"], headlines(observed(results["config"]))
     space = ", ".join(str(n) for n in arrays["frames/truth"].shape[2:-1])
     content = page.render(
+        version=VERSION,
+        page=partial(link, address=published()),
         results=results,
         rows=rows,
         methods=sorted(METHODS, key=lambda name: (name not in ours, not name.startswith("ccm_"))),
@@ -103,7 +108,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         cards=ours,
         factor=factor,
         observed=observed(config),
-        figures=svg,
+        figures=share_glyphs(svg),
         verdict=verdict(results),
         small=_below(results["sure"]["regimes"], 0.05),
         explorer=explorer.content(results, arrays["sweep"], shown),

@@ -160,43 +160,50 @@ def verdict(results: dict[str, Any]) -> str:
     summary = results["summary"]
     if "reduction" not in summary:
         return "No test regime lies outside the support."
-    anchor = METHODS[summary["better_anchor"]].label
     better: list[str] = []
     other: list[str] = []
     ways, means = list(headlines(observed(results["config"]))), summary["ood_error"]
     finite = [METHODS[name].label for name in ways if np.isfinite(or_infinite(means[name]))]
     for name in ways:
         low = summary["reduction_interval"][name][0]
-        (better if low is not None and low > 0 else other).append(METHODS[name].label)
+        (better if low is not None and low > 0 else other).append(name)
     if not np.isfinite(or_infinite(means[summary["better_anchor"]])):
-        said = "Outside the support, both anchors diverge on some trajectory"
-        said += (
-            f"; {listed(finite, 'or')} {'does' if len(finite) == 1 else 'do'} not." if finite else ", as all merges do."
-        )
+        said = "both anchors and all merges diverge on some trajectory."
+        if finite:
+            does = "does" if len(finite) == 1 else "do"
+            said = f"both anchors diverge on some trajectory; {listed(finite, 'and')} {does} not."
     elif not better:
-        said = f"Outside the support, keep the {anchor}: no merge has a clearly smaller error."
+        longer = " that was trained longer" if summary["better_anchor"] == "anchor_more" else ""
+        said = f"keep the anchor{longer}: no merge clearly beats it."
     else:
-        use = _best_of(results, better)
-        said = f"Outside the support, the error is clearly smaller than that of the {anchor}: use {use}"
-        said += f"; {listed(other, 'and')} {'is' if len(other) == 1 else 'are'} not clearly better." if other else "."
+        said = f"use {_best_of(summary, better)}"
+        if other:
+            does = "does" if len(other) == 1 else "do"
+            said += f" {listed([METHODS[name].label for name in other], 'and')} {does} not clearly beat that anchor."
     inside = [row["errors"] for row in results["regimes"] if row["split"] == "id"]
     if not inside:
-        return said
+        return f"Outside the support, {said}"
     ahead = sum(or_infinite(e["ccm_prefix"]) < min(or_infinite(e[name]) for name in ANCHORS) for e in inside)
-    return f"{said} Inside, CCM-Prefix has a smaller error than both anchors in {ahead} of {len(inside)} regimes."
+    share = "all" if ahead == len(inside) > 1 else f"{ahead} of"
+    regimes = "test regime" if len(inside) == 1 else "test regimes"
+    where = f"{share} {len(inside)} {regimes}"
+    return f"Outside the support, {said} Inside the support, CCM-Prefix beats both anchors in {where}."
 
 
-def _best_of(results: dict[str, Any], better: list[str]) -> str:
-    """Which of the ways that are better than the anchor to use: with the value, and without."""
-    means = results["summary"]["ood_error"]
-    base = or_infinite(means[results["summary"]["better_anchor"]])
-    parts = []
-    for known, names in (("if you know the value", ("ccm_coord", "ccm_scale")), ("if you do not", ("ccm_prefix",))):
-        found = [name for name in names if METHODS[name].label in better]
-        if found:
-            name = min(found, key=lambda name: or_infinite(means[name]))
-            parts.append(f"{METHODS[name].label} {known} ({base / or_infinite(means[name]):.2g} ×)")
-    return listed(parts, "and")
+def _best_of(summary: dict[str, Any], better: list[str]) -> str:
+    """Which of the ways that are better than the anchor to use, with the value and without, and how much better."""
+    means = {name: or_infinite(error) for name, error in summary["ood_error"].items()}
+    ranked = sorted(better, key=lambda name: means[name])
+    known = [name for name in ranked if name in ("ccm_coord", "ccm_scale")][:1]
+    use = known + [name for name in ranked if name == "ccm_prefix"] or ranked[:1]
+    factors = [f"{means[summary['better_anchor']] / means[name]:.2g} ×" for name in use]
+    labels = [METHODS[name].label for name in use]
+    if len(use) == 2:
+        gains = f"both {factors[0]}" if factors[0] == factors[1] else " and ".join(factors)
+        choice = f"{labels[0]} if you know the value and {labels[1]} if you do not"
+        return f"{choice}: their errors are {gains} smaller than the better anchor's."
+    choice = f"{labels[0]} if you know the value" if known else labels[0]
+    return f"{choice}: its error is {factors[0]} smaller than the better anchor's."
 
 
 def or_infinite(stored: float | None) -> float:

@@ -2,33 +2,20 @@
 
     python -m experiments.site.address https://github.com/NAME/ccm_jax
 
-writes it there and into the notebooks, which also work when they are uploaded alone. The site reads pyproject.toml.
+writes it there and into the notebooks, which also work when they are uploaded alone. The site and the reports read
+pyproject.toml.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 from ccm_jax.io.atomic import write_text
+from experiments.runner.repository import ROOT, address
 
-ROOT = Path(__file__).parent.parent.parent
-PLACEHOLDER = "OWNER"  # the account, until there is one
 FORM = re.compile(r"https://github\.com/([\w.-]+)/([\w.-]+)")
-
-
-def address(root: Path = ROOT) -> str:
-    """What pyproject.toml says."""
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return str(project["urls"]["Repository"])
-
-
-def published(root: Path = ROOT) -> str | None:
-    """The address, or None while it holds the placeholder: then nothing should link to it."""
-    found = address(root)
-    return None if f"/{PLACEHOLDER}/" in found else found
 
 
 def change(new: str, root: Path = ROOT) -> list[Path]:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 if str(ROOT) not in sys.path:  # mkdocs does not put its own folder there
     sys.path.insert(0, str(ROOT))
 
-from experiments.site.address import published  # noqa: E402
+from experiments.runner.repository import published  # noqa: E402
 from experiments.site.notebooks import pages  # noqa: E402
 
 NOTEBOOK = re.compile(r"\]\(\.\./((?:\.\./)*)notebooks/(\w+)\.ipynb\)")

@@ -1,0 +1,83 @@
+"""The sample report of the site, ``docs/report.html``: that of a full run of the main experiment.
+
+    python -m experiments.site.report runs/rd_ood
+
+Its links to the documentation lead to the pages of the site. A report of another run, of another version or with paths
+of the machine is refused, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from pathlib import Path
+
+from ccm_jax.io.atomic import write_text
+from experiments.report.page import VERSION
+from experiments.runner.repository import ROOT
+
+TARGET = ROOT / "docs" / "report.html"
+RUN = "rd_ood"
+MADE = re.compile(r'<meta name="generator" content="ccm_jax, report (\d+) of ([\w:]+)">')
+LINK = re.compile(r'<(a|span) data-page="([\w/-]+)\.md"[^>]*>(.*?)(?: \(<code>.*?</code>[^)]*\))?</\1>')
+BITMAP = re.compile(r"data:image/\w+;base64,[A-Za-z0-9+/=\s]+")
+PATH = re.compile(r"(?<![\w.:/<])/(?:[\w.-]+/)+[\w.-]*|\b[A-Za-z]:\\+\w+|file://\S+")
+NOTE = (
+    '<p class="soft note">A sample report; the folders that it names are those of the run. '
+    '<a href="gallery/">Back to the documentation</a>.</p>'
+)
+
+
+def machine_paths(page: str) -> list[str]:
+    """The absolute paths that a page names, of the machine that made it."""
+    return sorted({found[0] for found in PATH.finditer(BITMAP.sub("", page))})
+
+
+def sample(folder: Path) -> str:
+    """The report of a run as a page of the site.
+
+    Args:
+        folder: of the run, with ``report.html``.
+
+    Returns:
+        HTML.
+
+    Raises:
+        ValueError: if it is not a report of a full run of the main experiment in the present version, or if it names
+            paths of the machine.
+    """
+    path = folder / "report.html"
+    if not path.exists():
+        raise ValueError(f"report: {folder} has no report.html; run: python -m experiments.run --config={RUN}.")
+    page = path.read_text(encoding="utf-8")
+    made = MADE.search(page)
+    if made is None or int(made[1]) != VERSION:
+        version = made[1] if made else "none"
+        raise ValueError(
+            f"report: {path} has version {version}, expected {VERSION}; run again to redraw it: "
+            f"python -m experiments.run --config={RUN} --workdir={folder}."
+        )
+    if made[2] != RUN:
+        raise ValueError(f"report: {path} is of {made[2]}, expected {RUN} in its full size.")
+    host = socket.gethostname()
+    named = machine_paths(page) + re.findall(rf"\b{re.escape(host)}\b", BITMAP.sub("", page))[:1]
+    if named:
+        raise ValueError(f"report: {path} names {', '.join(named[:5])}, expected no path or name of a machine.")
+    return LINK.sub(r'<a href="\2/">\3</a>', page).replace("<main>\n", f"<main>\n{NOTE}\n", 1)
+
+
+def main(folder: Path, target: Path = TARGET) -> None:
+    """Writes the sample."""
+    write_text(target, sample(folder))
+    print(f"{target.name}: {target.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        main(Path(sys.argv[1]))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,63 @@
+"""The sample report of the site is of the present version and names no machine; other reports are refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments.report.links import link
+from experiments.report.page import VERSION
+from experiments.site.report import MADE, RUN, TARGET, machine_paths, main, sample
+
+ROOT = Path(__file__).parent.parent
+
+
+def written(folder: Path, *, version: int = VERSION, run: str = RUN, body: str = "") -> Path:
+    head = f'<meta name="generator" content="ccm_jax, report {version} of {run}">'
+    (folder / "report.html").write_text(f"{head}\n<main>\n{body}</main>", encoding="utf-8")
+    return folder
+
+
+def test_the_sample_is_what_a_full_run_writes_today() -> None:
+    page = TARGET.read_text(encoding="utf-8")
+    made = MADE.search(page)
+    assert made and (int(made[1]), made[2]) == (VERSION, RUN), "redraw it: python -m experiments.site.report RUN_FOLDER"
+    assert not machine_paths(page)
+    assert TARGET.stat().st_size < 1_500_000
+    assert "data-page" not in page  # every link to the documentation leads to a page of the site
+    pages = re.findall(r'<a href="([a-z/-]+)/"', page)
+    assert len(pages) >= 6 and all((ROOT / "docs" / f"{name}.md").exists() for name in pages)
+
+
+def test_links_lead_to_the_pages_of_the_site(tmp_path: Path) -> None:
+    for address in (None, "https://github.com/me/it"):
+        body = str(link("Limits", "how-to/how-sure.md", address))
+        assert ("blob/main/docs/how-to" in body) == (address is not None)
+        main(written(tmp_path, body=body), tmp_path / "sample.html")
+        assert '\n<a href="how-to/how-sure/">Limits</a></main>' in (tmp_path / "sample.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"version": VERSION - 1}, f"has version {VERSION - 1}, expected {VERSION}"),
+        ({"run": f"{RUN}:smoke"}, f"is of {RUN}:smoke, expected {RUN}"),
+        ({"run": "ns_ood"}, "is of ns_ood"),
+        ({"body": '{"path": "/home/me/data.h5"}'}, "names /home/me/data.h5"),
+        ({"body": '{"path": "C:\\\\Users"}'}, r"names C:\\"),
+    ],
+)
+def test_other_reports_are_refused(tmp_path: Path, how: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said.replace("\\\\", "\\"))):
+        main(written(tmp_path, **how), tmp_path / "sample.html")  # type: ignore[arg-type]
+    assert not (tmp_path / "sample.html").exists()
+
+
+def test_a_folder_without_a_report_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no report.html; run: python -m experiments.run"):
+        sample(tmp_path)
+    (tmp_path / "report.html").write_text("<main>\n</main>")
+    with pytest.raises(ValueError, match="has version none"):
+        sample(tmp_path)
