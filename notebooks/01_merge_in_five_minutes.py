@@ -13,15 +13,15 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb)
 #
-# A small Fourier neural operator forecasts the vorticity of a forced flow. It was trained at viscosities from 0.001 to 0.002
-# (the *anchor*), then fine-tuned at either end (the *low* and the *high* expert). We observe five frames of a flow at a lower
-# viscosity, 0.00075. From these we find
+# A small Fourier neural operator forecasts the vorticity of a forced flow. It was trained at viscosities from 0.001 to
+# 0.002 (the *anchor*), then fine-tuned at either end (the *low* and the *high* expert). We observe five frames of a
+# flow at a lower viscosity, 0.00075. From these we find
 #
 # - the viscosity, with a 90 % interval,
 # - weights for it, whose forecast of the next 16 frames has a tenth of the anchor's error,
 # - and whether the result is to be trusted.
 #
-# Nothing is trained, and everything comes with the package. It takes about a minute on two CPU cores, most of it compilation.
+# Nothing is trained, and everything comes with the package. It takes about a minute on two CPU cores.
 
 # %% cellView="form"
 # @title Setup: finds the package, or installs it
@@ -93,8 +93,9 @@ print(f"test flows at {family.test_values}, trajectories {family.test[0].shape} 
 # - $\Delta^+ = \frac{1}{2}(\theta_\text{high} + \theta_\text{low}) - \theta_0$, what both experts learned in common:
 #   $g = 1$ keeps all of it, $g = 0$ nothing.
 #
-# `fit_prefix_readout` chooses the settings of a readout on validation flows of other viscosities, and `fit_uncertainty` learns
-# from them how far off it usually is. Given observed frames, the readout then finds the two numbers whose rollout fits best.
+# `fit_prefix_readout` chooses the settings of a readout on validation flows of other viscosities, and `fit_uncertainty`
+# learns from them how far off it usually is. Given observed frames, the readout then finds the two numbers whose
+# rollout fits best.
 
 # %%
 chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=ccm_jax.Gated())
@@ -178,8 +179,8 @@ plt.show()
 # %% [markdown]
 # ## How the error depends on the coordinate
 #
-# For each test flow, the mean error of the forecast along the coordinate, at the gate that was chosen. The dot is the choice from
-# five frames, without seeing the forecast; the minimum of the curve is the best choice at this gate.
+# For each test flow, the mean error of the forecast along the coordinate, at the gate that was chosen. The dot is the
+# choice from five frames, without seeing the forecast; the minimum of the curve is the best choice at this gate.
 
 # %%
 coordinates = jnp.linspace(-2.5, 2.5, 81)
@@ -209,9 +210,9 @@ plt.show()
 # %% [markdown]
 # ## Further out
 #
-# The further a flow is from the training range, the less a straight line through the experts explains it. Below, the error of each
-# frame at the lowest test viscosity, beside the one above. Compare merged network and anchor on held-out frames before you rely
-# on a merge.
+# The further a flow is from the training range, the less a straight line through the experts explains it. Below, the
+# error of each frame at the lowest test viscosity, beside the one above. Compare merged network and anchor on held-out
+# frames before you rely on a merge.
 
 # %% cellView="form"
 # @title Plot: error of each frame
@@ -231,8 +232,7 @@ plt.show()
 # %% [markdown]
 # ## How sure is it?
 #
-# The viscosity of each flow, with its 90 % interval, and a p-value: how often frames of this family fit as badly as these, or
-# worse.
+# The viscosity of each flow, its 90 % interval, and a p-value: how often frames of this family fit as badly or worse.
 
 # %%
 print("true       found      90 % interval           p")
@@ -260,9 +260,9 @@ plt.show()
 # %% [markdown]
 # ## When it fails
 #
-# Frames that this family cannot explain get a coordinate, too. Two common mistakes: a wrong time step, and a rotated grid. The
-# readout warns, and a p-value near 0 says that no weights on the chart explain the frames: then neither the viscosity nor the
-# forecast means anything.
+# Frames that this family cannot explain get a coordinate, too. Two common mistakes: a wrong time step, and a rotated
+# grid. The readout warns, and a p-value near 0 says that no weights on the chart explain the frames: then neither the
+# viscosity nor the forecast means anything.
 
 # %%
 x = flows[0.00075]
@@ -279,12 +279,12 @@ for name, frames in given.items():
 # %% [markdown]
 # ## Use it on your own files
 #
-# The same in a terminal, here on the files of this family: `ccm calibrate` finds coordinate and viscosity from the first frames
-# of flow 0, and writes the merged weights. `ccm evaluate` compares them with anchor and experts on three other flows of this
-# viscosity, and recommends one.
+# The same in a terminal, here on the files of this family: `ccm calibrate` finds coordinate and viscosity from the
+# first frames of flow 0, and writes the merged weights. `ccm evaluate` compares them with anchor and experts on three
+# other flows of this viscosity, and recommends one.
 #
-# **Replace `.` and the names of files by yours**: a folder with the checkpoints `anchor`, `low` and `high`, a file with observed
-# frames, and one with trajectories of known values.
+# **Replace `.` and the names of files by yours**: a folder with the checkpoints `anchor`, `low` and `high`, a file with
+# observed frames, and one with trajectories of known values.
 
 # %%
 os.chdir(shutil.copytree(example.path(), folder / "family", dirs_exist_ok=True))
@@ -294,6 +294,6 @@ ccm evaluate --family . --merged merged.safetensors --trajectories test-0.00075.
 """)
 
 # %% [markdown]
-# For a network that is not from this package, add `--model`:
-# [your own network](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md). Files can be safetensors, PyTorch,
-# PDEBench, The Well, MATLAB or numpy: [all commands](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/command-line.md).
+# [Other networks](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md) than this package's need `--model`.
+# Files can be safetensors, PyTorch, PDEBench, The Well, MATLAB or numpy:
+# [all commands](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/command-line.md).

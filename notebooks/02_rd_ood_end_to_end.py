@@ -19,19 +19,19 @@
 #
 # $$\partial_t v = D_v \nabla^2 v + u - v$$
 #
-# A Fourier neural operator maps one frame $(u, v)$ to the next. **$D_u$ is hidden**: it is in none of the input channels. You
-# will see
+# A Fourier neural operator maps one frame $(u, v)$ to the next. **$D_u$ is hidden**: it is in none of the input
+# channels. You will see
 #
 # - the data simulated, an anchor trained on a range of $D_u$, and an expert fine-tuned at either end,
 # - $D_u$ found from five frames, at values outside the range, and forecasts with the merged weights,
 # - every method on every $D_u$, and a report of all results as one HTML page.
 #
-# It takes four to five minutes on two idle CPU cores. (The times stored below are of a busy machine: up to four times as long.)
+# It takes four to five minutes on two idle CPU cores (stored times are of a busy machine, up to four times as long).
 
 # %% cellView="form"
 # @title Setup: finds the package, or installs it; runs commands
-# Uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it. It keeps the jax that is
-# there, and with it the GPU or TPU.
+# Uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it.
+# It keeps the jax that is there, and with it the GPU or TPU.
 import os
 import subprocess
 import sys
@@ -94,8 +94,8 @@ print(f'{timed["smoke_seconds"]:.0f} seconds with SIZE = "smoke"')
 # %% [markdown]
 # ## What the diffusivity does
 #
-# One initial state, simulated at three diffusivities: below, inside and above the range that the anchor is trained on. White is
-# 0, orange positive, purple negative; each column has its own scale.
+# One initial state, simulated at three diffusivities: below, inside and above the range that the anchor is trained on.
+# White is 0, orange positive, purple negative; each column has its own scale.
 
 # %% cellView="form"
 # @title Plot: one start, three diffusivities
@@ -113,9 +113,9 @@ plt.show()
 # %% [markdown]
 # ## Data, anchor and experts
 #
-# Every stage is stored in `workdir`: run a cell again, and only what has changed is computed. The anchor sees five diffusivities.
-# Both experts start from it, and see the same initial states in the same order, each at its own diffusivity, so that the noise of
-# training cancels in their difference.
+# Every stage is stored in `workdir`: run a cell again, and only what has changed is computed. The anchor sees five
+# diffusivities. Both experts start from it, and see the same initial states in the same order, each at its own
+# diffusivity, so that the noise of training cancels in their difference.
 
 # %%
 # A folder of your Drive, on Colab, keeps the stages for another session.
@@ -144,9 +144,9 @@ plt.show()
 # %% [markdown]
 # ## The method
 #
-# `fit_chart` gives weights as a function of a coordinate, −1 at the low expert and +1 at the high one; beyond, it extrapolates.
-# `fit_prefix_readout` finds the coordinate from observed frames; flows at six other diffusivities decide its settings. From the
-# same flows, `fit_uncertainty` learns how far off it usually is.
+# `fit_chart` gives weights as a function of a coordinate, −1 at the low expert and +1 at the high one; beyond, it
+# extrapolates. `fit_prefix_readout` finds the coordinate from observed frames; flows at six other diffusivities decide
+# its settings. From the same flows, `fit_uncertainty` learns how far off it usually is.
 
 # %%
 validation, test = stages.validation_data(experiment), stages.test_data(experiment)
@@ -197,8 +197,8 @@ plt.show()
 # %% [markdown]
 # ## Every method on every regime
 #
-# The stages above are found. What remains is the baselines, and all methods on all test diffusivities. Three ways to choose the
-# coordinate are compared:
+# The stages above are found. What remains is the baselines, and all methods on all test diffusivities. Three ways to
+# choose the coordinate are compared:
 #
 # | method | coordinate | needs $D_u$? | needs frames? |
 # |---|---|---|---|
@@ -211,8 +211,8 @@ everything = stages.run_all(experiment)
 results = report(experiment, everything, workdir)
 
 # %% [markdown]
-# The error of the frames after the observed ones, by diffusivity; the number at each name is its mean outside the shaded range.
-# *Best in hindsight* is the coordinate with the smallest error of the forecast itself: a bound.
+# The error of the frames after the observed ones, by diffusivity; the number at each name is its mean outside the
+# shaded range. *Best in hindsight* is the coordinate with the smallest error of the forecast itself: a bound.
 
 # %% cellView="form"
 # @title Plot: error by diffusivity
@@ -241,8 +241,8 @@ print(f"known diffusivity: CCM-Coord {outside['ccm_coord']:.3f}, CCM-Scale {outs
 print(textwrap.fill(verdict(results), 95))
 
 # %% [markdown]
-# Is the merged direction the physical one? For each test diffusivity, the error along the line through both experts, over the
-# smallest error on it. On the diagonal, the coordinate is $D_u$ on the experts' linear scale.
+# Is the merged direction the physical one? For each test diffusivity, the error along the line through both experts,
+# over the smallest error on it. On the diagonal, the coordinate is $D_u$ on the experts' linear scale.
 
 # %% cellView="form"
 # @title Plot: error along the line
@@ -269,8 +269,8 @@ figure.colorbar(image, extend="max", label="error / smallest error", **ticks)
 plt.show()
 
 # %% [markdown]
-# The report has all results: forecasts as a film, a slider along the direction, how certain each coordinate is, and every
-# number. It is one file, `report.html`, which opens in any browser.
+# The report has all results: forecasts as a film, a slider along the direction, how certain each coordinate is, and
+# every number. It is one file, `report.html`, which opens in any browser.
 
 # %%
 page = workdir / "report.html"
@@ -282,8 +282,8 @@ if "CCM_WORKDIR" not in os.environ:  # set for runs whose outputs are stored, wh
 # %% [markdown]
 # ## Use it on your own files
 #
-# The folder `weights` in `workdir` holds the three networks. These commands merge them at a diffusivity of your choice, simulate
-# flows there, and judge the merged network on them. **Replace `weights` and `flow.h5` by your checkpoints and trajectories.**
+# The folder `weights` in `workdir` holds the three networks. These commands merge them at a diffusivity of your choice,
+# simulate flows there, and judge the merged network on them. **Replace `weights` and `flow.h5` by yours.**
 
 # %%
 os.chdir(workdir)
@@ -295,5 +295,5 @@ ccm evaluate --family weights --merged merged.safetensors --trajectories flow.h5
 
 # %% [markdown]
 # To run the whole pipeline on another equation, [write a solver and a
-# configuration](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-equation.md); on trajectories from files, [name
-# them in a configuration](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-data.md).
+# configuration](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-equation.md); on trajectories from files,
+# [name them in a configuration](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-data.md).

@@ -13,8 +13,8 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb)
 #
-# You need three checkpoints of one network: an anchor, trained on a range of a parameter, and two experts, fine-tuned at its ends.
-# Here the network is an FNO of the package neuraloperator, in PyTorch. You will see
+# You need three checkpoints of one network: an anchor, trained on a range of a parameter, and two experts, fine-tuned
+# at its ends. Here the network is an FNO of the package neuraloperator, in PyTorch. You will see
 #
 # - a diffusivity outside the range found from five frames of four flows, with its 90 % interval,
 # - the merged weights, loaded back into the PyTorch network, and their forecast of other flows,
@@ -25,8 +25,8 @@
 
 # %% cellView="form"
 # @title Setup: finds the package, or installs it; runs commands
-# Uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it. It keeps the jax that is
-# there, and with it the GPU or TPU.
+# Uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it.
+# It keeps the jax that is there, and with it the GPU or TPU.
 import os
 import subprocess
 import sys
@@ -90,9 +90,9 @@ SMOKE = os.environ.get("CCM_SIZE") == "smoke"  # a quick test with meaningless e
 # %% [markdown]
 # ## Trajectories
 #
-# We simulate reaction–diffusion and save it in PDEBench's layout: five diffusivities for training, three for validation, and
-# 4e-3, which no network is trained on. Use your own files here: PDEBench, PDEInvBench, The Well, MATLAB and numpy are supported.
-# `ccm data describe` shows what a file contains.
+# We simulate reaction–diffusion and save it in PDEBench's layout: five diffusivities for training, three for
+# validation, and 4e-3, which no network is trained on. Use your own files here: PDEBench, PDEInvBench, The Well, MATLAB
+# and numpy are supported. `ccm data describe` shows what a file contains.
 
 # %% cellView="form"
 # @title Setup: simulates three files, and reads trajectories [N, T, H, W, C] by diffusivity
@@ -123,9 +123,9 @@ seen, unseen = truth[:4, :5], truth[4:]  # calibrate on five frames of four flow
 # %% [markdown]
 # ## Three checkpoints of an FNO
 #
-# Any `torch.nn.Module` would do, from any package. This one predicts the increment to the next frame. Both experts start from the
-# anchor and see their batches in the same order, so that the noise of training cancels in their difference. Skip this if you have
-# checkpoints.
+# Any `torch.nn.Module` would do, from any package. This one predicts the increment to the next frame. Both experts
+# start from the anchor and see their batches in the same order, so that the noise of training cancels in their
+# difference. Skip this if you have checkpoints.
 
 # %% cellView="form"
 # @title Setup: batches, and the error
@@ -181,9 +181,9 @@ high = train("high", anchor, family[HIGH], FINE, 2e-3, seed=1)
 # %% [markdown]
 # ## Find the weights
 #
-# The chart gives weights as a function of one coordinate, −1 at the low expert and +1 at the high one, and of a gate: how much to
-# keep of what both experts learned in common. The readout is fitted once, on validation flows of known diffusivity; one call with
-# observed frames then finds the coordinate. JAX computes the weights of each candidate; PyTorch runs its rollout in a callback.
+# The chart gives weights as a function of a coordinate, −1 at the low expert and +1 at the high one, and of a gate: how
+# much to keep of what both learned. The readout is fitted once, on validation flows; one call with observed frames then
+# finds the coordinate. JAX computes the weights of each candidate; PyTorch runs its rollout in a callback.
 
 # %%
 rollout_fn = torch_rollout(anchor, Layout(channels="first", predicts="increment"))
@@ -246,9 +246,9 @@ plt.show()
 # %% [markdown]
 # ## Use it on your own files
 #
-# The same from files, without code of one's own: a YAML file names the class and says what it predicts. It also describes
-# history, normalisation and static fields: see
-# [your own network](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md).
+# The same from files, without code of one's own: a YAML file names the class and says what it predicts. It also
+# describes history, normalisation and static fields: see [your own
+# network](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md).
 #
 # **Replace the lines above `run` by yours**: the network, the checkpoints, the data.
 
@@ -278,8 +278,8 @@ print(anchor.load_state_dict(torch.load("merged.pt", weights_only=True), strict=
 # %% [markdown]
 # ## Appendix: a network in Equinox
 #
-# Split a module into its arrays and the rest; `apply` puts them together. The three modules here stand for yours and are not
-# trained: the cell shows where they go. `fit_prefix_readout(chart, rollout_fn, validation)` then works as above.
+# Split a module into its arrays and the rest; `apply` puts them together. The three modules here stand for yours and
+# are not trained. `fit_prefix_readout(chart, rollout_fn, validation)` then works as above.
 
 # %%
 net = eqx.nn.Conv2d(2, 2, 3, padding=1, key=jax.random.key(0))  # your anchor
