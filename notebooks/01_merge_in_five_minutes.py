@@ -294,6 +294,6 @@ ccm evaluate --family . --merged merged.safetensors --trajectories test-0.00075.
 """)
 
 # %% [markdown]
-# [Other networks](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md) than this package's need `--model`.
-# Files can be safetensors, PyTorch, PDEBench, The Well, MATLAB or numpy:
-# [all commands](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/command-line.md).
+# Another network than this package's needs `--model`, see
+# [your own network](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md).
+# [All commands and file formats](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/command-line.md).
