@@ -13,12 +13,18 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb)
 #
-# Prefix calibration rolls out every candidate coordinate on every observed trajectory. These rollouts are independent, so
-# one compiled call runs them all, and a mesh of devices shares them. This notebook compares a Python loop, one compiled
-# call, and the same call on 2, 4 and 8 devices.
+# Prefix calibration rolls out every candidate coordinate on every observed trajectory. These rollouts are independent,
+# so one compiled call runs them all, and a mesh of devices shares them. You will see
 #
-# On a TPU (*Runtime → Change runtime type*) the devices are its cores. A CPU is divided into eight devices, which have to
-# share its cores: this shows how a mesh works, and that the results agree. How much faster it is depends on the machine.
+# - which device computes which part of the table of errors,
+# - the speed of a Python loop, of one compiled call, and of the same call on 2, 4 and 8 devices,
+# - and the coordinates of a file with trajectories, found on all devices.
+#
+# It takes about a minute on two CPU cores.
+#
+# On a TPU (*Runtime → Change runtime type*) the devices are its cores. A CPU is divided into eight devices, which have
+# to share its cores: this shows how a mesh works, and that the results agree. How much faster it is depends on the
+# machine.
 
 # %% cellView="form"
 # @title Setup: finds the package, or installs it; divides a CPU into eight devices
@@ -52,6 +58,7 @@ import numpy as np
 
 import ccm_jax
 from ccm_jax import example
+from ccm_jax.io.recordings import open_recording
 from ccm_jax.metrics import relative_l2
 from ccm_jax.parallel import make_mesh
 
@@ -62,8 +69,8 @@ print(f"{jax.device_count()} devices ({jax.default_backend()}), {os.cpu_count()}
 # %% [markdown]
 # ## What is calibrated
 #
-# The package's example family: an anchor, two experts, and flows at nine viscosities inside and outside the training range. Of
-# each flow, five frames are observed: the first starts the rollout, and the other four are scored.
+# The package's example family: an anchor, two experts, and flows at nine viscosities inside and outside the training
+# range. Of each flow, five frames are observed: the first starts the rollout, and the other four are scored.
 
 # %%
 family = example.load()
@@ -79,9 +86,9 @@ print(f"{len(candidates)} candidates x {len(observed)} trajectories = {len(candi
 # %% [markdown]
 # ## One call on a mesh
 #
-# A mesh arranges devices in a grid. Its axis `candidate` divides the candidates, its axis `data` the trajectories, and each
-# device computes one tile of the table of errors, without waiting for the others. `make_mesh(n)` puts n devices along
-# `candidate`, and the rest along `data`.
+# A mesh arranges devices in a grid. Its axis `candidate` divides the candidates, its axis `data` the trajectories, and
+# each device computes one tile of the table of errors, without waiting for the others. `make_mesh(n)` puts n devices
+# along `candidate`, and the rest along `data`.
 
 
 # %%
@@ -100,20 +107,30 @@ print(f"mesh {dict(mesh.shape)}: losses {found.losses.shape}, coordinates {found
 # @title Plot: the table of errors, and which device computes which tile
 losses, (rows, columns) = np.asarray(found.losses).T, mesh.devices.shape
 h, w = losses.shape[0] / rows, losses.shape[1] / columns
-figure, ax = plt.subplots(figsize=(5.7, 3.9), layout="constrained")
+best = losses.argmin(axis=0)
+figure, ax = plt.subplots(figsize=(5.7, 4.2), layout="constrained")
 image = ax.imshow(losses, cmap="viridis_r", norm="log", origin="lower", aspect="auto", interpolation="nearest")
-ax.plot(losses.argmin(0), "o", color="white", mec="black", ms=5.5, clip_on=False, zorder=4)
+ax.plot(best, "o", color="white", mec="black", ms=5.5, clip_on=False, zorder=4)
 for (i, j), device in np.ndenumerate(mesh.devices):
     ax.add_patch(plt.Rectangle((j * w - 0.5, i * h - 0.5), w, h, fill=False, ec="white", lw=2))
-    box = {"fc": "#00000066", "ec": "none", "pad": 1.5}
-    ax.text(j * w - 0.2, i * h + 0.4, f"device {device.id}", color="white", va="bottom", fontsize=8.5, bbox=box)
+    near = best[int(j * w) : int(j * w) + 4] / h - i  # in this tile: 0 at its bottom, 1 at its top
+    top = ((near > 0) & (near < 0.5)).any()  # the label goes where no dot is
+    label = {"color": "white", "fontsize": 8.5, "bbox": {"fc": "#00000066", "ec": "none", "pad": 1.5}}
+    ax.text(
+        j * w - 0.2,
+        (i + top) * h + (-1.4 if top else 0.4),
+        f"device {device.id}",
+        va="top" if top else "bottom",
+        **label,
+    )
 ticks = [-2, -1, 0, 1, 2]
 ax.set_yticks(np.interp(ticks, candidates, np.arange(len(candidates))), [f"{c:+d}" if c else "0" for c in ticks])
-labelled = viscosities[::2]
-ax.set_xticks([np.flatnonzero(values == v).mean() for v in labelled], [f"{v:g}" for v in labelled])
-ax.set(ylabel="coordinate  (axis candidate)", xlabel="viscosity of the trajectory  (axis data)")
-bar = figure.colorbar(image, ax=ax, label="error on the observed frames", format="{x:g}")
-bar.ax.yaxis.set_minor_formatter("{x:g}")
+centres = [np.flatnonzero(values == v).mean() for v in viscosities]
+ax.set_xticks(centres, [f"{1e3 * v:g}" for v in viscosities], rotation=60)
+ax.set(ylabel="coordinate  (axis candidate)", xlabel="1000 × viscosity of the trajectory  (axis data)")
+ax.set_title(f"{losses.size} rollouts on {mesh.size} devices", fontsize=10, loc="left")
+bar = figure.colorbar(image, ax=ax, label="error on the observed frames", ticks=[0.05, 0.1, 0.2, 0.3], format="{x:g}")
+bar.minorticks_off()
 plt.show()
 
 # %% [markdown]
@@ -122,9 +139,9 @@ plt.show()
 #
 # ## How fast
 #
-# The Python loop calls a compiled function for each pair, and waits for its result. The others are the call above, on one
-# device and on more: only the argument `mesh` differs. Methods take turns, so that whatever else the machine does slows
-# all of them.
+# The Python loop calls a compiled function for each pair, and waits for its result. The others are the call above, on
+# one device and on more: only the argument `mesh` differs. Methods take turns, so that whatever else the machine does
+# slows all of them.
 
 
 # %%
@@ -174,30 +191,35 @@ ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %% [markdown]
-# ## Use it
+# ## Use it on your own files
 #
-# `fit_prefix_readout` and the readouts that it returns take `mesh`, too. This one also searches between the candidates. Compare
-# the coordinates found with the true ones, which follow from the viscosities.
+# `fit_prefix_readout` and the readouts that it returns take `mesh`, too; they also search between the candidates. This
+# function finds the coordinate of every trajectory of a file. **Replace the chart, the rollout function, and the names
+# of files by yours**: PDEBench, The Well, MATLAB and numpy are read.
 
 # %%
 readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn)  # with validation flows: add them, and mesh=mesh
-found = readout(observed, batch="each", mesh=mesh).coordinate[:, 0]
-ends = family.low_value, family.high_value
-true = jax.vmap(lambda v: ccm_jax.coordinate_from_metadata(v, *ends).coordinate[0])(jnp.asarray(values))
 
-print("viscosity   true   found")
-for v in viscosities:
-    print(f"{v:<9g}  {true[values == v][0]:+.2f}   {' '.join(f'{c:+.2f}' for c in found[values == v])}")
-print(f"median difference {jnp.median(jnp.abs(found - true)):.2f}, largest {jnp.abs(found - true).max():.2f}")
+
+def coordinates(file):
+    """The coordinates of the trajectories of a file, from their first frames, [N]."""
+    recording = open_recording(file)
+    frames = [recording.trajectory(i, slice(FRAMES + 1)) for i in range(recording.shape[0])]
+    return readout(jnp.asarray(np.stack(frames)), batch="each", mesh=mesh).coordinate[:, 0]
+
 
 workdir = Path(os.environ.get("CCM_WORKDIR") or tempfile.mkdtemp())
-with (workdir / "coordinates.csv").open("w", newline="") as file:
-    table = csv.writer(file)
-    table.writerow(["viscosity", "true", "found"])
-    table.writerows(zip(values, np.asarray(true), np.asarray(found)))
+with (workdir / "coordinates.csv").open("w", newline="") as csvfile:
+    table = csv.writer(csvfile)
+    table.writerow(["file", "true", "found"])
+    for value in family.test_values:
+        name = f"test-{value:g}.npz"
+        true = float(ccm_jax.coordinate_from_metadata(value, family.low_value, family.high_value).coordinate[0])
+        found = np.asarray(coordinates(example.path(name)))
+        print(f"{name:18s} true {true:+.2f}, found {' '.join(f'{c:+.2f}' for c in found)}")
+        table.writerows([name, true, one] for one in found.tolist())
 
 # %% [markdown]
-# `coordinates.csv` in `workdir` holds the table. Replace `observed` by your trajectories `[N, T, *space, C]`, and the chart and
-# the rollout function by yours. Training takes a mesh, too (`train_chunk`). `python -m experiments.run` uses all devices that it
-# finds; on several hosts, start it on each with `--distributed`. More:
-# [many devices](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/many-devices.md).
+# `coordinates.csv` in `workdir` holds the table. Training takes a mesh, too (`train_chunk`). `python -m
+# experiments.run` uses all devices that it finds; on several hosts, start it on each with `--distributed`. More: [many
+# devices](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/many-devices.md).

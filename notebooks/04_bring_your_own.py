@@ -13,15 +13,20 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb)
 #
-# It takes three checkpoints of one network: an anchor, trained on a range of a parameter, and two experts, fine-tuned at its ends.
-# Here the network is an FNO of the package neuraloperator, in PyTorch. From five observed frames, we find weights for a
-# diffusivity outside the range, and load them back into the network; then the same from files, on the command line. An appendix
-# has the lines for Equinox.
+# You need three checkpoints of one network: an anchor, trained on a range of a parameter, and two experts, fine-tuned
+# at its ends. Here the network is an FNO of the package neuraloperator, in PyTorch. You will see
+#
+# - a diffusivity outside the range found from five frames of four flows, with its 90 % interval,
+# - the merged weights, loaded back into the PyTorch network, and their forecast of other flows,
+# - the same from files, by two commands that take your own checkpoints and trajectories,
+# - and the lines for a network in Equinox.
+#
+# It takes about four minutes on two idle CPU cores, one of them to train the three networks.
 
 # %% cellView="form"
 # @title Setup: finds the package, or installs it; runs commands
-# Uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it. It keeps the jax that is
-# there, and with it the GPU or TPU.
+# Uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it.
+# It keeps the jax that is there, and with it the GPU or TPU.
 import os
 import subprocess
 import sys
@@ -39,11 +44,12 @@ os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', ''
 
 
 def run(commands):
-    """Runs command lines, and prints what they print."""
-    where = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # where pip puts `ccm`
-    plain = {"FORCE_COLOR": ""}  # no progress bars in outputs
-    how = {"shell": True, "env": os.environ | where | plain, "text": True}
-    print(subprocess.run(commands, **how, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout)
+    """Runs shell commands, and prints their output."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where pip puts `ccm`
+    how = {"shell": True, "env": os.environ | {"PATH": path, "FORCE_COLOR": ""}, "text": True}
+    done = subprocess.run(commands, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **how)
+    print(done.stdout.rstrip())
+    done.check_returncode()
 
 
 # %% cellView="form"
@@ -74,19 +80,19 @@ from ccm_jax.io.recordings import common_parameter, open_recording
 from ccm_jax.metrics import relative_l2
 
 folder = Path(os.environ.get("CCM_WORKDIR") or tempfile.mkdtemp()) / "bring_your_own"  # on Colab, of your Drive
-folder.mkdir(exist_ok=True)
+folder.mkdir(parents=True, exist_ok=True)
 (folder / "merged.pt").unlink(missing_ok=True)  # of an earlier run
 os.chdir(folder)
 torch.set_num_threads(1)  # more threads do not speed up networks this small
-plt.rcParams["figure.dpi"] = 130
+plt.rcParams["figure.dpi"] = 120
 SMOKE = os.environ.get("CCM_SIZE") == "smoke"  # a quick test with meaningless errors
 
 # %% [markdown]
 # ## Trajectories
 #
-# We simulate reaction–diffusion and save it in PDEBench's layout: five diffusivities for training, three for validation, and
-# 4e-3, which no network is trained on. Use your own files here: PDEBench, PDEInvBench, The Well, MATLAB and numpy are supported.
-# `ccm data describe` shows what a file contains.
+# We simulate reaction–diffusion and save it in PDEBench's layout: five diffusivities for training, three for
+# validation, and 4e-3, which no network is trained on. Use your own files here: PDEBench, PDEInvBench, The Well, MATLAB
+# and numpy are supported. `ccm data describe` shows what a file contains.
 
 # %% cellView="form"
 # @title Setup: simulates three files, and reads trajectories [N, T, H, W, C] by diffusivity
@@ -110,19 +116,19 @@ def by_diffusivity(file):
 
 # %%
 run("ccm data describe test.h5")
-family, validation = by_diffusivity("support.h5"), list(by_diffusivity("validation.h5").values())
+family, validation = by_diffusivity("support.h5"), by_diffusivity("validation.h5")
 truth = by_diffusivity("test.h5")[TARGET]
 seen, unseen = truth[:4, :5], truth[4:]  # calibrate on five frames of four flows, judge on others
 
 # %% [markdown]
 # ## Three checkpoints of an FNO
 #
-# Any `torch.nn.Module` would do, from any package. This one predicts the increment to the next frame. Both experts start from the
-# anchor and see their batches in the same order, so that the noise of training cancels in their difference. Skip this if you have
-# checkpoints. The stored times are of a machine that was busy with other work.
+# Any `torch.nn.Module` would do, from any package. This one predicts the increment to the next frame. Both experts
+# start from the anchor and see their batches in the same order, so that the noise of training cancels in their
+# difference. Skip this if you have checkpoints.
 
 # %% cellView="form"
-# @title Setup: the training loop
+# @title Setup: batches, and the error
 
 
 def batches(data, steps, seed, size=8):
@@ -137,9 +143,13 @@ def norm(x):
     return torch.linalg.vector_norm(x, dim=(1, 2, 3))
 
 
+# %% cellView="form"
+# @title Setup: the training loop
+
+
 def train(name, net, data, steps, rate, seed=0):
     """A trained copy, also as NAME.pt; one that the folder has from an earlier run is loaded."""
-    net, begin, losses, record = copy.deepcopy(net).train(), time.perf_counter(), [], Path(f"{name}.json")
+    net, begin, losses, record = copy.deepcopy(net).train(), time.process_time(), [], Path(f"{name}.json")
     facts = json.loads(record.read_text()) if record.exists() else {}
     if facts.get("steps") == steps:
         net.load_state_dict(torch.load(f"{name}.pt", weights_only=False))
@@ -154,9 +164,9 @@ def train(name, net, data, steps, rate, seed=0):
             schedule.step()
             losses.append(loss.item())
         torch.save(net.state_dict(), f"{name}.pt")
-        facts = {"steps": steps, "seconds": time.perf_counter() - begin, "error": float(np.mean(losses[-50:]))}
+        facts = {"steps": steps, "seconds": time.process_time() - begin, "error": float(np.mean(losses[-50:]))}
         record.write_text(json.dumps(facts))
-    print(f"{name:6} {steps} steps in {facts['seconds']:.0f} s, one-step error {facts['error']:.4f}")
+    print(f"{name:6} {steps} steps in {facts['seconds']:.0f} s of CPU time, one-step error {facts['error']:.4f}")
     return net.eval()
 
 
@@ -171,21 +181,21 @@ high = train("high", anchor, family[HIGH], FINE, 2e-3, seed=1)
 # %% [markdown]
 # ## Find the weights
 #
-# The chart gives weights as a function of one coordinate, −1 at the low expert and +1 at the high one. The readout is fitted
-# once, on validation flows; one call with observed frames then finds the coordinate. JAX computes the weights of each candidate;
-# PyTorch runs its rollout in a callback.
+# The chart gives weights as a function of a coordinate, −1 at the low expert and +1 at the high one, and of a gate: how
+# much to keep of what both learned. The readout is fitted once, on validation flows; one call with observed frames then
+# finds the coordinate. JAX computes the weights of each candidate; PyTorch runs its rollout in a callback.
 
 # %%
 rollout_fn = torch_rollout(anchor, Layout(channels="first", predicts="increment"))
 ends = [torch_params(low), torch_params(high)]
 chart = ccm_jax.fit_chart(torch_params(anchor), ends, [-1.0, 1.0], features=ccm_jax.Gated())
-readout = ccm_jax.fit_prefix_readout(chart, rollout_fn, validation)
+readout = ccm_jax.fit_prefix_readout(chart, rollout_fn, list(validation.values()))
+readout = ccm_jax.fit_uncertainty(readout, list(validation.values()), list(validation))
 found = readout(jnp.asarray(seen), batch="pooled")  # all four flows share one diffusivity
 
-coordinate, gate = found.coordinate
-gates = "was searched" if readout.free_gate else "stays at 1"
-print(f"coordinate {coordinate:+.2f}, gate {gate:.2f}; as validation decided, the gate {gates}")
-print(f"diffusivity {(LOW + HIGH) / 2 + coordinate * (HIGH - LOW) / 2:.2e}, true {TARGET:.2e}")
+(coordinate, gate), (low_end, high_end) = found.coordinate, found.interval(0.9)[0]
+print(f"diffusivity {found.value()[0]:.5f}, 90 % interval {low_end:.5f} to {high_end:.5f}; true {TARGET:g}")
+print(f"coordinate {coordinate:+.2f}, gate {gate:.2f}")
 print(f"error on the observed frames: merged {found.loss:.4f}, anchor {found.anchor_loss:.4f}")
 
 # %%
@@ -198,40 +208,47 @@ print(merged.load_state_dict(weights, strict=True))
 #
 # Four other flows at that diffusivity: all networks start from the fifth frame, and are scored on those after it.
 
-# %% cellView="form"
-# @title Plot: the last frame of a flow, and the mean error of all four
+# %%
 COLOURS = {"anchor": "#777777", "high expert": "#E69F00", "merged": "#009E73"}
 future = jnp.asarray(unseen[:, 5:])
-forecasts = {
-    name: rollout_fn(torch_params(net), jnp.asarray(unseen[:, 4:5]), future.shape[1])
-    for name, net in zip(COLOURS, (anchor, high, merged))
-}
-figure, axes = plt.subplots(1, 4, figsize=(6.1, 1.9), layout="constrained")
+forecasts = {}
+for name, net in zip(COLOURS, (anchor, high, merged)):
+    forecasts[name] = rollout_fn(torch_params(net), jnp.asarray(unseen[:, 4:5]), future.shape[1])
+    print(f"{name:11} mean error {relative_l2(forecasts[name], future).mean():.1%}")
+
+# %% cellView="form"
+# @title Plot: the last frame of a flow
+figure, axes = plt.subplots(2, 2, figsize=(5.2, 4.6), layout="constrained")
 bound = np.abs(future[0, -1, ..., 0]).max()
-for ax, (name, frames) in zip(axes, {"truth": future, **forecasts}.items()):
-    ax.imshow(frames[0, -1, ..., 0].T, origin="lower", cmap="PuOr_r", vmin=-bound, vmax=bound, interpolation="bilinear")
+for ax, (name, frames) in zip(axes.flat, {"truth": future, **forecasts}.items()):
+    image = ax.imshow(
+        frames[0, -1, ..., 0].T, origin="lower", cmap="PuOr_r", vmin=-bound, vmax=bound, interpolation="bilinear"
+    )
     error = relative_l2(frames[:1, -1:], future[:1, -1:])[0, 0]
     ax.set(xticks=[], yticks=[])
-    ax.set_title(name if name == "truth" else f"{name}, {error:.0%}", fontsize=10, color=COLOURS.get(name, "black"))
+    title = "truth, frame 21" if name == "truth" else f"{name}, error {error:.0%}"
+    ax.set_title(title, fontsize=10, color=COLOURS.get(name, "black"))
+figure.colorbar(image, ax=axes, label="$u$", shrink=0.7)
 plt.show()
 
+# %% cellView="form"
+# @title Plot: the error of each frame
 figure, ax = plt.subplots(figsize=(6.1, 2.8), layout="constrained")
 for name, frames in forecasts.items():
     errors = relative_l2(frames, future).mean(axis=0)
     ax.plot(range(6, 6 + len(errors)), errors, color=COLOURS[name], lw=2)
-    ax.annotate(
-        name, (5 + len(errors), errors[-1]), (6, 0), textcoords="offset points", color=COLOURS[name], va="center"
-    )
+    ax.text(5 + len(errors), errors[-1], f"  {name}", color=COLOURS[name], va="center")
+ax.set_title("Mean error of four flows, after five observed frames", fontsize=10, loc="left")
 ax.set(xlabel="frame", ylabel="relative L2 error", ylim=(0, None))
 ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %% [markdown]
-# ## Take it with you
+# ## Use it on your own files
 #
-# The same from files, without code of one's own: a YAML file names the class and says what it predicts. It also describes
-# history, normalisation and static fields: see
-# [your own network](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md).
+# The same from files, without code of one's own: a YAML file names the class and says what it predicts. It also
+# describes history, normalisation and static fields: see [your own
+# network](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md).
 #
 # **Replace the lines above `run` by yours**: the network, the checkpoints, the data.
 
@@ -261,8 +278,8 @@ print(anchor.load_state_dict(torch.load("merged.pt", weights_only=True), strict=
 # %% [markdown]
 # ## Appendix: a network in Equinox
 #
-# Split a module into its arrays and the rest; `apply` puts them together. The three modules here stand for yours and are not
-# trained: the cell shows where they go. `fit_prefix_readout(chart, rollout_fn, validation)` then works as above.
+# Split a module into its arrays and the rest; `apply` puts them together. The three modules here stand for yours and
+# are not trained. `fit_prefix_readout(chart, rollout_fn, validation)` then works as above.
 
 # %%
 net = eqx.nn.Conv2d(2, 2, 3, padding=1, key=jax.random.key(0))  # your anchor
