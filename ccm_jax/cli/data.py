@@ -30,7 +30,8 @@ def command() -> None:
 def describe(path: Path, layout: Layout) -> None:
     """Show the layout, fields, grid, times and parameters of a file.
 
-    PATH may be a folder, too. Below the table are the assumptions made where a file does not say, and the parts left out, with reasons.
+    PATH may be a folder, too. Below the table are the assumptions made where a file does not say, and the parts left
+    out, with reasons.
 
     \b
     ccm data describe 2D_diff-react_NA_NA.h5

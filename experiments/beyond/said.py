@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from experiments.beyond.summary import ALARM
 from experiments.report.systems import TITLES
+from experiments.study.statistics import interval
 
 Rows = dict[str, dict[str, Any]]  # by name, what each seed found
 
@@ -28,6 +30,7 @@ ARMS = {
     "trained": "five experts, corrected by training on all regimes at once",
 }
 FRAMES = 4  # of a prefix, `config.calibration.frames` of ns_drift: one-step errors count after them
+INSIDE, OUTSIDE = 0.85, 1.02  # targets for more experts, relative to the line through two
 CAUGHT = 0.95  # a kind of foreign frames is noticed if so many are flagged where they double the error
 
 
@@ -152,11 +155,13 @@ def _chart(name: str) -> str:
 
 
 def _experts(rows: Rows) -> dict[str, Any]:
-    """What validation chose, and its errors over those of the line through two experts, by CCM-Scale."""
+    """What validation chose, its errors over those of the line through two experts, by CCM-Scale, and the targets."""
     found: dict[str, Any] = {}
     for row, seeds in _of(rows, "experts").items():
-        chosen = " or ".join(dict.fromkeys(_chart(one["chosen"]) for one in seeds))
+        counts = Counter(_chart(one["chosen"]) for one in seeds)
+        several = [f"{chart} (in {count} of {len(seeds)} seeds)" for chart, count in counts.items()]
         ratios = [one["over_line"]["scale"][one["chosen"]] for one in seeds]
-        means = {side: float(np.exp(np.mean([np.log(r[side]) for r in ratios]))) for side in ("inside", "outside")}
-        found[name_of(row)] = {"chosen": chosen} | means
-    return found
+        errors = {side: interval([r[side] for r in ratios], "log") for side in ("inside", "outside")}
+        found[name_of(row)] = {"chosen": ", or ".join(several if len(counts) > 1 else counts)} | errors
+    least = sum(one["inside"]["mean"] <= INSIDE for one in found.values())
+    return {"systems": found, "inside": least, "outside": all(o["outside"]["mean"] <= OUTSIDE for o in found.values())}
