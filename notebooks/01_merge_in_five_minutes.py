@@ -287,7 +287,7 @@ for name, frames in given.items():
 # observed frames, and one with trajectories of known values.
 
 # %%
-os.chdir(shutil.copytree(example.path(), folder / "family", dirs_exist_ok=True))
+os.chdir(shutil.copytree(example.path(), tempfile.mkdtemp(), dirs_exist_ok=True))
 run("""
 ccm calibrate --family . --prefix test-0.00075.npz --sample 0 --validation validation.npz -o merged.safetensors
 ccm evaluate --family . --merged merged.safetensors --trajectories test-0.00075.npz --sample 1:4
