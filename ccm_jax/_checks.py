@@ -200,6 +200,16 @@ def warn_of_values(coordinates: np.ndarray) -> None:
         )
 
 
+def warn_far(function: str, coordinate: Any) -> None:
+    """Warns of a coordinate so far beyond the experts that a physical value was probably meant."""
+    if not is_traced(coordinate) and np.abs(np.asarray(coordinate)).max(initial=0.0) > BEYOND:
+        warnings.warn(
+            f"{function}: coordinate is {np.asarray(coordinate).tolist()}, and experts are at -1 and +1; of a physical "
+            "value, coordinate_from_metadata(value, low, high) makes a coordinate.",
+            stacklevel=3,
+        )
+
+
 def warn_alike(function: str, trees: dict[str, Any]) -> None:
     """Warns of two trees with the same weights, where their numbers are known."""
     leaves = {name: [leaf for leaf in jax.tree.leaves(tree) if is_merged(leaf)] for name, tree in trees.items()}
@@ -265,6 +275,7 @@ def _alike(a: Any, b: Any) -> Any:
 
 
 EXPERTS = (0.2, 5.0)  # within these, the furthest expert of an axis is expected, since readouts search up to 2.5
+BEYOND = 10.0  # no merge is meant at a coordinate this far from the experts
 FAR = 1e6  # no coordinate or factor of a merge is larger than this and meant
 
 

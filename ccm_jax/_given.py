@@ -15,6 +15,7 @@ from ccm_jax.rollout import call_rollout
 
 if TYPE_CHECKING:
     from ccm_jax.coordinate import Estimate
+    from ccm_jax.posterior import Posterior
     from ccm_jax.readout import PrefixReadout
 
 Array = jax.Array
@@ -115,6 +116,22 @@ def warn_unmoved(function: str, chart: Chart) -> None:
         warnings.warn(
             f"{function}: the chart has the same weights at every coordinate; its experts are equal: see which "
             "checkpoints were loaded.",
+            stacklevel=3,
+        )
+
+
+def warn_cut(posterior: Posterior) -> None:
+    """Warns of intervals of a posterior that end where its grid does, where numbers are known."""
+    if is_traced(posterior) or jax.process_count() > 1:
+        return
+    lost = np.argwhere(np.asarray(posterior.cut()) & ~np.asarray(posterior.flat())[..., None])
+    if len(lost):
+        *_, axis, end = (int(i) for i in lost[0])
+        at = float(np.asarray(posterior.values)[..., axis, :].reshape(-1, posterior.values.shape[-1])[0, -end])
+        warnings.warn(
+            f"Estimate.interval: the posterior is cut off at {at:.4g} on axis {axis}, where the values that validation "
+            f"reaches end, so that the {('lower', 'upper')[end]} end of the interval is not known; give "
+            "fit_uncertainty a larger reach, or regimes nearer to this one.",
             stacklevel=3,
         )
 

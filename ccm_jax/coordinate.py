@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import is_traced
+from ccm_jax._given import warn_cut
 from ccm_jax._moved import warn_moved
 from ccm_jax._shown import shown
 from ccm_jax.coordinate_map import CoordinateMap
@@ -55,8 +56,13 @@ class Estimate(NamedTuple):
         return self._sure("value").value()
 
     def interval(self, level: float = 0.9) -> Array:
-        """The central credible interval of the physical value on each axis, ``[d, 2]``."""
-        return self._sure("interval").interval(level)
+        """The central credible interval of the physical value on each axis, ``[d, 2]``.
+
+        Warns of an end that is cut off, because the values that validation reaches end there.
+        """
+        posterior = self._sure("interval")
+        warn_cut(posterior)
+        return posterior.interval(level)
 
     def sample(self, key: Array, n: int) -> Array:
         """Coordinates drawn from the posterior, ``[n, D]``, for a predictive distribution of the rollout."""

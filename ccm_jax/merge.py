@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_finite, check_same_tree, is_merged, warn_alike, warn_not_finite
+from ccm_jax._checks import check_finite, check_same_tree, is_merged, warn_alike, warn_far, warn_not_finite
 from ccm_jax.chart import fit_chart
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def merge_pytree(
                 "jax.vmap, for a gate or several physical axes fit_chart and chart(coordinate)."
             )
         check_finite("merge_pytree", name, value)
+    warn_far("merge_pytree", place)
     alpha = jnp.asarray(place, float).reshape(())
     sigma = jnp.asarray(shared_scale, float).reshape(())
     leaves = [jax.tree.leaves(tree) for tree in (anchor, low, high)]

@@ -18,6 +18,7 @@ from ccm_jax._checks import is_traced
 from ccm_jax._shown import shown
 
 Array = jax.Array
+CUT = 0.02  # of the largest probability: more than this at an end of the grid is cut off
 
 
 class Prior(NamedTuple):
@@ -77,6 +78,14 @@ class Posterior(NamedTuple):
         ends = self.interval(level)
         whole = level * (self.values[..., -1] - self.values[..., 0])
         return ends[..., 1] - ends[..., 0] > 0.9 * whole
+
+    def cut(self) -> Array:
+        """Whether the grid ends, below and above, before the probability has become small; ``[..., d, 2]``.
+
+        That end of an interval is then not known: it depends on where the grid was made to end.
+        """
+        ends = jnp.stack([self.probability[..., 0], self.probability[..., -1]], axis=-1)
+        return ends > CUT * self.probability.max(axis=-1)[..., None]
 
     def coordinate(self) -> Array:
         """The mean coordinate, ``[..., D]``."""

@@ -17,6 +17,7 @@ from ccm_jax.readout import PrefixReadout, as_frames
 from ccm_jax.rollout import call_rollout
 
 Array = jax.Array
+MANY = 6  # axes of an array that can only hold several regimes [R, N, T, *space, C]
 
 
 def as_regimes(chart: Chart, validation: Sequence[Any]) -> list[Array]:
@@ -25,6 +26,11 @@ def as_regimes(chart: Chart, validation: Sequence[Any]) -> list[Array]:
         raise ValueError(
             "fit_prefix_readout: validation is a mapping, expected a list of arrays [N, T, *space, C], one for each "
             "regime; give list(validation.values())."
+        )
+    if 0 < getattr(validation, "ndim", 0) < MANY:
+        raise ValueError(
+            f"fit_prefix_readout: validation is one array {list(validation.shape)}, expected a list of arrays "  # type: ignore[attr-defined]
+            "[N, T, *space, C], one for each regime; give [x] for one regime, or list(x) for several."
         )
     return [as_frames(chart, x, f"fit_prefix_readout: frames of validation[{i}]") for i, x in enumerate(validation)]
 

@@ -248,3 +248,14 @@ def test_what_somebody_else_has_written_meanwhile_stays(tmp_path: Path) -> None:
         place(main.with_suffix(".md")).write_text("ours")
         main.write_bytes(b"theirs")
     assert main.read_bytes() == b"theirs" and [path.name for path in tmp_path.iterdir()] == ["m.bin"]
+
+
+def test_a_list_with_a_number_for_each_sample_tells_a_line_from_a_plane(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).normal(size=(5, 9, 16, 1))
+    np.savez(tmp_path / "line.npz", frames=frames, diffusivity=np.arange(5.0))
+    line = open_recording(tmp_path / "line.npz")
+    assert line.shape == (5, 9, 16) and [row["diffusivity"] for row in line.parameters] == [0, 1, 2, 3, 4]
+    assert "because diffusivity has a number for each of 5; if they are others, say --axes" in line.assumed[0]
+    np.testing.assert_array_equal(line.trajectory(1), frames[1].astype(np.float32))
+    np.savez(tmp_path / "plane.npz", frames=frames, diffusivity=1.0)
+    assert open_recording(tmp_path / "plane.npz").shape == (1, 5, 9, 16)

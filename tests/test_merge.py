@@ -164,6 +164,14 @@ def test_one_checkpoint_given_twice_is_noticed_where_weights_are_known() -> None
     merge_pytree({}, {}, {}, 0.5)
 
 
+def test_a_coordinate_that_must_be_a_physical_value_is_noticed() -> None:
+    anchor, low, high = ({"w": jnp.full(2, x)} for x in (0.0, -1.0, 1.0))
+    with pytest.warns(
+        UserWarning, match=r"coordinate is 260.0, and experts are at -1 and \+1.*coordinate_from_metadata"
+    ):
+        merge_pytree(anchor, low, high, 260.0)
+
+
 def test_dtypes_that_differ_or_do_not_merge_have_their_own_remedy() -> None:
     counts = [{"w": jnp.full(2, x, jnp.int32)} for x in (0, -1, 1)]
     with pytest.raises(ValueError, match="does not merge.*convert the weights to a floating dtype, such as float32"):

@@ -247,5 +247,9 @@ def test_validation_that_is_no_list_of_arrays_is_one_line() -> None:
     run, x = make_rollout(lambda params, window: params["a"][0] * window[:, -1]), np.ones((2, 8, 4, 1), np.float32)
     with pytest.raises(ValueError, match="validation is a mapping"):
         fit_prefix_readout(chart, run, {-1.0: x, 1.0: x})  # type: ignore[arg-type]
+    with pytest.raises(
+        ValueError, match=r"validation is one array \[2, 8, 4, 1\], expected a list.*give \[x\] for one"
+    ):
+        fit_prefix_readout(chart, run, x)
     with pytest.raises(ValueError, match=r"fit_prefix_readout: frames of validation\[0\] are a tuple that makes"):
         fit_prefix_readout(chart, run, [(-1.0, x), (1.0, x)])

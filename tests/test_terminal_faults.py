@@ -227,7 +227,7 @@ def test_parameters_that_are_not_finite_are_noted(tmp_path: Path) -> None:
     recording = open_recording(tmp_path / "v.npz")
     with contextlib.redirect_stderr(io.StringIO()) as said:
         read_regimes(recording, recording)
-    assert "v.npz: no parameter is nu: holds NaN or infinite values." in said.getvalue()
+    assert "v.npz: not read as a parameter: nu: holds NaN or infinite values." in said.getvalue()
 
 
 def test_uneven_times_are_said_of_a_file(tmp_path: Path) -> None:

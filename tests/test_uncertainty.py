@@ -119,6 +119,18 @@ def test_forecasts_cover_every_frame(sure: PrefixReadout) -> None:
     np.testing.assert_allclose(one.mean, forecast.mean[0, :2], rtol=1e-5)
 
 
+def test_an_interval_that_ends_where_the_grid_does_is_said(plain: PrefixReadout, sure: PrefixReadout) -> None:
+    regimes = [decay(jax.random.key(i), rate, 12) for i, rate in enumerate(RATES)]
+    near = fit_uncertainty(plain, regimes, RATES, reach=0.2)  # values up to 1.8
+    beyond = decay(jax.random.key(37), 1.8, 1)[0]
+    found = near(beyond)
+    assert found.posterior is not None and found.posterior.cut().tolist() == [[False, True]]
+    with pytest.warns(UserWarning, match="cut off at 1.8 on axis 0.*the upper end of the interval is not known"):
+        assert found.interval()[0, 1] <= 1.8
+    far = sure(beyond)
+    assert far.posterior is not None and not far.posterior.cut().any() and far.interval()[0, 1] > 1.8
+
+
 def test_the_anchor_says_nothing_of_the_value() -> None:
     anchor, low, high = ({"rate": jnp.array([r])} for r in (1.1, 0.7, 1.5))
     chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())

@@ -17,7 +17,15 @@ from ccm_jax.cli.checkpoints import note, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import evaluate_next, others_of, rollout_next
-from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_observations, read_regimes, varying
+from ccm_jax.cli.frames import (
+    Layout,
+    assumed_axes,
+    choose_samples,
+    layout_options,
+    read_observations,
+    read_regimes,
+    varying,
+)
 from ccm_jax.cli.merge import check_output, merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_calibration
@@ -219,7 +227,7 @@ def command(source: Source, **given: Any) -> None:
         raise ValueError(
             f"{options.prefix} has {counted(recording.shape[1], 'frame')}, expected at least {needed}: "
             f"{opened.surrogate.history} of the model's window and {count} after it; observe more frames, or lower "
-            "--frames."
+            f"--frames{assumed_axes(recording)}."
         )
     frames, mask = read_observations(recording, chosen, options.missing, options.mask, needed)
     if regimes is not None:
@@ -233,7 +241,8 @@ def command(source: Source, **given: Any) -> None:
         found = find(fitted, frames, mask, prior=prior, always=options.write_anyway)
     best = min(found.loss, found.anchor_loss)
     show(found, axes, doubted=worse_than_trivial(best, found.persistence_loss) and not options.accept_persistence)
-    check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence)
+    axes_of = assumed_axes(recording)
+    check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence, axes=axes_of)
     if not found.keeps_anchor:
         warn(*remarks(found.place_in(recipe), typed=False))
     if recipe.units is not None and not found.keeps_anchor and found.sure is None:

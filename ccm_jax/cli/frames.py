@@ -108,9 +108,9 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
         raise ValueError(f"--sample {samples}: expected 0, or 0,3, or 0:8.") from error
     outside = [i for i in chosen if not 0 <= i < count]
     if outside and count:
-        axes = next((f"; {text}" for text in recording.assumed if text.startswith("its axes")), "")
         raise ValueError(
-            f"{recording.path}: there is no sample {outside[0]}, expected 0 to {count - 1} (--sample){axes}."
+            f"{recording.path}: there is no sample {outside[0]}, expected 0 to {count - 1} (--sample)"
+            f"{assumed_axes(recording)}."
         )
     twice = [i for i in chosen if chosen.count(i) > 1] if samples is not None and "," in samples else []
     if twice:
@@ -119,6 +119,11 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
         asked = "" if samples is None else f"--sample {samples}: "
         raise ValueError(f"{asked}no samples to read; {recording.path} has {count}.")
     return chosen
+
+
+def assumed_axes(recording: Recording) -> str:
+    """What is assumed of the axes of a file, to go on an error that another reading of it might explain."""
+    return next((f"; {text}" for text in recording.assumed if text.startswith("its axes")), "")
 
 
 def size_of(recording: Recording, samples: int, count: int | None = None) -> int:
@@ -264,7 +269,7 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
         )
     unknown = [text for text in recording.left_out if NOT_FINITE in text or not any(recording.parameters)]
     if unknown:
-        note(f"{recording.path}: no parameter is {clean('; '.join(unknown))}.")
+        note(f"{recording.path}: not read as a parameter: {clean('; '.join(unknown))}.")
     told: dict[str, Mapping[str, float]] = {}
     groups: dict[str, list[int]] = {}
     for i, known in enumerate(recording.parameters):

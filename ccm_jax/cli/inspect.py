@@ -74,6 +74,9 @@ def verdict(whole: Residuals) -> str:
         )
     if max(whole.low, whole.high) == 0:
         return "The experts equal the anchor: there is nothing to merge."
+    for name, distance in (("low", whole.low), ("high", whole.high)):
+        if distance == 0:
+            return f"The {name} expert has the anchor's weights: see that these are three different checkpoints."
     if max(whole.low, whole.high) > FAR:
         near = "They are near each other: see that this is their anchor. " * (0 < whole.direction <= FAR)
         return (
@@ -117,6 +120,11 @@ def doubtful(anchor: Weights, experts: Sequence[Weights], *, direction: bool) ->
         f"{experts[int(np.argmax(far))].path} is {far.max():.3g} of the anchor's norm away from it, as if trained "
         "independently; see ccm inspect."
     )
+
+
+def spoilt(weights: Weights) -> list[str]:
+    """Names of the tensors with numbers that are not finite."""
+    return [name for name, leaf in weights.arrays.items() if not np.isfinite(flat(leaf)).all()]
 
 
 def show_tree(weights: Weights) -> None:
@@ -168,6 +176,7 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     doubts = exchanged(*checkpoints) if len(checkpoints) == 3 else []
     warn(*doubts)
     opened = open_checkpoints("inspect", checkpoints)
+    warn(*(f"{weights.path}: {name} is NaN or infinite" for weights in opened for name in spoilt(weights)[:1]))
     show_tree(opened[0])
     if len(opened) == 1:
         if opened[0].kind == "npz" and "frames" in opened[0].arrays:  # as ccm example and numpy's users name them
@@ -193,6 +202,6 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     roles = {role_in(path): path for path in checkpoints}
     if doubts and set(roles) == set(NAMES):
         follow("inspect", *(roles[name] for name in NAMES))
-    elif whole.direction > 0 and max(whole.low, whole.high) <= FAR:
+    elif whole.direction > 0 and min(whole.low, whole.high) > 0 and max(whole.low, whole.high) <= FAR:
         three = (*named(*checkpoints), *model_of(None, checkpoints[0]))
         follow("calibrate", *three, *frames_beside(checkpoints[0]), "-o", free("merged.safetensors"))

@@ -16,7 +16,7 @@ def persistence_option(function: click.decorators.FC) -> click.decorators.FC:
     )(function)
 
 
-def check_persistence(verb: str, persistence: float, best: float, *, accept: bool) -> None:
+def check_persistence(verb: str, persistence: float, best: float, *, accept: bool, axes: str = "") -> None:
     """Raises ValueError unless the best network has a smaller error than the last frame repeated, and than zeros.
 
     Args:
@@ -24,6 +24,7 @@ def check_persistence(verb: str, persistence: float, best: float, *, accept: boo
         persistence: error of the last frame repeated.
         best: smallest error of a network, infinite if all diverge.
         accept: whether that is known, and wanted.
+        axes: what is assumed of the file's axes, after a semicolon.
     """
     if accept or not worse_than_trivial(best, persistence):
         return
@@ -31,5 +32,5 @@ def check_persistence(verb: str, persistence: float, best: float, *, accept: boo
     raise ValueError(
         f"{verb}: {what} has error {error:.4g}, and every network at least {best:.4g}; check that channels come in the "
         "order of the training data and in its units, and that --model gives the network's mean and std. For states "
-        "that hardly change, add --accept-persistence."
+        f"that hardly change, add --accept-persistence{axes}."
     )

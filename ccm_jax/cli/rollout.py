@@ -205,10 +205,10 @@ def write_band(found: Forecasted, output: Path) -> None:
     "-o",
     required=True,
     type=click.Path(path_type=Path),
-    help="NAME.npz; also writes NAME.png and NAME.gif.",
+    help="NAME.npz; also writes NAME.png and, of a plane, NAME.gif.",
 )
 def command(checkpoint: Path | None, source: Source, output: Path, **given: Any) -> None:
-    """Run CHECKPOINT from frames of a file. Writes OUTPUT.npz, a strip of frames and an animation.
+    """Run CHECKPOINT from frames of a file. Writes OUTPUT.npz, a strip of frames and, of a plane, an animation.
 
     Given a family instead (--anchor, --low and --high, or --recipe), it finds the coordinate from the first frames, and
     every predicted number has a 90 % interval. If no point of the chart explains those frames, nothing is written and

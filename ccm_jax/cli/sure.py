@@ -52,6 +52,7 @@ class Axis(NamedTuple):
         coordinate_interval: the same of the coordinate.
         flat: whether the frames say nothing of the value.
         falls: whether the coordinate falls as the value rises.
+        cut: whether the lower and the upper end of the interval are cut off at the end of ``values``.
         known: lowest and highest value of the validation regimes.
         values: grid, ``[G]``.
         probability: on it, ``[G]``, with sum 1.
@@ -65,6 +66,7 @@ class Axis(NamedTuple):
     coordinate_interval: tuple[float, float]
     flat: bool
     falls: bool
+    cut: tuple[bool, bool]
     known: tuple[float, float]
     values: list[float]
     probability: list[float]
@@ -110,7 +112,14 @@ class Sure(NamedTuple):
                 continue  # frames of another family are the reason, and more of them no remedy
             if axis.flat:
                 said.append(f"The frames do not constrain {axis.name}: observe more (--frames), or give --prior.")
-            elif axis.beyond:
+                continue
+            for end, cut, value in zip(("lower", "upper"), axis.cut, (axis.values[0], axis.values[-1]), strict=True):
+                if cut:
+                    said.append(
+                        f"The posterior is cut off at {axis.name} {value:.4g}, the furthest value that validation "
+                        f"reaches: the {end} end of the interval is not known. Give validation regimes nearer to it."
+                    )
+            if axis.beyond:
                 low, high = axis.known
                 said.append(
                     f"{axis.name} {axis.value:.4g} is outside the validation regimes ({low:.4g} to {high:.4g}): "
@@ -248,7 +257,7 @@ def sure_of(readout: PrefixReadout, known: Known, x: Any, mask: Any = None, prio
     posterior, uncertainty = found.posterior, readout.uncertainty
     assert posterior is not None and uncertainty is not None and found.p_value is not None
     value, interval = np.asarray(posterior.value(), float), np.asarray(posterior.interval(LEVEL), float)
-    axes = []
+    axes, cut = [], np.asarray(posterior.cut())
     for i, (name, *ends_known) in enumerate(zip(*known, strict=True)):
         coordinates, cdf = coordinate_cdf(posterior, i)
         tail = (1 - LEVEL) / 2
@@ -260,6 +269,7 @@ def sure_of(readout: PrefixReadout, known: Known, x: Any, mask: Any = None, prio
                 interval=(float(interval[i, 0]), float(interval[i, 1])),
                 coordinate_interval=(float(ends[0]), float(ends[1])),
                 flat=bool(posterior.flat()[i]),
+                cut=(bool(cut[i, 0]), bool(cut[i, 1])),
                 falls=bool(posterior.mean[i, -1] < posterior.mean[i, 0]),
                 known=(ends_known[0], ends_known[1]),
                 values=np.asarray(uncertainty.values[i], float).tolist(),

@@ -9,10 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 import click
 
-from ccm_jax._checks import FAR, as_numbers
+from ccm_jax._checks import BEYOND, FAR, as_numbers
 from ccm_jax.coordinate import coordinate_from_metadata
 
-FURTHEST = 10.0  # |coordinate| of a physical value that can be meant; calibration looks no further than 2.5
 LARGEST = 1e38  # what float32 holds
 
 
@@ -103,7 +102,7 @@ def place_of(value: float, units: Units, what: str) -> float:
         ValueError: for a value so far from those of the experts that its unit must be another.
     """
     found = units.coordinate(value, what)
-    if abs(found) > FURTHEST:
+    if abs(found) > BEYOND:
         raise ValueError(
             f"{what} is at coordinate {found:+g}, far outside the experts' range {units}: check its unit; to merge "
             f"there all the same, give --coordinate {found:g} instead."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
     Where both readings are possible, four axes are one trajectory of a plane and five are several; ``dim`` in an
     ``.npz``, the number of space axes, says otherwise, and ``axes`` says everything. In an ``.npz`` the array is called
     ``frames``, or is alone; numbers are physical parameters of all samples, and lists of as many numbers as there are
-    trajectories, of each.
+    trajectories, of each. Such a list also tells four axes of several trajectories of a line from one of a plane.
     """
     if path.suffix not in (".npy", ".npz"):
         return None
@@ -62,7 +63,7 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
         )
     dim, times = arrays.pop("dim", None), next((arrays.pop(name) for name in TIMES if name in arrays), None)
     if axes is None:
-        variable, assumed = _variable(path, frames, dim)
+        variable, assumed = _variable(path, frames, dim, _per_sample(frames, arrays))
     else:
         ((variable,), _), assumed = with_axes(path, {"frames": frames.shape}, axes), ()
     lengths = dict(zip(variable.axes, variable.shape, strict=True))
@@ -97,12 +98,27 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _variable(path: Path, frames: np.ndarray, dim: Any) -> tuple[Variable, tuple[str, ...]]:
-    """The axes of frames by their number and the number of space axes, and what is assumed of them."""
+def _per_sample(frames: np.ndarray, arrays: Mapping[str, np.ndarray]) -> str | None:
+    """The list, if there is one, with a number for each part of the first of four axes: then that is of samples."""
+    if frames.ndim != 4 or frames.shape[0] == 1:
+        return None
+    return next((name for name, value in arrays.items() if value.shape == frames.shape[:1]), None)
+
+
+def _variable(path: Path, frames: np.ndarray, dim: Any, each: str | None) -> tuple[Variable, tuple[str, ...]]:
+    """The axes of frames by their number and the number of space axes, and what is assumed of them.
+
+    Args:
+        path: of the file.
+        frames: as they are stored.
+        dim: the number of space axes, if the file says it.
+        each: the list with a number for each sample, if there is one.
+    """
     shape, known = frames.shape, None if dim is None else float(np.ravel(dim)[0])
     if known not in (None, 1, 2, 3):
         raise ValueError(f"open_recording: {path} says dim = {known:g}, expected 1, 2 or 3 space axes.")
-    space = SPACE[: int(known or {3: 1}.get(len(shape), 2 if len(shape) < 6 else 3))]
+    likely = {3: 1, 4: 1 if each else 2}.get(len(shape), 2 if len(shape) < 6 else 3)
+    space = SPACE[: int(known or likely)]
     ones = max(0, len(shape) - len(space) - 3)
     axes = (SAMPLE, TIME, *space, CHANNEL)[-max(1, len(shape) - ones) :]
     if len(shape) < len(space) + 2 or shape[:ones] != (1,) * ones:
@@ -114,7 +130,8 @@ def _variable(path: Path, frames: np.ndarray, dim: Any) -> tuple[Variable, tuple
         )
     channels = f"{shape[-1]} channel{'s' * (shape[-1] != 1)}"
     said = (
-        f"its axes {list(shape)} are taken for {', '.join(('one',) * ones + axes)}, the last for {channels}; "
+        f"its axes {list(shape)} are taken for {', '.join(('one',) * ones + axes)}, the last for {channels}"
+        f"{f', because {each} has a number for each of {shape[0]}' if each else ''}; "
         f"if they are others, say {_likely(shape)}, or change the array by x[..., None] or numpy.moveaxis"
     )
     return Variable("frames", (ONE,) * ones + axes, shape), () if known else (said,)
