@@ -162,7 +162,9 @@ def keep_equal_or_refuse(name: str, leaves: Sequence[np.ndarray], out: np.ndarra
         if not same.all():
             at = bad[np.argmin(same)]
             wrong = [i for i, leaf in enumerate(leaves) if not np.isfinite(leaf[at])]
-            who = "the anchor" if wrong == [0] else f"expert {wrong[-1]}" if wrong else ""
+            ends = ("the anchor", "the low expert", "the high expert")
+            named = wrong == [0] or len(leaves) == len(ends)
+            who = "" if not wrong else ends[wrong[-1]] if named else f"expert {wrong[-1]}"
             why = (
                 f"in {who}, for which there is no merge" if wrong else f"here: the sum leaves the range of {out.dtype}"
             )
