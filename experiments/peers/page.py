@@ -32,7 +32,7 @@ MAY = {
 }
 
 QUESTIONS = {
-    "posthoc_ratio": "CCM-Scale / the best other merge of the same experts, SLERP aside",
+    "posthoc_ratio": "CCM-Scale / the best other use of the same experts, SLERP aside",
     "slerp_ratio": "CCM-Scale / SLERP between the same experts, extrapolated; it moves along a similar path",
     "finetune_ratio": "CCM-Scale / a conditioned network fine-tuned from the same anchor, with a Scale map",
     "finetune_ratio_coord": "CCM-Coord / the same without a map",

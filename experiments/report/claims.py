@@ -36,7 +36,9 @@ BESIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "a coarse solver, its parameter inferred by our readout": ("frames_ratio_solver",),
     },
     "**Value known.** The error of CCM-Scale, compared with that of": {
-        "the best other use of the same experts (other merges, an ensemble, the nearest expert)": ("posthoc_ratio",),
+        "the best other use of the same experts, SLERP aside (other merges, an ensemble, the nearest expert)": (
+            "posthoc_ratio",
+        ),
         "SLERP between the same experts, extrapolated": ("slerp_ratio",),
         "a conditioned network, trained on labelled data": CONDITIONED,
     },
