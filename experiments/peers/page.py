@@ -30,6 +30,11 @@ MAY = {
     "from scratch": "a network from scratch on labelled data of all regimes",
     "equation": "nothing; you have the equation and a fast solver",
 }
+# Rows that do not allow everything in the rows above them.
+EXCEPT = {
+    "without labels": "without the conditioned networks above, which need labels",
+    "equation": "only the solver, none of the methods above",
+}
 
 QUESTIONS = {
     "posthoc_ratio": "CCM-Scale / the best other use of the same experts, SLERP aside",
