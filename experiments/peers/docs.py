@@ -38,7 +38,7 @@ def pages(content: dict[str, Any]) -> dict[str, str]:
         "windows": windows(content),
         "budget": budget(content) | {"longest": longest},
     }
-    words = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "except": EXCEPT, "axes": TITLES}
+    words: dict[str, Any] = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "except": EXCEPT, "axes": TITLES}
     words |= {"tuned": TUNED_AT, "splits": SPLITS}
     return {
         name: markdown(TEMPLATES / f"{name}.md.j2", peers=shown, advice=advice, **numbers, **words) for name in PAGES
