@@ -182,8 +182,14 @@ def scaling(content: dict[str, Any]) -> str:
         cells = [f"{with_range(row[name], 1e3, 0)} ms" for name in ("calibration", "training")]
         devices.append(f"| {count} | {' | '.join(cells)} |")
     text = "Calibration with 13 candidates, 32², width 32, K = 4, 8 trajectories; one size is varied at a time."
+    shared = (
+        "The devices of the last table are parts of one CPU and share its cores, so which number of them is fastest "
+        "depends on the problem: it is another one in [the notebook on many "
+        "devices](../notebooks/03_prefix_on_many_devices.ipynb), with another network and more candidates and "
+        "trajectories."
+    )
     command = "`python -m benchmarks.scaling --output docs/performance/scaling.json`"
-    parts = ["## Scaling", command, text, "\n".join(table), "\n".join(devices), about(content)]
+    parts = ["## Scaling", command, text, "\n".join(table), "\n".join(devices), shared, about(content)]
     return "\n\n".join(parts)
 
 

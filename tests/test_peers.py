@@ -223,6 +223,6 @@ def test_the_page_begins_with_the_chart_of_decisions() -> None:
         rows = first.partition(f"### {heading}\n")[2].partition("\n### ")[0]
         for trains, may in {"from scratch": ""}.items() if knows == "nothing" else page.MAY.items():
             # Who knows nothing has the same methods whatever may be trained: a sentence with the best of all.
-            (row,) = [line for line in rows.splitlines() if line.startswith(f"| {may} |" if may else "There is no")]
+            (row,) = [line for line in rows.splitlines() if line.startswith(f"| {may}" if may else "There is no")]
             found = [d for d in content["decisions"] if (d["knows"], d["trains"]) == (knows, trains)]
             assert all(f"{d['error']:#.2g}" in row for d in found)

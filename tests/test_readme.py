@@ -49,8 +49,8 @@ def test_a_ratio_whose_interval_contains_one_is_no_difference_and_one_seed_is_sa
         "rdb_ood": None,
     }
     assert claims.in_words(ratios) == (
-        "2.0\xa0× (reaction–diffusion) smaller; 2.0\xa0× (gravity) smaller, in one seed; "
-        "no clear difference (Navier–Stokes)"
+        "2.0\xa0× smaller for reaction–diffusion; no clear difference for Navier–Stokes; "
+        "in one seed, 2.0\xa0× smaller for gravity"
     )
 
 

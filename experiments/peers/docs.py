@@ -10,7 +10,7 @@ from typing import Any
 
 from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.peers.budget import TUNED_AT
-from experiments.peers.page import KNOWN, MAY, QUESTIONS, figures_of, with_results
+from experiments.peers.page import EXCEPT, KNOWN, MAY, QUESTIONS, figures_of, with_results
 from experiments.report.claims import budget, footnote, when, windows
 from experiments.report.systems import TITLES
 from experiments.runner.sources import ROOT
@@ -38,7 +38,8 @@ def pages(content: dict[str, Any]) -> dict[str, str]:
         "windows": windows(content),
         "budget": budget(content) | {"longest": longest},
     }
-    words = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "axes": TITLES, "tuned": TUNED_AT, "splits": SPLITS}
+    words: dict[str, Any] = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "except": EXCEPT, "axes": TITLES}
+    words |= {"tuned": TUNED_AT, "splits": SPLITS}
     return {
         name: markdown(TEMPLATES / f"{name}.md.j2", peers=shown, advice=advice, **numbers, **words) for name in PAGES
     }

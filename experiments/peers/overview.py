@@ -43,7 +43,7 @@ GROUPS: dict[str, tuple[Line, ...]] = {
         Line("coarse solver, with our readout", "solver", "frames_ratio_solver"),
     ),
     "value known": (
-        Line("best other use of the experts", "experts", "posthoc_ratio"),
+        Line("other use of the experts, SLERP aside", "experts", "posthoc_ratio"),
         Line("SLERP, extrapolated", "experts", "slerp_ratio"),
         Line("CCM-Scale, on the one-frame anchor", "ccm", "posthoc_ratio", ours=True),
         Line("conditioned network, fine-tuned", "labels", "finetune_ratio"),

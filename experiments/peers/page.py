@@ -30,9 +30,14 @@ MAY = {
     "from scratch": "a network from scratch on labelled data of all regimes",
     "equation": "nothing; you have the equation and a fast solver",
 }
+# Rows that do not allow everything in the rows above them.
+EXCEPT = {
+    "without labels": "without the conditioned networks above, which need labels",
+    "equation": "only the solver, none of the methods above",
+}
 
 QUESTIONS = {
-    "posthoc_ratio": "CCM-Scale / the best other merge of the same experts, SLERP aside",
+    "posthoc_ratio": "CCM-Scale / the best other use of the same experts, SLERP aside",
     "slerp_ratio": "CCM-Scale / SLERP between the same experts, extrapolated; it moves along a similar path",
     "finetune_ratio": "CCM-Scale / a conditioned network fine-tuned from the same anchor, with a Scale map",
     "finetune_ratio_coord": "CCM-Coord / the same without a map",

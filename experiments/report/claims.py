@@ -12,9 +12,10 @@ import jinja2
 import numpy as np
 
 from ccm_jax.io.atomic import read_json
-from experiments.report.ratios import each, in_words, named, times
+from experiments.report.ratios import in_words, named, times
 from experiments.report.record import runs_of
 from experiments.report.systems import SHORT
+from experiments.study.statistics import interval
 
 HERE = Path(__file__).parent
 WIDTH = 127
@@ -36,7 +37,9 @@ BESIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "a coarse solver, its parameter inferred by our readout": ("frames_ratio_solver",),
     },
     "**Value known.** The error of CCM-Scale, compared with that of": {
-        "the best other use of the same experts (other merges, an ensemble, the nearest expert)": ("posthoc_ratio",),
+        "the best other use of the same experts, SLERP aside (other merges, an ensemble, the nearest expert)": (
+            "posthoc_ratio",
+        ),
         "SLERP between the same experts, extrapolated": ("slerp_ratio",),
         "a conditioned network, trained on labelled data": CONDITIONED,
     },
@@ -64,12 +67,12 @@ def worst(peers: dict[str, Any], system: str, keys: tuple[str, ...]) -> dict[str
 
 
 def compare(peers: dict[str, Any], system: str, ours: str, peer: str) -> dict[str, Any] | None:
-    """The ratio of two methods' errors outside, by their labels: the geometric mean over the seeds that both have."""
+    """The ratio of two methods' errors outside, by their labels, with its interval, over the seeds that both have."""
     seeds = {m["label"]: m["outside"]["seeds"] for m in peers["systems"].get(system, [])}
     pairs = list(zip(seeds.get(ours, []), seeds.get(peer, []), strict=False))
     if not pairs or None in np.ravel(pairs).tolist():
         return None
-    return {"mean": float(np.exp(np.mean([np.log(a / b) for a, b in pairs])))}
+    return interval([a / b for a, b in pairs], "log")
 
 
 def _seconds(peers: dict[str, Any], label: str) -> str:
@@ -87,20 +90,17 @@ def budget(peers: dict[str, Any]) -> dict[str, Any]:
 
 def _errors(gains: dict[str, Any]) -> dict[str, str]:
     """Errors in words, compared with the anchor's, from the reductions of :func:`experiments.report.record`."""
-    return {method: " ".join(times(1 - gain["mean"])).strip() for method, gain in gains.items()}
+    unclear = {m for m, gain in gains.items() if gain["low"] is not None and gain["low"] <= 0 <= gain["high"]}
+    told = {method: " ".join(times(1 - gain["mean"])).strip() for method, gain in gains.items()}
+    return {method: "not clearly different" if method in unclear else words for method, words in told.items()}
 
 
 def numbers(folder: Path) -> dict[str, Any]:
     """All that the templates of this folder's pages need."""
     peers, (runs, _) = read_json(folder / "peers.json"), runs_of(folder)
-    ratios = peers["ratios"]
 
-    def of(key: str, systems: tuple[str, ...] = tuple(SHORT)) -> str:
-        return each({s: ratios[s][key] for s in systems if ratios.get(s, {}).get(key, {}).get("mean") is not None})
-
-    def against(peer: str, systems: tuple[str, ...] = HIDDEN) -> str:
-        ours = {s: (ratios.get(s, {}).get("frames_ratio") or {}).get("ours") or "CCM-Prefix" for s in systems}
-        return each({s: compare(peers, s, label, peer) for s, label in ours.items()})
+    def of(*keys: str) -> str:
+        return in_words({s: worst(peers, s, keys) for s in SHORT})
 
     labels = {m["label"] for s in HIDDEN for m in peers["systems"].get(s, [])}
     measured = [name for name in ("CoDA", "GEPS") if f"{name}, our readout" in labels]
@@ -108,16 +108,16 @@ def numbers(folder: Path) -> dict[str, Any]:
     far = {name: sum(errors) / len(errors) for name, errors in rows[max(rows)]["errors"].items() if None not in errors}
     noise = {row["at"]: row["ours"]["mean"] for row in read_json(folder / "paper.json")["prefix"]["noise"]}
     return {
-        "conditioned": each({s: worst(peers, s, CONDITIONED) for s in SHORT}),
+        "conditioned": of(*CONDITIONED),
         "inferred": of("frames_ratio_labelled"),
         "adaptive_best": " and ".join(measured) if len(measured) < 2 else "the better of CoDA and GEPS",
         "adaptive": of("frames_ratio_adaptive"),
-        "window": of("frames_ratio", HIDDEN),
-        "solver": against("coarse solver, fitted by our readout"),
-        "codes": each({s: compare(peers, s, "GEPS, our readout", "GEPS, its own optimiser") for s in HIDDEN}),
+        "window": of("frames_ratio"),
+        "solver": of("frames_ratio_solver"),
+        "codes": in_words({s: compare(peers, s, "GEPS, our readout", "GEPS, its own optimiser") for s in HIDDEN}),
         "budget": budget(peers),
         "seconds": {who: _seconds(peers, f"GEPS, {who}") for who in ("our readout", "its own optimiser")},
-        "height": each({"rdb_ood": compare(peers, "rdb_ood", "CCM-Prefix", "anchor, window of 1")}).split(" (")[0],
+        "height": in_words({"rdb_ood": worst(peers, "rdb_ood", ("anchor_ratio",))}).split(" for ")[0],
         "errors": {name: _errors(row["gains"]) for name, row in runs.items()},
         "harm": {name: row["harm"] for name, row in runs.items()},
         "trained": {SHORT[s]: found for s, found in peers["trained"].items()},
@@ -162,7 +162,7 @@ def _wide(peers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _on_one_frame(peers: dict[str, Any], key: str) -> str:
     """A ratio of the systems for which validation chose three frames, had it chosen one."""
-    return each({s: compare(peers, s, "CCM-Prefix", peers["ratios"][s][key]["peer"]) for s in _wide(peers)[0]})
+    return in_words({s: compare(peers, s, "CCM-Prefix", peers["ratios"][s][key]["peer"]) for s in _wide(peers)[0]})
 
 
 def caption(peers: dict[str, Any]) -> str:
@@ -205,8 +205,8 @@ def footnote(peers: dict[str, Any]) -> str:
         "¹ CCM-Prefix's anchor sees one frame, or three where validation regimes chose so: for "
         f"{named(wide)}. "
         + (f"For {named(kept)}, the readout then kept that anchor unmerged. " if kept else "")
-        + "With the one-frame anchor instead, the row of the best unconditioned network would be "
-        f"{_on_one_frame(peers, 'frames_ratio')}, and that of the conditioned network "
+        + "CCM-Prefix's error with the one-frame anchor instead, compared with that of the best unconditioned network: "
+        f"{_on_one_frame(peers, 'frames_ratio')}. Compared with that of the best conditioned network: "
         f"{_on_one_frame(peers, 'frames_ratio_labelled')}."
     )
     return folded(words).strip()

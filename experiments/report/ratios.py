@@ -11,22 +11,22 @@ from experiments.report.systems import SHORT
 Ratio = dict[str, Any]  # mean, low and high; None where there is one seed, or nothing
 
 AHEAD, SINGLE, BEHIND, UNCLEAR = "smaller", "in one seed", "larger", "no clear difference"
-ORDER = (AHEAD, BEHIND, SINGLE, UNCLEAR)
+ORDER = (AHEAD, BEHIND, UNCLEAR, SINGLE)
 
 
 def in_words(ratios: dict[str, Ratio | None]) -> str:
-    """Ratios of several systems in one phrase: the clearly smaller and larger, those of one seed, the unclear.
+    """Ratios of several systems in one phrase: the clearly smaller and larger, the unclear, those of one seed.
 
-    An interval that contains 1 is no difference, and one seed is no evidence.
+    An interval that contains 1 is no difference, and one seed is no evidence. What follows "in one seed" has one.
 
     Example:
         >>> ahead, single = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 2.0, "low": None, "high": None}
         >>> in_words({"rd_ood": ahead, "rdb_ood": {"mean": 1.1, "low": 0.9, "high": 1.3}})
-        '2.0\\xa0× (reaction–diffusion) smaller; no clear difference (dam height)'
+        '2.0\\xa0× smaller for reaction–diffusion; no clear difference for dam height'
         >>> in_words({"ns_ood": single})
-        '2.0\\xa0× (Navier–Stokes) larger, in one seed'
+        'in one seed, 2.0\\xa0× larger for Navier–Stokes'
         >>> in_words({"rd_ood": ahead, "ns_ood": ahead | {"mean": 0.25}, "rdb_gravity": ahead, "rdb_ood": single})
-        '2.0 to 4.0\\xa0× smaller (all but dam height); 2.0\\xa0× (dam height) larger, in one seed'
+        '2.0 to 4.0\\xa0× smaller for all but dam height; in one seed, 2.0\\xa0× larger for dam height'
     """
     said: dict[str, dict[str, Ratio | None]] = {}
     for system, ratio in ratios.items():
@@ -41,8 +41,8 @@ def in_words(ratios: dict[str, Ratio | None]) -> str:
         said.setdefault(kind, {})[system] = ratio
     phrases = []
     for kind, found in sorted(said.items(), key=lambda item: ORDER.index(item[0])):
-        told = f"{UNCLEAR} ({named(found)})" if kind == UNCLEAR else _together(found, ratios)
-        phrases.append(f"{told}, {SINGLE}" if kind == SINGLE else told)
+        told = f"{UNCLEAR} for {named(found)}" if kind == UNCLEAR else _together(found, ratios)
+        phrases.append(f"{SINGLE}, {told}" if kind == SINGLE else told)
     return "; ".join(phrases) or "not measured yet"
 
 
@@ -57,7 +57,7 @@ def _together(found: dict[str, Ratio | None], ratios: dict[str, Ratio | None]) -
     who = "all systems" if not left else f"all but {named(left)}" if left == measured else named(found)
     sizes = sorted(ratio["mean"] for ratio in found.values() if ratio is not None)
     low, high = (times(size)[0] for size in (sizes[0], sizes[-1])[:: -1 if sizes[0] < 1 else 1])
-    return f"{low.split()[0]} to {high} {directions.pop()} ({who})"
+    return f"{low.split()[0]} to {high} {directions.pop()} for {who}"
 
 
 def times(ratio: float) -> tuple[str, str]:
@@ -80,15 +80,15 @@ def each(ratios: dict[str, Ratio | None]) -> str:
 
     Example:
         >>> each({"rd_ood": {"mean": 2.0}, "ns_ood": {"mean": 3.0}, "rdb_ood": {"mean": 0.5}})
-        '2.0\\xa0× (reaction–diffusion) and 3.0\\xa0× (Navier–Stokes) larger; 2.0\\xa0× (dam height) smaller'
+        '2.0\\xa0× larger for reaction–diffusion and 3.0\\xa0× for Navier–Stokes; 2.0\\xa0× smaller for dam height'
     """
     said: dict[str, list[str]] = {}
     for system, ratio in ratios.items():
         if ratio is not None and ratio["mean"] is not None:
             size, direction = times(ratio["mean"])
-            said.setdefault(direction, []).append(f"{size} ({SHORT[system]})")
-    parts = [f"{listed(sizes, 'and')} {direction}".strip() for direction, sizes in said.items()]
-    return "; ".join(parts) or "not measured yet"
+            first = not said.get(direction)
+            said.setdefault(direction, []).append(f"{size} {direction * first}".strip() + f" for {SHORT[system]}")
+    return "; ".join(listed(sizes, "and") for sizes in said.values()) or "not measured yet"
 
 
 def named(systems: Iterable[str]) -> str:

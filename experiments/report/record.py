@@ -167,7 +167,7 @@ def runs_of(folder: Path) -> tuple[dict[str, Any], set[str]]:
 def systems_table(folder: Path) -> str:
     """Every configuration of the study, in Markdown."""
     columns = ["system, axis", "`--config=`", "seeds", "minutes, cold", "Coord", "Prefix"]
-    columns += ["worst regime", "vs. better anchor", "correlation"]
+    columns += ["worst regime", "vs. better anchor", "correlation, lowest seed"]
     lines: list[tuple[str, ...]] = []
     runs, anew = runs_of(folder)
     for name in (name for name in CONFIGURATIONS if name in runs):
