@@ -12,7 +12,7 @@ from ccm_jax.cli.pictures import new_figure, tidy
 from experiments.pipeline.methods import METHODS, drawn
 from experiments.report.ends import Curve, label_ends
 from experiments.report.panels import panels
-from experiments.report.results import found_best
+from experiments.report.results import found_best, observed
 
 NARROW = 4.5  # inches
 
@@ -193,16 +193,17 @@ def frames(
             axes[c][-1].set_xlabel(channel)
         elif not narrow:
             axes[c][0].set_ylabel(channel, rotation=0, labelpad=10)
-    steps = arrays["frames/truth"].shape[1]
+    before = observed(results["config"])
+    last = before + arrays["frames/truth"].shape[1]
     axis = results["config"]["axis"]["label"]
     where = f"{axis} = {row['value']:g} (coordinate {row['coordinate']:+.2f})"
-    when = f"{steps} frames after the prefix" + (", from left to right" if over_time else "")
+    when = f"frames {before + 1} to {last}, from left to right" if over_time else f"frame {last}"
     figure.suptitle(f"{where},\n{when}" if narrow else f"{where}, {when}", fontsize=8 if narrow else 10)
     return figure
 
 
 def growth(results: dict[str, Any], indices: list[int], narrow: bool = False) -> Figure:
-    """Error over time in some regimes."""
+    """Error by frame in some regimes."""
     config = results["config"]
     if narrow:
         figure = new_figure(NARROW, 2.6 * len(indices) + 0.8)
@@ -210,17 +211,17 @@ def growth(results: dict[str, Any], indices: list[int], narrow: bool = False) ->
     else:
         figure = new_figure(3.6 * len(indices) + 1.4, 3.2)
         axes = figure.subplots(1, len(indices), sharey=True, squeeze=False)[0]
-    first = config["model"]["history"] + config["calibration"]["frames"]
+    first = observed(config)
     for ax, index in zip(axes, indices, strict=True):
         row = results["regimes"][index]
         for name, method in drawn("over_time").items():
             y = row["error_over_time"][name]
             y = [np.nan if value is None else value for value in y]
-            t = (first + np.arange(len(y))) * config["solver"]["dt"]
-            ax.plot(t, y, color=method.colour, linestyle=method.dash, label=method.label, linewidth=1.6)
+            frame = first + 1 + np.arange(len(y))  # counted from 1
+            ax.plot(frame, y, color=method.colour, linestyle=method.dash, label=method.label, linewidth=1.6)
         ax.set_yscale("log")
         if not narrow or ax is axes[-1]:
-            ax.set_xlabel("time")
+            ax.set_xlabel("frame")
         ax.set_title(f"{row['value']:g}  (coordinate {row['coordinate']:+.2f})", fontsize=9)
         tidy(ax)
     axes[0].set_ylabel("relative L2 error")

@@ -37,7 +37,7 @@ def sureness(found: dict[str, Any], config: dict[str, Any], narrow: bool = False
         draw_band(middle, Probe(tuple(row["place"]), samples=np.zeros((0, len(row["mean"]))), **number), legend=False)
         middle.set_title("forecast at one point", fontsize=9, loc="left")
         errors = np.array(row["error"], float)
-        frame = len(row["observed"]) + np.arange(errors.shape[1])
+        frame = len(row["observed"]) + 1 + np.arange(errors.shape[1])
         for i, each in enumerate(errors):
             right.plot(frame, each, color=colour, alpha=0.35, lw=0.8, label="each trajectory" if i == 0 else None)
         right.plot(frame, row["expected_error"], color="black", lw=1.4, ls="--", label="expected")
