@@ -22,6 +22,7 @@ from experiments.report import sure as how_sure
 from experiments.report.film import film
 from experiments.report.inline import for_both_widths, share_glyphs
 from experiments.report.links import link
+from experiments.report.numbers import too_often
 from experiments.report.results import collect, factor, observed, to_csv, typeset, verdict
 from experiments.runner.progress import finished
 from experiments.runner.repository import published
@@ -96,6 +97,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
     rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
     config, ours = results["config"], headlines(observed(results["config"]))
     space = ", ".join(str(n) for n in arrays["frames/truth"].shape[2:-1])
+    small = _below(results["sure"]["regimes"], 0.05)
     content = page.render(
         version=VERSION,
         page=partial(link, address=published()),
@@ -110,7 +112,8 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         observed=observed(config),
         figures=share_glyphs(svg),
         verdict=verdict(results),
-        small=_below(results["sure"]["regimes"], 0.05),
+        small=small,
+        rejects=too_often(*small, level=0.05),
         explorer=explorer.content(results, arrays["sweep"], shown),
         film=film(results, arrays),
         peers={"seeds": _seeds(curves), "conditioned_wins": conditioned_wins(results["config"])},
