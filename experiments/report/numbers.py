@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+from ccm_jax.metrics import over
+from experiments.pipeline.methods import ANCHORS
 
 RARE = 0.05  # what happens less often by chance is not put down to it
 
@@ -27,3 +31,23 @@ def too_often(below: int, count: int, level: float) -> bool:
     """
     fewer = sum(math.comb(count, k) * level**k * (1 - level) ** (count - k) for k in range(below))
     return 1 - fewer < RARE
+
+
+def by_regime(results: dict[str, Any], name: str) -> tuple[float, float] | None:
+    """How many times the error of a method the better anchor's is, at least and at most, outside the support.
+
+    Which anchor is the better one may change from regime to regime: each has the strictest reference.
+
+    Args:
+        results: of the run.
+        name: of the method.
+
+    Returns:
+        None for fewer than two regimes in which the method or an anchor has an error.
+    """
+    factors = []
+    for errors in (row["errors"] for row in results["regimes"] if row["split"] == "ood"):
+        anchor = min((errors[key] for key in ANCHORS if errors[key] is not None), default=None)
+        if anchor is not None or errors[name] is not None:
+            factors.append(over(anchor, errors[name]))
+    return (min(factors), max(factors)) if len(factors) > 1 else None

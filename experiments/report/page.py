@@ -22,7 +22,7 @@ from experiments.report import sure as how_sure
 from experiments.report.film import film
 from experiments.report.inline import for_both_widths, share_glyphs
 from experiments.report.links import link
-from experiments.report.numbers import too_often
+from experiments.report.numbers import by_regime, too_often
 from experiments.report.results import collect, factor, observed, to_csv, typeset, verdict
 from experiments.runner.progress import finished
 from experiments.runner.repository import published
@@ -108,6 +108,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         labels={name: method.label for name, method in METHODS.items()},
         deployable=deployable(),
         cards=ours,
+        ranges={name: ends for name in ours if (ends := by_regime(results, name))},
         factor=factor,
         observed=observed(config),
         figures=share_glyphs(svg),
