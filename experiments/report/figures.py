@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ccm_jax.cli.pictures import new_figure, tidy
 from experiments.pipeline.methods import METHODS, drawn
 from experiments.report.ends import Curve, label_ends
+from experiments.report.numbers import signed
 from experiments.report.panels import panels
 from experiments.report.results import found_best, observed
 
@@ -133,7 +134,7 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
                 label=METHODS[name].label if i == 0 else None,
                 linestyle="none",
             )
-    names = [f"{row['value']:g}" + ("" if narrow else f"  (coordinate {row['coordinate']:+.2f})") for row in rows]
+    names = [f"{row['value']:g}" + ("" if narrow else f"  (coordinate {signed(row['coordinate'])})") for row in rows]
     ax.set_yticks(range(len(rows)), names)
     ax.set_xlabel("coordinate on the physical direction")
     ax.set_ylabel(_axis_label(results["config"]), labelpad=10)
@@ -171,11 +172,11 @@ def frames(
     for c, channel in enumerate(channels):
         field = truth[..., c]
         # A field of one sign, such as a depth, has no zero to set apart.
-        signed = field.min() < 0
-        low, high = (-np.abs(field).max(), np.abs(field).max()) if signed else (field.min(), field.max())
+        has_sign = field.min() < 0
+        low, high = (-np.abs(field).max(), np.abs(field).max()) if has_sign else (field.min(), field.max())
         worst = max(np.abs(seen[name][..., c] - truth[..., c]).max() for name in names)
         worst = worst if np.isfinite(worst) and worst > 0 else 1.0
-        colours = "RdBu_r" if signed else "cividis"
+        colours = "RdBu_r" if has_sign else "cividis"
         pictures = [("truth", field, colours, low, high)]
         pictures += [(METHODS[name].label, seen[name][..., c], colours, low, high) for name in names]
         error = {name: seen[name][..., c] - field for name in names}
@@ -196,7 +197,7 @@ def frames(
     before = observed(results["config"])
     last = before + arrays["frames/truth"].shape[1]
     axis = results["config"]["axis"]["label"]
-    where = f"{axis} = {row['value']:g} (coordinate {row['coordinate']:+.2f})"
+    where = f"{axis} = {row['value']:g} (coordinate {signed(row['coordinate'])})"
     when = f"frames {before + 1} to {last}, from left to right" if over_time else f"frame {last}"
     figure.suptitle(f"{where},\n{when}" if narrow else f"{where}, {when}", fontsize=8 if narrow else 10)
     return figure
@@ -222,7 +223,7 @@ def growth(results: dict[str, Any], indices: list[int], narrow: bool = False) ->
         ax.set_yscale("log")
         if not narrow or ax is axes[-1]:
             ax.set_xlabel("frame")
-        ax.set_title(f"{row['value']:g}  (coordinate {row['coordinate']:+.2f})", fontsize=9)
+        ax.set_title(f"{row['value']:g}  (coordinate {signed(row['coordinate'])})", fontsize=9)
         tidy(ax)
     axes[0].set_ylabel("relative L2 error")
     handles, labels = axes[0].get_legend_handles_labels()

@@ -22,7 +22,7 @@ from experiments.report import sure as how_sure
 from experiments.report.film import film
 from experiments.report.inline import for_both_widths, share_glyphs
 from experiments.report.links import link
-from experiments.report.numbers import by_regime, too_often
+from experiments.report.numbers import by_regime, signed, too_often
 from experiments.report.results import collect, factor, observed, to_csv, typeset, verdict
 from experiments.runner.progress import finished
 from experiments.runner.repository import published
@@ -91,14 +91,15 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         for kind in ("png", "pdf"):
             figure.savefig(folder / "figures" / f"{name}.{kind}", dpi=150)
         svg[name] = for_both_widths(draw, name)
-    page = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    ).get_template("report.html.j2")
+    )
+    environment.filters["signed"] = signed
     rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
     config, ours = results["config"], headlines(observed(results["config"]))
     space = ", ".join(str(n) for n in arrays["frames/truth"].shape[2:-1])
     small = _below(results["sure"]["regimes"], 0.05)
-    content = page.render(
+    content = environment.get_template("report.html.j2").render(
         version=VERSION,
         page=partial(link, address=published()),
         results=results,

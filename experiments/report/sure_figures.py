@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from ccm_jax.cli.forecast import Probe
 from ccm_jax.cli.pictures import draw_band, draw_density, new_figure, tidy
 from experiments.pipeline.methods import METHODS
+from experiments.report.numbers import signed
 
 
 def sureness(found: dict[str, Any], config: dict[str, Any], narrow: bool = False) -> Figure:
@@ -32,7 +33,7 @@ def sureness(found: dict[str, Any], config: dict[str, Any], narrow: bool = False
         left.axvline(row["value"], color="black", lw=1.2, ls="--", label="true value")
         left.set(xlabel=f"{axis['label']} ({axis['unit']})" if axis["unit"] else axis["label"], ylabel="posterior")
         left.locator_params(axis="x", nbins=4 if narrow else 3)
-        left.set_title(f"{row['value']:g}  (coordinate {row['coordinate']:+.2f}),\n{where}", fontsize=9, loc="left")
+        left.set_title(f"{row['value']:g}  (coordinate {signed(row['coordinate'])}),\n{where}", fontsize=9, loc="left")
         number = {name: np.array(row[name], float) for name in ("observed", "mean", "low", "high", "truth")}
         draw_band(middle, Probe(tuple(row["place"]), samples=np.zeros((0, len(row["mean"]))), **number), legend=False)
         middle.set_title("forecast at one point", fontsize=9, loc="left")
