@@ -16,6 +16,7 @@ from experiments.report.panels import panels
 from experiments.report.results import found_best, observed
 
 NARROW = 4.5  # inches
+BAR = ((-0.2, -1), (0.2, -1), (0.2, 1), (-0.2, 1), (-0.2, -1))  # a marker with an edge, which "|" lacks
 
 
 def _legend(figure: Figure, narrow: bool, **settings: Any) -> None:
@@ -115,8 +116,8 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
         chosen = row["chosen"]
         prefix = np.atleast_1d(np.array(chosen["ccm_prefix"], float))
         marks = (
-            (row["coordinate"], "|", "ccm_coord", 13, "#ffffff"),
-            (chosen["best"], "*", "best", 9, "#ffffff"),
+            (row["coordinate"], BAR, "ccm_coord", 15, "#ffffff"),
+            (chosen["best"], "*", "best", 10, "#ffffff"),
             (float(np.nanmean(prefix)), "o", "ccm_prefix", 5, METHODS["ccm_prefix"].colour),
         )
         ax.plot(prefix, np.full(len(prefix), i + 0.28), ".", color=METHODS["ccm_prefix"].colour, markersize=2)
@@ -126,11 +127,11 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
             ax.plot(
                 x,
                 i,
-                marker,
+                marker=marker,
                 color=colour,
                 markersize=size,
-                markeredgecolor="#111111" if marker != "|" else colour,
-                markeredgewidth=0.7 if marker != "|" else 2,
+                markeredgecolor="#111111",  # so that white is seen on every colour
+                markeredgewidth=1,
                 label=METHODS[name].label if i == 0 else None,
                 linestyle="none",
             )
