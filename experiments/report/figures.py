@@ -224,6 +224,7 @@ def growth(results: dict[str, Any], indices: list[int], narrow: bool = False) ->
         ax.set_yscale("log")
         if not narrow or ax is axes[-1]:
             ax.set_xlabel("frame")
+        ax.locator_params(axis="x", integer=True, nbins=6)
         ax.set_title(f"{row['value']:g}  (coordinate {signed(row['coordinate'])})", fontsize=9)
         tidy(ax)
     axes[0].set_ylabel("relative L2 error")

@@ -43,6 +43,7 @@ def sureness(found: dict[str, Any], config: dict[str, Any], narrow: bool = False
             right.plot(frame, each, color=colour, alpha=0.35, lw=0.8, label="each trajectory" if i == 0 else None)
         right.plot(frame, row["expected_error"], color="black", lw=1.4, ls="--", label="expected")
         right.set(yscale="log", xlabel="frame")
+        right.locator_params(axis="x", integer=True)
         right.set_title("relative L2 error", fontsize=9, loc="left")
         tidy(right)
         for ax in (left, middle, right) if row is rows[0] else ():
