@@ -66,7 +66,7 @@ def test_the_report(browser: Any, report: Path, width: int, scheme: str) -> None
     page.fill("#alpha", "0")
     after = page.inner_text("#said"), page.evaluate("document.querySelectorAll('#frames canvas')[8].toDataURL()")
     assert before[0] != after[0] and before[1] != after[1]
-    assert page.inner_text("#alpha-value") == "-2.50"
+    assert page.inner_text("#alpha-value") == "−2.50"
     page.select_option("#regime", "0")
     assert page.inner_text("#said") != after[0]
     assert page.evaluate("document.querySelector('#curve path.error').getAttribute('d').length") > 50

@@ -110,8 +110,10 @@ def test_a_wave_along_an_axis_falls_into_its_band(d: int) -> None:
 
 def test_a_line_is_drawn_over_time_and_a_box_by_its_middle_slice() -> None:
     regime = {"value": 1.0, "coordinate": 0.0}
-    results = {"config": {"axis": {"label": "viscosity"}}, "regimes": [regime]}
-    for shape, drawn, when in (((7, 12), (12, 7), "from left to right"), ((7, 4, 6, 8), (4, 6), "7 frames after")):
+    config = {"axis": {"label": "viscosity"}, "model": {"history": 1}, "calibration": {"frames": 4}}
+    results = {"config": config, "regimes": [regime]}
+    line, box = "frames 6 to 12, from left to right", "frame 12"  # counted from 1
+    for shape, drawn, when in (((7, 12), (12, 7), line), ((7, 4, 6, 8), (4, 6), box)):
         arrays = {
             f"frames/{who}": np.random.default_rng(0).normal(size=(1, *shape, 1))
             for who in ("truth", "anchor", "ccm_prefix")

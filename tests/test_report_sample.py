@@ -31,6 +31,15 @@ def test_the_sample_is_what_a_full_run_writes_today() -> None:
     assert len(pages) >= 6 and all((ROOT / "docs" / f"{name}.md").exists() for name in pages)
 
 
+def test_only_errors_that_need_no_hindsight_are_marked_as_the_smallest() -> None:
+    table = TARGET.read_text(encoding="utf-8").split('<table class="numbers">')[1].split("</table>")[0]
+    head, *rows = table.split("<tr>")[1:]
+    names = re.findall(r"<th[^>]*>(.*?)</th>", head)
+    cells = [dict(zip(names, re.findall(r"<td([^>]*)>", row), strict=True)) for row in rows]
+    assert all(any("least" in cell for cell in row.values()) for row in cells)
+    assert not any("least" in row["best in hindsight"] for row in cells)
+
+
 def test_links_lead_to_the_pages_of_the_site(tmp_path: Path) -> None:
     for address in (None, "https://github.com/me/it"):
         body = str(link("Limits", "how-to/how-sure.md", address))

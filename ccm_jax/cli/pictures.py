@@ -212,7 +212,8 @@ def draw_forecast(forecast: Forecasted, output: Path) -> None:
 
 def draw_band(ax: Axes, probe: Probe, *, legend: bool = True) -> None:
     """A number of a field over time: observed, then predicted with its band, beside samples and the truth."""
-    seen, ahead = np.arange(len(probe.observed)), len(probe.observed) + np.arange(len(probe.mean))
+    seen = 1 + np.arange(len(probe.observed))  # frames count from 1
+    ahead = len(seen) + 1 + np.arange(len(probe.mean))
     ax.fill_between(ahead, probe.low, probe.high, color=GREEN, alpha=0.22, lw=0, label="90 % interval")
     for i, sample in enumerate(probe.samples):
         ax.plot(ahead, sample, color=GREEN, alpha=0.35, lw=0.6, label="sampled coordinates" if i == 0 else None)

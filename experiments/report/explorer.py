@@ -77,7 +77,7 @@ def content(results: dict[str, Any], sweep: np.ndarray, stage: Stage) -> dict[st
         row |= {"prefix": float(np.mean(regimes[i]["chosen"]["ccm_prefix"])), "sprite": sprite(frames[i])}
         rows.append(row | {"errors": [float(f"{e:.6g}") if np.isfinite(e) else None for e in errors]})
     height, width = frames.shape[-2:]
-    times = [int(t) + history + prefix for t in stored["times"]]
+    times = [int(t) + history + prefix + 1 for t in stored["times"]]  # counted from 1
     heads = [f"frame {t}" for t in times]
     if frames.shape[2] == 1 < len(times):  # one picture of space and time
         heads = [f"frames {times[0]} to {times[-1]}, upward"]

@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from ccm_jax.cli.pictures import new_figure, tidy
 from experiments.pipeline.methods import METHODS, drawn
 from experiments.report.ends import Curve, label_ends
+from experiments.report.numbers import signed
 from experiments.report.panels import panels
-from experiments.report.results import found_best
+from experiments.report.results import found_best, observed
 
 NARROW = 4.5  # inches
+BAR = ((-0.2, -1), (0.2, -1), (0.2, 1), (-0.2, 1), (-0.2, -1))  # a marker with an edge, which "|" lacks
 
 
 def _legend(figure: Figure, narrow: bool, **settings: Any) -> None:
@@ -114,8 +116,8 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
         chosen = row["chosen"]
         prefix = np.atleast_1d(np.array(chosen["ccm_prefix"], float))
         marks = (
-            (row["coordinate"], "|", "ccm_coord", 13, "#ffffff"),
-            (chosen["best"], "*", "best", 9, "#ffffff"),
+            (row["coordinate"], BAR, "ccm_coord", 15, "#ffffff"),
+            (chosen["best"], "*", "best", 10, "#ffffff"),
             (float(np.nanmean(prefix)), "o", "ccm_prefix", 5, METHODS["ccm_prefix"].colour),
         )
         ax.plot(prefix, np.full(len(prefix), i + 0.28), ".", color=METHODS["ccm_prefix"].colour, markersize=2)
@@ -125,15 +127,15 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
             ax.plot(
                 x,
                 i,
-                marker,
+                marker=marker,
                 color=colour,
                 markersize=size,
-                markeredgecolor="#111111" if marker != "|" else colour,
-                markeredgewidth=0.7 if marker != "|" else 2,
+                markeredgecolor="#111111",  # so that white is seen on every colour
+                markeredgewidth=1,
                 label=METHODS[name].label if i == 0 else None,
                 linestyle="none",
             )
-    names = [f"{row['value']:g}" + ("" if narrow else f"  (coordinate {row['coordinate']:+.2f})") for row in rows]
+    names = [f"{row['value']:g}" + ("" if narrow else f"  (coordinate {signed(row['coordinate'])})") for row in rows]
     ax.set_yticks(range(len(rows)), names)
     ax.set_xlabel("coordinate on the physical direction")
     ax.set_ylabel(_axis_label(results["config"]), labelpad=10)
@@ -171,11 +173,11 @@ def frames(
     for c, channel in enumerate(channels):
         field = truth[..., c]
         # A field of one sign, such as a depth, has no zero to set apart.
-        signed = field.min() < 0
-        low, high = (-np.abs(field).max(), np.abs(field).max()) if signed else (field.min(), field.max())
+        has_sign = field.min() < 0
+        low, high = (-np.abs(field).max(), np.abs(field).max()) if has_sign else (field.min(), field.max())
         worst = max(np.abs(seen[name][..., c] - truth[..., c]).max() for name in names)
         worst = worst if np.isfinite(worst) and worst > 0 else 1.0
-        colours = "RdBu_r" if signed else "cividis"
+        colours = "RdBu_r" if has_sign else "cividis"
         pictures = [("truth", field, colours, low, high)]
         pictures += [(METHODS[name].label, seen[name][..., c], colours, low, high) for name in names]
         error = {name: seen[name][..., c] - field for name in names}
@@ -193,16 +195,17 @@ def frames(
             axes[c][-1].set_xlabel(channel)
         elif not narrow:
             axes[c][0].set_ylabel(channel, rotation=0, labelpad=10)
-    steps = arrays["frames/truth"].shape[1]
+    before = observed(results["config"])
+    last = before + arrays["frames/truth"].shape[1]
     axis = results["config"]["axis"]["label"]
-    where = f"{axis} = {row['value']:g} (coordinate {row['coordinate']:+.2f})"
-    when = f"{steps} frames after the prefix" + (", from left to right" if over_time else "")
+    where = f"{axis} = {row['value']:g} (coordinate {signed(row['coordinate'])})"
+    when = f"frames {before + 1} to {last}, from left to right" if over_time else f"frame {last}"
     figure.suptitle(f"{where},\n{when}" if narrow else f"{where}, {when}", fontsize=8 if narrow else 10)
     return figure
 
 
 def growth(results: dict[str, Any], indices: list[int], narrow: bool = False) -> Figure:
-    """Error over time in some regimes."""
+    """Error by frame in some regimes."""
     config = results["config"]
     if narrow:
         figure = new_figure(NARROW, 2.6 * len(indices) + 0.8)
@@ -210,18 +213,19 @@ def growth(results: dict[str, Any], indices: list[int], narrow: bool = False) ->
     else:
         figure = new_figure(3.6 * len(indices) + 1.4, 3.2)
         axes = figure.subplots(1, len(indices), sharey=True, squeeze=False)[0]
-    first = config["model"]["history"] + config["calibration"]["frames"]
+    first = observed(config)
     for ax, index in zip(axes, indices, strict=True):
         row = results["regimes"][index]
         for name, method in drawn("over_time").items():
             y = row["error_over_time"][name]
             y = [np.nan if value is None else value for value in y]
-            t = (first + np.arange(len(y))) * config["solver"]["dt"]
-            ax.plot(t, y, color=method.colour, linestyle=method.dash, label=method.label, linewidth=1.6)
+            frame = first + 1 + np.arange(len(y))  # counted from 1
+            ax.plot(frame, y, color=method.colour, linestyle=method.dash, label=method.label, linewidth=1.6)
         ax.set_yscale("log")
         if not narrow or ax is axes[-1]:
-            ax.set_xlabel("time")
-        ax.set_title(f"{row['value']:g}  (coordinate {row['coordinate']:+.2f})", fontsize=9)
+            ax.set_xlabel("frame")
+        ax.locator_params(axis="x", integer=True, nbins=6)
+        ax.set_title(f"{row['value']:g}  (coordinate {signed(row['coordinate'])})", fontsize=9)
         tidy(ax)
     axes[0].set_ylabel("relative L2 error")
     handles, labels = axes[0].get_legend_handles_labels()

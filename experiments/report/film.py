@@ -35,5 +35,5 @@ def film(results: dict[str, Any], arrays: Any) -> dict[str, Any] | None:
         shown.append({key: regimes[i][key] for key in ("value", "coordinate", "split")})
         shown[-1] |= {"sprite": sprite(rows), "error": error}
     height, width = rows.shape[-2:]
-    frames = [int(first + t) for t in times]
+    frames = [int(first + t) + 1 for t in times]  # counted from 1
     return {"rows": shown, "labels": list(ROWS.values()), "frames": frames, "height": height, "width": width}

@@ -22,12 +22,13 @@ from experiments.report import sure as how_sure
 from experiments.report.film import film
 from experiments.report.inline import for_both_widths, share_glyphs
 from experiments.report.links import link
+from experiments.report.numbers import by_regime, signed, too_often
 from experiments.report.results import collect, factor, observed, to_csv, typeset, verdict
 from experiments.runner.progress import finished
 from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
 
-VERSION = 15
+VERSION = 16
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
 PEERS = Path(__file__).parents[2] / "results" / "peers.json"
@@ -90,13 +91,15 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         for kind in ("png", "pdf"):
             figure.savefig(folder / "figures" / f"{name}.{kind}", dpi=150)
         svg[name] = for_both_widths(draw, name)
-    page = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    ).get_template("report.html.j2")
+    )
+    environment.filters["signed"] = signed
     rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
     config, ours = results["config"], headlines(observed(results["config"]))
     space = ", ".join(str(n) for n in arrays["frames/truth"].shape[2:-1])
-    content = page.render(
+    small = _below(results["sure"]["regimes"], 0.05)
+    content = environment.get_template("report.html.j2").render(
         version=VERSION,
         page=partial(link, address=published()),
         results=results,
@@ -106,11 +109,13 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         labels={name: method.label for name, method in METHODS.items()},
         deployable=deployable(),
         cards=ours,
+        ranges={name: ends for name in ours if (ends := by_regime(results, name))},
         factor=factor,
         observed=observed(config),
         figures=share_glyphs(svg),
         verdict=verdict(results),
-        small=_below(results["sure"]["regimes"], 0.05),
+        small=small,
+        rejects=too_often(*small, level=0.05),
         explorer=explorer.content(results, arrays["sweep"], shown),
         film=film(results, arrays),
         peers={"seeds": _seeds(curves), "conditioned_wins": conditioned_wins(results["config"])},
