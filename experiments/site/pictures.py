@@ -128,7 +128,9 @@ def animation(picture: Picture, values: tuple[float, ...], fields: np.ndarray, t
             page.paste(_panel(picture, fields[i, t], low, high), (left, HEAD))
         pages.append(page)
     pause = [500, *[70] * (len(pages) - 2), 900]
-    pages[0].save(target, save_all=True, append_images=pages[1:], duration=pause, loop=0, quality=78, alpha_quality=60, method=4)
+    pages[0].save(
+        target, save_all=True, append_images=pages[1:], duration=pause, loop=0, quality=78, alpha_quality=60, method=4
+    )
 
 
 def _panel(picture: Picture, field: np.ndarray, low: float, high: float) -> Image.Image:
