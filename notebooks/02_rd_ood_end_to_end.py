@@ -26,7 +26,7 @@
 # - $D_u$ found from five frames, at values outside the range, and forecasts with the merged weights,
 # - every method on every $D_u$, and a report of all results as one HTML page.
 #
-# It takes four to five minutes on two idle CPU cores (stored times are of a busy machine, up to four times as long).
+# It takes four to five minutes on two idle CPU cores.
 
 # %% cellView="form"
 # @title Setup: finds the package, or installs it; runs commands

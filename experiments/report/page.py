@@ -28,7 +28,7 @@ from experiments.runner.progress import finished
 from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
 
-VERSION = 16
+VERSION = 17
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
 PEERS = Path(__file__).parents[2] / "results" / "peers.json"

@@ -18,7 +18,7 @@ from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage, write_json
 from experiments.runner.progress import finished
 
-VERSION = 1
+VERSION = 2
 LEVEL = 0.9
 NORMAL = 1.645  # half-width of the 90 % interval of a normal distribution, in deviations
 
@@ -64,7 +64,8 @@ def of_regime(readout: PrefixReadout, x: np.ndarray, value: float) -> dict[str, 
     observed = readout.history + readout.frames
     found = readout(jnp.asarray(x[:, :observed]), batch="each")
     assert found.posterior is not None and found.p_value is not None
-    ends = np.asarray(found.interval(LEVEL), float)[:, 0]
+    ends = np.asarray(found.posterior.interval(LEVEL), float)[:, 0]
+    cut = np.asarray(found.posterior.cut())[:, 0].any(axis=-1)  # the page says it
     forecast = predict_rollout(readout, jnp.asarray(x), x.shape[1] - observed, batched=True)
     low, high = (np.asarray(end, float) for end in forecast.interval(LEVEL))
     truth, fields = x[:, observed:], tuple(range(2, x.ndim))
@@ -77,6 +78,7 @@ def of_regime(readout: PrefixReadout, x: np.ndarray, value: float) -> dict[str, 
         "values": np.asarray(found.posterior.values[0, 0], float).tolist(),
         "probability": np.asarray(found.posterior.probability[0, 0], float).tolist(),
         "intervals": ends.tolist(),
+        "cut": int(cut.sum()),
         "held": int(np.sum((ends[:, 0] <= value) & (value <= ends[:, 1]))),
         "p_values": np.asarray(found.p_value, float).tolist(),
         "place": [n // 2 for n in x.shape[2:-1]],
