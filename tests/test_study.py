@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from experiments.configs.rd_ood import get_config
+from experiments.report.statistics import interval
 from experiments.study import jobs as study
 from experiments.study import measures as study_measures
 from experiments.study.ablations import filled, noisy, observed_pixels
@@ -19,7 +20,6 @@ from experiments.study.figures import over_anchor
 from experiments.study.page import page, publish
 from experiments.study.paper import STUDY
 from experiments.study.rows import Row, rows_of
-from experiments.study.statistics import interval
 from experiments.study.tables import NOT_RUN, minutes, tables, to_csv
 
 METHODS = {"anchor": 0.4, "anchor_more": 0.2, "average": 0.22, "wrong_sign": 1.0, "ccm_coord": 0.1, "best": 0.08}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from experiments.beyond.summary import ALARM
+from experiments.report.statistics import interval
 from experiments.report.systems import TITLES
-from experiments.study.statistics import interval
 
 Rows = dict[str, dict[str, Any]]  # by name, what each seed found
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.study.statistics import Scale, interval
+from experiments.report.statistics import Scale, interval
 
 Gathered = dict[str, Any]  # rows by name, each a list of {"seed", "found"} or {"seed", "error"}
 Found = dict[str, Any]

@@ -9,7 +9,7 @@ import numpy as np
 from ccm_jax.metrics import over
 from experiments.peers.rows import BUDGET
 from experiments.peers.summary import Gathered
-from experiments.study.statistics import interval
+from experiments.report.statistics import interval
 
 STARTS = ("one-system", "pretrained")
 PEERS = {"conditioned": ("biases", "channel"), "lora": ("lora",)}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ccm_jax.metrics import over
 from experiments.peers.methods import ADAPTIVE, ARMS, KINDS, LABELLED, METHODS, NO_VALUE, ONE_FRAME, POST_HOC
-from experiments.study.statistics import interval
+from experiments.report.statistics import interval
 
 Gathered = dict[str, Any]  # of a study: rows by name, each a list of {"seed", "found"} or {"seed", "error"}
 Place = tuple[str, str]  # measure and key of an error

@@ -15,9 +15,9 @@ from experiments.peers.plane import plain, plane_of, small_budgets, starts_of
 from experiments.peers.rows import SYSTEMS
 from experiments.peers.summary import Gathered, by_seed, of_system, summary_of
 from experiments.peers.trained import trained_of
+from experiments.report.statistics import interval
 from experiments.runner.sources import changed
 from experiments.study.rows import Row
-from experiments.study.statistics import interval
 from experiments.study.tables import NOT_RUN
 
 SPLITS = ("outside", "inside")

@@ -14,8 +14,8 @@ import numpy as np
 from ccm_jax.io.atomic import read_json
 from experiments.report.ratios import in_words, named, times
 from experiments.report.record import runs_of
+from experiments.report.statistics import interval
 from experiments.report.systems import SHORT
-from experiments.study.statistics import interval
 
 HERE = Path(__file__).parent
 WIDTH = 127

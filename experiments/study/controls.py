@@ -35,10 +35,10 @@ from experiments.pipeline.family import Family, mean_error
 from experiments.pipeline.methods import ANCHORS
 from experiments.pipeline.stages import HIGH, LOW, Run, Stages, run_all
 from experiments.pipeline.store import Stage, run_stage, write_result
+from experiments.report.statistics import interval
 from experiments.runner.progress import bar, console, finished
 from experiments.runner.runtime import is_writer
 from experiments.study.published import error
-from experiments.study.statistics import interval
 
 Params = Any
 Weights = Callable[[float], Params]  # coordinate of a regime -> weights

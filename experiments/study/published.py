@@ -9,7 +9,7 @@ import numpy as np
 
 from ccm_jax.metrics import gain, over
 from experiments.pipeline.methods import ANCHORS
-from experiments.study.statistics import Scale, interval
+from experiments.report.statistics import Scale, interval
 
 Gathered = dict[str, Any]
 

@@ -19,8 +19,8 @@ from experiments.pipeline.methods import METHODS, reduced
 from experiments.pipeline.stages import Run, run_all
 from experiments.pipeline.store import write_result
 from experiments.report.results import collect
+from experiments.report.statistics import interval
 from experiments.runner.progress import console
-from experiments.study.statistics import interval
 
 
 def summarise_seeds(config: ConfigDict, results: list[dict[str, Any]]) -> dict[str, Any]:

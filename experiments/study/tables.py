@@ -10,6 +10,7 @@ from typing import Any
 from ccm_jax.baselines import BASELINES
 from ccm_jax.metrics import gain, over
 from experiments.pipeline.methods import ANCHORS, METHODS, columns, reduced
+from experiments.report.statistics import interval
 from experiments.study.published import (
     Gathered,
     correlation,
@@ -20,7 +21,6 @@ from experiments.study.published import (
     over_seeds,
     published,
 )
-from experiments.study.statistics import interval
 
 NOT_RUN = "not run"
 
