@@ -116,8 +116,8 @@ class Sure(NamedTuple):
             for end, cut, value in zip(("lower", "upper"), axis.cut, (axis.values[0], axis.values[-1]), strict=True):
                 if cut:
                     said.append(
-                        f"The posterior is cut off at {axis.name} {value:.4g}, the furthest value considered: the {end} "
-                        "end of the interval is not known. Give validation regimes nearer to it."
+                        f"The posterior is cut off at {axis.name} {value:.4g}, the furthest value considered: the "
+                        f"{end} end of the interval is not known. Give validation regimes nearer to it."
                     )
             if axis.beyond:
                 low, high = axis.known
