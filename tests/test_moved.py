@@ -78,8 +78,8 @@ def test_modules_of_a_package_that_moved_are_the_new_ones() -> None:
 
 @pytest.mark.parametrize(
     "old, new",
-    [(name, f"study.{name}") for name in ("seeds", "convergence", "controls", "ablations", "paths", "statistics")]
-    + [(name, f"report.{name}") for name in ("readme", "results", "figures", "explorer")]
+    [(name, f"study.{name}") for name in ("seeds", "convergence", "controls", "ablations", "paths")]
+    + [(name, f"report.{name}") for name in ("readme", "results", "figures", "explorer", "statistics")]
     + [("study_page", "study.page"), ("study_rows", "study.rows")],
 )
 def test_an_old_name_runs_the_new_program_with_a_warning(old: str, new: str) -> None:
