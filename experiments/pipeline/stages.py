@@ -262,8 +262,9 @@ def calibration(run: Run, validation: Stage, anchor_stage: Stage, experts: Stage
     stage = run_stage(run.root, "calibration", settings, inputs, build, version=VERSIONS["calibration"])
     facts = read_json(stage.path / "calibration.json")
     prefix = facts["prefix"]
-    where, begin = "line and gate" if prefix["free_gate"] else "line", prefix["begin"]
-    note = f"{facts['kind']} map; prefix: {where}, pull {prefix['pull']:.2g}, scored from frame {begin}"
+    where = "line and gate" if prefix["free_gate"] else "line"
+    first = run.config.model.history + prefix["begin"] + 1  # counted from 1, as in the report
+    note = f"{facts['kind']} map; prefix: {where}, pull {prefix['pull']:.2g}, scored from frame {first}"
     finished(stage, f"{note}, from {len(facts['coordinates'])} validation regimes")
     return stage
 
