@@ -31,7 +31,8 @@ if KEEP:
     keep_compiled(shortest=0)
 family = example.load()
 lap("import and load")
-chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=ccm_jax.Gated())
+anchor, experts = family.anchor, [family.low, family.high]
+chart = ccm_jax.fit_chart(anchor, experts, [-1.0, 1.0], features=ccm_jax.Gated())
 lap("fit_chart")
 readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
 lap("fit_prefix_readout")

@@ -119,9 +119,9 @@ def check_far_regimes(family: example.Family, ran: dict[str, Any]) -> None:
 
 
 def test_the_snippet_of_the_readme_finds_the_physical_coordinate(family: example.Family, ran: dict[str, Any]) -> None:
-    assert (
-        f"viscosity {family.test_values[1]} is at coordinate {physical(family, family.test_values[1]):g}" in snippet()
-    )
+    value, low, high = family.test_values[1], family.low_value, family.high_value
+    known = f"coordinate_from_metadata({value}, {low}, {high})  # coordinate {physical(family, value):g}\n"
+    assert known in snippet()
     np.testing.assert_allclose(ran["found"].coordinate[0], physical(family, family.test_values[1]), atol=0.25)
     np.testing.assert_allclose(ran["printed"][-3:-1], said()[-3:-1], rtol=0.02)
     np.testing.assert_allclose(ran["printed"][-1], said()[-1], rtol=0.25)  # one of the readout's choices
@@ -139,7 +139,7 @@ def test_the_snippet_as_it_stands(family: example.Family) -> None:
 def test_the_docstring_shows_the_snippet_of_the_readme() -> None:
     code = [line.partition("#")[0].strip() for line in snippet().splitlines()]
     shown = [line.strip() for line in (example.__doc__ or "").splitlines()]
-    assert "found = readout(flows[0])" in code
+    assert "found = readout(flow[:5])" in code
     assert [line for line in code if line and line not in shown] == []
 
 

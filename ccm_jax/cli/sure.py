@@ -122,11 +122,11 @@ class Sure(NamedTuple):
             if axis.beyond:
                 low, high = axis.known
                 said.append(
-                    f"{axis.name} {axis.value:.4g} is outside the validation regimes ({low:.4g} to {high:.4g}): "
-                    "its interval is extrapolated."
+                    f"Extrapolated: {axis.name} {axis.value:.4g} is outside the validation regimes ({low:.4g} to "
+                    f"{high:.4g})."
                 )
         if not self.stranger:
-            said.append(f"p = {self.p_value:.2g}: the chart explains these frames as well as those of validation.")
+            said.append(f"p = {self.p_value:.2g}: the chart explains these frames as well as the validation frames.")
         return said
 
     def as_json(self) -> dict[str, Any]:

@@ -10,20 +10,23 @@ The README's snippet, which a test runs::
     from ccm_jax import example
 
     family = example.load()
-    merged = ccm_jax.merge_pytree(family.anchor, family.low, family.high, coordinate=-1.5)
-    chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=ccm_jax.Gated())
+    anchor, experts = family.anchor, [family.low, family.high]
+    flow = family.test[1][0]
+    known = ccm_jax.coordinate_from_metadata(0.00075, 0.001, 0.002)
+    merged = ccm_jax.merge_pytree(anchor, *experts, known)
+    chart = ccm_jax.fit_chart(anchor, experts, [-1.0, 1.0], features=ccm_jax.Gated())
     readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
-    flows = family.test[1][:1]
-    found = readout(flows[0])
+    found = readout(flow[:5])
     weights = chart(found)
     print(found.coordinate)
-    for params in (family.anchor, merged, weights):
-        print(ccm_jax.evaluate.future_error(params, family.rollout_fn, flows).mean())
+    for params in (anchor, merged, weights):
+        errors = ccm_jax.evaluate.future_error(params, family.rollout_fn, flow[None])
+        print(errors.mean())
 
 The same files serve the terminal::
 
     cd $(python -c "from ccm_jax import example; print(example.path())")
-    ccm calibrate --anchor anchor.safetensors --low low.safetensors --high high.safetensors --prefix test-0.0005.npz
+    ccm calibrate --family . --prefix test-0.0005.npz
 """
 
 from __future__ import annotations

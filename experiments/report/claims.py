@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 
 from ccm_jax.io.atomic import read_json
-from experiments.report.ratios import in_words, named, times
+from experiments.report.ratios import UNCLEAR, in_words, named, times
 from experiments.report.record import runs_of
 from experiments.report.statistics import interval
 from experiments.report.systems import SHORT
@@ -27,37 +27,49 @@ CONDITIONED = ("finetune_ratio", "scratch_ratio")
 # What the README compares CCM with: by what is known, each kind of method and the ratios of the study of peers that it
 # stands for. Of several, the one in which CCM does worst is given.
 BESIDE: dict[str, dict[str, tuple[str, ...]]] = {
-    "**Five frames observed, value unknown.** The error of [CCM-Prefix](docs/concepts.md)¹, compared with that of": {
-        "the anchor, trained for as many steps in total (both see one frame)": ("anchor_ratio",),
-        "the best network that is told no value and sees one to five frames": ("frames_ratio",),
-        "a conditioned network, trained on labelled data, its value inferred by our readout": (
+    "five frames observed, value unknown (CCM-Prefix¹)": {
+        "its own anchor, trained for as many steps in total": ("anchor_ratio",),
+        "the best network that is not given the value and sees one to five frames": ("frames_ratio",),
+        "a network conditioned on the value, trained on labelled data; our readout infers the value": (
             "frames_ratio_labelled",
         ),
-        "CoDA or GEPS, trained on data that are grouped by regime": ("frames_ratio_adaptive",),
-        "a coarse solver, its parameter inferred by our readout": ("frames_ratio_solver",),
+        "CoDA or GEPS, trained on data grouped by regime": ("frames_ratio_adaptive",),
+        "a coarse solver; our readout infers its parameter": ("frames_ratio_solver",),
     },
-    "**Value known.** The error of CCM-Scale, compared with that of": {
-        "the best other use of the same experts, SLERP aside (other merges, an ensemble, the nearest expert)": (
-            "posthoc_ratio",
-        ),
+    "value known (CCM-Scale)": {
+        "the best other use of the same experts (merges, ensemble, nearest expert), except SLERP": ("posthoc_ratio",),
         "SLERP between the same experts, extrapolated": ("slerp_ratio",),
-        "a conditioned network, trained on labelled data": CONDITIONED,
+        "a network conditioned on the value, trained on labelled data": CONDITIONED,
     },
 }
 
 
 def beside(peers: dict[str, Any]) -> str:
-    """The claims of the README: CCM's error, compared with that of the strongest method of each kind."""
-    parts, (wide, _) = [], _wide(peers)
+    """The claims of the README: CCM's error, compared with that of the strongest method of each kind, as a table."""
+    lines = [f"| CCM's error, compared with that of | {' | '.join(SHORT.values())} |", "|---" * (1 + len(SHORT)) + "|"]
     for heading, kinds in BESIDE.items():
-        lines = []
+        lines.append(f"| **{heading}** |{' |' * len(SHORT)}")
         for kind, keys in kinds.items():
-            told = in_words({s: worst(peers, s, keys) for s in SHORT})
-            if keys == ("frames_ratio",) and wide:  # what validation chose was not always the best
-                told += f". With CCM on the one-frame anchor: {_on_one_frame(peers, 'frames_ratio')}"
-            lines.append(f"- {kind}: {told}.")
-        parts.append(f"{heading}\n\n" + "\n".join(lines))
-    return folded("\n\n".join(parts)).strip()
+            found = [worst(peers, s, keys) for s in SHORT]
+            single = all(r is None or r["low"] is None for r in found)
+            told = [in_cell(r, single) for r in found]
+            lines.append(f"| {kind}{' (one seed)' * single} | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def in_cell(ratio: dict[str, Any] | None, single: bool) -> str:
+    """A ratio in a cell of a table.
+
+    Args:
+        ratio: with its interval; None where nothing is measured.
+        single: whether the table says already that it is of one seed.
+    """
+    if ratio is None or ratio["mean"] is None:
+        return "–"
+    if ratio["low"] is not None and ratio["low"] <= 1 <= ratio["high"]:
+        return UNCLEAR
+    said = " ".join(times(ratio["mean"])).strip().replace(" ", "\N{NO-BREAK SPACE}")
+    return said + ", one seed" * (ratio["low"] is None and not single)
 
 
 def worst(peers: dict[str, Any], system: str, keys: tuple[str, ...]) -> dict[str, Any] | None:
@@ -144,12 +156,17 @@ def _filled(template: str, folder: Path) -> str:
 
 def folded(text: str) -> str:
     """Paragraphs and items of lists in lines of equal length, whatever numbers a template has put into them."""
-    parts = [re.sub("[ \n]+", " ", part) for part in re.split(r"\n\s*\n|\n(?=- )", text.strip())]
-    lines = [textwrap.fill(part, WIDTH, subsequent_indent="  " * part.startswith("- "), **WHOLE) for part in parts]
+    parts = [part.strip() for part in re.split(r"\n\s*\n|\n(?=- )", text.strip())]
+    lines = [part if part.startswith("|") else _filled_to_width(part) for part in parts]
     joined = lines[0]
     for before, line in itertools.pairwise(lines):
         joined += ("\n" if before.startswith("- ") and line.startswith("- ") else "\n\n") + line
     return joined + "\n"
+
+
+def _filled_to_width(part: str) -> str:
+    part = re.sub("[ \n]+", " ", part)
+    return textwrap.fill(part, WIDTH, subsequent_indent="  " * part.startswith("- "), **WHOLE)
 
 
 def _wide(peers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -165,32 +182,27 @@ def _on_one_frame(peers: dict[str, Any], key: str) -> str:
     return in_words({s: compare(peers, s, "CCM-Prefix", peers["ratios"][s][key]["peer"]) for s in _wide(peers)[0]})
 
 
-def caption(peers: dict[str, Any]) -> str:
-    """What the figure of methods shows, and with which anchor."""
-    words = (
-        "Errors outside the anchor's training range, on the sixteen frames after the five observed ones: CCM and the "
-        "strongest method of each kind. All networks have the same data, the same total number of training steps and "
-        "the same tuning on validation regimes. Bars are 95 % intervals over seeds; a method without one has one seed. "
-        "Vertical lines mark CCM's errors."
-    )
-    return folded(f"{words} {windows(peers)}").strip()
-
-
 def windows(peers: dict[str, Any]) -> str:
-    """The figure's note on the anchors of CCM-Prefix."""
+    """The note on the anchors of CCM-Prefix, and on how it does with the other anchor."""
     wide, kept = _wide(peers)
-    words = f"¹ Its anchor sees three frames where validation chose so: {named(wide)}." if wide else ""
-    return words + (f" For {named(kept)}, the readout then kept the anchor unmerged." if kept else "")
+    if not wide:
+        return ""
+    words = f"¹ Its anchor sees one frame, or three where validation regimes chose so: for {named(wide)}."
+    words += f" For {named(kept)}, the readout then kept the anchor unmerged." if kept else ""
+    words += " In the first row, both see one frame. With the one-frame anchor throughout, CCM's error, compared with "
+    return folded(f"{words}that of the best network in the second row: {_on_one_frame(peers, 'frames_ratio')}.").strip()
 
 
 def how_many(peers: dict[str, Any]) -> str:
     """What the claims are, and how many runs are missing."""
     missing, done = len(peers["not_run"]), peers["done"]
     words = (
-        "The same in words, over three seeds ([with "
-        "intervals](docs/comparisons.md#ccm-compared-with-the-strongest-alternative-of-each-kind)). Of each kind, the "
-        "alternative with the smallest error on the test regimes is taken, which favours it. No clear difference means "
-        "that the 95 % interval includes equality."
+        "Errors are of the sixteen frames after the five observed ones, outside the anchor's training range, over "
+        "three seeds ([with intervals](docs/comparisons.md#ccm-compared-with-the-strongest-alternative-of-each-kind)). "
+        "All networks have the same data, the same total number of training steps and the same tuning on validation "
+        "regimes. Of each kind, the alternative with the smallest error on the test regimes is taken, which favours "
+        "it. *No clear difference*: the 95 % interval of the ratio includes 1. Everything is small: grids of 32² and "
+        "networks of 10⁵ to 10⁶ weights."
     )
     words += f" Of {missing + done} runs, {missing} have not been done yet." if missing else ""
     return folded(words).strip()

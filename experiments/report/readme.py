@@ -15,9 +15,6 @@ from experiments.report import claims, fields, record
 from experiments.report.record import ROOT
 
 LIMITS = ROOT / "docs" / "limits.md"
-OVERVIEW = (
-    "![Errors of CCM and of the strongest method of each kind](docs/peers/overview.svg)"  # of experiments.peers.docs
-)
 WEBP = {"pil_kwargs": {"quality": 88, "method": 6}}
 SOFTWARE = {"Software": None}  # the same bytes whatever version drew them
 
@@ -39,9 +36,8 @@ def replace(text: str, name: str, part: str) -> str:
 def readme(text: str, folder: Path) -> str:
     """The README with its parts from the files of ``folder``."""
     peers = read_json(folder / "peers.json")
-    text = replace(text, "methods", f"{OVERVIEW}\n\n{claims.caption(peers)}")
-    text = replace(text, "beside", f"{claims.how_many(peers)}\n\n{claims.beside(peers)}")
-    return replace(text, "when", claims.when(folder))
+    parts = (claims.how_many(peers), claims.beside(peers), claims.windows(peers))
+    return replace(replace(text, "when", claims.when(folder)), "beside", "\n\n".join(parts))
 
 
 def results(text: str, folder: Path) -> str:
