@@ -75,7 +75,7 @@ def overview(content: dict[str, Any], *, stacked: bool = False) -> Figure:
         figure = new_figure(4.0, (0.2 * len(rows) + 0.8) * len(systems) + 0.8)
         axes = figure.subplots(len(systems), 1, squeeze=False, gridspec_kw={"hspace": 0.08})[:, 0]
     else:
-        figure = new_figure(2.6 + 2.1 * len(systems), 0.235 * len(rows) + 1.1)
+        figure = new_figure(2.9 + 1.65 * len(systems), 0.25 * len(rows) + 1.1)
         axes = figure.subplots(1, len(systems), sharey=True, squeeze=False)[0]
     for ax, system in zip(axes, systems, strict=True):
         title, _, parameter = TITLES[system].partition(", ")
@@ -102,7 +102,10 @@ def _panel(ax: Axes, content: dict[str, Any], system: str, rows: list[Line | str
     shown: list[tuple[int, float, float, str]] = []
     for y, row in enumerate(rows):
         found = None if isinstance(row, str) else error_of(content, system, row)
-        if found is None or isinstance(row, str):
+        if isinstance(row, str):
+            continue
+        if found is None:
+            ax.text(0.98, y, "not measured", ha="right", va="center", fontsize=8, transform=ax.get_yaxis_transform())
             continue
         colour = NEEDS[row.needs][0]
         if not np.isfinite(found["mean"]):

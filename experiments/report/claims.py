@@ -87,12 +87,6 @@ def compare(peers: dict[str, Any], system: str, ours: str, peer: str) -> dict[st
     return interval([a / b for a, b in pairs], "log")
 
 
-def _seconds(peers: dict[str, Any], label: str) -> str:
-    """How long a method takes to adapt to a trajectory, from the fastest system to the slowest."""
-    found = [m["seconds"] for s in HIDDEN for m in peers["systems"].get(s, []) if m["label"] == label and m["seconds"]]
-    return f"{min(found):.1f} to {max(found):.1f} s" if found else "not measured yet"
-
-
 def budget(peers: dict[str, Any]) -> dict[str, Any]:
     """CCM-Scale over its alternatives with a small budget, in words; see :mod:`experiments.peers.plane`."""
     found = peers["small_budgets"]
@@ -126,9 +120,7 @@ def numbers(folder: Path) -> dict[str, Any]:
         "adaptive": of("frames_ratio_adaptive"),
         "window": of("frames_ratio"),
         "solver": of("frames_ratio_solver"),
-        "codes": in_words({s: compare(peers, s, "GEPS, our readout", "GEPS, its own optimiser") for s in HIDDEN}),
         "budget": budget(peers),
-        "seconds": {who: _seconds(peers, f"GEPS, {who}") for who in ("our readout", "its own optimiser")},
         "height": in_words({"rdb_ood": worst(peers, "rdb_ood", ("anchor_ratio",))}).split(" for ")[0],
         "errors": {name: _errors(row["gains"]) for name, row in runs.items()},
         "harm": {name: row["harm"] for name, row in runs.items()},
