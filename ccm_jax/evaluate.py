@@ -8,6 +8,7 @@ holds a model's additional inputs, a tree of arrays ``[N, ...]``; see :func:`~cc
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -61,8 +62,29 @@ def future_frames(
     context: Any = None,
 ) -> Array:
     """The predicted future of trajectories ``[N, T, ...]``: ``[N, T - history - prefix, ...]``."""
-    _, window, truth = split_future(trajectories, history=history, prefix=prefix)
-    return call_rollout(rollout_fn, params, window, truth.shape[1], context, history + prefix)
+
+    def predict(trajectories: Array) -> Array:
+        _, window, truth = split_future(trajectories, history=history, prefix=prefix)
+        return call_rollout(rollout_fn, params, window, truth.shape[1], context, history + prefix)
+
+    try:
+        return predict(trajectories)
+    except ValueError as error:
+        if context is None and _is_one(predict, trajectories):
+            raise ValueError(
+                f"evaluate: trajectories have shape {list(trajectories.shape)}, expected [N, T, *space, C]; of one "
+                "trajectory give x[None]."
+            ) from error
+        raise
+
+
+def _is_one(predict: Callable[[Array], Array], trajectories: Array) -> bool:
+    """Whether a model takes what was given with another axis in front, so that it is one trajectory and no batch."""
+    try:
+        jax.eval_shape(predict, trajectories[None])
+    except Exception:  # networks of others may raise anything
+        return False
+    return True
 
 
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))

@@ -11,6 +11,7 @@ from ccm_jax import (
     Choices,
     Gated,
     choose_chart,
+    example,
     fit_chart,
     fit_prefix_readout,
     fit_sequential,
@@ -223,3 +224,9 @@ def test_regimes_of_choose_chart_are_objects():
         choose_chart({"k": KERNEL}, [-1, 1], experts)
     with pytest.raises(ValueError, match="^choose_chart: coordinates are .*low.*, expected real numbers"):
         choose_chart({"k": KERNEL}, experts, ["low", "high"])
+
+
+def test_one_trajectory_without_its_batch_axis_is_told_so() -> None:
+    family = example.load()
+    with pytest.raises(ValueError, match=r"expected \[N, T, \*space, C\]; of one trajectory give x\[None\]"):
+        future_error(family.anchor, family.rollout_fn, family.test[1][0])
