@@ -246,8 +246,8 @@ def summary(found: dict[str, Any], run: dict[str, Any]) -> str:
     whole, compiling = run["cold_seconds"], run["compile_seconds"]
     lines = [
         "In short, on two CPU cores. **Nothing here was measured on a GPU or TPU.**",
-        f"- An FNO's training step is {step} × faster than neuraloperator's, its forward pass {forward} ×. Its first call "
-        f"takes {ours} s, neuraloperator's {theirs} s.",
+        f"- An FNO's training step is {step} × faster than neuraloperator's, its forward pass {forward} ×. Its first "
+        f"call takes {ours} s, neuraloperator's {theirs} s.",
         f"- Calibration with {many['trajectories']} trajectories and 13 candidates is {with_range(many['ratio'])} × "
         f"faster than a loop in PyTorch; {with_range(many['ratio_one_device'])} × on one device.",
         f"- With a network in PyTorch, it takes {' and '.join(torch)} of the time of a loop in PyTorch.",
