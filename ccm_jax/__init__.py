@@ -1,11 +1,27 @@
 """Calibration-Conditioned Merge: weights of neural PDE operators as a function of physical coordinates.
 
+Two fine-tuned copies of one network, in the order in which they are usually called::
+
+    chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())   # coordinate -> weights
+    chart(coordinate_from_metadata(value, low_value, high_value))           # weights of a known value
+    rollout_fn = make_rollout(apply)                                        # apply(params, window) -> next frame
+    readout = fit_prefix_readout(chart, rollout_fn, validation)             # observed frames -> coordinate
+    readout = fit_uncertainty(readout, validation, values)                  # and how certain it is
+    found = readout(frames)
+    weights = chart(found); found.value(); found.interval(0.9)
+    evaluate.future_error(weights, rollout_fn, trajectories)
+
+Beyond these: ``predict_rollout`` (forecasts with intervals), ``fit_tracker`` (a parameter that drifts),
+``fit_sequential`` (frames that arrive one by one), ``choose_chart`` (more experts), ``discover_coordinates`` (experts
+without labels), ``choose_fill`` and ``sensor_mask`` (noise and gaps), ``fit_scale_readout`` (a calibrated map).
+
 This module needs only jax and numpy, as do the namespaces ``baselines``, ``evaluate``, ``geometry``, ``metrics``,
-``normalize`` and ``parallel``. Namespaces with further dependencies are imported on first use: ``example`` (a trained
-family), ``io`` (files), ``models``, ``interop`` (weights of other packages), ``surrogate`` (a runnable model from a
-checkpoint), ``train`` and ``train_chart``.
+``normalize``, ``parallel`` and ``processor`` (compiler settings of a process). Namespaces with further dependencies are
+imported on first use: ``example`` (a trained family), ``io`` (files), ``models``, ``interop`` (weights of other
+packages), ``surrogate`` (a runnable model from a checkpoint), ``train`` and ``train_chart``.
 """
 
+import difflib
 from typing import TYPE_CHECKING, Any
 
 from ccm_jax import baselines, evaluate, geometry, metrics, normalize, parallel
@@ -55,11 +71,12 @@ if TYPE_CHECKING:
     from ccm_jax import interop as interop
     from ccm_jax import io as io
     from ccm_jax import models as models
+    from ccm_jax import processor as processor
     from ccm_jax import surrogate as surrogate
     from ccm_jax import train as train
     from ccm_jax import train_chart as train_chart
 
-_LAZY = ("example", "interop", "io", "models", "surrogate", "train", "train_chart")
+_LAZY = ("example", "interop", "io", "models", "processor", "surrogate", "train", "train_chart")
 _RENAMED = {"Readout": "Estimate"}  # old names, for one version
 
 __all__ = [
@@ -132,7 +149,12 @@ if not TYPE_CHECKING:  # or a type checker would take any name for one of ours
             warn_moved(f"ccm_jax.{name}", f"ccm_jax.{_RENAMED[name]}")
             return globals()[_RENAMED[name]]
         if name not in _LAZY:
-            raise AttributeError(f"module 'ccm_jax' has no attribute {name!r}")
+            near = (
+                [known for known in __dir__() if known.endswith(f"_{name}") or known.startswith(name)] if name else []
+            )
+            near = near or difflib.get_close_matches(name, __dir__(), n=1)
+            meant = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise AttributeError(f"module 'ccm_jax' has no attribute {name!r}{meant}")
         return import_ours(f"ccm_jax.{name}")
 
 

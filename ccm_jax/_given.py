@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Array = jax.Array
 SINGLE = "expected one trajectory [T, *space, C]"
 RIM = 1e-3  # nearer than this to an end of what is searched, a coordinate lies at it
+STRANGE = 1e-3  # a p-value at which hardly any frames of the family itself are
 ZEROS = 1.0  # relative error of a forecast of zeros
 BATCH = "for a batch [N, T, *space, C] give batch='each', one coordinate per trajectory, or 'pooled', one for all"
 
@@ -146,7 +147,41 @@ def trivial(persistence: float) -> tuple[str, float]:
     return ("repeating the last frame", persistence) if persistence <= ZEROS else ("a forecast of zeros", ZEROS)
 
 
-def warn_at_end(function: str, readout: PrefixReadout, found: Estimate) -> None:
+def warn_of_estimate(function: str, readout: PrefixReadout, frame: tuple[int, ...], found: Estimate) -> None:
+    """Warns of whatever makes an estimate doubtful, where numbers are known.
+
+    Args:
+        function: name in the warnings.
+        readout: that found it.
+        frame: shape ``[*space, C]`` of the observed frames.
+        found: with a leading axis of trajectories.
+    """
+    if readout.known is not None and tuple(frame) != readout.known:
+        warnings.warn(
+            f"{function}: frames have shape {list(frame)}, and those of validation, which decided on the settings, "
+            f"{list(readout.known)}; networks err differently on another grid: fit the readout on frames of this one.",
+            stacklevel=3,
+        )
+    _warn_persistence(function, found)
+    _warn_at_end(function, readout, found)
+    _warn_stranger(function, found)
+
+
+def _warn_stranger(function: str, found: Estimate) -> None:
+    """Warns of frames that no point of the chart explains."""
+    if found.p_value is None or is_traced(found) or jax.process_count() > 1:
+        return
+    p = np.asarray(found.p_value)
+    if (p < STRANGE).any():
+        which = "these frames" if len(p) == 1 else f"the frames of {_which(np.flatnonzero(p < STRANGE), len(p))}"
+        warnings.warn(
+            f"{function}: no point of the chart explains {which} (p = {p.min():.1g}); check the time step, units, "
+            "channels and equation, and the error on held-out frames before you use the merge.",
+            stacklevel=4,
+        )
+
+
+def _warn_at_end(function: str, readout: PrefixReadout, found: Estimate) -> None:
     """Warns of coordinates at an end of what a continuous search covers, where numbers are known.
 
     Args:
@@ -164,7 +199,7 @@ def warn_at_end(function: str, readout: PrefixReadout, found: Estimate) -> None:
         warnings.warn(
             f"{function}: {of} is at an end of what is searched, {low.tolist()} to {high.tolist()}: no point within "
             "fits best; check units, the order of channels and the experts' coordinates (reach=... searches further).",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -175,7 +210,7 @@ def _which(lost: np.ndarray, total: int) -> str:
     return f"trajectory {lost[0]}" if len(lost) == 1 else f"{len(lost)} of {total} trajectories"
 
 
-def warn_persistence(function: str, found: Estimate) -> None:
+def _warn_persistence(function: str, found: Estimate) -> None:
     """Warns if every network diverges or is no better than a trivial forecast of observed frames, where that is known.
 
     Args:
@@ -190,7 +225,7 @@ def warn_persistence(function: str, found: Estimate) -> None:
             f"{function}: every rollout of {_which(lost, len(found.coordinate))} diverges, so that the coordinate is "
             "NaN; check that axes are [T, *space, C], and that the order of channels, their units and normalization "
             "are those of the training data.",
-            stacklevel=3,
+            stacklevel=4,
         )
     losses, anchor, repeated = (np.asarray(a) for a in (found.losses, found.anchor_loss, found.persistence_loss))
     best, persistence = float(np.mean(np.minimum(losses.min(axis=-1), anchor))), float(np.mean(repeated))
@@ -201,5 +236,5 @@ def warn_persistence(function: str, found: Estimate) -> None:
             f"{best:.3g}, expected a smaller one; check that axes are [T, *space, C], and that the order of "
             "channels, their units and normalization are those of the training data (states that hardly change are no "
             "reason for concern).",
-            stacklevel=3,
+            stacklevel=4,
         )

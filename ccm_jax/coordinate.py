@@ -36,6 +36,8 @@ class Estimate(NamedTuple):
         rollouts: number of prefix rollouts used, counting one per value and one per derivative along an axis.
         posterior: its uncertainty, if :func:`ccm_jax.fit_uncertainty` has fitted the readout.
         p_value: likewise: small if no point of the chart explains the frames, which then belong to another family.
+
+    :func:`ccm_jax.fit_uncertainty` has an example of :meth:`value` and :meth:`interval`.
     """
 
     coordinate: Array
@@ -49,7 +51,19 @@ class Estimate(NamedTuple):
     p_value: Array | None = None
 
     def __repr__(self) -> str:
-        return shown(self)
+        told = shown(self)
+        if any(is_traced(a) or not hasattr(a, "__array__") for a in (self.coordinate, self.loss, self.anchor_loss)):
+            return told
+        if not getattr(self.loss, "is_fully_addressable", True) or not np.any(self.keeps_anchor):
+            return told
+        return told.replace("(", f"(keeps_anchor={np.asarray(self.keeps_anchor).tolist()}, ", 1)
+
+    @property
+    def keeps_anchor(self) -> Array:
+        """Whether the anchor's own weights fit best, so that no merge is made: coordinate and gate are 0."""
+        if self.loss is None or self.anchor_loss is None:
+            return jnp.zeros(jnp.shape(self.coordinate)[:-1], bool)
+        return (self.coordinate == 0).all(axis=-1) & (self.loss == self.anchor_loss)
 
     def value(self) -> Array:
         """The physical value on each axis: the median of the posterior, ``[d]``."""

@@ -87,6 +87,22 @@ def _is_one(predict: Callable[[Array], Array], trajectories: Array) -> bool:
     return True
 
 
+def _in_order(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Names arguments in another order than (params, rollout_fn, trajectories), before jit does not understand them."""
+
+    @functools.wraps(function)
+    def checked(params: Params, rollout_fn: RolloutFn, trajectories: Array, **how: Any) -> Array:
+        if callable(params) and not callable(rollout_fn):
+            raise ValueError(
+                f"{function.__name__}: rollout_fn is a {type(rollout_fn).__name__}, expected a function; the arguments "
+                "are (params, rollout_fn, trajectories)."
+            )
+        return function(params, rollout_fn, trajectories, **how)
+
+    return checked
+
+
+@_in_order
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
 def future_error(
     params: Params,
@@ -98,7 +114,35 @@ def future_error(
     context: Any = None,
     mesh: Mesh | None = None,
 ) -> Array:
-    """Relative L2 error of each future frame: ``[N, T - history - prefix]``."""
+    """Relative L2 error of each future frame of a rollout that starts from the last observed ones.
+
+        error_k = |predicted_k - true_k| / |true_k|
+
+    Args:
+        params: weights, such as ``chart(found)``.
+        rollout_fn: ``(params, window [N, history, *space, C], steps) -> frames``, such as ``make_rollout(apply)``.
+        trajectories: ``[N, T, *space, C]``, in the model's units; the first ``history + prefix`` frames are not scored.
+        history: frames in the model's window.
+        prefix: the K observed frames after it.
+        context: what the model takes beside the window, a tree of arrays ``[N, ...]``.
+        mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
+
+    Returns:
+        ``[N, T - history - prefix]``.
+
+    Raises:
+        ValueError: for trajectories without frames after the observed ones, without a batch axis, or that the model
+            does not take.
+
+    Example:
+        >>> from ccm_jax import make_rollout
+        >>> rollout_fn = make_rollout(lambda params, window: params * window[:, -1])
+        >>> halving = 0.5 ** jnp.arange(8.0)[None, :, None, None] * jnp.ones((1, 8, 16, 1))
+        >>> future_error(jnp.array(0.5), rollout_fn, halving).tolist()  # frames 6 to 8
+        [[0.0, 0.0, 0.0]]
+        >>> future_error(jnp.array(1.0), rollout_fn, halving).tolist()
+        [[1.0, 3.0, 7.0]]
+    """
 
     def errors(params: Params, given: tuple[Array, Any], _: Array) -> Array:
         x, context = given

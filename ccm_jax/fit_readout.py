@@ -249,6 +249,7 @@ def choose(
     tried: dict[Choice, list[float]] = {}
     made: dict[Choice, PrefixReadout] = {}
     bounded: dict[str, Any] = {"growth": growth, "horizon": regimes[0].shape[1] - observed}
+    bounded["known"] = tuple(regimes[0].shape[2:])
     placed = [place(dataclasses.replace(start, **bounded), mesh) for start in starts]
     data = place(list(zip(regimes, given, strict=True)), mesh)
     coarse: dict[tuple[bool, int, int], Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -129,12 +130,26 @@ def fit_uncertainty(
     kept = np.isfinite(np.concatenate(statistic))
     membership = fit_membership(np.concatenate(statistic)[kept], np.concatenate(found)[kept, :axes], regime[kept])
     curves, logarithmic = tuple(one[0] for one in fitted), tuple(one[1] for one in fitted)
+    _warn_if_falling(curves, logarithmic, labels)
     values_on = jnp.asarray(grid, jnp.float32)
     sure = Uncertainty(curves, values_on, floor, tightness, inflation, membership, logarithmic=logarithmic)
     if min(np.shape(x)[1] for x in validation) > observed:
         residual = _residual(plain, sure, list(zip(validation, given, found, local, loss, strict=True)))
         sure = dataclasses.replace(sure, residual=residual)
     return dataclasses.replace(readout, uncertainty=sure)
+
+
+def _warn_if_falling(curves: tuple[Curve, ...], logarithmic: tuple[bool, ...], labels: np.ndarray) -> None:
+    """Warns of a coordinate that falls as the value rises, as it does for experts in each other's place."""
+    for axis, (curve, log) in enumerate(zip(curves, logarithmic, strict=True)):
+        ends = np.array([labels[:, axis].min(), labels[:, axis].max()])
+        low, high = np.asarray(curve(jnp.asarray(np.log(ends) if log else ends))[0])
+        if high < low:
+            warnings.warn(
+                f"{NAME}: the coordinate falls as the value rises on axis {axis}; unless the experts are meant to be "
+                "in this order, the low and the high one are in each other's place.",
+                stacklevel=3,
+            )
 
 
 def _residual(readout: PrefixReadout, sure: Uncertainty, regimes: list[tuple[Any, ...]]) -> Residual:

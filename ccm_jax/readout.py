@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ccm_jax._checks import is_merged, is_traced
-from ccm_jax._given import check_single, explained, warn_at_end, warn_persistence
+from ccm_jax._given import check_single, explained, warn_of_estimate
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
 from ccm_jax.coordinate import Estimate
@@ -62,6 +62,7 @@ class PrefixReadout:
             the vertex of the parabola around that.
         fill: how partially observed frames are completed; see :mod:`ccm_jax.fill`.
         uncertainty: fitted by :func:`ccm_jax.fit_uncertainty`, for posteriors; None for none.
+        known: shape ``[*space, C]`` of the validation frames that decided on the settings; None without validation.
     """
 
     chart: Chart
@@ -79,6 +80,7 @@ class PrefixReadout:
     search: Search = field(default="continuous", metadata={"static": True})
     fill: Fill = field(default=Fill(), metadata={"static": True})
     uncertainty: Uncertainty | None = None
+    known: tuple[int, ...] | None = field(default=None, metadata={"static": True})
 
     def __repr__(self) -> str:
         return shown(self)
@@ -125,8 +127,9 @@ class PrefixReadout:
 
         Warns:
             UserWarning: if repeating the last frame, or a forecast of zeros, is as good as every network, which
-                swapped channels or other units may cause; if every rollout diverges; or if a coordinate is at an end
-                of what is searched.
+                swapped channels or other units may cause; if every rollout diverges; if a coordinate is at an end of
+                what is searched; for frames of another grid than validation's; or if no point of the chart explains
+                them.
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")
@@ -145,12 +148,11 @@ class PrefixReadout:
         except ValueError as error:
             raise explained(self, x, batch is None, error) from error
         estimate = read(*placed, coarse, pooled=batch == "pooled", mesh=mesh)
-        warn_persistence("PrefixReadout", estimate)
-        warn_at_end("PrefixReadout", self, estimate)
         if self.uncertainty is not None:
             local = local_at(*placed, estimate.coordinate, mesh=mesh)
             posterior = self.uncertainty(estimate.coordinate, local, prior, len(x) if batch == "pooled" else 1)
             estimate = estimate._replace(posterior=posterior, p_value=self._p_value(seen, context, estimate.coordinate))
+        warn_of_estimate("PrefixReadout", self, x.shape[2:], estimate)
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
 
     def _p_value(self, x: Frames, context: Any, coordinate: Array) -> Array | None:

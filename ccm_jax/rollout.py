@@ -74,7 +74,13 @@ class Rollout:
             _check_frame(frame, window)
             return jnp.concatenate([window[:, 1:], frame[:, None]], axis=1), frame
 
-        _, frames = jax.lax.scan(body, window, None, length=steps)
+        try:
+            _, frames = jax.lax.scan(body, window, None, length=steps)
+        except Exception as error:  # networks of others may raise anything
+            remedy = "" if str(error).startswith("make_rollout:") else _remedy(self.apply, params, window)
+            if not remedy:
+                raise
+            raise ValueError(f"make_rollout: apply fails on a window {list(window.shape)}: {remedy}") from error
         return jnp.moveaxis(frames, 0, 1)
 
     def __eq__(self, other: object) -> bool:
@@ -86,6 +92,22 @@ class Rollout:
     def __hash__(self) -> int:
         found = _hash(self.apply)
         return id(self.apply) if found is None else found
+
+
+def _remedy(apply: Apply, params: Params, window: Array) -> str:
+    """What to change where a model fails on a window, and would not if it was called otherwise; empty if unknown."""
+    if _gives(apply, params, window[None], (1, *window.shape[1:])):
+        return "expected [N, history, *space, C]; of one trajectory give window[None]."
+    if _gives(apply, window, params, (*window.shape[:1], *window.shape[2:])):
+        return "the arguments of apply are (params, window), in this order."
+    return ""
+
+
+def _gives(apply: Callable[..., Any], first: Any, second: Any, shape: tuple[int, ...]) -> bool:
+    try:
+        return bool(jax.eval_shape(apply, first, second).shape == shape)
+    except Exception:  # networks of others may raise anything
+        return False
 
 
 def _check_frame(frame: Any, window: Array) -> None:

@@ -1,5 +1,7 @@
 """What a readout is given by mistake: each mistake is one line that says what was expected and what to do."""
 
+import dataclasses
+import warnings
 from types import SimpleNamespace
 
 import jax
@@ -7,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import ccm_jax
 from ccm_jax import (
     Choices,
     Gated,
@@ -19,7 +22,7 @@ from ccm_jax import (
     make_rollout,
     predict_rollout,
 )
-from ccm_jax.evaluate import future_error
+from ccm_jax.evaluate import future_error, future_frames
 from ccm_jax.hindsight import best_in_hindsight
 from ccm_jax.prefix import coordinate_from_prefix
 
@@ -230,3 +233,45 @@ def test_one_trajectory_without_its_batch_axis_is_told_so() -> None:
     family = example.load()
     with pytest.raises(ValueError, match=r"expected \[N, T, \*space, C\]; of one trajectory give x\[None\]"):
         future_error(family.anchor, family.rollout_fn, family.test[1][0])
+
+
+def test_what_makes_an_estimate_doubtful_is_said() -> None:
+    """Experts in each other's place, frames of another grid, another time step; and when the anchor is kept."""
+    family = example.load()
+    chart = fit_chart(family.anchor, [family.high, family.low], [-1.0, 1.0], features=Gated())
+    one = Choices(free_gate=(False,), begin=(3,), pull=(0.0,))
+    readout = fit_prefix_readout(chart, family.rollout_fn, family.validation, choices=one)
+    with pytest.warns(UserWarning, match="the coordinate falls as the value rises on axis 0"):
+        readout = fit_uncertainty(readout, family.validation, family.validation_values)
+    flow = family.test[1][0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = readout(flow[:5])
+    assert not found.keeps_anchor and "keeps_anchor" not in repr(found)
+    with pytest.warns(UserWarning, match="no point of the chart explains these frames"):
+        readout(flow[:10:2])
+    with pytest.warns(UserWarning, match=r"frames have shape \[16, 16, 1\], and those of validation"):
+        dataclasses.replace(readout, uncertainty=None)(flow[:5, ::2, ::2])
+    kept = readout(np.asarray(future_frames(family.anchor, family.rollout_fn, flow[None], prefix=0))[0, :5])
+    assert bool(kept.keeps_anchor) and repr(kept).startswith("Estimate(keeps_anchor=True")
+
+
+def test_a_model_that_would_take_other_arguments_is_told_which() -> None:
+    family = example.load()
+    x = family.test[1]
+    with pytest.raises(ValueError, match=r"window \[1, 32, 32, 1\].*; of one trajectory give window\[None\]"):
+        family.rollout_fn(family.anchor, x[0, :1], 3)
+    with pytest.raises(ValueError, match=r"the arguments of apply are \(params, window\), in this order"):
+        make_rollout(lambda window, params: family.apply(params, window))(family.anchor, x[:, :1], 3)
+    with pytest.raises(ValueError, match=r"the arguments are \(params, rollout_fn, trajectories\)"):
+        future_error(family.rollout_fn, family.anchor, x)
+
+
+def test_one_checkpoint_given_twice_is_said() -> None:
+    with pytest.warns(UserWarning, match=r"`experts\[0\]` and `experts\[1\]` have the same weights"):
+        fit_chart({"w": jnp.zeros(3)}, [{"w": jnp.ones(3)}, {"w": jnp.ones(3)}], [-1.0, 1.0])
+
+
+def test_a_name_that_does_not_exist_has_a_suggestion() -> None:
+    with pytest.raises(AttributeError, match="did you mean fit_prefix_readout"):
+        ccm_jax.fit_prefix  # noqa: B018
