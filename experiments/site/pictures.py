@@ -120,8 +120,10 @@ def animation(picture: Picture, values: tuple[float, ...], fields: np.ndarray, t
     from matplotlib.font_manager import findfont
 
     low, high = limits(picture, fields)
-    font, small = (ImageFont.truetype(findfont("DejaVu Sans"), size) for size in (23, 19))
-    side, pages = picture.panel, []
+    side = picture.panel
+    sizes = (23, 19) if side == PANEL else (20, 17)  # what is shown larger needs no larger print
+    font, small = (ImageFont.truetype(findfont("DejaVu Sans"), size) for size in sizes)
+    pages = []
     for t in range(fields.shape[1]):
         page = Image.new("RGBA", (3 * side + 2 * GAP, side + HEAD), "#ffffff00")
         draw = ImageDraw.Draw(page)
