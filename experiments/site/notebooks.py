@@ -104,7 +104,7 @@ def _output(output: Mapping[str, Any], stem: str, pictures: dict[str, bytes]) ->
 
 
 def is_chart(picture: bytes) -> bool:
-    """Whether a picture consists of lines and dots on white, so that a dark page may show it inverted; not of fields."""
+    """Whether a picture consists of lines and dots on white, so that a dark page may invert it; not of fields."""
     from PIL import Image, UnidentifiedImageError
 
     try:

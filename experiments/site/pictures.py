@@ -44,7 +44,9 @@ class Picture(NamedTuple):
 
 
 PICTURES = {
-    "reaction_diffusion": Picture("Reaction–diffusion (FitzHugh–Nagumo), activator u", "rd_ood", "Dᵤ", "PuOr_r", panel=276),
+    "reaction_diffusion": Picture(
+        "Reaction–diffusion (FitzHugh–Nagumo), activator u", "rd_ood", "Dᵤ", "PuOr_r", panel=276
+    ),
     "navier_stokes": Picture("Forced Navier–Stokes, vorticity", "ns_ood", "ν", "RdBu_r", skip=8),
     "dam_break": Picture("Radial dam break, water depth", "rdb_gravity", "g", "YlGnBu", signed=False),
     "burgers": Picture("Burgers, velocity", "burgers", "ν", "RdBu_r", grid=256),
