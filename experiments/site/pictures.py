@@ -136,7 +136,8 @@ def animation(picture: Picture, values: tuple[float, ...], fields: np.ndarray, t
             page.paste(_panel(picture, fields[i, t], low, high), (left, HEAD))
         pages.append(page)
     pause = [500, *[70] * (len(pages) - 2), 900]
-    pages, pause = (them[len(pages) // 2 :] + them[: len(pages) // 2] for them in (pages, pause))
+    middle = len(pages) // 2
+    pages, pause = pages[middle:] + pages[:middle], pause[middle:] + pause[:middle]
     pages[0].save(
         target, save_all=True, append_images=pages[1:], duration=pause, loop=0, quality=78, alpha_quality=60, method=4
     )
