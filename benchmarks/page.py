@@ -14,7 +14,7 @@ from ccm_jax.io.atomic import read_json
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "performance"
 
-HEAD = """# Performance
+HEAD = """# Speed
 
 Each benchmark compares this package with the obvious alternative, in one run on one machine with interleaved rounds.
 Numbers are medians with their range. Where both sides do the same work, they are timed only after their outputs

@@ -55,7 +55,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return kept
 
 
-PAGE = """# The solvers, and how fast they are
+PAGE = """# Solver speed
 
 Reaction–diffusion, Navier–Stokes, Burgers and Kuramoto–Sivashinsky use spectral methods in a basis that satisfies
 their boundary conditions: errors of smooth solutions fall faster than any power of the grid spacing, and exponential

@@ -82,7 +82,7 @@ def merge_pytree(
 
         weights = anchor + shared_scale * shared + coordinate * direction
 
-    -1 gives the low expert, +1 the high one, 0 their average, and beyond +-1 the line extrapolates. With ``shared_scale
+    -1 gives the low expert, +1 the high one, 0 their average, and beyond ±1 the line extrapolates. With ``shared_scale
     = 0`` and ``coordinate = 0`` it is the anchor. Equivalent to ``fit_chart`` with two experts, but in one pass over
     the leaves, without storing both parts. Works under ``jit``, ``grad``, and ``vmap`` over the coordinate, and keeps
     the dtype of each leaf (as everywhere in jax, 64-bit floats only with ``jax_enable_x64``; leaves that do not merge

@@ -1,6 +1,6 @@
 """Processes frames as they arrive: the coordinate of a constant parameter after each frame, and when to stop.
 
-    interval_K = coordinate_K +- z * factor_K * std_K
+    interval_K = coordinate_K ± z * factor_K * std_K
 
 Coordinate and deviation come from a filter without process noise (:mod:`ccm_jax.track`), which uses each frame once.
 Its deviation includes the noise of frames, but not the model's systematic errors. The factor accounts for these: it is

@@ -55,6 +55,26 @@ def test_a_notebook_becomes_a_page_with_its_outputs(tmp_path: Path) -> None:
     assert "??? note" in text  # the cell that installs is folded away
 
 
+def test_lines_on_white_are_a_chart_and_fields_are_none() -> None:
+    pages = notebooks.pages(ROOT / "notebooks", None)
+    for number, expected in ((2, True), (0, False), (1, False)):  # a sweep, an animation, fields
+        picture = pages[f"01_merge_in_five_minutes/{number}.png"]
+        assert isinstance(picture, bytes) and notebooks.is_chart(picture) is expected
+    assert not notebooks.is_chart(b"no picture")
+    assert "](01_merge_in_five_minutes/2.png){ .chart }" in str(pages["01_merge_in_five_minutes.md"])
+
+
+def test_references_to_the_paper_are_links_and_stay_them() -> None:
+    griffe = pytest.importorskip("griffe")
+    from experiments.site import roles
+
+    shown = "See [arXiv 2605.14546](https://arxiv.org/abs/2605.14546)."
+    for text in ("See arXiv 2605.14546.", shown):
+        module = griffe.Module("one", docstring=griffe.Docstring(text))
+        roles.Roles().on_package(pkg=module)
+        assert module.docstring is not None and module.docstring.value == shown
+
+
 def test_without_an_address_no_page_has_a_dead_badge(tmp_path: Path) -> None:
     assert "Colab" not in str(notebooks.pages(notebook(tmp_path), None)["one.md"])
 

@@ -67,11 +67,12 @@ def test_the_example_from_frames_to_a_verdict_runs(in_example: Path, monkeypatch
     found = run("calibrate", in_example, monkeypatch)
     assert next_of(found).endswith("--merged merged.safetensors --trajectories test-0.00075.npz --sample 1:4")
     assert found.count("Next") == 1
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    printed = re.search(r"<!-- printed -->\s*```text\n(.*?)```", readme, re.S)
-    assert printed is not None
     lines = [" ".join(line.split()) for line in found.splitlines()]
-    assert [line for line in printed[1].splitlines() if " ".join(line.split()) not in lines] == []
+    for page in ("README.md", "docs/index.md"):
+        text = (Path(__file__).parent.parent / page).read_text(encoding="utf-8")
+        printed = re.search(r"<!-- printed -->\s*```text\n(.*?)```", text, re.S)
+        assert printed is not None, page
+        assert [line for line in printed[1].splitlines() if " ".join(line.split()) not in lines] == [], page
     judged = run("evaluate", in_example, monkeypatch)
     assert "Verdict: use CCM" in judged
     assert next_of(judged) == ("ccm rollout merged.safetensors --initial test-0.00075.npz --sample 1 -o rollout.npz")

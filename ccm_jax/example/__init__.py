@@ -2,7 +2,7 @@
 
 The fields are the vorticity of forced two-dimensional Navier-Stokes on 32 x 32 points, one frame per unit of time. The
 anchor is a Fourier neural operator trained at viscosities from 1e-3 to 2e-3; the experts are fine-tuned at both ends of
-this support, and the test regimes lie outside. ``python -m experiments.example`` in a clone makes the files again.
+this range, and the test regimes lie outside. ``python -m experiments.example`` in a clone makes the files again.
 
 The README's snippet, which a test runs::
 
@@ -51,7 +51,7 @@ class Family(NamedTuple):
     """The example family.
 
     Attributes:
-        anchor: parameters trained on all support regimes.
+        anchor: parameters trained on all regimes of the training range.
         low: those of the expert at ``low_value``, coordinate -1.
         high: those of the expert at ``high_value``, coordinate +1.
         apply: the model in physical units, ``(params, window [N, history, H, W, C]) -> frame [N, H, W, C]``.
@@ -59,7 +59,7 @@ class Family(NamedTuple):
         history: frames in the model's window.
         validation: trajectories ``[N, T, H, W, C]`` of each validation regime, in float32.
         validation_values: the axis values of these regimes.
-        test: trajectories ``[N, T, H, W, C]`` of each test regime, all outside the support.
+        test: trajectories ``[N, T, H, W, C]`` of each test regime, all outside the training range.
         test_values: the axis values of these regimes.
         low_value: the axis value of the low expert.
         high_value: the axis value of the high expert.

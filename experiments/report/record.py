@@ -193,22 +193,25 @@ def systems_table(folder: Path) -> str:
 def figure(folder: Path) -> Any:
     """The figure: error against the physical parameter, mean and range over seeds."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     from experiments.configs.rd_ood import get_config
     from experiments.pipeline.methods import drawn
 
     axis = get_config().axis
     rows = sorted(read_json(folder / "readouts.json")["curves"]["rd_ood"], key=lambda row: row["value"])
+    xlabel = f"{axis.label.replace('activator ', '').replace('D_u', 'Dᵤ')} ({axis.unit})"
     made = Figure(figsize=(7.4, 3.9), layout="constrained")
     ax = made.subplots()
-    ax.axvspan(axis.low, axis.high, color="#eef2f6", zorder=0, label="support of the anchor")
+    ax.axvspan(axis.low, axis.high, color="#eef2f6", zorder=0, label="training range of the anchor")
     x = [row["value"] for row in rows]
     for name, method in drawn("readme").items():
         y = np.array([row["errors"][name] for row in rows], float)
         ax.fill_between(x, y.min(axis=1), y.max(axis=1), color=method.colour, alpha=0.18, linewidth=0)
         width = 2.2 if method.bold else 1.2
         ax.plot(x, y.mean(axis=1), color=method.colour, linewidth=width, marker="o", markersize=3.5, label=method.label)
-    ax.set(yscale="log", xlabel=f"{axis.label} ({axis.unit})", ylabel="relative L2 error after the prefix")
+    ax.set(yscale="log", xlabel=xlabel, ylabel="relative L2 error after the observed frames")
+    ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(True, which="major", color="#dddddd", linewidth=0.6)
     made.legend(loc="outside right upper", frameon=False, fontsize=8)

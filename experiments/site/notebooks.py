@@ -8,6 +8,7 @@ writes the pictures that the gallery shows, ``docs/images/NOTEBOOK-NUMBER.png``,
 from __future__ import annotations
 
 import base64
+import io
 import itertools
 import json
 import re
@@ -20,6 +21,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n?")
 # First line of a cell that is of interest to who runs it, not to who reads it: it finds the package, or it plots.
 FOLDED = re.compile(r"# (?:@title )?((?:Setup|Plot): .*)")
+WHITE = 0.85  # share of a picture that is background, at least, in one that consists of lines and dots
 DOCS = re.compile(r"\]\((?:\.\.|https://github\.com/[\w.-]+/[\w.-]+/blob/main)/docs/")
 
 
@@ -93,12 +95,23 @@ def _output(output: Mapping[str, Any], stem: str, pictures: dict[str, bytes]) ->
         if kind in data:
             name = f"{stem}/{sum(p.startswith(f'{stem}/') for p in pictures)}.{suffix}"
             pictures[name] = base64.b64decode("".join(data[kind]))
-            yield f"![Output of the cell above]({name})"
+            yield f"![Output of the cell above]({name})" + "{ .chart }" * is_chart(pictures[name])
             return
     text = "".join(output.get("text", data.get("text/plain", "")))
     text = ESCAPES.sub("", text).rstrip()
     if text and output.get("output_type") != "error":
         yield f"```{{.text .output}}\n{text}\n```"
+
+
+def is_chart(picture: bytes) -> bool:
+    """Whether a picture consists of lines and dots on white, so that a dark page may invert it; not of fields."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        shades = Image.open(io.BytesIO(picture)).convert("L").histogram()
+    except UnidentifiedImageError:
+        return False
+    return sum(shades[235:]) > WHITE * sum(shades)
 
 
 if __name__ == "__main__":

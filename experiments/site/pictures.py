@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ccm_jax.cli.pictures import new_figure
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "images"
-PANEL, GAP, HEAD = 220, 12, 44  # of an animation, in pixels
+PANEL, GAP, HEAD = 220, 12, 60  # of an animation, in pixels
 INK = "#828282"  # is read on white and in the dark
 SHOWN = 5  # times in a still
 WHERE = ("below training range", "inside", "above")
@@ -40,10 +40,13 @@ class Picture(NamedTuple):
     frames: int = 40
     seed: int = 0
     skip: int = 0  # frames that are left out at the beginning
+    panel: int = PANEL  # width of one field of the animation, in pixels
 
 
 PICTURES = {
-    "reaction_diffusion": Picture("Reaction–diffusion (FitzHugh–Nagumo), activator u", "rd_ood", "Dᵤ", "PuOr_r"),
+    "reaction_diffusion": Picture(
+        "Reaction–diffusion (FitzHugh–Nagumo), activator u", "rd_ood", "Dᵤ", "PuOr_r", panel=276
+    ),
     "navier_stokes": Picture("Forced Navier–Stokes, vorticity", "ns_ood", "ν", "RdBu_r", skip=8),
     "dam_break": Picture("Radial dam break, water depth", "rdb_gravity", "g", "YlGnBu", signed=False),
     "burgers": Picture("Burgers, velocity", "burgers", "ν", "RdBu_r", grid=256),
@@ -112,22 +115,29 @@ def still(picture: Picture, values: tuple[float, ...], fields: np.ndarray, targe
 
 
 def animation(picture: Picture, values: tuple[float, ...], fields: np.ndarray, target: Path) -> None:
-    """The three values side by side, frame by frame, as an animated WebP without a background."""
+    """The three values side by side, frame by frame, as an animated WebP without a background.
+
+    It begins in the middle, where the three differ, and starts again from the first frame after the last.
+    """
     from matplotlib.font_manager import findfont
 
     low, high = limits(picture, fields)
-    font, small = (ImageFont.truetype(findfont("DejaVu Sans"), size) for size in (16, 13))
+    side = picture.panel
+    sizes = (23, 19) if side == PANEL else (20, 17)  # what is shown larger needs no larger print
+    font, small = (ImageFont.truetype(findfont("DejaVu Sans"), size) for size in sizes)
     pages = []
     for t in range(fields.shape[1]):
-        page = Image.new("RGBA", (3 * PANEL + 2 * GAP, PANEL + HEAD), "#ffffff00")
+        page = Image.new("RGBA", (3 * side + 2 * GAP, side + HEAD), "#ffffff00")
         draw = ImageDraw.Draw(page)
         for i, (value, where) in enumerate(zip(values, WHERE, strict=True)):
-            left = i * (PANEL + GAP)
+            left = i * (side + GAP)
             draw.text((left + 2, 2), f"{picture.symbol} = {value:g}", fill=INK, font=font)
-            draw.text((left + 2, 22), where, fill=INK, font=small)
+            draw.text((left + 2, 30), where, fill=INK, font=small)
             page.paste(_panel(picture, fields[i, t], low, high), (left, HEAD))
         pages.append(page)
     pause = [500, *[70] * (len(pages) - 2), 900]
+    middle = len(pages) // 2
+    pages, pause = pages[middle:] + pages[:middle], pause[middle:] + pause[:middle]
     pages[0].save(
         target, save_all=True, append_images=pages[1:], duration=pause, loop=0, quality=78, alpha_quality=60, method=4
     )
@@ -140,7 +150,7 @@ def _panel(picture: Picture, field: np.ndarray, low: float, high: float) -> Imag
 
     coloured = colormaps[picture.colours](np.clip((field.T[::-1] - low) / (high - low), 0, 1))
     image = Image.fromarray((255 * coloured[..., :3]).astype(np.uint8))
-    return image.resize((PANEL, PANEL), Image.Resampling.BICUBIC)
+    return image.resize((picture.panel, picture.panel), Image.Resampling.BICUBIC)
 
 
 def _curve(field: np.ndarray, low: float, high: float) -> Image.Image:

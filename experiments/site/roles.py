@@ -11,6 +11,7 @@ from typing import Any
 import griffe
 
 ROLE = re.compile(r":(?:func|class|mod|meth|data|attr):`(?P<short>~)?(?P<name>[\w.]+)`")
+PAPER = re.compile(r"(?<!\[)\barXiv[ :](?P<number>\d{4}\.\d{5})")
 # An example in a docstring: its first prompt and all lines up to an empty or a less indented one.
 DOCTEST = re.compile(r"(?m)^(?P<indent> +)>>> .*\n?(?:(?P=indent).*\S.*\n?)*")
 
@@ -28,7 +29,8 @@ def _rewrite(at: Any, seen: set[str]) -> None:
         return
     seen.add(at.path)
     if at.docstring is not None:
-        at.docstring.value = fenced(ROLE.sub(lambda found: link(at, found), at.docstring.value))
+        text = PAPER.sub(r"[arXiv \g<number>](https://arxiv.org/abs/\g<number>)", at.docstring.value)
+        at.docstring.value = fenced(ROLE.sub(lambda found: link(at, found), text))
     for member in at.members.values():
         _rewrite(member, seen)
 
