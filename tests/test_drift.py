@@ -147,14 +147,12 @@ def test_the_filter_is_judged_beside_weights_that_know_the_path() -> None:
     assert all(len(one.columns) == 6 and one.row_count == 2 for one in shown)
 
 
-def test_the_page_s_program_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_s_program_runs() -> None:
     page = (Path(__file__).parent.parent / "docs" / "how-to" / "drift.md").read_text()
-    code = re.search(r'```python title="drift.py"\n(.*?)```', page, re.S)
-    assert code is not None
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.S))
     there: dict[str, Any] = {}
-    exec(code[1], there)
+    exec(code, there)
     np.testing.assert_allclose(there["track"].coordinate[-1], 0.8, atol=0.05)
     np.testing.assert_allclose(there["state"].belief.coordinate, there["track"].coordinate[-1], atol=1e-5)
     assert there["future"].shape == (10, 8, 1)
-    told = capsys.readouterr().out
-    assert "K " in told and "K -1" not in told
+    assert there["K"] > 0

@@ -16,7 +16,7 @@ from experiments.beyond.page import HEADINGS, WORDS
 from experiments.beyond.said import name_of, said
 from experiments.beyond.summary import NUMBERS
 from experiments.runner.sources import ROOT
-from experiments.study.markdown import keep_figures, markdown
+from experiments.study.markdown import keep_figures, markdown, wrapped
 
 TEMPLATE = Path(__file__).parent / "beyond.md.j2"
 RESULTS = ROOT / "results" / "beyond.json"
@@ -40,8 +40,11 @@ def page(content: dict[str, Any], drawn: list[str]) -> str:
     """
     numbers = [(name, *WORDS[name]) for name, *_ in NUMBERS]
     shown = finite({key: value for key, value in content.items() if key != "rows"})
-    words = {"said": said(content["rows"]), "name_of": name_of, "met": met}
-    return markdown(TEMPLATE, beyond=shown, numbers=numbers, drawn=drawn, headings=HEADINGS, **words)
+    measured = [(words, goal, shown["summary"][name]) for name, words, goal in numbers]
+    missed = [words for words, goal, value in measured if value is not None and not met(goal, value)]
+    reached = sum(value is not None and met(goal, value) for _, goal, value in measured)
+    words = {"said": said(content["rows"]), "name_of": name_of, "met": met, "missed": missed, "reached": reached}
+    return wrapped(markdown(TEMPLATE, beyond=shown, numbers=numbers, drawn=drawn, headings=HEADINGS, **words))
 
 
 def met(goal: str, value: float) -> bool:

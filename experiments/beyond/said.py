@@ -30,6 +30,18 @@ ARMS = {
     "trained": "five experts, corrected by training on all regimes at once",
 }
 FRAMES = 4  # of a prefix, `config.calibration.frames` of ns_drift: one-step errors count after them
+# Changes that make foreign frames (experiments.beyond.strangers), in words that begin with their names in the figure.
+CHANGES = {
+    "threshold": "threshold of the reaction",
+    "diffusivity_v": "diffusivity v",
+    "length": "length of the box",
+    "units": "units: all states multiplied by a factor",
+    "amplitude": "amplitude of the forcing",
+    "advection": "advection: a mean flow is added",
+    "another forcing": "another forcing replaces that of the family",
+    "height": "height of the dam",
+    "other walls": "other walls replace those of the family",
+}
 INSIDE, OUTSIDE = 0.85, 1.02  # targets for more experts, relative to the line through two
 CAUGHT = 0.95  # a kind of foreign frames is noticed if so many are flagged where they double the error
 
@@ -51,18 +63,17 @@ def _of(rows: Rows, kind: str) -> dict[str, list[Any]]:
 
 
 def _strangers(rows: Rows) -> dict[str, Any]:
-    """Kinds of foreign frames that were tried, and those that are missed where they double the error."""
-    kinds: dict[str, list[float]] = {}
+    """Each change that was tried, the share flagged where it doubles the error, and how many are missed there."""
+    changes: list[dict[str, Any]] = []
     for row, seeds in _of(rows, "strangers").items():
         for kind in seeds[0]["ladders"]:
             shares = [found["ladders"][kind]["flagged_there"] for found in seeds]
-            kinds[f"{kind.replace('_', ' ')} ({name_of(row)})"] = [s for s in shares if s is not None]
-    means = {kind: float(np.mean(shares)) for kind, shares in kinds.items() if shares}
-    return {
-        "kinds": len(kinds),
-        "alarm": ALARM,
-        "missed": {kind: share for kind, share in means.items() if share < CAUGHT},
-    }
+            known = [s for s in shares if s is not None]
+            share = float(np.mean(known)) if known else None  # None: no size of the change doubled the error
+            change = CHANGES.get(kind, kind.replace("_", " "))
+            missed = share is not None and share < CAUGHT
+            changes.append({"system": name_of(row), "change": change, "share": share, "missed": missed})
+    return {"changes": changes, "alarm": ALARM, "missed": sum(one["missed"] for one in changes)}
 
 
 def _noise(rows: Rows) -> dict[str, Any]:
@@ -114,7 +125,9 @@ def _drift(rows: Rows) -> dict[str, Any] | None:
         kinds[kind] = {who: float(np.mean([e[who] for e in errors]) / known) for who in ("filter", "window")}
     whole = {key: float(np.mean([found[key] for found in seeds])) for key in ("coverage", "offset")}
     std = float(np.mean([np.mean(path["std"]) for path in paths]))
-    return means | whole | {"std": std, "kinds": kinds, "foreseeable": _foreseeable(paths)}
+    still = [path["errors"] for path in paths if path["path"][0] == "ramp" and path["path"][1] == path["path"][2]]
+    constant = float(np.sum([e["filter"] for e in still]) / np.sum([e["known"] for e in still])) if still else None
+    return means | whole | {"std": std, "kinds": kinds, "constant": constant, "foreseeable": _foreseeable(paths)}
 
 
 def _foreseeable(paths: list[dict[str, Any]]) -> float:

@@ -41,7 +41,8 @@ def readme(text: str, folder: Path) -> str:
 
 
 def results(text: str, folder: Path) -> str:
-    """The page of results with both tables from the files of ``folder``."""
+    """The page of results with its takeaway and its tables from the files of ``folder``."""
+    text = replace(text, "takeaway", record.takeaway(folder))
     return replace(replace(text, "numbers", record.table(folder)), "systems", record.systems_table(folder))
 
 
