@@ -94,8 +94,8 @@ def takeaway(folder: Path) -> str:
         raise ValueError("takeaway: the averages are not what this paragraph says of them; rewrite it.")
     held = (
         "**The main claim, that merged weights have smaller errors outside the training range, holds here in most "
-        "configurations.** Compared with the better anchor's error outside (a difference counts if its 95 % interval "
-        "excludes none), the error is:"
+        "configurations.** Compared with the better anchor's error outside (a difference counts if the 95 % "
+        "interval of the ratio excludes 1), the error is:"
     )
     broken = (
         f"**One published claim does not hold here: that of the average of the experts.** In the paper its error is "
@@ -184,11 +184,14 @@ def table(folder: Path) -> str:
     )
     return "\n\n".join(
         (
+            "## The paper's numbers and ours",
             _wrapped(in_short(study)),
             beside_the_paper(study),
-            f"In detail, on reaction–diffusion, outside. Each row is measured by `python -m {paper} --only=NAME`:",
+            "## Reaction–diffusion in detail",
+            f"Errors outside. Each row is measured by `python -m {paper} --only=NAME`:",
             _markdown(("error, relative to the better anchor's", "measured", "minutes", "NAME"), claims),
             _wrapped(longer),
+            "## Run time",
             _markdown(("run time", "measured", "command: `python -m …`"), spent),
         )
     )
