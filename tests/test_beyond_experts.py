@@ -22,7 +22,7 @@ def test_every_arm_takes_the_steps_of_two(size: str, monkeypatch: pytest.MonkeyP
 
     def tune(run: Any, name: str, pieces: Any, *_: Any) -> Any:
         taken.extend(piece.steps for piece in pieces)
-        return {piece.name: {"w": jnp.ones(2)} for piece in pieces}
+        return {piece.name: {"w": jnp.full(2, 1.0 + i)} for i, piece in enumerate(pieces)}
 
     def curves(there: Any, judge: Any, at: Any) -> Any:
         return sorted(at), ""
