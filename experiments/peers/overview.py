@@ -75,7 +75,7 @@ def overview(content: dict[str, Any], *, stacked: bool = False) -> Figure:
         figure = new_figure(4.0, (0.2 * len(rows) + 0.8) * len(systems) + 0.8)
         axes = figure.subplots(len(systems), 1, squeeze=False, gridspec_kw={"hspace": 0.08})[:, 0]
     else:
-        figure = new_figure(2.9 + 1.65 * len(systems), 0.25 * len(rows) + 1.1)
+        figure = new_figure(2.9 + 1.65 * len(systems), 0.25 * len(rows) + 1.35)
         axes = figure.subplots(1, len(systems), sharey=True, squeeze=False)[0]
     for ax, system in zip(axes, systems, strict=True):
         title, _, parameter = TITLES[system].partition(", ")
@@ -84,7 +84,7 @@ def overview(content: dict[str, Any], *, stacked: bool = False) -> Figure:
     for ax in axes if stacked else axes[:1]:
         _label(ax, rows, size=7.5 if stacked else 9)
     marks = [axes[0].plot([], [], "o", color=colour, label=words)[0] for colour, words in NEEDS.values()]
-    columns = 1 if stacked else len(NEEDS)
+    columns = 1 if stacked else 2
     figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     return figure
 
