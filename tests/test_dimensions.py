@@ -18,7 +18,7 @@ from experiments.beyond.study import MEASURES
 from experiments.configs import burgers, ks, rd_3d
 from experiments.pipeline import data
 from experiments.pipeline.systems import grid_points, stored_shape
-from experiments.report import figures
+from experiments.report.frame_figure import frames
 from experiments.study.ablations import filled, noisy, observed_pixels
 from solvers import initial, reaction_diffusion, spectral
 
@@ -113,12 +113,12 @@ def test_a_line_is_drawn_over_time_and_a_box_by_its_middle_slice() -> None:
     config = {"axis": {"label": "viscosity"}, "model": {"history": 1}, "calibration": {"frames": 4}}
     results = {"config": config, "regimes": [regime]}
     line, box = "frames 6 to 12, from left to right", "frame 12"  # counted from 1
-    for shape, drawn, when in (((7, 12), (12, 7), line), ((7, 4, 6, 8), (4, 6), box)):
+    for shape, drawn, when in (((7, 12), (12, 7), line), ((7, 4, 6, 8), (6, 4), box)):
         arrays = {
             f"frames/{who}": np.random.default_rng(0).normal(size=(1, *shape, 1))
             for who in ("truth", "anchor", "ccm_prefix")
         }
-        figure = figures.frames(results, arrays, 0, ("u",))
+        figure = frames(results, arrays, 0, ("u",))
         assert [ax.images[0].get_array().shape for ax in figure.axes[:5]] == [drawn] * 5
         assert when in figure.get_suptitle()
 

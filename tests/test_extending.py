@@ -136,7 +136,7 @@ def test_a_plane_wave_moves_alike_on_a_grid_that_is_not_square() -> None:
 
 
 def test_a_field_of_any_dimension_is_a_picture() -> None:
-    assert panels(np.zeros((5, 8)), [0, 4]).shape == (1, 8, 5)
+    assert panels(np.zeros((5, 8)), [0, 4]).shape == (1, 5, 8)
     assert panels(np.zeros((5, 8, 6)), [0, 4]).shape == (2, 8, 6)
     assert panels(np.zeros((5, 8, 6, 4)), [0, 4]).shape == (2, 8, 6)
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from experiments.pipeline.methods import METHODS, Method, columns, drawn, reduced
-from experiments.report.figures import error_by_regime
+from experiments.report.parameter_figure import error_by_regime
 from experiments.report.results import bootstrap_gain, headline, summarise, terminal_table
 from experiments.study.controls import summarise as summarise_controls
 from experiments.study.tables import tables

@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from ccm_jax.cli.pictures import new_figure, tidy
 from experiments.pipeline.methods import METHODS, drawn
-from experiments.report.ends import Curve, label_ends
 from experiments.report.numbers import signed
-from experiments.report.panels import panels
 from experiments.report.results import found_best, observed
 
-NARROW = 4.5  # inches
+NARROW = 3.9  # inches: on a phone, letters are then 1.2 times as high as they say
 BAR = ((-0.2, -1), (0.2, -1), (0.2, 1), (-0.2, 1), (-0.2, -1))  # a marker with an edge, which "|" lacks
 
 
@@ -25,84 +24,40 @@ def _legend(figure: Figure, narrow: bool, **settings: Any) -> None:
     figure.legend(**settings, **place, frameon=False, fontsize=8)
 
 
-def _fewer_ticks(ax: Axes, narrow: bool) -> None:
+def fewer_ticks(ax: Axes, narrow: bool) -> None:
     """Leaves room between the numbers on the horizontal axis."""
     if ax.get_xscale() == "linear":
         ax.locator_params(axis="x", nbins=4 if narrow else 6)
 
 
-def _axis_label(config: dict[str, Any]) -> str:
+def plain_ticks(ax: Axes) -> None:
+    """Ticks of a logarithmic vertical axis in plain numbers: 0.02, 0.05, 0.1."""
+    low, high = ax.get_ylim()
+    steps = (1, 2, 5) if high / low < 1e3 else (1,)
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks = [tick for power in powers for step in steps if low <= (tick := step * 10.0**power) <= high]
+    if len(ticks) < 2:
+        return
+    ax.yaxis.set_major_locator(FixedLocator(ticks))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(lambda tick, _: f"{tick:g}")
+
+
+def axis_label(config: dict[str, Any]) -> str:
+    """The physical parameter with its unit."""
     axis = config["axis"]
     return f"{axis['label']} ({axis['unit']})" if axis["unit"] else axis["label"]
 
 
-def _by_coordinate(results: dict[str, Any]) -> list[dict[str, Any]]:
+def by_coordinate(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of test regimes in the order of their coordinates."""
     return sorted(results["regimes"], key=lambda row: row["coordinate"])
-
-
-def error_by_regime(results: dict[str, Any], narrow: bool = False) -> Figure:
-    """Error of every method against the physical parameter, with the support shaded."""
-    rows, axis = _by_coordinate(results), results["config"]["axis"]
-    x = [row["value"] for row in rows]
-    figure = new_figure(NARROW, 5.4) if narrow else new_figure(7.2, 4.4)
-    ax = figure.subplots()
-    ax.axvspan(axis["low"], axis["high"], color="#eef2f6", zorder=0, label="support of the anchor")
-    for name, method in drawn("by_regime").items():
-        y = [np.nan if row["errors"][name] is None else row["errors"][name] for row in rows]
-        ax.plot(
-            x,
-            y,
-            color=method.colour,
-            linestyle=method.dash,
-            marker="o" if method.bold else None,
-            markersize=4,
-            linewidth=2.0 if method.bold else 1.2,
-            label=method.label,
-            markeredgecolor="#444444",
-            markeredgewidth=0.4,
-        )
-    ax.set(yscale="log", xlabel=_axis_label(results["config"]), ylabel="relative L2 error after the prefix")
-    if axis["scale"] == "log":
-        ax.set_xscale("log")
-    tidy(ax)
-    _fewer_ticks(ax, narrow)
-    _legend(figure, narrow)
-    return figure
-
-
-PEERS = ("#E69F00", "#56B4E9", "#CC79A7", "#D55E00", "#999999")  # of Okabe and Ito's colours
-OURS = ("anchor", "ccm_scale", "ccm_prefix")
-
-
-def peers(results: dict[str, Any], curves: list[dict[str, Any]], narrow: bool = False) -> Figure:
-    """Errors by regime of this run beside those of the strongest alternatives, of ``results/peers.json``."""
-    rows, axis = _by_coordinate(results), results["config"]["axis"]
-    width, height = (NARROW, 5.2) if narrow else (9.0, 4.4)
-    figure = new_figure(width, height)
-    ax = figure.subplots()
-    ax.axvspan(axis["low"], axis["high"], color="#eef2f6", zorder=0)
-    lines = []
-    for name in OURS:
-        x, y = np.array([[row["value"], row["errors"][name]] for row in rows], float).T
-        lines.append(Curve(METHODS[name].label, METHODS[name].colour, x, y))
-        ax.plot(x, y, color=lines[-1].colour, marker="o", ms=4)
-    for curve, colour in zip(curves, PEERS, strict=False):
-        order = np.argsort(curve["values"])
-        x, y = np.array([curve["values"], curve["errors"]], float)[:, order]
-        lines.append(Curve(curve["label"], colour, x, y))
-        ax.plot(x, y, color=colour, linestyle=(0, (4, 2)), lw=1.3)
-    ax.set(yscale="log", xscale=axis["scale"], xlabel=_axis_label(results["config"]))
-    ax.set_ylabel("relative L2 error after the prefix")
-    tidy(ax)
-    _fewer_ticks(ax, narrow)
-    label_ends(ax, lines, 72 * height - 45, columns=20 if narrow else 36, size=9 if narrow else 8)
-    return figure
 
 
 def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = False) -> Figure:
     """Error along the direction for each regime, as a multiple of its smallest; what each readout chose."""
     order = np.argsort([row["coordinate"] for row in results["regimes"]])
-    rows, bank = _by_coordinate(results), np.array(results["bank"])
+    rows, bank = by_coordinate(results), np.array(results["bank"])
     errors = sweep[order].mean(axis=-1)
     errors = np.where(np.isfinite(errors), errors, np.inf)
     smallest = errors.min(axis=1, keepdims=True)
@@ -138,7 +93,7 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
     names = [f"{row['value']:g}" + ("" if narrow else f"  (coordinate {signed(row['coordinate'])})") for row in rows]
     ax.set_yticks(range(len(rows)), names)
     ax.set_xlabel("coordinate on the physical direction")
-    ax.set_ylabel(_axis_label(results["config"]), labelpad=10)
+    ax.set_ylabel(axis_label(results["config"]), labelpad=10)
     ax.set_xlim(edges[0], edges[-1])
     bar = figure.colorbar(image, ax=ax, extend="max", ticks=[0, np.log10(2), np.log10(5), 1])
     bar.ax.set_yticklabels(["1", "2", "5", "10"])
@@ -146,61 +101,6 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
     columns = 1 if narrow else 3
     legend = figure.legend(loc="outside upper center", ncols=columns, fontsize=8, frameon=True, facecolor="#b9b9b9")
     legend.get_frame().set_edgecolor("none")
-    return figure
-
-
-def frames(
-    results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, channels: tuple[str, ...], narrow: bool = False
-) -> Figure:
-    """One trajectory of one regime: truth, anchor and CCM-Prefix, with their errors.
-
-    The last frame; of three space axes its middle slice, of one the whole future over time. A narrow figure has a
-    column for each channel.
-    """
-    row = results["regimes"][index]
-    names, who = ("anchor", "ccm_prefix"), ("truth", "anchor", "ccm_prefix")
-    future = {name: np.moveaxis(arrays[f"frames/{name}"][index], -1, 0) for name in who}  # [C, T, *space]
-    shown = {name: np.stack([panels(field, [-1])[0] for field in fields], -1) for name, fields in future.items()}
-    truth, seen = shown["truth"], {name: shown[name] for name in names}
-    over_time = arrays["frames/truth"].ndim == 4
-    if narrow:
-        width = NARROW if len(channels) > 1 else 0.7 * NARROW
-        figure = new_figure(width, 5 * (0.75 * width / len(channels) + 0.25) + 0.7)
-        axes = figure.subplots(5, len(channels), squeeze=False).T
-    else:
-        figure = new_figure(9.0, 1.95 * len(channels) + 0.4)
-        axes = figure.subplots(len(channels), 5, squeeze=False)
-    for c, channel in enumerate(channels):
-        field = truth[..., c]
-        # A field of one sign, such as a depth, has no zero to set apart.
-        has_sign = field.min() < 0
-        low, high = (-np.abs(field).max(), np.abs(field).max()) if has_sign else (field.min(), field.max())
-        worst = max(np.abs(seen[name][..., c] - truth[..., c]).max() for name in names)
-        worst = worst if np.isfinite(worst) and worst > 0 else 1.0
-        colours = "RdBu_r" if has_sign else "cividis"
-        pictures = [("truth", field, colours, low, high)]
-        pictures += [(METHODS[name].label, seen[name][..., c], colours, low, high) for name in names]
-        error = {name: seen[name][..., c] - field for name in names}
-        pictures += [(f"error of {METHODS[name].label}", error[name], "RdBu_r", -worst, worst) for name in names]
-        for ax, (title, picture, cmap, least, most) in zip(axes[c], pictures, strict=True):
-            aspect = "auto" if over_time else "equal"
-            image = ax.imshow(picture, cmap=cmap, vmin=least, vmax=most, origin="lower", aspect=aspect)
-            ax.set_xticks([])
-            ax.set_yticks([])
-            if c == 0:
-                ax.set_title(title, fontsize=9)
-            if narrow or ax in (axes[c][2], axes[c][4]):
-                figure.colorbar(image, ax=ax, fraction=0.05, pad=0.02).ax.tick_params(labelsize=7)
-        if len(channels) > 1 and narrow:
-            axes[c][-1].set_xlabel(channel)
-        elif not narrow:
-            axes[c][0].set_ylabel(channel, rotation=0, labelpad=10)
-    before = observed(results["config"])
-    last = before + arrays["frames/truth"].shape[1]
-    axis = results["config"]["axis"]["label"]
-    where = f"{axis} = {row['value']:g} (coordinate {signed(row['coordinate'])})"
-    when = f"frames {before + 1} to {last}, from left to right" if over_time else f"frame {last}"
-    figure.suptitle(f"{where},\n{when}" if narrow else f"{where}, {when}", fontsize=8 if narrow else 10)
     return figure
 
 
@@ -227,6 +127,7 @@ def growth(results: dict[str, Any], indices: list[int], narrow: bool = False) ->
         ax.locator_params(axis="x", integer=True, nbins=6)
         ax.set_title(f"{row['value']:g}  (coordinate {signed(row['coordinate'])})", fontsize=9)
         tidy(ax)
+        plain_ticks(ax)
     axes[0].set_ylabel("relative L2 error")
     handles, labels = axes[0].get_legend_handles_labels()
     _legend(figure, narrow, handles=handles, labels=labels)
@@ -244,7 +145,7 @@ def geometry(results: dict[str, Any], narrow: bool = False) -> Figure:
     for offset, part, colour in ((0.2, "shared_norm", "#CC79A7"), (-0.2, "direction_norm", "#0072B2")):
         label = {"shared_norm": "shared adaptation", "direction_norm": "physical direction"}[part]
         left.barh(y + offset, [layer[part] for layer in layers] / scale, 0.38, color=colour, label=label)
-    left.set_yticks(y, names, fontsize=7)
+    left.set_yticks(y, names, fontsize=8 if narrow else 7)
     left.set_xlabel("norm / anchor's" if narrow else "norm / norm of the anchor's leaf")
     if narrow:
         _legend(figure, narrow)
@@ -272,4 +173,5 @@ def training(losses: dict[str, np.ndarray], narrow: bool = False) -> Figure:
     ax.set(yscale="log", xlabel="step", ylabel="training loss")
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)
+    plain_ticks(ax)
     return figure

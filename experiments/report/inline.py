@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from markupsafe import Markup
@@ -26,8 +26,9 @@ _METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.S)
 _PLACES = re.compile(r'(?<=[ \n])(?:d|x|y|points)="[^"]*"|translate\([^)]*\)')
 _FRACTION = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _INDENT = re.compile(r"\n\s+")
-_GLYPH = re.compile(r'\s*<path id="(DejaVu[^"]*)"[^>]*/>')
-_NOTHING = re.compile(r"\s*<defs>\s*</defs>")
+_FONT = re.compile(r"font-family: [^;\"]*;? ?")  # letters are the page's
+_CRISP = re.compile(r"image-rendering: ?[a-z-]+;? ?")
+_TURNED = re.compile(r' transform="rotate\(-?0 [^)]*\)"')
 
 
 def inline_svg(figure: Any, name: str = "figure") -> Markup:
@@ -41,12 +42,16 @@ def inline_svg(figure: Any, name: str = "figure") -> Markup:
 
     text = io.StringIO()
     figure.patch.set_visible(False)
+    smooth = [image for ax in figure.axes for image in ax.images if image.get_interpolation() == "bilinear"]
+    for image in smooth:  # as small as it is: the browser smooths it
+        image.set_interpolation("none")
     for ax in figure.axes:
         ax.patch.set_visible(False)
-    with rc_context({"svg.hashsalt": name}):
+    with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     svg = _INDENT.sub("\n", _PLACES.sub(_rounded, _METADATA.sub("", svg[svg.index("<svg") :])))
+    svg = _TURNED.sub("", _FONT.sub("", _CRISP.sub("", svg) if smooth else svg))
     return Markup(_GREY.sub(lambda found: f"var({INKS[found[0]]})", svg))
 
 
@@ -56,31 +61,14 @@ def _rounded(found: re.Match[str]) -> str:
     return re.sub(r"\s*\b([A-Z])\b\s*", r"\1", short) if short.startswith("d=") else short
 
 
-def share_glyphs(figures: Mapping[str, Markup]) -> dict[str, Markup]:
-    """The figures of one page, of which the first with a letter draws it for all: matplotlib has it in each.
-
-    Args:
-        figures: by name; all of them must be in the page.
-
-    Returns:
-        The same figures without letters that are drawn twice.
-    """
-    known: set[str] = set()
-
-    def once(found: re.Match[str]) -> str:
-        seen = found[1] in known
-        known.add(found[1])
-        return "" if seen else found[0]
-
-    return {name: Markup(_NOTHING.sub("", _GLYPH.sub(once, figure))) for name, figure in figures.items()}
-
-
-def for_both_widths(draw: Callable[[bool], Any], name: str) -> Markup:
+def for_both_widths(draw: Callable[[bool], Any], name: str, said: str) -> Markup:
     """A figure for a screen, and another for a phone; the page shows the one that fits.
 
     Args:
         draw: ``narrow -> figure``.
         name: of the figure in the page.
+        said: what it shows, for those who cannot see it.
     """
     parts = [(kind, inline_svg(draw(kind == "narrow"), f"{name}-{kind}")) for kind in ("wide", "narrow")]
-    return Markup("").join(Markup('<div class="for-{}">{}</div>').format(kind, svg) for kind, svg in parts)
+    holder = Markup('<div class="for-{}" role="img" aria-label="{}">{}</div>')
+    return Markup("").join(holder.format(kind, said, svg) for kind, svg in parts)

@@ -12,26 +12,36 @@ import jinja2
 import numpy as np
 from ml_collections import ConfigDict
 
+from ccm_jax import paper_bank
+from ccm_jax.io import checkpoint
 from ccm_jax.io.atomic import finite, read_json, remove, replacing, write_text
 from experiments.pipeline.methods import METHODS, deployable, headlines
 from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage, write_json
 from experiments.pipeline.systems import stored_channels
-from experiments.report import explorer
+from experiments.report import explorer, head, peers
 from experiments.report import sure as how_sure
 from experiments.report.film import film
-from experiments.report.inline import for_both_widths, share_glyphs
+from experiments.report.inline import for_both_widths
 from experiments.report.links import link
 from experiments.report.numbers import by_regime, signed, too_often
-from experiments.report.results import collect, factor, observed, to_csv, typeset, verdict
+from experiments.report.results import collect, observed, to_csv, typeset, verdict
 from experiments.runner.progress import finished
 from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
 
-VERSION = 17
+VERSION = 18
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
-PEERS = Path(__file__).parents[2] / "results" / "peers.json"
+PICTURES = {  # what the figures show, for those who cannot see them
+    "error_by_regime": "Relative L2 error against the physical parameter, by method",
+    "coordinate_sweep": "Error along the direction for every regime, with the coordinates that were chosen",
+    "frames": "Last frame of truth, anchor and CCM-Prefix, with their errors",
+    "growth": "Relative L2 error by frame, by method",
+    "geometry": "Norms of both parts of the updates, and the cosine between the updates, by layer",
+    "training": "Training loss by step",
+    "sure": "Posterior of the value, forecast error at one point within its band, and errors by frame",
+}
 
 
 def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
@@ -85,19 +95,21 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
     results = typeset(finite(results))
     (folder / "figures").mkdir(exist_ok=True)
     arrays = dict(np.load(stages.evaluation.path / "evaluation.npz"))
-    curves, svg = peers_of(results["config"]), {}
+    outside = [row["value"] for row in results["regimes"] if row["split"] == "ood"]
+    curves, svg = peers.curves_of(results["config"], outside), {}
     for name, draw in drawings(results, stages, arrays, curves).items():
         figure = draw(False)
         for kind in ("png", "pdf"):
             figure.savefig(folder / "figures" / f"{name}.{kind}", dpi=150)
-        svg[name] = for_both_widths(draw, name)
+        svg[name] = for_both_widths(draw, name, PICTURES[name])
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["signed"] = signed
     rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
     config, ours = results["config"], headlines(observed(results["config"]))
-    space = ", ".join(str(n) for n in arrays["frames/truth"].shape[2:-1])
+    space, channels = arrays["frames/truth"].shape[2:-1], stored_channels(ConfigDict(config))
+    conditioned = peers.conditioned(config, curves, outside)
     small = _below(results["sure"]["regimes"], 0.05)
     content = environment.get_template("report.html.j2").render(
         version=VERSION,
@@ -108,19 +120,23 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         ours=ours,
         labels={name: method.label for name, method in METHODS.items()},
         deployable=deployable(),
-        cards=ours,
+        title=head.title(config, [row["value"] for row in rows]),
+        setting=head.setting(config, space, head.count(checkpoint.load(stages.anchor.path / "anchor"))),
+        cards=head.cards(results, conditioned),
         ranges={name: ends for name in ours if (ends := by_regime(results, name))},
-        factor=factor,
         observed=observed(config),
-        figures=share_glyphs(svg),
+        figures=svg,
         verdict=verdict(results),
         small=small,
+        held=held(results["sure"]["regimes"]),
+        paper=[float(c) for c in paper_bank()[:, 0]],
         rejects=too_often(*small, level=0.05),
-        explorer=explorer.content(results, arrays["sweep"], shown),
-        film=film(results, arrays),
-        peers={"seeds": _seeds(curves), "conditioned_wins": conditioned_wins(results["config"])},
-        channels=stored_channels(ConfigDict(config)),
-        shape=f"[T, {space}, {arrays['frames/truth'].shape[-1]}]",
+        explorer=explorer.content(results, arrays["sweep"], shown, channels[0]),
+        film=film(results, arrays, channels[0]),
+        peers={"count": len(curves), "seeds": peers.seeds(curves), "conditioned": conditioned},
+        machine=read_json(stages.anchor.path / "stage.json"),
+        channels=channels,
+        shape=f"[T, {', '.join(str(n) for n in space)}, {len(channels)}]",
         horizon=arrays["frames/truth"].shape[1],
     )
     write_text(folder / "report.html", content)
@@ -132,26 +148,15 @@ def _below(regimes: list[dict[str, Any]], level: float) -> tuple[int, int]:
     return sum(p < level for p in values), len(values)
 
 
-def peers_of(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Curves of the strongest alternatives from the study of peers, if it has this configuration at this size."""
-    if config["size"] or not PEERS.exists():
-        return []
-    return list(read_json(PEERS).get("curves", {}).get(config["name"], []))
-
-
-def conditioned_wins(config: dict[str, Any]) -> bool:
-    """Whether a conditioned network has clearly smaller errors outside than CCM-Scale, in the study of peers."""
-    if config["size"] or not PEERS.exists():
-        return False
-    ratios = read_json(PEERS).get("ratios", {}).get(config["name"], {})
-    lows = [ratios.get(key, {}).get("low") for key in ("finetune_ratio", "scratch_ratio")]
-    return any(low is not None and low > 1 for low in lows)
-
-
-def _seeds(curves: list[dict[str, Any]]) -> str:
-    """How many seeds curves are of, in words."""
-    counts = sorted({len(curve["seeds"]) for curve in curves} or {0})
-    return f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+def held(regimes: list[dict[str, Any]]) -> dict[str, dict[str, Any] | None]:
+    """In how many trajectories the interval contained the value, on either side of the support; the worst regime."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for side, split in (("outside", "ood"), ("inside", "id")):
+        rows = [row for row in regimes if row["split"] == split]
+        count = sum(len(row["intervals"]) for row in rows)
+        said = {"held": sum(row["held"] for row in rows), "count": count, "regimes": len(rows)}
+        found[side] = said | {"worst": min(rows, key=lambda row: row["held"])} if rows else None
+    return found
 
 
 def drawings(
@@ -159,7 +164,7 @@ def drawings(
 ) -> dict[str, Callable[[bool], Any]]:
     """All figures by name, as functions ``narrow -> figure``."""
     # matplotlib is slow to import, and only a fresh report needs it
-    from experiments.report import figures, sure_figures
+    from experiments.report import figures, frame_figure, parameter_figure, sure_figures
 
     regimes = results["regimes"]
     order = sorted(range(len(regimes)), key=lambda i: regimes[i]["coordinate"])
@@ -176,15 +181,13 @@ def drawings(
     channels = stored_channels(ConfigDict(results["config"]))
     far = max(order, key=lambda i: abs(regimes[i]["coordinate"]))
     drawn: dict[str, Callable[[bool], Any]] = {
-        "error_by_regime": partial(figures.error_by_regime, results),
+        "error_by_regime": partial(parameter_figure.error_by_regime, results, curves),
         "coordinate_sweep": partial(figures.coordinate_sweep, results, arrays["sweep"]),
-        "frames": partial(figures.frames, results, arrays, far, channels),
+        "frames": partial(frame_figure.frames, results, arrays, far, channels),
         "growth": partial(figures.growth, results, ends),
         "geometry": partial(figures.geometry, results),
         "training": partial(figures.training, losses),
     }
     if results["sure"]["regimes"]:
-        drawn["sure"] = partial(sure_figures.sureness, results["sure"], results["config"])
-    if curves:
-        drawn["peers"] = partial(figures.peers, results, curves)
+        drawn["sure"] = partial(sure_figures.sureness, results["sure"], results["config"], channels[0])
     return drawn

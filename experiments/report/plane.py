@@ -22,7 +22,7 @@ from experiments.report.results import or_infinite, typeset
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 4
+VERSION = 5
 OUTPUTS = ("report.html", "results.json", "figures")
 SHOWN = ("ccm_coord", "ccm_scale", "ccm_prefix", "best")
 FIXED = ("window", "anchor")  # weights that are the same everywhere

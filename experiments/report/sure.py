@@ -1,4 +1,4 @@
-"""How sure the prefix readout is, on one test regime inside the support and one outside: posteriors and forecasts."""
+"""How sure the prefix readout is on every test regime: posteriors, and forecasts with intervals."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage, write_json
 from experiments.runner.progress import finished
 
-VERSION = 2
+VERSION = 3
 LEVEL = 0.9
 NORMAL = 1.645  # half-width of the 90 % interval of a normal distribution, in deviations
 
 
 def sureness(run: Run, done: Stages) -> Stage:
-    """What validation regimes tell of the readout's errors, on two test regimes: ``sure.json``."""
+    """What validation regimes tell of the readout's errors, on the test regimes: ``sure.json``."""
 
     def build(work: Path) -> None:
         config = run.config
@@ -36,7 +36,7 @@ def sureness(run: Run, done: Stages) -> Stage:
         try:
             sure = fit_uncertainty(readout, list(validation), values, level=LEVEL, mesh=family.mesh)
             rows = []
-            for i in two_of([data.coordinate_of(config, float(v)) for v in config.regimes.test]):
+            for i in np.argsort([data.coordinate_of(config, float(v)) for v in config.regimes.test]):
                 value = float(config.regimes.test[i])
                 rows.append(of_regime(sure, np.asarray(tests[i, : validation.shape[1]]), value))
                 s = data.coordinate_of(config, value)
@@ -54,7 +54,7 @@ def sureness(run: Run, done: Stages) -> Stage:
 
 
 def two_of(coordinates: list[float]) -> list[int]:
-    """The test regimes nearest to the middle of the support and furthest from it; one if they are the same."""
+    """Numbers of the test regimes nearest to the middle of the support and furthest from it; of one if it is both."""
     away = np.abs(coordinates)
     return sorted({int(np.argmin(away)), int(np.argmax(away))}, key=lambda i: away[i])
 

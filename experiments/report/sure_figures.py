@@ -5,47 +5,75 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ccm_jax.cli.forecast import Probe
-from ccm_jax.cli.pictures import draw_band, draw_density, new_figure, tidy
+from ccm_jax.cli.pictures import draw_density, new_figure, tidy
 from experiments.pipeline.methods import METHODS
+from experiments.report.figures import NARROW, axis_label, plain_ticks
 from experiments.report.numbers import signed
+from experiments.report.sure import two_of
+
+GREEN = METHODS["ccm_prefix"].colour
+ROOM = 1.45  # height of the axes over that of a posterior: for the legend
 
 
-def sureness(found: dict[str, Any], config: dict[str, Any], narrow: bool = False) -> Figure:
-    """For each regime the posterior of the value, a forecast at one point with its band, and errors beside expected.
+def sureness(found: dict[str, Any], config: dict[str, Any], channel: str, narrow: bool = False) -> Figure:
+    """The posterior of the value, the error of a forecast at one point in its band, and errors beside expected ones.
 
-    A row for each regime; one below the other if ``narrow``.
+    A row for each of two regimes; one below the other if ``narrow``.
     """
-    rows, axis = found["regimes"], config["axis"]
+    rows = [found["regimes"][i] for i in two_of([row["coordinate"] for row in found["regimes"]])]
     if narrow:
-        figure = new_figure(4.5, 6.9 * len(rows))
+        figure = new_figure(NARROW, 7.2 * len(rows))
         axes = figure.subplots(3 * len(rows), 1).reshape(len(rows), 3)
     else:
         figure = new_figure(9.6, 3.2 * len(rows) + 0.2)
-        figure.set_layout_engine("constrained", h_pad=0.12, w_pad=0.1)
-        axes = figure.subplots(len(rows), 3, squeeze=False, width_ratios=(4, 6, 4))
-    colour = METHODS["ccm_prefix"].colour
+        axes = figure.subplots(len(rows), 3, squeeze=False, width_ratios=(4, 5, 5))
+    figure.set_layout_engine("constrained", h_pad=0.12, w_pad=0.1)
     for (left, middle, right), row in zip(axes, rows, strict=True):
         where = "inside the support" if row["split"] == "id" else "outside the support"
         draw_density(left, np.array(row["values"]), np.array(row["probability"]), tuple(row["intervals"][0]))
-        left.axvline(row["value"], color="black", lw=1.2, ls="--", label="true value")
-        left.set(xlabel=f"{axis['label']} ({axis['unit']})" if axis["unit"] else axis["label"], ylabel="posterior")
+        left.axvline(row["value"], color="black", lw=1.2, ls="--", ymax=1 / ROOM, label="true value")
+        left.set(xlabel=axis_label(config), ylabel="posterior")
+        left.set_ylim(0, ROOM * left.get_ylim()[1])
         left.locator_params(axis="x", nbins=4 if narrow else 3)
-        left.set_title(f"{row['value']:g}  (coordinate {signed(row['coordinate'])}),\n{where}", fontsize=9, loc="left")
-        number = {name: np.array(row[name], float) for name in ("observed", "mean", "low", "high", "truth")}
-        draw_band(middle, Probe(tuple(row["place"]), samples=np.zeros((0, len(row["mean"]))), **number), legend=False)
-        middle.set_title("forecast at one point", fontsize=9, loc="left")
-        errors = np.array(row["error"], float)
-        frame = len(row["observed"]) + 1 + np.arange(errors.shape[1])
-        for i, each in enumerate(errors):
-            right.plot(frame, each, color=colour, alpha=0.35, lw=0.8, label="each trajectory" if i == 0 else None)
-        right.plot(frame, row["expected_error"], color="black", lw=1.4, ls="--", label="expected")
-        right.set(yscale="log", xlabel="frame")
-        right.locator_params(axis="x", integer=True)
-        right.set_title("relative L2 error", fontsize=9, loc="left")
-        tidy(right)
+        left.set_title(f"{row['value']:g} (coordinate {signed(row['coordinate'])}),\n{where}", fontsize=9, loc="left")
+        _band(middle, row, channel)
+        _errors(right, row)
         for ax in (left, middle, right) if row is rows[0] else ():
-            ax.legend(frameon=False, fontsize=7)
+            ax.legend(frameon=False, fontsize=8, loc="upper left")
     return figure
+
+
+def _frames(ax: Axes, row: dict[str, Any]) -> np.ndarray:
+    """The numbers of the forecast frames, counted from 1."""
+    ax.set_xlabel("frame")
+    ax.locator_params(axis="x", integer=True, nbins=6)
+    return len(row["observed"]) + 1 + np.arange(len(row["mean"]))
+
+
+def _band(ax: Axes, row: dict[str, Any], channel: str) -> None:
+    """Truth minus forecast at one point: the band is thin beside the values themselves."""
+    frame = _frames(ax, row)
+    mean, low, high, truth = (np.array(row[name], float) for name in ("mean", "low", "high", "truth"))
+    ax.fill_between(frame, low - mean, high - mean, color=GREEN, alpha=0.22, lw=0, label="90 % interval")
+    ax.axhline(0, color=GREEN, lw=1.6, label="mean of the forecast")
+    ax.plot(frame, truth - mean, color="black", lw=1.2, ls="--", label="truth")
+    bound = 1.1 * max(float(np.nanmax(np.abs([low - mean, high - mean, truth - mean]), initial=0)), 1e-12)
+    if np.isfinite(bound):
+        ax.set_ylim(-bound, 1.7 * bound)  # room for the legend
+    ax.set_title(f"{channel} at {row['place']}, minus its forecast", fontsize=9, loc="left")
+    tidy(ax)
+
+
+def _errors(ax: Axes, row: dict[str, Any]) -> None:
+    """Errors of all trajectories, beside what the intervals expect."""
+    frame = _frames(ax, row)
+    for i, each in enumerate(np.array(row["error"], float)):
+        ax.plot(frame, each, color=GREEN, alpha=0.35, lw=0.8, label="each trajectory" if i == 0 else None)
+    ax.plot(frame, row["expected_error"], color="black", lw=1.4, ls="--", label="expected")
+    ax.set_yscale("log")
+    ax.set_title("relative L2 error", fontsize=9, loc="left")
+    tidy(ax)
+    plain_ticks(ax)

@@ -1,0 +1,91 @@
+"""The head of the report: what was run, on what, and the numbers that decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.pipeline.methods import METHODS, headlines
+from experiments.report.results import factor, observed
+
+# Of the solvers of this repository: their names, and what they solve.
+EQUATIONS = {
+    "reaction_diffusion": ("Reaction–diffusion", "∂u/∂t = Dᵤ∇²u + u − u³ − k − v, ∂v/∂t = Dᵥ∇²v + u − v"),
+    "navier_stokes": ("Navier–Stokes", "∂ω/∂t + u·∇ω = ν∇²ω − drag·ω + f, vorticity ω"),
+    "shallow_water": ("Shallow water", "∂h/∂t + ∇·(hu) = 0, ∂(hu)/∂t + ∇·(huu) + ∇(gh²/2) = 0"),
+    "burgers": ("Burgers", "∂u/∂t + u∂u/∂x = ν∂²u/∂x²"),
+    "kuramoto_sivashinsky": (
+        "Kuramoto–Sivashinsky",
+        "∂u/∂t + u∂u/∂x = −a∂²u/∂x² − b∂⁴u/∂x⁴, a instability, b hyperviscosity",
+    ),
+}
+
+
+def title(config: dict[str, Any], values: list[float]) -> str:
+    """The system and the range of its test regimes."""
+    label = config["axis"]["label"]
+    span = f"from {min(values):g} to {max(values):g}" if len(values) > 1 else f"{values[0]:g}"
+    system = EQUATIONS.get(config["system"])
+    about = f"merged weights for {label} {span}"
+    return f"{system[0]}: {about}" if system else about[0].upper() + about[1:]
+
+
+def setting(config: dict[str, Any], space: tuple[int, ...], weights: int) -> str:
+    """Equation, grid, time between frames and size of the network, in a line."""
+    parts = [EQUATIONS[config["system"]][1]] if config["system"] in EQUATIONS else []
+    parts += [f"{' × '.join(str(n) for n in space)} grid", f"Δt = {config['solver']['dt']:g}"]
+    name = str(config["model"]["name"])
+    return "; ".join([*parts, f"{name.upper() if name.isalpha() else name} with {weights:,} weights"])
+
+
+def count(params: Any) -> int:
+    """The numbers in weights; a complex one is two."""
+    return sum(int(np.size(leaf)) * (2 if np.iscomplexobj(leaf) else 1) for leaf in jax.tree.leaves(params))
+
+
+def cards(results: dict[str, Any], peer: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Errors outside the support, with how they compare; CCM-Coord stands in the table.
+
+    Args:
+        results: of the run.
+        peer: of :func:`experiments.report.peers.conditioned`.
+    """
+    summary, frames = results["summary"], observed(results["config"])
+    if "reduction" not in summary:
+        return []
+    known = {"ccm_scale": "value known (CCM-Scale)", "ccm_prefix": f"{frames} frames, value unknown (CCM-Prefix)"}
+    found = []
+    for name, label in headlines(frames).items():
+        if name == "ccm_coord":
+            continue
+        gain, ends = summary["reduction"][name], summary["reduction_interval"][name]
+        worse = gain is not None and gain < 0
+        size = None if gain is None else factor(gain, worse)
+        interval = None if None in ends else sorted(factor(end, worse) for end in ends)
+        error, reference = (summary["ood_error"][key] for key in (name, summary["better_anchor"]))
+        found.append({"label": known.get(name, label), "error": error, "worse": worse or gain is None})
+        found[-1] |= {"before": METHODS[summary["better_anchor"]].label, "reference": reference}
+        found[-1] |= {"text": _than(size, worse, interval)}
+    if peer is not None:
+        larger = peer["mean"] < 1  # the ratio is CCM's error over the alternative's
+        size = 1 / peer["mean"] if larger else peer["mean"]
+        interval = sorted(1 / peer[end] if larger else peer[end] for end in ("low", "high"))
+        label = "value known, conditioned network"
+        found.append({"label": label, "error": peer["error"], "worse": True, "before": "", "reference": None})
+        found[-1] |= {"text": _than(size, larger, interval) + " than CCM-Scale"}
+    return found
+
+
+def _than(size: float | None, larger: bool, interval: list[float] | None) -> str:
+    """A factor in words, such as ``4.7 × smaller [4.5, 4.9]``."""
+    if size is None:
+        return "diverges"
+    ends = "" if interval is None else f" [{_digits(interval[0])}, {_digits(interval[1])}]"
+    return f"{_digits(size)} × {'larger' if larger else 'smaller'}{ends}"
+
+
+def _digits(size: float) -> str:
+    """A factor, with more digits near 1."""
+    return f"{size:.2f}" if 0.95 < size < 1.1 else f"{size:.2g}"

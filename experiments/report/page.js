@@ -1,0 +1,33 @@
+"use strict";
+(() => {
+  const embedded = window.self !== window.top;
+  // Files beside the page have no address inside a notebook.
+  if (embedded) document.querySelectorAll(".beside").forEach(node => node.remove());
+  // A link into folded details opens them; inside a notebook, following it would replace the report by the notebook.
+  document.querySelectorAll('a[href^="#"]').forEach(link => link.addEventListener("click", event => {
+    const target = document.getElementById(link.hash.slice(1));
+    if (!target) return;
+    if (target.tagName === "DETAILS") target.open = true;
+    if (!embedded) return;
+    event.preventDefault();
+    target.scrollIntoView();
+  }));
+  document.querySelectorAll("pre.use").forEach(block => {
+    const button = Object.assign(document.createElement("button"), {type: "button", className: "copy", textContent: "Copy"});
+    const done = () => {
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    };
+    const select = () => {  // where the clipboard is not allowed
+      getSelection().selectAllChildren(block);
+      if (document.execCommand("copy")) done();
+    };
+    button.addEventListener("click", () => {
+      if (navigator.clipboard) navigator.clipboard.writeText(block.textContent).then(done, select);
+      else select();
+    });
+    const holder = Object.assign(document.createElement("div"), {className: "copied"});
+    block.replaceWith(holder);
+    holder.append(block, button);
+  });
+})();
