@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,10 @@ def test_the_report(browser: Any, report: Path, width: int, scheme: str) -> None
     after = page.inner_text("#said"), page.evaluate("document.querySelectorAll('#frames canvas')[8].toDataURL()")
     assert before[0] != after[0] and before[1] != after[1]
     assert page.inner_text("#alpha-value") == "−2.50"
+    page.click(".marks .metadata")  # it goes to the point nearest to that coordinate
+    assert page.inner_text("#alpha-value") == "+2.00" == page.inner_text(".marks .metadata output")
+    page.click("#curve", position={"x": 0.15 * page.query_selector("#curve").bounding_box()["width"], "y": 40})
+    assert page.inner_text("#alpha-value") == "−2.50"
     page.select_option("#regime", "0")
     assert page.inner_text("#said") != after[0]
     assert page.evaluate("document.querySelector('#curve path.error').getAttribute('d').length") > 50
@@ -80,6 +85,19 @@ def test_the_report(browser: Any, report: Path, width: int, scheme: str) -> None
     page.wait_for_function("document.getElementById('film-play').textContent === 'Play'")  # it ran to the last frame
     assert page.evaluate("document.querySelector('.film canvas').toDataURL()") != first
     assert not problems
+
+
+def test_links_within_an_embedded_report_keep_it(browser: Any, report: Path, tmp_path: Path) -> None:
+    """A notebook shows it as ``srcdoc``, where following ``#numbers`` would load the notebook's own page."""
+    holder = tmp_path / "notebook.html"
+    holder.write_text(f'<iframe srcdoc="{html.escape(report.read_text())}" width="900" height="700"></iframe>')
+    page = browser.new_page()
+    page.goto(holder.as_uri())
+    frame = page.frames[1]
+    frame.wait_for_selector("#explorer[data-ready=yes]")
+    frame.click('nav a[href="#numbers"]')
+    assert 0 <= frame.evaluate("document.getElementById('numbers').getBoundingClientRect().top") < 700
+    assert frame.url == "about:srcdoc" and frame.query_selector(".beside") is None
 
 
 @pytest.mark.parametrize("width, scheme", LOOKS[1:3])

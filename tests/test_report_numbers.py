@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-import pytest
+import base64
+import io
+from typing import Any
 
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.report import head, peers
+from experiments.report.film import film
+from experiments.report.frame_figure import frames
 from experiments.report.numbers import by_regime, signed, too_often
+from experiments.report.page import held
+
+CONFIG: dict[str, Any] = {
+    "name": "rd_ood",
+    "size": "",
+    "system": "reaction_diffusion",
+    "axis": {"label": "diffusivity"},
+    "model": {"history": 1, "name": "fno"},
+    "calibration": {"frames": 4},
+    "solver": {"dt": 0.25},
+}
 
 
 def test_coordinates_have_true_minus_signs_and_zero_has_none() -> None:
@@ -27,3 +47,64 @@ def test_each_regime_is_compared_with_the_anchor_that_is_better_there() -> None:
     assert of((0.4, None, 0.2), (None, None, 0.1)) == (2.0, float("inf"))
     assert of((0.4, 0.8, None), (0.9, 0.6, 0.1)) == pytest.approx((0.0, 6.0))
     assert of((0.4, 0.8, 0.2)) is None and of((0.4, 0.8, 0.2), (None, None, None)) is None
+
+
+def bitmap(uri: str) -> np.ndarray:
+    """Red minus blue of a data URI: it grows with the value."""
+    image = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGB")
+    return np.asarray(image, float) @ [1, 0, -1]
+
+
+def test_the_film_and_the_figure_show_the_last_frame_in_one_orientation() -> None:
+    """``u[i, j]`` is i to the right and j up."""
+    u = np.zeros((1, 2, 4, 6, 1))
+    u[0, :, 3, 1], u[0, :, 0, 5] = 0.7, -0.7  # full colours of both ends have as much red as green
+    u[0, :, 1, 1] = 1.0
+    arrays = {f"frames/{name}": u for name in ("truth", "anchor", "ccm_prefix")}
+    over_time = {"anchor": [0.1, 0.2], "ccm_prefix": [0.1, 0.2]}
+    regime = {"value": 1.0, "coordinate": 0.0, "split": "id", "error_over_time": over_time}
+    results = {"config": CONFIG, "regimes": [regime]}
+    played = film(results, arrays, "u")
+    assert played and played["rows"][0]["ends"][-1] == [-1, 1]
+    shown = bitmap(played["rows"][0]["sprite"])[:6, 4:]  # the truth's second frame, from the top
+    still = np.array(frames(results, arrays, 0, ("u",)).axes[0].images[0].get_array())[::-1]
+    still[4, 1] = shown[4, 1] = 0
+    for picture in (shown, still):
+        assert picture.shape == (6, 4)
+        assert np.unravel_index(picture.argmax(), picture.shape) == (4, 3)
+        assert np.unravel_index(picture.argmin(), picture.shape) == (0, 0)
+
+
+def test_the_head_names_the_system_and_the_numbers_that_decide() -> None:
+    assert head.title(CONFIG, [2.0, 0.5]) == "Reaction–diffusion: merged weights for diffusivity from 0.5 to 2"
+    assert head.title(CONFIG | {"system": "mine:SYSTEM"}, [2.0]) == "Merged weights for diffusivity 2"
+    line = head.setting(CONFIG, (32, 32), head.count({"w": np.zeros((1000, 2), complex)}))
+    assert line.endswith("32 × 32 grid; Δt = 0.25; FNO with 4,000 weights")
+    names, errors = ("ccm_coord", "ccm_scale", "ccm_prefix"), {"anchor": 0.2, "ccm_scale": 0.1, "ccm_prefix": None}
+    summary: dict[str, Any] = {"better_anchor": "anchor", "ood_error": errors}
+    summary["reduction"] = dict(zip(names, (0.5, 0.5, None), strict=True))
+    summary["reduction_interval"] = dict(zip(names, ([0, 1], [0.4, 0.6], [None, None]), strict=True))
+    peer = {"mean": 0.5, "low": 0.4, "high": 1.05, "error": 0.3, "label": "", "seeds": 3}
+    scale, prefix, other = head.cards({"config": CONFIG, "summary": summary}, peer)
+    assert (scale["text"], scale["worse"], prefix["text"]) == ("2 × smaller [1.7, 2.5]", False, "diverges")
+    assert other["text"] == "2 × larger [0.95, 2.5] than CCM-Scale"
+    assert len(head.cards({"config": CONFIG, "summary": {}}, None)) == 0
+
+
+def test_alternatives_have_short_names_and_one_conditioned_network_that_knows_the_value() -> None:
+    assert peers.short("anchor, window of 1, continued on all data") == "anchor, 1 frame"
+    assert peers.short("window of 5, from scratch with the total steps") == "network that sees 5 frames"
+    outside = [0.0005, 0.0035, 0.004]
+    curves = peers.curves_of(CONFIG, outside)
+    assert sum(curve["group"] in peers.CONDITIONED for curve in curves) == 1
+    found = peers.conditioned(CONFIG, curves, outside)
+    assert found and found["low"] < found["mean"] < found["high"]
+    assert peers.curves_of(CONFIG | {"size": "smoke"}, outside) == []
+    assert peers.conditioned(CONFIG, [], outside) is None
+
+
+def test_intervals_are_counted_on_either_side_of_the_support() -> None:
+    rows = [{"split": "ood", "held": held, "intervals": [[0, 1]] * 4} for held in (4, 2)]
+    found = held(rows)
+    assert found["inside"] is None and found["outside"]
+    assert (found["outside"]["held"], found["outside"]["count"], found["outside"]["worst"]["held"]) == (6, 8, 2)
