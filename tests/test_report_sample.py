@@ -25,7 +25,8 @@ def test_the_sample_is_what_a_full_run_writes_today() -> None:
     made = MADE.search(page)
     assert made and (int(made[1]), made[2]) == (VERSION, RUN), "redraw it: python -m experiments.site.report RUN_FOLDER"
     assert not machine_paths(page)
-    assert TARGET.stat().st_size < 1_500_000
+    assert TARGET.stat().st_size < 1_600_000
+    assert 'class="beside"' not in page  # results.json is not beside it
     assert "data-page" not in page  # every link to the documentation leads to a page of the site
     pages = re.findall(r'<a href="([a-z/-]+)/"', page)
     assert len(pages) >= 6 and all((ROOT / "docs" / f"{name}.md").exists() for name in pages)

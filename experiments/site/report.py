@@ -2,7 +2,8 @@
 
     python -m experiments.site.report runs/rd_ood
 
-Its links to the documentation lead to the pages of the site. A report of another run, of another version or with paths
+Its links to the documentation lead to the pages of the site; where the clone's file is opened in a browser, to the
+Markdown of the clone. A report of another run, of another version or with paths
 of the machine is refused, and nothing is written.
 """
 
@@ -23,10 +24,21 @@ MADE = re.compile(r'<meta name="generator" content="ccm_jax, report (\d+) of ([\
 LINK = re.compile(r'<(a|span) data-page="([\w/-]+)\.md"[^>]*>(.*?)(?: \(<code>.*?</code>[^)]*\))?</\1>')
 BITMAP = re.compile(r"data:image/\w+;base64,[A-Za-z0-9+/=\s]+")
 PATH = re.compile(r"(?<![\w.:/<])/(?:[\w.-]+/)+[\w.-]*|\b[A-Za-z]:\\+\w+|file://\S+")
+BESIDE = re.compile(r'<span class="beside">.*?</span>', re.S)  # links to files that only the run's folder has
 NOTE = (
-    '<p class="soft note">A sample report; the folders that it names are those of the run. '
+    f'<p class="soft note">Sample output of <code>python -m experiments.run --config={RUN}</code>; paths are relative '
+    "to that run's folder. "
     '<a href="gallery/">Back to the documentation</a>.</p>'
 )
+# Folders of the site are pages only where a server says so.
+FROM_DISK = """<script>
+if (location.protocol === "file:") document.querySelectorAll('a[href$="/"]').forEach(link => {
+  const page = link.getAttribute("href");
+  const cloned = /\\/docs\\/[^/]*$/.test(location.pathname);
+  link.setAttribute("href", cloned ? page.replace(/\\/$/, ".md") : page + "index.html");
+});
+</script>
+"""
 
 
 def machine_paths(page: str) -> list[str]:
@@ -64,7 +76,8 @@ def sample(folder: Path) -> str:
     named = machine_paths(page) + re.findall(rf"\b{re.escape(host)}\b", BITMAP.sub("", page))[:1]
     if named:
         raise ValueError(f"report: {path} names {', '.join(named[:5])}, expected no path or name of a machine.")
-    return LINK.sub(r'<a href="\2/">\3</a>', page).replace("<main>\n", f"<main>\n{NOTE}\n", 1)
+    page = LINK.sub(r'<a href="\2/">\3</a>', BESIDE.sub("", page))
+    return page.replace("<main>\n", f"<main>\n{NOTE}\n", 1).replace("</body>", f"{FROM_DISK}</body>", 1)
 
 
 def main(folder: Path, target: Path = TARGET) -> None:
