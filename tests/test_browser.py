@@ -51,7 +51,8 @@ def readable(page: Any, width: int) -> None:
     colours = page.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
     light, dark = (sum(int(part) for part in c[c.index("(") + 1 : -1].split(",")[:3]) / 765 for c in colours)
     assert abs(light - dark) > 0.6
-    shown = "[...document.querySelectorAll('figure svg')].map(s => s.getBoundingClientRect()).filter(box => box.width)"
+    drawn = "[...document.querySelectorAll('figure svg:not(.spark)')]"
+    shown = f"{drawn}.map(s => s.getBoundingClientRect()).filter(box => box.width)"
     boxes = page.evaluate(f"{shown}.map(box => [box.width, box.height])")
     assert len(boxes) >= 2 and min(height for _, height in boxes) > 40
 

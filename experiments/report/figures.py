@@ -33,7 +33,7 @@ def fewer_ticks(ax: Axes, narrow: bool) -> None:
 def plain_ticks(ax: Axes) -> None:
     """Ticks of a logarithmic vertical axis in plain numbers: 0.02, 0.05, 0.1."""
     low, high = ax.get_ylim()
-    steps = (1, 2, 5) if high / low < 1e3 else (1,)
+    steps = (1, 1.5, 2, 3, 4, 5, 7) if high / low < 5 else (1, 2, 5) if high / low < 1e3 else (1,)
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     ticks = [tick for power in powers for step in steps if low <= (tick := step * 10.0**power) <= high]
     if len(ticks) < 2:

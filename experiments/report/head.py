@@ -35,7 +35,8 @@ def title(config: dict[str, Any], values: list[float]) -> str:
 def setting(config: dict[str, Any], space: tuple[int, ...], weights: int) -> str:
     """Equation, grid, time between frames and size of the network, in a line."""
     parts = [EQUATIONS[config["system"]][1]] if config["system"] in EQUATIONS else []
-    parts += [f"{' × '.join(str(n) for n in space)} grid", f"Δt = {config['solver']['dt']:g}"]
+    grid = f"{space[0]} points" if len(space) == 1 else f"{' × '.join(str(n) for n in space)} grid"
+    parts += [grid, f"Δt = {config['solver']['dt']:g}"]
     name = str(config["model"]["name"])
     return "; ".join([*parts, f"{name.upper() if name.isalpha() else name} with {weights:,} weights"])
 
