@@ -228,7 +228,8 @@ def test_weights_that_are_not_finite_are_noticed() -> None:
 def test_equal_experts_are_noticed() -> None:
     anchor, same = {"w": jnp.zeros(2)}, {"w": jnp.ones(2)}
     for features in (None, Gated()):
-        chart = fit_chart(anchor, [same, dict(same)], [-1.0, 1.0], features=features)
+        with pytest.warns(UserWarning, match=r"fit_chart: `experts\[0\]` and `experts\[1\]` have the same weights"):
+            chart = fit_chart(anchor, [same, dict(same)], [-1.0, 1.0], features=features)
         with pytest.warns(UserWarning, match="fit_prefix_readout: the chart has the same weights at every coordinate"):
             fit_prefix_readout(chart, make_rollout(lambda p, u: u[:, -1]))
 
