@@ -17,9 +17,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ccm_jax.io.overwrite import check_taken
+
 MARK = ".partial-"
 _TOKEN = secrets.token_hex(4)  # numbers of processes come round again, in containers at once
 _MOVED = f"{MARK}moved.json"  # in a folder of several outputs: those that were moved out of it, in order
+_ASIDE = f"{MARK}old-"  # there: what outputs replace
 
 
 def partial_of(target: Path, owner: str | None = None) -> Path:
@@ -35,11 +38,11 @@ def partial_of(target: Path, owner: str | None = None) -> Path:
 def check_new(path: Path) -> None:
     """Raises ValueError for an output that is there already, or that cannot be written; a missing folder is no fault.
 
-    What a killed process left of the same output is removed first; it was never finished.
+    One that is there is none either where a user forces it, see :mod:`ccm_jax.io.overwrite`. What a killed process left
+    of the same output is removed first; it was never finished.
     """
     remove_abandoned(path)
-    if os.path.lexists(path):
-        raise ValueError(f"{path} exists, and nothing is overwritten; choose a new path or remove it.")
+    check_taken(path)
     folder = next(parent for parent in (*path.parents, Path()) if os.path.lexists(parent))
     if not folder.is_dir():
         raise ValueError(f"{path} cannot be written: {folder} is a file; choose another folder.")
@@ -102,7 +105,8 @@ def together(main: Path) -> Iterator[Callable[[Path], Path]]:
 
     Yields a function from an output to the path where to write it. At the end all are moved to their places, ``main``
     last. What is moved is written down before; who writes ``main`` next takes it back, unless ``main`` itself was
-    moved, and leaves what somebody has changed since.
+    moved, and leaves what somebody has changed since. What they replace, where a user forces it, is kept until all are
+    in place, and comes back otherwise.
 
     Example:
         >>> import tempfile
@@ -130,9 +134,10 @@ def together(main: Path) -> Iterator[Callable[[Path], Path]]:
         made = [(path, parent / path.name) for parent, folder in folders.items() for path in sorted(folder.iterdir())]
         moved: list[list[Any]] = []
         for path, output in sorted(made, key=lambda pair: pair[1] == main):
-            moved.append([str(output.absolute()), *_identity(path)])
+            aside = folders[output.parent] / f"{_ASIDE}{output.name}"
+            moved.append([str(output.absolute()), *_identity(path), str(aside.absolute())])
             write_json(listed, moved)
-            _move_new(path, output)
+            _move(path, output, aside)
     except BaseException:
         _undo(listed.parent, main)
         raise
@@ -141,23 +146,33 @@ def together(main: Path) -> Iterator[Callable[[Path], Path]]:
             remove(folder)
 
 
-def _move_new(path: Path, output: Path) -> None:
-    """Moves to a place that is free; what somebody else has put there meanwhile stays.
+def _move(path: Path, output: Path, aside: Path) -> None:
+    """Moves to a place that is free; what somebody else has put there meanwhile stays, unless a user forces it.
+
+    Args:
+        path: what is moved.
+        output: where to.
+        aside: where what was there is kept.
 
     Raises:
         ValueError: if the place is taken.
     """
+    if os.path.lexists(output):
+        check_taken(output)
+        try:
+            os.link(output, aside, follow_symlinks=False)  # so that there is a file at any time
+        except OSError:  # on file systems without links
+            os.rename(output, aside)
+        os.replace(path, output)
+        return
     try:
         if path.is_dir():
-            if os.path.lexists(output):
-                raise FileExistsError
             os.rename(path, output)
         else:
             os.link(path, output)  # the one way to move that fails where a file is
             path.unlink()
-    except OSError as error:
-        if os.path.lexists(output):
-            raise ValueError(f"{output} exists, and nothing is overwritten; choose a new path or remove it.") from error
+    except OSError:
+        check_taken(output)
         os.replace(path, output)  # on file systems without links
 
 
@@ -172,9 +187,13 @@ def _undo(folder: Path, main: Path) -> None:
         moved = json.loads((folder / _MOVED).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # nothing was moved, or the folder is a file
         return
-    ours = {name for name, *known in moved if os.path.lexists(name) and list(_identity(Path(name))) == known}
-    if str(main.absolute()) not in ours:
-        for name in ours:
+    ours = {name for name, *known in moved if os.path.lexists(name) and list(_identity(Path(name))) == known[:2]}
+    if str(main.absolute()) in ours:
+        return
+    for name, _, _, *asides in moved:
+        if asides and os.path.lexists(asides[0]) and (name in ours or not os.path.lexists(name)):
+            os.replace(asides[0], name)
+        elif name in ours:
             remove(Path(name))
 
 
