@@ -393,14 +393,15 @@ def test_axes_of_another_number_name_the_arrays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "likely"),
-    [((6, 9, 1, 16, 16), "NTCXY"), ((9, 16, 16), "TXY"), ((5, 9, 16, 16), "NTXY"), ((5, 9, 1, 160), "NTCX")],
+    [((6, 9, 1, 16, 16), "NTCXY"), ((9, 16, 16), "TXY"), ((5, 9, 16, 16), "NTXY"), ((5, 9, 1, 160), "NTCX")]
+    + [((6, 21, 64, 1), "NTXC"), ((9, 8, 8, 8, 2), "TXYZC")],
 )
 def test_what_is_assumed_of_an_array_names_the_axes_that_it_may_have(
     tmp_path: Path, shape: tuple[int, ...], likely: str
 ) -> None:
     np.save(tmp_path / "a.npy", noise(*shape))
     (said,) = open_recording(tmp_path / "a.npy").assumed
-    assert f"--axes {likely} " in said and f"for {shape[-1]} channels" in said and "x[..., None]" in said
+    assert f"--axes {likely} " in said and f"for {shape[-1]} channel" in said and "x[..., None]" in said
     assert not open_recording(tmp_path / "a.npy", axes=likely).assumed
 
 

@@ -16,6 +16,7 @@ from ccm_jax._checks import counted
 from ccm_jax._reasons import clean
 from ccm_jax.cli.checkpoints import note
 from ccm_jax.io.boundary import memory
+from ccm_jax.io.overwrite import is_read
 from ccm_jax.io.recordings import Recording, open_recording
 from ccm_jax.io.recordings.opening import other_step
 from ccm_jax.io.recordings.parameters import NOT_FINITE
@@ -33,6 +34,7 @@ class Layout(NamedTuple):
 
     def open(self, path: Path) -> Recording:
         """The description of a file."""
+        is_read(path)
         return open_recording(path, fields=self.fields, axes=self.axes)
 
     def open_validation(self, path: Path) -> Recording:
@@ -108,9 +110,9 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
         raise ValueError(f"--sample {samples}: expected 0, or 0,3, or 0:8.") from error
     outside = [i for i in chosen if not 0 <= i < count]
     if outside and count:
+        there = f"expected 0 to {count - 1}" if count > 1 else "the file has one, 0"
         raise ValueError(
-            f"{recording.path}: there is no sample {outside[0]}, expected 0 to {count - 1} (--sample)"
-            f"{assumed_axes(recording)}."
+            f"{recording.path}: there is no sample {outside[0]}, {there} (--sample){assumed_axes(recording)}."
         )
     twice = [i for i in chosen if chosen.count(i) > 1] if samples is not None and "," in samples else []
     if twice:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ccm_jax.cli.checkpoints import note
 from ccm_jax.cli.frames import shorten
+from ccm_jax.cli.readings import read_as, remedy_of
 from ccm_jax.interop.own import find_own
 from ccm_jax.interop.unsaid import unsaid
 from ccm_jax.io.description import describe
@@ -39,9 +40,11 @@ def surrogate_for(weights: Weights, model: str | None, recording: Recording) -> 
         if how := _how_called(str(told["model"]), told.get("args") or {}, error):
             raise ValueError(f"{str(error).rstrip('.')}; {how}.") from error
         of_frames = any(word in str(error) for word in ("does not fit", "channels"))
-        if not of_frames or not (recording.assumed or recording.left_out):
+        if not of_frames:
             raise
-        said = [*recording.assumed, f"fields are {shorten(recording.fields)}"]
+        if better := remedy_of(weights, model, recording):
+            raise ValueError(f"{str(error).rstrip('.')}; {better}.") from error
+        said = [*(recording.assumed or [read_as(recording)]), f"fields are {shorten(recording.fields)}"]
         said += [f"left out is {text}" for text in recording.left_out]
         raise ValueError(f"{str(error).rstrip('.')}. Of {recording.path}: {'; '.join(said)}.") from error
     line = unsaid(str(told["model"]), weights.metadata, told.get("args") or {}, weights.path)

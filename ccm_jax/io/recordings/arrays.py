@@ -138,9 +138,11 @@ def _variable(path: Path, frames: np.ndarray, dim: Any, each: str | None) -> tup
 
 
 def _likely(shape: tuple[int, ...]) -> str:
-    """The ``--axes`` that such frames might need: channels first where an axis is short, or none."""
+    """The ``--axes`` that such frames might need: channels last or first where that axis is short, or none."""
     first = next((at for at in (2, 1) if len(shape) > at + 1 and shape[at] <= FEW < shape[-1]), None)
     letters = "NTXYZ" if len(shape) > 3 else "TXY"
     if first is not None:
         letters = f"{'NT' if first == 2 else 'T'}CXYZ"
-    return f"--axes {letters[: len(shape)]} (axes=...)" if len(shape) <= len(letters) else "--axes (axes=...)"
+    elif shape[-1] <= FEW:  # one axis of space less than is taken, or one more
+        letters = {3: "TXY", 4: "NTXC", 5: "TXYZC"}.get(len(shape), "")
+    return f"--axes {letters[: len(shape)]} (axes=...)" if 0 < len(shape) <= len(letters) else "--axes (axes=...)"
