@@ -9,6 +9,7 @@ from typing import Any
 
 from ccm_jax._checks import counted
 from ccm_jax.io.boundary import one_line
+from ccm_jax.io.leaves import ENDING as LEAVES
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.shards import INDEX, open_index
 from ccm_jax.io.weights import Weights
@@ -85,7 +86,7 @@ extrapolates: compare it with the anchor on observed frames before you use it.
 | anchor | {_code(facts["anchor"]["path"])} | – | `{facts["anchor"]["sha256"][:12]}` |
 {experts}
 {found}
-The file's metadata contain all of this. {_loading(output, weights)}
+{_kept(output)} {_loading(output, weights)}
 """
 
 
@@ -106,13 +107,30 @@ def _code(text: str) -> str:
     return f"`{one_line(text).translate({ord('`'): chr(39), ord('|'): '/', ord('<'): '(', ord('>'): ')'})}`"
 
 
+def _kept(output: Path) -> str:
+    """Whether the file itself says where it comes from."""
+    if output.suffix == LEAVES:
+        return "The file holds numbers alone: keep this card beside it."
+    return "The file's metadata contain all of this."
+
+
 def _loading(output: Path, weights: Weights) -> str:
-    """How to get the weights into a network, by whose names they have."""
+    """How to get the weights into a network, by the format of the anchor and whose names they have."""
     name = _code(output.name)[1:-1]
+    if weights.kind == "leaves":
+        how = f'`eqx.tree_deserialise_leaves("{name if output.suffix == LEAVES else "merged.eqx"}", network)`'
+        if output.suffix == LEAVES:
+            return f"Load the weights into an Equinox network of\nthe same structure with {how}."
+        return (
+            "Tensors are called 0, 1, … in the order of the\nEquinox network's leaves. Merged to a file NAME.eqx, they "
+            f"load with\n{how}."
+        )
     if any(leaf.rsplit(".", 1)[-1] == "kernel" for leaf in weights.arrays):  # what Flax calls a weight
         read = "load_safetensors" if output.suffix == ".safetensors" else "open_weights"
         module, end = ("safetensors", "") if output.suffix == ".safetensors" else ("weights", ".arrays")
         return f'Read the parameters of this Flax network with\n`ccm_jax.io.{module}.{read}("{name}"){end}`.'
+    if not (weights.kind.startswith("torch") or weights.kind in ("safetensors", "sharded", "huggingface")):
+        return f'Read the arrays by name with\n`ccm_jax.io.weights.open_weights("{name}").arrays`.'
     torch = f'torch.load("{name}", weights_only=True)'
     if output.suffix not in (".pt", ".pth", ".bin", ".ckpt"):
         torch = f'safetensors.torch.load_file("{name}")'

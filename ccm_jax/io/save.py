@@ -6,6 +6,7 @@ name                                      what is written
 ``NAME.safetensors``                      one file
 ``NAME.safetensors.index.json``           an index, and shards beside it, grouped as the anchor's
 ``NAME.pt``, ``.pth``, ``.bin``           a ``state_dict`` that ``torch.load(weights_only=True)`` reads
+``NAME.eqx``, the anchor of Equinox        leaves in its order, for ``equinox.tree_deserialise_leaves``
 a folder, the anchor of Hugging Face's    a folder as the anchor's, with its small files
 any other folder                          Orbax
 ========================================  ==============================================================
@@ -21,6 +22,8 @@ from typing import Any
 import numpy as np
 
 from ccm_jax.io.atomic import check_new, replacing, together
+from ccm_jax.io.leaves import ENDING as LEAVES
+from ccm_jax.io.leaves import begin_leaves, check_order
 from ccm_jax.io.names import restore, unflatten
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.safetensors import write_merged
@@ -40,11 +43,12 @@ Arrays = Mapping[str, np.ndarray]
 
 def check_target(output: Path) -> None:
     """Raises ValueError for a name of a kind that is not written, one that is taken, or a folder that takes none."""
-    written = (".safetensors", *TORCH, *FOLDERS)
+    written = (".safetensors", *TORCH, LEAVES, *FOLDERS)
     if ENDING.fullmatch(output.suffix) and output.suffix not in written and not output.name.endswith(SHARDED):
         raise ValueError(
             f"{output} would be a {output.suffix} file, which is not written; expected .safetensors, {SHARDED}, "
-            f"{', '.join(TORCH)}, or a folder without an ending (of Hugging Face if the anchor is one, else of Orbax)."
+            f"{', '.join(TORCH)}, {LEAVES} (as the anchor), or a folder without an ending (of Hugging Face if the "
+            "anchor is one, else of Orbax)."
         )
     check_new(output)
     stem = output.name.removesuffix(SHARDED)
@@ -72,6 +76,7 @@ def save_weights(
         ValueError: as :func:`check_target`, or for arrays that do not merge or that the format does not hold.
     """
     check_target(output)
+    check_order(output, anchor)
     text = to_text({key: value for key, value in metadata.items() if value is not None})
     output.parent.mkdir(parents=True, exist_ok=True)
     if output.suffix == ".safetensors":
@@ -81,6 +86,10 @@ def save_weights(
             begins, members = begin_torch(partial, trees[0], text, metadata.get("module_versions"))
             fill({name: (partial, begin) for name, begin in begins.items()}, trees, weights)
             finish_torch(partial, members)
+    elif output.suffix == LEAVES:
+        with replacing(output) as partial:
+            begins = begin_leaves(partial, trees[0])
+            fill({name: (partial, begin) for name, begin in begins.items()}, trees, weights)
     elif output.name.endswith(SHARDED):
         with together(output) as place:
             fill(begin_shards(place(output), trees[0], text, _shards(anchor)), trees, weights)
