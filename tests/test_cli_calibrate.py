@@ -61,6 +61,7 @@ def test_input_that_no_network_beats_persistence_on_is_refused(
     line = done.output.strip().splitlines()[-1]
     assert line.startswith("ccm: ") and all(word in line for word in ("channels", "units", "mean and std"))
     assert report is None and [p.name for p in tmp_path.iterdir()] == ["seen.npz"]
+    assert "keep it" not in done.output and "coordinate " not in done.output
 
 
 def test_an_option_accepts_that_persistence_is_best(slow: Slow, seen: np.ndarray, tmp_path: Path) -> None:

@@ -128,6 +128,15 @@ def test_the_verdict(found: list[Method], verdict: str) -> None:
     assert verdict in judge(found).text
 
 
+def test_the_best_of_several_merges_is_compared_with_the_others_and_said_to_be_chosen() -> None:
+    several = methods(anchor=ONE, merged=0.5 * ONE + 0.1 * NOISE)
+    several.append(Method("other", "merged", "other.pt", 0.6 * ONE))
+    found = judge(several)
+    assert "merged against other: 0.8" in found.text and set(found.comparisons) == {"anchor", "other"}
+    assert "merged is the best of 2 merged checkpoints on these trajectories, which favours it" in found.text
+    assert "is the best of" not in judge(several[:2]).text and found.best == "merged"
+
+
 def test_a_comparison_is_paired() -> None:
     hard = np.linspace(1, 100, 30)  # trajectories differ a hundredfold, methods by a tenth
     found = compare(0.9 * hard, hard)

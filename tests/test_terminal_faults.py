@@ -16,7 +16,7 @@ from ccm_jax import example
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import read_regimes
 from ccm_jax.cli.prefix import Found
-from ccm_jax.cli.showing import number, scored, show, typed
+from ccm_jax.cli.showing import number, scored, show, show_candidates, typed
 from ccm_jax.io.recordings import open_recording
 from ccm_jax.io.safetensors import save_safetensors
 from tests.terminal import arrays, ccm
@@ -33,9 +33,11 @@ def refused(*words: Any) -> str:
 
 
 def test_unknown_verbs_suggest_the_nearest() -> None:
-    assert "there is no command calibrat, only example, inspect" in refused("calibrat")
-    assert refused("calibrat").endswith(". Did you mean calibrate? See ccm --help.")
-    assert refused("data", "descrbe", "x").endswith(". Did you mean describe? See ccm data --help.")
+    assert refused("calibrat").startswith(
+        "ccm: there is no command calibrat. Did you mean calibrate? There are example, "
+    )
+    assert refused("calibrat").endswith("; see ccm --help.")
+    assert "Did you mean describe? There are describe" in refused("data", "descrbe", "x")
     assert "Did you mean" not in refused("xyz")
 
 
@@ -173,15 +175,24 @@ def test_the_gate_has_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     show(found(), 1)
     said = capsys.readouterr().out
     assert "coordinate -1.50, gate 0.80\n" in said and "(gate: how much of the experts' shared update" in said
-    assert "3.000e+06" in said
+    assert "█" not in said
+    show_candidates(found(), 1)
+    assert "3.000e+06" in capsys.readouterr().out
     show(found(coordinate=(-1.5,), candidates=[[-2.5], [0.0]]), 1)
     assert "gate" not in capsys.readouterr().out
 
 
-def test_input_that_persistence_beats_gets_no_advice(capsys: pytest.CaptureFixture[str]) -> None:
-    show(found(keeps_anchor=True, at_rim=True), 1, doubted=True)
-    said = capsys.readouterr().out
-    assert "keep it" not in said and "coordinate -1.50" not in said and "█" in said
+@pytest.mark.parametrize(
+    ("loss", "kept"),
+    [(0.2, "Check the merge on held-out frames"), (0.4, "Its error is 0.8 times the anchor's: the anchor")],
+)
+def test_a_coordinate_at_an_end_of_what_is_searched_is_warned_of(
+    loss: float, kept: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(found(loss=loss, at_rim=True, keeps_anchor=loss > 0.25), 1)
+    said = capsys.readouterr()
+    assert said.err.startswith("ccm: warning: the coordinate is at the end of the searched range") and kept in said.err
+    assert ("best coordinate of a merge" in said.out) == (loss > 0.25) and "fits these frames at least" not in said.out
 
 
 def test_networks_that_are_no_better_than_zeros_are_wrong_for_these_frames() -> None:

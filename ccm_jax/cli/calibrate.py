@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import numpy as np
@@ -11,106 +11,34 @@ import numpy as np
 from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._given import worse_than_trivial
+from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.apart import check_apart
 from ccm_jax.cli.card import digest
 from ccm_jax.cli.checkpoints import note, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import evaluate_next, others_of, rollout_next
-from ccm_jax.cli.frames import (
-    Layout,
-    assumed_axes,
-    choose_samples,
-    layout_options,
-    read_observations,
-    read_regimes,
-    varying,
-)
-from ccm_jax.cli.merge import check_output, merge
+from ccm_jax.cli.frames import assumed_axes, choose_samples, layout_options, read_observations, read_regimes, varying
+from ccm_jax.cli.grouped import Grouped
+from ccm_jax.cli.merge import merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_calibration
 from ccm_jax.cli.prefix import ANCHOR_KEPT, Found, find
 from ccm_jax.cli.recipe import Recipe
-from ccm_jax.cli.showing import show, typed
+from ccm_jax.cli.showing import show, show_candidates, typed
 from ccm_jax.cli.source import Source, remarks, source_options
 from ccm_jax.cli.sure import as_prior, parameter_option, prior_option
-from ccm_jax.cli.units import range_options, units_of
+from ccm_jax.cli.units import range_options
 from ccm_jax.cli.until import frames_until
 from ccm_jax.cli.waiting import waiting
-from ccm_jax.io.atomic import check_new, together, write_json
+from ccm_jax.cli.wanted import Options, check_free, parse_bank, with_units
+from ccm_jax.io.atomic import together, write_json
 from ccm_jax.io.description import HELP
+from ccm_jax.io.leaves import check_order
+from ccm_jax.io.weights import open_weights
 
-MOST = 10_000  # candidates of a bank
 FRAMES = 4  # that are observed after the window, if nothing else is said
 MANY = 64  # trajectories of one regime, of which a few tell the coordinate
-
-
-class Options(NamedTuple):
-    """What the command line says beside what is merged."""
-
-    model: str | None
-    prefix: Path
-    layout: Layout
-    sample: str | None
-    missing: str
-    mask: Path | None
-    frames: int
-    until: float | None
-    validation: Path | None
-    parameter: tuple[str, ...]
-    prior: tuple[str, ...]
-    bank: str | None
-    range: str | None
-    log: bool
-    accept_persistence: bool
-    write_anyway: bool
-    output: Path | None
-    report: Path | None
-
-
-def parse_bank(text: str) -> np.ndarray:
-    """``"-1.5:1.5:0.25"`` as candidates, both ends included."""
-    try:
-        low, high, step = (float(part) for part in text.split(":"))
-    except ValueError as error:
-        raise ValueError(f"--bank {text}: expected LOW:HIGH:STEP, for instance -1.5:1.5:0.25.") from error
-    if not (np.isfinite([low, high, step]).all() and low < high and 0 < step <= high - low):
-        raise ValueError(f"--bank {text}: expected LOW below HIGH, and a STEP between 0 and their distance.")
-    if (high - low) / step > MOST:
-        raise ValueError(f"--bank {text} has more than {MOST:,} candidates; take a longer STEP.")
-    return low + step * np.arange(round((high - low) / step) + 1)
-
-
-def check_free(options: Options) -> Path | None:
-    """The report's path; raises ValueError if anything cannot be written."""
-    report = options.report
-    if options.output is not None:
-        check_output(options.output)
-        report = report or options.output.with_name(f"{options.output.name.removesuffix('.safetensors')}.json")
-    if report is not None and report.suffix != ".json":
-        raise ValueError(f"--report is {report}, expected a name that ends in .json.")
-    if report is not None:
-        for path in (report, report.with_suffix(".png")):
-            check_new(path)
-    return report
-
-
-def with_units(recipe: Recipe, options: Options) -> Recipe:
-    """The recipe with the values that ``--range`` gives the ends, where it does not have its own.
-
-    Raises:
-        ValueError: for a range of experts along several axes, or one that the recipe gives too.
-    """
-    units = units_of(options.range, options.log)
-    if units is None:
-        return recipe
-    if len(recipe.coordinates[0]) > 1:
-        raise ValueError(
-            f"--range {options.range}: the experts span several axes, and a range is of one; leave it out."
-        )
-    if recipe.units is not None and recipe.units != units:
-        raise ValueError(f"--range {options.range}: the recipe says {recipe.units}; leave one out.")
-    return recipe._replace(units=units)
 
 
 def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
@@ -124,15 +52,17 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
     facts |= {"spread": found.spread, "readout": dict(found.readout)}
     if found.sure is not None:
         facts |= {"intervals": {axis.name: axis.interval for axis in found.sure.axes}, "p_value": found.sure.p_value}
+        cut = {axis.name: axis.ends_not_known for axis in found.sure.axes if any(axis.cut)}
+        facts |= {"ends_not_known": cut or None}
     merge(found.place_in(recipe), output, found=facts, model=options.model)
 
 
-@click.command("calibrate")
+@click.command("calibrate", cls=Grouped)
 @source_options
-@click.option("--model", help=HELP)
+@click.option("--model", metavar="MODEL", help=HELP)
 @click.option("--prefix", required=True, type=click.Path(path_type=Path), help="File with the observed frames.")
 @layout_options
-@click.option("--sample", help="Which of its trajectories: 0, or 0,3, or 0:8. Default: all.")
+@click.option("--sample", metavar="WHICH", help="Which of its trajectories: 0, or 0,3, or 0:8. Default: all.")
 @click.option(
     "--missing",
     type=click.Choice(["refuse", "nan"]),
@@ -148,6 +78,7 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 @click.option(
     "--frames",
     type=click.IntRange(min=1),
+    metavar="N",
     default=FRAMES,
     show_default=True,
     help="Number of observed frames after the model's window.",
@@ -177,12 +108,16 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
     type=click.Path(path_type=Path),
     help="File NAME.json for the numbers, with a figure NAME.png. Default: next to OUTPUT.",
 )
+@force_option
+@click.option("--show-candidates", is_flag=True, help="Also print the errors of the coordinates that are tried first.")
+@json_option
 def command(source: Source, **given: Any) -> None:
     """Find the coordinate that best fits the observed frames, and write the weights there.
 
-    If no merge fits the frames better than the anchor, or no point of the chart explains them and the merge is not
-    clearly better, no weights are written and the exit code is 3: keep the anchor. Intervals need validation
-    trajectories of three or more known values.
+    If no merge fits the frames better than the anchor, no weights are written and the exit code is 3: keep the anchor.
+    So it is if the coordinate is at the end of the searched range, or no point of the chart explains the frames, unless
+    the merge has less than half of the anchor's error. Intervals need validation trajectories of three or more known
+    values.
 
     \b
     ccm calibrate --anchor a.pt --low l.pt --high h.pt --model neuraloperator --prefix seen.npy -o merged.safetensors
@@ -205,6 +140,8 @@ def command(source: Source, **given: Any) -> None:
     bank = None if options.bank is None else parse_bank(options.bank)
     recipe = with_units(recipe, options)
     report = check_free(options)
+    if options.output is not None:
+        check_order(options.output, open_weights(recipe.anchor))
     processor.prepare()
     recording = options.layout.open(options.prefix)
     chosen = choose_samples(recording, options.sample)
@@ -240,7 +177,10 @@ def command(source: Source, **given: Any) -> None:
     with waiting("searching the coordinate"):
         found = find(fitted, frames, mask, prior=prior, always=options.write_anyway)
     best = min(found.loss, found.anchor_loss)
-    show(found, axes, doubted=worse_than_trivial(best, found.persistence_loss) and not options.accept_persistence)
+    if options.accept_persistence or not worse_than_trivial(best, found.persistence_loss):
+        show(found, axes)
+    if options.show_candidates:
+        show_candidates(found, axes)
     axes_of = assumed_axes(recording)
     check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence, axes=axes_of)
     if not found.keeps_anchor:
@@ -251,7 +191,10 @@ def command(source: Source, **given: Any) -> None:
             f"{'its logarithm' if recipe.units.scale == 'log' else 'it'} (experts at {recipe.units.low:g} and "
             f"{recipe.units.high:g})."
         )
+    numbers = found.as_json() | ({} if stopped is None else {"until": stopped})
     if report is None:
+        if options.as_json:
+            tell(numbers | {"output": None, "report": None})
         say("Nothing is written: add -o merged.safetensors for the weights, or --report found.json for the numbers.")
         return
     finite = np.isfinite(found.loss)
@@ -259,8 +202,10 @@ def command(source: Source, **given: Any) -> None:
     with together(options.output or report) as place:
         if options.output is not None and not keep:
             write(recipe, found, options, place(options.output))
-        write_json(place(report), found.as_json() | ({} if stopped is None else {"until": stopped}))
+        write_json(place(report), numbers)
         draw_calibration(found, axes, place(report).with_suffix(".png"))
+    if options.as_json:
+        tell(numbers | {"output": None if keep else options.output, "report": report})
     if not finite and keep:
         say(f"{options.output} is not written: no merge stays finite.")
     elif keep:

@@ -12,6 +12,8 @@ from ccm_jax.cli.faults import line_of
 from ccm_jax.io.family import match
 from ccm_jax.io.lora import open_expert
 from ccm_jax.io.options import share_options
+from ccm_jax.io.overwrite import is_read
+from ccm_jax.io.parts import split_part
 from ccm_jax.io.weights import Weights, open_weights
 
 
@@ -28,6 +30,7 @@ def open_checkpoints(function: str, paths: Sequence[Path], *, cast: bool = False
             card beside it says.
     """
     for path in paths:
+        is_read(split_part(path)[0])
         check_card(path)
     anchor = open_weights(paths[0])
     others = [open_expert(path, anchor) for path in paths[1:]]

@@ -1,21 +1,24 @@
-"""``ccm data``: make a family of trajectories, or say what a file holds."""
+"""``ccm data``: say what a file of trajectories holds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from ccm_jax.cli.answers import json_option, tell
 from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.faults import Suggesting, line_of, without_python
 from ccm_jax.cli.following import family_beside, file_beside, follow, free
 from ccm_jax.cli.frames import Layout, layout_options, shorten, varying
 from ccm_jax.io.boundary import one_line
-from ccm_jax.io.recordings import open_recordings
+from ccm_jax.io.recordings import Recording, open_recordings
 from ccm_jax.io.recordings.recording import time_step
 
 
@@ -27,7 +30,8 @@ def command() -> None:
 @command.command("describe")
 @click.argument("path", type=click.Path(path_type=Path))
 @layout_options
-def describe(path: Path, layout: Layout) -> None:
+@json_option
+def describe(path: Path, layout: Layout, as_json: bool) -> None:
     """Show the layout, fields, grid, times and parameters of a file.
 
     PATH may be a folder, too. Below the table are the assumptions made where a file does not say, and the parts left
@@ -77,6 +81,8 @@ def describe(path: Path, layout: Layout) -> None:
             time_step(r, None)
         except ValueError as error:
             warn(line_of(error))
+    if as_json:
+        tell([described(r) for r in recordings])
     if len(recordings) == 1:
         if varying(recordings[0], range(recordings[0].shape[0])):
             test = file_beside(path, "test")
@@ -88,6 +94,17 @@ def describe(path: Path, layout: Layout) -> None:
             frames += [] if validation is None else ["--validation", str(validation)]
         more = [*frames, *layout.words(), "-o", free("merged.safetensors")]
         follow("calibrate", *family_beside(path), *more)
+
+
+def described(recording: Recording) -> dict[str, Any]:
+    """What the table shows, JSON-able, with the parameters of each sample."""
+    samples, frames, *grid = recording.shape
+    return {
+        **{"path": recording.path, "layout": recording.layout, "fields": recording.fields},
+        **{"samples": samples, "frames": frames, "grid": grid, "parameters": recording.parameters},
+        "times": None if recording.times is None else np.asarray(recording.times, float).tolist(),
+        **{what: [without_python(line) for line in getattr(recording, what)] for what in ("assumed", "left_out")},
+    }
 
 
 def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:

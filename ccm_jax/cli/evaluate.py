@@ -14,14 +14,16 @@ from rich.table import Table
 from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._given import worse_than_trivial
+from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.checkpoints import open_checkpoints
 from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
+from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.source import NAMES, family_options, files_of
 from ccm_jax.cli.surrogates import surrogate_for
-from ccm_jax.cli.verdict import KINDS, Method, judge
+from ccm_jax.cli.verdict import KINDS, Method, Verdict, judge
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.evaluate import future_error, persistence_error
 from ccm_jax.io.atomic import check_new, replacing
@@ -141,6 +143,21 @@ def show(found: Errors) -> None:
     show_table(title, table)
 
 
+def described(found: Errors, verdict: Verdict) -> dict[str, Any]:
+    """The table, the verdict and what it rests on, JSON-able; infinite errors are null."""
+    networks = [
+        {"name": m.name, "kind": m.kind, "checkpoint": m.path, "error": m.errors.mean(), "errors": m.errors.tolist()}
+        for m in found.methods
+    ]
+    return {
+        **{"frames": found.frames, "samples": found.samples, "networks": networks},
+        "last_frame_repeated": {"error": found.persistence.mean(), "errors": found.persistence.tolist()},
+        **{"verdict": verdict.text, "use": None if verdict.use is None else verdict.use.path},
+        "best": verdict.best,
+        "comparisons": {name: c._asdict() for name, c in verdict.comparisons.items()},
+    }
+
+
 def write_csv(found: Errors, target: Path) -> None:
     """One row for each trajectory and method."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -172,16 +189,17 @@ def networks_of(
     return found
 
 
-@click.command("evaluate")
+@click.command("evaluate", cls=Grouped)
 @family_options
 @click.option("--merged", multiple=True, type=click.Path(path_type=Path), help="Merged checkpoint; may be repeated.")
-@click.option("--model", help=HELP)
+@click.option("--model", metavar="MODEL", help=HELP)
 @click.option("--trajectories", required=True, type=click.Path(path_type=Path), help="File of held-out trajectories.")
 @layout_options
-@click.option("--sample", help="Which of its trajectories: 0, or 0,3, or 0:8. Default: all.")
+@click.option("--sample", metavar="WHICH", help="Which of its trajectories: 0, or 0,3, or 0:8. Default: all.")
 @click.option(
     "--frames",
     type=click.IntRange(min=0),
+    metavar="N",
     default=4,
     show_default=True,
     help="Frames after the model's window that are not scored: the prefix.",
@@ -190,7 +208,9 @@ def networks_of(
     "--csv", "target", type=click.Path(path_type=Path), help="File NAME.csv for the error of each trajectory."
 )
 @persistence_option
-def command(target: Path | None, accept_persistence: bool, **given: Any) -> None:
+@force_option
+@json_option
+def command(target: Path | None, accept_persistence: bool, as_json: bool, **given: Any) -> None:
     """Compare anchor, experts and merged weights on held-out trajectories, and recommend one of them.
 
     Every network restarts from the same observed frames, and is scored on the frames that follow.
@@ -225,6 +245,8 @@ def command(target: Path | None, accept_persistence: bool, **given: Any) -> None
         write_csv(found, target)
     verdict = judge(found.methods)
     say(verdict.text)
+    if as_json:
+        tell(described(found, verdict))
     if worse_than_trivial(best, persistence):
         say("Repeating the last frame, or zeros, has a smaller error than any network.")
     if verdict.use is not None:

@@ -11,8 +11,8 @@ from ccm_jax.cli.console import say
 from ccm_jax.cli.frames import COUNTERS, Layout
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.source import in_folder
-from ccm_jax.io.description import model_name
-from ccm_jax.io.recordings import Recording
+from ccm_jax.io.description import FOREIGN, model_name
+from ccm_jax.io.recordings import Recording, open_recording
 from ccm_jax.io.recordings.opening import files_of
 from ccm_jax.io.weights import open_weights
 
@@ -24,7 +24,7 @@ PLACES = {
     "ANCHOR": "the checkpoint of the anchor",
     "LOW": "the checkpoint of the low expert",
     "HIGH": "the checkpoint of the high expert",
-    "MODEL": "the network, as ccm rollout --help says",
+    "MODEL": f"{', '.join(FOREIGN)}, or your network as MODULE:NAME",
 }
 MANY = 8  # samples that are named one by one
 
@@ -75,7 +75,7 @@ def model_of(model: str | None, checkpoint: Path) -> list[str]:
 
 
 def file_beside(path: Path, kind: str, value: float | None = None) -> Path | None:
-    """The file of trajectories in a file's folder whose name begins with a kind, as that of ``ccm example`` does.
+    """The readable file of trajectories in a file's folder whose name begins with a kind, as in ``ccm example``.
 
     Args:
         path: the file, which is not meant itself.
@@ -92,10 +92,19 @@ def file_beside(path: Path, kind: str, value: float | None = None) -> Path | Non
         there = [file for file in files_of(path.parent) if file.stem.lower().startswith(kind)]
     except OSError:
         return None
-    others = [file for file in there if file.absolute() != path.absolute()]
+    others = [file for file in there if file.absolute() != path.absolute() and _opens(file)]
     if value is None:
         return sorted(others, key=off)[len(others) // 2] if others else None
     return min(others, key=off, default=None)
+
+
+def _opens(path: Path) -> bool:
+    """Whether a file of trajectories can be read as it is, with no word on its axes."""
+    try:
+        open_recording(path)
+    except (ValueError, OSError, ModuleNotFoundError):
+        return False
+    return True
 
 
 def frames_beside(path: Path) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ccm_jax._checks import counted
+from ccm_jax.cli.answers import json_option, tell
 from ccm_jax.cli.checkpoints import open_checkpoints, warn
 from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.following import family_in, follow, frames_beside, free, model_of, named
@@ -143,6 +144,22 @@ def show_tree(weights: Weights) -> None:
     show_table(f"{title} · {size / 1e6:.1f} MB", table)
 
 
+def described(weights: Weights) -> dict[str, Any]:
+    """What :func:`show_tree` prints, JSON-able."""
+    tensors = {
+        name: {"type": str(leaf.dtype), "shape": list(leaf.shape), "norm": _norm(leaf)}
+        for name, leaf in weights.arrays.items()
+    }
+    numbers, size = (sum(getattr(leaf, what) for leaf in weights.arrays.values()) for what in ("size", "nbytes"))
+    return {"path": weights.path, "kind": weights.kind, "numbers": numbers, "bytes": size, "tensors": tensors}
+
+
+def _norm(leaf: np.ndarray) -> float | None:
+    """That of the numbers that merge; None where there are none."""
+    values = flat(leaf)
+    return float(np.linalg.norm(values)) if values.size else None
+
+
 def expanded(checkpoints: tuple[Path, ...]) -> tuple[Path, ...]:
     """Anchor, low and high of a folder that holds them; else the checkpoints as they are."""
     if len(checkpoints) != 1 or not checkpoints[0].is_dir():
@@ -155,7 +172,8 @@ def expanded(checkpoints: tuple[Path, ...]) -> tuple[Path, ...]:
 
 @click.command("inspect")
 @click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
-def command(checkpoints: tuple[Path, ...]) -> None:
+@json_option
+def command(checkpoints: tuple[Path, ...], as_json: bool) -> None:
     """Show the contents of one checkpoint, or compare an anchor with its low and high expert.
 
     For three CHECKPOINTS, in this order, or a folder that holds anchor, low and high, it also says whether both experts
@@ -179,6 +197,8 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     warn(*(f"{weights.path}: {name} is NaN or infinite" for weights in opened for name in spoilt(weights)[:1]))
     show_tree(opened[0])
     if len(opened) == 1:
+        if as_json:
+            tell(described(opened[0]))
         if opened[0].kind == "npz" and "frames" in opened[0].arrays:  # as ccm example and numpy's users name them
             say("These look like trajectories, not weights.")
             follow("data", "describe", checkpoints[0])
@@ -199,6 +219,9 @@ def command(checkpoints: tuple[Path, ...]) -> None:
     show_table("updates relative to the anchor's norm, their cosine, and their shared part", table)
     whole = found["(all)"]
     say(verdict(whole))
+    if as_json:
+        rows = {name: row._asdict() for name, row in found.items()}
+        tell(described(opened[0]) | {"updates": rows, "verdict": verdict(whole)})
     roles = {role_in(path): path for path in checkpoints}
     if doubts and set(roles) == set(NAMES):
         follow("inspect", *(roles[name] for name in NAMES))

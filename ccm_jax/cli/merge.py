@@ -12,11 +12,13 @@ import click
 import numpy as np
 
 from ccm_jax import Polynomial
+from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.card import SAYS, card, card_of, digest
 from ccm_jax.cli.checkpoints import open_checkpoints, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.faults import meant
 from ccm_jax.cli.following import evaluate_next
+from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.inspect import doubtful
 from ccm_jax.cli.others import OTHERS, merge_by_other, tells_coordinate
 from ccm_jax.cli.recipe import Recipe, weights_by_name
@@ -25,6 +27,7 @@ from ccm_jax.cli.units import Where, where_options
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import check_new, together, write_text
 from ccm_jax.io.description import DESCRIBED, HELP, describe, portable
+from ccm_jax.io.leaves import check_order
 from ccm_jax.io.save import check_target, save_weights
 from ccm_jax.io.weights import Weights
 from ccm_jax.version import __version__
@@ -110,6 +113,7 @@ def merge(
     check_method(recipe)
     beside = check_output(output)
     anchor, *experts = open_family(recipe, cast=recipe.method != "chart")
+    check_order(output, anchor)
     if doubt := doubtful(anchor, experts, direction=recipe.method == "chart"):
         warn(doubt)
     facts = origin_of(recipe) | ({"found": dict(found)} if found else {})
@@ -144,23 +148,31 @@ def parse_arguments(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(found))
 
 
-@click.command("merge")
+@click.command("merge", cls=Grouped)
 @source_options
 @where_options
-@click.option("--method", default=None, help=f"chart (the default), {', '.join(OTHERS)}.")
+@click.option("--method", metavar=f"[{'|'.join(('chart', *OTHERS))}]", help="How to merge. Default: chart.")
 @click.option(
     "--set", "arguments", multiple=True, metavar="NAME=NUMBER", help="An argument of the method; may be repeated."
 )
-@click.option("--model", help=HELP)
+@click.option("--model", metavar="MODEL", help=HELP)
 @click.option(
     "--output",
     "-o",
     required=True,
     type=click.Path(path_type=Path),
-    help="NAME.safetensors, NAME.pt, NAME.safetensors.index.json, or a folder.",
+    help="NAME.safetensors, NAME.pt, NAME.eqx, NAME.safetensors.index.json, or a folder.",
 )
+@force_option
+@json_option
 def command(
-    source: Source, where: Where, method: str | None, arguments: tuple[str, ...], model: str | None, output: Path
+    source: Source,
+    where: Where,
+    method: str | None,
+    arguments: tuple[str, ...],
+    model: str | None,
+    output: Path,
+    as_json: bool,
 ) -> None:
     """Write the weights at a coordinate or at a physical value, and a card, OUTPUT.md, that records their origin.
 
@@ -190,9 +202,11 @@ def command(
     chosen = chosen._replace(coordinate=chosen.coordinate or (0.0,))
     begin = time.perf_counter()
     with waiting("merging"):
-        merge(chosen, output, model=model)
+        facts = merge(chosen, output, model=model)
     if ignored:
         warn(f"method {chosen.method} gives the same weights for every coordinate; yours is ignored")
+    if as_json:
+        tell({"output": output, "card": card_of(output)} | facts)
     say(f"Wrote {output}{at(chosen)} in {time.perf_counter() - begin:.1f} s, and its card {output}.md.")
     evaluate_next(chosen, output, model)
 

@@ -21,7 +21,7 @@ from ccm_jax.readout import Coarse, PrefixReadout, coarse_errors, read
 
 Array = jax.Array
 MOVED = 1e-3  # relative: a coordinate whose loss differs by more from that of the minimum is not at the minimum
-CLEARLY = 0.5  # of the anchor's error: below it, a merge is kept even where the p-value is small
+CLEARLY = 0.5  # of the anchor's error: below it, a merge is kept even where the p-value is small, or at the rim
 ANCHOR_KEPT = 3  # exit code where an output was asked for, and not written because the anchor is the answer
 
 
@@ -30,8 +30,8 @@ class Found(NamedTuple):
 
     Attributes:
         coordinate: of the best merge, with the gate last if that is not 1; that of all trajectories together.
-        keeps_anchor: whether the anchor is the answer: it fits the frames at least as well, or no point of the chart
-            explains them and no merge is clearly better.
+        keeps_anchor: whether the anchor is the answer: it fits the frames at least as well; or no merge is clearly
+            better, and the best is at an end of what is searched, or no point of the chart explains the frames.
         loss: error of the best merge on the observed frames.
         anchor_loss: of the anchor.
         persistence_loss: of the last frame of the window repeated.
@@ -121,7 +121,7 @@ def find(
         settings |= {"observed": float(x.mask.mean()), "fill": readout.fill.method}
     found = found_by(readout, x, always)._replace(readout=settings, unsure=fitted.unsure)
     if fitted.unsure:
-        return found
+        return _unless_doubtful(found)
     sure = sure_of(fitted.readout, fitted.known, frames, mask, prior)
     if prior is not None and not found.keeps_anchor:
         at = jnp.asarray(sure.coordinate, jnp.float32)
@@ -130,13 +130,20 @@ def find(
             coordinate=_without_gate(np.asarray(at, float), readout),
             loss=loss,
             keeps_anchor=not loss < found.anchor_loss,
+            at_rim=_at_rim(np.asarray(at, float), readout),
             residuals=errors_by_frame(readout, x, at),
         )
-    return found._replace(sure=sure, keeps_anchor=found.keeps_anchor or (sure.stranger and not clearly_better(found)))
+    return _unless_doubtful(found._replace(sure=sure))
+
+
+def _unless_doubtful(found: Found) -> Found:
+    """The same; the anchor is kept where a merge is doubtful, unless it is clearly better."""
+    doubtful = found.at_rim or (found.sure is not None and found.sure.stranger)
+    return found._replace(keeps_anchor=found.keeps_anchor or (doubtful and not clearly_better(found)))
 
 
 def clearly_better(found: Found) -> bool:
-    """Whether a merge fits the frames so much better than the anchor that a small p-value does not outweigh it."""
+    """Whether a merge fits the frames so much better than the anchor that what is doubtful does not outweigh it."""
     return bool(found.loss < CLEARLY * found.anchor_loss)
 
 
@@ -160,9 +167,6 @@ def found_by(readout: PrefixReadout, x: Frames, always: bool) -> Found:
             "model's units, and does --model give the network's mean and std?"
         )
     tried = np.asarray(readout.candidates, float)
-    searched = tried if readout.search == "bank" else np.stack([readout.low, readout.high])
-    axes = slice(0, readout.chart.features.dim - isinstance(readout.chart.features, Gated))
-    to_ends = np.abs(best[axes] - np.stack([searched.min(axis=0), searched.max(axis=0)])[:, axes])
     return Found(
         coordinate=_without_gate(best, readout),
         keeps_anchor=bool(keeps),
@@ -172,13 +176,22 @@ def found_by(readout: PrefixReadout, x: Frames, always: bool) -> Found:
         choices=[list(_without_gate(c, readout)) for c in np.asarray(each.coordinate, float)],
         candidates=[list(c if readout.free_gate else _without_gate(c, readout)) for c in tried],
         losses=losses.tolist(),
-        at_rim=bool((to_ends < RIM).any()),
+        at_rim=_at_rim(best, readout),
         drawn_back=drawn_back,
         frames=readout.frames,
         history=readout.history,
         readout={},
         residuals=errors_by_frame(readout, x, jnp.asarray(best, jnp.float32)),
     )
+
+
+def _at_rim(best: np.ndarray, readout: PrefixReadout) -> bool:
+    """Whether a coordinate lies at an end of what is searched along one of the axes."""
+    tried = np.asarray(readout.candidates, float)
+    searched = tried if readout.search == "bank" else np.stack([readout.low, readout.high])
+    axes = slice(0, readout.chart.features.dim - isinstance(readout.chart.features, Gated))
+    to_ends = np.abs(best[axes] - np.stack([searched.min(axis=0), searched.max(axis=0)])[:, axes])
+    return bool((to_ends < RIM).any())
 
 
 def loss_at(readout: PrefixReadout, x: Frames, coordinate: Array) -> float:

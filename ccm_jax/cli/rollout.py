@@ -15,6 +15,7 @@ import numpy as np
 from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._given import trivial, worse_than_trivial
+from ccm_jax.cli.answers import force_option
 from ccm_jax.cli.apart import check_apart
 from ccm_jax.cli.checkpoints import note, open_checkpoints, warn
 from ccm_jax.cli.console import say
@@ -22,11 +23,12 @@ from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.forecast import Forecasted, forecast
 from ccm_jax.cli.frames import layout_options, read_regimes, read_samples
+from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.pictures import draw_forecast, draw_rollout
 from ccm_jax.cli.prefix import ANCHOR_KEPT, find
-from ccm_jax.cli.showing import show_sure, why_kept
+from ccm_jax.cli.showing import show_sure, why_kept, why_stranger
 from ccm_jax.cli.source import Source, source_options
-from ccm_jax.cli.sure import as_prior, parameter_option, prior_option, why_stranger
+from ccm_jax.cli.sure import as_prior, parameter_option, prior_option
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import check_new, together
@@ -158,16 +160,17 @@ def write_band(found: Forecasted, output: Path) -> None:
     write(output, functools.partial(draw_forecast, found) if good == len(found.mean) else None, found.mean, **more)
 
 
-@click.command("rollout")
+@click.command("rollout", cls=Grouped)
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @source_options
-@click.option("--model", help=HELP)
+@click.option("--model", metavar="MODEL", help=HELP)
 @click.option("--initial", required=True, type=click.Path(path_type=Path), help="File of frames to start from.")
 @layout_options
-@click.option("--sample", default=0, show_default=True, help="Which of its trajectories.")
+@click.option("--sample", default=0, metavar="N", show_default=True, help="Which of its trajectories.")
 @click.option(
     "--steps",
     type=click.IntRange(1, 10**6),
+    metavar="N",
     help="Frames to predict. Default: as many as remain in the file.",
 )
 @click.option(
@@ -188,6 +191,7 @@ def write_band(found: Forecasted, output: Path) -> None:
 @click.option(
     "--frames",
     type=click.IntRange(min=1),
+    metavar="N",
     default=4,
     show_default=True,
     help="With a family: observed frames after the model's window, used for calibration.",
@@ -195,11 +199,12 @@ def write_band(found: Forecasted, output: Path) -> None:
 @click.option(
     "--samples",
     type=click.IntRange(0, 1000),
+    metavar="N",
     default=0,
     show_default=True,
     help="With a family: number of rollouts at coordinates drawn from the posterior.",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of these draws.")
+@click.option("--seed", default=0, metavar="N", show_default=True, help="Seed of these draws.")
 @click.option(
     "--output",
     "-o",
@@ -207,6 +212,7 @@ def write_band(found: Forecasted, output: Path) -> None:
     type=click.Path(path_type=Path),
     help="NAME.npz; also writes NAME.png and, of a plane, NAME.gif.",
 )
+@force_option
 def command(checkpoint: Path | None, source: Source, output: Path, **given: Any) -> None:
     """Run CHECKPOINT from frames of a file. Writes OUTPUT.npz, a strip of frames and, of a plane, an animation.
 

@@ -1,4 +1,4 @@
-"""A calibration in the terminal: what was tried, the coordinate, its yardsticks, and how sure it is."""
+"""A calibration in the terminal: the coordinate, its yardsticks, how sure it is, and what was tried."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.prefix import Found
-from ccm_jax.cli.sure import Sure, why_stranger
+from ccm_jax.cli.sure import Sure
 
 BAR = 40  # characters of the longest bar
+
+
+def why_at_rim(found: Found) -> str:
+    """What a coordinate at an end of what is searched says, with what to look at."""
+    wider = "Give a wider --bank, or see" if found.readout.get("search") == "bank" else "See"
+    return (
+        f"the coordinate is at the end of the searched range: no point within fits best. {wider} that grid, time step, "
+        "units and the order of channels are those of the training data."
+    )
 
 
 def typed(coordinate: Sequence[float], axes: int) -> str:
@@ -36,6 +46,14 @@ def number(error: float) -> str:
     return f"{error:.4f}" if error >= 1e-3 or error == 0 else f"{error:.1e}"
 
 
+def why_stranger(sure: Sure, kept: str = "The anchor is kept.") -> str:
+    """The line for frames that no point of the chart explains, and for what is kept then."""
+    return (
+        f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): "
+        f"another equation, forcing, wall or unit, or more noise than validation has? {kept}"
+    )
+
+
 def why_kept(found: Found) -> str:
     """Why a merge is kept though no point of the chart explains the frames."""
     ratio = found.loss / found.anchor_loss
@@ -45,26 +63,27 @@ def why_kept(found: Found) -> str:
     )
 
 
-def show(found: Found, axes: int, *, doubted: bool = False) -> None:
-    """Losses of what was tried first, in the terminal, then the coordinate and its yardsticks.
-
-    Args:
-        found: by the readout.
-        axes: of the chart, without its gate.
-        doubted: whether repeating the last frame is better than all, so that nothing follows from the frames.
-    """
+def show_candidates(found: Found, axes: int) -> None:
+    """The losses of what was tried first, as bars."""
     losses = np.asarray(found.losses)
     finite = losses[np.isfinite(losses)]
-    gated = any(len(c) > axes for c in (found.coordinate, *found.candidates))
-    of = scored(found.readout, found.frames)
-    say(f"Error at the coarse candidates ({of.removeprefix('the ')}):")
+    say(f"Error at the coarse candidates ({scored(found.readout, found.frames).removeprefix('the ')}):")
     for c, loss in zip(found.candidates, losses, strict=True):
         bar = "diverges"
         if np.isfinite(loss):
             bar = "█" * max(1, round(BAR * loss / max(float(finite.max()), 1e-30))) + f" {loss:#.4g}"
         say(f"  {typed(c, axes)}  {bar}")
-    if doubted:
-        return
+
+
+def show(found: Found, axes: int) -> None:
+    """The coordinate and its yardsticks, and how sure it is.
+
+    Args:
+        found: by the readout.
+        axes: of the chart, without its gate.
+    """
+    gated = any(len(c) > axes for c in (found.coordinate, *found.candidates))
+    of = scored(found.readout, found.frames)
     if "observed" in found.readout:
         say(
             f"{found.readout['observed']:.0%} of the points are observed; "
@@ -79,6 +98,11 @@ def show(found: Found, axes: int, *, doubted: bool = False) -> None:
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif not np.isfinite(found.loss):
         say("Every merge diverges on these frames: keep the anchor.")
+    elif found.keeps_anchor and found.at_rim and found.loss < found.anchor_loss:
+        warn(
+            f"{why_at_rim(found)} Its error is {found.loss / found.anchor_loss:.2g} times the anchor's: the anchor is kept."
+        )
+        say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif found.keeps_anchor:
         say("The anchor fits these frames at least as well as any merge: keep it.")
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}, error {number(found.loss)}")
@@ -91,16 +115,23 @@ def show(found: Found, axes: int, *, doubted: bool = False) -> None:
         f"{number(found.persistence_loss)}"
     )
     if found.at_rim and not found.keeps_anchor:
-        say(
-            "The coordinate is at the end of the searched range: no point within fits best. See that units and the "
-            "order of channels are those of the training data, and check it on held-out frames (ccm evaluate)."
-        )
+        warn(f"{why_at_rim(found)} Check the merge on held-out frames (ccm evaluate).")
     if found.drawn_back and not found.keeps_anchor:
         say("The coordinate was moved toward the anchor, because the rollout at the best fit grows beyond the frames.")
     if found.sure is None:
         say(f"No interval: {found.unsure}")
     else:
         show_sure(found.sure, found.coordinate)
+
+
+def between(low: str, high: str, cut: tuple[bool, ...]) -> str:
+    """An interval in words; an end at which the posterior is cut off is a bound.
+
+    Example:
+        >>> between("0.09", "0.105", (False, True))
+        '0.09 to at least 0.105'
+    """
+    return f"{'at most ' * cut[0]}{low} to {'at least ' * cut[1]}{high}"
 
 
 def show_sure(sure: Sure, coordinate: tuple[float, ...]) -> None:
@@ -112,9 +143,11 @@ def show_sure(sure: Sure, coordinate: tuple[float, ...]) -> None:
     for i, (axis, c) in enumerate(zip(sure.axes, coordinate, strict=False)):
         if not axis.flat:
             low, high = axis.coordinate_interval
-            table.add_row(f"coordinate {i + 1}" if several else "coordinate", f"{c:+.3f}", f"{low:+.3f} to {high:+.3f}")
+            cut = axis.cut[::-1] if axis.falls else axis.cut
+            held = between(f"{low:+.3f}", f"{high:+.3f}", cut)
+            table.add_row(f"coordinate {i + 1}" if several else "coordinate", f"{c:+.3f}", held)
             low, high = axis.interval
-            table.add_row(axis.name, f"{axis.value:.4g}", f"{low:.4g} to {high:.4g}")
+            table.add_row(axis.name, f"{axis.value:.4g}", between(f"{low:.4g}", f"{high:.4g}", axis.cut))
     if table.rows:
         console.print(table)
     for line in sure.remarks():

@@ -14,6 +14,8 @@ from ccm_jax.cli.checkpoints import note, warn
 from ccm_jax.cli.recipe import Recipe, read_recipe
 from ccm_jax.cli.units import Where, place_of
 from ccm_jax.fit_readout import REACH
+from ccm_jax.io.overwrite import is_read
+from ccm_jax.io.parts import split_part
 
 NAMES = ("anchor", "low", "high")
 BESIDE = (".md", ".json", ".yaml", ".yml", ".png", ".gif", ".txt")  # what stands beside a checkpoint under its name
@@ -33,7 +35,9 @@ class Source(NamedTuple):
         if self.recipe is not None:
             if self.anchor or self.low or self.high:
                 raise click.UsageError("--recipe names the anchor and experts; omit --anchor, --low and --high")
-            return read_recipe(self.recipe, where)
+            recipe = read_recipe(self.recipe, where)
+            is_read(self.recipe, *(split_part(path)[0] for path in (recipe.anchor, *recipe.experts)))
+            return recipe
         if not (self.anchor and self.low and self.high):
             raise click.UsageError("--anchor, --low and --high are needed, or --family, or --recipe")
         if self.low == self.high:
@@ -130,6 +134,7 @@ def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
         if family is not None and recipe is not None:
             raise click.UsageError("--family stands for --anchor, --low and --high; give one or the other")
         anchor, low, high = files_of(family, *(rest.pop(name) for name in NAMES))
+        is_read(*(split_part(path)[0] for path in (anchor, low, high) if path is not None))
         return function(source=Source(anchor, low, high, recipe), **rest)
 
     packed = click.option(

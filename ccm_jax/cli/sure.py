@@ -74,9 +74,18 @@ class Axis(NamedTuple):
     density: list[float]
 
     @property
+    def ends_not_known(self) -> list[str]:
+        """Which ends of the interval are only where the posterior is cut off."""
+        return [name for name, cut in zip(("lower", "upper"), self.cut, strict=True) if cut]
+
+    @property
     def beyond(self) -> bool:
         """Whether the value lies outside of what validation knows."""
         return not self.known[0] <= self.value <= self.known[1]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it."""
+        return self._asdict() | {"outside_validation": self.beyond, "ends_not_known": self.ends_not_known}
 
 
 class Sure(NamedTuple):
@@ -131,7 +140,7 @@ class Sure(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """All of it."""
-        axes = [axis._asdict() | {"outside_validation": axis.beyond} for axis in self.axes]
+        axes = [axis.as_json() for axis in self.axes]
         return self._asdict() | {"axes": axes, "no_point_explains_the_frames": self.stranger}
 
 
@@ -153,14 +162,6 @@ def prior_option(function: click.decorators.FC) -> click.decorators.FC:
         metavar="VALUE:DEVIATION",
         help="Prior mean and standard deviation of the parameter; repeat for each axis.",
     )(function)
-
-
-def why_stranger(sure: Sure, kept: str = "The anchor is kept.") -> str:
-    """The line for frames that no point of the chart explains, and for what is kept then."""
-    return (
-        f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): "
-        f"another equation, forcing, wall or unit, or more noise than validation has? {kept}"
-    )
 
 
 def as_prior(given: Sequence[str], readout: PrefixReadout, known: Known, unsure: str) -> Prior | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,10 +77,19 @@ def compare(first: np.ndarray, second: np.ndarray) -> Comparison:
 
 
 class Verdict(NamedTuple):
-    """What to use, in words, and the method that is meant; None if no network can be recommended."""
+    """What to use.
+
+    Attributes:
+        text: in words.
+        use: the method that is meant; None if no network can be recommended.
+        best: name of the method with the smallest mean error; None if every one diverges.
+        comparisons: of that with others, by their names.
+    """
 
     text: str
     use: Method | None
+    best: str | None = None
+    comparisons: Mapping[str, Comparison] = MappingProxyType({})
 
 
 def student(freedom: Any) -> Any:
@@ -103,16 +114,22 @@ def judge(methods: list[Method]) -> Verdict:
             f"{winner.errors.mean():.4f}, but an interval needs {FEWEST} trajectories or more; evaluate on "
             "others of the same regime as well."
         )
-        return Verdict(text, None)
+        return Verdict(text, None, winner.name)
     rivals = [m for m in there if m is not winner]
-    against = {m.kind: compare(winner.errors, m.errors) for m in rivals}
+    alike = [m for m in methods if m.kind == winner.kind == KINDS[2] and m is not winner]
+    against = {m.name: compare(winner.errors, m.errors) for m in (*rivals, *alike)}
     simpler = [m for m in rivals if KINDS.index(m.kind) < KINDS.index(winner.kind)]
-    tied = next((m for m in simpler if not against[m.kind].better), None)
+    tied = next((m for m in simpler if not against[m.name].better), None)
     verdict = f"Verdict: {_advice(tied or winner)}"
     if tied is not None:
         verdict += f" {counted(count, 'trajectory')} do not tell {winner.name} from it, and it is simpler."
-    lines = [verdict, *(f"  {_against(winner.name, m, against[m.kind])}" for m in rivals)]
-    return Verdict("\n".join(lines), tied or winner)
+    lines = [verdict, *(f"  {_against(winner.name, m, against[m.name])}" for m in (*rivals, *alike))]
+    if alike:
+        lines.append(
+            f"  {winner.name} is the best of {len(alike) + 1} merged checkpoints on these trajectories, which favours "
+            "it: compare it with the anchor on others."
+        )
+    return Verdict("\n".join(lines), tied or winner, winner.name, against)
 
 
 def _advice(m: Method) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TextIO
 
 from rich import progress
 from rich.console import Console
@@ -17,11 +20,12 @@ from rich.progress import (
 )
 
 Progress = Callable[[int, int], None]
+MOMENT = 3.0  # seconds
 
 
 @contextmanager
 def waiting(what: str, *, steps: bool = False) -> Iterator[Progress]:
-    """Shows a line on stderr until the block ends; only on a terminal, so that logs stay clean.
+    """Shows a line on stderr until the block ends; where there is no terminal, once, if that takes some seconds.
 
     Args:
         what: the work, as in "fitting the readout".
@@ -34,6 +38,27 @@ def waiting(what: str, *, steps: bool = False) -> Iterator[Progress]:
     columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()]
     if steps:
         columns += [BarColumn(), TextColumn("left"), TimeRemainingColumn()]
-    with progress.Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as shown:
+    if not terminal.is_terminal:
+        with _said(what, sys.stderr):
+            yield lambda done, total: None
+        return
+    with progress.Progress(*columns, console=terminal, transient=True) as shown:
         task = shown.add_task(what, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _said(what: str, stream: TextIO) -> Iterator[None]:
+    """Writes one line if the block takes longer than a moment."""
+
+    def write() -> None:
+        with suppress(OSError, ValueError):  # whoever reads may be gone
+            print(f"ccm: {what} …", file=stream, flush=True)
+
+    timer = threading.Timer(MOMENT, write)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

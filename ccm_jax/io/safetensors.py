@@ -230,12 +230,12 @@ def check_same_names(
         if name not in got or name not in expected:
             there, missing = (first, second) if name in expected else (second, first)
             raise ValueError(
-                f"{function}: {name} of {there} is missing in {missing}; experts must come from this anchor."
+                f"{function}: tensor {name} of {there} is missing in {missing}; experts must come from this anchor."
             )
         a, b = (f"{x[name].dtype}{list(x[name].shape)}" for x in (expected, got))
         if a != b:
             raise ValueError(
-                f"{function}: {name} is {b} in {second}, {a} in {first}; experts must come from this anchor."
+                f"{function}: tensor {name} is {b} in {second}, {a} in {first}; experts must come from this anchor."
             )
 
 
