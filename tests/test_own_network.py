@@ -255,7 +255,7 @@ def test_what_is_no_network_is_refused_in_one_line(tmp_path: Path, nets: Any) ->
     for model, message in {
         "own_bad:nothing": "own_bad has no nothing and does not register it",
         "own_bad:broken": "own_bad:broken is int, expected a torch.nn.Module",
-        "own_bad:unet": "own_bad:unet needs width; pass them as args in a YAML description",
+        "own_bad:unet": "own_bad:unet needs width; name a function that builds the network without arguments, or pass",
         "own_bad:fails": "--model own_bad:fails: RuntimeError no such day, when it was called; see args",
         ":apply": "--model :apply: expected MODULE:NAME",
         "own_bad:apply": "does not fit its model on a window .*: KeyError 'mix'",

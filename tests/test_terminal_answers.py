@@ -149,6 +149,8 @@ def test_at_an_end_of_the_range_a_merge_must_be_clearly_better(tmp_path: Path) -
     done = ccm("calibrate", *FAMILY, *how, "--bank", "-1.5:0:0.5", "-o", tmp_path / "n.safetensors")
     assert done.exit_code == 0 and "ccm: warning: the coordinate is at the end" in done.stderr
     assert json.loads((tmp_path / "n.json").read_text())["coordinate"] == -1.5
+    kept = ccm("calibrate", *FAMILY, *how, "--bank", "-0.5:1:0.5", "-o", tmp_path / "n.safetensors", "--force")
+    assert kept.exit_code == 3 and "n.safetensors is of an earlier run, and stays as it was" in kept.stderr
     more = ("--bank", "-0.5:1:0.5", "--write-anyway", "--force", "-o", tmp_path / "m.safetensors")
     assert ccm("calibrate", *FAMILY, *how, *more).exit_code == 0 and (tmp_path / "m.safetensors").exists()
 
@@ -162,7 +164,7 @@ def test_options_are_shown_under_headings_in_one_order(verb: str) -> None:
     headings = [line for line in said.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert headings[0] == "Checkpoints:" and headings[-2:] == ["Output:", "Other:"] and verb in VERBS
     assert said.index("--anchor") < said.index("--model MODEL")
-    assert not any(word in said for word in ("INTEGER", "x>=", "x<=", "TEXT", "[]"))
+    assert not any(word in said for word in ("INTEGER", "x>=", "x<=", "TEXT", "FLOAT", "[]"))
     other = said.partition("\nOther:\n")[2].strip().splitlines()
     assert len(other) == 1 and "--help" in other[0]  # every option has its heading
 
@@ -224,7 +226,7 @@ def test_the_reading_that_fits_the_network_is_named(tmp_path: Path, monkeypatch:
         assert "test.npy, only NTXC fits own_strict:apply: add --axes NTXC." in refused.output
     assert rollout("--axes", "NTXC").exit_code == 0
     np.save(tmp_path / "test.npy", np.ones((6, 5, 32, 1), np.float32))
-    refused = rollout("--axes", "NTXC")
+    refused = rollout("--axes", "NTXC", "--force")
     assert "read as 6 samples, 5 frames, grid 32, 1 channel;" in refused.output
 
 

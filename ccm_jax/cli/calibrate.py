@@ -204,6 +204,7 @@ def command(source: Source, **given: Any) -> None:
             write(recipe, found, options, place(options.output))
         write_json(place(report), numbers)
         draw_calibration(found, axes, place(report).with_suffix(".png"))
+        drawn = place(report).with_suffix(".png").exists()
     if options.as_json:
         tell(numbers | {"output": None if keep else options.output, "report": report})
     if not finite and keep:
@@ -212,8 +213,9 @@ def command(source: Source, **given: Any) -> None:
         say(f"{options.output} is not written; add --write-anyway to write the best merge.")
     elif options.output is not None:
         say(f"Wrote the weights at {typed(found.coordinate, axes)} to {options.output}.")
-    figure = report.with_suffix(".png")
-    say(f"Numbers: {report}" + (f"; figure: {figure}." if figure.exists() else "."))
+    if keep and options.output is not None and options.output.exists():
+        warn(f"{options.output} is of an earlier run, and stays as it was.")
+    say(f"Numbers: {report}" + (f"; figure: {report.with_suffix('.png')}." if drawn else "."))
     if finite and keep:
         rollout_next(recipe.anchor, options.model, options.prefix, chosen[0], options.layout)
     elif options.output is not None and not keep:

@@ -9,15 +9,14 @@ import click
 # Heading -> names of options, in the order in which help shows them.
 GROUPS = {
     "Checkpoints": ("anchor", "low", "high", "family", "recipe", "merged", "model"),
-    "Place": ("coordinate", "value"),
-    "Method": ("method", "arguments"),
     "Frames": (
         *("prefix", "initial", "trajectories", "sample", "fields", "axes", "missing", "mask"),
         *("frames", "until", "steps", "start", "truth"),
     ),
     "Validation and prior": ("validation", "parameter", "prior"),
-    "Search": ("bank", "accept_persistence", "write_anyway"),
-    "Physical values": ("range", "log"),
+    "Coordinate": ("coordinate", "value", "range", "log", "bank"),
+    "Method": ("method", "arguments"),
+    "Safeguards": ("accept_persistence", "write_anyway"),
     "Samples of the posterior": ("samples", "seed"),
     "Output": ("output", "report", "target", "force", "show_candidates", "as_json"),
 }

@@ -240,13 +240,16 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
         raise ValueError("rollout: --start is of a CHECKPOINT; a family's forecast begins after the frames observed.")
     if output.suffix != ".npz":
         raise ValueError(f"--output is {output}, expected a name that ends in .npz.")
+    before = {}
     for path in (output, output.with_suffix(".png"), output.with_suffix(".gif")):
         check_new(path)
+        before[path] = path.stat().st_mtime_ns if path.exists() else None
     processor.prepare()
     if checkpoint is None:
         of_family(source, given, output)
     else:
         of_checkpoint(checkpoint, given, output)
-    pictures = [str(path) for end in (".png", ".gif") if (path := output.with_suffix(end)).exists()]
+    drawn = [path for path in before if path.exists() and path.stat().st_mtime_ns != before[path]]
+    pictures = [str(path) for path in drawn if path != output]
     if pictures:
         say(f"Next: open {' and '.join(pictures)}")

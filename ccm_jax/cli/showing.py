@@ -99,9 +99,8 @@ def show(found: Found, axes: int) -> None:
     elif not np.isfinite(found.loss):
         say("Every merge diverges on these frames: keep the anchor.")
     elif found.keeps_anchor and found.at_rim and found.loss < found.anchor_loss:
-        warn(
-            f"{why_at_rim(found)} Its error is {found.loss / found.anchor_loss:.2g} times the anchor's: the anchor is kept."
-        )
+        ratio = found.loss / found.anchor_loss
+        warn(f"{why_at_rim(found)} Its error is {ratio:.2g} times the anchor's: the anchor is kept.")
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif found.keeps_anchor:
         say("The anchor fits these frames at least as well as any merge: keep it.")

@@ -142,9 +142,13 @@ def where_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     wrapped = range_options(packed)
     for option in (
-        click.option("--value", type=float, help="Physical value to merge at; needs --range."),
+        click.option("--value", type=float, metavar="NUMBER", help="Physical value to merge at; needs --range."),
         click.option(
-            "--coordinate", "-c", type=float, multiple=True, help="Coordinate to merge at; repeat for each axis."
+            *("--coordinate", "-c"),
+            type=float,
+            metavar="NUMBER",
+            multiple=True,
+            help="Coordinate to merge at; repeat for each axis.",
         ),
     ):
         wrapped = option(wrapped)

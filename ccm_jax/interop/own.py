@@ -68,9 +68,9 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
             return Own(functools.partial(thing, **arguments), "function")
         if missing:
             raise ValueError(
-                f"{name} needs {', '.join(missing)}; pass them as args in a YAML description, or name a function that "
-                "builds it without, where YAML holds no such value (a key of JAX). (A network that is a function "
-                "takes two values, params and window.)"
+                f"{name} needs {', '.join(missing)}; name a function that builds the network without arguments, or "
+                "pass numbers and texts as args in a YAML description. (A network that is a function takes two values, "
+                "params and window.)"
             )
         try:
             thing = thing(**arguments)
