@@ -516,8 +516,8 @@ def test_a_refusal_names_the_axes_with_which_the_network_runs(tmp_path: Path) ->
 
     refused = rollout("first")
     assert refused.exit_code == 2 and not (tmp_path / "from_first.npz").exists()
-    assert "are taken for sample, time, x, y, channel, the last for 12 channels" in refused.output
-    assert "say --axes NTCXY, or" in refused.output and "x[..., None] or numpy.moveaxis" in refused.output
+    assert "first.npy is read as 3 samples, 7 frames, grid 1×12, 12 channels, and only NTCXY fits" in refused.output
+    assert "add --axes NTCXY." in refused.output
     for name, more in (("first", ("--axes", "NTCXY")), ("seen", ())):
         done = rollout(name, *more)
         assert done.exit_code == 0, done.output

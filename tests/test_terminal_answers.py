@@ -223,7 +223,8 @@ def test_the_reading_that_fits_the_network_is_named(tmp_path: Path, monkeypatch:
     for more in ((), ("--axes", "NTXY")):
         refused = rollout(*more)
         assert refused.exit_code == 2, refused.output
-        assert "test.npy, only NTXC fits own_strict:apply: add --axes NTXC." in refused.output
+        assert "test.npy is read as " in refused.output
+        assert "1 channel, and only NTXC fits own_strict:apply: add --axes NTXC." in refused.output
     assert rollout("--axes", "NTXC").exit_code == 0
     np.save(tmp_path / "test.npy", np.ones((6, 5, 32, 1), np.float32))
     refused = rollout("--axes", "NTXC", "--force")

@@ -44,7 +44,6 @@ def remedy_of(weights: Weights, model: str | None, recording: Recording) -> str:
     fit = readings_that_fit(weights, model, recording)
     if not fit:
         return ""
+    fits = f"only {fit[0]} fits" if len(fit) == 1 else f"{' and '.join(fit)} fit"
     name = model or "the network"
-    if len(fit) == 1:
-        return f"of the ways to read {recording.path}, only {fit[0]} fits {name}: add --axes {fit[0]}"
-    return f"other ways to read {recording.path} fit {name}: add --axes {' or '.join(fit)}"
+    return f"{recording.path} is {read_as(recording)}, and {fits} {name}: add --axes {' or '.join(fit)}"
