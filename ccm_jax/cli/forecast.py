@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import jax
@@ -117,11 +118,15 @@ def forecast(
             f"model's window, {readout.frames} to calibrate on (--frames){f', and {count} of truth' if truth else ''}."
         )
     seen = jnp.asarray(x[:observed])
-    found = predict_rollout(readout, seen, count, prior=prior)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*no point of the chart explains")  # the command itself says so
+        found = predict_rollout(readout, seen, count, prior=prior)
     low, high = found.interval(LEVEL)
     drawn, rolled = np.zeros((0, readout.chart.features.dim)), np.zeros((0, *found.mean.shape))
     if samples:
-        coordinates = readout(seen, prior=prior).sample(jax.random.key(seed), samples)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # said already
+            coordinates = readout(seen, prior=prior).sample(jax.random.key(seed), samples)
         window = seen[None, readout.frames : observed]
 
         def roll(c: Any) -> Any:

@@ -242,7 +242,8 @@ def with_uncertainty(
     if fewest < FEWEST:
         return readout, Known(), f"--validation has {fewest} of them; {MORE}."
     try:
-        with waiting("compiling and fitting its uncertainty", steps=True) as progress:
+        with waiting("compiling and fitting its uncertainty", steps=True) as progress, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*the coordinate falls as")  # as remarks() says, with the remedy here
             how: dict[str, Any] = {"level": LEVEL, "mesh": mesh, "progress": progress}
             sure = fit_uncertainty(readout, list(validation.trajectories.values()), values, **how)
     except ValueError as error:
