@@ -19,6 +19,7 @@ from experiments import configs
 HELP = ("-h", "-help", "--help", "-helpshort", "--helpshort", "-helpfull", "--helpfull", "-?", "--?")
 OVERRIDE = re.compile(r"--?(?:no)?config\.([\w.]+)")
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "values in brackets"}
+PYTHON = (("invalid literal for int", KINDS[int]), ("could not convert string to float", KINDS[float]))
 FIELD = re.compile(r" +c\.([\w.]+) = .*?  # (.*)")  # a line of configs/base.py
 WIDTH = 110
 
@@ -108,14 +109,19 @@ def _explained(error: Exception, argv: list[str]) -> str:
             return f"--config.{found[1]} stands before --config; give --config=NAME first."
     said = " ".join(str(error.args[0] if error.args else error).split())  # of a KeyError, str() is quoted once more
     found = re.match(r"flag --([\w.]+)=(.*?): (.*)", said)
+    if said.startswith("Missing value for flag "):
+        return f"{said.rpartition(' ')[2]}: its value is missing."
     if not found:
         return f"--config: {said}"
     name, value, why = found.groups()
     field = name.removeprefix("config.")
     if field == name:
-        why = {"int": "expected a whole number", "float": "expected a number"}.get(flags.FLAGS[name].flag_type(), why)
-        return f"--{name}={value}: {why}."
+        kind = next((words for begin, words in PYTHON if why.startswith(begin)), None)
+        return f"--{name}={value}: {f'expected {kind}' if kind else why}."
     kind = next((words for kind, words in KINDS.items() if type(defaults.get(field)) is kind), None)
+    if kind is None and defaults.get(field, why) is None:
+        kind = next((words for begin, words in PYTHON if why.startswith(begin)), None)
+        return f"--{name}={value}: {f'expected {kind}, or None' if kind else why}."
     told = f"expected {kind}, as in {_typed(field, defaults[field])}" if kind else why
     return f"--{name}={value}: {told}."
 
@@ -172,7 +178,7 @@ def overrides() -> dict[str, Any]:
 
 def help_text(doc: str | None, argv: list[str]) -> str:
     """The help of a command: its text, its options, and the fields of the configuration that ``argv`` names."""
-    lines = [(doc or "").strip(), "", "Options:"]
+    lines = [(doc or "").strip().replace("``", "`"), "", "Options:"]
     for flag in sorted(flags.FLAGS.get_key_flags_for_module(sys.argv[0]), key=lambda one: one.name != "config"):
         name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}=…"
         shown = flag.default_as_str if flag.default not in (None, [], False) and flag.name != "config" else None
@@ -180,11 +186,8 @@ def help_text(doc: str | None, argv: list[str]) -> str:
     lines += _entry("--config.FIELD=…", "Changes a field of the configuration.")
     config, comments = _loaded(argv), _comments()
     if config is None:
-        lines += [
-            "",
-            f"Experiments: {', '.join(configs.names())}. With --config=NAME, --help lists the fields as well.",
-        ]
-        return "\n".join(lines)
+        told = f"Experiments: {', '.join(configs.names())}. With --config=NAME, --help lists the fields as well."
+        return "\n".join([*lines, "", *textwrap.wrap(told, WIDTH)])
     lines += ["", "Fields, with their values:"]
     for field, value in flat(config).items():
         if field not in ("name", "size"):

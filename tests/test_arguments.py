@@ -38,6 +38,11 @@ def command(name: str, *words: str) -> subprocess.CompletedProcess[str]:
             "--config.calibration.gates=x: expected numbers in brackets, as in "
             '--config.calibration.gates="(0.0, 0.5, 1.0)".',
         ),
+        (
+            "--config=rd_ood --config.calibration.begin=x",
+            "--config.calibration.begin=x: expected a whole number, or None.",
+        ),
+        ("--config", "--config: its value is missing."),
         ("--config.seed=3 --config=rd_ood", "--config.seed stands before --config; give --config=NAME first."),
         ("--config.seed=3", "--config.seed changes a field of a configuration; give that first, as --config=NAME."),
     ],
