@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from experiments import configs
+from experiments import arguments, configs
+from experiments.arguments import program, resolve_arguments
 
 if TYPE_CHECKING:
     from experiments.pipeline.stages import Run
@@ -37,26 +40,6 @@ def label(config: ConfigDict) -> str:
     return config.name + (f"-{config.size}" if config.size else "")
 
 
-def resolve_arguments(argv: list[str]) -> list[str]:
-    """Replaces the name of a configuration by its file, wherever it stands among the arguments."""
-    resolved = list(argv)
-    for i, argument in enumerate(argv):
-        if argument in ("--config", "-config") and i + 1 < len(argv):
-            resolved[i + 1] = _find(argv[i + 1])
-        elif argument.startswith(("--config=", "-config=")):
-            resolved[i] = f"--config={_find(argument.split('=', 1)[1])}"
-    return resolved
-
-
-def _find(name: str) -> str:
-    """The file of a configuration; what lies beside it may be imported, as beside any program."""
-    file = configs.resolve(name)
-    folder = str(Path(file.partition(":")[0]).absolute().parent)
-    if Path(folder) != Path(configs.__file__).parent and folder not in sys.path:
-        sys.path.append(folder)
-    return file
-
-
 def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
     """Runs ``main(config, run)`` as a program whose help is ``doc``, in the folder of its run.
 
@@ -72,30 +55,32 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
         from experiments.pipeline.stages import Run
         from experiments.pipeline.store import StageError
         from experiments.pipeline.training import Diverged
-        from experiments.runner import logs, runtime
+        from experiments.runner import logs, notes, runtime
         from experiments.runner.preemption import Preempted, on_request
-        from experiments.runner.workdir import alone, open_workdir
+        from experiments.runner.workdir import alone, open_workdir, record_settings
 
-        warnings.showwarning = _note
+        warnings.showwarning = notes.show
+        warnings.filterwarnings("always", category=UserWarning)  # notes counts them
         # Networks of a few steps, as those of size smoke, are worse than both.
         warnings.filterwarnings("ignore", "PrefixReadout: (repeating the last frame|a forecast of zeros)")
         compile_seconds = runtime.count_compilation()
         path, refused = Path(_WORKDIR.value or f"runs/{label(config)}"), None
-        with on_request(), contextlib.ExitStack() as stack:
+        with on_request(), notes.together(), contextlib.ExitStack() as stack:
             try:
                 check_config(config)
                 if runtime.is_writer():  # of several processes one looks, and its answer is that of all
                     stack.enter_context(alone(open_workdir(path, config)))
                     open_workdir(path, config)  # somebody else may have been quicker
+                    record_settings(path, config, arguments.overrides())
                     stack.enter_context(logs.writing(path, _LOG.value, config.to_dict()))
             except ValueError as error:
                 refused = error
-                print(error, file=sys.stderr)
+                _say(error)
             except OSError as error:
                 refused = ValueError(
                     f"--workdir={path}: {error.strerror or error}; choose a folder that can be written."
                 )
-                print(refused, file=sys.stderr)
+                _say(refused)
             if runtime.agree(refused is not None):
                 sys.exit(2)
             try:
@@ -107,14 +92,12 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
                 NotFinite,
                 StageError,
             ) as error:  # what only reading, solving or training shows
-                print(error, file=sys.stderr)
-                sys.exit(2)
+                _refuse(error)
             except OSError as error:
                 with contextlib.suppress(OSError):  # the disk may be full
                     logs.log("error", traceback=traceback.format_exc())
                 kept = "finished stages are kept, and the same command goes on from there"
-                print(f"{path} cannot be worked in: {error}; when that is mended, {kept}.", file=sys.stderr)
-                sys.exit(2)
+                _refuse(f"{path} cannot be worked in: {error}; when that is mended, {kept}.")
             except Preempted:
                 print(f"Stopped by SIGTERM; the same command goes on in {path}.", file=sys.stderr)
                 raise
@@ -122,13 +105,14 @@ def run(main: Callable[[ConfigDict, Run], None], doc: str | None) -> None:
     _start(in_folder, doc)
 
 
-def _note(message: Warning | str, *_: object, **__: object) -> None:
-    import jax
+def _say(error: Exception | str) -> None:
+    """An error in one line that begins with the command; fields of the configuration are named as they are typed."""
+    print(f"{program()}: {re.sub(r'^config[.]', '--config.', str(error))}", file=sys.stderr)
 
-    told = str(message)
-    if told.startswith("Error reading persistent compilation cache"):  # JAX compiles, and keeps the damaged file
-        told = f"{told.splitlines()[0]}; if that comes again, remove {jax.config.values['jax_compilation_cache_dir']}."
-    print(f"note: {told}", file=sys.stderr)
+
+def _refuse(error: Exception | str) -> NoReturn:
+    _say(error)
+    sys.exit(2)
 
 
 def run_without_folder(main: Callable[[ConfigDict], None], doc: str | None) -> None:
@@ -141,26 +125,25 @@ def run_without_folder(main: Callable[[ConfigDict], None], doc: str | None) -> N
             check_config(config)
             main(config)
         except (ValueError, OSError) as error:
-            print(error, file=sys.stderr)
-            sys.exit(2)
+            _refuse(error)
 
     _start(checked, doc)
 
 
 def _start(main: Callable[[ConfigDict], None], doc: str | None) -> None:
     """Reads the flags, prepares the processor, and runs ``main(config)``."""
-    sys.modules["__main__"].__doc__ = doc
     try:
         argv = resolve_arguments(sys.argv)
     except ValueError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+        _refuse(error)
+    if any(word in arguments.HELP for word in argv[1:]):
+        with contextlib.suppress(BrokenPipeError):  # head, or a pager that was left
+            print(arguments.help_text(doc, argv), flush=True)
+            sys.exit(0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
 
     def with_config(argv: list[str]) -> None:
-        if len(argv) > 1:
-            raise app.UsageError(f"unexpected arguments {argv[1:]}; options begin with --")
-        if _CONFIG.value is None:
-            raise app.UsageError(f"--config is needed; there are: {', '.join(configs.names())}")
         logging.set_verbosity(logging.WARNING)  # Orbax tells every file that it touches
         # Imported late, so that --help and a wrong name answer at once.
         from experiments.runner import runtime
@@ -183,24 +166,14 @@ def _start(main: Callable[[ConfigDict], None], doc: str | None) -> None:
     app.run(with_config, argv=argv, flags_parser=_parse)
 
 
-def _plain(text: str) -> str:
-    """What ml_collections says, in one line: it quotes an unknown field once more, and its suggestion with it.
-
-    Example:
-        >>> _plain("'step'\\nDid you mean \\"steps\\" instead of \\"step\\"?")
-        'there is no field step. Did you mean "steps" instead of "step"?'
-    """
-    name, _, hint = text.replace("\\n", "\n").replace("\\'", "'").strip("'\"").partition("\n")
-    if not hint.startswith("Did you mean"):
-        return " ".join(text.split())
-    return f"there is no field {name.strip(chr(39))}. {hint.strip()}"
-
-
 def _parse(argv: list[str]) -> list[str]:
-    """Parses the flags; a wrong field of a configuration is one line that suggests the near one."""
+    """Parses the flags; what cannot be read is one line and exit code 2."""
     try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        text = str(error.args[0] if error.args else error)  # of a KeyError, whose str() is quoted once more
-        print(f"--config.FIELD: {_plain(text)}", file=sys.stderr)
-        sys.exit(2)
+        arguments.parse(argv)
+        if _CONFIG.value is None:
+            raise ValueError(
+                f"--config is needed, for instance --config=rd_ood; there are: {', '.join(configs.names())}."
+            )
+    except ValueError as error:
+        _refuse(error)
+    return argv[:1]

@@ -33,7 +33,7 @@ def test_names_and_fields_that_are_wrong_suggest_the_right_ones(tmp_path: Path) 
     for arguments, message in (
         (["--config=rd_odd"], "Did you mean rd_ood?"),
         (["--config=rd_ood:tiny"], "there are: smoke, paper, or none"),
-        (["--config=rd_ood", "--config.train.stepz=3"], 'Did you mean "steps" instead of "stepz"?'),
+        (["--config=rd_ood", "--config.train.stepz=3"], "did you mean --config.train.steps?"),
         (["--config=rd_ood", "--config.data.grid=128"], "config.data.grid is 128, expected at most solver.grid, 64"),
     ):
         done = program(*arguments, f"--workdir={tmp_path / 'never'}")

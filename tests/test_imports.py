@@ -67,7 +67,7 @@ WINGS = {
     "study": {"configs", "runner", "pipeline", "report"},
 }
 # The commands tie wings together; only modules that are themselves run use them.
-COMMANDS = {"command", "options"}
+COMMANDS = {"arguments", "command", "options"}
 
 
 def code(*folders: str) -> Iterator[Path]:

@@ -58,7 +58,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("run") / "rd"
     done = program("--config=rd_ood:smoke", f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
-    assert "CCM-Prefix" in done.stdout and "report.html" in done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[0] == lines[-1] == "smoke: tests the pipeline; its errors are meaningless"
+    assert lines[-2] == f"Done in {lines[-2].split()[2]} s. Next: open {workdir / 'report.html'}"
+    assert any(line.endswith("report.html, results.json, results.csv, figures/, weights/") for line in lines)  # whole
+    assert "  anchor+  that network, trained on" in done.stdout and "better anchor" not in done.stdout
+    assert json.loads((workdir / "run.json").read_text())["seed"] == 0
     return workdir
 
 

@@ -23,6 +23,7 @@ from ccm_jax.io import atomic
 from ccm_jax.io.checksums import FILE, check_checksums, write_checksums
 from experiments.runner.conditions import check_precision, conditions, differences
 from experiments.runner.locks import hold
+from experiments.runner.notes import of_stage
 from experiments.runner.runtime import agree, barrier, is_writer
 
 RECORD = "stage.json"
@@ -97,7 +98,8 @@ def run_stage(
             _sweep(work, HALF)
         barrier(f"begin {name}")
         begin = time.perf_counter()
-        facts = build(work) or {}
+        with of_stage(name):
+            facts = build(work) or {}
         seconds = time.perf_counter() - begin + facts.pop("seconds_before", 0.0)
         record = {"name": name, "key": key, "version": version, "seconds": seconds, "settings": settings}
         record |= {"inputs": [stage.path.name for stage in inputs], "facts": facts, **provenance(), **conditions()}

@@ -29,6 +29,7 @@ from experiments.report.results import collect, observed, to_csv, typeset, verdi
 from experiments.runner.progress import finished
 from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
+from experiments.runner.workdir import put_aside
 
 VERSION = 18
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
@@ -59,6 +60,8 @@ def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
     inputs = (*stages, shown, known)
     settings = {"name": run.config.name, "address": published()}
     stage = run_stage(run.root, "report", settings, inputs, build, version=VERSION)
+    if is_writer():
+        put_aside(workdir, run.config)
     for name in OUTPUTS if is_writer() else ():
         publish(stage.path / name, workdir / name)
     trained = (("anchor", stages.anchor), ("low", stages.endpoints), ("high", stages.endpoints))

@@ -21,6 +21,7 @@ from experiments.report.page import publish
 from experiments.report.results import or_infinite, typeset
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
+from experiments.runner.workdir import put_aside
 
 VERSION = 5
 OUTPUTS = ("report.html", "results.json", "figures")
@@ -93,6 +94,8 @@ def report(run: Run, done: PlaneStages, workdir: Path) -> dict[str, Any]:
         write_page(results, work)
 
     stage = run_stage(run.root, "report", {"name": run.config.name}, tuple(done.listed()), build, version=VERSION)
+    if is_writer():
+        put_aside(workdir, run.config)
     for name in OUTPUTS if is_writer() else ():
         publish(stage.path / name, workdir / name)
     finished(stage, "report.html, results.json, figures/")
@@ -142,6 +145,20 @@ def terminal_table(results: dict[str, Any]) -> Table:
         cells = [_cell(means[name]) if name in means else "" for name in ("inside", "outside", "all", "over_best")]
         table.add_row(chart, method, *cells)
     return table
+
+
+def legend(results: dict[str, Any]) -> list[str]:
+    """What is in :func:`terminal_table`, a line each."""
+    said = {
+        "inside": "test values in the box of the support; outside: the others; all: both",
+        "over best": "the error over that of the best coordinate in hindsight",
+        METHODS["ccm_coord"].label: "the merge at the coordinates of the values",
+        METHODS[
+            "ccm_scale"
+        ].label: "the merge at the coordinates that a map, fitted on validation values, gives to them",
+        METHODS["ccm_prefix"].label: "the merge at the coordinates that the first frames give",
+    }
+    return [f"  {name:<10} {text}" for name, text in said.items()]
 
 
 def _cell(value: float | None) -> str:

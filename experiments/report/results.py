@@ -140,6 +140,25 @@ def terminal_table(results: dict[str, Any]) -> Table:
     return table
 
 
+def legend(results: dict[str, Any]) -> list[str]:
+    """What the columns of :func:`terminal_table` are, a line each."""
+    said = {
+        "s": "coordinate of the value; the experts are at -1 and +1",
+        "anchor": "one network, trained on all values of the support",
+        "anchor+": "that network, trained on for as many steps as both experts took together",
+        "average": "average of both experts' weights",
+        "wrong": "a control: the merge at -s",
+        "Coord": "the merge at s",
+        "Scale": "the merge at the coordinate that a map, fitted on validation values, gives to the value",
+        "Prefix": f"the merge at the coordinate that the first {observed(results['config'])} frames give",
+        "best": "the merge at the coordinate with the smallest error, known only in hindsight",
+        "at": "that coordinate",
+    }
+    shown = ("s", *columns(METHODS).values(), "at")
+    labels = {method.heading: method.label for method in METHODS.values()}
+    return [f"  {heading:<8} {said.get(heading) or labels[heading]}" for heading in shown]
+
+
 def observed(config: dict[str, Any]) -> int:
     """Frames that CCM-Prefix sees: the model's window, and those that are scored."""
     return int(config["model"]["history"]) + int(config["calibration"]["frames"])
@@ -198,12 +217,14 @@ def _best_of(summary: dict[str, Any], better: list[str]) -> str:
     use = known + [name for name in ranked if name == "ccm_prefix"] or ranked[:1]
     factors = [f"{means[summary['better_anchor']] / means[name]:.2g} ×" for name in use]
     labels = [METHODS[name].label for name in use]
+    longer = "trained longer" if summary["better_anchor"] == "anchor_more" else "not trained longer"
+    anchor = f"the better anchor, the one {longer}"
     if len(use) == 2:
         gains = f"both {factors[0]}" if factors[0] == factors[1] else " and ".join(factors)
         choice = f"{labels[0]} if you know the value and {labels[1]} if you do not"
-        return f"{choice}: their errors are {gains} smaller than the better anchor's."
+        return f"{choice}: their errors are {gains} smaller than those of {anchor}."
     choice = f"{labels[0]} if you know the value" if known else labels[0]
-    return f"{choice}: its error is {factors[0]} smaller than the better anchor's."
+    return f"{choice}: its error is {factors[0]} smaller than that of {anchor}."
 
 
 def or_infinite(stored: float | None) -> float:

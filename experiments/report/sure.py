@@ -16,6 +16,7 @@ from experiments.pipeline.networks import load_family
 from experiments.pipeline.readouts import load_readout
 from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage, write_json
+from experiments.runner.notes import passed
 from experiments.runner.progress import finished
 
 VERSION = 3
@@ -35,10 +36,12 @@ def sureness(run: Run, done: Stages) -> Stage:
         values = [float(v) for v in config.regimes.validation]
         try:
             sure = fit_uncertainty(readout, list(validation), values, level=LEVEL, mesh=family.mesh)
+            passed("validation values")
             rows = []
             for i in np.argsort([data.coordinate_of(config, float(v)) for v in config.regimes.test]):
                 value = float(config.regimes.test[i])
                 rows.append(of_regime(sure, np.asarray(tests[i, : validation.shape[1]]), value))
+                passed(f"{value:g}")
                 s = data.coordinate_of(config, value)
                 rows[-1] |= {"coordinate": s, "split": "ood" if data.outside(s) else "id"}
         except ValueError as error:  # it says what validation regimes would have to tell

@@ -9,8 +9,10 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from experiments.runner import notes
 from experiments.runner.logs import log
 
+AT = "at "  # begins the text of a step that was a regime
 Advance = Callable[[int, str], None]
 
 
@@ -27,7 +29,11 @@ class Timed(Protocol):
     def fresh(self) -> bool: ...
 
 
+UNBROKEN = 10_000  # columns where no terminal says how many it has: files and pipes get whole lines
+
 console = Console(highlight=False)
+if not console.is_terminal:
+    console = Console(highlight=False, width=UNBROKEN)
 
 
 @contextmanager
@@ -44,7 +50,13 @@ def bar(name: str, total: int, done: int = 0) -> Iterator[Advance]:
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=total, completed=done, text="")
-        yield lambda steps, text: progress.update(task, advance=steps, text=text)
+
+        def advance(steps: int, text: str) -> None:
+            if text.startswith(AT):
+                notes.passed(text.removeprefix(AT))
+            progress.update(task, advance=steps, text=text)
+
+        yield advance
 
 
 def finished(stage: Timed, text: str) -> None:

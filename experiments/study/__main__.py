@@ -21,6 +21,7 @@ import importlib
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from experiments.runner.preemption import end_with, on_request
 from experiments.study.jobs import Place, gather, one, run_jobs
@@ -30,9 +31,18 @@ STUDIES = {"paper": "experiments.study.paper", "peers": "experiments.peers.study
 CONFIGS = ("paper", "paper:smoke", "paper:paper", "peers", "peers:smoke", "beyond", "beyond:smoke")
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
 def main() -> None:
     """Runs the missing rows, and writes the page and the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(
+        prog="experiments.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", default="paper", help=f"{', '.join(CONFIGS)}, or a module of yours with a STUDY")
     parser.add_argument("--workdir", type=Path, help="folder of the study; default: runs/NAME or runs/NAME-smoke")
     parser.add_argument(
