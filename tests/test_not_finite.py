@@ -190,7 +190,7 @@ def test_a_best_coordinate_where_all_diverge_counts_nowhere() -> None:
 @pytest.mark.parametrize(
     ("diverged", "said"),
     [
-        ((), "Outside the support, keep the anchor: no merge clearly beats it."),
+        ((), "Outside the training range, keep the anchor: no merge clearly beats it."),
         (
             ("anchor", "anchor_more"),
             "both anchors diverge on some trajectory; CCM-Coord, CCM-Scale and CCM-Prefix do not.",

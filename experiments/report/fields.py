@@ -1,4 +1,4 @@
-"""Pictures of the README and the gallery: fields of the example family, outside the support of the anchor."""
+"""Pictures of the README and the gallery: fields of the example family, outside the training range of the anchor."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def count(params: Any) -> int:
 
 
 def cards(results: dict[str, Any], peer: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Errors outside the support, with how they compare; CCM-Coord stands in the table.
+    """Errors outside the training range, with how they compare; CCM-Coord stands in the table.
 
     Args:
         results: of the run.

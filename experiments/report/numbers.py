@@ -34,7 +34,7 @@ def too_often(below: int, count: int, level: float) -> bool:
 
 
 def by_regime(results: dict[str, Any], name: str) -> tuple[float, float] | None:
-    """How many times the error of a method the better anchor's is, at least and at most, outside the support.
+    """How many times the error of a method the better anchor's is, at least and at most, outside the training range.
 
     Which anchor is the better one may change from regime to regime: each has the strictest reference.
 

@@ -31,7 +31,7 @@ from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
 from experiments.runner.workdir import put_aside
 
-VERSION = 18
+VERSION = 19
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
 PICTURES = {  # what the figures show, for those who cannot see them
@@ -152,7 +152,7 @@ def _below(regimes: list[dict[str, Any]], level: float) -> tuple[int, int]:
 
 
 def held(regimes: list[dict[str, Any]]) -> dict[str, dict[str, Any] | None]:
-    """In how many trajectories the interval contained the value, on either side of the support; the worst regime."""
+    """In how many trajectories the interval held the value, outside and inside the training range; the worst regime."""
     found: dict[str, dict[str, Any] | None] = {}
     for side, split in (("outside", "ood"), ("inside", "id")):
         rows = [row for row in regimes if row["split"] == split]

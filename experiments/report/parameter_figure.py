@@ -20,7 +20,7 @@ EXPERTS = ("low", "high")
 
 
 def error_by_regime(results: dict[str, Any], curves: Sequence[dict[str, Any]] = (), narrow: bool = False) -> Figure:
-    """Errors against the physical parameter: of this run solid, of alternatives dashed, with the support shaded.
+    """Errors against the physical parameter: of this run solid, of alternatives dashed, with the training range shaded.
 
     Args:
         results: of the run.

@@ -31,7 +31,7 @@ def curves_of(config: dict[str, Any], outside: list[float]) -> list[dict[str, An
 
     Args:
         config: of a run; one at another size has none.
-        outside: values outside the support.
+        outside: values outside the training range.
     """
     found = list(_study(config).get("curves", {}).get(config["name"], []))
     known = sorted((c for c in found if c["group"] in CONDITIONED), key=lambda curve: _mean(curve, outside))

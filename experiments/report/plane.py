@@ -67,7 +67,7 @@ def collect(config: ConfigDict, done: PlaneStages) -> dict[str, Any]:
 
 
 def summarise(errors: dict[str, list[float]], split: list[str]) -> dict[str, dict[str, float]]:
-    """Mean errors of each method: over the plane, inside the support and outside; and over the best in hindsight.
+    """Mean errors of each method: over the plane, inside the training range, outside; over the best in hindsight.
 
     Args:
         errors: by method, ``[R]``.
@@ -150,7 +150,7 @@ def terminal_table(results: dict[str, Any]) -> Table:
 def legend(results: dict[str, Any]) -> list[str]:
     """What is in :func:`terminal_table`, a line each."""
     said = {
-        "inside": "test values in the box of the support; outside: the others; all: both",
+        "inside": "test values in the box of the training range; outside: the others; all: both",
         "over best": "the error over that of the best coordinate in hindsight",
         METHODS["ccm_coord"].label: "the merge at the coordinates of the values",
         METHODS[

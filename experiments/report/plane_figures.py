@@ -29,7 +29,7 @@ def _on_grid(results: dict[str, Any], errors: list[float | None]) -> tuple[np.nd
 
 
 def errors(results: dict[str, Any]) -> Figure:
-    """Maps of the error over the plane: a row for each chart, the chosen one first; the support is framed."""
+    """Maps of the error over the plane: a row for each chart, the chosen one first; the training range is framed."""
     config, chosen = results["config"], results["chart"]
     order = [chosen, *(name for name in results["charts"] if name != chosen)]
     figure = new_figure(2.3 * (1 + len(SHOWN)) + 0.8, 2.6 * len(order) + 0.5)
@@ -61,7 +61,7 @@ def errors(results: dict[str, Any]) -> Figure:
 
 
 def _support(config: dict[str, Any], first: list[float], second: list[float]) -> Rectangle:
-    """The frame around the regimes inside the support."""
+    """The frame around the regimes inside the training range."""
     ends = []
     for axis, values in ((config["axis"], first), (config["axis2"], second)):
         low, high = axis["low"], axis["high"]
@@ -76,7 +76,7 @@ def coordinates(results: dict[str, Any]) -> Figure:
     chosen = results["charts"][results["chart"]]["chosen"]
     figure = new_figure(5.6, 4.6)
     ax = figure.subplots()
-    ax.add_patch(Rectangle((-1, -1), 2, 2, color="#eef2f6", zorder=0, label="support of the anchor"))
+    ax.add_patch(Rectangle((-1, -1), 2, 2, color="#eef2f6", zorder=0, label="training range of the anchor"))
     for i, row in enumerate(chosen):
         s, best = (np.array(row[name], float) for name in ("ccm_coord", "best"))
         prefix = np.array(row["ccm_prefix"], float)[:, :2]

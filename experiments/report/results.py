@@ -127,7 +127,7 @@ def to_csv(results: dict[str, Any]) -> str:
 
 def terminal_table(results: dict[str, Any]) -> Table:
     """The errors by regime, and the reductions, for the terminal."""
-    title = "relative L2 error after the prefix (* outside the support)"
+    title = "relative L2 error after the prefix (* outside the training range)"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     shown = columns(METHODS)
     for heading in ("value", "s", *shown.values(), "at"):
@@ -144,7 +144,7 @@ def legend(results: dict[str, Any]) -> list[str]:
     """What the columns of :func:`terminal_table` are, a line each."""
     said = {
         "s": "coordinate of the value; the experts are at -1 and +1",
-        "anchor": "one network, trained on all values of the support",
+        "anchor": "one network, trained on all values of the training range",
         "anchor+": "that network, trained on for as many steps as both experts took together",
         "average": "average of both experts' weights",
         "wrong": "a control: the merge at -s",
@@ -175,10 +175,10 @@ def typeset(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def verdict(results: dict[str, Any]) -> str:
-    """What to use, in words: outside the support by the intervals of the reductions, inside by counting regimes."""
+    """What to use, in words: outside the training range by intervals of the reductions, inside by counting regimes."""
     summary = results["summary"]
     if "reduction" not in summary:
-        return "No test regime lies outside the support."
+        return "No test regime lies outside the training range."
     better: list[str] = []
     other: list[str] = []
     ways, means = list(headlines(observed(results["config"]))), summary["ood_error"]
@@ -201,12 +201,12 @@ def verdict(results: dict[str, Any]) -> str:
             said += f" {listed([METHODS[name].label for name in other], 'and')} {does} not clearly beat that anchor."
     inside = [row["errors"] for row in results["regimes"] if row["split"] == "id"]
     if not inside:
-        return f"Outside the support, {said}"
+        return f"Outside the training range, {said}"
     ahead = sum(or_infinite(e["ccm_prefix"]) < min(or_infinite(e[name]) for name in ANCHORS) for e in inside)
     share = "all" if ahead == len(inside) > 1 else f"{ahead} of"
     regimes = "test regime" if len(inside) == 1 else "test regimes"
     where = f"{share} {len(inside)} {regimes}"
-    return f"Outside the support, {said} Inside the support, CCM-Prefix beats both anchors in {where}."
+    return f"Outside the training range, {said} Inside the training range, CCM-Prefix beats both anchors in {where}."
 
 
 def _best_of(summary: dict[str, Any], better: list[str]) -> str:
@@ -241,10 +241,10 @@ def headline(results: dict[str, Any]) -> list[str]:
     """What the run says, in sentences."""
     summary = results["summary"]
     if "reduction" not in summary:
-        return ["No test regime lies outside the support: there is no out-of-support error to reduce."]
+        return ["No test regime lies outside the training range, so there is no error to reduce there."]
     lines = [
         verdict(results),
-        f"Outside the support, against the better anchor ({METHODS[summary['better_anchor']].label}):",
+        f"Outside the training range, against the better anchor ({METHODS[summary['better_anchor']].label}):",
     ]
     for name, label in headlines(observed(results["config"])).items():
         lines.append(f"  {label:<25}  {_said(summary['reduction'][name], summary['reduction_interval'][name])}")

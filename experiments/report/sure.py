@@ -57,7 +57,7 @@ def sureness(run: Run, done: Stages) -> Stage:
 
 
 def two_of(coordinates: list[float]) -> list[int]:
-    """Numbers of the test regimes nearest to the middle of the support and furthest from it; of one if it is both."""
+    """Numbers of the test regimes nearest to the middle of the training range and furthest from it; one if both."""
     away = np.abs(coordinates)
     return sorted({int(np.argmin(away)), int(np.argmax(away))}, key=lambda i: away[i])
 

@@ -32,7 +32,7 @@ def sureness(found: dict[str, Any], config: dict[str, Any], channel: str, narrow
         axes = figure.subplots(len(rows), 3, squeeze=False, width_ratios=(4, 5, 5))
     figure.set_layout_engine("constrained", h_pad=0.12, w_pad=0.1)
     for (left, middle, right), row in zip(axes, rows, strict=True):
-        where = "inside the support" if row["split"] == "id" else "outside the support"
+        where = "inside the training range" if row["split"] == "id" else "outside the training range"
         draw_density(left, np.array(row["values"]), np.array(row["probability"]), tuple(row["intervals"][0]))
         left.axvline(row["value"], color="black", lw=1.2, ls="--", ymax=1 / ROOM, label="true value")
         left.set(xlabel=axis_label(config), ylabel="posterior")
