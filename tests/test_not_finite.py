@@ -91,7 +91,7 @@ def test_no_verdict_on_experts_that_are_not_finite() -> None:
 
 def test_nothing_is_won_from_a_rival_that_diverges() -> None:
     good, bad = np.full(8, 0.1), np.array([0.2] * 7 + [np.inf])
-    said, _ = judge([Method("anchor", "anchor", "a", bad), Method("merged", "merged", "m", good)])
+    said = judge([Method("anchor", "anchor", "a", bad), Method("merged", "merged", "m", good)]).text
     assert said.splitlines()[1].endswith("anchor: anchor diverges on 1 of 8 trajectories.")
     assert "0.000" not in said
 
