@@ -44,7 +44,7 @@ def notebook(tmp_path: Path) -> Path:
 def test_a_notebook_becomes_a_page_with_its_outputs(tmp_path: Path) -> None:
     found = notebooks.pages(notebook(tmp_path), "https://github.com/me/it")
     text = found["one.md"]
-    assert isinstance(text, str) and "Open in Colab" in text
+    assert isinstance(text, str) and text.splitlines()[1].startswith("[Open in Colab](https://colab) · [Download")
     assert (
         "```python\n1 + 1\n```" in text
         and "\ntwo\nthree\n" in text

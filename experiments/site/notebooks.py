@@ -18,11 +18,12 @@ from typing import Any
 
 PICTURES = {"image/png": "png", "image/gif": "gif", "image/webp": "webp"}
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n?")
+BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\(([^)]*)\)")
 # First line of a cell that is of interest to who runs it, not to who reads it: it finds the package, or it plots.
 FOLDED = re.compile(r"# (?:@title )?((?:Setup|Plot): .*)")
 WHITE = 0.85  # share of a picture that is background, at least, in one that consists of lines and dots
 DOCS = re.compile(r"\]\((?:\.\.|https://github\.com/[\w.-]+/[\w.-]+/blob/main)/docs/")
+SIBLING = re.compile(r"\]\(https://github\.com/[\w.-]+/[\w.-]+/blob/main/notebooks/(\w+)\.ipynb\)")
 
 
 def pages(folder: Path, repository: str | None) -> dict[str, str | bytes]:
@@ -30,16 +31,17 @@ def pages(folder: Path, repository: str | None) -> dict[str, str | bytes]:
 
     Args:
         folder: where ``*.ipynb`` lie.
-        repository: address of the repository; without one, badges that would lead nowhere are left out.
+        repository: address of the repository; without one, links to Colab, which would lead nowhere, are left out.
     """
     found: dict[str, str | bytes] = {}
     for path in sorted(folder.glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         pictures: dict[str, bytes] = {}
         text = "\n\n".join(part for cell in cells for part in _cell(cell, path.stem, pictures))
-        if repository is None:
-            text = BADGE.sub("", text)
-        found[f"{path.stem}.md"] = f'{text}\n\n[Download this notebook]({path.stem}.ipynb){{ download="" }}\n'
+        download = f'[Download this notebook]({path.stem}.ipynb){{ download="" }}'
+        # Without Colab's picture: the site requests nothing from other servers.
+        colab = "" if repository is None else r"[Open in Colab](\1) · "
+        found[f"{path.stem}.md"] = BADGE.sub(colab + download, text, count=1) + "\n"
         found[f"{path.stem}.ipynb"] = path.read_bytes()
         found |= pictures
     return found
@@ -57,14 +59,15 @@ def shown_in_gallery(root: Path) -> dict[Path, bytes]:
 def _cell(cell: Mapping[str, Any], stem: str, pictures: dict[str, bytes]) -> Iterator[str]:
     source = "".join(cell["source"])
     if cell["cell_type"] == "markdown":
-        yield DOCS.sub("](../", source)
+        yield SIBLING.sub(r"](\1.md)", DOCS.sub("](../", source))
         return
     if not source:
         return
     if folded := FOLDED.match(source):
         yield f'??? note "{folded[1]}"\n\n    ```python\n' + _indented(source) + "\n    ```"
     else:
-        yield f"```python\n{source}\n```"
+        language = "bash" if source.startswith("%%bash\n") else "python"
+        yield f"```{language}\n{source.removeprefix('%%bash').lstrip()}\n```"
     for output in _joined(cell.get("outputs", [])):
         yield from _output(output, stem, pictures)
 
