@@ -42,7 +42,7 @@ def test_the_first_cell_finds_the_clone_or_makes_one(
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("PYTHONPATH", "XLA_FLAGS"):
+    for name in ("PYTHONPATH", "PATH", "XLA_FLAGS", "FORCE_COLOR", "GIT_TERMINAL_PROMPT"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     monkeypatch.chdir(FOLDER if in_clone else tmp_path)
     exec(compile(first_code(path), path.name, "exec"), {})
@@ -100,6 +100,8 @@ def test_every_notebook_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     jupytext, nbclient = pytest.importorskip("jupytext"), pytest.importorskip("nbclient")
     monkeypatch.setenv("CCM_SIZE", "smoke")
     notebook = jupytext.read(path.with_suffix(".ipynb"))
+    # The networks of the smoke size do not tell values apart, so that there is no uncertainty to fit.
+    notebook.cells = [cell for cell in notebook.cells if "full" not in cell.metadata.get("tags", [])]
     nbclient.NotebookClient(
         notebook, timeout=250, kernel_name="python3", resources={"metadata": {"path": FOLDER}}
     ).execute()
