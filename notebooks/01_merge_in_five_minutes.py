@@ -13,26 +13,25 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb)
 #
+# **Start here.** Nothing is trained, and everything comes with the package: a minute on two idle CPU cores. The other
+# notebooks: [the main experiment](https://github.com/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb),
+# [many devices](https://github.com/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb),
+# [your own networks and data](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb).
+#
 # A small Fourier neural operator forecasts the vorticity of a forced flow. It was trained at viscosities from 0.001 to
-# 0.002 (the *anchor*), then fine-tuned at either end (the *low* and the *high* expert). We observe five frames of a
-# flow at a lower viscosity, 0.00075. From these we find
-#
-# - the viscosity, with a 90 % interval,
-# - weights for it, whose forecast of the next 16 frames has a tenth of the anchor's error,
-# - and whether the result is to be trusted.
-#
-# Nothing is trained, and everything comes with the package. It takes about a minute on two CPU cores.
+# 0.002 (the *anchor*), then fine-tuned at either end (the *low* and the *high expert*). We observe five frames of a flow
+# at a lower viscosity, 0.00075, and look for its viscosity and for weights that forecast it.
 
 # %% cellView="form"
 # @title Setup: finds the package, or installs it
-# Uses the clone that holds this notebook; anywhere else, as on Colab, makes a clone and installs it.
-# It keeps the jax that is there, and with it the GPU or TPU.
+# Uses the clone that holds this notebook; anywhere else, as on Colab, makes one. The jax that is there stays.
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 REPOSITORY = "https://github.com/OWNER/ccm_jax"
+os.environ["GIT_TERMINAL_PROMPT"] = "0"  # git does not wait for a password
 clone = Path.cwd().parent
 if not (clone / "ccm_jax" / "__init__.py").exists():
     clone = Path.cwd() / "ccm_jax"
@@ -40,49 +39,64 @@ if not (clone / "ccm_jax" / "__init__.py").exists():
         raise SystemExit(f"{REPOSITORY} cannot be cloned. Copy the repository to {clone}, and run this cell again.")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", f"{clone}[experiments]"], check=True)
 sys.path.insert(0, str(clone))
-os.environ["PYTHONPATH"] = f"{clone}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # for commands run from cells
-
-
-def run(commands):
-    """Runs shell commands, and prints their output."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where pip puts `ccm`
-    how = {"shell": True, "env": os.environ | {"PATH": path, "FORCE_COLOR": ""}, "text": True}
-    done = subprocess.run(commands, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **how)
-    print(done.stdout.rstrip())
-    done.check_returncode()
-
-
-def progress(done, total):
-    """Shows how far a function is, until the next output."""
-    from IPython.display import clear_output
-
-    print(f"{done} of {total} steps")
-    clear_output(wait=True)
-
+for name, first in (("PYTHONPATH", clone), ("PATH", Path(sys.executable).parent)):  # for commands run from cells
+    os.environ[name] = f"{first}{os.pathsep}{os.environ.get(name, '')}"
+os.environ["FORCE_COLOR"] = ""
 
 # %%
-import shutil
-import tempfile
-import warnings
-
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
 import ccm_jax
-from ccm_jax import example, processor
+from ccm_jax import example
 from ccm_jax.metrics import relative_l2
 
-plt.rcParams["figure.dpi"] = 120
-processor.keep_compiled(shortest=0.0)  # compiled programs stay on disk: the next run is faster
-
-family = example.load()
-print(f"{family.label}: experts at {family.low_value} and {family.high_value}")
-print(f"test flows at {family.test_values}, trajectories {family.test[0].shape} = [N, T, H, W, C]")
+family = example.load()  # an anchor, two experts, their model, and trajectories
+anchor, experts = family.anchor, [family.low, family.high]
+flow = family.test[1][0]  # 21 frames at viscosity 0.00075, below the training range
+print(f"flow: {flow.shape} = [T, H, W, C]; experts at viscosity {family.low_value} and {family.high_value}")
 
 # %% [markdown]
-# ## Find the viscosity and the weights
+# ## The problem
+#
+# The anchor starts from the fifth frame and continues by itself. At this viscosity its forecast drifts away from the
+# truth.
+
+# %%
+OBSERVED = 5
+
+
+def forecast(params, x):
+    """The frames of a flow [T, H, W, C] after the observed ones, and the relative L2 error of each."""
+    x = jnp.asarray(x)
+    frames = family.rollout_fn(params, x[None, OBSERVED - 1 : OBSERVED], len(x) - OBSERVED)
+    return frames[0], relative_l2(frames, x[None, OBSERVED:])[0]
+
+
+frames, error = forecast(anchor, flow)
+print(f"anchor: mean error of {len(error)} forecast frames {error.mean():.1%}")
+
+# %% cellView="form"
+# @title Plot: the truth, and the anchor's forecast
+plt.rcParams |= {"figure.dpi": 120, "figure.constrained_layout.use": True, "font.size": 11}
+plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+COLOURS = {"anchor": "#777777", "low expert": "#56B4E9", "merged": "#009E73"}
+bound = np.abs(flow).max()
+FIELD = {"vmin": -bound, "vmax": bound, "cmap": "RdBu_r", "origin": "lower", "interpolation": "bicubic"}
+figure, axes = plt.subplots(2, 4, figsize=(7.5, 4))
+for ax, t in zip(axes.T, (0, 5, 10, 15)):
+    ax[0].imshow(flow[OBSERVED + t, ..., 0].T, **FIELD)
+    image = ax[1].imshow(frames[t, ..., 0].T, **FIELD)
+    ax[0].set_title(f"truth, frame {OBSERVED + t + 1}", fontsize=11)
+    ax[1].set_title(f"anchor, error {error[t]:.0%}", fontsize=11)
+plt.setp(axes, xticks=[], yticks=[], frame_on=False)
+figure.colorbar(image, ax=axes, label="vorticity", shrink=0.8)
+plt.show()
+
+# %% [markdown]
+# ## Find the weights
 #
 # `fit_chart` turns the three sets of weights into a function of two numbers, the coordinate $\alpha$ and the gate $g$:
 #
@@ -93,207 +107,251 @@ print(f"test flows at {family.test_values}, trajectories {family.test[0].shape} 
 # - $\Delta^+ = \frac{1}{2}(\theta_\text{high} + \theta_\text{low}) - \theta_0$, what both experts learned in common:
 #   $g = 1$ keeps all of it, $g = 0$ nothing.
 #
-# `fit_prefix_readout` chooses the settings of a readout on validation flows of other viscosities, and `fit_uncertainty`
-# learns from them how far off it usually is. Given observed frames, the readout then finds the two numbers whose
-# rollout fits best.
+# `fit_prefix_readout` chooses the settings of a readout on validation flows of other viscosities. The readout then finds
+# the two numbers whose rollout fits observed frames best.
 
 # %%
-chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=ccm_jax.Gated())
-readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation, progress=progress)
-readout = ccm_jax.fit_uncertainty(readout, family.validation, family.validation_values, progress=progress)
+chart = ccm_jax.fit_chart(anchor, experts, [-1.0, 1.0], features=ccm_jax.Gated())
+readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
+found = readout(flow[:5])
+weights = chart(found)  # as a pytree, like the anchor's
 
-OBSERVED = 5
-flows = {value: x[0] for value, x in zip(family.test_values, family.test)}  # all outside the training range
-found = {value: readout(x[:OBSERVED]) for value, x in flows.items()}
+print(f"coordinate {found.coordinate[0]:+.2f}, gate {found.coordinate[1]:.2f}")
+print(f"error on the last observed frame, one step ahead: merged {found.loss:.4f}, anchor {found.anchor_loss:.4f}")
 
-here = found[0.00075]
-weights = chart(here)  # as a pytree, like family.anchor
-low, high = here.interval(0.9)[0]
-print(f"viscosity {here.value()[0]:.6f}, 90 % interval {low:.6f} to {high:.6f}; true 0.00075")
-print(f"coordinate {here.coordinate[0]:+.2f}, gate {here.coordinate[1]:.2f}")
-print(f"error on the observed frames: merged {here.loss:.3f}, anchor {here.anchor_loss:.3f}")
+# %% [markdown]
+# From validation flows of known viscosity, `fit_uncertainty` learns how far off the coordinate usually is. The
+# coordinate stays the same; the estimate now has a viscosity, intervals and a p-value.
+
+# %%
+readout = ccm_jax.fit_uncertainty(readout, family.validation, family.validation_values)
+found = readout(flow[:5])
+low, high = found.interval(0.9)[0]
+print(f"viscosity {found.value()[0]:.6f}, 90 % interval {low:.6f} to {high:.6f}; true 0.00075")
 
 # %% [markdown]
 # ## Forecast
 #
-# From the fifth frame on, both networks continue by themselves.
-
+# The merged weights forecast the same 16 frames. The low expert is the network to beat: its viscosity is nearest.
 
 # %%
-def forecast(params, x):
-    """The frames after the observed ones, of one trajectory [T, H, W, C], and the relative L2 error of each."""
-    frames = family.rollout_fn(params, jnp.asarray(x)[None, OBSERVED - 1 : OBSERVED], len(x) - OBSERVED)
-    return frames[0], relative_l2(frames, jnp.asarray(x)[None, OBSERVED:])[0]
-
-
-x = flows[0.00075]
-fields, error = {"truth": x[OBSERVED:, ..., 0]}, {}
-for name, params in {"anchor": family.anchor, "merged": weights}.items():
-    frames, error[name] = forecast(params, x)
-    fields[name] = np.asarray(frames)[..., 0]
-for name, each in error.items():
-    print(f"{name}: mean error of {len(each)} forecast frames {each.mean():.1%}")
+networks = {"anchor": anchor, "low expert": family.low, "merged": weights}
+forecasts = {name: forecast(params, flow) for name, params in networks.items()}
+for name, (_, error) in forecasts.items():
+    print(f"{name:10}  mean error {error.mean():5.1%}, last frame {error[-1]:5.1%}")
 
 # %% cellView="form"
 # @title Plot: the forecast as an animation
+import io
+
 from IPython.display import Image as show
 from PIL import Image
 
-folder = Path(tempfile.mkdtemp())
-bound = np.abs(fields["truth"]).max()
-style = {"vmin": -bound, "vmax": bound, "cmap": "RdBu_r", "origin": "lower", "interpolation": "bicubic"}
-figure, axes = plt.subplots(1, 3, figsize=(5.7, 1.95), layout="constrained")
-images = [ax.imshow(frames[0].T, **style) for ax, frames in zip(axes, fields.values())]
-plt.setp(axes, xticks=[], yticks=[])
-figure.colorbar(images[0], ax=axes, label="vorticity", shrink=0.85, ticks=[-1.5, 0, 1.5])
+figure = plt.figure(figsize=(7.5, 4.2), dpi=110)
+above, below = figure.subfigures(2, 1, height_ratios=(2, 1.7))
+axes, ax = above.subplots(1, 4), below.subplots()
+images = [panel.imshow(flow[-1, ..., 0].T, **FIELD) for panel in axes]
+plt.setp(axes, xticks=[], yticks=[], frame_on=False)
+above.colorbar(images[0], ax=axes, label="vorticity", shrink=0.8, ticks=[-1.5, 0, 1.5])
+steps = np.arange(OBSERVED + 1, len(flow) + 1)
+lines = [ax.plot(steps, error, color=COLOURS[name], lw=2, label=name)[0] for name, (_, error) in forecasts.items()]
+ax.set(xlabel="frame", ylabel="relative L2 error", xlim=(6, 21), ylim=(0, None), xticks=[6, 11, 16, 21])
+ax.legend(loc="upper left")
 pages = []
-for t in range(len(x) - OBSERVED):
-    for ax, image, (name, frames) in zip(axes, images, fields.items()):
-        image.set_data(frames[t].T)
-        title = f"truth, frame {t + OBSERVED + 1}" if name == "truth" else f"{name}, error {error[name][t]:.0%}"
-        ax.set_title(title, fontsize=10)
+for t in range(len(steps)):
+    for panel, image, name in zip(axes, images, ("truth", *forecasts)):
+        frames, error = forecasts.get(name, (flow[OBSERVED:], None))
+        image.set_data(frames[t, ..., 0].T)
+        panel.set_title(f"truth, frame {steps[t]}" if name == "truth" else f"{name}, {error[t]:.0%}", fontsize=11)
+    for line, (_, error) in zip(lines, forecasts.values()):
+        line.set_data(steps[: t + 1], error[: t + 1])
     figure.canvas.draw()
     pages.append(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3]))
 plt.close(figure)
-few = pages[-1].quantize(48, dither=Image.Dither.NONE, kmeans=1)  # few colours make a small file
-pages = [page.quantize(palette=few, dither=Image.Dither.NONE) for page in pages]
-times = [250] * (len(pages) - 1) + [1500]  # the last frame stays
-pages[0].save(folder / "forecast.png", save_all=True, append_images=pages[1:], duration=times, loop=0, optimize=True)
-show(filename=folder / "forecast.png")
-
-# %% cellView="form"
-# @title Plot: the truth, and what each forecast gets wrong
-rows = {"truth": fields["truth"]} | {f"{name} − truth": fields[name] - fields["truth"] for name in error}
-shown = np.linspace(0, len(x) - OBSERVED - 1, 4).astype(int)
-figure, axes = plt.subplots(3, len(shown), figsize=(4.9, 3.6), layout="constrained")
-for line, (label, frames) in zip(axes, rows.items()):
-    name = label.split()[0]
-    for ax, t in zip(line, shown):
-        image = ax.imshow(frames[t].T, **style)
-        ax.set_title(f"frame {t + OBSERVED + 1}" if name == "truth" else f"error {error[name][t]:.0%}", fontsize=9)
-    line[0].set_ylabel(label, fontsize=9)
-plt.setp(axes, xticks=[], yticks=[])
-figure.colorbar(image, ax=axes, shrink=0.8, label="vorticity", aspect=30)
-plt.show()
+palette = pages[-1].quantize(192, dither=Image.Dither.NONE)
+first, *others = (page.quantize(palette=palette, dither=Image.Dither.NONE) for page in (pages[-1], *pages))
+times = [1500] + [250] * len(others)  # begins with the last frame, for readers of a still
+first.save(file := io.BytesIO(), "png", save_all=True, append_images=others, duration=times, loop=0, optimize=True)
+show(file.getvalue())
 
 # %% [markdown]
-# ## How the error depends on the coordinate
+# ## Three flows, and the error along the direction
 #
-# For each test flow, the mean error of the forecast along the coordinate, at the gate that was chosen. The dot is the
-# choice from five frames, without seeing the forecast; the minimum of the curve is the best choice at this gate.
+# The same for one flow at each test viscosity, all outside the training range. Each curve is the mean error of the
+# forecast along the coordinate, at the gate that was found; its minimum is the best choice in hindsight. The dot is the
+# choice from five frames.
 
 # %%
+flows = {value: x[0] for value, x in zip(family.test_values, family.test)}
+found = {value: readout(x[:OBSERVED]) for value, x in flows.items()}
+errors = {
+    value: {
+        "anchor": forecast(anchor, x)[1],
+        "low expert": forecast(family.low, x)[1],
+        "high expert": forecast(family.high, x)[1],
+        "merged": forecast(chart(found[value]), x)[1],
+    }
+    for value, x in flows.items()
+}
 coordinates = jnp.linspace(-2.5, 2.5, 81)
 sweep = jax.jit(lambda gate, x: jax.lax.map(lambda c: forecast(chart([c, gate]), x)[1].mean(), coordinates))
 curves = {value: sweep(found[value].coordinate[1], x) for value, x in flows.items()}
-anchor_error = {value: forecast(family.anchor, x)[1] for value, x in flows.items()}
-merged_error = {value: forecast(chart(found[value]), x)[1] for value, x in flows.items()}
+
+print("             coordinate                   mean error of the forecast")
+print("viscosity    by value    found     best   anchor      low     high   merged     best")
+for value, curve in curves.items():
+    known = ccm_jax.coordinate_from_metadata(value, family.low_value, family.high_value).coordinate[0]
+    places = (known, found[value].coordinate[0], coordinates[curve.argmin()])
+    means = [each.mean() for each in errors[value].values()] + [curve.min()]
+    print(f"{value:<12g}", *(f"{place:+8.2f}" for place in places), *(f"{mean:8.1%}" for mean in means))
 
 # %% cellView="form"
 # @title Plot: the error along the coordinate
-figure, ax = plt.subplots(figsize=(5.7, 3.6), layout="constrained")
+figure, ax = plt.subplots(figsize=(7.5, 4.2))
 ax.axvspan(-1, 1, color="#eef2f6")
-ax.text(0, 0.94, "training range", transform=ax.get_xaxis_transform(), ha="center", va="top", color="#666666")
-places = (-2.42, 0.28, "left", "#3a9bd9"), (-1.35, 0.017, "left", "#004c8c"), (2.45, 0.0088, "right", "#d55e00")
-for (value, curve), (left, height, side, colour) in zip(curves.items(), places):
-    before, after = anchor_error[value].mean(), merged_error[value].mean()
-    ax.plot(coordinates, curve, color=colour, lw=1.8)
+ax.text(0, 0.98, "training range", transform=ax.get_xaxis_transform(), ha="center", va="top", color="#666666")
+for (value, curve), colour in zip(curves.items(), ("#3a9bd9", "#004c8c", "#d55e00")):
+    before, after = errors[value]["anchor"].mean(), errors[value]["merged"].mean()
+    label = f"viscosity {value:g}\nanchor {before:.0%}, merged {after:.1%}"
+    ax.plot(coordinates, curve, color=colour, lw=2, label=label)
     ax.plot(found[value].coordinate[0], after, "o", color=colour, ms=9, mec="white", zorder=5)
-    label = f"viscosity {value:g}\nanchor {before:.2g} → merged {after:.2g}"
-    ax.text(left, height, label, color=colour, ha=side, fontsize=9.5)
-ax.set_title("Forecast error along the coordinate; dots: found from five frames", fontsize=10, loc="left")
-ax.set(yscale="log", ylim=(0.008, 1), xlim=(-2.5, 2.5), xlabel="coordinate", ylabel="relative L2 error of the forecast")
-ax.set_yticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
-ax.spines[["top", "right"]].set_visible(False)
+ax.set(yscale="log", ylim=(0.01, 1), xlim=(-2.5, 2.5), xlabel="coordinate", ylabel="relative L2 error of the forecast")
+ax.set_yticks([0.01, 0.1, 1], ["1 %", "10 %", "100 %"])
+figure.legend(loc="outside lower center", ncols=3, fontsize=10, columnspacing=1)
 plt.show()
 
 # %% [markdown]
 # ## Further out
 #
-# The further a flow is from the training range, the less a straight line through the experts explains it. Below, the
-# error of each frame at the lowest test viscosity, beside the one above. Compare merged network and anchor on held-out
-# frames before you rely on a merge.
+# At 0.0005, twice as far from the training range, even the best coordinate on the line leaves a larger error, and that
+# coordinate is not the one that the viscosity has on the experts' scale: a straight line through two experts no longer
+# describes the network that would be needed. The merged forecast is better than the anchor's, but not good by its last
+# frames. Compare a merge with the anchor and the nearest expert on held-out frames before you rely on it.
+
+# %%
+for value in (0.00075, 0.0005):
+    last = ", ".join(f"{name} {errors[value][name][-1]:.0%}" for name in COLOURS)
+    print(f"viscosity {value:<8g} error of the last frame: {last}")
 
 # %% cellView="form"
 # @title Plot: error of each frame
-figure, axes = plt.subplots(1, 2, figsize=(5.7, 2.7), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.2), sharey=True)
 for ax, value in zip(axes, (0.00075, 0.0005)):
-    frames = np.arange(OBSERVED + 1, len(flows[value]) + 1)
-    for name, each, colour in (("anchor", anchor_error, "#777777"), ("merged", merged_error, "#009e73")):
-        ax.plot(frames, each[value], color=colour, lw=1.8)
-        ax.text(frames[-1], each[value][-1], f" {each[value][-1]:.0%}", color=colour, va="center")
-        ax.text(frames[8], 0.6 * each[value][8], name, color=colour, ha="center", va="top")
-    ax.set(title=f"viscosity {value:g}", xlabel="frame", xlim=(5, 25), xticks=[6, 11, 16, 21], yscale="log")
-    ax.spines[["top", "right"]].set_visible(False)
-axes[0].set(ylabel="relative L2 error", ylim=(0.004, 1))
-axes[0].set_yticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
+    for name, colour in COLOURS.items():
+        ax.plot(steps, errors[value][name], color=colour, lw=2, label=name)
+    ax.set_title(f"viscosity {value:g}", fontsize=11)
+    ax.set(xlabel="frame", xticks=[6, 11, 16, 21], yscale="log")
+axes[0].set_ylabel("relative L2 error")
+axes[0].set_yticks([0.01, 0.1, 1], ["1 %", "10 %", "100 %"])
+axes[0].legend()
 plt.show()
 
 # %% [markdown]
 # ## How sure is it?
 #
 # The viscosity of each flow, its 90 % interval, and a p-value: how often frames of this family fit as badly or worse.
-
-# %%
-print("true       found      90 % interval           p")
-for value, estimate in found.items():
-    low, high = estimate.interval(0.9)[0]
-    print(f"{value:<9g}  {estimate.value()[0]:.6f}   {low:.6f} to {high:.6f}    {estimate.p_value:.2f}")
+# Three flows do not test whether 90 % intervals contain the truth in 90 % of cases:
+# [their coverage on three systems](https://github.com/OWNER/ccm_jax/blob/main/docs/beyond.md).
 
 # %% cellView="form"
 # @title Plot: estimated viscosities
-figure, ax = plt.subplots(figsize=(5.7, 2.3), layout="constrained")
+figure, ax = plt.subplots(figsize=(7.5, 2.8))
 ax.axvspan(family.low_value, family.high_value, color="#eef2f6")
-ax.text(0.0015, 2.4, "training range", ha="center", va="center", color="#666666")
+ax.text(0.0015, 2.55, "training range", ha="center", va="top", color="#666666")
 for i, (value, estimate) in enumerate(found.items()):
-    ends = np.asarray(estimate.interval(0.9)[0])
-    ax.plot(ends, [i, i], lw=9, color="#9fd8c4", solid_capstyle="butt", label="_" if i else "90 % interval")
-    ax.plot(estimate.value()[0], i, "o", color="#009e73", ms=7, label="_" if i else "estimate")
-    ax.plot(value, i, "|", color="black", ms=22, mew=2, label="_" if i else "truth")
-ax.set_yticks(range(len(found)), [f"true {v:g}\np = {e.p_value:.2f}" for v, e in found.items()])
-ax.set_title("Viscosity, found from five frames", fontsize=10, loc="left")
+    ax.plot(estimate.interval(0.9)[0], [i, i], lw=9, color="#9fd8c4", solid_capstyle="butt")
+    ax.plot(estimate.value()[0], i, "o", color="#009E73", ms=7)
+    ax.plot(value, i, "|", color="black", ms=22, mew=2)
+ax.set_yticks(range(3), [f"{v:g}, p = {e.p_value:.2f}" for v, e in found.items()])
 ax.set(ylim=(-0.6, 2.7), xlabel="viscosity", xticks=[0.0005, 0.001, 0.0015, 0.002, 0.0025])
-ax.legend(frameon=False, loc="center", bbox_to_anchor=(0.48, 0.42), markerscale=0.6)
-ax.spines[["top", "right"]].set_visible(False)
+names = ["90 % interval", "estimate", "truth"]
+figure.legend(ax.lines[:3], names, loc="outside lower center", ncols=3, markerscale=0.6)
 plt.show()
 
 # %% [markdown]
 # ## When it fails
 #
 # Frames that this family cannot explain get a coordinate, too. Two common mistakes: a wrong time step, and a rotated
-# grid. The readout warns, and a p-value near 0 says that no weights on the chart explain the frames: then neither the
-# viscosity nor the forecast means anything.
+# grid. A p-value below 0.05 means that no weights on the chart explain the frames as well as they explain validation
+# flows: check time step, axes, channels and units. It flags one in twenty flows of the family itself, and more outside
+# the validation regimes: compare the merge with the anchor on held-out frames before you discard it. A large one is
+# [no guarantee](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/how-sure.md).
 
 # %%
-x = flows[0.00075]
-given = {"correct": x[:5], "every second frame": x[:10:2], "rotated by 90°": np.rot90(x[:5], axes=(1, 2))}
+import warnings
+
+given = {"correct": flow[:5], "every second frame": flow[:10:2], "rotated by 90°": np.rot90(flow[:5], axes=(1, 2))}
+checked = {}
 for name, frames in given.items():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        p = readout(frames).p_value
-    verdict = "fits like validation flows" if p > 0.05 else "not of this family, do not use the merge"
-    print(f"{name:20s}p = {p:.2g}: {verdict}")
+        checked[name] = readout(frames)
+    print(f"{name:20s}p = {checked[name].p_value:.2g}")
     for one in caught:
         print("    readout warns:", str(one.message).removeprefix("PrefixReadout: ").split(";")[0])
+
+# %% cellView="form"
+# @title Plot: the last observed frame, and its error one step ahead
+figure, axes = plt.subplots(2, 3, figsize=(7.5, 4.6))
+for ax, (name, frames) in zip(axes.T, given.items()):
+    x = jnp.asarray(frames)[None]
+    wrong = family.rollout_fn(chart(checked[name]), x[:, -2:-1], 1) - x[:, -1:]
+    ax[0].imshow(frames[-1, ..., 0].T, **FIELD)
+    image = ax[1].imshow(wrong[0, 0, ..., 0].T, **FIELD)
+    ax[0].set_title(name, fontsize=11)
+    ax[1].set_title(f"p = {checked[name].p_value:.2g}", fontsize=11)
+axes[0, 0].set_ylabel("observed")
+axes[1, 0].set_ylabel("error, one step ahead")
+plt.setp(axes, xticks=[], yticks=[], frame_on=False)
+figure.colorbar(image, ax=axes, label="vorticity", shrink=0.8)
+plt.show()
 
 # %% [markdown]
 # ## Use it on your own files
 #
-# The same in a terminal, here on the files of this family: `ccm calibrate` finds coordinate and viscosity from the
-# first frames of flow 0, and writes the merged weights. `ccm evaluate` compares them with anchor and experts on three
-# other flows of this viscosity, and recommends one.
+# The same in a terminal. `ccm example` copies the files of this family; `ccm calibrate` finds coordinate and viscosity
+# from the first frames of flow 0 and writes the merged weights; `ccm evaluate` compares them with anchor and experts on
+# three other flows of this viscosity, and recommends one. `sed` shortens the output.
 #
-# **Replace `.` and the names of files by yours**: a folder with the checkpoints `anchor`, `low` and `high`, a file with
-# observed frames, and one with trajectories of known values.
+# **Replace the names of files by yours**: a folder with the checkpoints `anchor`, `low` and `high`, a file with observed
+# frames, and one with trajectories of known values.
 
-# %%
-os.chdir(shutil.copytree(example.path(), tempfile.mkdtemp(), dirs_exist_ok=True))
-run("""
-ccm calibrate --family . --prefix test-0.00075.npz --sample 0 --validation validation.npz -o merged.safetensors
-ccm evaluate --family . --merged merged.safetensors --trajectories test-0.00075.npz --sample 1:4
-""")
+# %% language="bash"
+# cd "$(mktemp -d)" && ccm example > /dev/null && cd example
+# ccm calibrate --family . --prefix test-0.00075.npz --sample 0 --validation validation.npz -o merged.safetensors |
+#   sed -n '/^coordinate/,/^Wrote/p'
+# ccm evaluate --family . --merged merged.safetensors --trajectories test-0.00075.npz --sample 1:4 | sed '/^Next/d'
 
 # %% [markdown]
-# Another network than this package's needs `--model`, see
-# [your own network](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md).
-# [All commands and file formats](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/command-line.md).
+# In Python, any pytree of weights is saved and loaded by two functions:
+
+# %%
+import tempfile
+
+from ccm_jax.io.safetensors import load_safetensors, save_safetensors
+
+file = save_safetensors(Path(tempfile.mkdtemp()) / "merged.safetensors", weights)
+jax.tree.map(np.testing.assert_array_equal, load_safetensors(file), weights)
+print(f"{file.name}: {file.stat().st_size / 1e3:.0f} kB, loads as the same weights")
+
+# %% [markdown]
+# ## Summary
+
+# %% cellView="form"
+# @title Setup: prints the summary
+here, far = errors[0.00075], errors[0.0005]
+low, high = found[0.00075].interval(0.9)[0]
+print(f"""\
+- From five frames: viscosity {found[0.00075].value()[0]:.6f}, 90 % interval {low:.6f} to {high:.6f}; true 0.00075.
+- Error of the next 16 frames: anchor {here["anchor"].mean():.1%}, low expert {here["low expert"].mean():.1%}, merged \
+{here["merged"].mean():.1%}. Further out, at 0.0005: {far["anchor"].mean():.1%}, {far["low expert"].mean():.1%}, \
+{far["merged"].mean():.1%}.
+- Every second frame, as if the time step were another: p = {checked["every second frame"].p_value:.2g}.""")
+
+# %% [markdown]
+# **Where next.** [The main experiment](https://github.com/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb)
+# trains such a family and tests it at eight values. [Your own networks and
+# data](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb) begins with a network in PyTorch.
+# [Many devices](https://github.com/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb) calibrates many
+# trajectories at once. [All commands and file
+# formats](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/command-line.md).
