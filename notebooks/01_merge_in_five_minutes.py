@@ -317,6 +317,7 @@ plt.show()
 # frames, and one with trajectories of known values.
 
 # %% language="bash"
+# set -eo pipefail
 # cd "$(mktemp -d)" && ccm example > /dev/null && cd example
 # ccm calibrate --family . --prefix test-0.00075.npz --sample 0 --validation validation.npz -o merged.safetensors |
 #   sed -n '/^coordinate/,/^Wrote/p'

@@ -13,7 +13,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb)
 #
-# **For who has a network, in PyTorch or JAX.** You need three checkpoints of it: an *anchor*, trained on a range of a
+# **For anyone with a network in PyTorch or JAX.** You need three checkpoints of it: an *anchor*, trained on a range of a
 # parameter, and two *experts*, fine-tuned from it at the ends of that range; and trajectories of known values to validate
 # on. As it stands, the notebook makes such files itself, with a convolutional network in PyTorch: three to four minutes
 # on two idle CPU cores, less than one of them for training. PyTorch runs on its GPU if it has one.
@@ -133,20 +133,23 @@ def build(width=32):  # or your class
 
 # %% cellView="form"
 # @title Setup: simulates the trajectories that do not exist
-for name, values, count in (
-    ("support.h5", "1e-3,1.5e-3,2e-3,2.5e-3,3e-3", 24),
-    (VALIDATION, "0.75e-3,1.25e-3,1.75e-3,2.25e-3,2.75e-3,3.25e-3", 2),
-    (OBSERVED, "4e-3", 8),
-):
+TRAIN = not all(Path(file).exists() for file in (ANCHOR, LOW, HIGH))
+missing = {
+    "support.h5": ("1e-3,1.5e-3,2e-3,2.5e-3,3e-3", 24),  # to train on
+    VALIDATION: ("0.75e-3,1.25e-3,1.75e-3,2.25e-3,2.75e-3,3.25e-3", 2),
+    OBSERVED: ("4e-3", 8),
+}
+if not TRAIN:
+    del missing["support.h5"]
+for name, (values, count) in missing.items():
     flags = f"--config=rd_ood --value={values} --count={count} --output={name}".split()
     if not Path(name).exists():
         subprocess.run([sys.executable, "-m", "experiments.generate", *flags], capture_output=True, check=True)
 
-
 # %% [markdown]
 # ### Trajectories
 #
-# PDEBench, PDEInvBench, The Well, MATLAB and numpy are read. `ccm data describe` shows what a file contains. Of other
+# PDEBench, PDEInvBench, The Well, MATLAB and numpy are read. `ccm data describe` shows what a file contains. From other
 # data, make an `.npz` with `frames`, and the parameter under its name:
 
 
@@ -173,9 +176,18 @@ np.savez("mine.npz", frames=truth, **{PARAMETER: np.full(len(truth), true)})  # 
 # Both experts start from the anchor, and see the same initial states in the same order, so that most of the noise of
 # training cancels in their difference.
 
+# %%
+from my_network import build
+
+
+def load(file):
+    net = build()
+    net.load_state_dict(torch.load(file, weights_only=True))
+    return net.eval()
+
+
 # %% cellView="form"
 # @title Setup: trains the networks whose checkpoints do not exist
-from my_network import build
 
 
 def norm(x):
@@ -203,18 +215,13 @@ def train(file, net, data, steps, rate, seed, size=8):
     print(f"{file:9} {steps} steps in {seconds:.0f} s of CPU time, one-step error {np.mean(losses[-50:]):.4f}")
 
 
-def load(file):
-    net = build()
-    net.load_state_dict(torch.load(file, weights_only=True))
-    return net.eval()
-
-
-torch.manual_seed(0)
-STEPS, FINE = (20, 10) if os.environ.get("CCM_SIZE") == "smoke" else (1000, 500)
-support = by_value("support.h5")
-train(ANCHOR, build(), np.concatenate(list(support.values())), STEPS, 3e-3, seed=0)
-train(LOW, load(ANCHOR), support[min(support)], FINE, 1e-3, seed=1)
-train(HIGH, load(ANCHOR), support[max(support)], FINE, 1e-3, seed=1)
+if TRAIN:
+    torch.manual_seed(0)
+    steps, fine = (100, 50) if os.environ.get("CCM_SIZE") == "smoke" else (1000, 500)
+    support = by_value("support.h5")
+    train(ANCHOR, build(), np.concatenate(list(support.values())), steps, 3e-3, seed=0)
+    train(LOW, load(ANCHOR), support[min(support)], fine, 1e-3, seed=1)
+    train(HIGH, load(ANCHOR), support[max(support)], fine, 1e-3, seed=1)
 
 # %%
 anchor, low, high = load(ANCHOR), load(LOW), load(HIGH)
@@ -332,6 +339,7 @@ plt.show()
 # path.
 
 # %% language="bash"
+# set -eo pipefail
 # export PYTHONPATH=.:$PYTHONPATH
 # rm -f merged.*
 # ccm calibrate --anchor $ANCHOR --low $LOW --high $HIGH --model network.yaml \
