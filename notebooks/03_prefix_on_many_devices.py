@@ -13,7 +13,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb)
 #
-# **For who calibrates many trajectories, or has several GPUs or TPU chips.** Nothing is trained: about a minute on two CPU
+# **For anyone who calibrates many trajectories, or has several GPUs or TPU chips.** Nothing is trained: about a minute on two CPU
 # cores. What a coordinate is: [merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb).
 #
@@ -21,8 +21,8 @@
 # one compiled call runs them all, and a mesh of devices shares them.
 #
 # Colab's GPU and TPU runtimes have one accelerator, and so one device. To see several, choose a CPU: the next cell
-# divides it into eight devices. They share its cores, so they show how a mesh works and that the results agree; how much
-# faster real devices are, they do not show.
+# divides it into eight devices. They share its cores: they show how a mesh works and that the results agree, not how much
+# faster real devices are.
 
 # %% cellView="form"
 # @title Setup: finds the package, or installs it; divides a CPU into eight devices
@@ -89,8 +89,8 @@ print(f"{len(candidates)} candidates x {len(observed)} trajectories = {len(candi
 # - **Which axis?** Any division gives the same result. Put devices along `data` if there are many trajectories, along
 #   `candidate` if there is one.
 # - **Numbers that do not divide** are padded by repetition, and what is repeated is dropped: best are multiples.
-# - **Memory.** Each device runs its candidates in chunks that fit its memory, so that more candidates take longer, not
-#   more memory.
+# - **Memory.** Each device runs its candidates in chunks that fit its memory: more candidates take longer, not more
+#   memory.
 
 # %%
 mesh = make_mesh(min(4, DEVICES))
@@ -132,6 +132,9 @@ plt.show()
 #
 # Four ways to compute the table: a Python loop with one compiled call for each candidate, `jax.vmap` over candidates,
 # the call above on one device, and the same on more; only the argument `mesh` differs.
+#
+# On a CPU, one candidate fills the cores, and the call runs one after another, as a loop does. On an accelerator, a small
+# rollout leaves most of it idle: there the call runs as many candidates side by side as its memory allows.
 
 # %% cellView="form"
 # @title Setup: the measurement
@@ -183,12 +186,14 @@ plt.show()
 
 # %% cellView="form"
 # @title Setup: says what that means here
-base, most = (speeds[name][1] for name in ("one call, 1 device", list(speeds)[-1]))
-print(f"One compiled call: {base / speeds['loop over candidates'][1]:.1f} x the loop's speed.")
-if DEVICES > 1:
-    print(f"{list(speeds)[-1].split(', ')[1]}: {most / base:.1f} x the speed of one.")
-if jax.default_backend() == "cpu":
-    print("These devices are parts of one CPU: what they gain is a better use of its cores, not more hardware.")
+base = speeds["one call, 1 device"][1]
+loop, together = (base / speeds[f"{name} over candidates"][1] for name in ("loop", "vmap"))
+print(f"One compiled call: {loop:.1f} x the speed of the loop, {together:.1f} x that of vmap.")
+for name, (_, median, _) in speeds.items():
+    if name.endswith("devices"):
+        print(f"{name.split(', ')[1]}: {median / base:.1f} x the speed of one.")
+if DEVICES > 1 and jax.default_backend() == "cpu":
+    print("These devices share the cores of one CPU: the factors say nothing about real devices.")
 
 # %% [markdown]
 # - **With one device, do nothing**: the call without `mesh` is one compiled program already. For one trajectory of a

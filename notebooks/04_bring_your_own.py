@@ -142,7 +142,7 @@ missing = {
 if not TRAIN:
     del missing["support.h5"]
 for name, (values, count) in missing.items():
-    flags = f"--config=rd_ood --value={values} --count={count} --output={name}".split()
+    flags = f"--config=rd_ood:{os.environ.get('CCM_SIZE', '')} --value={values} --count={count} --output={name}".split()
     if not Path(name).exists():
         subprocess.run([sys.executable, "-m", "experiments.generate", *flags], capture_output=True, check=True)
 
