@@ -99,6 +99,7 @@ def test_what_colab_folds_the_site_folds_too(path: Path) -> None:
 def test_every_notebook_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jupytext, nbclient = pytest.importorskip("jupytext"), pytest.importorskip("nbclient")
     monkeypatch.setenv("CCM_SIZE", "smoke")
+    monkeypatch.delenv("XLA_FLAGS", raising=False)  # of conftest: its plain loops are slow for convolutions
     notebook = jupytext.read(path.with_suffix(".ipynb"))
     # The networks of the smoke size do not tell values apart, so that there is no uncertainty to fit.
     notebook.cells = [cell for cell in notebook.cells if "full" not in cell.metadata.get("tags", [])]
