@@ -147,32 +147,36 @@ def trivial(persistence: float) -> tuple[str, float]:
     return ("repeating the last frame", persistence) if persistence <= ZEROS else ("a forecast of zeros", ZEROS)
 
 
-def warn_of_estimate(function: str, readout: PrefixReadout, frame: tuple[int, ...], found: Estimate) -> None:
+def warn_of_estimate(function: str, readout: PrefixReadout, shape: tuple[int, ...], found: Estimate) -> None:
     """Warns of whatever makes an estimate doubtful, where numbers are known.
 
     Args:
         function: name in the warnings.
         readout: that found it.
-        frame: shape ``[*space, C]`` of the observed frames.
+        shape: of the observed frames, ``[N, T, *space, C]``.
         found: with a leading axis of trajectories.
     """
-    if readout.known is not None and tuple(frame) != readout.known:
+    if readout.known is not None and shape[2:] != readout.known:
         warnings.warn(
-            f"{function}: frames have shape {list(frame)}, and those of validation, which decided on the settings, "
+            f"{function}: frames have shape {list(shape[2:])}, and those of validation, which decided on the settings, "
             f"{list(readout.known)}; networks err differently on another grid: fit the readout on frames of this one.",
             stacklevel=3,
         )
     _warn_persistence(function, found)
     _warn_at_end(function, readout, found)
-    _warn_stranger(function, found)
+    if len(found.coordinate) == shape[0]:  # one coordinate for all fits none as well as its own would
+        _warn_stranger(function, found)
 
 
 def _warn_stranger(function: str, found: Estimate) -> None:
-    """Warns of frames that no point of the chart explains."""
+    """Warns of frames that no point of the chart explains: of a batch, if that holds for most of it.
+
+    A wrong unit or time step concerns all trajectories; of the family's own, single ones have small p-values, too.
+    """
     if found.p_value is None or is_traced(found) or jax.process_count() > 1:
         return
     p = np.asarray(found.p_value)
-    if (p < STRANGE).any():
+    if np.median(p) < STRANGE:
         which = "these frames" if len(p) == 1 else f"the frames of {_which(np.flatnonzero(p < STRANGE), len(p))}"
         warnings.warn(
             f"{function}: no point of the chart explains {which} (p = {p.min():.1g}); check the time step, units, "

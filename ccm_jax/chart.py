@@ -243,7 +243,7 @@ def fit_chart(
     if warp is not None and jax.tree_util.all_leaves([warp]):
         warp = jax.tree_util.Partial(warp)  # a plain function is no leaf that jit takes
     solve = least_squares(len(experts), coordinates, features, ridge, warp, weights)
-    warn_alike("fit_chart", {name: tree for name, tree in trees.items() if name != "anchor"})
+    warn_alike("fit_chart", {name: tree for name, tree in trees.items() if tree is not anchor})
     basis = jax.tree.map(lambda a, *e: _project(solve, a, e), anchor, *experts)
     return Chart(anchor, basis, features, warp)
 

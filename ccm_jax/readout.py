@@ -152,7 +152,7 @@ class PrefixReadout:
             local = local_at(*placed, estimate.coordinate, mesh=mesh)
             posterior = self.uncertainty(estimate.coordinate, local, prior, len(x) if batch == "pooled" else 1)
             estimate = estimate._replace(posterior=posterior, p_value=self._p_value(seen, context, estimate.coordinate))
-        warn_of_estimate("PrefixReadout", self, x.shape[2:], estimate)
+        warn_of_estimate("PrefixReadout", self, x.shape, estimate)
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
 
     def _p_value(self, x: Frames, context: Any, coordinate: Array) -> Array | None:

@@ -97,7 +97,7 @@ def test_links_within_an_embedded_report_keep_it(browser: Any, report: Path, tmp
     frame = page.frames[1]
     frame.wait_for_selector("#explorer[data-ready=yes]")
     frame.click('nav a[href="#numbers"]')
-    assert 0 <= frame.evaluate("document.getElementById('numbers').getBoundingClientRect().top") < 700
+    assert -1 <= frame.evaluate("document.getElementById('numbers').getBoundingClientRect().top") < 700
     assert frame.url == "about:srcdoc" and frame.query_selector(".beside") is None
 
 
