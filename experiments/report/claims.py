@@ -27,7 +27,7 @@ CONDITIONED = ("finetune_ratio", "scratch_ratio")
 # What the README compares CCM with: by what is known, each kind of method and the ratios of the study of peers that it
 # stands for. Of several, the one in which CCM does worst is given.
 BESIDE: dict[str, dict[str, tuple[str, ...]]] = {
-    "five frames observed, value unknown (CCM-Prefix¹)": {
+    "five frames observed, value unknown (CCM-Prefix)": {
         "its own anchor, trained for as many steps in total": ("anchor_ratio",),
         "the best network that is not given the value and sees one to five frames": ("frames_ratio",),
         "a network conditioned on the value, trained on labelled data; our readout infers the value": (
@@ -50,11 +50,16 @@ def beside(peers: dict[str, Any]) -> str:
     for heading, kinds in BESIDE.items():
         lines.append(f"| **{heading}** |{' |' * len(SHORT)}")
         for kind, keys in kinds.items():
-            found = [worst(peers, s, keys) for s in SHORT]
+            found = [_one_frame(peers, s, worst(peers, s, keys)) for s in SHORT]
             single = all(r is None or r["low"] is None for r in found)
             told = [in_cell(r, single) for r in found]
             lines.append(f"| {kind}{' (one seed)' * single} | {' | '.join(told)} |")
     return "\n".join(lines)
+
+
+def _one_frame(peers: dict[str, Any], system: str, ratio: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The same ratio with CCM on the anchor that sees one frame, as everywhere else in the table."""
+    return compare(peers, system, "CCM-Prefix", ratio["peer"]) if ratio and ratio["ours"] == WIDE else ratio
 
 
 def in_cell(ratio: dict[str, Any] | None, single: bool) -> str:
@@ -91,6 +96,8 @@ def budget(peers: dict[str, Any]) -> dict[str, Any]:
     """CCM-Scale over its alternatives with a small budget, in words; see :mod:`experiments.peers.plane`."""
     found = peers["small_budgets"]
     words = {"ratios": in_words(found["scale_over_conditioned"]), "lora": in_words(found["scale_over_lora"])}
+    sizes = sorted({trajectories for _, trajectories in found["cells"]})
+    words |= {"trajectories": f"{sizes[0]} to {sizes[-1]}"}
     return words | {key: found[key] for key in ("fewest", "most", "seeds")} | {"cells": len(found["cells"])}
 
 
@@ -175,14 +182,29 @@ def _on_one_frame(peers: dict[str, Any], key: str) -> str:
 
 
 def windows(peers: dict[str, Any]) -> str:
-    """The note on the anchors of CCM-Prefix, and on how it does with the other anchor."""
+    """The figure's note on the anchors of CCM-Prefix."""
+    wide, kept = _wide(peers)
+    words = (
+        f"¹ Its anchor sees one frame, or three where validation regimes chose so: for {named(wide)}." if wide else ""
+    )
+    return words + (f" For {named(kept)}, the readout then kept the anchor unmerged." if kept else "")
+
+
+def chosen(peers: dict[str, Any]) -> str:
+    """How CCM-Prefix does if validation regimes choose the frames that its anchor sees, beside the README's table."""
     wide, kept = _wide(peers)
     if not wide:
         return ""
-    words = f"¹ Its anchor sees one frame, or three where validation regimes chose so: for {named(wide)}."
-    words += f" For {named(kept)}, the readout then kept the anchor unmerged." if kept else ""
-    words += " In the first row, both see one frame. With the one-frame anchor throughout, CCM's error, compared with "
-    return folded(f"{words}that of the best network in the second row: {_on_one_frame(peers, 'frames_ratio')}.").strip()
+    best, labelled = (
+        in_words({s: worst(peers, s, (key,)) for s in wide}) for key in ("frames_ratio", "frames_ratio_labelled")
+    )
+    words = (
+        "CCM's anchor sees one frame throughout. If validation regimes choose the number instead, they choose three for "
+        f"{named(wide)}. CCM-Prefix's error is then, compared with that of the best network in the second row, {best}; "
+        f"compared with that in the third row, {labelled}."
+    )
+    words += f" For {named(kept)}, the readout then keeps the anchor unmerged." if kept else ""
+    return folded(words).strip()
 
 
 def how_many(peers: dict[str, Any]) -> str:

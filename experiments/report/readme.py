@@ -36,7 +36,7 @@ def replace(text: str, name: str, part: str) -> str:
 def readme(text: str, folder: Path) -> str:
     """The README with its parts from the files of ``folder``."""
     peers = read_json(folder / "peers.json")
-    parts = (claims.how_many(peers), claims.beside(peers), claims.windows(peers))
+    parts = (claims.how_many(peers), claims.beside(peers), claims.chosen(peers))
     return replace(replace(text, "when", claims.when(folder)), "beside", "\n\n".join(parts))
 
 
