@@ -137,6 +137,22 @@ def test_the_example_for_one_s_own_network_runs(capsys: pytest.CaptureFixture[st
     assert told and errors == pytest.approx([float(error) for error in told[1].split(", ")], abs=0.004)
 
 
+@pytest.mark.parametrize("library", ["equinox", "linen", "nnx"])
+def test_the_examples_for_libraries_of_networks_run(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("equinox" if library == "equinox" else "flax")
+    page = (ROOT / "docs" / "how-to" / "own-network.md").read_text()
+    block = re.search(rf"<!-- {library} -->\n```python\n(.*?)```", page, re.S)
+    assert block is not None
+    scope: dict[str, Any] = {}
+    monkeypatch.chdir(tmp_path)
+    with jax.numpy_rank_promotion("allow"):
+        exec(block[1], scope)
+        frames = scope["rollout_fn"](scope["chart"](0.5), jax.numpy.ones((2, 1, 32, 1)), 3)
+    assert frames.shape == (2, 3, 32, 1) and bool(jax.numpy.isfinite(frames).all())
+
+
 def test_every_page_is_in_the_site_s_menu() -> None:
     menu = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text()))
     pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}

@@ -199,9 +199,9 @@ def chosen(peers: dict[str, Any]) -> str:
         in_words({s: worst(peers, s, (key,)) for s in wide}) for key in ("frames_ratio", "frames_ratio_labelled")
     )
     words = (
-        "CCM's anchor sees one frame throughout. If validation regimes choose the number instead, they choose three for "
-        f"{named(wide)}. CCM-Prefix's error is then, compared with that of the best network in the second row, {best}; "
-        f"compared with that in the third row, {labelled}."
+        "CCM's anchor sees one frame throughout. If validation regimes choose the number instead, they choose three "
+        f"for {named(wide)}. CCM-Prefix's error is then, compared with that of the best network in the second row, "
+        f"{best}; compared with that in the third row, {labelled}."
     )
     words += f" For {named(kept)}, the readout then keeps the anchor unmerged." if kept else ""
     return folded(words).strip()
