@@ -245,7 +245,8 @@ def summary(found: dict[str, Any], run: dict[str, Any]) -> str:
     unclear = "no clear difference, and " if files["low"] <= 1 <= files["high"] else ""
     whole, compiling = run["cold_seconds"], run["compile_seconds"]
     lines = [
-        "In short, on two CPU cores. **Nothing here was measured on a GPU or TPU.** Targets are our own, and were set before.",
+        "In short, on two CPU cores. **Nothing here was measured on a GPU or TPU.** Targets are "
+        "our own, and were set before.",
         f"- An FNO's training step is {step} × faster than neuraloperator's, its forward pass {forward} ×. Its first "
         f"call takes {ours} s, neuraloperator's {theirs} s.",
         f"- Calibration with {many['trajectories']} trajectories and 13 candidates is {with_range(many['ratio'])} × "

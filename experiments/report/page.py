@@ -31,7 +31,7 @@ from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
 from experiments.runner.workdir import put_aside
 
-VERSION = 19
+VERSION = 20
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
 PICTURES = {  # what the figures show, for those who cannot see them
