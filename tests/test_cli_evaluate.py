@@ -110,10 +110,10 @@ ONE = np.ones(20)
             "keep the anchor. 20 trajectories do not tell merged",
         ),
         (methods(anchor=0.5 * ONE, low=ONE, merged=0.9 * ONE), "Verdict: keep the anchor."),
-        (methods(anchor=ONE, low=0.4 * ONE, merged=0.9 * ONE), "Verdict: an expert is better (low)."),
+        (methods(anchor=ONE, low=0.4 * ONE, merged=0.9 * ONE), "Verdict: use an expert (low)."),
         (
             methods(anchor=ONE, low=0.5 * ONE, merged=0.5 * ONE - 1e-3 + 0.1 * NOISE),
-            "better (low). 20 trajectories do not",
+            "expert (low). 20 trajectories do not",
         ),
         (methods(anchor=np.append(ONE, np.inf), merged=np.append(ONE, 1.0)), "keep the anchor"),
         (methods(anchor=[np.inf] * 9, merged=[1.0] * 9), "Verdict: use CCM"),

@@ -79,7 +79,8 @@ def verdict(whole: Residuals) -> str:
         if distance == 0:
             return f"The {name} expert has the anchor's weights: see that these are three different checkpoints."
     if max(whole.low, whole.high) > FAR:
-        near = "They are near each other: see that this is their anchor. " * (0 < whole.direction <= FAR)
+        apart = 2 * whole.direction  # of each other, in norms of the anchor
+        near = "They are near each other: see that this is their anchor. " * (0 < apart <= FAR)
         return (
             f"The experts' distance from the anchor is {max(whole.low, whole.high):.3g} of its norm, as for weights "
             f"that were trained independently. They can hardly come from this anchor. {near}"

@@ -135,7 +135,7 @@ def judge(methods: list[Method]) -> Verdict:
 def _advice(m: Method) -> str:
     return {
         "anchor": "keep the anchor.",
-        "expert": f"an expert is better ({m.name}).",
+        "expert": f"use an expert ({m.name}).",
         "merged": f"use CCM ({m.path}).",
     }[m.kind]
 

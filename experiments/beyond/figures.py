@@ -98,7 +98,7 @@ def strangers(of: dict[str, list[Found]]) -> Figure | None:
             ylabel="share flagged",
             ylim=(-0.05, 1.05),
         )
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
         _few_ticks(ax)
         tidy(ax)
     return figure
