@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.metadata
 import os
@@ -69,6 +70,15 @@ def compiled_programs_stay_here(tmp_path_factory: pytest.TempPathFactory) -> Non
 def settings_of_this_process_stay() -> None:
     """Verbs of ``ccm`` that tests call run in the process of the tests, whose devices and memory are not theirs."""
     processor.prepare = lambda: None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_slow_machine_says_no_more() -> None:
+    """The lines of long phases depend on the machine; those that a test asks for come at once."""
+    with contextlib.suppress(ImportError):  # without the extra of the command line
+        from ccm_jax.cli import waiting
+
+        waiting.MOMENT = 3600.0
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 Progress = Callable[[int, int], None]
-MOMENT = 3.0  # seconds
+MOMENT = 5.0  # seconds
 
 
 @contextmanager
