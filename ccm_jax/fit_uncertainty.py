@@ -17,11 +17,13 @@ from ccm_jax.curve import Curve, fit_curve
 from ccm_jax.forecast import Residual, evidence_of, fit_residual, spread_of
 from ccm_jax.membership import fit_membership, statistic_of
 from ccm_jax.readout import PrefixReadout, as_frames, check_readout
-from ccm_jax.search import local_at
+from ccm_jax.search import Local, local_at
 from ccm_jax.uncertainty import Uncertainty, fit_scatter, inflation_of
 
 NAME = "fit_uncertainty"
-POINTS = 257  # of the grid of values
+POINTS = 257  # of the grid of values, at least
+COARSE = 2.0  # steps of the grid that are larger, in deviations of the coordinate, miss what frames say: it is refined
+FINER = 5  # times at most that steps are halved
 FEWEST = 3  # regimes
 
 
@@ -133,6 +135,7 @@ def fit_uncertainty(
     _warn_if_falling(curves, logarithmic, labels)
     values_on = jnp.asarray(grid, jnp.float32)
     sure = Uncertainty(curves, values_on, floor, tightness, inflation, membership, logarithmic=logarithmic)
+    sure = _refined(sure, local, labels)
     if min(np.shape(x)[1] for x in validation) > observed:
         residual = _residual(plain, sure, list(zip(validation, given, found, local, loss, strict=True)))
         sure = dataclasses.replace(sure, residual=residual)
@@ -150,6 +153,23 @@ def _warn_if_falling(curves: tuple[Curve, ...], logarithmic: tuple[bool, ...], l
                 "in this order, the low and the high one are in each other's place.",
                 stacklevel=3,
             )
+
+
+def _refined(sure: Uncertainty, local: Sequence[Local], labels: np.ndarray) -> Uncertainty:
+    """The same on a grid of values that is fine enough for what frames say: a narrow peak may lie between points."""
+    sd = np.quantile(np.concatenate([np.asarray(sure.deviation(at)) for at in local]), 0.1, axis=0)  # [d]
+    centre, variance = (np.asarray(a, np.float64) for a in sure.expected())
+    inside = (np.asarray(sure.values) >= labels.min(axis=0)[:, None]) & (
+        np.asarray(sure.values) <= labels.max(axis=0)[:, None]
+    )
+    step = np.abs(np.diff(centre, axis=-1)) / np.sqrt(variance + sd[:, None] ** 2 + 1e-24)[:, 1:]
+    coarsest = float(np.max(step[inside[:, 1:]], initial=0.0))
+    if not coarsest > COARSE:
+        return sure
+    halvings = min(int(np.ceil(np.log2(2 * coarsest))), FINER)
+    ends = np.asarray(sure.values)[:, [0, -1]].astype(np.float64)
+    grid = np.stack([np.linspace(low, high, (POINTS - 1) * 2**halvings + 1) for low, high in ends])
+    return dataclasses.replace(sure, values=jnp.asarray(grid, jnp.float32))
 
 
 def _residual(readout: PrefixReadout, sure: Uncertainty, regimes: list[tuple[Any, ...]]) -> Residual:

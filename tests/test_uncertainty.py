@@ -250,3 +250,21 @@ def test_a_first_fit_and_estimate_compile_few_programs(plain: PrefixReadout) -> 
     readout = fit_uncertainty(plain, regimes, RATES)
     readout(regimes[0][0]).interval()
     assert 0 < compiled[0] - before <= 60
+
+
+def test_a_sharp_coordinate_is_read_between_the_points_of_a_coarse_grid() -> None:
+    """Of frames that tell the rate to five digits, the value is not that of a point of a fixed grid, or of its tail."""
+    anchor, low, high = ({"rate": jnp.array([r])} for r in (1.5, 1.0, 2.0))
+    chart = fit_chart(anchor, [low, high], [-1.0, 1.0])
+    readout = fit_prefix_readout(chart, make_rollout(lambda p, u: u[:, -1] * jnp.exp(-0.1 * p["rate"][0])))
+
+    def nearly(rate: float, seed: int) -> jax.Array:
+        t = jnp.arange(8.0)[:, None, None]
+        bumps = 1e-6 * jax.random.normal(jax.random.key(seed), (6,))
+        return jnp.stack([jnp.exp(-0.1 * rate * t + b * t**2) * jnp.ones((8, 4, 1)) for b in bumps])
+
+    rates = [0.8, 1.0, 1.5, 2.0, 2.2]
+    sure = fit_uncertainty(readout, [nearly(r, i) for i, r in enumerate(rates)], rates)
+    values = np.asarray(sure(nearly(0.9, 9), batch="each").value())[:, 0]
+    np.testing.assert_allclose(values, 0.9, atol=1e-3)
+    assert len(np.unique(values)) > 1
