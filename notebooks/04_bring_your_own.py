@@ -359,7 +359,7 @@ print(load("merged.pt").load_state_dict(torch.load("merged.pt", weights_only=Tru
 # ## The same network in JAX: Equinox
 #
 # A network in JAX needs no callback, and runs compiled. Here the PyTorch network is written again in Equinox, with the
-# same weights. Split a module into its arrays and the rest; `apply` puts them together. Flax and Haiku:
+# same weights. Split a module into its arrays and the rest; `apply` puts them together. Flax:
 # [your own network](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md).
 
 

@@ -113,7 +113,7 @@ def numbers(folder: Path) -> dict[str, Any]:
     peers, (runs, _) = read_json(folder / "peers.json"), runs_of(folder)
 
     def of(*keys: str) -> str:
-        return in_words({s: worst(peers, s, keys) for s in SHORT})
+        return in_words({s: _one_frame(peers, s, worst(peers, s, keys)) for s in SHORT})
 
     labels = {m["label"] for s in HIDDEN for m in peers["systems"].get(s, [])}
     measured = [name for name in ("CoDA", "GEPS") if f"{name}, our readout" in labels]
