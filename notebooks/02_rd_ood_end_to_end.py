@@ -14,8 +14,8 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb)
 #
 # **For anyone who wants to see where the networks come from and how they are tested**: data are simulated, four networks
-# trained and all methods compared, in about seven minutes on two CPU cores; without a notebook,
-# `python -m experiments.run --config=rd_ood` takes four to six. A first look, without training:
+# trained and all methods compared, in some minutes on two CPU cores;
+# `python -m experiments.run --config=rd_ood` does the same in a terminal. A first look, without training:
 # [merge in five minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb). Your own
 # checkpoints: [bring your own](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb).
 #

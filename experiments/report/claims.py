@@ -178,7 +178,7 @@ def _wide(peers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _on_one_frame(peers: dict[str, Any], key: str) -> str:
     """A ratio of the systems for which validation chose three frames, had it chosen one."""
-    return in_words({s: compare(peers, s, "CCM-Prefix", peers["ratios"][s][key]["peer"]) for s in _wide(peers)[0]})
+    return in_words({s: _one_frame(peers, s, peers["ratios"][s][key]) for s in _wide(peers)[0]})
 
 
 def windows(peers: dict[str, Any]) -> str:
