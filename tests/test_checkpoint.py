@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -147,6 +148,15 @@ except ValueError as error:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
     )
     assert "it is damaged: restore it from a copy" in done.stdout and "never retrieved" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["Task", "Future"])
+def test_asyncio_says_nothing_of_futures_and_tasks_whose_error_is_raised(kind: str, caplog: Any) -> None:
+    """Which of the two it names depends on which leaf fails first."""
+    checkpoint._quiet()
+    logging.getLogger("asyncio").error("%s exception was never retrieved", kind)
+    logging.getLogger("asyncio").error("another")
+    assert caplog.messages == ["another"]
 
 
 @pytest.mark.parametrize("kept", [0, 1])

@@ -214,7 +214,7 @@ def _quiet() -> None:
 def _is_of_none(record: logging.LogRecord) -> bool:
     """Whether a record is of no leaf whose error, or that of another beside it, is raised."""
     text = record.getMessage()
-    return not any(said in text for said in ("Task exception was never retrieved", "_SignalingThread.run() raised"))
+    return not any(said in text for said in ("exception was never retrieved", "_SignalingThread.run() raised"))
 
 
 def _check_like(path: Path, like: Any, stored: Any) -> None:
