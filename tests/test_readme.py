@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from ccm_jax.io.atomic import read_json
-from experiments.report import claims
+from experiments.report import alternatives, claims
 from experiments.report.readme import LIMITS, marks, readme, replace, results
 from experiments.report.record import ROOT, figure
 from experiments.site.hook import PROJECT
@@ -30,7 +30,7 @@ def test_no_comparison_that_ccm_loses_is_left_out_of_the_readme() -> None:
 
     peers = read_json(ROOT / "results" / "peers.json")
     drawn = {line.ratio for lines in GROUPS.values() for line in lines if line.ratio and not line.ours}
-    shown = {key for kinds in claims.BESIDE.values() for keys in kinds.values() for key in keys}
+    shown = {key for _, kinds in alternatives.BESIDE.values() for keys in kinds.values() for key in keys}
     relaxed = {"finetune_ratio_coord", "scratch_ratio_sought"}  # one has less than Scale, the other more: on the page
     assert drawn == shown and set(peers["ratios"]["rd_ood"]) == shown | relaxed
 
@@ -62,7 +62,8 @@ def test_the_seconds_of_the_readme_are_those_of_the_files() -> None:
 def test_of_several_comparisons_the_one_in_which_ccm_does_worst_is_shown() -> None:
     one, two = ({"mean": mean, "low": None, "high": None} for mean in (0.5, 2.0))
     peers = {"ratios": {"rd_ood": {"a": one, "b": two, "c": {"mean": None}}}}
-    assert claims.worst(peers, "rd_ood", ("a", "b", "c")) is two and claims.worst(peers, "ns_ood", ("a",)) is None
+    worst = alternatives.worst
+    assert worst(peers, "rd_ood", ("a", "b", "c")) is two and worst(peers, "ns_ood", ("a",)) is None
 
 
 def test_a_ratio_whose_interval_contains_one_is_no_difference_and_one_seed_is_said() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from ccm_jax.io.atomic import read_json, write_text
-from experiments.report import claims, fields, record
+from experiments.report import alternatives, claims, fields, record
 from experiments.report.record import ROOT
 
 LIMITS = ROOT / "docs" / "limits.md"
@@ -36,7 +36,8 @@ def replace(text: str, name: str, part: str) -> str:
 def readme(text: str, folder: Path) -> str:
     """The README with its parts from the files of ``folder``."""
     peers = read_json(folder / "peers.json")
-    parts = (claims.how_many(peers), claims.beside(peers), claims.chosen(peers))
+    before, after = (claims.folded(said(peers)).strip() for said in (alternatives.about, alternatives.fairness))
+    parts = (before, alternatives.table(peers), after, claims.measured(folder))
     return replace(replace(text, "when", claims.when(folder)), "beside", "\n\n".join(parts))
 
 
