@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,20 +15,17 @@ from ccm_jax.io.atomic import finite
 from ccm_jax.io.overwrite import overwriting
 
 
-def force_option(function: click.decorators.FC) -> click.decorators.FC:
+def force_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """The option that lets outputs replace files; each new one is complete before."""
 
-    def begin(ctx: click.Context, _: click.Parameter, force: bool) -> None:
-        ctx.with_resource(overwriting(force))
+    @functools.wraps(function)
+    def run(*args: Any, force: bool, **options: Any) -> Any:
+        with overwriting(force):
+            return function(*args, **options)
 
     return click.option(
-        "--force",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=begin,
-        help="Replace output files that exist, once the new ones are complete.",
-    )(function)
+        "--force", is_flag=True, help="Replace output files that exist, once the new ones are complete."
+    )(run)
 
 
 def json_option(function: click.decorators.FC) -> click.decorators.FC:
