@@ -8,9 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import jinja2
+import numpy as np
 import pytest
+
+from experiments.report import explorer
+from experiments.report.numbers import signed
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -161,6 +167,32 @@ def test_the_report_by_keyboard_and_ear(browser: Any, report: Path, width: int) 
     assert page.inner_text("#what .formula") == ""  # folded
     page.click("#what summary")
     assert page.inner_text("#what .formula").startswith("θ(α")
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_one_picture_of_all_times_is_no_tower(browser: Any, tmp_path: Path, width: int) -> None:
+    """One space axis: few frames of many points, all in one picture, beside the curve that drives it."""
+    bank, frames = [-1.0, 0.0, 1.0], np.random.default_rng(0).normal(size=(1, 5, 1, 6, 128))
+    np.savez(tmp_path / "explorer.npz", frames=frames, times=np.arange(6))
+    errors, chosen = {"anchor": 0.3, "best": 0.1}, {"best": 0.9, "ccm_prefix": [0.4, 0.5]}
+    regime = {"value": 1.0, "coordinate": 1.0, "split": "id", "errors": errors, "chosen": chosen}
+    config = {"model": {"history": 1}, "calibration": {"frames": 4}, "axis": {"label": "viscosity", "unit": ""}}
+    results = {"config": config, "regimes": [regime], "bank": bank}
+    stage: Any = SimpleNamespace(path=tmp_path)
+    found = explorer.content(results, np.array([[[0.4], [0.2], [0.1]]]), stage, "u")
+    folder = Path(explorer.__file__).parent
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True)
+    environment.filters["signed"] = signed
+    shown = environment.get_template("explorer.html.j2").render(explorer=found)
+    style = (folder / "style.css").read_text()
+    (tmp_path / "page.html").write_text(f'<meta charset="utf-8"><style>{style}</style><main>{shown}</main>')
+    page, problems = opened(browser, tmp_path / "page.html", width, "light")
+    page.wait_for_selector("#explorer[data-ready=yes]")
+    said = " ".join(page.inner_text(".marks .prefix").split())
+    assert said == "from 5 frames +0.45 nearest computed point: 0.00"
+    box = page.query_selector("#frames canvas").bounding_box()
+    assert box["height"] < 100 and box["width"] > 2 * box["height"]
+    assert not problems and page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("width, scheme", LOOKS[1:3])
