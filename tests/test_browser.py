@@ -8,9 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import jinja2
+import numpy as np
 import pytest
+
+from experiments.report import explorer
+from experiments.report.numbers import signed
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -75,6 +81,12 @@ def test_the_report(browser: Any, report: Path, width: int, scheme: str) -> None
     assert page.inner_text("#alpha-value") == "−2.50"
     page.select_option("#regime", "0")
     assert page.inner_text("#said") != after[0]
+    page.click(".marks .prefix")
+    wanted, shown = (page.inner_text(name) for name in (".marks .prefix output", "#alpha-value"))
+    beside = "a computed point" if wanted == shown else f"nearest computed point: {shown}"
+    assert page.inner_text(".marks .prefix small") == beside  # nobody takes the error for that of another coordinate
+    assert page.inner_text("#said").startswith(f"Error at {shown}: ")
+    assert page.get_attribute("#alpha", "aria-valuetext") == shown
     assert page.evaluate("document.querySelector('#curve path.error').getAttribute('d').length") > 50
     box = "document.querySelector({!r}).getBoundingClientRect().{}"
     top, bottom = (page.evaluate(box.format(*one)) for one in (("#alpha", "top"), ("#frames", "bottom")))
@@ -99,6 +111,88 @@ def test_links_within_an_embedded_report_keep_it(browser: Any, report: Path, tmp
     frame.click('nav a[href="#numbers"]')
     assert -1 <= frame.evaluate("document.getElementById('numbers').getBoundingClientRect().top") < 700
     assert frame.url == "about:srcdoc" and frame.query_selector(".beside") is None
+
+
+def test_a_smoke_run_gives_no_verdict(browser: Any, report: Path) -> None:
+    page, _ = opened(browser, report, 1440, "light")
+    assert page.inner_text("main .verdict") == "A smoke run tests the pipeline; its errors are meaningless."
+    colour = "getComputedStyle({}).color"
+    cards = page.evaluate(f"[...document.querySelectorAll('.card b')].map(b => {colour.format('b')})")
+    soft = page.evaluate(colour.format("document.querySelector('.lead')"))
+    least = page.evaluate(colour.format("document.querySelector('td.least')"))
+    assert len(cards) >= 3 and set(cards) == {soft} and least == page.evaluate(colour.format("document.body"))
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_table_scrolls_in_its_box_and_keeps_its_first_column(browser: Any, report: Path, width: int) -> None:
+    page, _ = opened(browser, report, width, "light")
+    box = "document.querySelector('.numbers').closest('.scroll')"
+    edges = f"[{box}.scrollWidth, {box}.clientWidth]"
+    wide, seen = page.evaluate(edges)
+    assert width < 900 or wide == seen  # on a wide screen nothing has to be scrolled
+    page.check("#every")
+    wider, seen = page.evaluate(edges)
+    assert wider > max(wide, seen) and page.evaluate("document.documentElement.scrollWidth") <= width
+    place = "document.querySelector('.numbers td').getBoundingClientRect().left"
+    before = page.evaluate(place)
+    page.evaluate(f"{box}.scrollLeft = 1000")
+    assert page.evaluate(f"{box}.scrollLeft") > 0 and page.evaluate(place) == before
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_report_by_keyboard_and_ear(browser: Any, report: Path, width: int) -> None:
+    page, _ = opened(browser, report, width, "light")
+    page.add_init_script(
+        "window.moved = 0; new PerformanceObserver(list => list.getEntries().forEach("
+        "e => { window.moved += e.value; })).observe({type: 'layout-shift', buffered: true})"
+    )
+    page.reload()
+    page.wait_for_selector("#film[data-ready=yes]")
+    page.wait_for_selector("#explorer[data-ready=yes]")
+    assert page.evaluate("window.moved") < 0.01  # nothing moves while it loads
+    levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(h => +h.tagName[1])")
+    assert levels[0] == 1 and set(levels[1:]) == {2}
+    named = "(node => node.getAttribute('aria-label') || node.closest('[aria-label]'))"
+    pictures = "[...document.querySelectorAll('canvas, figure svg, img')]"
+    assert page.evaluate(f"{pictures}.filter(node => !{named}(node)).length") == 0
+    shown = "[...document.querySelectorAll('nav a')].every(a => a.getBoundingClientRect().right <= innerWidth)"
+    assert page.evaluate(shown)  # no section is cut off
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    assert page.evaluate("document.activeElement.getBoundingClientRect().left") >= 0
+    page.keyboard.press("Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.click('a[href="#compared"]')  # a link into a fold opens it
+    assert page.evaluate("document.getElementById('compared').open")
+    assert page.inner_text("#what .formula") == ""  # folded
+    page.click("#what summary")
+    assert page.inner_text("#what .formula").startswith("θ(α")
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_one_picture_of_all_times_is_no_tower(browser: Any, tmp_path: Path, width: int) -> None:
+    """One space axis: few frames of many points, all in one picture, beside the curve that drives it."""
+    bank, frames = [-1.0, 0.0, 1.0], np.random.default_rng(0).normal(size=(1, 5, 1, 6, 128))
+    np.savez(tmp_path / "explorer.npz", frames=frames, times=np.arange(6))
+    errors, chosen = {"anchor": 0.3, "best": 0.1}, {"best": 0.9, "ccm_prefix": [0.4, 0.5]}
+    regime = {"value": 1.0, "coordinate": 1.0, "split": "id", "errors": errors, "chosen": chosen}
+    config = {"model": {"history": 1}, "calibration": {"frames": 4}, "axis": {"label": "viscosity", "unit": ""}}
+    results = {"config": config, "regimes": [regime], "bank": bank}
+    stage: Any = SimpleNamespace(path=tmp_path)
+    found = explorer.content(results, np.array([[[0.4], [0.2], [0.1]]]), stage, "u")
+    folder = Path(explorer.__file__).parent
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True)
+    environment.filters["signed"] = signed
+    shown = environment.get_template("explorer.html.j2").render(explorer=found)
+    style = (folder / "style.css").read_text()
+    (tmp_path / "page.html").write_text(f'<meta charset="utf-8"><style>{style}</style><main>{shown}</main>')
+    page, problems = opened(browser, tmp_path / "page.html", width, "light")
+    page.wait_for_selector("#explorer[data-ready=yes]")
+    said = " ".join(page.inner_text(".marks .prefix").split())
+    assert said == "from 5 frames +0.45 nearest computed point: 0.00"
+    box = page.query_selector("#frames canvas").bounding_box()
+    assert box["height"] < 100 and box["width"] > 2 * box["height"]
+    assert not problems and page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("width, scheme", LOOKS[1:3])

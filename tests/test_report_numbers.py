@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.pipeline.methods import METHODS, headlines
 from experiments.report import head, peers
 from experiments.report.film import film
 from experiments.report.frame_figure import frames
 from experiments.report.numbers import by_regime, signed, too_often
-from experiments.report.page import held
+from experiments.report.page import FOLDED, held, two_parts
 
 CONFIG: dict[str, Any] = {
     "name": "rd_ood",
@@ -85,10 +86,23 @@ def test_the_head_names_the_system_and_the_numbers_that_decide() -> None:
     summary["reduction"] = dict(zip(names, (0.5, 0.5, None), strict=True))
     summary["reduction_interval"] = dict(zip(names, ([0, 1], [0.4, 0.6], [None, None]), strict=True))
     peer = {"mean": 0.5, "low": 0.4, "high": 1.05, "error": 0.3, "label": "", "seeds": 3}
-    scale, prefix, other = head.cards({"config": CONFIG, "summary": summary}, peer)
-    assert (scale["text"], scale["worse"], prefix["text"]) == ("2 × smaller [1.7, 2.5]", False, "diverges")
-    assert other["text"] == "2 × larger [0.95, 2.5] than CCM-Scale"
+    anchor, scale, prefix, other = head.cards({"config": CONFIG, "summary": summary}, peer)
+    assert (anchor["name"], anchor["error"], anchor["kind"]) == ("anchor", 0.2, "reference")
+    assert [card["source"] for card in (scale, prefix, other)] == ["from the value", "from 5 frames", "from the value"]
+    assert (scale["text"], scale["kind"]) == ("2 × smaller [1.7, 2.5]", "better")
+    assert (prefix["text"], prefix["kind"]) == ("diverges", "worse")
+    assert other["kind"] == "other" and other["text"] == "2 × larger [0.95, 2.5] than CCM-Scale"
     assert len(head.cards({"config": CONFIG, "summary": {}}, None)) == 0
+
+
+def test_the_verdict_outside_the_training_range_comes_first() -> None:
+    outside, inside = "Outside the training range, it is 4 × smaller.", "Inside the training range, it is better."
+    assert two_parts(f"{outside} {inside}") == (outside.replace(" ×", "\u00a0×"), inside)  # no line ends before ×
+    assert two_parts(outside)[1] == ""
+
+
+def test_columns_that_a_reader_asks_for_are_methods_and_none_heads_the_report() -> None:
+    assert set(FOLDED) < set(METHODS) and not set(FOLDED) & set(headlines(5))
 
 
 def test_alternatives_have_short_names_and_one_conditioned_network_that_knows_the_value() -> None:

@@ -47,7 +47,7 @@ def count(params: Any) -> int:
 
 
 def cards(results: dict[str, Any], peer: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Errors outside the training range, with how they compare; CCM-Coord stands in the table.
+    """Errors outside the training range, the anchor's first, with how they compare; CCM-Coord stands in the table.
 
     Args:
         results: of the run.
@@ -56,26 +56,29 @@ def cards(results: dict[str, Any], peer: dict[str, Any] | None) -> list[dict[str
     summary, frames = results["summary"], observed(results["config"])
     if "reduction" not in summary:
         return []
-    known = {"ccm_scale": "value known (CCM-Scale)", "ccm_prefix": f"{frames} frames, value unknown (CCM-Prefix)"}
-    found = []
-    for name, label in headlines(frames).items():
+    better = summary["better_anchor"]
+    found = [
+        {"name": METHODS[better].label, "source": "no merge", "text": "the better of two anchors"}
+        | {"error": summary["ood_error"][better], "kind": "reference"}
+    ]
+    for name in headlines(frames):
         if name == "ccm_coord":
             continue
         gain, ends = summary["reduction"][name], summary["reduction_interval"][name]
         worse = gain is not None and gain < 0
         size = None if gain is None else factor(gain, worse)
         interval = None if None in ends else sorted(factor(end, worse) for end in ends)
-        error, reference = (summary["ood_error"][key] for key in (name, summary["better_anchor"]))
-        found.append({"label": known.get(name, label), "error": error, "worse": worse or gain is None})
-        found[-1] |= {"before": METHODS[summary["better_anchor"]].label, "reference": reference}
-        found[-1] |= {"text": _than(size, worse, interval)}
+        kind = "worse" if worse or gain is None else "better"
+        source = "from the value" if name == "ccm_scale" else METHODS[name].source.format(frames=frames)
+        found.append({"name": METHODS[name].label, "source": source, "text": _than(size, worse, interval)})
+        found[-1] |= {"error": summary["ood_error"][name], "kind": kind}
     if peer is not None:
         larger = peer["mean"] < 1  # the ratio is CCM's error over the alternative's
         size = 1 / peer["mean"] if larger else peer["mean"]
         interval = sorted(1 / peer[end] if larger else peer[end] for end in ("low", "high"))
-        label = "value known, conditioned network"
-        found.append({"label": label, "error": peer["error"], "worse": True, "before": "", "reference": None})
-        found[-1] |= {"text": _than(size, larger, interval) + " than CCM-Scale"}
+        text = _than(size, larger, interval) + " than CCM-Scale"
+        found.append({"name": "conditioned network", "source": "from the value", "text": text})
+        found[-1] |= {"error": peer["error"], "kind": "other"}
     return found
 
 

@@ -31,8 +31,9 @@ from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
 from experiments.runner.workdir import put_aside
 
-VERSION = 20
+VERSION = 21
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
+FOLDED = ("ccm_prefix_paper", "low", "high", "average", "wrong_sign")  # columns of the table that a reader asks for
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
 PICTURES = {  # what the figures show, for those who cannot see them
     "error_by_regime": "Relative L2 error against the physical parameter, by method",
@@ -122,6 +123,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         methods=sorted(METHODS, key=lambda name: (name not in ours, not name.startswith("ccm_"))),
         ours=ours,
         labels={name: method.label for name, method in METHODS.items()},
+        folded=FOLDED,
         deployable=deployable(),
         title=head.title(config, [row["value"] for row in rows]),
         setting=head.setting(config, space, head.count(checkpoint.load(stages.anchor.path / "anchor"))),
@@ -129,8 +131,9 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         ranges={name: ends for name in ours if (ends := by_regime(results, name))},
         observed=observed(config),
         figures=svg,
-        verdict=verdict(results),
+        verdict=two_parts(verdict(results)),
         small=small,
+        gated=results["calibration"]["prefix"]["free_gate"],
         held=held(results["sure"]["regimes"]),
         paper=[float(c) for c in paper_bank()[:, 0]],
         rejects=too_often(*small, level=0.05),
@@ -143,6 +146,17 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         horizon=arrays["frames/truth"].shape[1],
     )
     write_text(folder / "report.html", content)
+
+
+def two_parts(said: str) -> tuple[str, str]:
+    """A verdict as what holds outside the training range, and what holds inside it.
+
+    Example:
+        >>> two_parts("Outside it, use A. Inside the training range, B is better.")
+        ('Outside it, use A.', 'Inside the training range, B is better.')
+    """
+    outside, mark, inside = said.replace(" ×", "\N{NO-BREAK SPACE}×").partition(" Inside the training range,")
+    return outside, (mark + inside).strip()
 
 
 def _below(regimes: list[dict[str, Any]], level: float) -> tuple[int, int]:

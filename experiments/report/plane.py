@@ -23,7 +23,7 @@ from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 from experiments.runner.workdir import put_aside
 
-VERSION = 5
+VERSION = 6
 OUTPUTS = ("report.html", "results.json", "figures")
 SHOWN = ("ccm_coord", "ccm_scale", "ccm_prefix", "best")
 FIXED = ("window", "anchor")  # weights that are the same everywhere
