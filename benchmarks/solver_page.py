@@ -66,7 +66,7 @@ which is symmetric under rotations of the grid and generates the experiments' da
 equation is one short file based on `solvers.spectral` and `solvers.etdrk`; `solvers/burgers.py` is a good one to
 copy.
 
-![Trajectories per second against error](solvers.png){ .chart }
+![Trajectories per second against error](solvers.png)
 
 Each dot is a setting (grid, steps, order); lines join the fastest settings for their error. Up and to the left is
 better.
