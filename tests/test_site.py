@@ -171,6 +171,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+def test_a_page_outside_the_menu_has_the_menu_of_its_section(site: Path) -> None:
+    page = (site / "choices" / "index.html").read_text(encoding="utf-8")
+    assert 'href="../reliability/"' in page.partition('data-md-type="navigation"')[2].partition("<article")[0]
+    assert 'href="../choices/"' not in (site / "results" / "index.html").read_text().partition("<article")[0]
+
+
+@pytest.mark.slow
+def test_every_picture_of_a_page_has_a_frame_and_looks_right_in_the_dark(site: Path) -> None:
+    for page in site.rglob("index.html"):
+        article = page.read_text(encoding="utf-8").partition("<article")[2]
+        pictures = re.findall(r"<img [^>]*>", article)
+        assert len(pictures) == article.count('<span class="figure"><img'), page
+        for picture in pictures:  # inverted by style.css, without a background, or with a version for the dark
+            ready = ".webp" in picture or ".svg" in picture or 'class="chart"' in picture or "only-light" in picture
+            assert ready, f"{page}: {picture}"
+
+
+@pytest.mark.slow
 def test_the_site_has_no_literal_roles_and_no_raw_formulas(site: Path) -> None:
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
