@@ -42,13 +42,15 @@ def fno(content: dict[str, Any]) -> str:
         "## FNO compared with neuraloperator",
         "`python -m benchmarks.fno --output docs/performance/fno.json`",
         "![Time of neuraloperator over ours](performance/fno.png)",
-        "Times in milliseconds. *Ratio*: neuraloperator's time (the faster of eager and compiled) divided by ours. "
-        "*First call*: seconds to build, compile "
-        "and run the first forward pass and the first training call (neuraloperator: eager). *Per core*: the forward "
-        "pass with the batch split over one device per core, as in the experiments' rollouts; small networks also "
-        "train this way. `ccm_jax.processor` sets LLVM's optimisation level 2 and full vector width, keeps freed "
-        "memory in the allocator, and makes each core a device. *Library defaults*: the ratios of a training step "
-        "and of a forward pass without these settings, against PyTorch's eager time in the same process.",
+        "Times are in milliseconds.",
+        "- *Ratio*: neuraloperator's time (the faster of eager and compiled) divided by ours.\n"
+        "- *Per core*: the forward pass with the batch split over one device per core, as in the experiments' "
+        "rollouts; small networks also train this way.\n"
+        "- *First call*: seconds to build, compile and run the first forward pass and the first training call "
+        "(neuraloperator: eager).\n"
+        "- *Library defaults*: the ratios without the settings of `ccm_jax.processor`, against PyTorch's eager time in "
+        "the same process. These settings are LLVM's optimisation level 2 and full vector width, freed memory kept in "
+        "the allocator, and each core as a device.",
     ]
     size = "grid, width, modes, batch"
     tables = {
