@@ -57,16 +57,10 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 PAGE = """# Solver speed
 
-Reaction–diffusion, Navier–Stokes, Burgers and Kuramoto–Sivashinsky use spectral methods in a basis that satisfies
-their boundary conditions: errors of smooth solutions fall faster than any power of the grid spacing, and exponential
-time differencing integrates the stiff linear part exactly. The dam break uses finite volumes, because its shocks
-would make a spectral method oscillate at any resolution. It has two schemes: Heun's method on both axes together,
-which is symmetric under rotations of the grid and generates the experiments' data; and dimensional splitting
-(`scheme="splitting"`), which the figure shows to be several times faster at equal error. A new periodic or zero-flux
-equation is one short file based on `solvers.spectral` and `solvers.etdrk`; `solvers/burgers.py` is a good one to
-copy.
+The package's solvers compared with exponax, SciPy and PyClaw: trajectories per second at equal error. The smallest
+ratio of speeds, ours divided by theirs, is {least}.
 
-![Trajectories per second against error](solvers.png){ .chart }
+![Trajectories per second against error](solvers.png)
 
 Each dot is a setting (grid, steps, order); lines join the fastest settings for their error. Up and to the left is
 better.
@@ -80,7 +74,24 @@ SciPy and PyClaw run one process per core.
 
 Simulating 64 training trajectories of `rd_ood` (64² cells, 120 steps, stored on 32²): {as_run:.2f} s.
 
+<details markdown>
+<summary>Every setting of the other packages, with ours beside it</summary>
+
 {table}
+
+</details>
+
+## Methods
+
+- **Reaction–diffusion, Navier–Stokes, Burgers and Kuramoto–Sivashinsky** use spectral methods in a basis that
+  satisfies their boundary conditions: errors of smooth solutions fall faster than any power of the grid spacing, and
+  exponential time differencing integrates the stiff linear part exactly.
+- **The dam break** uses finite volumes, because its shocks would make a spectral method oscillate at any resolution.
+  It has two schemes: Heun's method on both axes together, which is symmetric under rotations of the grid and
+  generates the experiments' data; and dimensional splitting (`scheme="splitting"`), which the figure shows to be
+  several times faster at equal error.
+- **A new periodic or zero-flux equation** is one short file based on `solvers.spectral` and `solvers.etdrk`;
+  `solvers/burgers.py` is a good one to copy.
 """
 
 
@@ -97,9 +108,15 @@ def markdown(results: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
+def smallest(results: dict[str, list[dict[str, Any]]]) -> str:
+    """The smallest ratio of each problem, in words."""
+    ratios = {name: [row["ratio"] for row in rows if row["ratio"] is not None] for name, rows in results.items()}
+    return ", ".join(f"{min(found):.2f} ({name})" for name, found in ratios.items() if found)
+
+
 def page(results: dict[str, list[dict[str, Any]]], as_run: float, cores: int) -> str:
     """The page of the documentation; ``as_run`` are the seconds of the main job's trajectories."""
-    return PAGE.format(cores=cores, as_run=as_run, table=markdown(results))
+    return PAGE.format(cores=cores, as_run=as_run, table=markdown(results), least=smallest(results))
 
 
 def write(path: Path) -> None:

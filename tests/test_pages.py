@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,6 +34,39 @@ def test_the_blocks_of_a_page_run(name: str, tmp_path: Path, monkeypatch: pytest
     lines = [line.partition("  # ")[2] for line in code.splitlines() if line.startswith("print(")]
     if lines and all(lines):  # what a page says that it prints
         np.testing.assert_allclose(numbers(printed.getvalue()), numbers(" ".join(lines)), rtol=0.05)
+
+
+MODULES = {"ccm_jax", "dataclasses", "eqx", "jax", "jnp", "nn", "nnx", "np", "numpy", "torch", "xarray"}
+
+
+@pytest.mark.parametrize("path", sorted(PAGES.glob("*.md")), ids=lambda path: path.name)
+def test_every_block_of_a_page_is_code_with_its_imports(path: Path) -> None:
+    """Copied from the top of the page, no block stops at a module that it does not import."""
+    imported: set[str] = set()
+    for block in re.findall(r"```python[^\n]*\n(.*?)```", path.read_text(encoding="utf-8"), re.S):
+        nodes = list(ast.walk(ast.parse(block)))
+        for node in nodes:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                imported |= {one.asname or one.name.partition(".")[0] for one in node.names}
+        used = {node.id for node in nodes if isinstance(node, ast.Name)} & MODULES
+        assert used <= imported, block
+
+
+def test_the_file_on_one_space_axis_is_read_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ccm_jax.io.recordings import common_parameter, open_recording
+
+    page = (PAGES / "own-network.md").read_text(encoding="utf-8")
+    block = re.search(r"<!-- one space axis -->\n```python\n(.*?)```", page, re.S)
+    assert block is not None
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    exec(block[1], scope)
+    read = open_recording("seen.npz")
+    assert read.shape == (3, 21, 64) == scope["frames"].shape[:-1] and not read.assumed
+    np.testing.assert_allclose(read.trajectory(1, slice(5)), scope["frames"][1, :5], atol=1e-6)
+    assert float(common_parameter(read, "viscosity")[0]) == 1e-3
+    np.save("seen.npy", scope["frames"])
+    assert open_recording("seen.npy", axes="NTXC").shape == read.shape != open_recording("seen.npy").shape
 
 
 def numbers(text: str) -> list[float]:

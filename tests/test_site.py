@@ -171,6 +171,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+def test_a_page_outside_the_menu_has_the_menu_of_its_section(site: Path) -> None:
+    page = (site / "choices" / "index.html").read_text(encoding="utf-8")
+    assert 'href="../reliability/"' in page.partition('data-md-type="navigation"')[2].partition("<article")[0]
+    assert 'href="../choices/"' not in (site / "results" / "index.html").read_text().partition("<article")[0]
+
+
+@pytest.mark.slow
+def test_every_picture_of_a_page_has_a_frame_and_looks_right_in_the_dark(site: Path) -> None:
+    for page in site.rglob("index.html"):
+        article = page.read_text(encoding="utf-8").partition("<article")[2]
+        pictures = re.findall(r"<img [^>]*>", article)
+        assert len(pictures) == article.count('<span class="figure"><img'), page
+        for picture in pictures:  # inverted by style.css, without a background, or with a version for the dark
+            ready = ".webp" in picture or ".svg" in picture or 'class="chart"' in picture or "only-light" in picture
+            assert ready, f"{page}: {picture}"
+
+
+@pytest.mark.slow
 def test_the_site_has_no_literal_roles_and_no_raw_formulas(site: Path) -> None:
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
@@ -233,3 +251,25 @@ def test_every_page_fits_its_window_and_runs_without_errors(
                 problems += [f"{page.url}: code is cut: {text}" for text in cut]
         browser.close()
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.slow
+def test_on_a_phone_a_table_keeps_its_first_column_and_a_figure_scrolls(address_of_site: str) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto(f"{address_of_site}/comparisons/")
+        moved = page.evaluate(
+            "() => {const box = document.querySelector('.md-typeset__scrollwrap'), row = box.querySelector('tbody tr');"
+            "const lefts = () => [...row.children].slice(0, 2).map(cell => cell.getBoundingClientRect().left);"
+            "const before = lefts(); box.scrollLeft = 120; return lefts().map((left, i) => before[i] - left)}"
+        )
+        assert moved[0] < 25 and moved[1] == pytest.approx(120, abs=1)  # the first stops at the edge of the table
+        page.goto(f"{address_of_site}/beyond/")
+        widths = page.evaluate("(f => [f.scrollWidth, f.clientWidth])(document.querySelector('.figure'))")
+        assert widths[0] > widths[1] + 100
+        browser.close()

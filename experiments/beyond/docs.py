@@ -40,10 +40,7 @@ def page(content: dict[str, Any], drawn: list[str]) -> str:
     """
     numbers = [(name, *WORDS[name]) for name, *_ in NUMBERS]
     shown = finite({key: value for key, value in content.items() if key != "rows"})
-    measured = [(words, goal, shown["summary"][name]) for name, words, goal in numbers]
-    missed = [words for words, goal, value in measured if value is not None and not met(goal, value)]
-    reached = sum(value is not None and met(goal, value) for _, goal, value in measured)
-    words = {"said": said(content["rows"]), "name_of": name_of, "met": met, "missed": missed, "reached": reached}
+    words = {"said": said(content["rows"]), "name_of": name_of, "met": met}
     return wrapped(markdown(TEMPLATE, beyond=shown, numbers=numbers, drawn=drawn, headings=HEADINGS, **words))
 
 

@@ -168,7 +168,7 @@ def plane(of: dict[str, list[Found]]) -> Figure | None:
                 ax.add_patch(_cell(x, y, np.log10(e / low) / np.log10(high / low)))
             for (x, y), e in zip(s, errors, strict=True):
                 light = np.log10(e / low) > 0.6 * np.log10(high / low)  # of viridis, the upper part
-                ink = "black" if light else "white"
+                ink = "#111111" if light else "white"
                 ax.annotate(f"{100 * e:.2g}", (x, y), ha="center", va="center", fontsize=8, color=ink)
             ax.add_patch(Rectangle((-1.5, -1.5), 3, 3, fill=False, color=RED, lw=3))
             ax.set(title=label, xlabel=AXES[system][0], ylabel=AXES[system][1])

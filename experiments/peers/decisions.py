@@ -59,6 +59,29 @@ def decide(systems: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return found
 
 
+def led(decisions: list[dict[str, Any]], knows: str) -> str:
+    """What the table for someone who knows this shows, in words: on how many systems CCM is best, and the solver."""
+
+    def rows(trains: str) -> list[dict[str, Any]]:
+        return [d for d in decisions if (d["knows"], d["trains"]) == (knows, trains)]
+
+    def share(trains: str) -> str:
+        best = sum(d["ours"] for d in rows(trains))
+        return f"{best or 'none'} of {len(rows(trains))}"
+
+    words = (
+        f"If you can train two experts only, CCM has the smallest error on {share('two fine-tunings')} systems; if you "
+        f"can also train a network from scratch without labels, on {share('without labels')}; with labelled data of "
+        f"all regimes, on {share('from scratch')}"
+    )
+    if not any(d["ours"] for d in rows("from scratch")):
+        words += ", where a conditioned network is best"
+    least = {d["system"]: d["error"] for d in rows("from scratch")}
+    solved = [d for d in rows("equation") if d["system"] in least]
+    better = sum(d["error"] < least[d["system"]] for d in solved)
+    return words + (f". A coarse solver is better than all of these on {better} of {len(solved)}." if solved else ".")
+
+
 def _error(method: dict[str, Any], seeds: int) -> float:
     """Over the first seeds."""
     return over_seeds(method["outside"]["seeds"][:seeds])

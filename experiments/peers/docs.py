@@ -10,6 +10,7 @@ from typing import Any
 
 from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.peers.budget import TUNED_AT
+from experiments.peers.decisions import led
 from experiments.peers.page import EXCEPT, KNOWN, MAY, QUESTIONS, figures_of, with_results
 from experiments.report.claims import budget, footnote, when, windows
 from experiments.report.systems import TITLES
@@ -39,7 +40,7 @@ def pages(content: dict[str, Any]) -> dict[str, str]:
         "budget": budget(content) | {"longest": longest},
     }
     words: dict[str, Any] = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "except": EXCEPT, "axes": TITLES}
-    words |= {"tuned": TUNED_AT, "splits": SPLITS}
+    words |= {"tuned": TUNED_AT, "splits": SPLITS, "led": {knows: led(content["decisions"], knows) for knows in KNOWN}}
     return {
         name: markdown(TEMPLATES / f"{name}.md.j2", peers=shown, advice=advice, **numbers, **words) for name in PAGES
     }

@@ -1,4 +1,4 @@
-"""What the site adds to mkdocs: formulas as MathML, notebooks as pages, and the repository's address from one place.
+"""What the site adds to mkdocs: MathML, notebooks as pages, pictures for the dark, and the address of the repository.
 
 mkdocs calls these functions; ``mkdocs.yml`` names this file under ``hooks``. Nothing is requested from other servers.
 """
@@ -16,10 +16,15 @@ if str(ROOT) not in sys.path:  # mkdocs does not put its own folder there
     sys.path.insert(0, str(ROOT))
 
 from experiments.runner.repository import published  # noqa: E402
-from experiments.site.notebooks import pages  # noqa: E402
+from experiments.site.dark import dark, dark_drawing, with_versions  # noqa: E402
+from experiments.site.notebooks import is_chart, pages  # noqa: E402
 
 NOTEBOOK = re.compile(r"\]\(\.\./((?:\.\./)*)notebooks/(\w+)\.ipynb\)")
 PROJECT = {"changes.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}  # pages that are files of the repository
+MAPS = ("beyond/plane.svg",)  # drawings whose colours stand for numbers; a dark page inverts the others
+OUTSIDE = {"choices.md": "Measurements"}  # pages that the menu leaves out, with the section that they show
+CHARTS: set[str] = set()  # pictures that consist of lines on white
+PICTURE = re.compile(r'<img (?!class="twemoji)[^>]*>')
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
 
 
@@ -30,7 +35,7 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds a page for each notebook, with its stored outputs, and those on the project."""
+    """Adds a page for each notebook, with its stored outputs, those on the project, and pictures for the dark."""
     from mkdocs.structure.files import File
 
     for path, content in pages(ROOT / "notebooks", published()).items():
@@ -38,17 +43,42 @@ def on_files(files: Any, config: Any) -> Any:
     for page, name in PROJECT.items():
         content = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
         files.append(File.generated(config, page, content=content))
+    for path, content in _for_the_dark(files).items():
+        files.append(File.generated(config, path, content=content))
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Links to notebooks, which lead to the files on GitHub, lead to their pages here."""
-    return NOTEBOOK.sub(r"](\1notebooks/\2.md)", markdown)
+def _for_the_dark(files: Any) -> dict[str, str | bytes]:
+    """The versions for the dark that the documentation lacks; not of charts, which style.css inverts, nor of stills."""
+    made: dict[str, str | bytes] = {}
+    for file in list(files):
+        stem, _, end = file.src_uri.rpartition(".")
+        if file.src_uri in MAPS:
+            made[f"{stem}_dark.svg"] = dark_drawing(file.content_string)
+        elif end == "png" and is_chart(file.content_bytes):
+            CHARTS.add(file.src_uri)
+        elif end == "png" and not any(files.get_file_from_path(f"{stem}{other}") for other in (".webp", "_dark.webp")):
+            made[f"{stem}_dark.webp"] = dark(file.content_bytes)
+    return made
+
+
+def on_nav(nav: Any, config: Any, files: Any) -> Any:
+    """A page outside the menu shows the menu of its section."""
+    for name, title in OUTSIDE.items():
+        files.get_file_from_path(name).page.parent = next(part for part in nav.items if part.title == title)
+    return nav
+
+
+def on_page_markdown(markdown: str, page: Any = None, files: Any = (), **_: Any) -> str:
+    """Links to notebooks, which lead to the files on GitHub, lead to their pages here; pictures get their versions."""
+    markdown = NOTEBOOK.sub(r"](\1notebooks/\2.md)", markdown)
+    folder = page.file.src_uri.rpartition("/")[0] if page else ""
+    return with_versions(markdown, folder, {file.src_uri for file in files}, CHARTS)
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Formulas that pymdownx.arithmatex has marked, as MathML, which browsers set by themselves."""
-    return FORMULA.sub(_mathml, html)
+    """Formulas that pymdownx.arithmatex has marked, as MathML; pictures each in a frame, which scrolls on a phone."""
+    return PICTURE.sub(r'<span class="figure">\g<0></span>', FORMULA.sub(_mathml, html))
 
 
 def _mathml(found: re.Match[str]) -> str:

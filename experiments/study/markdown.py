@@ -13,7 +13,7 @@ import jinja2
 from ccm_jax.io.atomic import replacing
 
 WIDTH = 126  # of prose
-KEPT = ("|", "#", "!", "```")  # how lines begin that are not prose
+KEPT = ("|", "#", "!", "```", "<")  # how lines begin that are not prose
 STABLE: Any = {"svg.hashsalt": "ccm_jax", "svg.fonttype": "none"}
 
 
