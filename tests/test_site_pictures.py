@@ -48,6 +48,10 @@ def test_a_page_names_one_picture_and_shows_its_versions() -> None:
     assert shown("![f](fields.png)") == pair
     assert shown("![f](../fields.png)", "how-to") == pair.replace("](", "](../")
     assert shown("![p](plane.svg)", "beyond").endswith("![p](plane_dark.svg){ .only-dark }")
+    both = "![o](o.png){ .only-light .desktop }\n![o](o_dark.webp){ .only-dark .desktop }\n"
+    both += "![o](o_phone.png){ .only-light .phone }\n![o](o_phone_dark.webp){ .only-dark .phone }"
+    files |= {f"o{version}" for version in ("_dark.webp", "_phone.png", "_phone_dark.webp")}
+    assert shown("![o](o.png)") == both
     assert shown("![o](peers/o.svg)") == "![o](peers/o.svg){ .desktop }\n![o](peers/o_phone.svg){ .phone }"
     assert shown("![a](a.png)") == "![a](a.png){ .chart }"
     for same in ("![film](film.webp)", "![b](b.png)", "![f](fields.png){ .own }"):

@@ -77,9 +77,13 @@ def for_dark_pages(made: Any) -> Any:
     return made
 
 
-def strip(shown: Case) -> Any:
-    """One row: the last observed frame, then the last frame of the truth and of both forecasts, with their errors."""
-    made = new_figure(7.35, 2.65)
+def strip(shown: Case, columns: int = 4) -> Any:
+    """The last observed frame, then the last frame of the truth and of both forecasts, with their errors.
+
+    Args:
+        columns: the pictures of a row; 2 for a phone.
+    """
+    made = new_figure(7.35, 2.65) if columns == 4 else new_figure(3.9, 5.1)
     made.set_layout_engine("constrained", h_pad=0.08)
     last = OBSERVED + len(shown.truth)
     panels = [(f"frame {OBSERVED},\nlast observed", BLACK, shown.observed[-1])]
@@ -88,10 +92,10 @@ def strip(shown: Case) -> Any:
         (f"frame {last}, {one.label.removesuffix('-Prefix')}\nerror {one.errors[-1]:.0%}", one.colour, one.frames[-1])
         for one in shown.forecasts
     ]
-    for ax, (label, colour, frame) in zip(made.subplots(1, len(panels)), panels, strict=True):
+    for ax, (label, colour, frame) in zip(made.subplots(len(panels) // columns, columns).flat, panels, strict=True):
         shown.show(ax, frame)
         ax.set_title(label, fontsize=13, color=colour)
-    made.suptitle(shown.title, fontsize=13, color="#444444")
+    made.suptitle(shown.title if columns == 4 else shown.title.replace("; ", "\n"), fontsize=13, color="#444444")
     return made
 
 

@@ -16,6 +16,7 @@ from experiments.report.record import ROOT
 
 LIMITS = ROOT / "docs" / "limits.md"
 WEBP = {"pil_kwargs": {"quality": 88, "method": 6}}
+SHARP = ("rd_ood", "forecast", "forecast_phone")
 SOFTWARE = {"Software": None}  # the same bytes whatever version drew them
 
 
@@ -56,16 +57,17 @@ def main() -> None:
     pictures = {
         "rd_ood": record.figure(ROOT / "results"),
         "forecast": fields.strip(near),
+        "forecast_phone": fields.strip(near, columns=2),
         "fields": fields.figure(near),
         "fields_far": fields.figure(fields.case(fields.FAR)),
     }
     for name, picture in pictures.items():
         target = ROOT / "docs" / f"{name}.png"
-        picture.savefig(target, dpi=160 if name in ("rd_ood", "forecast") else 120, metadata=SOFTWARE)
+        picture.savefig(target, dpi=160 if name in SHARP else 120, metadata=SOFTWARE)
         if name != "rd_ood":  # smooth fields compress badly; 256 colours are enough for them
             Image.open(target).convert("RGB").quantize(256).save(target, optimize=True)
             picture = fields.for_dark_pages(picture)
-            picture.savefig(target.with_name(f"{name}_dark.webp"), dpi=160 if name == "forecast" else 120, **WEBP)
+            picture.savefig(target.with_name(f"{name}_dark.webp"), dpi=160 if name in SHARP else 120, **WEBP)
 
 
 if __name__ == "__main__":

@@ -95,10 +95,16 @@ def with_versions(markdown: str, folder: str, files: Collection[str], charts: Co
         def there(name: str, among: Collection[str]) -> bool:
             return posixpath.normpath(posixpath.join(folder, name)) in among
 
-        if there(other := f"{stem}_dark{'.svg' if end == '.svg' else '.webp'}", files):
-            return f"![{alt}]({path}){{ .only-light }}\n![{alt}]({other}){{ .only-dark }}"
-        if there(other := f"{stem}_phone{end}", files):
-            return f"![{alt}]({path}){{ .desktop }}\n![{alt}]({other}){{ .phone }}"
-        return found[0] + "{ .chart }" * there(path, charts)
+        wide = there(f"{stem}_phone{end}", files)
+        shown = []
+        for suffix, device in (("", " .desktop"), ("_phone", " .phone")) if wide else (("", ""),):
+            night = f"{stem}{suffix}_dark{'.svg' if end == '.svg' else '.webp'}"
+            themes = [(f"{stem}{suffix}{end}", " .only-light"), (night, " .only-dark")]
+            if not there(night, files):
+                themes = [(themes[0][0], "")]
+            shown += [f"![{alt}]({name}){{{theme}{device} }}" for name, theme in themes]
+        if len(shown) == 1:
+            return found[0] + "{ .chart }" * there(path, charts)
+        return "\n".join(shown)
 
     return PICTURE.sub(versions, markdown)
