@@ -56,7 +56,7 @@ def test_a_coordinate_has_its_physical_value_back(scale: Literal["linear", "log"
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        (("-c", "40"), "coordinate +40 is 40 half ranges from the middle"),
+        (("-c", "4"), "coordinate +4 is 4 half ranges from the middle"),
         (("-c", "-2.6"), "coordinate -2.6 is"),
         (("--value", "6e-3", *RANGE), "value 0.006 is at coordinate +4, far outside the experts' range 0.001 to 0.003"),
         (("-c", "4e-3"), "if 0.004 is a physical value, give --value 0.004 --range"),
@@ -67,6 +67,22 @@ def test_doubtful_places_are_merged_with_a_warning(family: Path, place: tuple[st
     assert done.exit_code == 0 and said in done.stderr, done.output
     assert ("given by --value" in done.stderr) == (place[0] == "-c" and abs(float(place[1])) > 1)
     assert (family / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (("-c", "250"), "coordinate +250 is 250 half ranges from the middle of the experts, which are at -1 and +1"),
+        (("-c", "-11"), "if -11 is a physical value, give --value -11 --range LOW:HIGH"),
+        (("--value", "0.5", *RANGE), "far outside the experts' range 0.001 to 0.003"),
+    ],
+)
+def test_a_coordinate_and_a_value_are_refused_at_the_same_distance(
+    family: Path, place: tuple[str, ...], said: str
+) -> None:
+    done = ccm("merge", *of(family), *place, "-o", family / "out.safetensors")
+    assert done.exit_code == 2 and said in done.output and "no merge is meant beyond 10" in done.output
+    assert done.output.count("\n") == 1 and not (family / "out.safetensors").exists()
 
 
 @pytest.mark.parametrize("place", [("-c", "2.5"), ("-c", "0"), ("--value", "2.001e-3", *RANGE)])

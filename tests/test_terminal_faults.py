@@ -97,13 +97,17 @@ def test_equal_experts_span_no_direction(tmp_path: Path) -> None:
 
 def test_far_coordinates_of_filters_are_warned_of(tmp_path: Path) -> None:
     names = {name: example.path(f"{name}.safetensors") for name in example.WEIGHTS}
-    (tmp_path / "r.yaml").write_text(
+    text = (
         f"anchor: {names['anchor']}\nexperts:\n  - {{path: {names['low']}, coordinate: -1}}\n"
         f"  - {{path: {names['high']}, coordinate: 1}}\ncoordinate: 0.5\n"
-        'filters:\n  - {name: "lift.*", coordinate: 40}\n'
+        'filters:\n  - {name: "lift.*", coordinate: 4}\n'
     )
+    (tmp_path / "r.yaml").write_text(text)
     done = ccm("merge", "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "m.safetensors")
-    assert done.exit_code == 0 and "warning: coordinate +40 is 40 half ranges" in done.output
+    assert done.exit_code == 0 and "warning: coordinate +4 is 4 half ranges" in done.output
+    (tmp_path / "r.yaml").write_text(text.replace("coordinate: 4}", "coordinate: 40}"))
+    said = refused("merge", "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "n.safetensors")
+    assert "coordinate +40 is 40 half ranges" in said and "beyond 10" in said
 
 
 @pytest.mark.parametrize(

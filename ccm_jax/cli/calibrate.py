@@ -14,7 +14,7 @@ from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.apart import check_apart
 from ccm_jax.cli.card import digest
-from ccm_jax.cli.checkpoints import note, warn
+from ccm_jax.cli.checkpoints import check_there, note, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import evaluate_next, others_of, rollout_next
@@ -139,11 +139,13 @@ def command(source: Source, **given: Any) -> None:
         raise ValueError("--bank and --validation exclude each other: a bank has no settings to choose.")
     bank = None if options.bank is None else parse_bank(options.bank)
     recipe = with_units(recipe, options)
+    recording = options.layout.open(options.prefix)
+    others = None if options.validation is None else options.layout.open_validation(options.validation)
+    check_there(options.mask)
     report = check_free(options)
     if options.output is not None:
         check_order(options.output, open_weights(recipe.anchor))
     processor.prepare()
-    recording = options.layout.open(options.prefix)
     chosen = choose_samples(recording, options.sample)
     if len(chosen) > MANY:
         note(f"{len(chosen)} trajectories are rolled out at every candidate; --sample 0:{MANY} is faster.")
@@ -152,11 +154,7 @@ def command(source: Source, **given: Any) -> None:
             f"{options.prefix}: the trajectories differ in {', '.join(varied)}, and one coordinate is fitted to all of "
             "them; choose those of one regime by --sample."
         )
-    regimes = (
-        None
-        if options.validation is None
-        else read_regimes(options.layout.open_validation(options.validation), recording)
-    )
+    regimes = None if others is None else read_regimes(others, recording)
     opened, axes = open_chart(recipe, options.model, recording), len(recipe.coordinates[0])
     count, stopped = options.frames, None
     needed = None if options.until is not None else opened.surrogate.history + count
@@ -175,7 +173,8 @@ def command(source: Source, **given: Any) -> None:
     fitted = fit_readout(opened, frames.shape[2:], count, regimes, bank, options.parameter)
     prior = as_prior(options.prior, fitted.readout, fitted.known, fitted.unsure)
     with waiting("searching the coordinate"):
-        found = find(fitted, frames, mask, prior=prior, always=options.write_anyway)
+        experts = recipe.coordinates if recipe.is_line else ()
+        found = find(fitted, frames, mask, prior=prior, always=options.write_anyway, experts=experts)
     best = min(found.loss, found.anchor_loss)
     if options.accept_persistence or not worse_than_trivial(best, found.persistence_loss):
         show(found, axes)

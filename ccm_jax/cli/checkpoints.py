@@ -40,6 +40,13 @@ def open_checkpoints(function: str, paths: Sequence[Path], *, cast: bool = False
     return [anchor, *matched]
 
 
+def check_there(*paths: Path | None) -> None:
+    """Raises FileNotFoundError for the first path, without its part, where there is nothing."""
+    for file in (split_part(path)[0] for path in paths if path is not None):
+        if not file.exists():
+            raise FileNotFoundError(f"there is no {file}; check the path.")
+
+
 def warn(*lines: str) -> None:
     """Says what is doubtful about a result."""
     for line in lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.faults import Suggesting, line_of, without_python
 from ccm_jax.cli.following import family_beside, file_beside, follow, free
-from ccm_jax.cli.frames import Layout, layout_options, shorten, varying
+from ccm_jax.cli.frames import Layout, assumed_axes, layout_options, shorten, varying
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.recordings import Recording, open_recordings
 from ccm_jax.io.recordings.recording import time_step
+
+MANY = 8  # channels: more of them, where a file does not say so, are probably points of the grid
 
 
 @click.group("data", cls=Suggesting)
@@ -92,8 +95,15 @@ def describe(path: Path, layout: Layout, as_json: bool) -> None:
             validation = file_beside(path, "validation")
             frames = ["--prefix", str(path), *(["--sample", "0"] * (recordings[0].shape[0] > 1))]
             frames += [] if validation is None else ["--validation", str(validation)]
-        more = [*frames, *layout.words(), "-o", free("merged.safetensors")]
+        words = layout.words() or likely_axes(recordings[0])
+        more = [*frames, *words, "-o", free("merged.safetensors")]
         follow("calibrate", *family_beside(path), *more)
+
+
+def likely_axes(recording: Recording) -> list[str]:
+    """``--axes`` as a file's assumption suggests it, where the channels that are assumed are too many to be any."""
+    suggested = re.search(r"say (--axes) ([A-Z1]+)", assumed_axes(recording))
+    return [] if suggested is None or len(recording.fields) <= MANY else list(suggested.groups())
 
 
 def described(recording: Recording) -> dict[str, Any]:

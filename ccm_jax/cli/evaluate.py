@@ -15,7 +15,7 @@ from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
-from ccm_jax.cli.checkpoints import open_checkpoints
+from ccm_jax.cli.checkpoints import check_there, open_checkpoints
 from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
@@ -230,6 +230,7 @@ def command(target: Path | None, accept_persistence: bool, as_json: bool, **give
     networks = networks_of(anchor, low, high, given.pop("merged"))
     if len(networks) < 2:
         raise click.UsageError("nothing to compare the anchor with; give --merged, --low or --high")
+    check_there(*networks, given["trajectories"])
     if target is not None:
         if target.suffix != ".csv":
             raise ValueError(f"--csv {target} does not end in .csv; choose a name that does.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -31,7 +32,10 @@ def command(folder: Path) -> None:
             place(folder / file.name).write_bytes(file.read_bytes())
     say(f"{folder} holds {', '.join(file.name for file in files)}.")
     say("Next, find the coordinate of a flow at viscosity 0.00075, and compare it with the anchor:")
-    say(f"  ccm calibrate --family {folder} --prefix {folder / 'test-0.00075.npz'} --sample 0 \\")
-    say(f"    --validation {folder / 'validation.npz'} -o merged.safetensors")
-    say(f"  ccm evaluate --family {folder} --merged merged.safetensors --trajectories {folder / 'test-0.00075.npz'} \\")
+    here, test, others = (
+        shlex.quote(str(path)) for path in (folder, folder / "test-0.00075.npz", folder / "validation.npz")
+    )
+    say(f"  ccm calibrate --family {here} --prefix {test} --sample 0 \\")
+    say(f"    --validation {others} -o merged.safetensors")
+    say(f"  ccm evaluate --family {here} --merged merged.safetensors --trajectories {test} \\")
     say("    --sample 1:4")

@@ -262,12 +262,20 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
     """All trajectories of a file by their physical parameters; one regime if the file tells none.
 
     Raises:
-        ValueError: for frames that cannot be read, or whose time step is not that of the file which they are beside.
+        ValueError: for frames that cannot be read, or whose time step or number of space axes is not that of the file
+            which they are beside.
     """
     if beside is not None and (steps := other_step(beside, recording)):
         raise ValueError(
             f"{recording.path} has frames {steps[1]:.4g} apart in time, and {beside.path} {steps[0]:.4g}; a network "
             "predicts one time step: choose every n-th frame of one, or correct its times."
+        )
+    if beside is not None and len(recording.shape) != len(beside.shape):
+        space = len(beside.shape) - 2
+        remedy = f"write dim={space} into it" if recording.path.suffix == ".npz" else "give both files the same axes"
+        raise ValueError(
+            f"{recording.path} is read as frames of {counted(len(recording.shape) - 2, 'space axis')}, and "
+            f"{beside.path} has {space}: {remedy}, or name the axes by --axes{assumed_axes(recording)}."
         )
     unknown = [text for text in recording.left_out if NOT_FINITE in text or not any(recording.parameters)]
     if unknown:

@@ -22,7 +22,7 @@ from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.inspect import doubtful
 from ccm_jax.cli.others import OTHERS, merge_by_other, tells_coordinate
 from ccm_jax.cli.recipe import Recipe, weights_by_name
-from ccm_jax.cli.source import Source, remarks, source_options
+from ccm_jax.cli.source import Source, check_near, remarks, source_options
 from ccm_jax.cli.units import Where, where_options
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import check_new, together, write_text
@@ -187,8 +187,8 @@ def command(
     cd example
     ccm merge --family . --value 7.5e-4 --range 1e-3:2e-3 -o merged.safetensors
     """
-    check_output(output)
     chosen = source.read(where)
+    check_output(output)
     chosen = chosen._replace(method=method or chosen.method)
     if arguments:
         chosen = chosen._replace(arguments=parse_arguments(arguments))
@@ -197,6 +197,7 @@ def command(
         if not chosen.coordinate:
             of = "" if chosen.method == "chart" else f" by method {chosen.method}"
             raise click.UsageError(f"--coordinate is needed{of}, or --value and --range")
+        check_near(chosen)
         warn(*remarks(chosen))
     ignored = bool(chosen.coordinate) and not tells_coordinate(chosen)
     chosen = chosen._replace(coordinate=chosen.coordinate or (0.0,))

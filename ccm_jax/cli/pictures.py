@@ -118,16 +118,27 @@ def draw_density(ax: Axes, x: np.ndarray, density: np.ndarray, interval: tuple[f
     tidy(ax)
 
 
+def colours_of(field: np.ndarray) -> dict[str, Any]:
+    """Colours for a field: around 0 if it has both signs, else from its lowest to its highest value.
+
+    Outliers, half a percent at each end, do not count. A field of one sign around 0 would use half of the colours.
+    """
+    low, high = (float(q) for q in np.nanpercentile(field, (0.5, 99.5)))
+    if low < 0 < high:
+        limit = float(np.nanpercentile(np.abs(field), 99.5))
+        return {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+    return {"cmap": "viridis", "vmin": low, "vmax": max(high, low + 1e-12)}
+
+
 def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns: int = 6) -> None:
     """A few frames of the first channel in a row, over the truth if there is one; of a line, time over space."""
     rows = [predicted] if truth is None else [predicted, truth]
+    colours = colours_of(rows[-1][..., 0])
     if predicted.ndim == 3:
         figure = new_figure(5.6, 1.4 * len(rows) + 0.6)
-        limit = np.nanpercentile(np.abs(rows[-1][..., 0]), 99.5)
         column = figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0]
         extent = (0.5, len(predicted) + 0.5, -0.5, predicted.shape[1] - 0.5)  # frames count from 1
         for ax, frames, label in zip(column, rows, ("network", "truth"), strict=False):
-            colours: Any = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
             picture = ax.imshow(frames[..., 0].T, origin="lower", aspect="auto", extent=extent, **colours)
             ax.set(title=label, ylabel="x")
             ax.title.set_fontsize(9)
@@ -138,10 +149,9 @@ def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns
     at = np.unique(np.linspace(0, len(predicted) - 1, columns).round().astype(int))
     figure = new_figure(1.5 * len(at) + 0.9, 1.6 * len(rows) + 0.3)
     axes = np.atleast_2d(figure.subplots(len(rows), len(at), squeeze=False))
-    limit = np.nanpercentile(np.abs(rows[-1][..., 0]), 99.5)
     for row, frames, label in zip(axes, rows, ("network", "truth"), strict=False):
         for ax, i in zip(row, at, strict=True):
-            picture = ax.imshow(frames[i, ..., 0].T, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit)
+            picture = ax.imshow(frames[i, ..., 0].T, origin="lower", **colours)
             ax.set_xticks([])
             ax.set_yticks([])
             if frames is rows[0]:
@@ -168,11 +178,12 @@ def animate(predicted: np.ndarray, target: Path) -> None:
     from PIL import Image
 
     field = predicted[..., 0]
-    limit = max(float(np.nanpercentile(np.abs(field), 99.5)), 1e-12)
-    scaled = np.clip(np.nan_to_num(field) / limit, -1, 1) / 2 + 0.5
+    colours = colours_of(field)
+    low, high = colours["vmin"], colours["vmax"]
+    scaled = np.clip((np.nan_to_num(field) - low) / max(high - low, 1e-12), 0, 1)
     zoom = max(1, 256 // field.shape[1])
     frames = [np.kron(frame.T[::-1], np.ones((zoom, zoom))) for frame in scaled]
-    images = [Image.fromarray((255 * colormaps["RdBu_r"](frame)[..., :3]).astype(np.uint8)) for frame in frames]
+    images = [Image.fromarray((255 * colormaps[colours["cmap"]](frame)[..., :3]).astype(np.uint8)) for frame in frames]
     images[0].save(target, save_all=True, append_images=images[1:], duration=120, loop=0)
 
 
@@ -191,10 +202,10 @@ def draw_forecast(forecast: Forecasted, output: Path) -> None:
     parts: Any = figure.subfigures(2, 1, height_ratios=(1.5 * len(fields), 2.7))
     above, below = parts
     axes = above.subplots(len(fields), columns, squeeze=False)
-    size = max(float(np.nanpercentile(np.abs(mean[..., 0]), 99.5)), 1e-12)
+    shades = colours_of(mean[..., 0])
     for i, (row, (name, field)) in enumerate(zip(axes, fields, strict=True)):
         shown = [field[..., 0].T] if line else [field[k, ..., 0].T for k in at]
-        colours: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -size, "vmax": size}
+        colours = shades
         if name == "half-width":
             colours = {"cmap": "cividis", "vmin": 0, "vmax": max(float(np.nanmax(field[..., 0])), 1e-12)}
         for k, (ax, picture) in enumerate(zip(row, shown, strict=True)):

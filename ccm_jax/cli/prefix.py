@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._given import RIM
-from ccm_jax.chart import Gated
+from ccm_jax.chart import Gated, complete
 from ccm_jax.cli.fitting import Fitted, with_gate
 from ccm_jax.cli.recipe import Recipe
+from ccm_jax.cli.stride import stride_clue
 from ccm_jax.cli.sure import Sure, sure_of
 from ccm_jax.observed import Frames, Observed, observations
 from ccm_jax.posterior import Prior
@@ -22,6 +23,7 @@ from ccm_jax.readout import Coarse, PrefixReadout, coarse_errors, read
 Array = jax.Array
 MOVED = 1e-3  # relative: a coordinate whose loss differs by more from that of the minimum is not at the minimum
 CLEARLY = 0.5  # of the anchor's error: below it, a merge is kept even where the p-value is small, or at the rim
+NEXT_TO_NONE = 1e-3  # a p-value below it, at the rim: no merge is meant, however bad the anchor is
 ANCHOR_KEPT = 3  # exit code where an output was asked for, and not written because the anchor is the answer
 
 
@@ -31,7 +33,8 @@ class Found(NamedTuple):
     Attributes:
         coordinate: of the best merge, with the gate last if that is not 1; that of all trajectories together.
         keeps_anchor: whether the anchor is the answer: it fits the frames at least as well; or no merge is clearly
-            better, and the best is at an end of what is searched, or no point of the chart explains the frames.
+            better, and the best is at an end of what is searched, or no point of the chart explains the frames;
+            or both, with a p-value next to 0.
         loss: error of the best merge on the observed frames.
         anchor_loss: of the anchor.
         persistence_loss: of the last frame of the window repeated.
@@ -46,6 +49,8 @@ class Found(NamedTuple):
         residuals: errors of each frame after the window, ``[K]``: ``"merged"``, ``"anchor"`` and ``"persistence"``.
         sure: intervals and p-value; None where they are not known.
         unsure: why not, with the remedy.
+        expert_losses: of the low and the high expert, where both are points of the chart.
+        clue: what the time step of frames that do not fit seems to be; empty where nothing points to it.
     """
 
     coordinate: tuple[float, ...]
@@ -64,6 +69,13 @@ class Found(NamedTuple):
     residuals: Mapping[str, list[float]]
     sure: Sure | None = None
     unsure: str = ""
+    expert_losses: tuple[float, ...] = ()
+    clue: str = ""
+
+    @property
+    def stranger_at_rim(self) -> bool:
+        """Whether the coordinate is at an end of what is searched, and no point of the chart explains the frames."""
+        return self.at_rim and self.sure is not None and self.sure.p_value < NEXT_TO_NONE
 
     @property
     def spread(self) -> float | None:
@@ -101,6 +113,7 @@ def find(
     *,
     prior: Prior | None = None,
     always: bool = False,
+    experts: Sequence[Sequence[float]] = (),
 ) -> Found:
     """Reads the coordinate of a chart off observed frames.
 
@@ -110,6 +123,7 @@ def find(
         mask: where the frames were observed, ``[N, T, *space]``; None is everywhere.
         prior: of the physical values; the coordinate is then the mean of the posterior.
         always: whether the best merge is searched for, too, where the anchor is better.
+        experts: their coordinates without the gate, lowest first; their errors are found, too.
 
     Raises:
         ValueError: for frames that the model does not take, or on which nothing is finite.
@@ -120,8 +134,11 @@ def find(
     if isinstance(x, Observed):
         settings |= {"observed": float(x.mask.mean()), "fill": readout.fill.method}
     found = found_by(readout, x, always)._replace(readout=settings, unsure=fitted.unsure)
+    if len(experts):
+        at = complete(readout.chart.features, jnp.asarray(experts, jnp.float32))
+        found = found._replace(expert_losses=tuple(losses_at(readout, x, at)))
     if fitted.unsure:
-        return _unless_doubtful(found)
+        return _with_clue(_unless_doubtful(found), readout, frames, mask)
     sure = sure_of(fitted.readout, fitted.known, frames, mask, prior)
     if prior is not None and not found.keeps_anchor:
         at = jnp.asarray(sure.coordinate, jnp.float32)
@@ -133,13 +150,21 @@ def find(
             at_rim=_at_rim(np.asarray(at, float), readout),
             residuals=errors_by_frame(readout, x, at),
         )
-    return _unless_doubtful(found._replace(sure=sure))
+    return _with_clue(_unless_doubtful(found._replace(sure=sure)), readout, frames, mask)
 
 
 def _unless_doubtful(found: Found) -> Found:
     """The same; the anchor is kept where a merge is doubtful, unless it is clearly better."""
     doubtful = found.at_rim or (found.sure is not None and found.sure.stranger)
-    return found._replace(keeps_anchor=found.keeps_anchor or (doubtful and not clearly_better(found)))
+    kept = found.stranger_at_rim or (doubtful and not clearly_better(found))
+    return found._replace(keeps_anchor=found.keeps_anchor or kept)
+
+
+def _with_clue(found: Found, readout: PrefixReadout, frames: np.ndarray, mask: np.ndarray | None) -> Found:
+    """The same, with what the time step seems to be where the fit is doubtful and all points are observed."""
+    unlike = not clearly_better(found) if found.sure is None else found.sure.stranger
+    doubtful = found.at_rim or unlike
+    return found._replace(clue=stride_clue(readout, frames)) if doubtful and mask is None else found
 
 
 def clearly_better(found: Found) -> bool:
@@ -196,9 +221,14 @@ def _at_rim(best: np.ndarray, readout: PrefixReadout) -> bool:
 
 def loss_at(readout: PrefixReadout, x: Frames, coordinate: Array) -> float:
     """The loss of one coordinate, pooled over trajectories."""
-    one = dataclasses.replace(readout, candidates=jnp.asarray(coordinate)[None], search="bank", growth=None)
-    errors = coarse_errors(one, x, None)
-    return _number(read(one, x, None, errors, pooled=True).losses[:, 0])
+    return losses_at(readout, x, jnp.asarray(coordinate)[None])[0]
+
+
+def losses_at(readout: PrefixReadout, x: Frames, coordinates: Array) -> list[float]:
+    """The losses of coordinates ``[n, d]``, pooled over trajectories."""
+    those = dataclasses.replace(readout, candidates=coordinates, search="bank", growth=None)
+    errors = coarse_errors(those, x, None)
+    return np.asarray(read(those, x, None, errors, pooled=True).losses[0], float).tolist()
 
 
 def errors_by_frame(readout: PrefixReadout, x: Frames, coordinate: Array) -> dict[str, list[float]]:

@@ -60,6 +60,13 @@ class Recipe(NamedTuple):
     value: float | None = None
     units: Units | None = None
 
+    @property
+    def is_line(self) -> bool:
+        """Whether it is the line through a low and a high expert, in this order, and holds both of them exactly."""
+        ends = [c[0] for c in self.coordinates if len(c) == 1]
+        plain = self.features == Polynomial() and not self.ridge and not self.filters
+        return plain and len(self.coordinates) == len(ends) == 2 and ends[0] < ends[1]
+
 
 def read_recipe(path: Path, where: Where | None = None) -> Recipe:
     """Reads a recipe; paths in it are relative to its folder.

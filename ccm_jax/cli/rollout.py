@@ -17,7 +17,7 @@ from ccm_jax._checks import counted
 from ccm_jax._given import trivial, worse_than_trivial
 from ccm_jax.cli.answers import force_option
 from ccm_jax.cli.apart import check_apart
-from ccm_jax.cli.checkpoints import note, open_checkpoints, warn
+from ccm_jax.cli.checkpoints import check_there, note, open_checkpoints, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import rollout_next
@@ -137,11 +137,11 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
         with waiting("comparing with the anchor"):
             read = find(fitted, found.observed[None], prior=prior)
         if read.keeps_anchor:
-            say(why_stranger(found.sure))
+            say(why_stranger(found.sure, clue=read.clue))
             say(f"{output} is not written.")
             rollout_next(recipe.anchor, given["model"], given["initial"], given["sample"], given["layout"])
             raise click.exceptions.Exit(ANCHOR_KEPT)
-        warn(why_stranger(found.sure, why_kept(read)))
+        warn(why_stranger(found.sure, why_kept(read), read.clue))
     write_band(found, output)
 
 
@@ -240,6 +240,7 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
         raise ValueError("rollout: --start is of a CHECKPOINT; a family's forecast begins after the frames observed.")
     if output.suffix != ".npz":
         raise ValueError(f"--output is {output}, expected a name that ends in .npz.")
+    check_there(checkpoint, *source, given["initial"], given["validation"])
     before = {}
     for path in (output, output.with_suffix(".png"), output.with_suffix(".gif")):
         check_new(path)
@@ -252,4 +253,4 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
     drawn = [path for path in before if path.exists() and path.stat().st_mtime_ns != before[path]]
     pictures = [str(path) for path in drawn if path != output]
     if pictures:
-        say(f"Next: open {' and '.join(pictures)}")
+        say(f"Pictures: {', '.join(pictures)}.")

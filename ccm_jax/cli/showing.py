@@ -19,10 +19,10 @@ BAR = 40  # characters of the longest bar
 def why_at_rim(found: Found) -> str:
     """What a coordinate at an end of what is searched says, with what to look at."""
     wider = "Give a wider --bank, or see" if found.readout.get("search") == "bank" else "See"
-    return (
-        f"the coordinate is at the end of the searched range: no point within fits best. {wider} that grid, time step, "
-        "units and the order of channels are those of the training data."
-    )
+    check = f"{wider} that grid, time step, units and the order of channels are those of the training data."
+    if found.clue:
+        check = f"Check the time step: {found.clue}"
+    return f"the coordinate is at the end of the searched range: no point within fits best. {check}"
 
 
 def typed(coordinate: Sequence[float], axes: int) -> str:
@@ -46,11 +46,24 @@ def number(error: float) -> str:
     return f"{error:.4f}" if error >= 1e-3 or error == 0 else f"{error:.1e}"
 
 
-def why_stranger(sure: Sure, kept: str = "The anchor is kept.") -> str:
-    """The line for frames that no point of the chart explains, and for what is kept then."""
+def why_stranger(sure: Sure, kept: str = "The anchor is kept.", clue: str = "") -> str:
+    """The line for frames that no point of the chart explains: what may be the reason, and what is kept then."""
+    guess = clue or "another equation, forcing, wall or unit, or more noise than validation has?"
+    return f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): " + (
+        f"{guess} {kept}"
+    )
+
+
+def why_stranger_at_rim(found: Found) -> str:
+    """The line for such frames whose coordinate is at an end of what is searched, too."""
+    assert found.sure is not None
+    check = found.clue or (
+        "check the time step, grid, units and the order of channels: all must be those of the training data."
+    )
     return (
-        f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): "
-        f"another equation, forcing, wall or unit, or more noise than validation has? {kept}"
+        f"the coordinate is at the end of the searched range, and no point of this chart explains these frames (p = "
+        f"{found.sure.p_value:.2g}): {check} The anchor is kept, although the merge has "
+        f"{found.loss / found.anchor_loss:.2g} times its error."
     )
 
 
@@ -90,11 +103,14 @@ def show(found: Found, axes: int) -> None:
             f"the others are filled in ({found.readout['fill']})."
         )
     spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
-    if found.sure is not None and found.sure.stranger and not found.keeps_anchor:
-        say(why_stranger(found.sure, why_kept(found)))
+    if found.stranger_at_rim:
+        warn(why_stranger_at_rim(found))
+        say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
+    elif found.sure is not None and found.sure.stranger and not found.keeps_anchor:
+        say(why_stranger(found.sure, why_kept(found), found.clue))
         say(f"coordinate {typed(found.coordinate, axes)}{spread}")
     elif found.sure is not None and found.sure.stranger:
-        say(why_stranger(found.sure))
+        say(why_stranger(found.sure, clue=found.clue))
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif not np.isfinite(found.loss):
         say("Every merge diverges on these frames: keep the anchor.")
@@ -109,28 +125,30 @@ def show(found: Found, axes: int) -> None:
         say(f"coordinate {typed(found.coordinate, axes)}{spread}")
     if gated:
         say("(gate: how much of the experts' shared update is kept; 1 is all of it, 0 none)")
-    say(
-        f"error on {of}: merged {number(found.loss)}, anchor {number(found.anchor_loss)}, last frame repeated "
-        f"{number(found.persistence_loss)}"
-    )
+    errors = {"merged": found.loss, "anchor": found.anchor_loss}
+    errors |= dict(zip(("low expert", "high expert"), found.expert_losses, strict=False))
+    errors["last frame repeated"] = found.persistence_loss
+    say(f"error on {of}: {', '.join(f'{name} {number(error)}' for name, error in errors.items())}")
+    if found.clue and found.sure is None and not found.at_rim:
+        warn(f"check the time step: {found.clue}")
     if found.at_rim and not found.keeps_anchor:
         warn(f"{why_at_rim(found)} Check the merge on held-out frames (ccm evaluate).")
     if found.drawn_back and not found.keeps_anchor:
         say("The coordinate was moved toward the anchor, because the rollout at the best fit grows beyond the frames.")
     if found.sure is None:
         say(f"No interval: {found.unsure}")
-    else:
+    elif not found.stranger_at_rim:  # an interval in a chart that has nothing to do with the frames says nothing
         show_sure(found.sure, found.coordinate)
 
 
 def between(low: str, high: str, cut: tuple[bool, ...]) -> str:
-    """An interval in words; an end at which the posterior is cut off is a bound.
+    """An interval in words; an end at which the posterior is cut off lies somewhere beyond the number.
 
     Example:
         >>> between("0.09", "0.105", (False, True))
-        '0.09 to at least 0.105'
+        '0.09 to above 0.105'
     """
-    return f"{'at most ' * cut[0]}{low} to {'at least ' * cut[1]}{high}"
+    return f"{'below ' * cut[0]}{low} to {'above ' * cut[1]}{high}"
 
 
 def show_sure(sure: Sure, coordinate: tuple[float, ...]) -> None:

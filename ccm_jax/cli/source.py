@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-import numpy as np
 
-from ccm_jax.cli.checkpoints import note, warn
+from ccm_jax._checks import BEYOND
+from ccm_jax.cli.checkpoints import check_there, note, warn
 from ccm_jax.cli.recipe import Recipe, read_recipe
 from ccm_jax.cli.units import Where, place_of
 from ccm_jax.fit_readout import REACH
@@ -31,7 +31,17 @@ class Source(NamedTuple):
     recipe: Path | None
 
     def read(self, where: Where | None = None) -> Recipe:
-        """The recipe, at a place; without one, its coordinate is what it says itself, or empty."""
+        """The recipe, at a place; without one, its coordinate is what it says itself, or empty.
+
+        Raises:
+            ValueError: for files or a place that cannot be meant.
+            FileNotFoundError: if a checkpoint is not there.
+        """
+        found = self._read(where)
+        check_there(found.anchor, *found.experts)
+        return found
+
+    def _read(self, where: Where | None) -> Recipe:
         if self.recipe is not None:
             if self.anchor or self.low or self.high:
                 raise click.UsageError("--recipe names the anchor and experts; omit --anchor, --low and --high")
@@ -150,9 +160,33 @@ def remarks(recipe: Recipe, *, typed: bool = True) -> list[str]:
         recipe: where all is merged, and what its filters merge elsewhere.
         typed: whether somebody typed the coordinate, who may have meant a value.
     """
-    experts = np.asarray(recipe.coordinates, float)
-    places = [recipe.coordinate, *(f.coordinate for f in recipe.filters if f.coordinate is not None)]
-    return list(dict.fromkeys(line for place in places for line in _remarks(recipe, place, experts, typed)))
+    return list(dict.fromkeys(line for place in _places(recipe) for line in _remarks(recipe, place, typed)))
+
+
+def check_near(recipe: Recipe) -> None:
+    """Raises ValueError for a place, that of a filter included, so far out that no merge is meant there."""
+    for place in _places(recipe):
+        for c, (low, high) in zip(place, _ends(recipe), strict=False):
+            distance = _half_ranges(c, low, high)
+            if distance > BEYOND:
+                value = f"; if {c:g} is a physical value, give --value {c:g} --range LOW:HIGH" * (len(place) == 1)
+                raise ValueError(
+                    f"coordinate {c:+g} is {distance:.3g} half ranges from the middle of the experts, which are at "
+                    f"{low:+g} and {high:+g}, and no merge is meant beyond {BEYOND:g}{value}."
+                )
+
+
+def _places(recipe: Recipe) -> list[tuple[float, ...]]:
+    return [recipe.coordinate, *(f.coordinate for f in recipe.filters if f.coordinate is not None)]
+
+
+def _ends(recipe: Recipe) -> list[tuple[float, float]]:
+    return [(min(axis), max(axis)) for axis in zip(*recipe.coordinates, strict=True)]
+
+
+def _half_ranges(c: float, low: float, high: float) -> float:
+    """How far a coordinate is from the middle of the experts' ends, in halves of their distance."""
+    return abs(c - (low + high) / 2) / ((high - low) / 2) if high > low else 0.0
 
 
 def _of_value(recipe: Recipe, place: tuple[float, ...]) -> str | None:
@@ -165,14 +199,12 @@ def _of_value(recipe: Recipe, place: tuple[float, ...]) -> str | None:
     )
 
 
-def _remarks(recipe: Recipe, place: tuple[float, ...], experts: np.ndarray, typed: bool) -> list[str]:
+def _remarks(recipe: Recipe, place: tuple[float, ...], typed: bool) -> list[str]:
     said, value = [], " A physical value is given by --value and --range." if typed else ""
-    for c, axis in zip(place, experts.T, strict=False):
-        low, high = float(axis.min()), float(axis.max())
-        half = (high - low) / 2
-        if half == 0:
+    for c, (low, high) in zip(place, _ends(recipe), strict=False):
+        if low == high:
             continue
-        distance = abs(c - (low + high) / 2) / half
+        distance = _half_ranges(c, low, high)
         if distance > REACH:
             far = _of_value(recipe, place) or (
                 f"coordinate {c:+g} is {distance:.3g} half ranges from the middle of the experts, which are at "

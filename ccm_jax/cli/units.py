@@ -104,8 +104,8 @@ def place_of(value: float, units: Units, what: str) -> float:
     found = units.coordinate(value, what)
     if abs(found) > BEYOND:
         raise ValueError(
-            f"{what} is at coordinate {found:+g}, far outside the experts' range {units}: check its unit; to merge "
-            f"there all the same, give --coordinate {found:g} instead."
+            f"{what} is at coordinate {found:+g}, far outside the experts' range {units}, and no merge is meant beyond "
+            f"{BEYOND:g}: check its unit."
         )
     return found
 

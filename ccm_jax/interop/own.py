@@ -79,6 +79,13 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
         kind = kind_of(thing) or ("function" if inspect.isroutine(thing) or _is_jitted(thing) else None)
     elif arguments:
         raise ValueError(f"{name} is there already, and takes no args; name the function that builds it.")
+    if kind is None and isinstance(thing, tuple) and thing:
+        items = ", ".join(type(item).__name__ for item in thing)
+        raise ValueError(
+            f"{name} returns a tuple ({items}), expected the network alone: return its first item if that is the "
+            "network. One that needs a state, as of equinox.nn.make_with_state, is a function apply(params, window) "
+            "that holds the state."
+        )
     if kind is None:
         raise ValueError(
             f"{name} is {type(thing).__name__}, expected a torch.nn.Module, a module of Equinox or Flax, a function "

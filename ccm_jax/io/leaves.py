@@ -17,8 +17,8 @@ def check_order(output: Path, anchor: Weights) -> None:
     """Raises ValueError for a file of leaves whose anchor is none: their order is all that such a file says."""
     if output.suffix == ENDING and anchor.kind != "leaves":
         raise ValueError(
-            f"{output} would hold leaves in their order, without names, and {anchor.path} ({anchor.kind}) tells no "
-            "order: choose a name that ends in .safetensors."
+            f"{output} would hold leaves in their order, without names, as Equinox reads them; {anchor.path} "
+            f"({anchor.kind}) has names, and does not tell that order: choose a name that ends in .safetensors."
         )
 
 

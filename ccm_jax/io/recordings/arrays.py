@@ -49,7 +49,7 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
         arrays = _npz(path) if path.suffix == ".npz" else {"frames": np.load(path, mmap_mode="r", allow_pickle=False)}
         big = [k for k, v in arrays.items() if v.ndim >= (3 if axes is None else 2)]
         if "frames" not in arrays and len(big) != 1:
-            raise ValueError(f"it has {listed(arrays)}, and none is called frames")
+            raise ValueError(f"it has {listed(arrays)}, and none is called frames{_stacked(arrays, big)}")
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         why = "it is empty" if not path.stat().st_size else str(error).rstrip(".")
         writer = "numpy.savez" if path.suffix == ".npz" else "numpy.save"
@@ -98,6 +98,16 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
+def _stacked(arrays: Mapping[str, np.ndarray], names: list[str]) -> str:
+    """How arrays of one shape become the channels of one, in words; nothing for others."""
+    if len(names) < 2 or len({arrays[name].shape for name in names}) > 1:
+        return ""
+    return (
+        f"; if {' and '.join(names)} are channels, stack them: frames=numpy.stack([{', '.join(names)}], axis=-1), and "
+        "dim=1, 2 or 3 for the number of space axes"
+    )
+
+
 def _per_sample(frames: np.ndarray, arrays: Mapping[str, np.ndarray]) -> str | None:
     """The list, if there is one, with a number for each part of the first of four axes: then that is of samples."""
     if frames.ndim != 4 or frames.shape[0] == 1:
@@ -126,7 +136,7 @@ def _variable(path: Path, frames: np.ndarray, dim: Any, each: str | None) -> tup
         raise ValueError(
             f"open_recording: {path} is {frames.dtype}{list(shape)}, expected real frames [T, {names}, C] or "
             f"[N, T, {names}, C]; one or three space axes are told by dim=1 or dim=3 in an .npz, and all axes by "
-            "--axes (axes=...)."
+            f"--axes{', as in --axes TX for one of a line' * (len(shape) == 2)} (axes=...)."
         )
     channels = f"{shape[-1]} channel{'s' * (shape[-1] != 1)}"
     said = (
@@ -138,11 +148,16 @@ def _variable(path: Path, frames: np.ndarray, dim: Any, each: str | None) -> tup
 
 
 def _likely(shape: tuple[int, ...]) -> str:
-    """The ``--axes`` that such frames might need: channels last or first where that axis is short, or none."""
+    """The ``--axes`` that such frames might need: channels last or first where that axis is short, or none.
+
+    Example:
+        >>> _likely((6, 16, 48))
+        '--axes TXY or --axes NTX (axes=...)'
+    """
     first = next((at for at in (2, 1) if len(shape) > at + 1 and shape[at] <= FEW < shape[-1]), None)
-    letters = "NTXYZ" if len(shape) > 3 else "TXY"
+    readings = {3: ("TXY", "NTX"), 4: ("NTXY", "TXYZ"), 5: ("NTXYZ",)}.get(len(shape), ())
     if first is not None:
-        letters = f"{'NT' if first == 2 else 'T'}CXYZ"
+        readings = (f"{'NT' if first == 2 else 'T'}CXYZ"[: len(shape)],)
     elif shape[-1] <= FEW:  # one axis of space less than is taken, or one more
-        letters = {3: "TXY", 4: "NTXC", 5: "TXYZC"}.get(len(shape), "")
-    return f"--axes {letters[: len(shape)]} (axes=...)" if 0 < len(shape) <= len(letters) else "--axes (axes=...)"
+        readings = {3: ("TXY", "NTX"), 4: ("NTXC",), 5: ("TXYZC",)}.get(len(shape), ())
+    return f"{' or '.join(f'--axes {letters}' for letters in readings) or '--axes'} (axes=...)"

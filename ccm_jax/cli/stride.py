@@ -1,0 +1,66 @@
+"""Whether frames that no merge fits have another time step than the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax.chart import Gated
+from ccm_jax.metrics import relative_l2
+from ccm_jax.readout import PrefixReadout
+from ccm_jax.rollout import call_rollout
+
+MOST = 3  # steps of a network from each frame to the next, or frames in one of its steps
+CLEARLY = 0.5  # of the error of one step per frame: below it, the other time step explains the frames
+
+
+def stride_clue(readout: PrefixReadout, frames: np.ndarray) -> str:
+    """What the time step of frames seems to be, in words; empty where no other one fits clearly better.
+
+    The anchor and the candidates run from the first frame with several steps per frame, and with one step per several
+    frames. A window of several frames would have a wrong step itself; then nothing is said.
+
+    Args:
+        readout: of the chart.
+        frames: trajectories ``[N, T, *space, C]``; the first is the window, and the K observed ones come next.
+
+    Returns:
+        A sentence that ends with a question mark, or nothing.
+    """
+    count = readout.frames
+    if readout.history != 1 or frames.shape[1] <= count:
+        return ""
+    candidates = np.asarray(readout.candidates)
+    if isinstance(readout.chart.features, Gated):
+        candidates = candidates[candidates[:, -1] == 1]
+    places = np.concatenate([np.zeros_like(candidates[:1]), candidates])
+    window, seen = jnp.asarray(frames[:, :1]), jnp.asarray(frames[:, 1 : count + 1])
+    strides = [(n, 1) for n in range(1, MOST + 1)] + [(1, m) for m in range(2, min(MOST, count) + 1)]
+
+    def errors(place: Any) -> Any:
+        rolled = call_rollout(readout.rollout_fn, readout.chart(place), window, MOST * count, None, 1)
+        return jnp.stack([relative_l2(*_alike(rolled, seen, n, m)).mean() for n, m in strides])
+
+    every = np.asarray(jax.jit(_each(errors))(jnp.asarray(places)), float)
+    best = dict(zip(strides, np.where(np.isfinite(every), every, np.inf).min(axis=0), strict=True))
+    plain, (n, m) = best[1, 1], min(best, key=best.__getitem__)
+    if not best[n, m] < CLEARLY * plain:
+        return ""
+    better = f"(error {best[n, m]:.2g} instead of {plain:.2g})"
+    if n > 1:
+        return f"{n} steps of the network per frame fit better {better}: are the frames {n} time steps apart?"
+    return f"one step of the network per {m} frames fits better {better}: is their time step 1/{m} of the network's?"
+
+
+def _each(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda places: jax.lax.map(function, places)
+
+
+def _alike(rolled: Any, seen: Any, n: int, m: int) -> tuple[Any, Any]:
+    """Predicted and observed frames at the same times, if n steps of the network are m frames."""
+    those = seen[:, m - 1 :: m]
+    return rolled[:, n - 1 :: n][:, : those.shape[1]], those
