@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import operator
-import warnings
 from typing import Any
 
 import jax
@@ -189,93 +187,6 @@ def as_count(what: str, value: Any, least: int = 1) -> int:
     return number
 
 
-def warn_of_values(coordinates: np.ndarray) -> None:
-    """Warns of experts ``[n, axes]`` whose coordinates look like physical values: none is near -1 or +1."""
-    furthest, (near, far) = np.abs(coordinates).max(axis=0), EXPERTS
-    if np.isfinite(furthest).all() and (np.ptp(coordinates, axis=0) * ((furthest < near) | (furthest > far))).any():
-        warnings.warn(
-            f"fit_chart: experts are at coordinates {coordinates.tolist()}, expected about -1 to 1, because readouts "
-            "search up to 2.5; scale physical values with coordinate_from_metadata.",
-            stacklevel=4,
-        )
-
-
-def warn_far(function: str, coordinate: Any) -> None:
-    """Warns of a coordinate so far beyond the experts that a physical value was probably meant."""
-    if not is_traced(coordinate) and np.abs(np.asarray(coordinate)).max(initial=0.0) > BEYOND:
-        warnings.warn(
-            f"{function}: coordinate is {np.asarray(coordinate).tolist()}, and experts are at -1 and +1; of a physical "
-            "value, coordinate_from_metadata(value, low, high) makes a coordinate.",
-            stacklevel=3,
-        )
-
-
-def warn_alike(function: str, trees: dict[str, Any]) -> None:
-    """Warns of two trees with the same weights, where their numbers are known."""
-    leaves = {name: [leaf for leaf in jax.tree.leaves(tree) if is_merged(leaf)] for name, tree in trees.items()}
-    if is_traced(trees) or not all(here and all(map(_is_here, here)) for here in leaves.values()):
-        return
-    for (a, ours), (b, theirs) in itertools.combinations(leaves.items(), 2):
-        # Other weights differ in their first leaf already, so that this costs next to nothing.
-        if all(x is y or _are_alike(x, y) for x, y in zip(ours, theirs, strict=True)):
-            warnings.warn(
-                f"{function}: `{a}` and `{b}` have the same weights; see which checkpoints were loaded.", stacklevel=3
-            )
-            return
-
-
-def _are_alike(a: Any, b: Any) -> bool:
-    alike = _alike(a, b)
-    return not is_traced(alike) and bool(alike)  # inside of jit, constants are not known either
-
-
-def warn_not_finite(function: str, tree: Any, name: str, parts: dict[str, Any]) -> None:
-    """Warns of the first leaf of a tree with NaN or infinity, where its numbers are known.
-
-    Args:
-        function: name in the warning.
-        tree: what was made.
-        name: of it, where none of ``parts`` is to blame.
-        parts: trees of the same structure that it was made from.
-    """
-    leaves = [(i, path, leaf) for i, (path, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(tree)[0])]
-    leaves = [(i, path, leaf) for i, path, leaf in leaves if is_merged(leaf)]
-    if is_traced(tree) or not all(_is_here(leaf) for _, _, leaf in leaves):
-        return
-    finite = [_all_finite(leaf) for _, _, leaf in leaves]  # all are begun before the first is waited for
-    for (i, path, _), ok in zip(leaves, finite, strict=True):
-        if not ok:
-            where = jax.tree_util.keystr(path) or "(root)"
-            guilty = [part for part, of in parts.items() if _is_lost(jax.tree.leaves(of)[i])]
-            warnings.warn(
-                f"{function}: leaf {where} of `{(guilty or [name])[0]}` is not finite; see that no training diverged, "
-                "and leave buffers that hold infinity, such as masks, out of the trees.",
-                stacklevel=3,
-            )
-            return
-
-
-def _is_here(leaf: Any) -> bool:
-    """Whether this process holds the whole leaf, and has not given its memory away."""
-    return bool(getattr(leaf, "is_fully_addressable", True)) and not (isinstance(leaf, jax.Array) and leaf.is_deleted())
-
-
-def _is_lost(leaf: Any) -> bool:
-    return _is_here(leaf) and not _all_finite(leaf)
-
-
-@jax.jit
-def _all_finite(leaf: Any) -> Any:
-    return jnp.isfinite(leaf).all()
-
-
-@jax.jit
-def _alike(a: Any, b: Any) -> Any:
-    return jnp.array_equal(a, b)
-
-
-EXPERTS = (0.2, 5.0)  # within these, the furthest expert of an axis is expected, since readouts search up to 2.5
-BEYOND = 10.0  # no merge is meant at a coordinate this far from the experts
 FAR = 1e6  # no coordinate or factor of a merge is larger than this and meant
 
 

@@ -27,9 +27,8 @@ from ccm_jax._checks import (
     is_merged,
     is_traced,
     undetermined,
-    warn_alike,
-    warn_of_values,
 )
+from ccm_jax._doubts import warn_alike, warn_far, warn_independent, warn_of_values
 from ccm_jax._shown import shown
 
 if TYPE_CHECKING:
@@ -147,6 +146,8 @@ class Chart:
         Without a gate it is 1, and one number may be a scalar.
         """
         c = as_coordinate("Chart", complete(self.features, coordinate), self.features.dim)
+        if self.warp is None:
+            warn_far("Chart", c)
         phi = self.features(c if self.warp is None else self.warp(c))
         if not is_traced(phi, self) and not np.any(phi):  # the anchor, even if an expert diverged: 0 * NaN is NaN
             return jax.tree.map(lambda a: jnp.array(a) if is_merged(a) else a, self.origin)
@@ -175,10 +176,8 @@ def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
     try:
         c = jnp.asarray(coordinate)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{function}: coordinate is a {type(coordinate).__name__} that makes no array, expected "
-            f"{counted(dim, 'number')}."
-        ) from error
+        given = f"a {type(coordinate).__name__} that makes no array"
+        raise ValueError(f"{function}: coordinate is {given}, expected {counted(dim, 'number')}.") from error
     c = c.astype(jnp.promote_types(c.dtype, jnp.float32)) if not jnp.issubdtype(c.dtype, jnp.floating) else c
     c = c.reshape(1) if c.ndim == 0 else c
     if c.shape != (dim,):
@@ -244,6 +243,7 @@ def fit_chart(
         warp = jax.tree_util.Partial(warp)  # a plain function is no leaf that jit takes
     solve = least_squares(len(experts), coordinates, features, ridge, warp, weights)
     warn_alike("fit_chart", {name: tree for name, tree in trees.items() if tree is not anchor})
+    warn_independent("fit_chart", anchor, experts)
     basis = jax.tree.map(lambda a, *e: _project(solve, a, e), anchor, *experts)
     return Chart(anchor, basis, features, warp)
 

@@ -8,6 +8,7 @@ holds a model's additional inputs, a tree of arrays ``[N, ...]``; see :func:`~cc
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +18,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ccm_jax._checks import counted
+from ccm_jax._given import check_model
 from ccm_jax.chart import Chart
+from ccm_jax.coordinate import Estimate
 from ccm_jax.metrics import relative_l2
 from ccm_jax.parallel import candidates_at_once, map_candidates, over_mesh, over_trajectories, place
-from ccm_jax.rollout import RolloutFn, call_rollout
+from ccm_jax.rollout import RolloutFn, call_rollout, shape_of
 
 __all__ = [
     "future_error",
@@ -70,21 +73,12 @@ def future_frames(
     try:
         return predict(trajectories)
     except ValueError as error:
-        if context is None and _is_one(predict, trajectories):
+        if context is None and shape_of(predict, trajectories[None]) is not None:
             raise ValueError(
                 f"evaluate: trajectories have shape {list(trajectories.shape)}, expected [N, T, *space, C]; of one "
                 "trajectory give x[None]."
             ) from error
         raise
-
-
-def _is_one(predict: Callable[[Array], Array], trajectories: Array) -> bool:
-    """Whether a model takes what was given with another axis in front, so that it is one trajectory and no batch."""
-    try:
-        jax.eval_shape(predict, trajectories[None])
-    except Exception:  # networks of others may raise anything
-        return False
-    return True
 
 
 def _in_order(function: Callable[..., Array]) -> Callable[..., Array]:
@@ -97,7 +91,39 @@ def _in_order(function: Callable[..., Array]) -> Callable[..., Array]:
                 f"{function.__name__}: rollout_fn is a {type(rollout_fn).__name__}, expected a function; the arguments "
                 "are (params, rollout_fn, trajectories)."
             )
-        return function(params, rollout_fn, trajectories, **how)
+        try:
+            return function(params, rollout_fn, trajectories, **how)
+        except ValueError as error:
+            if not isinstance(params, (Chart, Estimate)):
+                raise
+            raise ValueError(
+                f"{function.__name__}: params is {'a Chart' if isinstance(params, Chart) else 'an Estimate'}, expected "
+                "weights; give chart(found)."
+            ) from error
+
+    return checked
+
+
+def _as_rows(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Takes coordinates from an Estimate or a list, and names those without their two axes, before jit fails on them.
+
+    They are the fourth argument of the function, in rows ``[n, d]``.
+    """
+    name = list(inspect.signature(function).parameters)[3]
+
+    @functools.wraps(function)
+    def checked(chart: Chart, rollout_fn: RolloutFn, trajectories: Array, *rows: Any, **how: Any) -> Array:
+        check_model(function.__name__, chart, rollout_fn)
+        if not rows and name in how:
+            rows = (how.pop(name),)
+        given = [getattr(each, "coordinate", each) for each in rows]
+        c = [each if hasattr(each, "ndim") else np.asarray(each, np.float32) for each in given]
+        if c and c[0].ndim != 2:
+            raise ValueError(
+                f"{function.__name__}: {name} have shape {list(c[0].shape)}, expected [n, d]: one row for each, with "
+                f"{counted(chart.features.dim, 'number')}."
+            )
+        return function(chart, rollout_fn, trajectories, *c, **how)
 
     return checked
 
@@ -160,6 +186,7 @@ def persistence_error(trajectories: Array, *, history: int = 1, prefix: int = 4)
     return relative_l2(jnp.broadcast_to(window[:, -1:], truth.shape), truth)
 
 
+@_as_rows
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
 def future_error_sweep(
     chart: Chart,
@@ -185,6 +212,7 @@ def future_error_sweep(
     return over_mesh(errors, mesh)(chart, (trajectories, context), candidates)
 
 
+@_as_rows
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
 def future_error_each(
     chart: Chart,

@@ -248,6 +248,7 @@ def choose(
     anchors = [future_error(origin, rollout_fn, x, context=c, **how) for x, c in zip(regimes, given, strict=True)]
     tried: dict[Choice, list[float]] = {}
     made: dict[Choice, PrefixReadout] = {}
+    worst: dict[Choice, float] = {}
     bounded: dict[str, Any] = {"growth": growth, "horizon": regimes[0].shape[1] - observed}
     bounded["known"] = tuple(regimes[0].shape[2:])
     placed = [place(dataclasses.replace(start, **bounded), mesh) for start in starts]
@@ -266,8 +267,9 @@ def choose(
                 place_of = (start.free_gate, begin, i)
                 if place_of not in coarse:
                     coarse[place_of] = coarse_errors(one, x[:, :observed], c, mesh=mesh)
-                found = read(one, x[:, :observed], c, coarse[place_of], mesh=mesh).coordinate
-                errors = future_error_each(one.chart, rollout_fn, x, found, context=c, mesh=mesh, **how)
+                found = read(one, x[:, :observed], c, coarse[place_of], mesh=mesh)
+                worst[key] = max(worst.get(key, 0.0), float(jnp.max(found.loss)))
+                errors = future_error_each(one.chart, rollout_fn, x, found.coordinate, context=c, mesh=mesh, **how)
                 tried.setdefault(key, []).append(over(errors, anchors[i]))
                 done += 1
                 if progress is not None:
@@ -281,7 +283,8 @@ def choose(
             "normalisation are those that the model was trained on."
         )
     best = best_choice(tried, harmless=isinstance(starts[0].chart.features, Gated))
-    return Fitted(made[best], tuple(Tried(*key, tuple(ratios)) for key, ratios in tried.items()))
+    chosen = dataclasses.replace(made[best], worst=jnp.float32(worst[best]))
+    return Fitted(chosen, tuple(Tried(*key, tuple(ratios)) for key, ratios in tried.items()))
 
 
 def best_choice(tried: dict[Choice, list[float]], *, harmless: bool = True) -> Choice:

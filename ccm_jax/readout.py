@@ -63,6 +63,7 @@ class PrefixReadout:
         fill: how partially observed frames are completed; see :mod:`ccm_jax.fill`.
         uncertainty: fitted by :func:`ccm_jax.fit_uncertainty`, for posteriors; None for none.
         known: shape ``[*space, C]`` of the validation frames that decided on the settings; None without validation.
+        worst: the largest loss on a validation trajectory, to compare that of observed frames with.
     """
 
     chart: Chart
@@ -81,6 +82,7 @@ class PrefixReadout:
     fill: Fill = field(default=Fill(), metadata={"static": True})
     uncertainty: Uncertainty | None = None
     known: tuple[int, ...] | None = field(default=None, metadata={"static": True})
+    worst: Array | None = None
 
     def __repr__(self) -> str:
         return shown(self)
@@ -128,8 +130,8 @@ class PrefixReadout:
         Warns:
             UserWarning: if repeating the last frame, or a forecast of zeros, is as good as every network, which
                 swapped channels or other units may cause; if every rollout diverges; if a coordinate is at an end of
-                what is searched; for frames of another grid than validation's; or if no point of the chart explains
-                them.
+                what is searched; for frames of another grid than validation's, or that are fitted much worse than
+                those; or if no point of the chart explains them.
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")
@@ -141,7 +143,7 @@ class PrefixReadout:
             raise ValueError("PrefixReadout: a prior needs a posterior; make one with fit_uncertainty(readout, ...).")
         seen = observations("PrefixReadout", self, x, mask, missing)
         # One program, however frames were completed, and whether a posterior follows or not.
-        plain = dataclasses.replace(self, fill=Fill(), uncertainty=None)
+        plain = dataclasses.replace(self, fill=Fill(), uncertainty=None, worst=None)
         placed = (plain, seen, context) if is_traced(seen) or mesh is None else place((plain, seen, context), mesh)
         try:
             coarse = coarse_errors(*placed, mesh=mesh)

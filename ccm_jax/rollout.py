@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ccm_jax._checks import as_count, counted
+from ccm_jax._shown import shown
 
 Array = jax.Array
 Params = Any
@@ -60,10 +61,18 @@ class Rollout:
 
     apply: Apply
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     def __call__(self, params: Params, window: Array, steps: int, *context: Any) -> Array:
         if context:
             raise ValueError(
                 "make_rollout: it takes no context; write your own rollout_fn(params, window, steps, context, start)."
+            )
+        if not hasattr(window, "ndim"):
+            raise ValueError(
+                f"make_rollout: window is a {type(window).__name__}, expected frames [N, history, *space, C]; the "
+                "arguments of a rollout are (params, window, steps)."
             )
         if window.ndim < 3:
             raise ValueError(f"make_rollout: window has shape {list(window.shape)}, expected [N, history, *space, C].")
@@ -96,18 +105,19 @@ class Rollout:
 
 def _remedy(apply: Apply, params: Params, window: Array) -> str:
     """What to change where a model fails on a window, and would not if it was called otherwise; empty if unknown."""
-    if _gives(apply, params, window[None], (1, *window.shape[1:])):
+    if shape_of(apply, params, window[None]) == (1, *window.shape[1:]):
         return "expected [N, history, *space, C]; of one trajectory give window[None]."
-    if _gives(apply, window, params, (*window.shape[:1], *window.shape[2:])):
+    if shape_of(apply, window, params) == (*window.shape[:1], *window.shape[2:]):
         return "the arguments of apply are (params, window), in this order."
     return ""
 
 
-def _gives(apply: Callable[..., Any], first: Any, second: Any, shape: tuple[int, ...]) -> bool:
+def shape_of(function: Callable[..., Any], *given: Any) -> tuple[int, ...] | None:
+    """The shape of what a model gives for other arguments than it got, without running it; None where it fails."""
     try:
-        return bool(jax.eval_shape(apply, first, second).shape == shape)
+        return tuple(jax.eval_shape(function, *given).shape)
     except Exception:  # networks of others may raise anything
-        return False
+        return None
 
 
 def _check_frame(frame: Any, window: Array) -> None:
