@@ -215,30 +215,31 @@ def fit_chart(
     experts at -1 and +1 with linear features give the paper's line.
 
     Args:
-        anchor: tree of weights; the chart's origin.
+        anchor: tree of weights, the chart's origin.
         experts: ``n`` trees like ``anchor``, fine-tuned from it.
-        coordinates: ``[n, dim]``, the coordinate of each expert (``[n]`` for one axis). Experts have gate 1: with
-            :class:`Gated` features, coordinates without a gate get it.
+        coordinates: of each expert, ``[n, dim]``, or ``[n]`` for one axis. With :class:`Gated` features, experts have
+            gate 1, which may be left out.
         features: coordinate -> features; the default is ``Polynomial()``, the line.
         ridge: weight of the penalty on the basis.
         warp: a map applied to coordinates before the features; a pytree if it has fitted numbers.
-        weights: of each expert in the fit, ``[n]`` and positive; equal by default. Experts that outweigh the others by
-            1e8 are interpolated exactly.
+        weights: of each expert in the fit, ``[n]``, positive; equal by default. A ratio of 1e8 interpolates exactly.
 
     Returns:
-        A :class:`Chart` whose weights have the leaf dtypes of ``anchor``; its basis has at least single precision.
+        A :class:`Chart` whose weights have the leaf dtypes of ``anchor``; it has an example.
 
     Raises:
         ValueError: if the trees do not match, or if the experts do not determine the features.
+
+    Warns:
+        UserWarning: for experts that are equal or no fine-tuning of the anchor, and coordinates like physical values.
     """
     features = Polynomial() if features is None else features
     if isinstance(features, type) or not callable(features):
         name = features.__name__ if isinstance(features, type) else repr(features)
         raise ValueError(f"fit_chart: features is {name}, expected an object such as Polynomial(degree=2) or Gated().")
     check_listed("fit_chart", experts, anchor)
-    remedy = "experts must be fine-tuned from this anchor."
     trees = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
-    check_same_tree("fit_chart", trees, remedy)
+    check_same_tree("fit_chart", trees, "experts must be fine-tuned from this anchor.")
     if warp is not None and jax.tree_util.all_leaves([warp]):
         warp = jax.tree_util.Partial(warp)  # a plain function is no leaf that jit takes
     solve = least_squares(len(experts), coordinates, features, ridge, warp, weights)
@@ -272,15 +273,13 @@ def least_squares(
         gram = phi.T @ phi + ridge * jnp.eye(phi.shape[1], dtype=phi.dtype)
         return (jnp.linalg.pinv(phi) if ridge == 0 else jnp.linalg.solve(gram, phi.T)) * scaled.T
     exact = np.asarray(phi, np.float64)
+    axes = features.dim - isinstance(features, Gated)
     if warp is None:
-        warn_of_values(np.asarray(c)[:, : features.dim - isinstance(features, Gated)])
+        warn_of_values(np.asarray(c)[:, :axes])
     if not np.isfinite(exact).all():
-        raise ValueError(
-            f"fit_chart: coordinates are {np.asarray(c).tolist()}, expected finite ones with finite features."
-        )
+        raise ValueError(f"fit_chart: coordinates are {c.tolist()}, expected finite ones with finite features.")
     rank, needed = np.linalg.matrix_rank(exact), exact.shape[1]
     if ridge == 0 and rank < needed:
-        axes = features.dim - isinstance(features, Gated)
         raise undetermined(np.asarray(c), axes, int(rank), needed, features)
     exact = exact * root
     if ridge == 0:

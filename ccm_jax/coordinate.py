@@ -25,20 +25,20 @@ PAPER_CLIP = 1.5  # largest absolute coordinate of the paper's readouts: pass it
 
 
 class Estimate(NamedTuple):
-    """The coordinate of a regime and the evidence for it; for a batch, every field has a leading axis.
+    """The coordinate of a regime, and the evidence for it; for a batch, every field has a leading axis.
 
     Attributes:
         coordinate: the chosen coordinate, ``[d]``; NaN if no candidate had a finite rollout.
-        candidates: candidates tried, ``[n, d]``; empty for a readout without candidates.
+        candidates: coordinates that were tried first, ``[n, d]``; empty for a readout of known values.
         losses: the loss of each candidate, ``[n]``; infinite where its rollout was not finite.
-        loss: at the chosen coordinate (before it was moved toward home, if its rollout was not bounded).
+        loss: at the chosen coordinate; where its rollout grew too much, at the coordinate before it moved toward the
+            anchor.
         anchor_loss: of the anchor's own weights.
         persistence_loss: of repeating the last frame of the window, which every model should beat.
-        rollouts: number of prefix rollouts used, counting one per value and one per derivative along an axis.
-        posterior: its uncertainty, if :func:`ccm_jax.fit_uncertainty` has fitted the readout.
-        p_value: likewise: small if no point of the chart explains the frames, which then belong to another family.
-
-    :func:`ccm_jax.fit_uncertainty` has an example of :meth:`value` and :meth:`interval`.
+        rollouts: number of prefix rollouts, one for each value and one for each derivative along an axis.
+        posterior: of the physical value; None before :func:`ccm_jax.fit_uncertainty`.
+        p_value: small if no point of the chart explains the frames, so that they belong to another family; None before
+            :func:`ccm_jax.fit_uncertainty`, which has an example of :meth:`value` and :meth:`interval`.
     """
 
     coordinate: Array

@@ -1,8 +1,8 @@
 """Evaluation on future frames only: the prefix is for calibration, and only the frames after it are scored.
 
-A trajectory is ``history`` frames that fill the model's window, K prefix frames, and the future. Every method,
-calibrated or not, restarts from the last ``history`` observed frames and is scored on the same future. ``context``
-holds a model's additional inputs, a tree of arrays ``[N, ...]``; see :func:`~ccm_jax.rollout.call_rollout`.
+A trajectory consists of ``history`` frames that fill the model's window, K prefix frames, and the future. Every
+method restarts from the last ``history`` observed frames and is scored on the same future. ``context`` holds a model's
+additional inputs, a tree of arrays ``[N, ...]``; see :func:`~ccm_jax.rollout.call_rollout`.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def future_error(
         trajectories: ``[N, T, *space, C]``, in the model's units; the first ``history + prefix`` frames are not scored.
         history: frames in the model's window.
         prefix: the K observed frames after it.
-        context: what the model takes beside the window, a tree of arrays ``[N, ...]``.
+        context: the model's inputs beside the window, a tree of arrays ``[N, ...]``.
         mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
 
     Returns:
@@ -199,7 +199,7 @@ def future_error_sweep(
     context: Any = None,
     mesh: Mesh | None = None,
 ) -> Array:
-    """Relative L2 error of each future frame for every candidate coordinate ``[n, d]``: ``[n, N, T_future]``."""
+    """Relative L2 error of each future frame at every candidate coordinate ``[n, d]``: ``[n, N, T_future]``."""
 
     def errors(chart: Chart, given: tuple[Array, Any], candidates: Array) -> Array:
         x, context = given
@@ -225,7 +225,7 @@ def future_error_each(
     context: Any = None,
     mesh: Mesh | None = None,
 ) -> Array:
-    """Relative L2 error of each future frame with one coordinate ``[N, d]`` per trajectory: ``[N, T_future]``."""
+    """Relative L2 error of each future frame, each trajectory at its own coordinate ``[N, d]``: ``[N, T_future]``."""
     if len(coordinates) != len(trajectories):
         raise ValueError(
             f"future_error_each: coordinates have shape {list(np.shape(coordinates))}, trajectories "

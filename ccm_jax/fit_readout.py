@@ -160,16 +160,15 @@ def fit_prefix_readout(
 ) -> PrefixReadout:
     """Fits CCM-Prefix: a function from observed frames to a coordinate of a chart.
 
-    Validation trajectories, from regimes that you do not test, determine whether the gate is searched, which frames
-    count and how much better than the anchor a merge must be. Of the choices that harm no regime, the one with the
-    smallest future error relative to the anchor (geometric mean over regimes) is taken. If a rollout outgrows its
-    prefix twice as much as validation does, the coordinate moves toward the anchor. Without validation, the settings
-    are those of :func:`prefix_readout`.
+    Validation decides whether the gate is searched, which frames count, and how much better than the anchor a merge
+    must be. Among the choices that harm no regime, it takes the one with the smallest future error relative to the
+    anchor (geometric mean over regimes). The coordinate moves toward the anchor if its rollout outgrows the prefix more
+    than twice as much as any in validation. Without validation, the settings are those of :func:`prefix_readout`.
 
     Args:
-        chart: of :func:`~ccm_jax.fit_chart`; with ``features=Gated()`` the anchor is a choice.
+        chart: of :func:`~ccm_jax.fit_chart`; with ``features=Gated()``, a readout can keep the anchor.
         rollout_fn: ``(params, window [N, history, *space, C], steps) -> frames``, such as ``make_rollout(apply)``.
-        validation: trajectories of each regime, ``[N, T, *space, C]``, with frames after the prefix.
+        validation: for each regime, trajectories ``[N, T, *space, C]`` that go on after the prefix; none to be tested.
         history: frames in the model's window.
         frames: the K observed frames after it.
         reach: the search stays within ``[-reach, reach]`` along every axis.

@@ -171,7 +171,7 @@ def _refined(sure: Uncertainty, local: Sequence[Local], labels: np.ndarray) -> U
     left = coarsest / 2**halvings
     if left > MISSED:
         warn(
-            f"{NAME}: {(POINTS - 1) * 2**halvings + 1} values are {left:.2g} deviations of the coordinate apart: the "
+            f"{NAME}: {(POINTS - 1) * 2**halvings + 1} values are {left:,.0f} deviations of the coordinate apart: the "
             "peak of a posterior may lie between two of them; give a smaller reach, or regimes over a smaller range."
         )
     grid = np.stack([np.linspace(low, high, (POINTS - 1) * 2**halvings + 1) for low, high in ends])

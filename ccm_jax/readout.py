@@ -103,14 +103,13 @@ class PrefixReadout:
         mask: Any = None,
         missing: Missing = "refuse",
     ) -> Estimate:
-        """Reads the coordinate off observed frames.
+        """Reads the coordinate off observed frames; works under ``jit``, with derivatives in forward mode only.
 
         Args:
             frames: of one trajectory ``[T, *space, C]``, or of a batch ``[N, T, *space, C]``, with
                 ``T >= history + K``, in the model's units.
-            batch: None for one trajectory; ``"each"`` for one coordinate per trajectory of a batch; ``"pooled"`` for
-                one coordinate of a batch that is known to come from one regime.
-            context: what the model takes beside the window, a tree of arrays (``[N, ...]`` for a batch).
+            batch: None for one trajectory; of a batch, ``"each"`` for one coordinate each, ``"pooled"`` for one in all.
+            context: the model's inputs beside the window, a tree of arrays (``[N, ...]`` for a batch).
             prior: what is known of the physical value beside the frames; it shapes the posterior and leaves the
                 coordinate as it is. Needs ``uncertainty``.
             mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
@@ -123,15 +122,14 @@ class PrefixReadout:
             An :class:`~ccm_jax.Estimate`. A coordinate whose rollout is not finite is never chosen.
 
         Raises:
-            ValueError: for frames that are too few, NaN, infinite, or 0 everywhere, a batch without ``batch``, frames
-                that the model does not take, and masks that leave nothing to start from or to score; under ``jit``,
-                where numbers are not known, for shapes only. Derivatives are forward-mode (``jax.jacfwd``).
+            ValueError: for frames that are too few, NaN, infinite, or 0 everywhere; for a batch without ``batch``;
+                if the model does not take them; if a mask leaves nothing to start from or to score. Under ``jit``,
+                where numbers are not known, for shapes only.
 
         Warns:
-            UserWarning: if repeating the last frame, or a forecast of zeros, is as good as every network, which
-                swapped channels or other units may cause; if every rollout diverges; if a coordinate is at an end of
-                what is searched; for frames of another grid than validation's, or that are fitted much worse than
-                those; or if no point of the chart explains them.
+            UserWarning: if no network beats the last frame repeated or a forecast of zeros (swapped channels? other
+                units?); if every rollout diverges; if a coordinate is at an end of what is searched; if the frames have
+                another grid than validation's, or a much larger error; or if no point of the chart explains them.
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")

@@ -155,10 +155,15 @@ def make_rollout(apply: Apply) -> RolloutFn:
 
     Returns:
         ``rollout_fn(params, window, steps) -> frames [N, steps, *space, C]``. Every predicted frame enters the
-        window as its newest one; the true frames leave it one by one.
+        window as its newest; the oldest leaves it.
 
     Raises:
-        ValueError: if ``apply`` is no function, or, when the rollout is traced, does not return one frame for a window.
+        ValueError: if ``apply`` is no function; on the first call, if it does not return one frame for a window.
+
+    Example:
+        >>> rollout_fn = make_rollout(lambda params, window: params * window[:, -1])  # a model of single frames
+        >>> rollout_fn(0.5, jnp.ones((1, 1, 4, 1)), 3)[0, :, 0, 0].tolist()
+        [0.5, 0.25, 0.125]
     """
     if not callable(apply):
         raise ValueError(
