@@ -24,7 +24,7 @@ RIM = 1e-3  # nearer than this to an end of what is searched, a coordinate lies 
 STRANGE = 1e-3  # a p-value at which hardly any frames of the family itself are
 ZEROS = 1.0  # relative error of a forecast of zeros
 STRAY = 5.0  # times the largest error on validation: the family's own frames stay below it, also far outside
-EXACT = 1e-3  # relative errors below this are small, whatever those on validation are
+EXACT = 1e-2  # relative errors below this are small, whatever those on validation are
 BATCH = "for a batch [N, T, *space, C] give batch='each', one coordinate per trajectory, or 'pooled', one for all"
 
 

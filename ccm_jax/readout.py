@@ -122,9 +122,8 @@ class PrefixReadout:
             An :class:`~ccm_jax.Estimate`. A coordinate whose rollout is not finite is never chosen.
 
         Raises:
-            ValueError: for frames that are too few, NaN, infinite, or 0 everywhere; for a batch without ``batch``;
-                if the model does not take them; if a mask leaves nothing to start from or to score. Under ``jit``,
-                where numbers are not known, for shapes only.
+            ValueError: for frames that are too few, NaN, infinite or 0 everywhere, a batch without ``batch``, or not the
+                model's; if a mask leaves nothing to start from or to score. Under ``jit``, for shapes only.
 
         Warns:
             UserWarning: if no network beats the last frame repeated or a forecast of zeros (swapped channels? other
@@ -152,7 +151,8 @@ class PrefixReadout:
             local = local_at(*placed, estimate.coordinate, mesh=mesh)
             posterior = self.uncertainty(estimate.coordinate, local, prior, len(x) if batch == "pooled" else 1)
             estimate = estimate._replace(posterior=posterior, p_value=self._p_value(seen, context, estimate.coordinate))
-        warn_of_estimate("PrefixReadout", self, x.shape, estimate)
+        judge = self if isinstance(seen, Array) else dataclasses.replace(self, worst=None)  # filled gaps err, too
+        warn_of_estimate("PrefixReadout", judge, x.shape, estimate)
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
 
     def _p_value(self, x: Frames, context: Any, coordinate: Array) -> Array | None:
