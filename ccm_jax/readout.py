@@ -122,8 +122,8 @@ class PrefixReadout:
             An :class:`~ccm_jax.Estimate`. A coordinate whose rollout is not finite is never chosen.
 
         Raises:
-            ValueError: for frames that are too few, NaN, infinite or 0 everywhere, a batch without ``batch``, or not the
-                model's; if a mask leaves nothing to start from or to score. Under ``jit``, for shapes only.
+            ValueError: for frames that are too few, NaN, infinite, 0 everywhere, a batch without ``batch``, or none of
+                the model's; if a mask leaves nothing to start from or score. Under ``jit``, for shapes only.
 
         Warns:
             UserWarning: if no network beats the last frame repeated or a forecast of zeros (swapped channels? other
