@@ -34,6 +34,17 @@ def _describe(leaf: Any) -> str:
     return f"{leaf.dtype}{list(leaf.shape)}"
 
 
+def kind_of(value: Any) -> str:
+    """The type of a value, with its article.
+
+    Example:
+        >>> kind_of({}), kind_of(1)
+        ('a dict', 'an int')
+    """
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
+
+
 def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
     """Raises ValueError unless all trees have the structure, shapes and dtypes of the first.
 
@@ -45,7 +56,7 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
         if not _is_array(leaf):
             where = f"leaf {jax.tree_util.keystr(path) or '(root)'} of `{first}`"
             raise ValueError(
-                f"{function}: {where} is a {type(leaf).__name__}, expected numbers; leave it out of the trees, of an "
+                f"{function}: {where} is {kind_of(leaf)}, expected numbers; leave it out of the trees, of an "
                 "Equinox module by eqx.filter(model, eqx.is_array); eqx.combine puts it back into the result."
             )
     for name, tree in others:
@@ -70,11 +81,30 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
                     f"{function}: {where} is {a}, which does not merge, and differs between `{first}` and `{name}`; "
                     f"{advice}"
                 )
-        theirs, ours = str(jax.tree.structure(tree)), str(jax.tree.structure(reference))
-        if theirs != ours:
+        if not _held_alike(tree, reference):
+            at, theirs, ours = _other_container(tree, reference)
+            where = f"{function}: {at or 'the root'} of `{name}`"
+            if theirs == ours:
+                raise ValueError(f"{where} has other static fields than in `{first}`; {remedy}")
             raise ValueError(
-                f"{function}: `{name}` has other containers than `{first}` ({theirs} against {ours}); {remedy}"
+                f"{where} is {theirs}, but {ours} in `{first}`; jax.tree.unflatten(jax.tree.structure({first}), "
+                "jax.tree.leaves(it)) gives it the same containers."
             )
+
+
+def _held_alike(tree: Any, reference: Any) -> bool:
+    return str(jax.tree.structure(tree)) == str(jax.tree.structure(reference))
+
+
+def _other_container(tree: Any, reference: Any) -> tuple[str, str, str]:
+    """Where two trees with the same leaves first have different containers, and both of these."""
+    if type(tree) is type(reference):
+        inside = [jax.tree_util.tree_flatten_with_path(t, lambda x, t=t: x is not t)[0] for t in (tree, reference)]
+        for (path, a), (_, b) in zip(*inside, strict=True):
+            if not _held_alike(a, b):
+                inner, theirs, ours = _other_container(a, b)
+                return jax.tree_util.keystr(path) + inner, theirs, ours
+    return "", kind_of(tree), kind_of(reference)
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -110,7 +140,7 @@ def check_listed(function: str, experts: Any, anchor: Any = None) -> None:
     """
     if not isinstance(experts, (list, tuple)):
         raise ValueError(
-            f"{function}: experts is a {type(experts).__name__}, expected a list of trees; give [low, high], and their "
+            f"{function}: experts is {kind_of(experts)}, expected a list of trees; give [low, high], and their "
             "coordinates after it."
         )
     if not experts:
@@ -139,7 +169,7 @@ def check_real(what: str, value: Any) -> None:
     try:
         kind = np.dtype((value if isinstance(value, jax.Array) else np.asarray(value)).dtype).kind
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} a {type(value).__name__} that makes no array, {expected}.") from error
+        raise ValueError(f"{what} {kind_of(value)} that makes no array, {expected}.") from error
     if kind == "c":
         raise ValueError(f"{what} complex, {expected}.")
     if kind in "OSUMm":

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import is_merged, is_traced
+from ccm_jax._checks import is_merged, is_traced, kind_of
 from ccm_jax._doubts import warn
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.rollout import call_rollout, shape_of
@@ -33,10 +33,10 @@ def check_model(function: str, chart: Any, rollout_fn: Any) -> None:
     if not isinstance(chart, Chart):
         swapped = "; the arguments are (chart, rollout_fn)" if callable(chart) else ""
         inside = "; give its .chart" if isinstance(getattr(chart, "chart", None), Chart) else swapped
-        raise ValueError(f"{function}: chart is a {type(chart).__name__}, expected a Chart of fit_chart{inside}.")
+        raise ValueError(f"{function}: chart is {kind_of(chart)}, expected a Chart of fit_chart{inside}.")
     if not callable(rollout_fn) or isinstance(rollout_fn, Chart):
         raise ValueError(
-            f"{function}: rollout_fn is a {type(rollout_fn).__name__}, expected a function (params, window, steps) -> "
+            f"{function}: rollout_fn is {kind_of(rollout_fn)}, expected a function (params, window, steps) -> "
             "frames, such as make_rollout(apply)."
         )
 

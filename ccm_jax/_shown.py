@@ -56,6 +56,6 @@ def _value(value: Any) -> str:
 def _array(value: Any) -> str:
     known = not isinstance(value, jax.core.Tracer) and getattr(value, "is_fully_addressable", True)
     if known and value.ndim < 3 and value.size <= LONGEST and np.dtype(value.dtype).kind in "fiub":
-        how: dict[str, Any] = {"separator": ", ", "formatter": {"float_kind": lambda number: f"{number:.4g}"}}
+        how: Any = {"separator": ", ", "formatter": {"float_kind": lambda number: f"{number:.4g}", "bool": str}}
         return np.array2string(np.asarray(value), **how).replace("\n", "")
     return f"{value.dtype}{list(value.shape)}"

@@ -26,6 +26,7 @@ from ccm_jax._checks import (
     counted,
     is_merged,
     is_traced,
+    kind_of,
     undetermined,
 )
 from ccm_jax._doubts import warn_alike, warn_far, warn_independent, warn_of_values
@@ -176,7 +177,7 @@ def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
     try:
         c = jnp.asarray(coordinate)
     except (TypeError, ValueError) as error:
-        given = f"a {type(coordinate).__name__} that makes no array"
+        given = f"{kind_of(coordinate)} that makes no array"
         raise ValueError(f"{function}: coordinate is {given}, expected {counted(dim, 'number')}.") from error
     c = c.astype(jnp.promote_types(c.dtype, jnp.float32)) if not jnp.issubdtype(c.dtype, jnp.floating) else c
     c = c.reshape(1) if c.ndim == 0 else c

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ccm_jax._checks import counted
+from ccm_jax._checks import counted, kind_of
 from ccm_jax._given import check_model
 from ccm_jax.chart import Chart
 from ccm_jax.coordinate import Estimate
@@ -88,7 +88,7 @@ def _in_order(function: Callable[..., Array]) -> Callable[..., Array]:
     def checked(params: Params, rollout_fn: RolloutFn, trajectories: Array, **how: Any) -> Array:
         if callable(params) and not callable(rollout_fn):
             raise ValueError(
-                f"{function.__name__}: rollout_fn is a {type(rollout_fn).__name__}, expected a function; the arguments "
+                f"{function.__name__}: rollout_fn is {kind_of(rollout_fn)}, expected a function; the arguments "
                 "are (params, rollout_fn, trajectories)."
             )
         try:

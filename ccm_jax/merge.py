@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_finite, check_same_tree, counted, is_merged
+from ccm_jax._checks import check_finite, check_same_tree, counted, is_merged, kind_of
 from ccm_jax._doubts import warn_alike, warn_far, warn_not_finite
 from ccm_jax._shown import shown
 from ccm_jax.chart import fit_chart
@@ -84,7 +84,7 @@ def _one_by_one(function: Callable[How, Params]) -> Callable[How, Params]:
     def checked(*given: How.args, **named: How.kwargs) -> Params:
         if len(given) == 3 and isinstance(given[1], (list, tuple)) and not named.keys() & {"high", "coordinate"}:
             raise ValueError(
-                f"merge_pytree: low is a {type(given[1]).__name__} of {counted(len(given[1]), 'tree')}, expected one "
+                f"merge_pytree: low is {kind_of(given[1])} of {counted(len(given[1]), 'tree')}, expected one "
                 "expert; the arguments are (anchor, low, high, coordinate): give *[low, high], or for more experts "
                 "fit_chart(anchor, experts, coordinates)."
             )

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from ccm_jax._checks import is_merged, is_traced
+from ccm_jax._checks import is_merged, is_traced, kind_of
 from ccm_jax._given import check_single, explained, warn_of_estimate
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
@@ -178,7 +178,7 @@ def as_frames(chart: Chart, frames: Any, what: str = "frames") -> Array:
         x = jnp.asarray(frames)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{what} are a {type(frames).__name__} that makes no array, {expected}; physical values and coordinates "
+            f"{what} are {kind_of(frames)} that makes no array, {expected}; physical values and coordinates "
             "are not given beside them."
         ) from error
     if jnp.iscomplexobj(x):
@@ -192,9 +192,7 @@ def as_frames(chart: Chart, frames: Any, what: str = "frames") -> Array:
 def check_readout(function: str, readout: Any) -> None:
     """Raises ValueError for what is no readout of frames."""
     if not isinstance(readout, PrefixReadout):
-        raise ValueError(
-            f"{function}: readout is a {type(readout).__name__}, expected a PrefixReadout of fit_prefix_readout."
-        )
+        raise ValueError(f"{function}: readout is {kind_of(readout)}, expected a PrefixReadout of fit_prefix_readout.")
 
 
 class Coarse(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ccm_jax._checks import as_count, counted
+from ccm_jax._checks import as_count, counted, kind_of
 from ccm_jax._shown import shown
 
 Array = jax.Array
@@ -71,7 +71,7 @@ class Rollout:
             )
         if not hasattr(window, "ndim"):
             raise ValueError(
-                f"make_rollout: window is a {type(window).__name__}, expected frames [N, history, *space, C]; the "
+                f"make_rollout: window is {kind_of(window)}, expected frames [N, history, *space, C]; the "
                 "arguments of a rollout are (params, window, steps)."
             )
         if window.ndim < 3:
@@ -125,7 +125,7 @@ def _check_frame(frame: Any, window: Array) -> None:
     expected = (window.shape[0], *window.shape[2:])
     if not hasattr(frame, "shape"):
         raise ValueError(
-            f"make_rollout: apply returns a {type(frame).__name__}, expected one frame [N, *space, C] = "
+            f"make_rollout: apply returns {kind_of(frame)}, expected one frame [N, *space, C] = "
             f"{list(expected)}; return the frame only."
         )
     if frame.shape != expected:
@@ -166,9 +166,7 @@ def make_rollout(apply: Apply) -> RolloutFn:
         [0.5, 0.25, 0.125]
     """
     if not callable(apply):
-        raise ValueError(
-            f"make_rollout: apply is a {type(apply).__name__}, expected a function (params, window) -> frame."
-        )
+        raise ValueError(f"make_rollout: apply is {kind_of(apply)}, expected a function (params, window) -> frame.")
     return Rollout(apply)
 
 
@@ -205,7 +203,7 @@ def call_rollout(
             "channels that the model was trained on."
         ) from error
     if not hasattr(frames, "shape"):
-        raise ValueError(f"rollout_fn returns a {type(frames).__name__}, expected frames [N, steps, *space, C].")
+        raise ValueError(f"rollout_fn returns {kind_of(frames)}, expected frames [N, steps, *space, C].")
     expected = (window.shape[0], steps, *window.shape[2:])
     if frames.shape != expected:
         raise ValueError(

@@ -1,6 +1,7 @@
 """What looks wrong is said in one line, at the user's call; what is meant passes without a word."""
 
 import warnings
+from collections import OrderedDict
 from typing import Any
 
 import jax
@@ -108,7 +109,7 @@ def test_an_estimate_prints_its_value_and_whether_that_is_extrapolated() -> None
         assert found.posterior is not None and found.posterior.beyond().tolist() == [outside]
         np.testing.assert_allclose(found.posterior.known, [[-1.4, -0.6]], rtol=1e-5)
         assert f"value=[{float(found.value()[0]):.4g}]" in repr(found)
-        assert f"outside_validation=[{str(outside):>5}]" in repr(found)
+        assert f"outside_validation=[{outside}]" in repr(found)
     assert " at 0x" not in repr(readout) and len(repr(readout)) < 1000
 
 
@@ -141,3 +142,14 @@ def test_errors_of_the_future_take_estimates_and_name_what_is_in_their_place() -
         future_error(CHART, DECAY, x)
     with pytest.raises(ValueError, match=r"^make_rollout: window is a dict.*\(params, window, steps\)"):
         DECAY(x[:, :1], CHART(0.0), 3)
+
+
+def test_other_containers_are_named_where_they_begin_and_not_dumped() -> None:
+    anchor = {f"layer{i}": {"w": jnp.full(2, 1.0 + i)} for i in range(20)}
+    expert = {**jax.tree.map(lambda leaf: 1.1 * leaf, anchor), "layer3": OrderedDict(w=jnp.zeros(2))}
+    said = r"^fit_chart: \['layer3'\] of `experts\[0\]` is an OrderedDict, but a dict in `anchor`; jax\.tree\.unfl"
+    with pytest.raises(ValueError, match=said) as caught:
+        fit_chart(anchor, [expert, anchor], [-1.0, 1.0])
+    assert len(str(caught.value)) < 250
+    mended = jax.tree.unflatten(jax.tree.structure(anchor), jax.tree.leaves(expert))
+    fit_chart(anchor, [mended, jax.tree.map(lambda leaf: 0.9 * leaf, anchor)], [-1.0, 1.0])
