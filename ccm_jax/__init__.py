@@ -1,19 +1,20 @@
 """Calibration-Conditioned Merge: weights of neural PDE operators as a function of physical coordinates.
 
-Two fine-tuned copies of one network, in the order in which they are usually called::
+From two fine-tuned copies of a network to the weights and forecasts of a new regime, in the usual order of calls::
 
     chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())   # coordinate -> weights
     chart(coordinate_from_metadata(value, low_value, high_value))           # weights of a known value
     rollout_fn = make_rollout(apply)                                        # apply(params, window) -> next frame
     readout = fit_prefix_readout(chart, rollout_fn, validation)             # observed frames -> coordinate
-    readout = fit_uncertainty(readout, validation, values)                  # and how certain it is
+    readout = fit_uncertainty(readout, validation, values)                  # adds intervals and a p-value
     found = readout(frames)
     weights = chart(found); found.value(); found.interval(0.9)
     evaluate.future_error(weights, rollout_fn, trajectories)
 
 Beyond these: ``predict_rollout`` (forecasts with intervals), ``fit_tracker`` (a parameter that drifts),
-``fit_sequential`` (frames that arrive one by one), ``choose_chart`` (more experts), ``discover_coordinates`` (experts
-without labels), ``choose_fill`` and ``sensor_mask`` (noise and gaps), ``fit_scale_readout`` (a calibrated map).
+``fit_sequential`` (frames that arrive one by one), ``choose_chart`` (more than two experts), ``discover_coordinates``
+(experts without labels), ``choose_fill`` and ``sensor_mask`` (noise and gaps), ``fit_scale_readout`` (known values, by
+a calibrated map).
 
 This module needs only jax and numpy, as do the namespaces ``baselines``, ``evaluate``, ``geometry``, ``metrics``,
 ``normalize``, ``parallel`` and ``processor`` (compiler settings of a process). Namespaces with further dependencies are

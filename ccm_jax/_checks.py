@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import operator
-import warnings
 from typing import Any
 
 import jax
@@ -36,6 +34,17 @@ def _describe(leaf: Any) -> str:
     return f"{leaf.dtype}{list(leaf.shape)}"
 
 
+def kind_of(value: Any) -> str:
+    """The type of a value, with its article.
+
+    Example:
+        >>> kind_of({}), kind_of(1)
+        ('a dict', 'an int')
+    """
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
+
+
 def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
     """Raises ValueError unless all trees have the structure, shapes and dtypes of the first.
 
@@ -47,7 +56,7 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
         if not _is_array(leaf):
             where = f"leaf {jax.tree_util.keystr(path) or '(root)'} of `{first}`"
             raise ValueError(
-                f"{function}: {where} is a {type(leaf).__name__}, expected numbers; leave it out of the trees, of an "
+                f"{function}: {where} is {kind_of(leaf)}, expected numbers; leave it out of the trees, of an "
                 "Equinox module by eqx.filter(model, eqx.is_array); eqx.combine puts it back into the result."
             )
     for name, tree in others:
@@ -72,11 +81,30 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
                     f"{function}: {where} is {a}, which does not merge, and differs between `{first}` and `{name}`; "
                     f"{advice}"
                 )
-        theirs, ours = str(jax.tree.structure(tree)), str(jax.tree.structure(reference))
-        if theirs != ours:
+        if not _held_alike(tree, reference):
+            at, theirs, ours = _other_container(tree, reference)
+            where = f"{function}: {at or 'the root'} of `{name}`"
+            if theirs == ours:
+                raise ValueError(f"{where} has other static fields than in `{first}`; {remedy}")
             raise ValueError(
-                f"{function}: `{name}` has other containers than `{first}` ({theirs} against {ours}); {remedy}"
+                f"{where} is {theirs}, but {ours} in `{first}`; jax.tree.unflatten(jax.tree.structure({first}), "
+                "jax.tree.leaves(it)) gives it the same containers."
             )
+
+
+def _held_alike(tree: Any, reference: Any) -> bool:
+    return str(jax.tree.structure(tree)) == str(jax.tree.structure(reference))
+
+
+def _other_container(tree: Any, reference: Any) -> tuple[str, str, str]:
+    """Where two trees with the same leaves first have different containers, and both of these."""
+    if type(tree) is type(reference):
+        inside = [jax.tree_util.tree_flatten_with_path(t, lambda x, t=t: x is not t)[0] for t in (tree, reference)]
+        for (path, a), (_, b) in zip(*inside, strict=True):
+            if not _held_alike(a, b):
+                inner, theirs, ours = _other_container(a, b)
+                return jax.tree_util.keystr(path) + inner, theirs, ours
+    return "", kind_of(tree), kind_of(reference)
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -112,7 +140,7 @@ def check_listed(function: str, experts: Any, anchor: Any = None) -> None:
     """
     if not isinstance(experts, (list, tuple)):
         raise ValueError(
-            f"{function}: experts is a {type(experts).__name__}, expected a list of trees; give [low, high], and their "
+            f"{function}: experts is {kind_of(experts)}, expected a list of trees; give [low, high], and their "
             "coordinates after it."
         )
     if not experts:
@@ -141,7 +169,7 @@ def check_real(what: str, value: Any) -> None:
     try:
         kind = np.dtype((value if isinstance(value, jax.Array) else np.asarray(value)).dtype).kind
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} a {type(value).__name__} that makes no array, {expected}.") from error
+        raise ValueError(f"{what} {kind_of(value)} that makes no array, {expected}.") from error
     if kind == "c":
         raise ValueError(f"{what} complex, {expected}.")
     if kind in "OSUMm":
@@ -189,93 +217,6 @@ def as_count(what: str, value: Any, least: int = 1) -> int:
     return number
 
 
-def warn_of_values(coordinates: np.ndarray) -> None:
-    """Warns of experts ``[n, axes]`` whose coordinates look like physical values: none is near -1 or +1."""
-    furthest, (near, far) = np.abs(coordinates).max(axis=0), EXPERTS
-    if np.isfinite(furthest).all() and (np.ptp(coordinates, axis=0) * ((furthest < near) | (furthest > far))).any():
-        warnings.warn(
-            f"fit_chart: experts are at coordinates {coordinates.tolist()}, expected about -1 to 1, because readouts "
-            "search up to 2.5; scale physical values with coordinate_from_metadata.",
-            stacklevel=4,
-        )
-
-
-def warn_far(function: str, coordinate: Any) -> None:
-    """Warns of a coordinate so far beyond the experts that a physical value was probably meant."""
-    if not is_traced(coordinate) and np.abs(np.asarray(coordinate)).max(initial=0.0) > BEYOND:
-        warnings.warn(
-            f"{function}: coordinate is {np.asarray(coordinate).tolist()}, and experts are at -1 and +1; of a physical "
-            "value, coordinate_from_metadata(value, low, high) makes a coordinate.",
-            stacklevel=3,
-        )
-
-
-def warn_alike(function: str, trees: dict[str, Any]) -> None:
-    """Warns of two trees with the same weights, where their numbers are known."""
-    leaves = {name: [leaf for leaf in jax.tree.leaves(tree) if is_merged(leaf)] for name, tree in trees.items()}
-    if is_traced(trees) or not all(here and all(map(_is_here, here)) for here in leaves.values()):
-        return
-    for (a, ours), (b, theirs) in itertools.combinations(leaves.items(), 2):
-        # Other weights differ in their first leaf already, so that this costs next to nothing.
-        if all(x is y or _are_alike(x, y) for x, y in zip(ours, theirs, strict=True)):
-            warnings.warn(
-                f"{function}: `{a}` and `{b}` have the same weights; see which checkpoints were loaded.", stacklevel=3
-            )
-            return
-
-
-def _are_alike(a: Any, b: Any) -> bool:
-    alike = _alike(a, b)
-    return not is_traced(alike) and bool(alike)  # inside of jit, constants are not known either
-
-
-def warn_not_finite(function: str, tree: Any, name: str, parts: dict[str, Any]) -> None:
-    """Warns of the first leaf of a tree with NaN or infinity, where its numbers are known.
-
-    Args:
-        function: name in the warning.
-        tree: what was made.
-        name: of it, where none of ``parts`` is to blame.
-        parts: trees of the same structure that it was made from.
-    """
-    leaves = [(i, path, leaf) for i, (path, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(tree)[0])]
-    leaves = [(i, path, leaf) for i, path, leaf in leaves if is_merged(leaf)]
-    if is_traced(tree) or not all(_is_here(leaf) for _, _, leaf in leaves):
-        return
-    finite = [_all_finite(leaf) for _, _, leaf in leaves]  # all are begun before the first is waited for
-    for (i, path, _), ok in zip(leaves, finite, strict=True):
-        if not ok:
-            where = jax.tree_util.keystr(path) or "(root)"
-            guilty = [part for part, of in parts.items() if _is_lost(jax.tree.leaves(of)[i])]
-            warnings.warn(
-                f"{function}: leaf {where} of `{(guilty or [name])[0]}` is not finite; see that no training diverged, "
-                "and leave buffers that hold infinity, such as masks, out of the trees.",
-                stacklevel=3,
-            )
-            return
-
-
-def _is_here(leaf: Any) -> bool:
-    """Whether this process holds the whole leaf, and has not given its memory away."""
-    return bool(getattr(leaf, "is_fully_addressable", True)) and not (isinstance(leaf, jax.Array) and leaf.is_deleted())
-
-
-def _is_lost(leaf: Any) -> bool:
-    return _is_here(leaf) and not _all_finite(leaf)
-
-
-@jax.jit
-def _all_finite(leaf: Any) -> Any:
-    return jnp.isfinite(leaf).all()
-
-
-@jax.jit
-def _alike(a: Any, b: Any) -> Any:
-    return jnp.array_equal(a, b)
-
-
-EXPERTS = (0.2, 5.0)  # within these, the furthest expert of an axis is expected, since readouts search up to 2.5
-BEYOND = 10.0  # no merge is meant at a coordinate this far from the experts
 FAR = 1e6  # no coordinate or factor of a merge is larger than this and meant
 
 

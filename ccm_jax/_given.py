@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import is_merged, is_traced
+from ccm_jax._checks import is_merged, is_traced, kind_of
+from ccm_jax._doubts import warn
 from ccm_jax.chart import Chart, Gated
-from ccm_jax.rollout import call_rollout
+from ccm_jax.rollout import call_rollout, shape_of
 
 if TYPE_CHECKING:
     from ccm_jax.coordinate import Estimate
@@ -23,6 +23,8 @@ SINGLE = "expected one trajectory [T, *space, C]"
 RIM = 1e-3  # nearer than this to an end of what is searched, a coordinate lies at it
 STRANGE = 1e-3  # a p-value at which hardly any frames of the family itself are
 ZEROS = 1.0  # relative error of a forecast of zeros
+STRAY = 5.0  # times the largest error on validation: the family's own frames stay below it, also far outside
+EXACT = 1e-2  # relative errors below this are small, whatever those on validation are
 BATCH = "for a batch [N, T, *space, C] give batch='each', one coordinate per trajectory, or 'pooled', one for all"
 
 
@@ -31,10 +33,10 @@ def check_model(function: str, chart: Any, rollout_fn: Any) -> None:
     if not isinstance(chart, Chart):
         swapped = "; the arguments are (chart, rollout_fn)" if callable(chart) else ""
         inside = "; give its .chart" if isinstance(getattr(chart, "chart", None), Chart) else swapped
-        raise ValueError(f"{function}: chart is a {type(chart).__name__}, expected a Chart of fit_chart{inside}.")
+        raise ValueError(f"{function}: chart is {kind_of(chart)}, expected a Chart of fit_chart{inside}.")
     if not callable(rollout_fn) or isinstance(rollout_fn, Chart):
         raise ValueError(
-            f"{function}: rollout_fn is a {type(rollout_fn).__name__}, expected a function (params, window, steps) -> "
+            f"{function}: rollout_fn is {kind_of(rollout_fn)}, expected a function (params, window, steps) -> "
             "frames, such as make_rollout(apply)."
         )
 
@@ -83,11 +85,7 @@ def _takes(readout: PrefixReadout, x: Array, context: Any = None) -> bool:
     def step(params: Any, window: Array, context: Any) -> Array:
         return call_rollout(readout.rollout_fn, params, window, 1, context, readout.history)
 
-    try:
-        jax.eval_shape(step, readout.chart.origin, x[:, : readout.history], context)
-    except Exception:  # networks of others may raise anything
-        return False
-    return True
+    return shape_of(step, readout.chart.origin, x[:, : readout.history], context) is not None
 
 
 def warn_unmoved(function: str, chart: Chart) -> None:
@@ -107,17 +105,15 @@ def warn_unmoved(function: str, chart: Chart) -> None:
         if is_merged(leaf) and not np.isfinite(np.asarray(leaf)).all()
     ]
     if lost:
-        warnings.warn(
+        warn(
             f"{function}: the chart holds NaN or infinite weights, first in {lost[0]}, so that rollouts diverge; see "
-            "whether the training of the anchor or of an expert diverged.",
-            stacklevel=3,
+            "whether the training of the anchor or of an expert diverged."
         )
         return
     if not any(np.any(np.asarray(leaf[first:])) for leaf in jax.tree.leaves(chart.basis)):
-        warnings.warn(
+        warn(
             f"{function}: the chart has the same weights at every coordinate; its experts are equal: see which "
-            "checkpoints were loaded.",
-            stacklevel=3,
+            "checkpoints were loaded."
         )
 
 
@@ -129,11 +125,10 @@ def warn_cut(posterior: Posterior) -> None:
     if len(lost):
         *_, axis, end = (int(i) for i in lost[0])
         at = float(np.asarray(posterior.values)[..., axis, :].reshape(-1, posterior.values.shape[-1])[0, -end])
-        warnings.warn(
+        warn(
             f"Estimate.interval: the posterior is cut off at {at:.4g} on axis {axis}, where the values that validation "
             f"reaches end, so that the {('lower', 'upper')[end]} end of the interval is not known; give "
-            "fit_uncertainty a larger reach, or regimes nearer to this one.",
-            stacklevel=3,
+            "fit_uncertainty a larger reach, or regimes nearer to this one."
         )
 
 
@@ -156,14 +151,15 @@ def warn_of_estimate(function: str, readout: PrefixReadout, shape: tuple[int, ..
         shape: of the observed frames, ``[N, T, *space, C]``.
         found: with a leading axis of trajectories.
     """
-    if readout.known is not None and shape[2:] != readout.known:
-        warnings.warn(
+    other_grid = readout.known is not None and shape[2:] != readout.known
+    if other_grid:
+        warn(
             f"{function}: frames have shape {list(shape[2:])}, and those of validation, which decided on the settings, "
-            f"{list(readout.known)}; networks err differently on another grid: fit the readout on frames of this one.",
-            stacklevel=3,
+            f"{list(readout.known or ())}; networks err differently on another grid: fit the readout on this grid."
         )
     _warn_persistence(function, found)
-    _warn_at_end(function, readout, found)
+    if not _warn_at_end(function, readout, found) and not other_grid:
+        _warn_stray(function, readout, found)
     if len(found.coordinate) == shape[0]:  # one coordinate for all fits none as well as its own would
         _warn_stranger(function, found)
 
@@ -178,15 +174,28 @@ def _warn_stranger(function: str, found: Estimate) -> None:
     p = np.asarray(found.p_value)
     if np.median(p) < STRANGE:
         which = "these frames" if len(p) == 1 else f"the frames of {_which(np.flatnonzero(p < STRANGE), len(p))}"
-        warnings.warn(
+        warn(
             f"{function}: no point of the chart explains {which} (p = {p.min():.1g}); check the time step, units, "
-            "channels and equation, and the error on held-out frames before you use the merge.",
-            stacklevel=4,
+            "channels and equation, and the error on held-out frames before you use the merge."
         )
 
 
-def _warn_at_end(function: str, readout: PrefixReadout, found: Estimate) -> None:
-    """Warns of coordinates at an end of what a continuous search covers, where numbers are known.
+def _warn_stray(function: str, readout: PrefixReadout, found: Estimate) -> None:
+    """Warns of frames that are fitted much worse than those of validation, if no p-value tells that better."""
+    if readout.worst is None or found.loss is None or found.p_value is not None:
+        return
+    if is_traced(found, readout) or jax.process_count() > 1:
+        return
+    loss, worst = float(np.median(np.asarray(found.loss))), float(readout.worst)
+    if np.isfinite(loss) and loss > max(STRAY * worst, EXACT):
+        warn(
+            f"{function}: the error on these frames is {loss:.2g}, and on those of validation at most {worst:.2g}; "
+            "check the time step and units, and give validation the noise of these frames."
+        )
+
+
+def _warn_at_end(function: str, readout: PrefixReadout, found: Estimate) -> bool:
+    """Warns of coordinates at an end of what a continuous search covers, where numbers are known; says whether.
 
     Args:
         function: name in the warning.
@@ -194,17 +203,17 @@ def _warn_at_end(function: str, readout: PrefixReadout, found: Estimate) -> None
         found: with coordinates ``[N, d]``.
     """
     if is_traced(found, readout) or jax.process_count() > 1 or readout.search != "continuous":
-        return
+        return False
     axes = readout.chart.features.dim - isinstance(readout.chart.features, Gated)
     c, low, high = (np.asarray(a)[..., :axes] for a in (found.coordinate, readout.low, readout.high))
     lost = np.flatnonzero(((np.abs(c - low) < RIM) | (np.abs(c - high) < RIM)).any(axis=-1))
     if len(lost):
         of = "the coordinate" if len(c) == 1 else f"the coordinate of {_which(lost, len(c))}"
-        warnings.warn(
+        warn(
             f"{function}: {of} is at an end of what is searched, {low.tolist()} to {high.tolist()}: no point within "
-            "fits best; check units, the order of channels and the experts' coordinates (reach=... searches further).",
-            stacklevel=4,
+            "fits best; check units, the order of channels and the experts' coordinates (reach=... searches further)."
         )
+    return len(lost) > 0
 
 
 def _which(lost: np.ndarray, total: int) -> str:
@@ -225,20 +234,18 @@ def _warn_persistence(function: str, found: Estimate) -> None:
         return
     lost = np.flatnonzero(~np.isfinite(np.asarray(found.coordinate)).all(axis=-1))
     if len(lost):
-        warnings.warn(
+        warn(
             f"{function}: every rollout of {_which(lost, len(found.coordinate))} diverges, so that the coordinate is "
             "NaN; check that axes are [T, *space, C], and that the order of channels, their units and normalization "
-            "are those of the training data.",
-            stacklevel=4,
+            "are those of the training data."
         )
     losses, anchor, repeated = (np.asarray(a) for a in (found.losses, found.anchor_loss, found.persistence_loss))
     best, persistence = float(np.mean(np.minimum(losses.min(axis=-1), anchor))), float(np.mean(repeated))
     if np.isfinite(best) and worse_than_trivial(best, persistence):
         what, error = trivial(persistence)
-        warnings.warn(
+        warn(
             f"{function}: {what} has error {error:.3g} on these frames, and the best network "
             f"{best:.3g}, expected a smaller one; check that axes are [T, *space, C], and that the order of "
             "channels, their units and normalization are those of the training data (states that hardly change are no "
-            "reason for concern).",
-            stacklevel=4,
+            "reason for concern)."
         )

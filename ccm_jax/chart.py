@@ -26,10 +26,10 @@ from ccm_jax._checks import (
     counted,
     is_merged,
     is_traced,
+    kind_of,
     undetermined,
-    warn_alike,
-    warn_of_values,
 )
+from ccm_jax._doubts import warn_alike, warn_far, warn_independent, warn_of_values
 from ccm_jax._shown import shown
 
 if TYPE_CHECKING:
@@ -147,6 +147,8 @@ class Chart:
         Without a gate it is 1, and one number may be a scalar.
         """
         c = as_coordinate("Chart", complete(self.features, coordinate), self.features.dim)
+        if self.warp is None:
+            warn_far("Chart", c)
         phi = self.features(c if self.warp is None else self.warp(c))
         if not is_traced(phi, self) and not np.any(phi):  # the anchor, even if an expert diverged: 0 * NaN is NaN
             return jax.tree.map(lambda a: jnp.array(a) if is_merged(a) else a, self.origin)
@@ -175,10 +177,8 @@ def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
     try:
         c = jnp.asarray(coordinate)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{function}: coordinate is a {type(coordinate).__name__} that makes no array, expected "
-            f"{counted(dim, 'number')}."
-        ) from error
+        given = f"{kind_of(coordinate)} that makes no array"
+        raise ValueError(f"{function}: coordinate is {given}, expected {counted(dim, 'number')}.") from error
     c = c.astype(jnp.promote_types(c.dtype, jnp.float32)) if not jnp.issubdtype(c.dtype, jnp.floating) else c
     c = c.reshape(1) if c.ndim == 0 else c
     if c.shape != (dim,):
@@ -216,34 +216,36 @@ def fit_chart(
     experts at -1 and +1 with linear features give the paper's line.
 
     Args:
-        anchor: tree of weights; the chart's origin.
+        anchor: tree of weights, the chart's origin.
         experts: ``n`` trees like ``anchor``, fine-tuned from it.
-        coordinates: ``[n, dim]``, the coordinate of each expert (``[n]`` for one axis). Experts have gate 1: with
-            :class:`Gated` features, coordinates without a gate get it.
+        coordinates: of each expert, ``[n, dim]``, or ``[n]`` for one axis. With :class:`Gated` features, experts have
+            gate 1, which may be left out.
         features: coordinate -> features; the default is ``Polynomial()``, the line.
         ridge: weight of the penalty on the basis.
         warp: a map applied to coordinates before the features; a pytree if it has fitted numbers.
-        weights: of each expert in the fit, ``[n]`` and positive; equal by default. Experts that outweigh the others by
-            1e8 are interpolated exactly.
+        weights: of each expert in the fit, ``[n]``, positive; equal by default. A ratio of 1e8 interpolates exactly.
 
     Returns:
-        A :class:`Chart` whose weights have the leaf dtypes of ``anchor``; its basis has at least single precision.
+        A :class:`Chart` whose weights have the leaf dtypes of ``anchor``; it has an example.
 
     Raises:
         ValueError: if the trees do not match, or if the experts do not determine the features.
+
+    Warns:
+        UserWarning: for experts that are equal or no fine-tuning of the anchor, and coordinates like physical values.
     """
     features = Polynomial() if features is None else features
     if isinstance(features, type) or not callable(features):
         name = features.__name__ if isinstance(features, type) else repr(features)
         raise ValueError(f"fit_chart: features is {name}, expected an object such as Polynomial(degree=2) or Gated().")
     check_listed("fit_chart", experts, anchor)
-    remedy = "experts must be fine-tuned from this anchor."
     trees = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
-    check_same_tree("fit_chart", trees, remedy)
+    check_same_tree("fit_chart", trees, "experts must be fine-tuned from this anchor.")
     if warp is not None and jax.tree_util.all_leaves([warp]):
         warp = jax.tree_util.Partial(warp)  # a plain function is no leaf that jit takes
     solve = least_squares(len(experts), coordinates, features, ridge, warp, weights)
     warn_alike("fit_chart", {name: tree for name, tree in trees.items() if tree is not anchor})
+    warn_independent("fit_chart", anchor, experts)
     basis = jax.tree.map(lambda a, *e: _project(solve, a, e), anchor, *experts)
     return Chart(anchor, basis, features, warp)
 
@@ -272,15 +274,13 @@ def least_squares(
         gram = phi.T @ phi + ridge * jnp.eye(phi.shape[1], dtype=phi.dtype)
         return (jnp.linalg.pinv(phi) if ridge == 0 else jnp.linalg.solve(gram, phi.T)) * scaled.T
     exact = np.asarray(phi, np.float64)
+    axes = features.dim - isinstance(features, Gated)
     if warp is None:
-        warn_of_values(np.asarray(c)[:, : features.dim - isinstance(features, Gated)])
+        warn_of_values(np.asarray(c)[:, :axes])
     if not np.isfinite(exact).all():
-        raise ValueError(
-            f"fit_chart: coordinates are {np.asarray(c).tolist()}, expected finite ones with finite features."
-        )
+        raise ValueError(f"fit_chart: coordinates are {c.tolist()}, expected finite ones with finite features.")
     rank, needed = np.linalg.matrix_rank(exact), exact.shape[1]
     if ridge == 0 and rank < needed:
-        axes = features.dim - isinstance(features, Gated)
         raise undetermined(np.asarray(c), axes, int(rank), needed, features)
     exact = exact * root
     if ridge == 0:

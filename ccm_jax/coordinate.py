@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import is_traced
+from ccm_jax._doubts import is_far, warn
 from ccm_jax._given import warn_cut
 from ccm_jax._moved import warn_moved
 from ccm_jax._shown import shown
@@ -24,20 +25,20 @@ PAPER_CLIP = 1.5  # largest absolute coordinate of the paper's readouts: pass it
 
 
 class Estimate(NamedTuple):
-    """The coordinate of a regime and the evidence for it; for a batch, every field has a leading axis.
+    """The coordinate of a regime, and the evidence for it; for a batch, every field has a leading axis.
 
     Attributes:
         coordinate: the chosen coordinate, ``[d]``; NaN if no candidate had a finite rollout.
-        candidates: candidates tried, ``[n, d]``; empty for a readout without candidates.
+        candidates: coordinates that were tried first, ``[n, d]``; empty for a readout of known values.
         losses: the loss of each candidate, ``[n]``; infinite where its rollout was not finite.
-        loss: at the chosen coordinate (before it was moved toward home, if its rollout was not bounded).
+        loss: at the chosen coordinate; where its rollout grew too much, at the coordinate before it moved toward the
+            anchor.
         anchor_loss: of the anchor's own weights.
         persistence_loss: of repeating the last frame of the window, which every model should beat.
-        rollouts: number of prefix rollouts used, counting one per value and one per derivative along an axis.
-        posterior: its uncertainty, if :func:`ccm_jax.fit_uncertainty` has fitted the readout.
-        p_value: likewise: small if no point of the chart explains the frames, which then belong to another family.
-
-    :func:`ccm_jax.fit_uncertainty` has an example of :meth:`value` and :meth:`interval`.
+        rollouts: number of prefix rollouts, one for each value and one for each derivative along an axis.
+        posterior: of the physical value; None before :func:`ccm_jax.fit_uncertainty`.
+        p_value: small if no point of the chart explains the frames, so that they belong to another family; None before
+            :func:`ccm_jax.fit_uncertainty`, which has an example of :meth:`value` and :meth:`interval`.
     """
 
     coordinate: Array
@@ -51,12 +52,11 @@ class Estimate(NamedTuple):
     p_value: Array | None = None
 
     def __repr__(self) -> str:
-        told = shown(self)
         if any(is_traced(a) or not hasattr(a, "__array__") for a in (self.coordinate, self.loss, self.anchor_loss)):
-            return told
+            return shown(self)
         if not getattr(self.loss, "is_fully_addressable", True) or not np.any(self.keeps_anchor):
-            return told
-        return told.replace("(", f"(keeps_anchor={np.asarray(self.keeps_anchor).tolist()}, ", 1)
+            return shown(self)
+        return shown(self, keeps_anchor=np.asarray(self.keeps_anchor))
 
     @property
     def keeps_anchor(self) -> Array:
@@ -72,7 +72,9 @@ class Estimate(NamedTuple):
     def interval(self, level: float = 0.9) -> Array:
         """The central credible interval of the physical value on each axis, ``[d, 2]``.
 
-        Warns of an end that is cut off, because the values that validation reaches end there.
+        Warns of an end that is cut off, because the values that validation reaches end there. Outside the validation
+        regimes, where ``posterior.beyond()`` is True, the interval is extrapolated: it was not calibrated there, and
+        may be too narrow, above all with few regimes.
         """
         posterior = self._sure("interval")
         warn_cut(posterior)
@@ -154,13 +156,23 @@ def coordinate_from_metadata(
     Raises:
         ValueError: unless ``low < high``, for several values, or for a non-positive one on a log scale.
 
+    Warns:
+        UserWarning: for a value so far outside ``low`` to ``high`` that it must have another unit.
+
     Example:
         >>> coordinate_from_metadata(4e-3, 1e-3, 3e-3).coordinate.round(3).tolist()
         [2.0]
         >>> coordinate_from_metadata(4e-3, 1e-3, 3e-3, clip=PAPER_CLIP).coordinate.tolist()
         [1.5]
     """
-    return _untried("coordinate_from_metadata", normalised_coordinate(value, low, high, scale=scale), clip)
+    coordinate = normalised_coordinate(value, low, high, scale=scale)
+    found = _untried("coordinate_from_metadata", coordinate, clip)
+    if is_far(coordinate):
+        warn(
+            f"coordinate_from_metadata: value {value} is at coordinate {float(coordinate.reshape(())):+.4g}, far "
+            f"outside the experts' range {low:g} to {high:g}: check its unit."
+        )
+    return found
 
 
 def coordinate_from_map(

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import counted
-from ccm_jax._shown import shown
+from ccm_jax._shown import sized
 
 Array = jax.Array
 
@@ -61,7 +61,7 @@ class Curve:
     likelihood: Array
 
     def __repr__(self) -> str:
-        return shown(self)
+        return sized(self)
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of the curve at ``x``, any shape; the noise of points is not in the variance."""

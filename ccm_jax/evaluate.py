@@ -1,13 +1,14 @@
 """Evaluation on future frames only: the prefix is for calibration, and only the frames after it are scored.
 
-A trajectory is ``history`` frames that fill the model's window, K prefix frames, and the future. Every method,
-calibrated or not, restarts from the last ``history`` observed frames and is scored on the same future. ``context``
-holds a model's additional inputs, a tree of arrays ``[N, ...]``; see :func:`~ccm_jax.rollout.call_rollout`.
+A trajectory consists of ``history`` frames that fill the model's window, K prefix frames, and the future. Every
+method restarts from the last ``history`` observed frames and is scored on the same future. ``context`` holds a model's
+additional inputs, a tree of arrays ``[N, ...]``; see :func:`~ccm_jax.rollout.call_rollout`.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ccm_jax._checks import counted
+from ccm_jax._checks import counted, kind_of
+from ccm_jax._given import check_model
 from ccm_jax.chart import Chart
+from ccm_jax.coordinate import Estimate
 from ccm_jax.metrics import relative_l2
 from ccm_jax.parallel import candidates_at_once, map_candidates, over_mesh, over_trajectories, place
-from ccm_jax.rollout import RolloutFn, call_rollout
+from ccm_jax.rollout import RolloutFn, call_rollout, shape_of
 
 __all__ = [
     "future_error",
@@ -70,21 +73,12 @@ def future_frames(
     try:
         return predict(trajectories)
     except ValueError as error:
-        if context is None and _is_one(predict, trajectories):
+        if context is None and shape_of(predict, trajectories[None]) is not None:
             raise ValueError(
                 f"evaluate: trajectories have shape {list(trajectories.shape)}, expected [N, T, *space, C]; of one "
                 "trajectory give x[None]."
             ) from error
         raise
-
-
-def _is_one(predict: Callable[[Array], Array], trajectories: Array) -> bool:
-    """Whether a model takes what was given with another axis in front, so that it is one trajectory and no batch."""
-    try:
-        jax.eval_shape(predict, trajectories[None])
-    except Exception:  # networks of others may raise anything
-        return False
-    return True
 
 
 def _in_order(function: Callable[..., Array]) -> Callable[..., Array]:
@@ -94,10 +88,42 @@ def _in_order(function: Callable[..., Array]) -> Callable[..., Array]:
     def checked(params: Params, rollout_fn: RolloutFn, trajectories: Array, **how: Any) -> Array:
         if callable(params) and not callable(rollout_fn):
             raise ValueError(
-                f"{function.__name__}: rollout_fn is a {type(rollout_fn).__name__}, expected a function; the arguments "
+                f"{function.__name__}: rollout_fn is {kind_of(rollout_fn)}, expected a function; the arguments "
                 "are (params, rollout_fn, trajectories)."
             )
-        return function(params, rollout_fn, trajectories, **how)
+        try:
+            return function(params, rollout_fn, trajectories, **how)
+        except ValueError as error:
+            if not isinstance(params, (Chart, Estimate)):
+                raise
+            raise ValueError(
+                f"{function.__name__}: params is {'a Chart' if isinstance(params, Chart) else 'an Estimate'}, expected "
+                "weights; give chart(found)."
+            ) from error
+
+    return checked
+
+
+def _as_rows(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Takes coordinates from an Estimate or a list, and names those without their two axes, before jit fails on them.
+
+    They are the fourth argument of the function, in rows ``[n, d]``.
+    """
+    name = list(inspect.signature(function).parameters)[3]
+
+    @functools.wraps(function)
+    def checked(chart: Chart, rollout_fn: RolloutFn, trajectories: Array, *rows: Any, **how: Any) -> Array:
+        check_model(function.__name__, chart, rollout_fn)
+        if not rows and name in how:
+            rows = (how.pop(name),)
+        given = [getattr(each, "coordinate", each) for each in rows]
+        c = [each if hasattr(each, "ndim") else np.asarray(each, np.float32) for each in given]
+        if c and c[0].ndim != 2:
+            raise ValueError(
+                f"{function.__name__}: {name} have shape {list(c[0].shape)}, expected [n, d]: one row for each, with "
+                f"{counted(chart.features.dim, 'number')}."
+            )
+        return function(chart, rollout_fn, trajectories, *c, **how)
 
     return checked
 
@@ -124,7 +150,7 @@ def future_error(
         trajectories: ``[N, T, *space, C]``, in the model's units; the first ``history + prefix`` frames are not scored.
         history: frames in the model's window.
         prefix: the K observed frames after it.
-        context: what the model takes beside the window, a tree of arrays ``[N, ...]``.
+        context: the model's inputs beside the window, a tree of arrays ``[N, ...]``.
         mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
 
     Returns:
@@ -160,6 +186,7 @@ def persistence_error(trajectories: Array, *, history: int = 1, prefix: int = 4)
     return relative_l2(jnp.broadcast_to(window[:, -1:], truth.shape), truth)
 
 
+@_as_rows
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
 def future_error_sweep(
     chart: Chart,
@@ -172,7 +199,7 @@ def future_error_sweep(
     context: Any = None,
     mesh: Mesh | None = None,
 ) -> Array:
-    """Relative L2 error of each future frame for every candidate coordinate ``[n, d]``: ``[n, N, T_future]``."""
+    """Relative L2 error of each future frame at every candidate coordinate ``[n, d]``: ``[n, N, T_future]``."""
 
     def errors(chart: Chart, given: tuple[Array, Any], candidates: Array) -> Array:
         x, context = given
@@ -185,6 +212,7 @@ def future_error_sweep(
     return over_mesh(errors, mesh)(chart, (trajectories, context), candidates)
 
 
+@_as_rows
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
 def future_error_each(
     chart: Chart,
@@ -197,7 +225,7 @@ def future_error_each(
     context: Any = None,
     mesh: Mesh | None = None,
 ) -> Array:
-    """Relative L2 error of each future frame with one coordinate ``[N, d]`` per trajectory: ``[N, T_future]``."""
+    """Relative L2 error of each future frame, each trajectory at its own coordinate ``[N, d]``: ``[N, T_future]``."""
     if len(coordinates) != len(trajectories):
         raise ValueError(
             f"future_error_each: coordinates have shape {list(np.shape(coordinates))}, trajectories "

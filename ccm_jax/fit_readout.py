@@ -160,16 +160,15 @@ def fit_prefix_readout(
 ) -> PrefixReadout:
     """Fits CCM-Prefix: a function from observed frames to a coordinate of a chart.
 
-    Validation trajectories, from regimes that you do not test, determine whether the gate is searched, which frames
-    count and how much better than the anchor a merge must be. Of the choices that harm no regime, the one with the
-    smallest future error relative to the anchor (geometric mean over regimes) is taken. If a rollout outgrows its
-    prefix twice as much as validation does, the coordinate moves toward the anchor. Without validation, the settings
-    are those of :func:`prefix_readout`.
+    Validation decides whether the gate is searched, which frames count, and how much better than the anchor a merge
+    must be. Among the choices that harm no regime, it takes the one with the smallest future error relative to the
+    anchor (geometric mean over regimes). The coordinate moves toward the anchor if its rollout outgrows the prefix more
+    than twice as much as any in validation. Without validation, the settings are those of :func:`prefix_readout`.
 
     Args:
-        chart: of :func:`~ccm_jax.fit_chart`; with ``features=Gated()`` the anchor is a choice.
+        chart: of :func:`~ccm_jax.fit_chart`; with ``features=Gated()``, a readout can keep the anchor.
         rollout_fn: ``(params, window [N, history, *space, C], steps) -> frames``, such as ``make_rollout(apply)``.
-        validation: trajectories of each regime, ``[N, T, *space, C]``, with frames after the prefix.
+        validation: for each regime, trajectories ``[N, T, *space, C]`` that go on after the prefix; none to be tested.
         history: frames in the model's window.
         frames: the K observed frames after it.
         reach: the search stays within ``[-reach, reach]`` along every axis.
@@ -248,6 +247,7 @@ def choose(
     anchors = [future_error(origin, rollout_fn, x, context=c, **how) for x, c in zip(regimes, given, strict=True)]
     tried: dict[Choice, list[float]] = {}
     made: dict[Choice, PrefixReadout] = {}
+    worst: dict[Choice, float] = {}
     bounded: dict[str, Any] = {"growth": growth, "horizon": regimes[0].shape[1] - observed}
     bounded["known"] = tuple(regimes[0].shape[2:])
     placed = [place(dataclasses.replace(start, **bounded), mesh) for start in starts]
@@ -266,8 +266,9 @@ def choose(
                 place_of = (start.free_gate, begin, i)
                 if place_of not in coarse:
                     coarse[place_of] = coarse_errors(one, x[:, :observed], c, mesh=mesh)
-                found = read(one, x[:, :observed], c, coarse[place_of], mesh=mesh).coordinate
-                errors = future_error_each(one.chart, rollout_fn, x, found, context=c, mesh=mesh, **how)
+                found = read(one, x[:, :observed], c, coarse[place_of], mesh=mesh)
+                worst[key] = max(worst.get(key, 0.0), float(jnp.max(found.loss)))
+                errors = future_error_each(one.chart, rollout_fn, x, found.coordinate, context=c, mesh=mesh, **how)
                 tried.setdefault(key, []).append(over(errors, anchors[i]))
                 done += 1
                 if progress is not None:
@@ -281,7 +282,8 @@ def choose(
             "normalisation are those that the model was trained on."
         )
     best = best_choice(tried, harmless=isinstance(starts[0].chart.features, Gated))
-    return Fitted(made[best], tuple(Tried(*key, tuple(ratios)) for key, ratios in tried.items()))
+    chosen = dataclasses.replace(made[best], worst=jnp.float32(worst[best]))
+    return Fitted(chosen, tuple(Tried(*key, tuple(ratios)) for key, ratios in tried.items()))
 
 
 def best_choice(tried: dict[Choice, list[float]], *, harmless: bool = True) -> Choice:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ccm_jax._checks import check_real, counted
+from ccm_jax._doubts import warn
 from ccm_jax.chart import Gated
 from ccm_jax.curve import Curve, fit_curve
 from ccm_jax.forecast import Residual, evidence_of, fit_residual, spread_of
@@ -24,6 +24,7 @@ NAME = "fit_uncertainty"
 POINTS = 257  # of the grid of values, at least
 COARSE = 2.0  # steps of the grid that are larger, in deviations of the coordinate, miss what frames say: it is refined
 FINER = 5  # times at most that steps are halved
+MISSED = 10.0  # deviations: between values further apart, a peak can be less likely than the tail far outside
 FEWEST = 3  # regimes
 
 
@@ -106,7 +107,7 @@ def fit_uncertainty(
     if len(given) != len(validation):
         raise ValueError(f"{NAME}: contexts {len(given)}, regimes {len(validation)}, expected one each.")
     observed = readout.history + readout.frames
-    plain = dataclasses.replace(readout, uncertainty=None)
+    plain = dataclasses.replace(readout, uncertainty=None, worst=None)
     found, local, statistic, loss = [], [], [], []
     shape = {"history": readout.history, "frames": readout.frames}
     for i, (x, context) in enumerate(zip(validation, given, strict=True)):
@@ -148,10 +149,9 @@ def _warn_if_falling(curves: tuple[Curve, ...], logarithmic: tuple[bool, ...], l
         ends = np.array([labels[:, axis].min(), labels[:, axis].max()])
         low, high = np.asarray(curve(jnp.asarray(np.log(ends) if log else ends))[0])
         if high < low:
-            warnings.warn(
+            warn(
                 f"{NAME}: the coordinate falls as the value rises on axis {axis}; unless the experts are meant to be "
-                "in this order, the low and the high one are in each other's place.",
-                stacklevel=3,
+                "in this order, the low and the high one are in each other's place."
             )
 
 
@@ -168,6 +168,12 @@ def _refined(sure: Uncertainty, local: Sequence[Local], labels: np.ndarray) -> U
         return sure
     halvings = min(int(np.ceil(np.log2(2 * coarsest))), FINER)
     ends = np.asarray(sure.values)[:, [0, -1]].astype(np.float64)
+    left = coarsest / 2**halvings
+    if left > MISSED:
+        warn(
+            f"{NAME}: {(POINTS - 1) * 2**halvings + 1} values are {left:,.0f} deviations of the coordinate apart: the "
+            "peak of a posterior may lie between two of them; give a smaller reach, or regimes over a smaller range."
+        )
     grid = np.stack([np.linspace(low, high, (POINTS - 1) * 2**halvings + 1) for low, high in ends])
     return dataclasses.replace(sure, values=jnp.asarray(grid, jnp.float32))
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._shown import shown
+from ccm_jax._shown import shown, sized
 from ccm_jax.chart import Chart
 from ccm_jax.posterior import Posterior
 from ccm_jax.rollout import RolloutFn, call_rollout
@@ -77,7 +77,7 @@ class Residual:
     factors: Array
 
     def __repr__(self) -> str:
-        return shown(self)
+        return sized(self)
 
     def size(self, evidence: Array) -> Array:
         """Relative residuals ``[N, steps]`` for evidence ``[N, e]``."""

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._shown import shown
+from ccm_jax._shown import sized
 from ccm_jax.chart import Chart
 from ccm_jax.curve import Curve, fit_curve
 from ccm_jax.metrics import relative_l2
@@ -49,7 +49,7 @@ class Membership:
     doubt: Array
 
     def __repr__(self) -> str:
-        return shown(self)
+        return sized(self)
 
     def __call__(self, statistic: Array, coordinate: Array) -> Array:
         """The p-value of statistics ``[N]`` at coordinates ``[N, d]``."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import collections
-from typing import TYPE_CHECKING, Any, NamedTuple
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_finite, check_same_tree, is_merged, warn_alike, warn_far, warn_not_finite
+from ccm_jax._checks import check_finite, check_same_tree, counted, is_merged, kind_of
+from ccm_jax._doubts import warn_alike, warn_far, warn_not_finite
+from ccm_jax._shown import shown
 from ccm_jax.chart import fit_chart
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
 Array = jax.Array
 Params = Any
+How = ParamSpec("How")
 
 _REMEDY = "experts must be fine-tuned from this anchor."
 
@@ -26,6 +31,9 @@ class Split(NamedTuple):
 
     shared: Params
     direction: Params
+
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def split_residuals(anchor: Params, low: Params, high: Params) -> Split:
@@ -69,6 +77,23 @@ def _nothing(like: Any) -> Array:
     return jnp.zeros(0) if key else jnp.zeros_like(like)
 
 
+def _one_by_one(function: Callable[How, Params]) -> Callable[How, Params]:
+    """Says how experts are given where they come as a list, before Python misses an argument."""
+
+    @functools.wraps(function)
+    def checked(*given: How.args, **named: How.kwargs) -> Params:
+        if len(given) == 3 and isinstance(given[1], (list, tuple)) and not named.keys() & {"high", "coordinate"}:
+            raise ValueError(
+                f"merge_pytree: low is {kind_of(given[1])} of {counted(len(given[1]), 'tree')}, expected one "
+                "expert; the arguments are (anchor, low, high, coordinate): give *[low, high], or for more experts "
+                "fit_chart(anchor, experts, coordinates)."
+            )
+        return function(*given, **named)
+
+    return checked
+
+
+@_one_by_one
 def merge_pytree(
     anchor: Params,
     low: Params,

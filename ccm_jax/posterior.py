@@ -42,6 +42,7 @@ class Posterior(NamedTuple):
         mean: of the coordinate, given the value, ``[d, G]``.
         deviation: of the coordinate, given the value, ``[d, G]``.
         rest: coordinates that are not read as a value, the gate, ``[D - d]``.
+        known: lowest and highest value of the validation regimes, ``[d, 2]``; None where no regime was labelled.
     """
 
     values: Array
@@ -49,9 +50,13 @@ class Posterior(NamedTuple):
     mean: Array
     deviation: Array
     rest: Array
+    known: Array | None = None
 
     def __repr__(self) -> str:
-        return shown(self)
+        if is_traced(self) or not all(getattr(leaf, "is_fully_addressable", True) for leaf in self):
+            return shown(self)
+        outside = None if self.known is None else self.beyond()
+        return shown(self, value=self.value(), interval_90=self.interval(), outside_validation=outside)
 
     def value(self) -> Array:
         """The median physical value of each axis, ``[d]``."""
@@ -78,6 +83,13 @@ class Posterior(NamedTuple):
         ends = self.interval(level)
         whole = level * (self.values[..., -1] - self.values[..., 0])
         return ends[..., 1] - ends[..., 0] > 0.9 * whole
+
+    def beyond(self) -> Array:
+        """Whether the value lies outside the validation regimes, where intervals are not calibrated; ``[..., d]``."""
+        if self.known is None:
+            return jnp.zeros(self.probability.shape[:-1], bool)
+        value = self.value()
+        return (value < self.known[..., 0]) | (value > self.known[..., 1])
 
     def cut(self) -> Array:
         """Whether the grid ends, below and above, before the probability has become small; ``[..., d, 2]``.

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from ccm_jax._checks import is_merged, is_traced
+from ccm_jax._checks import is_merged, is_traced, kind_of
 from ccm_jax._given import check_single, explained, warn_of_estimate
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
@@ -63,6 +63,7 @@ class PrefixReadout:
         fill: how partially observed frames are completed; see :mod:`ccm_jax.fill`.
         uncertainty: fitted by :func:`ccm_jax.fit_uncertainty`, for posteriors; None for none.
         known: shape ``[*space, C]`` of the validation frames that decided on the settings; None without validation.
+        worst: the largest loss on a validation trajectory, to compare that of observed frames with.
     """
 
     chart: Chart
@@ -81,6 +82,7 @@ class PrefixReadout:
     fill: Fill = field(default=Fill(), metadata={"static": True})
     uncertainty: Uncertainty | None = None
     known: tuple[int, ...] | None = field(default=None, metadata={"static": True})
+    worst: Array | None = None
 
     def __repr__(self) -> str:
         return shown(self)
@@ -101,14 +103,13 @@ class PrefixReadout:
         mask: Any = None,
         missing: Missing = "refuse",
     ) -> Estimate:
-        """Reads the coordinate off observed frames.
+        """Reads the coordinate off observed frames; works under ``jit``, with derivatives in forward mode only.
 
         Args:
             frames: of one trajectory ``[T, *space, C]``, or of a batch ``[N, T, *space, C]``, with
                 ``T >= history + K``, in the model's units.
-            batch: None for one trajectory; ``"each"`` for one coordinate per trajectory of a batch; ``"pooled"`` for
-                one coordinate of a batch that is known to come from one regime.
-            context: what the model takes beside the window, a tree of arrays (``[N, ...]`` for a batch).
+            batch: None for one trajectory; of a batch, ``"each"`` for one coordinate each, ``"pooled"`` for one in all.
+            context: the model's inputs beside the window, a tree of arrays (``[N, ...]`` for a batch).
             prior: what is known of the physical value beside the frames; it shapes the posterior and leaves the
                 coordinate as it is. Needs ``uncertainty``.
             mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
@@ -121,15 +122,13 @@ class PrefixReadout:
             An :class:`~ccm_jax.Estimate`. A coordinate whose rollout is not finite is never chosen.
 
         Raises:
-            ValueError: for frames that are too few, NaN, infinite, or 0 everywhere, a batch without ``batch``, frames
-                that the model does not take, and masks that leave nothing to start from or to score; under ``jit``,
-                where numbers are not known, for shapes only. Derivatives are forward-mode (``jax.jacfwd``).
+            ValueError: for frames that are too few, NaN, infinite, 0 everywhere, a batch without ``batch``, or none of
+                the model's; if a mask leaves nothing to start from or score. Under ``jit``, for shapes only.
 
         Warns:
-            UserWarning: if repeating the last frame, or a forecast of zeros, is as good as every network, which
-                swapped channels or other units may cause; if every rollout diverges; if a coordinate is at an end of
-                what is searched; for frames of another grid than validation's; or if no point of the chart explains
-                them.
+            UserWarning: if no network beats the last frame repeated or a forecast of zeros (swapped channels? other
+                units?); if every rollout diverges; if a coordinate is at an end of what is searched; if the frames have
+                another grid than validation's, or a much larger error; or if no point of the chart explains them.
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")
@@ -141,7 +140,7 @@ class PrefixReadout:
             raise ValueError("PrefixReadout: a prior needs a posterior; make one with fit_uncertainty(readout, ...).")
         seen = observations("PrefixReadout", self, x, mask, missing)
         # One program, however frames were completed, and whether a posterior follows or not.
-        plain = dataclasses.replace(self, fill=Fill(), uncertainty=None)
+        plain = dataclasses.replace(self, fill=Fill(), uncertainty=None, worst=None)
         placed = (plain, seen, context) if is_traced(seen) or mesh is None else place((plain, seen, context), mesh)
         try:
             coarse = coarse_errors(*placed, mesh=mesh)
@@ -152,7 +151,8 @@ class PrefixReadout:
             local = local_at(*placed, estimate.coordinate, mesh=mesh)
             posterior = self.uncertainty(estimate.coordinate, local, prior, len(x) if batch == "pooled" else 1)
             estimate = estimate._replace(posterior=posterior, p_value=self._p_value(seen, context, estimate.coordinate))
-        warn_of_estimate("PrefixReadout", self, x.shape, estimate)
+        judge = self if isinstance(seen, Array) else dataclasses.replace(self, worst=None)  # filled gaps err, too
+        warn_of_estimate("PrefixReadout", judge, x.shape, estimate)
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
 
     def _p_value(self, x: Frames, context: Any, coordinate: Array) -> Array | None:
@@ -178,7 +178,7 @@ def as_frames(chart: Chart, frames: Any, what: str = "frames") -> Array:
         x = jnp.asarray(frames)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{what} are a {type(frames).__name__} that makes no array, {expected}; physical values and coordinates "
+            f"{what} are {kind_of(frames)} that makes no array, {expected}; physical values and coordinates "
             "are not given beside them."
         ) from error
     if jnp.iscomplexobj(x):
@@ -192,9 +192,7 @@ def as_frames(chart: Chart, frames: Any, what: str = "frames") -> Array:
 def check_readout(function: str, readout: Any) -> None:
     """Raises ValueError for what is no readout of frames."""
     if not isinstance(readout, PrefixReadout):
-        raise ValueError(
-            f"{function}: readout is a {type(readout).__name__}, expected a PrefixReadout of fit_prefix_readout."
-        )
+        raise ValueError(f"{function}: readout is {kind_of(readout)}, expected a PrefixReadout of fit_prefix_readout.")
 
 
 class Coarse(NamedTuple):

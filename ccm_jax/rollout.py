@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ccm_jax._checks import as_count, counted
+from ccm_jax._checks import as_count, counted, kind_of
+from ccm_jax._shown import shown
 
 Array = jax.Array
 Params = Any
@@ -60,10 +61,18 @@ class Rollout:
 
     apply: Apply
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     def __call__(self, params: Params, window: Array, steps: int, *context: Any) -> Array:
         if context:
             raise ValueError(
                 "make_rollout: it takes no context; write your own rollout_fn(params, window, steps, context, start)."
+            )
+        if not hasattr(window, "ndim"):
+            raise ValueError(
+                f"make_rollout: window is {kind_of(window)}, expected frames [N, history, *space, C]; the "
+                "arguments of a rollout are (params, window, steps)."
             )
         if window.ndim < 3:
             raise ValueError(f"make_rollout: window has shape {list(window.shape)}, expected [N, history, *space, C].")
@@ -96,18 +105,19 @@ class Rollout:
 
 def _remedy(apply: Apply, params: Params, window: Array) -> str:
     """What to change where a model fails on a window, and would not if it was called otherwise; empty if unknown."""
-    if _gives(apply, params, window[None], (1, *window.shape[1:])):
+    if shape_of(apply, params, window[None]) == (1, *window.shape[1:]):
         return "expected [N, history, *space, C]; of one trajectory give window[None]."
-    if _gives(apply, window, params, (*window.shape[:1], *window.shape[2:])):
+    if shape_of(apply, window, params) == (*window.shape[:1], *window.shape[2:]):
         return "the arguments of apply are (params, window), in this order."
     return ""
 
 
-def _gives(apply: Callable[..., Any], first: Any, second: Any, shape: tuple[int, ...]) -> bool:
+def shape_of(function: Callable[..., Any], *given: Any) -> tuple[int, ...] | None:
+    """The shape of what a model gives for other arguments than it got, without running it; None where it fails."""
     try:
-        return bool(jax.eval_shape(apply, first, second).shape == shape)
+        return tuple(jax.eval_shape(function, *given).shape)
     except Exception:  # networks of others may raise anything
-        return False
+        return None
 
 
 def _check_frame(frame: Any, window: Array) -> None:
@@ -115,7 +125,7 @@ def _check_frame(frame: Any, window: Array) -> None:
     expected = (window.shape[0], *window.shape[2:])
     if not hasattr(frame, "shape"):
         raise ValueError(
-            f"make_rollout: apply returns a {type(frame).__name__}, expected one frame [N, *space, C] = "
+            f"make_rollout: apply returns {kind_of(frame)}, expected one frame [N, *space, C] = "
             f"{list(expected)}; return the frame only."
         )
     if frame.shape != expected:
@@ -145,15 +155,18 @@ def make_rollout(apply: Apply) -> RolloutFn:
 
     Returns:
         ``rollout_fn(params, window, steps) -> frames [N, steps, *space, C]``. Every predicted frame enters the
-        window as its newest one; the true frames leave it one by one.
+        window as its newest; the oldest leaves it.
 
     Raises:
-        ValueError: if ``apply`` is no function, or, when the rollout is traced, does not return one frame for a window.
+        ValueError: if ``apply`` is no function; on the first call, if it does not return one frame for a window.
+
+    Example:
+        >>> rollout_fn = make_rollout(lambda params, window: params * window[:, -1])  # a model of single frames
+        >>> rollout_fn(0.5, jnp.ones((1, 1, 4, 1)), 3)[0, :, 0, 0].tolist()
+        [0.5, 0.25, 0.125]
     """
     if not callable(apply):
-        raise ValueError(
-            f"make_rollout: apply is a {type(apply).__name__}, expected a function (params, window) -> frame."
-        )
+        raise ValueError(f"make_rollout: apply is {kind_of(apply)}, expected a function (params, window) -> frame.")
     return Rollout(apply)
 
 
@@ -190,7 +203,7 @@ def call_rollout(
             "channels that the model was trained on."
         ) from error
     if not hasattr(frames, "shape"):
-        raise ValueError(f"rollout_fn returns a {type(frames).__name__}, expected frames [N, steps, *space, C].")
+        raise ValueError(f"rollout_fn returns {kind_of(frames)}, expected frames [N, steps, *space, C].")
     expected = (window.shape[0], steps, *window.shape[2:])
     if frames.shape != expected:
         raise ValueError(

@@ -48,6 +48,9 @@ class MapFit(NamedTuple):
     kind: str
     leave_one_out: tuple[tuple[str, float], ...]
 
+    def __repr__(self) -> str:
+        return shown(self)
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)

@@ -44,7 +44,7 @@ def starting_at(readout: PrefixReadout, begins: Sequence[int]) -> tuple[PrefixRe
             f"{frames} predicted frames a later one leaves none to compare with."
         )
     return tuple(
-        dataclasses.replace(readout, begin=b, weights=jnp.full(frames - b, 1 / (frames - b), jnp.float32))
+        dataclasses.replace(readout, begin=b, weights=jnp.full(frames - b, 1 / (frames - b), jnp.float32), worst=None)
         for b in begins
     )
 

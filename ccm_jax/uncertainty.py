@@ -83,6 +83,13 @@ class Uncertainty:
         """The posterior of each coordinate ``[N, D]``, of which the first d axes are read as values."""
         return _posterior(self, found, local, log_prior(prior, self.values), pooled)
 
+    def known(self) -> Array | None:
+        """The lowest and the highest value of the validation regimes, ``[d, 2]``; None where none was labelled."""
+        if not self.curves:
+            return None
+        ends = [jnp.stack([curve.begin, curve.begin + curve.width]) for curve in self.curves]
+        return jnp.stack([jnp.exp(two) if log else two for two, log in zip(ends, self.logarithmic, strict=True)])
+
     def expected(self) -> tuple[Array, Array]:
         """Mean and variance of the coordinate at which each value of the grid is found, ``[d, G]``."""
         if not self.curves:
@@ -108,7 +115,7 @@ def _posterior(sure: Uncertainty, found: Array, local: Local, weight: Array, poo
         # Both the curve and the frames speak of the coordinate; each counts by its precision.
         share = variance / jnp.maximum(total, TINY)
         mean = centre + share * (c[:axes, None] - centre)
-        return Posterior(sure.values, probability, mean, jnp.sqrt(share * measured), c[axes:])
+        return Posterior(sure.values, probability, mean, jnp.sqrt(share * measured), c[axes:], sure.known())
 
     return jax.vmap(one)(found, deviation)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import as_count, as_number
+from ccm_jax._checks import as_count, as_number, kind_of
 from ccm_jax._given import check_model, lacks_batch
 from ccm_jax.chart import Chart
 from ccm_jax.observed import check_prefix
@@ -105,7 +105,7 @@ def check_choices(choices: Any, frames: int) -> None:
     """Raises ValueError for choices that leave nothing to choose, or a frame or pull that there is not."""
     if not hasattr(choices, "free_gate"):
         raise ValueError(
-            f"fit_prefix_readout: choices is a {type(choices).__name__}, expected Choices, such as Choices(begin=(0,))."
+            f"fit_prefix_readout: choices is {kind_of(choices)}, expected Choices, such as Choices(begin=(0,))."
         )
     for name, values in choices._asdict().items():
         if np.ndim(values) == 0 and (name, values) != ("begin", None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -66,7 +67,10 @@ def open_chart(recipe: Recipe, model: str | None, recording: Recording) -> Opene
     if len(trees) > 2 and not any(any(jax.tree.leaves(each)) for each in moves):
         same = " and ".join(str(path) for path in recipe.experts)
         raise ValueError(f"{same} hold the same weights, which span no direction; give the experts of both ends.")
-    return Opened(fit_chart(trees[0], trees[1:], recipe.coordinates, features=features, ridge=recipe.ridge), surrogate)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*as if trained independently")  # as is said where the files are merged
+        chart = fit_chart(trees[0], trees[1:], recipe.coordinates, features=features, ridge=recipe.ridge)
+    return Opened(chart, surrogate)
 
 
 def fit_readout(

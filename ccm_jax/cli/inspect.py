@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,16 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from ccm_jax._checks import counted
+from ccm_jax._doubts import APART, SAMPLE, distances
 from ccm_jax.cli.answers import json_option, tell
 from ccm_jax.cli.checkpoints import open_checkpoints, warn
 from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.following import family_in, follow, frames_beside, free, model_of, named
 from ccm_jax.cli.source import NAMES, exchanged, in_folder, role_in
 from ccm_jax.io.weights import Weights
-
-# Weights trained independently are about as far from each other as from zero: relative distances near 1.4.
-FAR = 0.9
-SAMPLE = 10**4  # numbers of each tensor that show whether weights belong together
 
 
 class Residuals(NamedTuple):
@@ -78,9 +75,9 @@ def verdict(whole: Residuals) -> str:
     for name, distance in (("low", whole.low), ("high", whole.high)):
         if distance == 0:
             return f"The {name} expert has the anchor's weights: see that these are three different checkpoints."
-    if max(whole.low, whole.high) > FAR:
+    if max(whole.low, whole.high) > APART:
         apart = 2 * whole.direction  # of each other, in norms of the anchor
-        near = "They are near each other: see that this is their anchor. " * (0 < apart <= FAR)
+        near = "They are near each other: see that this is their anchor. " * (0 < apart <= APART)
         return (
             f"The experts' distance from the anchor is {max(whole.low, whole.high):.3g} of its norm, as for weights "
             f"that were trained independently. They can hardly come from this anchor. {near}"
@@ -103,20 +100,20 @@ def doubtful(anchor: Weights, experts: Sequence[Weights], *, direction: bool) ->
         experts: of which the first numbers of each tensor are read.
         direction: whether equal experts are wrong, because a merge moves from one to the other.
     """
-    norm, apart, equal = 0.0, np.zeros(len(experts)), len(experts) > 1
-    for name in anchor.arrays:
-        a, *others = (flat(tree.arrays[name].flat[:SAMPLE]) for tree in (anchor, *experts))
-        with np.errstate(over="ignore", invalid="ignore"):
-            norm += float(a @ a)
-            apart += np.array([(b - a) @ (b - a) for b in others])
-        equal = equal and all(np.array_equal(others[0], b, equal_nan=True) for b in others[1:])
-    if equal and direction and np.any(apart):
+
+    def read(trees: Sequence[Weights]) -> Iterator[list[np.ndarray]]:
+        return ([flat(tree.arrays[name].flat[:SAMPLE]) for tree in trees] for name in anchor.arrays)
+
+    far = distances(read([anchor, *experts]))
+    equal = len(experts) > 1 and all(
+        np.array_equal(first, b, equal_nan=True) for first, *others in read(experts) for b in others
+    )
+    if equal and direction and np.any(far):
         same = " and ".join(str(expert.path) for expert in experts)
         return (
             f"{same} begin with the same numbers in every tensor, and equal experts span no direction; see ccm inspect."
         )
-    far = np.sqrt(apart / norm) if norm > 0 else np.zeros(1)
-    if not np.any(far > FAR):
+    if not np.any(far > APART):
         return None
     return (
         f"{experts[int(np.argmax(far))].path} is {far.max():.3g} of the anchor's norm away from it, as if trained "
@@ -226,6 +223,6 @@ def command(checkpoints: tuple[Path, ...], as_json: bool) -> None:
     roles = {role_in(path): path for path in checkpoints}
     if doubts and set(roles) == set(NAMES):
         follow("inspect", *(roles[name] for name in NAMES))
-    elif whole.direction > 0 and min(whole.low, whole.high) > 0 and max(whole.low, whole.high) <= FAR:
+    elif whole.direction > 0 and min(whole.low, whole.high) > 0 and max(whole.low, whole.high) <= APART:
         three = (*named(*checkpoints), *model_of(None, checkpoints[0]))
         follow("calibrate", *three, *frames_beside(checkpoints[0]), "-o", free("merged.safetensors"))

@@ -128,7 +128,7 @@ def find(
     Raises:
         ValueError: for frames that the model does not take, or on which nothing is finite.
     """
-    readout = dataclasses.replace(fitted.readout, uncertainty=None)
+    readout = dataclasses.replace(fitted.readout, uncertainty=None, worst=None)
     x = observations("calibrate", readout, jnp.asarray(frames), mask)
     settings = described(readout) | {"validation": fitted.regimes}
     if isinstance(x, Observed):

@@ -9,8 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 import click
 
-from ccm_jax._checks import BEYOND, FAR, as_numbers
-from ccm_jax.coordinate import coordinate_from_metadata
+from ccm_jax._checks import FAR, as_numbers
+from ccm_jax._doubts import is_far
+from ccm_jax.coordinate import normalised_coordinate
 
 LARGEST = 1e38  # what float32 holds
 
@@ -30,10 +31,10 @@ class Units(NamedTuple):
         if self.low < self.high and math.isfinite(value):  # what float32 cannot hold is no coordinate either
             near(max(abs(value), abs(self.low), abs(self.high)) / max(abs(self.high), abs(self.low)), what)
         try:
-            found = coordinate_from_metadata(value, self.low, self.high, scale=self.scale)
+            found = normalised_coordinate(value, self.low, self.high, scale=self.scale)
         except ValueError as error:
             raise ValueError(f"{what}: {error}") from error
-        return near(round(float(found.coordinate[0]), 6), f"{what}: the coordinate")
+        return near(round(float(found), 6), f"{what}: the coordinate")
 
     def value(self, coordinate: float) -> float:
         """The physical value at a coordinate."""
@@ -102,7 +103,7 @@ def place_of(value: float, units: Units, what: str) -> float:
         ValueError: for a value so far from those of the experts that its unit must be another.
     """
     found = units.coordinate(value, what)
-    if abs(found) > BEYOND:
+    if is_far(found):
         raise ValueError(
             f"{what} is at coordinate {found:+g}, far outside the experts' range {units}, and no merge is meant beyond "
             f"{BEYOND:g}: check its unit."

@@ -1,0 +1,155 @@
+"""What looks wrong is said in one line, at the user's call; what is meant passes without a word."""
+
+import warnings
+from collections import OrderedDict
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ccm_jax import (
+    Choices,
+    coordinate_from_metadata,
+    fit_chart,
+    fit_prefix_readout,
+    fit_uncertainty,
+    make_rollout,
+    merge_pytree,
+    split_residuals,
+    starting_at,
+)
+from ccm_jax._doubts import BEYOND, TELLING, distances
+from ccm_jax.evaluate import future_error, future_error_each, future_error_sweep
+
+DECAY = make_rollout(lambda params, window: window[:, -1] * jnp.exp(0.1 * params["rate"][0]))
+CHART = fit_chart({"rate": jnp.array([-1.0])}, [{"rate": jnp.array([r])} for r in (-1.5, -0.5)], [-1.0, 1.0])
+
+
+def normal(key: int, size: int = TELLING) -> dict[str, jax.Array]:
+    return {"w": jax.random.normal(jax.random.key(key), (size,))}
+
+
+def flows(rate: float, noise: float = 1e-3, seed: int = 0) -> jax.Array:
+    """Three trajectories ``[3, 9, 8, 1]`` that decay at a rate, as observed with noise."""
+    clean = jnp.exp(0.1 * rate * jnp.arange(9.0))[None, :, None, None] * jnp.ones((3, 9, 8, 1))
+    return clean + noise * jax.random.normal(jax.random.key(seed), clean.shape)
+
+
+def test_a_value_of_another_unit_is_noticed() -> None:
+    with pytest.warns(UserWarning, match=r"value 2500 is at coordinate \+4997, far outside the experts' range 1 to 2"):
+        coordinate_from_metadata(2500, 1, 2)
+    with pytest.warns(UserWarning, match="Chart: coordinate is .250.0., and experts are at -1") as caught:
+        CHART(250.0)
+    assert caught[0].filename == __file__
+
+
+def test_what_may_be_meant_is_not_remarked_on() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for c in (-6.0, 0.0, 6.0, BEYOND):
+            CHART(c)
+            coordinate_from_metadata(1.5 + c / 2, 1.0, 2.0)
+        jax.vmap(CHART)(jnp.array([[250.0]]))
+        jax.jit(CHART.__call__)(250.0)
+        jax.jit(lambda value: coordinate_from_metadata(value, 1.0, 2.0).coordinate)(2500.0)
+        fit_chart({"w": jnp.ones(1)}, [{"w": jnp.zeros(1)}, {"w": jnp.full(1, 2.0)}], [-1.0, 1.0], warp=lambda c: c)(
+            99.0
+        )
+
+
+def test_experts_of_another_anchor_are_noticed_wherever_a_chart_is_fitted() -> None:
+    anchor, strangers = normal(0), [normal(1), normal(2)]
+    tuned = [jax.tree.map(lambda a, b: a + 0.3 * b, anchor, other) for other in strangers]
+    said = r"experts\[\d\] is 1\.\d+ of the anchor's norm away from it, as if trained independently"
+    with pytest.warns(UserWarning, match=f"^fit_chart: {said}") as caught:
+        fit_chart(anchor, strangers, [-1.0, 1.0])
+    with pytest.warns(UserWarning, match=said) as deeper:
+        split_residuals(anchor, *strangers)
+    assert {one.filename for one in (*caught, *deeper)} == {__file__}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_chart(anchor, tuned, [-1.0, 1.0])
+        fit_chart(normal(0, 9), [normal(1, 9), normal(2, 9)], [-1.0, 1.0])  # too few numbers to tell
+        jax.jit(lambda a, e: fit_chart(a, e, [-1.0, 1.0]).basis)(anchor, strangers)
+
+
+def test_distances_are_in_norms_of_the_anchor_and_unknown_of_none() -> None:
+    a, b = np.array([3.0, 4.0]), np.array([3.0, 4.5])
+    assert distances([(a, b, a)]).tolist() == [0.1, 0.0]
+    assert np.isnan(distances([(0 * a, b)])).all() and distances([(0 * a, 0 * a)]).tolist() == [0.0]
+
+
+def test_frames_that_fit_much_worse_than_validation_are_noticed() -> None:
+    readout = fit_prefix_readout(CHART, DECAY, [flows(r) for r in (-1.4, -1.0, -0.6)], choices=Choices(begin=(3,)))
+    assert readout.worst is not None and 1e-4 < float(readout.worst) < 1e-2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for rate in (-1.9, -1.4, -1.2, -0.2):
+            readout(flows(rate, seed=1)[:, :5], batch="each")
+    with pytest.warns(UserWarning, match="the error on these frames is 0.*, and on those of validation at most 0.00"):
+        readout(flows(-1.2, noise=0.1)[0, :5])
+    assert all(one.worst is None for one in starting_at(readout, (0, 1)))
+
+
+def test_a_grid_that_misses_peaks_is_noticed() -> None:
+    rates = [-1.4, -1.0, -0.6]
+    readout = fit_prefix_readout(CHART, DECAY)
+    regimes = [flows(r, noise=1e-6, seed=i) for i, r in enumerate(rates)]
+    with pytest.warns(UserWarning, match=r"fit_uncertainty: 8193 values are [\d,]+ deviations of the coordinate apart"):
+        fit_uncertainty(readout, regimes, rates, reach=1000.0)
+
+
+def test_an_estimate_prints_its_value_and_whether_that_is_extrapolated() -> None:
+    rates = [-1.4, -1.0, -0.6]
+    readout = fit_uncertainty(fit_prefix_readout(CHART, DECAY), [flows(r, seed=9) for r in rates], rates)
+    for rate, outside in ((-1.2, False), (-1.9, True)):
+        found = readout(flows(rate, seed=1)[0, :5])
+        assert found.posterior is not None and found.posterior.beyond().tolist() == [outside]
+        np.testing.assert_allclose(found.posterior.known, [[-1.4, -0.6]], rtol=1e-5)
+        assert f"value=[{float(found.value()[0]):.4g}]" in repr(found)
+        assert f"outside_validation=[{outside}]" in repr(found)
+    assert " at 0x" not in repr(readout) and len(repr(readout)) < 1000
+
+
+def test_experts_given_as_a_list_are_told_how_to_give_them() -> None:
+    anchor, low, high = ({"w": jnp.full(2, x)} for x in (0.0, -1.0, 1.0))
+    merge: Any = merge_pytree
+    with pytest.raises(ValueError, match=r"^merge_pytree: low is a list of 2 trees, .*give \*\[low, high\], or .*fit_"):
+        merge(anchor, [low, high], 0.5)
+    with pytest.raises(TypeError, match="coordinate"):
+        merge(anchor, low, high)
+
+
+def test_weights_print_by_size() -> None:
+    split = split_residuals({"w": jnp.zeros(900)}, {"w": jnp.ones(900)}, {"w": jnp.full(900, 2.0)})
+    assert repr(split) == "Split(shared=<tree of 1 array, 900 numbers>, direction=<tree of 1 array, 900 numbers>)"
+
+
+def test_errors_of_the_future_take_estimates_and_name_what_is_in_their_place() -> None:
+    x = flows(-1.2)
+    found = fit_prefix_readout(CHART, DECAY)(x[:, :5], batch="each")
+    by_hand = future_error_each(CHART, DECAY, x, found.coordinate)
+    np.testing.assert_array_equal(future_error_each(CHART, DECAY, x, found), by_hand)
+    np.testing.assert_array_equal(future_error_each(CHART, DECAY, x, coordinates=found), by_hand)
+    assert future_error_sweep(CHART, DECAY, x, [[-1.0], [1.0]]).shape == (2, 3, 4)
+    with pytest.raises(ValueError, match=r"^future_error_sweep: candidates have shape \[2\], expected \[n, d\]"):
+        future_error_sweep(CHART, DECAY, x, [-1.0, 1.0])
+    with pytest.raises(ValueError, match=r"^future_error_each: chart is a dict, expected a Chart"):
+        future_error_each(CHART(0.0), DECAY, x, found)
+    with pytest.raises(ValueError, match=r"^future_error: params is a Chart, expected weights; give chart\(found\)"):
+        future_error(CHART, DECAY, x)
+    with pytest.raises(ValueError, match=r"^make_rollout: window is a dict.*\(params, window, steps\)"):
+        DECAY(x[:, :1], CHART(0.0), 3)
+
+
+def test_other_containers_are_named_where_they_begin_and_not_dumped() -> None:
+    anchor = {f"layer{i}": {"w": jnp.full(2, 1.0 + i)} for i in range(20)}
+    expert = {**jax.tree.map(lambda leaf: 1.1 * leaf, anchor), "layer3": OrderedDict(w=jnp.zeros(2))}
+    said = r"^fit_chart: \['layer3'\] of `experts\[0\]` is an OrderedDict, but a dict in `anchor`; jax\.tree\.unfl"
+    with pytest.raises(ValueError, match=said) as caught:
+        fit_chart(anchor, [expert, anchor], [-1.0, 1.0])
+    assert len(str(caught.value)) < 250
+    mended = jax.tree.unflatten(jax.tree.structure(anchor), jax.tree.leaves(expert))
+    fit_chart(anchor, [mended, jax.tree.map(lambda leaf: 0.9 * leaf, anchor)], [-1.0, 1.0])
