@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from ccm_jax._checks import BEYOND
+from ccm_jax._doubts import BEYOND
 from ccm_jax.cli.checkpoints import check_there, note, warn
 from ccm_jax.cli.recipe import Recipe, read_recipe
 from ccm_jax.cli.units import Where, place_of

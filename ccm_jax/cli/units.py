@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import click
 
 from ccm_jax._checks import FAR, as_numbers
-from ccm_jax._doubts import is_far
+from ccm_jax._doubts import BEYOND, is_far
 from ccm_jax.coordinate import normalised_coordinate
 
 LARGEST = 1e38  # what float32 holds
