@@ -396,7 +396,7 @@ print(f"{file.name}, {file.stat().st_size / 1e3:.0f} kB: its forecast has error 
 # ## Summary
 
 # %% cellView="form"
-# @title Setup: prints the summary
+# @title Code: prints the summary
 here, far = errors[0.00075], errors[0.0005]
 low, high = found[0.00075].interval(0.9)[0]
 print(f"""\

@@ -68,7 +68,6 @@ print(f"Ready: ccm_jax {ccm_jax.__version__}, jax {jax.__version__}, device {jax
 
 # %% cellView="form"
 # @title Setup: imports, and a folder to work in
-import functools
 import html
 import json
 import tempfile
@@ -148,7 +147,7 @@ plt.show()
 # %% language="bash"
 # set -o pipefail
 # python -m experiments.run --config=rd_ood:$CCM_SIZE --workdir=rd_ood |
-#   while IFS= read -r line; do fold -s -w 95 <<< "$line"; done
+#   while IFS= read -r line; do fold -s -w 110 <<< "$line"; done
 
 # %% [markdown]
 # Every setting is a flag. These shape the run; `--config.train.steps=8000`, say, trains the anchor longer.
@@ -156,18 +155,18 @@ plt.show()
 # %%
 run = Path("rd_ood")
 results = json.loads((run / "results.json").read_text())
-for name in (
-    "regimes.support",  # the diffusivities that the anchor is trained on,
-    "data.support",  # trajectories at each,
-    "train.steps",  # and steps
-    "axis.low",  # the experts' diffusivities,
-    "axis.high",
-    "data.endpoint",  # trajectories at each,
-    "finetune.steps",  # and steps
-    "regimes.validation",  # on which the readouts are fitted
-    "regimes.test",  # on which nothing is chosen
+for part, name in (
+    ("regimes", "support"),  # the diffusivities that the anchor is trained on,
+    ("data", "support"),  # trajectories at each,
+    ("train", "steps"),  # and steps
+    ("axis", "low"),  # the experts' diffusivities,
+    ("axis", "high"),
+    ("data", "endpoint"),  # trajectories at each,
+    ("finetune", "steps"),  # and steps
+    ("regimes", "validation"),  # on which the readouts are fitted
+    ("regimes", "test"),  # on which nothing is chosen
 ):
-    print(f"--config.{name}={functools.reduce(dict.get, name.split('.'), results['config'])}")
+    print(f"--config.{part}.{name}={results['config'][part][name]}")
 
 # %% [markdown]
 # ## One flow by hand
@@ -419,7 +418,7 @@ os.environ["COORDINATE"] = f"{coordinate:.3f}"
 # ## Summary
 
 # %% cellView="form" tags=["full"]
-# @title Setup: prints the summary
+# @title Code: prints the summary
 better = min(outside["anchor"], outside["anchor_more"])
 print(f"""\
 - Mean error outside the training range: {better:.3f} with the better anchor, {outside["ccm_scale"]:.3f} with

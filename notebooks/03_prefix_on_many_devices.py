@@ -209,7 +209,7 @@ plt.show()
 # devices. Each is the median of some rounds in which all take turns.
 
 # %% cellView="form"
-# @title Setup: the measurement
+# @title Code: the measurement
 ROUNDS = 1 if os.environ.get("CCM_SIZE") == "smoke" else 7
 load = os.getloadavg()[0]  # how many processes want a core
 one, together = jax.jit(errors), jax.jit(jax.vmap(errors))

@@ -448,7 +448,7 @@ torch.save(net.state_dict(), "mine.pt")
 # ## Summary
 
 # %% cellView="form" tags=["full"]
-# @title Setup: prints the summary
+# @title Code: prints the summary
 means = {name: each.mean() for name, each in errors.items()}
 print(f"""\
 - From five frames of four flows: {PARAMETER} {sure.value()[0]:.5f}, 90 % interval {sure.interval(0.9)[0][0]:.5f} to \

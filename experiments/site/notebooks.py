@@ -21,8 +21,8 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\(([^)]*)\)")
 # First line of a cell that is of interest to who runs it, not to who reads it: it finds the package, or it plots. The
 # cell without which nothing runs stands out; the others are boxes of code.
-FOLDED = re.compile(r"# (?:@title )?((Run this cell first|Setup|Plot): .*)")
-BOXES = {"Run this cell first": "tip", "Setup": "abstract", "Plot": "abstract"}
+FOLDED = re.compile(r"# (?:@title )?((Run this cell first|Setup|Code|Plot): .*)")
+BOXES = {"Run this cell first": "tip", "Setup": "abstract", "Code": "abstract", "Plot": "abstract"}
 WHITE = 0.85  # share of a picture that is background, at least, in one that consists of lines and dots
 DOCS = re.compile(r"\]\((?:\.\.|https://github\.com/[\w.-]+/[\w.-]+/blob/main)/docs/")
 SIBLING = re.compile(r"\]\(https://github\.com/[\w.-]+/[\w.-]+/blob/main/notebooks/(\w+)\.ipynb\)")
