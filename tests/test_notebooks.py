@@ -91,7 +91,29 @@ def test_what_colab_folds_the_site_folds_too(path: Path) -> None:
     for source in folded:
         assert source.startswith("# @title ")
         title = source.splitlines()[0].removeprefix("# @title ")
-        assert f'??? note "{title}"' in page
+        assert f'??? {"tip" if title.startswith("Run this cell first") else "abstract"} "{title}"' in page
+
+
+@each
+def test_the_first_code_cell_says_to_run_it_first_and_answers(path: Path) -> None:
+    cells = json.loads(path.with_suffix(".ipynb").read_text(encoding="utf-8"))["cells"]
+    first = next(cell for cell in cells if cell["cell_type"] == "code")
+    assert "".join(first["source"]).startswith("# @title Run this cell first: ")
+    assert "".join(first["outputs"][0]["text"]).startswith("Ready: ccm_jax ")
+
+
+@each
+def test_a_notebook_begins_with_what_the_reader_will_have_and_how_long_it_takes(path: Path) -> None:
+    cells = json.loads(path.with_suffix(".ipynb").read_text(encoding="utf-8"))["cells"]
+    prose = "".join(cells[0]["source"])
+    assert prose.index("You will have") < prose.index("**It takes**")
+
+
+@each
+def test_printed_lines_need_no_scrolling(path: Path) -> None:
+    cells = json.loads(path.with_suffix(".ipynb").read_text(encoding="utf-8"))["cells"]
+    printed = "".join("".join(output.get("text", "")) for cell in cells for output in cell.get("outputs", []))
+    assert [line for line in printed.splitlines() if len(line) > 120] == []
 
 
 @pytest.mark.slow

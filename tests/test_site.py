@@ -52,7 +52,7 @@ def test_a_notebook_becomes_a_page_with_its_outputs(tmp_path: Path) -> None:
         and "<Figure>" not in text
     )
     assert found["one/0.png"] == b"pixels"
-    assert "??? note" in text  # the cell that installs is folded away
+    assert "??? abstract" in text  # the cell that installs is folded away
 
 
 def test_lines_on_white_are_a_chart_and_fields_are_none() -> None:

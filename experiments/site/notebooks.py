@@ -19,8 +19,10 @@ from typing import Any
 PICTURES = {"image/png": "png", "image/gif": "gif", "image/webp": "webp"}
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\(([^)]*)\)")
-# First line of a cell that is of interest to who runs it, not to who reads it: it finds the package, or it plots.
-FOLDED = re.compile(r"# (?:@title )?((?:Setup|Plot): .*)")
+# First line of a cell that is of interest to who runs it, not to who reads it: it finds the package, or it plots. The
+# cell without which nothing runs stands out; the others are boxes of code.
+FOLDED = re.compile(r"# (?:@title )?((Run this cell first|Setup|Code|Plot): .*)")
+BOXES = {"Run this cell first": "tip", "Setup": "abstract", "Code": "abstract", "Plot": "abstract"}
 WHITE = 0.85  # share of a picture that is background, at least, in one that consists of lines and dots
 DOCS = re.compile(r"\]\((?:\.\.|https://github\.com/[\w.-]+/[\w.-]+/blob/main)/docs/")
 SIBLING = re.compile(r"\]\(https://github\.com/[\w.-]+/[\w.-]+/blob/main/notebooks/(\w+)\.ipynb\)")
@@ -64,7 +66,7 @@ def _cell(cell: Mapping[str, Any], stem: str, pictures: dict[str, bytes]) -> Ite
     if not source:
         return
     if folded := FOLDED.match(source):
-        yield f'??? note "{folded[1]}"\n\n    ```python\n' + _indented(source) + "\n    ```"
+        yield f'??? {BOXES[folded[2]]} "{folded[1]}"\n\n    ```python\n' + _indented(source) + "\n    ```"
     else:
         language = "bash" if source.startswith("%%bash\n") else "python"
         yield f"```{language}\n{source.removeprefix('%%bash').lstrip()}\n```"
