@@ -140,9 +140,9 @@ def command(source: Source, **given: Any) -> None:
         raise ValueError("--bank and --validation exclude each other: a bank has no settings to choose.")
     bank = None if options.bank is None else parse_bank(options.bank)
     recipe = with_units(recipe, options)
+    check_there(recipe.anchor, *recipe.experts, options.mask)
     recording = options.layout.open(options.prefix)
     others = None if options.validation is None else options.layout.open_validation(options.validation)
-    check_there(options.mask)
     report = check_free(options)
     if options.output is not None:
         check_order(options.output, open_weights(recipe.anchor))
