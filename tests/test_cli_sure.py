@@ -19,6 +19,7 @@ from ccm_jax._checks import counted
 from ccm_jax.cli import fitting
 from ccm_jax.cli.frames import read_regimes
 from ccm_jax.cli.prefix import find
+from ccm_jax.cli.stride import stride_clue
 from ccm_jax.io.recordings import open_recording
 from ccm_jax.sequential import fit_sequential
 from ccm_jax.surrogate import Surrogate
@@ -85,6 +86,7 @@ def decays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decays]:
         x = np.concatenate([decay(i, rate) for i, rate in enumerate(RATES)])
         save(folder / "others.npz", x, rate=np.repeat(RATES, 6))
         save(folder / "seen.npz", decay(50, 1.3, 3))
+        save(folder / "skipping.npz", decay(50, 1.3, 1, frames=18)[:, ::2])
         save(folder / "swinging.npz", decay(50, 1.3, 1) + 0.05 * np.sin(2 * np.arange(9.0))[None, :, None, None])
         yield Decays(folder, [p for n in ("anchor", "low", "high") for p in (f"--{n}", folder / f"{n}.npz")])
 
@@ -158,6 +160,37 @@ def test_frames_that_no_point_explains_keep_the_anchor(decays: Decays, tmp_path:
     )
     assert refused.exit_code == 3 and "No point of this chart" in refused.output
     assert "ccm rollout" in refused.output and not (tmp_path / "band.npz").exists()
+
+
+def test_frames_of_another_time_step_keep_the_anchor_and_are_told_so(decays: Decays, tmp_path: Path) -> None:
+    """At the rim, and with a p-value next to 0, though the merge has less than half of the anchor's error."""
+    done, found = report(decays, tmp_path, prefix="skipping.npz")
+    assert done.exit_code == 3, done.output
+    assert found["at_rim"] and found["sure"]["p_value"] < 1e-3 and found["loss"] < 0.5 * found["anchor_loss"]
+    said = " ".join(done.stderr.split())
+    assert "warning: the coordinate is at the end of the searched range, and no point of this chart explains" in said
+    assert found["clue"] in said and "time steps apart? The anchor is kept" in said  # 2 or 3: a faster decay is both
+    assert "90 % interval" not in done.output and not (tmp_path / "m.safetensors").exists()
+    done, _ = report(decays, tmp_path, "--write-anyway", "--force", prefix="skipping.npz")
+    assert done.exit_code == 0 and (tmp_path / "m.safetensors").exists()
+
+
+@pytest.mark.parametrize(("rate", "said"), [(1.0, ""), (2.0, "2 steps of the network per"), (0.5, "per 2 frames")])
+def test_another_time_step_is_told_from_the_frames(rate: float, said: str) -> None:
+    def apply(params: Any, window: Any) -> Any:
+        return window[:, -1] * jnp.exp(-0.1 * params["rate"][None, None])
+
+    anchor, *experts = ({"rate": jnp.array([r])} for r in (1.0, 0.98, 1.02))
+    readout = fit_prefix_readout(fit_chart(anchor, experts, [-1.0, 1.0]), make_rollout(apply), history=1, frames=4)
+    clue = stride_clue(readout, decay(3, rate, 2))
+    assert clue == "" if not said else said in clue and clue.endswith("?")
+
+
+def test_experts_are_compared_on_the_observed_frames_too(decays: Decays, tmp_path: Path) -> None:
+    done, found = report(decays, tmp_path, "--sample", "0")
+    low, high = found["expert_losses"]  # at rates 0.7 and 1.5; the frames have 1.3, and the anchor 1.1
+    assert found["loss"] < high < low and found["anchor_loss"] < low
+    assert f"low expert {low:.4f}, high expert {high:.4f}, last frame repeated" in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize(

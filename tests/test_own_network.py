@@ -36,6 +36,10 @@ def unet(width):  # a name that one of this package's networks has
 
 broken = 3
 
+
+def pair():
+    return apply, 1
+
 def fails():
     raise RuntimeError("no such day")
 """
@@ -254,6 +258,7 @@ def test_what_is_no_network_is_refused_in_one_line(tmp_path: Path, nets: Any) ->
     weights = Weights(tmp_path / "a.npz", "npz", {"scale": np.ones(1, np.float32)}, {})
     for model, message in {
         "own_bad:nothing": "own_bad has no nothing and does not register it",
+        "own_bad:pair": r"own_bad:pair returns a tuple \(function, int\), expected the network alone: return its first",
         "own_bad:broken": "own_bad:broken is int, expected a torch.nn.Module",
         "own_bad:unet": "own_bad:unet needs width; name a function that builds the network without arguments, or pass",
         "own_bad:fails": "--model own_bad:fails: RuntimeError no such day, when it was called; see args",

@@ -116,8 +116,9 @@ def command(source: Source, **given: Any) -> None:
 
     If no merge fits the frames better than the anchor, no weights are written and the exit code is 3: keep the anchor.
     So it is if the coordinate is at the end of the searched range, or no point of the chart explains the frames, unless
-    the merge has less than half of the anchor's error. Intervals need validation trajectories of three or more known
-    values.
+    the merge has less than half of the anchor's error; and if both are so, or another time step fits better.
+
+    Intervals need validation trajectories of three or more known values.
 
     \b
     ccm calibrate --anchor a.pt --low l.pt --high h.pt --model neuraloperator --prefix seen.npy -o merged.safetensors
@@ -139,9 +140,9 @@ def command(source: Source, **given: Any) -> None:
         raise ValueError("--bank and --validation exclude each other: a bank has no settings to choose.")
     bank = None if options.bank is None else parse_bank(options.bank)
     recipe = with_units(recipe, options)
+    check_there(recipe.anchor, *recipe.experts, options.mask)
     recording = options.layout.open(options.prefix)
     others = None if options.validation is None else options.layout.open_validation(options.validation)
-    check_there(options.mask)
     report = check_free(options)
     if options.output is not None:
         check_order(options.output, open_weights(recipe.anchor))

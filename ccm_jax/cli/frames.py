@@ -272,10 +272,10 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
         )
     if beside is not None and len(recording.shape) != len(beside.shape):
         space = len(beside.shape) - 2
-        remedy = f"write dim={space} into it" if recording.path.suffix == ".npz" else "give both files the same axes"
+        dim = f"write dim={space} into it, or " if recording.path.suffix == ".npz" else ""
         raise ValueError(
-            f"{recording.path} is read as frames of {counted(len(recording.shape) - 2, 'space axis')}, and "
-            f"{beside.path} has {space}: {remedy}, or name the axes by --axes{assumed_axes(recording)}."
+            f"{recording.path} is read as {len(recording.shape) - 2}-D frames, and those of {beside.path} are "
+            f"{space}-D: {dim}name the axes of both by --axes{assumed_axes(recording)}."
         )
     unknown = [text for text in recording.left_out if NOT_FINITE in text or not any(recording.parameters)]
     if unknown:

@@ -14,7 +14,7 @@ import numpy as np
 from ccm_jax import Polynomial
 from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.card import SAYS, card, card_of, digest
-from ccm_jax.cli.checkpoints import open_checkpoints, warn
+from ccm_jax.cli.checkpoints import check_there, open_checkpoints, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.faults import meant
 from ccm_jax.cli.following import evaluate_next
@@ -188,7 +188,6 @@ def command(
     ccm merge --family . --value 7.5e-4 --range 1e-3:2e-3 -o merged.safetensors
     """
     chosen = source.read(where)
-    check_output(output)
     chosen = chosen._replace(method=method or chosen.method)
     if arguments:
         chosen = chosen._replace(arguments=parse_arguments(arguments))
@@ -198,9 +197,13 @@ def command(
             of = "" if chosen.method == "chart" else f" by method {chosen.method}"
             raise click.UsageError(f"--coordinate is needed{of}, or --value and --range")
         check_near(chosen)
-        warn(*remarks(chosen))
     ignored = bool(chosen.coordinate) and not tells_coordinate(chosen)
     chosen = chosen._replace(coordinate=chosen.coordinate or (0.0,))
+    check_method(chosen)
+    check_there(chosen.anchor, *chosen.experts)
+    check_output(output)
+    if tells_coordinate(chosen):
+        warn(*remarks(chosen))
     begin = time.perf_counter()
     with waiting("merging"):
         facts = merge(chosen, output, model=model)

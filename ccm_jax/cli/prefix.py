@@ -34,7 +34,7 @@ class Found(NamedTuple):
         coordinate: of the best merge, with the gate last if that is not 1; that of all trajectories together.
         keeps_anchor: whether the anchor is the answer: it fits the frames at least as well; or no merge is clearly
             better, and the best is at an end of what is searched, or no point of the chart explains the frames;
-            or both, with a p-value next to 0.
+            or that is refuted twice.
         loss: error of the best merge on the observed frames.
         anchor_loss: of the anchor.
         persistence_loss: of the last frame of the window repeated.
@@ -73,9 +73,11 @@ class Found(NamedTuple):
     clue: str = ""
 
     @property
-    def stranger_at_rim(self) -> bool:
-        """Whether the coordinate is at an end of what is searched, and no point of the chart explains the frames."""
-        return self.at_rim and self.sure is not None and self.sure.p_value < NEXT_TO_NONE
+    def refuted(self) -> bool:
+        """Whether no point of the chart explains the frames, and the rim or another time step says so, too."""
+        if self.sure is None or not self.sure.stranger:
+            return False
+        return bool(self.clue) or (self.at_rim and self.sure.p_value < NEXT_TO_NONE)
 
     @property
     def spread(self) -> float | None:
@@ -138,7 +140,7 @@ def find(
         at = complete(readout.chart.features, jnp.asarray(experts, jnp.float32))
         found = found._replace(expert_losses=tuple(losses_at(readout, x, at)))
     if fitted.unsure:
-        return _with_clue(_unless_doubtful(found), readout, frames, mask)
+        return _unless_doubtful(_with_clue(found, readout, frames, mask))
     sure = sure_of(fitted.readout, fitted.known, frames, mask, prior)
     if prior is not None and not found.keeps_anchor:
         at = jnp.asarray(sure.coordinate, jnp.float32)
@@ -150,13 +152,13 @@ def find(
             at_rim=_at_rim(np.asarray(at, float), readout),
             residuals=errors_by_frame(readout, x, at),
         )
-    return _with_clue(_unless_doubtful(found._replace(sure=sure)), readout, frames, mask)
+    return _unless_doubtful(_with_clue(found._replace(sure=sure), readout, frames, mask))
 
 
 def _unless_doubtful(found: Found) -> Found:
     """The same; the anchor is kept where a merge is doubtful, unless it is clearly better."""
     doubtful = found.at_rim or (found.sure is not None and found.sure.stranger)
-    kept = found.stranger_at_rim or (doubtful and not clearly_better(found))
+    kept = found.refuted or (doubtful and not clearly_better(found))
     return found._replace(keeps_anchor=found.keeps_anchor or kept)
 
 

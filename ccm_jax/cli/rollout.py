@@ -26,7 +26,7 @@ from ccm_jax.cli.frames import layout_options, read_regimes, read_samples
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.pictures import draw_forecast, draw_rollout
 from ccm_jax.cli.prefix import ANCHOR_KEPT, find
-from ccm_jax.cli.showing import show_sure, why_kept, why_stranger
+from ccm_jax.cli.showing import show_sure, why_kept, why_refuted, why_stranger
 from ccm_jax.cli.source import Source, source_options
 from ccm_jax.cli.sure import as_prior, parameter_option, prior_option
 from ccm_jax.cli.surrogates import surrogate_for
@@ -137,11 +137,14 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
         with waiting("comparing with the anchor"):
             read = find(fitted, found.observed[None], prior=prior)
         if read.keeps_anchor:
-            say(why_stranger(found.sure, clue=read.clue))
+            if read.refuted:
+                warn(why_refuted(read))
+            else:
+                say(why_stranger(found.sure))
             say(f"{output} is not written.")
             rollout_next(recipe.anchor, given["model"], given["initial"], given["sample"], given["layout"])
             raise click.exceptions.Exit(ANCHOR_KEPT)
-        warn(why_stranger(found.sure, why_kept(read), read.clue))
+        warn(why_stranger(found.sure, why_kept(read)))
     write_band(found, output)
 
 

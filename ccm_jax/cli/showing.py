@@ -46,25 +46,25 @@ def number(error: float) -> str:
     return f"{error:.4f}" if error >= 1e-3 or error == 0 else f"{error:.1e}"
 
 
-def why_stranger(sure: Sure, kept: str = "The anchor is kept.", clue: str = "") -> str:
+def why_stranger(sure: Sure, kept: str = "The anchor is kept.") -> str:
     """The line for frames that no point of the chart explains: what may be the reason, and what is kept then."""
-    guess = clue or "another equation, forcing, wall or unit, or more noise than validation has?"
-    return f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): " + (
-        f"{guess} {kept}"
+    return (
+        f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): "
+        f"another equation, forcing, wall or unit, or more noise than validation has? {kept}"
     )
 
 
-def why_stranger_at_rim(found: Found) -> str:
-    """The line for such frames whose coordinate is at an end of what is searched, too."""
+def why_refuted(found: Found) -> str:
+    """The line for frames that no point of the chart explains, at the rim or with another time step."""
     assert found.sure is not None
+    rim = "the coordinate is at the end of the searched range, and " * found.at_rim
     check = found.clue or (
         "check the time step, grid, units and the order of channels: all must be those of the training data."
     )
-    return (
-        f"the coordinate is at the end of the searched range, and no point of this chart explains these frames (p = "
-        f"{found.sure.p_value:.2g}): {check} The anchor is kept, although the merge has "
-        f"{found.loss / found.anchor_loss:.2g} times its error."
-    )
+    ratio = found.loss / found.anchor_loss
+    but = f", although the merge has {ratio:.2g} times its error" * bool(ratio < 1)
+    said = f"{rim}no point of this chart explains these frames (p = {found.sure.p_value:.2g}): {check}"
+    return f"{said} The anchor is kept{but}."
 
 
 def why_kept(found: Found) -> str:
@@ -103,14 +103,14 @@ def show(found: Found, axes: int) -> None:
             f"the others are filled in ({found.readout['fill']})."
         )
     spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
-    if found.stranger_at_rim:
-        warn(why_stranger_at_rim(found))
+    if found.refuted:
+        warn(why_refuted(found))
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif found.sure is not None and found.sure.stranger and not found.keeps_anchor:
-        say(why_stranger(found.sure, why_kept(found), found.clue))
+        say(why_stranger(found.sure, why_kept(found)))
         say(f"coordinate {typed(found.coordinate, axes)}{spread}")
     elif found.sure is not None and found.sure.stranger:
-        say(why_stranger(found.sure, clue=found.clue))
+        say(why_stranger(found.sure))
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif not np.isfinite(found.loss):
         say("Every merge diverges on these frames: keep the anchor.")
@@ -137,7 +137,7 @@ def show(found: Found, axes: int) -> None:
         say("The coordinate was moved toward the anchor, because the rollout at the best fit grows beyond the frames.")
     if found.sure is None:
         say(f"No interval: {found.unsure}")
-    elif not found.stranger_at_rim:  # an interval in a chart that has nothing to do with the frames says nothing
+    elif not found.refuted:  # an interval in a chart that has nothing to do with the frames says nothing
         show_sure(found.sure, found.coordinate)
 
 

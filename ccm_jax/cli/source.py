@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from ccm_jax._doubts import BEYOND
-from ccm_jax.cli.checkpoints import check_there, note, warn
+from ccm_jax.cli.checkpoints import note, warn
 from ccm_jax.cli.recipe import Recipe, read_recipe
 from ccm_jax.cli.units import Where, place_of
 from ccm_jax.fit_readout import REACH
@@ -31,17 +31,7 @@ class Source(NamedTuple):
     recipe: Path | None
 
     def read(self, where: Where | None = None) -> Recipe:
-        """The recipe, at a place; without one, its coordinate is what it says itself, or empty.
-
-        Raises:
-            ValueError: for files or a place that cannot be meant.
-            FileNotFoundError: if a checkpoint is not there.
-        """
-        found = self._read(where)
-        check_there(found.anchor, *found.experts)
-        return found
-
-    def _read(self, where: Where | None) -> Recipe:
+        """The recipe, at a place; without one, its coordinate is what it says itself, or empty."""
         if self.recipe is not None:
             if self.anchor or self.low or self.high:
                 raise click.UsageError("--recipe names the anchor and experts; omit --anchor, --low and --high")

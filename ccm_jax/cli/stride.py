@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from ccm_jax.readout import PrefixReadout
 from ccm_jax.rollout import call_rollout
 
 MOST = 3  # steps of a network from each frame to the next, or frames in one of its steps
-CLEARLY = 0.5  # of the error of one step per frame: below it, the other time step explains the frames
+CLEARLY = 0.5  # of the error of a time step nearer to the network's: below it, another one explains the frames
 
 
 def stride_clue(readout: PrefixReadout, frames: np.ndarray) -> str:
@@ -40,6 +41,7 @@ def stride_clue(readout: PrefixReadout, frames: np.ndarray) -> str:
     places = np.concatenate([np.zeros_like(candidates[:1]), candidates])
     window, seen = jnp.asarray(frames[:, :1]), jnp.asarray(frames[:, 1 : count + 1])
     strides = [(n, 1) for n in range(1, MOST + 1)] + [(1, m) for m in range(2, min(MOST, count) + 1)]
+    strides.sort(key=max)  # the nearest to one step per frame first
 
     def errors(place: Any) -> Any:
         rolled = call_rollout(readout.rollout_fn, readout.chart(place), window, MOST * count, None, 1)
@@ -47,10 +49,10 @@ def stride_clue(readout: PrefixReadout, frames: np.ndarray) -> str:
 
     every = np.asarray(jax.jit(_each(errors))(jnp.asarray(places)), float)
     best = dict(zip(strides, np.where(np.isfinite(every), every, np.inf).min(axis=0), strict=True))
-    plain, (n, m) = best[1, 1], min(best, key=best.__getitem__)
-    if not best[n, m] < CLEARLY * plain:
+    n, m = chosen = functools.reduce(lambda a, b: b if best[b] < CLEARLY * best[a] else a, strides)
+    if chosen == (1, 1):
         return ""
-    better = f"(error {best[n, m]:.2g} instead of {plain:.2g})"
+    better = f"(error {best[chosen]:.2g} instead of {best[1, 1]:.2g})"
     if n > 1:
         return f"{n} steps of the network per frame fit better {better}: are the frames {n} time steps apart?"
     return f"one step of the network per {m} frames fits better {better}: is their time step 1/{m} of the network's?"
