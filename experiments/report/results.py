@@ -217,8 +217,8 @@ def _best_of(summary: dict[str, Any], better: list[str]) -> str:
     use = known + [name for name in ranked if name == "ccm_prefix"] or ranked[:1]
     factors = [f"{means[summary['better_anchor']] / means[name]:.2g} ×" for name in use]
     labels = [METHODS[name].label for name in use]
-    longer = "trained longer" if summary["better_anchor"] == "anchor_more" else "not trained longer"
-    anchor = f"the better anchor, the one {longer}"
+    more = summary["better_anchor"] == "anchor_more"
+    anchor = "the anchor that was trained longer" if more else "the anchor, which longer training does not improve"
     if len(use) == 2:
         gains = f"both {factors[0]}" if factors[0] == factors[1] else " and ".join(factors)
         choice = f"{labels[0]} if you know the value and {labels[1]} if you do not"
