@@ -141,8 +141,7 @@ plt.show()
 # ## Run it
 #
 # One command simulates the data, trains the four networks, fits the readouts, tests everything and writes a report.
-# Finished stages are kept: run the cell again, and only what has changed is computed. The times stored below are of cores
-# that other work used as well; the setup cell above says what two idle ones take.
+# Finished stages are kept: run the cell again, and only what has changed is computed.
 
 # %% language="bash"
 # set -o pipefail
