@@ -16,10 +16,10 @@ import pytest
 
 from ccm_jax import Choices, Gated, fit_chart, fit_prefix_readout, make_rollout
 from ccm_jax._checks import counted
+from ccm_jax._stride import stride_clue
 from ccm_jax.cli import fitting
 from ccm_jax.cli.frames import read_regimes
 from ccm_jax.cli.prefix import find
-from ccm_jax.cli.stride import stride_clue
 from ccm_jax.io.recordings import open_recording
 from ccm_jax.sequential import fit_sequential
 from ccm_jax.surrogate import Surrogate

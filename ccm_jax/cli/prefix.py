@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._given import RIM
+from ccm_jax._stride import stride_clue
 from ccm_jax.chart import Gated, complete
 from ccm_jax.cli.fitting import Fitted, with_gate
 from ccm_jax.cli.recipe import Recipe
-from ccm_jax.cli.stride import stride_clue
 from ccm_jax.cli.sure import Sure, sure_of
 from ccm_jax.observed import Frames, Observed, observations
 from ccm_jax.posterior import Prior
