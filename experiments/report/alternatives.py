@@ -1,16 +1,19 @@
-"""CCM's errors beside those of the strongest alternative of each kind: the table of the README."""
+"""CCM's errors beside those of the strongest alternative of each kind: the tables of the README."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax.coordinate import normalised_coordinate
 from experiments.report.ratios import named
 from experiments.report.statistics import interval
 from experiments.report.systems import SHORT
 
-PREFIX, SCALE = "CCM-Prefix", "CCM-Scale"
+PREFIX, COORD, SCALE = "CCM-Prefix", "CCM-Coord", "CCM-Scale"
 WIDE, ANCHOR_OF_WIDE = "CCM-Prefix, window of 3", "anchor, window of 3"
 CONDITIONED = ("finetune_ratio", "scratch_ratio")
 # What the README compares CCM with: by what is known, our method, then each kind of method and the ratios of the study
@@ -29,8 +32,8 @@ BESIDE: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     "value known": (
         SCALE,
         {
-            "the best of other merges, the ensemble and the nearest of the same experts": ("posthoc_ratio",),
             "SLERP between the same experts, extrapolated": ("slerp_ratio",),
+            "the best of other merges, the ensemble and the nearest of the same experts": ("posthoc_ratio",),
             "a conditioned network, trained on labelled data": CONDITIONED,
         },
     ),
@@ -38,28 +41,31 @@ BESIDE: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
 NONE = "–"
 
 
-def table(peers: dict[str, Any]) -> str:
-    """Errors of CCM and of the strongest method of each kind, outside, and how many times CCM's error theirs are."""
-    lines = [f"| relative error | {' | '.join(SHORT.values())} |", "|---" * (1 + len(SHORT)) + "|"]
+def tables(peers: dict[str, Any]) -> str:
+    """Errors of CCM and of the strongest method of each kind, outside, in one table for each thing that is known."""
+    made = []
     for heading, (ours, kinds) in BESIDE.items():
-        lines.append(_line(f"**{heading}**", ["" for _ in SHORT]))
+        lines = [f"| {heading} | {' | '.join(SHORT.values())} |", "|---" * (1 + len(SHORT)) + "|"]
         lines.append(_line(f"**{ours}**", [error(_mean(peers, s, ours)) for s in SHORT]))
-        if ours == PREFIX and chosen_windows(peers)[0]:
-            wide = [_of_chosen_window(peers, s) for s in SHORT]
-            lines.append(_line(f"{PREFIX}, its anchor sees as many frames as validation regimes choose¹", wide))
+        if ours == SCALE:
+            lines.append(_line(f"{COORD}, without validation", [_by_label(peers, s, SCALE, COORD) for s in SHORT]))
+        elif wide := chosen_windows(peers)[0]:
+            cells = [_by_label(peers, s, PREFIX, WIDE if s in wide else PREFIX) for s in SHORT]
+            lines.append(_line(f"{PREFIX}, its anchor sees as many frames as validation chooses", cells))
         for kind, keys in kinds.items():
             found = {s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT}
             single = all(r is None or r["low"] is None for r in found.values())
             cells = [cell(_mean(peers, s, r["peer"]), r, single) if r else NONE for s, r in found.items()]
             lines.append(_line(kind + " (one seed)" * single, cells))
-    lines.append(
-        _line("for scale: the last observed frame, unchanged", [error(_mean(peers, s, "persistence")) for s in SHORT])
-    )
-    return "\n".join(lines)
+        if ours == PREFIX:
+            unchanged = [error(_mean(peers, s, "persistence")) for s in SHORT]
+            lines.append(_line("for scale: the last observed frame, unchanged", unchanged))
+        made.append("\n".join(lines))
+    return "\n\n".join(made)
 
 
 def _line(label: str, cells: list[str]) -> str:
-    return f"| {label} | {' | '.join(cells)} |".replace("  ", " ")
+    return f"| {label} | {' | '.join(cells)} |"
 
 
 def _mean(peers: dict[str, Any], system: str, label: str) -> float | None:
@@ -67,10 +73,10 @@ def _mean(peers: dict[str, Any], system: str, label: str) -> float | None:
     return next((m["outside"]["mean"] for m in peers["systems"].get(system, []) if m["label"] == label), None)
 
 
-def _of_chosen_window(peers: dict[str, Any], system: str) -> str:
-    if system not in chosen_windows(peers)[0]:
-        return "the same"
-    return cell(_mean(peers, system, WIDE), compare(peers, system, PREFIX, WIDE))
+def _by_label(peers: dict[str, Any], system: str, ours: str, other: str) -> str:
+    if other == ours:
+        return error(_mean(peers, system, ours))
+    return cell(_mean(peers, system, other), compare(peers, system, ours, other))
 
 
 def error(value: float | None) -> str:
@@ -84,7 +90,7 @@ def error(value: float | None) -> str:
 
 
 def cell(value: float | None, ratio: dict[str, Any] | None, single: bool = False) -> str:
-    """An error, and in brackets how many times CCM's it is: in bold where it is clearly smaller, ≈ where neither is.
+    """An error, in bold where it is clearly smaller than CCM's, with ≈ where neither is.
 
     Args:
         value: the error.
@@ -94,16 +100,15 @@ def cell(value: float | None, ratio: dict[str, Any] | None, single: bool = False
     Example:
         >>> clear = {"mean": 2.0, "low": 1.5, "high": 3.0}
         >>> cell(0.02, clear), cell(0.08, {"mean": 0.5, "low": 0.4, "high": 0.8}), cell(0.04, clear | {"low": 0.9})
-        ('**0.020** (0.50\\xa0×)', '0.080 (2.0\\xa0×)', '0.040 (≈)')
+        ('**0.020**', '0.080', '0.040 (≈)')
     """
     if value is None or ratio is None or ratio["mean"] is None:
         return NONE
-    said = f"{error(1 / ratio['mean'])}\N{NO-BREAK SPACE}×"
     if ratio["low"] is None:
-        return f"{error(value)} ({said}{', one seed' * (not single)})"
+        return error(value) + " (one seed)" * (not single)
     if ratio["low"] <= 1 <= ratio["high"]:
         return f"{error(value)} (≈)"
-    return f"**{error(value)}** ({said})" if ratio["low"] > 1 else f"{error(value)} ({said})"
+    return f"**{error(value)}**" if ratio["low"] > 1 else error(value)
 
 
 def worst(peers: dict[str, Any], system: str, keys: tuple[str, ...]) -> dict[str, Any] | None:
@@ -138,25 +143,39 @@ def chosen_windows(peers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def about(peers: dict[str, Any]) -> str:
-    """How the table was measured, and how many runs are missing."""
+    """What the tables show, and how many runs are missing."""
     missing, done = len(peers["not_run"]), peers["done"]
     words = (
-        "Errors of the sixteen frames after the five observed ones, outside the anchor's training range, over three "
-        "seeds. In brackets: how many times CCM's error that is; above 1, CCM is more accurate. **Bold**: clearly more "
-        "accurate than CCM. ≈: the 95 % interval of the ratio includes 1; one seed has no interval ([all intervals]"
+        "Relative errors of the sixteen frames after the five observed ones, outside the anchor's training range, over "
+        "three seeds; smaller is better. **Bold**: clearly smaller than CCM's in the first row. ≈: not clearly "
+        "different from it ([intervals of the ratios]"
         "(docs/comparisons.md#ccm-compared-with-the-strongest-alternative-of-each-kind))."
     )
     return words + (f" Of {missing + done} runs, {missing} have not been done yet." if missing else "")
 
 
 def fairness(peers: dict[str, Any]) -> str:
-    """On what terms the methods are compared, below the table."""
+    """On what terms the methods are compared, below the tables."""
     wide, kept = chosen_windows(peers)
     words = (
         "All networks have the same data, the same total number of training steps and the same tuning on validation "
-        "regimes. Of each kind, the alternative with the smallest error on the test regimes is taken, which favours "
-        "it. Everything is small: grids of 32² and networks of 10⁵ to 10⁶ weights."
+        f"regimes ({regimes()}). Of each kind, the alternative with the smallest error on the test regimes is taken, "
+        "which favours it. Everything is small: grids of 32² and networks of 10⁵ to 10⁶ weights."
     )
-    if wide:
-        words += f" ¹ Three for {named(wide)}, otherwise one, as in all other rows."
+    words += f" Validation chooses three frames for {named(wide)}, otherwise one." if wide else ""
     return words + (f" For {named(kept)}, the readout then keeps the anchor unmerged." if kept else "")
+
+
+def regimes() -> str:
+    """How many validation regimes the configurations of the compared systems have, how far out they and tests reach."""
+    counts, reach = set(), {"validation": 0.0, "test": 0.0}
+    for name in SHORT:
+        config = importlib.import_module(f"experiments.configs.{name}").get_config("")
+        axis = config.axis
+        counts.add(len(config.regimes.validation))
+        for kind in reach:
+            values = jnp.array(config.regimes[kind])
+            places = normalised_coordinate(values, axis.low, axis.high, scale=axis.scale)
+            reach[kind] = max(reach[kind], float(jnp.abs(places).max()))
+    counted = " or ".join(map(str, sorted(counts)))
+    return f"{counted} values, out to coordinates of ±{reach['validation']:.4g}; tests reach ±{reach['test']:.4g}"

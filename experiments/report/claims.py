@@ -12,7 +12,7 @@ import jinja2
 
 from ccm_jax.io.atomic import read_json
 from experiments.report.alternatives import CONDITIONED, chosen_windows, one_frame, worst
-from experiments.report.ratios import in_words, named, times
+from experiments.report.ratios import in_cell, in_words, named, times
 from experiments.report.record import runs_of
 from experiments.report.systems import SHORT
 
@@ -23,12 +23,19 @@ HIDDEN = ("rd_ood", "ns_ood", "rdb_gravity")  # a single frame does not show the
 
 
 def budget(peers: dict[str, Any]) -> dict[str, Any]:
-    """CCM-Scale over its alternatives with a small budget, in words; see :mod:`experiments.peers.plane`."""
+    """CCM-Scale over its alternatives with a small budget, in words and cells; see :mod:`experiments.peers.plane`."""
     found = peers["small_budgets"]
     words = {"ratios": in_words(found["scale_over_conditioned"]), "lora": in_words(found["scale_over_lora"])}
     sizes = sorted({trajectories for _, trajectories in found["cells"]})
+    kinds = {"conditioned": "scale_over_conditioned", "lora": "scale_over_lora"}
+    table = {kind: {SHORT[s]: in_cell(r) for s, r in found[key].items()} for kind, key in kinds.items()}
     words |= {"trajectories": f"{sizes[0]} to {sizes[-1]}"}
-    return words | {key: found[key] for key in ("fewest", "most", "seeds")} | {"cells": len(found["cells"])}
+    return (
+        words
+        | {"table": table}
+        | {key: found[key] for key in ("fewest", "most", "seeds")}
+        | {"cells": len(found["cells"])}
+    )
 
 
 def _errors(gains: dict[str, Any]) -> dict[str, str]:

@@ -38,7 +38,7 @@ def readme(text: str, folder: Path) -> str:
     """The README with its parts from the files of ``folder``."""
     peers = read_json(folder / "peers.json")
     before, after = (claims.folded(said(peers)).strip() for said in (alternatives.about, alternatives.fairness))
-    parts = (before, alternatives.table(peers), after, claims.measured(folder))
+    parts = (before, alternatives.tables(peers), after, claims.measured(folder))
     return replace(replace(text, "when", claims.when(folder)), "beside", "\n\n".join(parts))
 
 
