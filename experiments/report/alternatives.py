@@ -100,14 +100,14 @@ def cell(value: float | None, ratio: dict[str, Any] | None, single: bool = False
     Example:
         >>> clear = {"mean": 2.0, "low": 1.5, "high": 3.0}
         >>> cell(0.02, clear), cell(0.08, {"mean": 0.5, "low": 0.4, "high": 0.8}), cell(0.04, clear | {"low": 0.9})
-        ('**0.020**', '0.080', '0.040 (≈)')
+        ('**0.020**', '0.080', '0.040\\xa0(≈)')
     """
     if value is None or ratio is None or ratio["mean"] is None:
         return NONE
     if ratio["low"] is None:
         return error(value) + " (one seed)" * (not single)
     if ratio["low"] <= 1 <= ratio["high"]:
-        return f"{error(value)} (≈)"
+        return f"{error(value)}\N{NO-BREAK SPACE}(≈)"
     return f"**{error(value)}**" if ratio["low"] > 1 else error(value)
 
 
@@ -148,7 +148,7 @@ def about(peers: dict[str, Any]) -> str:
     words = (
         "Relative errors of the sixteen frames after the five observed ones, outside the anchor's training range, over "
         "three seeds; smaller is better. **Bold**: clearly smaller than CCM's in the first row. ≈: not clearly "
-        "different from it ([intervals of the ratios]"
+        "different from it; one seed does not tell ([intervals of the ratios]"
         "(docs/comparisons.md#ccm-compared-with-the-strongest-alternative-of-each-kind))."
     )
     return words + (f" Of {missing + done} runs, {missing} have not been done yet." if missing else "")
