@@ -172,7 +172,7 @@ def test_the_better_anchor_is_shown_and_named() -> None:
     assert played["rows"][0]["error"] == [[0.05], [0.2]]
     sheet = bitmap(played["rows"][0]["sprite"])
     assert np.allclose(sheet[:6], -sheet[6:12], atol=60) and not np.allclose(sheet[:6], sheet[6:12], atol=60)
-    titles = [ax.get_title() for ax in frames(results, longer, 0, ("u",)).axes]
+    titles = [ax.get_title().replace("\n", " ") for ax in frames(results, longer, 0, ("u",)).axes]
     assert "error of anchor, trained longer" in titles
     kept = film(results, arrays, "u")  # of an older run, without these frames
     assert kept and kept["labels"][1] == "anchor" and kept["rows"][0]["error"][0] == [0.1]
