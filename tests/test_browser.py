@@ -22,6 +22,7 @@ sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 ROOT = Path(__file__).parent.parent
+RECT = "getBoundingClientRect()"
 LOOKS = [(390, "light"), (1440, "light"), (390, "dark"), (1440, "dark")]
 
 
@@ -92,6 +93,7 @@ def test_the_report(browser: Any, report: Path, width: int, scheme: str) -> None
     top, bottom = (page.evaluate(box.format(*one)) for one in (("#alpha", "top"), ("#frames", "bottom")))
     assert width < 900 or bottom - top < 800  # the slider and the frames that it drives are on one screen
     page.wait_for_selector("#film[data-ready=yes]")
+    assert page.inner_text(".card.reference strong") == page.inner_text(".film th:nth-child(2)")
     page.fill("#film-time", "0")  # it shows the last frame at first
     first = page.evaluate("document.querySelector('.film canvas').toDataURL()")
     page.click("#film-play")
@@ -135,6 +137,9 @@ def test_the_table_scrolls_in_its_box_and_keeps_its_first_column(browser: Any, r
     assert wider > max(wide, seen) and page.evaluate("document.documentElement.scrollWidth") <= width
     place = "document.querySelector('.numbers td').getBoundingClientRect().left"
     before = page.evaluate(place)
+    seen = f"[...document.querySelectorAll('.numbers th')].filter(h => h.{RECT}.right <= {box}.{RECT}.right)"
+    heads = page.evaluate(f"{seen}.map(h => h.textContent)")
+    assert heads[0] == "value" and heads[1].startswith("anchor") and heads[2:4] == ["CCM-Prefix", "CCM-Scale"]
     page.evaluate(f"{box}.scrollLeft = 1000")
     assert page.evaluate(f"{box}.scrollLeft") > 0 and page.evaluate(place) == before
 

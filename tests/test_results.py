@@ -10,7 +10,7 @@ from rich.console import Console
 
 from experiments.pipeline.methods import METHODS, Method, columns, drawn, reduced
 from experiments.report.parameter_figure import error_by_regime
-from experiments.report.results import bootstrap_gain, headline, summarise, terminal_table
+from experiments.report.results import bootstrap_gain, headline, summarise, terminal_table, verdict
 from experiments.study.controls import summarise as summarise_controls
 from experiments.study.tables import tables
 
@@ -58,6 +58,32 @@ def test_a_method_that_is_worse_has_a_larger_error() -> None:
     assert "1.2 x larger error   [1.2, 1.2]" in told(results(anchor=0.4, anchor_more=0.4, ccm_prefix=0.48))
 
 
+def said(**changed: float) -> str:
+    from ccm_jax.io.atomic import finite
+
+    return verdict(finite(results(**changed)))
+
+
+def test_the_verdict_says_what_beats_the_better_of_two_anchors() -> None:
+    ways = dict.fromkeys(("ccm_coord", "ccm_scale", "ccm_prefix"), 0.4)
+    assert "CCM-Prefix: its error is 4 × smaller than that of the better of two anchors." in said()
+    both = said(ccm_scale=0.2, anchor_more=0.3)  # trained longer, it is better in the mean
+    assert "their errors are 1.5 × and 3 × smaller than those of the better of two anchors. CCM-Coord does not" in both
+    assert "its error is 1.05 × smaller" in said(**ways | {"ccm_prefix": 0.381})
+    assert "keep the anchor: no merge clearly beats it." in said(**ways)
+    assert "keep the anchor that was trained longer: no merge" in said(**ways | {"anchor_more": 0.39})
+
+
+def test_the_verdict_never_passes_over_the_average() -> None:
+    ways = dict.fromkeys(("ccm_coord", "ccm_scale", "ccm_prefix"), 0.4)
+    best = said(**ways | {"average": 0.2})
+    assert "use the endpoint average: its error is 2 × smaller than that of the better of two anchors." in best
+    assert "CCM-Coord, CCM-Scale and CCM-Prefix do not clearly beat that anchor." in best
+    assert "use the endpoint average:" in said(average=0.05) and "use CCM-Prefix:" in said(average=0.2)
+    lost = dict.fromkeys(METHODS, float("inf"))
+    assert "both anchors diverge on some trajectory; the endpoint average does not." in said(**lost | {"average": 0.4})
+
+
 def test_trajectories_are_drawn_for_each_regime_by_itself() -> None:
     errors = np.array([[1.0, 1.1, 1.2, 1.3], [1.3, 1.2, 1.1, 1.0]])  # one draw for both would always have this mean
     low, high = bootstrap_gain(errors, np.full_like(errors, 2.0))
@@ -95,6 +121,14 @@ def test_a_method_in_the_registry_is_in_every_table_and_figure(monkeypatch: pyte
     whole = found | {"calibration": {"leave_one_out": {"line": 0.1}}, "stage_seconds": {}}
     made = tables({"rd_ood": [{"seed": 0, "found": whole}]})
     assert made["runs"][0]["gains"]["mine"]["mean"] == pytest.approx(0.5)
+
+
+def test_the_anchor_that_all_is_compared_with_is_drawn() -> None:
+    def shown(found: dict[str, Any]) -> list[Any]:
+        return [line.get_label() for line in error_by_regime(found).axes[0].lines]
+
+    assert "anchor" in shown(results()) and "anchor, trained longer" not in shown(results())
+    assert {"anchor", "anchor, trained longer"} <= set(shown(results(anchor_more=0.3)))
 
 
 def test_the_order_of_tables_and_figures() -> None:

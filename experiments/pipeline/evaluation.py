@@ -126,7 +126,7 @@ def evaluate_regime(
         | {"ccm_prefix_gate": np.asarray(prefix.coordinate)[:, 1].tolist(), "ccm_scale": scale, "best": best},
         "error_over_time": {name: np.mean(e, axis=0).tolist() for name, e in errors.items()},
     }
-    seen = {"anchor": family.anchor, "ccm_prefix": plane(prefix.coordinate[0])}
+    seen = {"anchor": family.anchor, "anchor_more": calibrated.anchor_more, "ccm_prefix": plane(prefix.coordinate[0])}
     frames = {
         name: future_frames(params, family.rollout_fn, x[:1], **family.protocol)[0] for name, params in seen.items()
     }

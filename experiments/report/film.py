@@ -1,4 +1,4 @@
-"""The animation of the report: truth, anchor and CCM-Prefix over the frames after the prefix."""
+"""The animation of the report: truth, the better anchor and CCM-Prefix over the frames after the prefix."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from experiments.pipeline.methods import METHODS
 from experiments.report.colours import SIGNED, limits, palette
 from experiments.report.explorer import sprite
-from experiments.report.panels import panels
+from experiments.report.panels import better_anchor, panels
 from experiments.report.results import observed
 from experiments.report.sure import two_of
 
-ROWS = {"truth": "truth", "anchor": "anchor", "ccm_prefix": "CCM-Prefix"}
 PIXELS = 500_000  # of all frames together: a page with more is too large, and shows two regimes
 
 
@@ -33,15 +33,16 @@ def film(results: dict[str, Any], arrays: Any, channel: str) -> dict[str, Any] |
     regimes, truth = results["regimes"], arrays["frames/truth"]
     if truth.ndim == 4:
         return None
+    who = (better_anchor(results, arrays), "ccm_prefix")
     times = np.arange(truth.shape[1])
     coordinates = [row["coordinate"] for row in regimes]
-    few = len(ROWS) * truth[..., 0].size > PIXELS
+    few = (1 + len(who)) * truth[..., 0].size > PIXELS
     shown = []
     for i in two_of(coordinates) if few else np.argsort(coordinates):
-        rows = np.stack([panels(arrays[f"frames/{name}"][i, ..., 0], times) for name in ROWS])
+        rows = np.stack([panels(arrays[f"frames/{name}"][i, ..., 0], times) for name in ("truth", *who)])
         colours = palette(rows[0])
         ends = np.stack(limits(rows[0], colours == SIGNED), -1)
-        error = {name: regimes[i]["error_over_time"][name] for name in ("anchor", "ccm_prefix")}
+        error = [regimes[i]["error_over_time"][name] for name in who]
         shown.append({key: regimes[i][key] for key in ("value", "coordinate", "split")})
         shown[-1] |= {
             "sprite": sprite(rows),
@@ -54,7 +55,7 @@ def film(results: dict[str, Any], arrays: Any, channel: str) -> dict[str, Any] |
     return {
         "rows": shown,
         "opens": int(np.argmax([abs(row["coordinate"]) for row in shown])),
-        "labels": list(ROWS.values()),
+        "labels": ["truth", *(METHODS[name].label for name in who)],
         "frames": [int(first + t) + 1 for t in times],  # counted from 1
         "height": height,
         "width": width,

@@ -1,7 +1,8 @@
-"""The figure of one forecast: truth, anchor and CCM-Prefix in their last frame, with their errors."""
+"""The figure of one forecast: truth, the better anchor and CCM-Prefix in their last frame, with their errors."""
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -14,31 +15,31 @@ from experiments.pipeline.methods import METHODS
 from experiments.report.colours import SIGNED, furthest, limits, palette
 from experiments.report.figures import NARROW
 from experiments.report.numbers import signed
-from experiments.report.panels import panels, upright
+from experiments.report.panels import better_anchor, panels, upright
 from experiments.report.results import observed
-
-WHO = ("anchor", "ccm_prefix")
 
 
 def frames(
     results: dict[str, Any], arrays: dict[str, np.ndarray], index: int, channels: tuple[str, ...], narrow: bool = False
 ) -> Figure:
-    """One trajectory of one regime: truth, anchor and CCM-Prefix, with their errors.
+    """One trajectory of one regime: truth, the better anchor and CCM-Prefix, with their errors.
 
     The last frame; of three space axes its middle slice, of one the whole future over time. A narrow figure has a
     column for each channel.
     """
     over_time = arrays["frames/truth"].ndim == 4
+    who = (better_anchor(results, arrays), "ccm_prefix")
     figure, axes = _axes(len(channels), narrow)
     for c, (channel, row) in enumerate(zip(channels, axes, strict=True)):
-        fields = {name: arrays[f"frames/{name}"][index, ..., c] for name in ("truth", *WHO)}  # [T, *space]
+        fields = {name: arrays[f"frames/{name}"][index, ..., c] for name in ("truth", *who)}  # [T, *space]
         pictures = {name: upright(panels(field, [-1])[0]) for name, field in fields.items()}
         images = _draw(row, pictures, "auto" if over_time else "equal")
         if c == 0 or narrow:
-            titles = ["truth", *(METHODS[name].label for name in WHO)]
-            titles += [f"error of {METHODS[name].label}" for name in WHO]
+            titles = ["truth", *(METHODS[name].label for name in who)]
+            titles += [f"error of {METHODS[name].label}" for name in who]
             for i, (ax, title) in enumerate(zip(row, titles, strict=True)):
                 above = f"{channel}\n" if narrow and i == 0 else ""
+                title = title if narrow else textwrap.fill(title, 22)  # as wide as its picture
                 ax.set_title(above + (title if c == 0 or above else ""), fontsize=9)
         if not narrow:
             row[0].set_ylabel(channel, rotation=0, labelpad=10)
@@ -69,7 +70,7 @@ def _draw(row: Any, pictures: dict[str, np.ndarray], aspect: Any) -> list[Any]:
     truth = pictures["truth"]
     colours = palette(truth)
     low, high = limits(truth, colours == SIGNED)
-    errors = [pictures[name] - truth for name in WHO]
+    errors = [picture - truth for name, picture in pictures.items() if name != "truth"]
     worst = max(furthest(error) for error in errors)
     shown = [(picture, colours, low, high) for picture in pictures.values()]
     shown += [(error, SIGNED, -worst, worst) for error in errors]

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from experiments.pipeline.methods import METHODS, headlines
-from experiments.report.results import factor, observed
+from experiments.report.numbers import digits
+from experiments.report.results import factor, listed, observed
 
 # Of the solvers of this repository: their names, and what they solve.
 EQUATIONS = {
@@ -73,23 +74,51 @@ def cards(results: dict[str, Any], peer: dict[str, Any] | None) -> list[dict[str
         found.append({"name": METHODS[name].label, "source": source, "text": _than(size, worse, interval)})
         found[-1] |= {"error": summary["ood_error"][name], "kind": kind}
     if peer is not None:
-        larger = peer["mean"] < 1  # the ratio is CCM's error over the alternative's
-        size = 1 / peer["mean"] if larger else peer["mean"]
-        interval = sorted(1 / peer[end] if larger else peer[end] for end in ("low", "high"))
-        text = _than(size, larger, interval) + " than CCM-Scale"
+        text = _against(peer) + " than CCM-Scale"
+        if peer.get("inside"):
+            text += "; inside: " + _against(peer["inside"])
         found.append({"name": "conditioned network", "source": "from the value", "text": text})
         found[-1] |= {"error": peer["error"], "kind": "other"}
     return found
+
+
+def alternative(peer: dict[str, Any] | None) -> str:
+    """What a conditioned network would gain, in a sentence: where the interval says that it beats CCM-Scale.
+
+    Args:
+        peer: of :func:`experiments.report.peers.conditioned`.
+
+    Returns:
+        Nothing where no interval says so.
+
+    Example:
+        >>> outside, inside = {"mean": 1.3, "low": 1.1, "high": 1.6}, {"mean": 2.2, "low": 1.6, "high": 3.1}
+        >>> alternative(outside | {"inside": inside}).replace("\N{NO-BREAK SPACE}", " ").partition(": ")[2]
+        "its errors are 1.3 × smaller than CCM-Scale's outside the training range and 2.2 × smaller inside it."
+    """
+    sides = {} if peer is None else {"outside": peer, "inside": peer.get("inside")}
+    told = [
+        f"{digits(ratio['mean'])}\N{NO-BREAK SPACE}× smaller {where}"
+        for where, ratio in sides.items()
+        if ratio and ratio["low"] > 1
+    ]
+    if not told:
+        return ""
+    told[0] = told[0].replace("smaller", "smaller than CCM-Scale's") + " the training range"
+    said = listed([told[0], *(f"{one} it" for one in told[1:])], "and")
+    return f"With labelled data of all training regimes, a conditioned network does better: its errors are {said}."
+
+
+def _against(ratio: dict[str, Any]) -> str:
+    """How an alternative compares; the ratio is CCM's error over the alternative's."""
+    larger = ratio["mean"] < 1
+    size, *ends = (1 / ratio[key] if larger else ratio[key] for key in ("mean", "low", "high"))
+    return _than(size, larger, sorted(ends))
 
 
 def _than(size: float | None, larger: bool, interval: list[float] | None) -> str:
     """A factor in words, such as ``4.7 × smaller [4.5, 4.9]``."""
     if size is None:
         return "diverges"
-    ends = "" if interval is None else f" [{_digits(interval[0])}, {_digits(interval[1])}]"
-    return f"{_digits(size)} × {'larger' if larger else 'smaller'}{ends}"
-
-
-def _digits(size: float) -> str:
-    """A factor, with more digits near 1."""
-    return f"{size:.2f}" if 0.95 < size < 1.1 else f"{size:.2g}"
+    ends = "" if interval is None else f" [{digits(interval[0])}, {digits(interval[1])}]"
+    return f"{digits(size)} × {'larger' if larger else 'smaller'}{ends}"

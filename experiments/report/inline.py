@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-# Greys of figures, and the variables of style.css that stand for them; colours of data stay as they are.
+# Greys of figures, and the variables of style.css that stand for them; other colours of data stay as they are.
 INKS = {
     "#000000": "--ink",
     "#222222": "--ink",
@@ -20,6 +20,7 @@ INKS = {
     "#eef2f6": "--shade",
     "#e4e9ee": "--shade",
     "#b9b9b9": "--legend",
+    "#0072b2": "--blue",  # of CCM-Scale and CCM-Coord: too dark on black
 }
 _GREY = re.compile("|".join(INKS))
 _METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.S)

@@ -22,6 +22,16 @@ def signed(x: float) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
+def digits(size: float) -> str:
+    """A factor, with more digits near 1, and with all of those before the point.
+
+    Example:
+        >>> digits(1.04), digits(4.74), digits(10.9), digits(312.0)
+        ('1.04', '4.7', '11', '312')
+    """
+    return f"{size:.2f}" if 0.95 < size < 1.1 else f"{size:.0f}" if 99.5 <= size < math.inf else f"{size:.2g}"
+
+
 def too_often(below: int, count: int, level: float) -> bool:
     """Whether so many of ``count`` p-values lie below a level that chance alone hardly explains it.
 

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from ccm_jax import paper_bank
 from ccm_jax.io import checkpoint
 from ccm_jax.io.atomic import finite, read_json, remove, replacing, write_text
-from experiments.pipeline.methods import METHODS, deployable, headlines
+from experiments.pipeline.methods import ANCHORS, METHODS, deployable, headlines
 from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage, write_json
 from experiments.pipeline.systems import stored_channels
@@ -31,7 +31,7 @@ from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
 from experiments.runner.workdir import put_aside
 
-VERSION = 22
+VERSION = 23
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 FOLDED = ("ccm_prefix_paper", "low", "high", "average", "wrong_sign")  # columns of the table that a reader asks for
 WEIGHTS = "weights"  # folder of the run with anchor, low and high
@@ -109,18 +109,20 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["signed"] = signed
+    environment.filters |= {"signed": signed, "too_narrow": how_sure.too_narrow}
     rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
     config, ours = results["config"], headlines(observed(results["config"]))
     space, channels = arrays["frames/truth"].shape[2:-1], stored_channels(ConfigDict(config))
     conditioned = peers.conditioned(config, curves, outside)
+    certain = results["sure"]["regimes"]
+    shown_sure = how_sure.two_of([row["coordinate"] for row in certain]) if certain else []
     small = _below(results["sure"]["regimes"], 0.05)
     content = environment.get_template("report.html.j2").render(
         version=VERSION,
         page=partial(link, address=published()),
         results=results,
         rows=rows,
-        methods=sorted(METHODS, key=lambda name: (name not in ours, not name.startswith("ccm_"))),
+        methods=in_order(results["summary"].get("better_anchor", "anchor"), list(ours)),
         ours=ours,
         labels={name: method.label for name, method in METHODS.items()},
         folded=FOLDED,
@@ -128,11 +130,14 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         title=head.title(config, [row["value"] for row in rows]),
         setting=head.setting(config, space, head.count(checkpoint.load(stages.anchor.path / "anchor"))),
         cards=head.cards(results, conditioned),
+        alternative=head.alternative(conditioned),
         ranges={name: ends for name in ours if (ends := by_regime(results, name))},
         observed=observed(config),
         figures=svg,
         verdict=two_parts(verdict(results)),
         small=small,
+        drawn_sure=[certain[i] for i in shown_sure],
+        other_sure=[row for i, row in enumerate(certain) if i not in shown_sure],
         gated=results["calibration"]["prefix"]["free_gate"],
         held=held(results["sure"]["regimes"]),
         paper=[float(c) for c in paper_bank()[:, 0]],
@@ -146,6 +151,21 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         horizon=arrays["frames/truth"].shape[1],
     )
     write_text(folder / "report.html", content)
+
+
+def in_order(anchor: str, ours: list[str]) -> list[str]:
+    """The methods as columns: what a reader compares first comes first, since a phone shows no more.
+
+    Args:
+        anchor: the better one.
+        ours: methods that head the report.
+
+    Example:
+        >>> in_order("anchor", ["ccm_coord", "ccm_scale", "ccm_prefix"])[:5]
+        ['anchor', 'ccm_prefix', 'ccm_scale', 'ccm_coord', 'anchor_more']
+    """
+    first = (anchor, "ccm_prefix", "ccm_scale", *ours, *ANCHORS)
+    return sorted(METHODS, key=lambda name: first.index(name) if name in first else len(first))
 
 
 def two_parts(said: str) -> tuple[str, str]:

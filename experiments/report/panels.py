@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 
@@ -25,3 +26,14 @@ def panels(field: Any, at: Any) -> Any:
 def upright(picture: Any) -> Any:
     """A picture ``[a, b]`` as ``imshow(..., origin="lower")`` takes it: the first axis to the right, the second up."""
     return picture.swapaxes(-1, -2)
+
+
+def better_anchor(results: dict[str, Any], arrays: Collection[str]) -> str:
+    """The anchor whose frames are shown: the better one, or the first where an older run kept no frames of the other.
+
+    Args:
+        results: of the run.
+        arrays: ``evaluation.npz``, or its names.
+    """
+    better = str(results.get("summary", {}).get("better_anchor", "anchor"))
+    return better if f"frames/{better}" in arrays else "anchor"

@@ -14,7 +14,7 @@ from experiments.report.ends import Curve, label_ends
 from experiments.report.figures import NARROW, axis_label, by_coordinate, fewer_ticks, plain_ticks
 
 PEERS = ("#E69F00", "#56B4E9", "#CC79A7", "#D55E00", "#999999")  # of Okabe and Ito's colours
-# They lie on those of CCM-Scale, or are controls: the table has them.
+# They lie on those of CCM-Scale, or are controls: the table has them. An anchor that others are compared with is drawn.
 TABLE_ONLY = ("anchor_more", "average", "wrong_sign", "ccm_coord", "best")
 EXPERTS = ("low", "high")
 
@@ -28,13 +28,14 @@ def error_by_regime(results: dict[str, Any], curves: Sequence[dict[str, Any]] = 
         narrow: for a phone.
     """
     rows, axis = by_coordinate(results), results["config"]["axis"]
+    better = results["summary"].get("better_anchor")
     width, height = (NARROW, 4.8) if narrow else (8.2, 4.2)
     figure = new_figure(width, height)
     ax = figure.subplots()
     ax.axvspan(axis["low"], axis["high"], color="#eef2f6", zorder=0)
     lines = []
     for name, method in drawn("by_regime").items():
-        if name in TABLE_ONLY or (curves and name in EXPERTS):
+        if (name in TABLE_ONLY and name != better) or (curves and name in EXPERTS):
             continue
         x, y = np.array([[row["value"], row["errors"][name]] for row in rows], float).T
         # CCM-Scale's own yellow is hard to see in a line on white, and CCM-Coord's blue is free here.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ccm_jax.io.atomic import read_json
+from ccm_jax.metrics import over
 
 PEERS = Path(__file__).parents[2] / "results" / "peers.json"
 CONDITIONED = {"conditioned, fine-tuned": "finetune_ratio", "conditioned, from scratch": "scratch_ratio"}
@@ -60,7 +61,8 @@ def conditioned(config: dict[str, Any], curves: list[dict[str, Any]], outside: l
     """The best conditioned network that knows the value: its error outside, and CCM-Scale's over it, with an interval.
 
     Returns:
-        None where the study has none, or where one of the two diverges.
+        None where the study has none, or where one of the two diverges. ``inside`` has the ratio inside the training
+        range, of the same seeds, or None.
     """
     for curve in curves:
         if curve["group"] in CONDITIONED:
@@ -68,8 +70,30 @@ def conditioned(config: dict[str, Any], curves: list[dict[str, Any]], outside: l
             error = _mean(curve, outside)
             if np.isfinite(error) and None not in (ratio.get("mean"), ratio.get("low"), ratio.get("high")):
                 ends = {key: ratio[key] for key in ("mean", "low", "high")}
-                return ends | {"error": error, "label": curve["label"], "seeds": len(curve["seeds"])}
+                return (
+                    ends
+                    | {"error": error, "label": curve["label"], "seeds": len(curve["seeds"])}
+                    | {"inside": _inside(config, curve["label"], ratio)}
+                )
     return None
+
+
+def _inside(config: dict[str, Any], label: str, outside: dict[str, Any]) -> dict[str, float] | None:
+    """CCM's error over that of an alternative inside the training range, seed by seed, with an interval."""
+    from experiments.report.statistics import interval  # scipy is slow to import
+
+    found = {one["label"]: one for one in _study(config).get("systems", {}).get(config["name"], [])}
+    if outside["ours"] not in found or label not in found:
+        return None
+    ratios = {}
+    for split in ("outside", "inside"):
+        ours, theirs = (found[name][split]["seeds"] for name in (outside["ours"], label))
+        ratios[split] = [over(a, b) for a, b in zip(ours, theirs, strict=False)]
+    # The study stores errors without their seeds: pairs that give its ratios outside are of equal seeds.
+    if len(ratios["outside"]) != len(outside["seeds"]) or not np.allclose(ratios["outside"], outside["seeds"]):
+        return None
+    known = interval(ratios["inside"], "log")
+    return None if known["low"] is None else {key: known[key] for key in ("mean", "low", "high")}
 
 
 def seeds(curves: list[dict[str, Any]]) -> str:

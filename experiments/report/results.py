@@ -17,6 +17,7 @@ from experiments.pipeline.family import mean_error
 from experiments.pipeline.methods import ANCHORS, METHODS, columns, headlines, reduced
 from experiments.pipeline.stages import Stages
 from experiments.pipeline.store import provenance
+from experiments.report.numbers import digits
 
 # What the paper reports for a configuration of the same axis (arXiv 2605.14546): out-of-support means.
 PUBLISHED: dict[str, dict[str, float]] = {
@@ -26,6 +27,7 @@ PUBLISHED: dict[str, dict[str, float]] = {
 }
 
 RESAMPLES = 2000
+AVERAGE = "average"  # the merge that looks at neither value nor frames
 SUBSCRIPTS = {"u": "ᵤ", "v": "ᵥ"}
 
 
@@ -179,18 +181,17 @@ def verdict(results: dict[str, Any]) -> str:
     summary = results["summary"]
     if "reduction" not in summary:
         return "No test regime lies outside the training range."
-    better: list[str] = []
-    other: list[str] = []
     ways, means = list(headlines(observed(results["config"]))), summary["ood_error"]
-    finite = [METHODS[name].label for name in ways if np.isfinite(or_infinite(means[name]))]
-    for name in ways:
-        low = summary["reduction_interval"][name][0]
-        (better if low is not None and low > 0 else other).append(name)
+    lows = {name: summary["reduction_interval"][name][0] for name in (*ways, AVERAGE)}
+    better = [name for name, low in lows.items() if low is not None and low > 0]
+    other = [name for name in ways if name not in better]
     if not np.isfinite(or_infinite(means[summary["better_anchor"]])):
+        finite = [name for name in lows if np.isfinite(or_infinite(means[name]))]
+        finite = [name for name in finite if name != AVERAGE] or finite
         said = "both anchors and all merges diverge on some trajectory."
         if finite:
             does = "does" if len(finite) == 1 else "do"
-            said = f"both anchors diverge on some trajectory; {listed(finite, 'and')} {does} not."
+            said = f"both anchors diverge on some trajectory; {named(finite)} {does} not."
     elif not better:
         longer = " that was trained longer" if summary["better_anchor"] == "anchor_more" else ""
         said = f"keep the anchor{longer}: no merge clearly beats it."
@@ -198,7 +199,7 @@ def verdict(results: dict[str, Any]) -> str:
         said = f"use {_best_of(summary, better)}"
         if other:
             does = "does" if len(other) == 1 else "do"
-            said += f" {listed([METHODS[name].label for name in other], 'and')} {does} not clearly beat that anchor."
+            said += f" {named(other)} {does} not clearly beat that anchor."
     inside = [row["errors"] for row in results["regimes"] if row["split"] == "id"]
     if not inside:
         return f"Outside the training range, {said}"
@@ -210,21 +211,27 @@ def verdict(results: dict[str, Any]) -> str:
 
 
 def _best_of(summary: dict[str, Any], better: list[str]) -> str:
-    """Which of the ways that are better than the anchor to use, with the value and without, and how much better."""
+    """Which of the ways that are better than both anchors to use, with the value and without, and how much better."""
     means = {name: or_infinite(error) for name, error in summary["ood_error"].items()}
     ranked = sorted(better, key=lambda name: means[name])
     known = [name for name in ranked if name in ("ccm_coord", "ccm_scale")][:1]
     use = known + [name for name in ranked if name == "ccm_prefix"] or ranked[:1]
-    factors = [f"{means[summary['better_anchor']] / means[name]:.2g} ×" for name in use]
-    labels = [METHODS[name].label for name in use]
-    more = summary["better_anchor"] == "anchor_more"
-    anchor = "the anchor that was trained longer" if more else "the anchor, which longer training does not improve"
+    if ranked[0] == AVERAGE:
+        known, use = [], [AVERAGE]
+    factors = [f"{digits(means[summary['better_anchor']] / means[name])} ×" for name in use]
+    labels = [named([name]) for name in use]
+    anchor = "the better of two anchors"  # in the mean: in single regimes it may be the other one
     if len(use) == 2:
         gains = f"both {factors[0]}" if factors[0] == factors[1] else " and ".join(factors)
         choice = f"{labels[0]} if you know the value and {labels[1]} if you do not"
         return f"{choice}: their errors are {gains} smaller than those of {anchor}."
     choice = f"{labels[0]} if you know the value" if known else labels[0]
     return f"{choice}: its error is {factors[0]} smaller than that of {anchor}."
+
+
+def named(methods: list[str]) -> str:
+    """Methods within a sentence."""
+    return listed(["the " * (name == AVERAGE) + METHODS[name].label for name in methods], "and")
 
 
 def or_infinite(stored: float | None) -> float:
@@ -275,5 +282,5 @@ def _said(gain: float | None, ends: list[float | None]) -> str:
         return "not defined: a rollout diverged"
     larger = gain < 0
     known = sorted(factor(end, larger) for end in ends if end is not None)
-    interval = f"   [{known[0]:.2g}, {known[1]:.2g}]" if len(known) == 2 else ""
-    return f"{factor(gain, larger):.2g} x {'larger' if larger else 'smaller'} error{interval}"
+    interval = f"   [{digits(known[0])}, {digits(known[1])}]" if len(known) == 2 else ""
+    return f"{digits(factor(gain, larger))} x {'larger' if larger else 'smaller'} error{interval}"

@@ -21,6 +21,7 @@ from experiments.runner.progress import finished
 
 VERSION = 3
 LEVEL = 0.9
+FEW = 0.8  # a share of intervals that hold, of so few trajectories, that says that they are too narrow
 NORMAL = 1.645  # half-width of the 90 % interval of a normal distribution, in deviations
 
 
@@ -60,6 +61,29 @@ def two_of(coordinates: list[float]) -> list[int]:
     """Numbers of the test regimes nearest to the middle of the training range and furthest from it; one if both."""
     away = np.abs(coordinates)
     return sorted({int(np.argmin(away)), int(np.argmax(away))}, key=lambda i: away[i])
+
+
+def too_narrow(row: dict[str, Any]) -> dict[str, str]:
+    """Which intervals of a regime hold much less than they promise, with what they hold in words.
+
+    Args:
+        row: of a regime, as :func:`of_regime` gives it.
+
+    Returns:
+        What for ``"value"`` and for ``"forecast"``, where that is so.
+
+    Example:
+        >>> too_narrow({"held": 12, "intervals": [[0, 1]] * 16, "covered": [0.9, 0.95]})
+        {'value': '12 of 16 intervals contain the value'}
+        >>> too_narrow({"held": 15, "intervals": [[0, 1]] * 16, "covered": [0.7, 0.8]})
+        {'forecast': '75 % of the forecast values lie in their interval'}
+    """
+    found, count, covered = {}, len(row["intervals"]), float(np.mean(row["covered"]))
+    if row["held"] < FEW * count:
+        found["value"] = f"{row['held']} of {count} intervals contain the value"
+    if covered < FEW:
+        found["forecast"] = f"{100 * covered:.0f} % of the forecast values lie in their interval"
+    return found
 
 
 def of_regime(readout: PrefixReadout, x: np.ndarray, value: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from ccm_jax.cli.pictures import draw_density, new_figure, tidy
 from experiments.pipeline.methods import METHODS
 from experiments.report.figures import NARROW, axis_label, plain_ticks
 from experiments.report.numbers import signed
-from experiments.report.sure import two_of
+from experiments.report.sure import too_narrow, two_of
 
 GREEN = METHODS["ccm_prefix"].colour
+WARNING: Any = {"ha": "right", "va": "top", "fontsize": 8, "color": "#222222", "weight": "bold"}
 ROOM = 1.45  # height of the axes over that of a posterior: for the legend
 
 
@@ -32,6 +34,7 @@ def sureness(found: dict[str, Any], config: dict[str, Any], channel: str, narrow
         axes = figure.subplots(len(rows), 3, squeeze=False, width_ratios=(4, 5, 5))
     figure.set_layout_engine("constrained", h_pad=0.12, w_pad=0.1)
     for (left, middle, right), row in zip(axes, rows, strict=True):
+        narrow_here = too_narrow(row)
         where = "inside the training range" if row["split"] == "id" else "outside the training range"
         draw_density(left, np.array(row["values"]), np.array(row["probability"]), tuple(row["intervals"][0]))
         left.axvline(row["value"], color="black", lw=1.2, ls="--", ymax=1 / ROOM, label="true value")
@@ -40,6 +43,10 @@ def sureness(found: dict[str, Any], config: dict[str, Any], channel: str, narrow
         left.locator_params(axis="x", nbins=4 if narrow else 3)
         left.set_title(f"{row['value']:g} (coordinate {signed(row['coordinate'])}),\n{where}", fontsize=9, loc="left")
         _band(middle, row, channel)
+        for ax, what in ((left, "value"), (middle, "forecast")):
+            if what in narrow_here:
+                text = f"too narrow here:\n{textwrap.fill(narrow_here[what], 26)}"
+                ax.text(0.98, 0.98, text, transform=ax.transAxes, **WARNING)
         _errors(right, row)
         for ax in (left, middle, right) if row is rows[0] else ():
             ax.legend(frameon=False, fontsize=8, loc="upper left")
@@ -71,7 +78,7 @@ def _errors(ax: Axes, row: dict[str, Any]) -> None:
     """Errors of all trajectories, beside what the intervals expect."""
     frame = _frames(ax, row)
     for i, each in enumerate(np.array(row["error"], float)):
-        ax.plot(frame, each, color=GREEN, alpha=0.35, lw=0.8, label="each trajectory" if i == 0 else None)
+        ax.plot(frame, each, color=GREEN, alpha=0.6, lw=0.8, label="each trajectory" if i == 0 else None)
     ax.plot(frame, row["expected_error"], color="black", lw=1.4, ls="--", label="expected")
     ax.set_yscale("log")
     ax.set_title("relative L2 error", fontsize=9, loc="left")
