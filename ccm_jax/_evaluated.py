@@ -47,6 +47,8 @@ def _raise_as(name: str, error: ValueError) -> NoReturn:
     """Raises the error of a function that another one calls, in the name of that one."""
     said = str(error)
     inner = next((each for each in WITHIN if said.startswith(each)), "")
+    if said.startswith("rollout_fn "):
+        raise ValueError(f"{name}: {said}") from error
     if not inner or said.startswith(f"{name}:"):
         raise error
     raise ValueError(f"{name}:{said[len(inner) :]}") from error
