@@ -10,6 +10,7 @@ import numpy as np
 
 from ccm_jax._checks import is_merged, is_traced, kind_of
 from ccm_jax._doubts import warn
+from ccm_jax._stride import Clue
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.rollout import call_rollout, shape_of
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Array = jax.Array
 SINGLE = "expected one trajectory [T, *space, C]"
+NEAR = 0.05  # a regime found at most so far beyond an expert is at the expert: its own trajectories scatter
 RIM = 1e-3  # nearer than this to an end of what is searched, a coordinate lies at it
 STRANGE = 1e-3  # a p-value at which hardly any frames of the family itself are
 ZEROS = 1.0  # relative error of a forecast of zeros
@@ -142,7 +144,39 @@ def trivial(persistence: float) -> tuple[str, float]:
     return ("repeating the last frame", persistence) if persistence <= ZEROS else ("a forecast of zeros", ZEROS)
 
 
-def warn_of_estimate(function: str, readout: PrefixReadout, shape: tuple[int, ...], found: Estimate) -> None:
+def warn_extrapolated(posterior: Posterior) -> None:
+    """Warns of intervals outside the validation regimes that rest on none beyond the expert on that side."""
+    if posterior.known is None or posterior.reached is None or is_traced(posterior) or jax.process_count() > 1:
+        return
+    value = np.asarray(posterior.value())[..., None]
+    outside = np.concatenate([value < posterior.known[..., :1], value > posterior.known[..., 1:]], axis=-1)
+    if np.any(outside & (np.abs(np.asarray(posterior.reached)) < 1 + NEAR)):
+        # Always the same words: Python then says it once for each line that asks.
+        warn(
+            "Estimate.interval: the value lies outside the validation regimes, and none of them lies beyond the expert "
+            "on that side: the interval is extrapolated, and may be far too narrow; give fit_uncertainty regimes "
+            "beyond both experts."
+        )
+
+
+def warn_if_within(function: str, found: np.ndarray, regime: np.ndarray) -> None:
+    """Warns of validation regimes that all lie between the experts, along an axis of coordinates ``[N, d]``."""
+    finite = np.isfinite(found).all(axis=-1)
+    rows = [found[finite & (regime == r)].mean(axis=0) for r in np.unique(regime[finite])]
+    mean = np.reshape(rows, (len(rows), found.shape[1]))
+    for axis, column in enumerate(mean.T):
+        if np.all(np.abs(column) < 1 + NEAR):
+            where = "" if len(mean.T) == 1 else f" on axis {axis}"
+            warn(
+                f"{function}: all validation regimes lie between the experts (coordinates {column.min():+.2f} to "
+                f"{column.max():+.2f}{where}), so that nothing checks the intervals of values beyond them; add regimes "
+                "beyond both experts, such as at coordinates -1.25 and +1.25."
+            )
+
+
+def warn_of_estimate(
+    function: str, readout: PrefixReadout, shape: tuple[int, ...], found: Estimate, frames: Array | None = None
+) -> None:
     """Warns of whatever makes an estimate doubtful, where numbers are known.
 
     Args:
@@ -150,7 +184,9 @@ def warn_of_estimate(function: str, readout: PrefixReadout, shape: tuple[int, ..
         readout: that found it.
         shape: of the observed frames, ``[N, T, *space, C]``.
         found: with a leading axis of trajectories.
+        frames: of that shape, all of them observed, to look for another time step where a fit is doubtful; or None.
     """
+    clue = Clue(readout, frames)
     other_grid = readout.known is not None and shape[2:] != readout.known
     if other_grid:
         warn(
@@ -158,13 +194,13 @@ def warn_of_estimate(function: str, readout: PrefixReadout, shape: tuple[int, ..
             f"{list(readout.known or ())}; networks err differently on another grid: fit the readout on this grid."
         )
     _warn_persistence(function, found)
-    if not _warn_at_end(function, readout, found) and not other_grid:
-        _warn_stray(function, readout, found)
+    if not _warn_at_end(function, readout, found, clue) and not other_grid:
+        _warn_stray(function, readout, found, clue)
     if len(found.coordinate) == shape[0]:  # one coordinate for all fits none as well as its own would
-        _warn_stranger(function, found)
+        _warn_stranger(function, found, clue)
 
 
-def _warn_stranger(function: str, found: Estimate) -> None:
+def _warn_stranger(function: str, found: Estimate, clue: Clue) -> None:
     """Warns of frames that no point of the chart explains: of a batch, if that holds for most of it.
 
     A wrong unit or time step concerns all trajectories; of the family's own, single ones have small p-values, too.
@@ -176,11 +212,12 @@ def _warn_stranger(function: str, found: Estimate) -> None:
         which = "these frames" if len(p) == 1 else f"the frames of {_which(np.flatnonzero(p < STRANGE), len(p))}"
         warn(
             f"{function}: no point of the chart explains {which} (p = {p.min():.1g}); check the time step, units, "
-            "channels and equation, and the error on held-out frames before you use the merge."
+            "channels and equation, and the error on held-out frames before you use the merge"
+            f"{clue(np.flatnonzero(p < STRANGE)) or '.'}"
         )
 
 
-def _warn_stray(function: str, readout: PrefixReadout, found: Estimate) -> None:
+def _warn_stray(function: str, readout: PrefixReadout, found: Estimate, clue: Clue) -> None:
     """Warns of frames that are fitted much worse than those of validation, if no p-value tells that better."""
     if readout.worst is None or found.loss is None or found.p_value is not None:
         return
@@ -190,30 +227,42 @@ def _warn_stray(function: str, readout: PrefixReadout, found: Estimate) -> None:
     if np.isfinite(loss) and loss > max(STRAY * worst, EXACT):
         warn(
             f"{function}: the error on these frames is {loss:.2g}, and on those of validation at most {worst:.2g}; "
-            "check the time step and units, and give validation the noise of these frames."
+            "check the time step and units, and give validation the noise of these frames"
+            f"{clue(np.argsort(-np.asarray(found.loss))) or '.'}"
         )
 
 
-def _warn_at_end(function: str, readout: PrefixReadout, found: Estimate) -> bool:
+def _warn_at_end(function: str, readout: PrefixReadout, found: Estimate, clue: Clue) -> bool:
     """Warns of coordinates at an end of what a continuous search covers, where numbers are known; says whether.
 
     Args:
         function: name in the warning.
         readout: that found them.
         found: with coordinates ``[N, d]``.
+        clue: what the time step of these frames seems to be.
     """
-    if is_traced(found, readout) or jax.process_count() > 1 or readout.search != "continuous":
+    if is_traced(found, readout):
         return False
-    axes = readout.chart.features.dim - isinstance(readout.chart.features, Gated)
-    c, low, high = (np.asarray(a)[..., :axes] for a in (found.coordinate, readout.low, readout.high))
-    lost = np.flatnonzero(((np.abs(c - low) < RIM) | (np.abs(c - high) < RIM)).any(axis=-1))
+    lost, c = at_end(readout, found.coordinate), found.coordinate
     if len(lost):
+        axes = readout.chart.features.dim - isinstance(readout.chart.features, Gated)
+        low, high = (np.asarray(a)[:axes] for a in (readout.low, readout.high))
         of = "the coordinate" if len(c) == 1 else f"the coordinate of {_which(lost, len(c))}"
         warn(
             f"{function}: {of} is at an end of what is searched, {low.tolist()} to {high.tolist()}: no point within "
-            "fits best; check units, the order of channels and the experts' coordinates (reach=... searches further)."
+            "fits best; check units, the order of channels and the experts' coordinates (reach=... searches further)"
+            f"{clue(lost) or '.'}"
         )
     return len(lost) > 0
+
+
+def at_end(readout: PrefixReadout, coordinates: Any) -> np.ndarray:
+    """Which of coordinates ``[N, d]`` lie at an end of what a continuous search covers; none on other searches."""
+    if jax.process_count() > 1 or readout.search != "continuous":
+        return np.zeros(0, int)
+    axes = readout.chart.features.dim - isinstance(readout.chart.features, Gated)
+    c, low, high = (np.asarray(a)[..., :axes] for a in (coordinates, readout.low, readout.high))
+    return np.flatnonzero(((np.abs(c - low) < RIM) | (np.abs(c - high) < RIM)).any(axis=-1))
 
 
 def _which(lost: np.ndarray, total: int) -> str:

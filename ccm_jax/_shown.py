@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+ROW = 100  # letters of one line of a representation in two
 LONGEST = 8  # numbers that are printed one by one
 
 
@@ -28,6 +29,47 @@ features=Polynomial(degree=1, dim=1, constant=True))
     fields = first | {name: getattr(self, name) for name in names}
     told = ", ".join(f"{name}={_value(value)}" for name, value in fields.items() if value is not None)
     return f"{type(self).__name__}({told})"
+
+
+def shown_estimate(found: Any) -> str:
+    """An Estimate with known numbers in at most two lines: the answer and how far to trust it, then its errors."""
+    first: dict[str, Any] = {"keeps_anchor": found.keeps_anchor} if np.any(found.keeps_anchor) else {}
+    first["coordinate"] = found.coordinate
+    if found.posterior is not None:
+        outside = np.asarray(found.posterior.beyond())
+        many = f"{outside.any(axis=-1).sum()} of {len(outside)}" if outside.size > LONGEST else outside
+        sure = {"value": found.posterior.value(), "interval_90": found.posterior.interval()}
+        first |= sure | ({} if found.posterior.known is None else {"outside_validation": many})
+    names = ("p_value", "loss", "anchor_loss", "persistence_loss")
+    second = {name: getattr(found, name) for name in names if getattr(found, name) is not None}
+    second |= {"tried": found.losses.shape[-1]} if found.losses.size else {}
+    rows = [", ".join(f"{name}={_said(value)}" for name, value in row.items()) for row in (first, second) if row]
+    between = ",\n         " if sum(map(len, rows)) > ROW else ", "
+    return f"Estimate({between.join(rows)})"
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else _value(value)
+
+
+def shown_readout(readout: Any) -> str:
+    """A PrefixReadout in one line or two: what it reads and searches, then what validation told it."""
+    low, high = _array(readout.low), _array(readout.high)
+    gate = ", gate searched" if readout.free_gate else ""
+    first = (
+        f"history={readout.history}, frames={readout.frames}, begin={readout.begin}, search={readout.search!r} from "
+        f"{low} to {high}{gate}"
+    )
+    told = [f"chart of {_numbers(jax.tree.leaves(readout.chart.origin))}"]
+    told += [] if readout.known is None else [f"validated on frames {list(readout.known)}"]
+    if readout.uncertainty is None:
+        told.append("no uncertainty: see fit_uncertainty")
+    else:
+        known = readout.uncertainty.known()
+        ends = "" if known is None else " for values " + ", ".join(f"{low:.4g} to {high:.4g}" for low, high in known)
+        told.append(f"knows its uncertainty{ends}")
+    between = ", " if readout.known is None and readout.uncertainty is None else ",\n              "
+    return f"PrefixReadout({first}{between}{', '.join(told)})"
 
 
 def sized(self: Any) -> str:

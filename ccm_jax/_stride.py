@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,17 @@ import numpy as np
 
 from ccm_jax.chart import Gated
 from ccm_jax.metrics import relative_l2
-from ccm_jax.readout import PrefixReadout
 from ccm_jax.rollout import call_rollout
 
+if TYPE_CHECKING:
+    from ccm_jax.readout import PrefixReadout
+
 MOST = 3  # steps of a network from each frame to the next, or frames in one of its steps
+LOOKED_AT = 8  # doubtful trajectories that are looked at
 CLEARLY = 0.5  # of the error of a time step nearer to the network's: below it, another one explains the frames
 
 
-def stride_clue(readout: PrefixReadout, frames: np.ndarray) -> str:
+def stride_clue(readout: PrefixReadout, frames: Any) -> str:
     """What the time step of frames seems to be, in words; empty where no other one fits clearly better.
 
     The anchor and the candidates run from the first frame with several steps per frame, and with one step per several
@@ -40,14 +43,11 @@ def stride_clue(readout: PrefixReadout, frames: np.ndarray) -> str:
         candidates = candidates[candidates[:, -1] == 1]
     places = np.concatenate([np.zeros_like(candidates[:1]), candidates])
     window, seen = jnp.asarray(frames[:, :1]), jnp.asarray(frames[:, 1 : count + 1])
+    if readout.uncertainty is not None or readout.worst is not None:
+        readout = dataclasses.replace(readout, uncertainty=None, worst=None)  # one program, whether it has them or not
     strides = [(n, 1) for n in range(1, MOST + 1)] + [(1, m) for m in range(2, min(MOST, count) + 1)]
     strides.sort(key=max)  # the nearest to one step per frame first
-
-    def errors(place: Any) -> Any:
-        rolled = call_rollout(readout.rollout_fn, readout.chart(place), window, MOST * count, None, 1)
-        return jnp.stack([relative_l2(*_alike(rolled, seen, n, m)).mean() for n, m in strides])
-
-    every = np.asarray(jax.jit(_each(errors))(jnp.asarray(places)), float)
+    every = np.asarray(_errors(readout, jnp.asarray(places), window, seen, tuple(strides)), float)
     best = dict(zip(strides, np.where(np.isfinite(every), every, np.inf).min(axis=0), strict=True))
     n, m = chosen = functools.reduce(lambda a, b: b if best[b] < CLEARLY * best[a] else a, strides)
     if chosen == (1, 1):
@@ -58,11 +58,36 @@ def stride_clue(readout: PrefixReadout, frames: np.ndarray) -> str:
     return f"one step of the network per {m} frames fits better {better}: is their time step 1/{m} of the network's?"
 
 
-def _each(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda places: jax.lax.map(function, places)
+@functools.partial(jax.jit, static_argnames=("strides",))
+def _errors(readout: PrefixReadout, places: Any, window: Any, seen: Any, strides: tuple[tuple[int, int], ...]) -> Any:
+    """Errors of rollouts at coordinates ``[n, d]`` for each of the time steps, ``[n, strides]``."""
+
+    def errors(place: Any) -> Any:
+        rolled = call_rollout(readout.rollout_fn, readout.chart(place), window, MOST * seen.shape[1], None, 1)
+        return jnp.stack([relative_l2(*_alike(rolled, seen, n, m)).mean() for n, m in strides])
+
+    return jax.lax.map(errors, places)
 
 
 def _alike(rolled: Any, seen: Any, n: int, m: int) -> tuple[Any, Any]:
     """Predicted and observed frames at the same times, if n steps of the network are m frames."""
     those = seen[:, m - 1 :: m]
     return rolled[:, n - 1 :: n][:, : those.shape[1]], those
+
+
+class Clue:
+    """What the time step of doubtful frames seems to be; looked for when the first warning asks, and told once."""
+
+    def __init__(self, readout: PrefixReadout, frames: Any) -> None:
+        self.readout, self.frames = readout, frames
+
+    def __call__(self, which: np.ndarray) -> str:
+        """The end of a warning about some of the trajectories, or nothing."""
+        frames, self.frames = self.frames, None
+        if frames is None or not len(which):
+            return ""
+        try:
+            clue = stride_clue(self.readout, frames[which[:LOOKED_AT]])
+        except ValueError:  # a rollout that takes no other number of steps tells nothing
+            return ""
+        return f"; {clue}" if clue else ""

@@ -13,9 +13,9 @@ import numpy as np
 
 from ccm_jax._checks import is_traced
 from ccm_jax._doubts import is_far, warn
-from ccm_jax._given import warn_cut
+from ccm_jax._given import warn_cut, warn_extrapolated
 from ccm_jax._moved import warn_moved
-from ccm_jax._shown import shown
+from ccm_jax._shown import shown, shown_estimate
 from ccm_jax.coordinate_map import CoordinateMap
 from ccm_jax.posterior import Posterior
 
@@ -54,9 +54,9 @@ class Estimate(NamedTuple):
     def __repr__(self) -> str:
         if any(is_traced(a) or not hasattr(a, "__array__") for a in (self.coordinate, self.loss, self.anchor_loss)):
             return shown(self)
-        if not getattr(self.loss, "is_fully_addressable", True) or not np.any(self.keeps_anchor):
+        if not getattr(self.loss, "is_fully_addressable", True):
             return shown(self)
-        return shown(self, keeps_anchor=np.asarray(self.keeps_anchor))
+        return shown_estimate(self)
 
     @property
     def keeps_anchor(self) -> Array:
@@ -72,12 +72,16 @@ class Estimate(NamedTuple):
     def interval(self, level: float = 0.9) -> Array:
         """The central credible interval of the physical value on each axis, ``[d, 2]``.
 
-        Warns of an end that is cut off, because the values that validation reaches end there. Outside the validation
-        regimes, where ``posterior.beyond()`` is True, the interval is extrapolated: it was not calibrated there, and
-        may be too narrow, above all with few regimes.
+        Outside the validation regimes, where ``posterior.beyond()`` is True, the interval is extrapolated: it was not
+        calibrated there, and may be too narrow, above all with few regimes.
+
+        Warns:
+            UserWarning: of an end that is cut off, because the values that validation reaches end there; and of a value
+                outside the validation regimes if none of them lies beyond the expert on that side.
         """
         posterior = self._sure("interval")
         warn_cut(posterior)
+        warn_extrapolated(posterior)
         return posterior.interval(level)
 
     def sample(self, key: Array, n: int) -> Array:

@@ -8,8 +8,6 @@ additional inputs, a tree of arrays ``[N, ...]``; see :func:`~ccm_jax.rollout.ca
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,10 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ccm_jax._checks import counted, kind_of
-from ccm_jax._given import check_model
+from ccm_jax._evaluated import as_rows, check_future, in_order
 from ccm_jax.chart import Chart
-from ccm_jax.coordinate import Estimate
 from ccm_jax.metrics import relative_l2
 from ccm_jax.parallel import candidates_at_once, map_candidates, over_mesh, over_trajectories, place
 from ccm_jax.rollout import RolloutFn, call_rollout, shape_of
@@ -45,12 +41,8 @@ def __dir__() -> list[str]:
 
 def split_future(trajectories: Array, *, history: int, prefix: int) -> tuple[Array, Array, Array]:
     """Cuts trajectories ``[N, T, ...]`` into observed frames, the window to restart from, and the future."""
+    check_future("split_future: trajectories", trajectories, history, prefix)
     observed = history + prefix
-    if trajectories.shape[1] <= observed:
-        raise ValueError(
-            f"split_future: trajectories have {counted(trajectories.shape[1], 'frame')}, expected more than the "
-            f"{history} of the window and {prefix} of the prefix together."
-        )
     return trajectories[:, :observed], trajectories[:, prefix:observed], trajectories[:, observed:]
 
 
@@ -65,6 +57,7 @@ def future_frames(
     context: Any = None,
 ) -> Array:
     """The predicted future of trajectories ``[N, T, ...]``: ``[N, T - history - prefix, ...]``."""
+    check_future("future_frames: trajectories", trajectories, history, prefix)
 
     def predict(trajectories: Array) -> Array:
         _, window, truth = split_future(trajectories, history=history, prefix=prefix)
@@ -75,60 +68,13 @@ def future_frames(
     except ValueError as error:
         if context is None and shape_of(predict, trajectories[None]) is not None:
             raise ValueError(
-                f"evaluate: trajectories have shape {list(trajectories.shape)}, expected [N, T, *space, C]; of one "
-                "trajectory give x[None]."
+                f"future_frames: trajectories have shape {list(trajectories.shape)}, expected [N, T, *space, C]; of "
+                "one trajectory give x[None]."
             ) from error
         raise
 
 
-def _in_order(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Names arguments in another order than (params, rollout_fn, trajectories), before jit does not understand them."""
-
-    @functools.wraps(function)
-    def checked(params: Params, rollout_fn: RolloutFn, trajectories: Array, **how: Any) -> Array:
-        if callable(params) and not callable(rollout_fn):
-            raise ValueError(
-                f"{function.__name__}: rollout_fn is {kind_of(rollout_fn)}, expected a function; the arguments "
-                "are (params, rollout_fn, trajectories)."
-            )
-        try:
-            return function(params, rollout_fn, trajectories, **how)
-        except ValueError as error:
-            if not isinstance(params, (Chart, Estimate)):
-                raise
-            raise ValueError(
-                f"{function.__name__}: params is {'a Chart' if isinstance(params, Chart) else 'an Estimate'}, expected "
-                "weights; give chart(found)."
-            ) from error
-
-    return checked
-
-
-def _as_rows(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Takes coordinates from an Estimate or a list, and names those without their two axes, before jit fails on them.
-
-    They are the fourth argument of the function, in rows ``[n, d]``.
-    """
-    name = list(inspect.signature(function).parameters)[3]
-
-    @functools.wraps(function)
-    def checked(chart: Chart, rollout_fn: RolloutFn, trajectories: Array, *rows: Any, **how: Any) -> Array:
-        check_model(function.__name__, chart, rollout_fn)
-        if not rows and name in how:
-            rows = (how.pop(name),)
-        given = [getattr(each, "coordinate", each) for each in rows]
-        c = [each if hasattr(each, "ndim") else np.asarray(each, np.float32) for each in given]
-        if c and c[0].ndim != 2:
-            raise ValueError(
-                f"{function.__name__}: {name} have shape {list(c[0].shape)}, expected [n, d]: one row for each, with "
-                f"{counted(chart.features.dim, 'number')}."
-            )
-        return function(chart, rollout_fn, trajectories, *c, **how)
-
-    return checked
-
-
-@_in_order
+@in_order
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
 def future_error(
     params: Params,
@@ -182,11 +128,12 @@ def future_error(
 @functools.partial(jax.jit, static_argnames=("history", "prefix"))
 def persistence_error(trajectories: Array, *, history: int = 1, prefix: int = 4) -> Array:
     """Relative L2 error of repeating the last observed frame, which every model should beat: ``[N, T_future]``."""
+    check_future("persistence_error: trajectories", trajectories, history, prefix)
     _, window, truth = split_future(trajectories, history=history, prefix=prefix)
     return relative_l2(jnp.broadcast_to(window[:, -1:], truth.shape), truth)
 
 
-@_as_rows
+@as_rows
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
 def future_error_sweep(
     chart: Chart,
@@ -212,7 +159,7 @@ def future_error_sweep(
     return over_mesh(errors, mesh)(chart, (trajectories, context), candidates)
 
 
-@_as_rows
+@as_rows
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
 def future_error_each(
     chart: Chart,

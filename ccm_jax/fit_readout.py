@@ -19,7 +19,7 @@ from ccm_jax.metrics import over
 from ccm_jax.parallel import place
 from ccm_jax.readout import PrefixReadout, coarse_errors, read
 from ccm_jax.rollout import RolloutFn
-from ccm_jax.validation import as_regimes, check_choices, check_settings, check_validation, growth_of
+from ccm_jax.validation import as_regimes, check_choices, check_settings, check_validation, growth_of, warn_of_step
 
 Array = jax.Array
 
@@ -242,14 +242,14 @@ def choose(
     begins = tuple(sorted({0, frames - 1})) if choices.begin is None else choices.begin
     pulls = choices.pull if isinstance(starts[0].chart.features, Gated) else (0.0,)
     how: dict[str, Any] = {"history": starts[0].history, "prefix": frames}
-    growth = jnp.asarray(growth_of(regimes, observed), jnp.float32)
     origin, rollout_fn = starts[0].chart.origin, starts[0].rollout_fn
     anchors = [future_error(origin, rollout_fn, x, context=c, **how) for x, c in zip(regimes, given, strict=True)]
     tried: dict[Choice, list[float]] = {}
     made: dict[Choice, PrefixReadout] = {}
     worst: dict[Choice, float] = {}
-    bounded: dict[str, Any] = {"growth": growth, "horizon": regimes[0].shape[1] - observed}
-    bounded["known"] = tuple(regimes[0].shape[2:])
+    places: dict[Choice, list[Array]] = {}
+    bounded: dict[str, Any] = {"growth": jnp.asarray(growth_of(regimes, observed), jnp.float32)}
+    bounded |= {"horizon": regimes[0].shape[1] - observed, "known": tuple(regimes[0].shape[2:])}
     placed = [place(dataclasses.replace(start, **bounded), mesh) for start in starts]
     data = place(list(zip(regimes, given, strict=True)), mesh)
     coarse: dict[tuple[bool, int, int], Any] = {}
@@ -263,17 +263,16 @@ def choose(
             key = Choice(start.free_gate, begin, skip, pull)
             made[key] = one
             for i, (x, c) in enumerate(data):
-                place_of = (start.free_gate, begin, i)
-                if place_of not in coarse:
+                if (place_of := (start.free_gate, begin, i)) not in coarse:
                     coarse[place_of] = coarse_errors(one, x[:, :observed], c, mesh=mesh)
                 found = read(one, x[:, :observed], c, coarse[place_of], mesh=mesh)
+                places.setdefault(key, []).append(found.coordinate)
                 worst[key] = max(worst.get(key, 0.0), float(jnp.max(found.loss)))
                 errors = future_error_each(one.chart, rollout_fn, x, found.coordinate, context=c, mesh=mesh, **how)
                 tried.setdefault(key, []).append(over(errors, anchors[i]))
                 done += 1
                 if progress is not None:
-                    steps = len(tries) * len(data)
-                    progress(done, -(-done // steps) * steps)
+                    progress(done, -(-done // (len(tries) * len(data))) * len(tries) * len(data))
         if any(max(ratios) <= 1 + HARM for ratios in tried.values()):
             break
     if all(np.isinf(ratios).all() for ratios in tried.values()):
@@ -282,6 +281,7 @@ def choose(
             "normalisation are those that the model was trained on."
         )
     best = best_choice(tried, harmless=isinstance(starts[0].chart.features, Gated))
+    warn_of_step("fit_prefix_readout", made[best], data, places[best])
     chosen = dataclasses.replace(made[best], worst=jnp.float32(worst[best]))
     return Fitted(chosen, tuple(Tried(*key, tuple(ratios)) for key, ratios in tried.items()))
 

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from ccm_jax._checks import check_real, counted
 from ccm_jax._doubts import warn
+from ccm_jax._given import warn_if_within
 from ccm_jax.chart import Gated
 from ccm_jax.curve import Curve, fit_curve
 from ccm_jax.forecast import Residual, evidence_of, fit_residual, spread_of
@@ -78,6 +79,10 @@ def fit_uncertainty(
         ValueError: for fewer than three regimes with distinct values, coordinates that do not depend on them, or
             arguments of other kinds.
 
+    Warns:
+        UserWarning: if all regimes lie between the experts, so that nothing checks the intervals of values beyond them;
+            if the coordinate falls as the value rises; if the grid of values is too coarse.
+
     Example:
         >>> from ccm_jax import fit_chart, fit_prefix_readout, make_rollout
         >>> anchor, low, high = ({"rate": jnp.array([r])} for r in (-1.0, -1.5, -0.5))
@@ -134,6 +139,7 @@ def fit_uncertainty(
     membership = fit_membership(np.concatenate(statistic)[kept], np.concatenate(found)[kept, :axes], regime[kept])
     curves, logarithmic = tuple(one[0] for one in fitted), tuple(one[1] for one in fitted)
     _warn_if_falling(curves, logarithmic, labels)
+    warn_if_within(NAME, np.concatenate(found)[:, :axes], regime)
     values_on = jnp.asarray(grid, jnp.float32)
     sure = Uncertainty(curves, values_on, floor, tightness, inflation, membership, logarithmic=logarithmic)
     sure = _refined(sure, local, labels)

@@ -43,6 +43,7 @@ class Posterior(NamedTuple):
         deviation: of the coordinate, given the value, ``[d, G]``.
         rest: coordinates that are not read as a value, the gate, ``[D - d]``.
         known: lowest and highest value of the validation regimes, ``[d, 2]``; None where no regime was labelled.
+        reached: coordinates at which those two are found, ``[d, 2]``; None where no regime was labelled.
     """
 
     values: Array
@@ -51,6 +52,7 @@ class Posterior(NamedTuple):
     deviation: Array
     rest: Array
     known: Array | None = None
+    reached: Array | None = None
 
     def __repr__(self) -> str:
         if is_traced(self) or not all(getattr(leaf, "is_fully_addressable", True) for leaf in self):

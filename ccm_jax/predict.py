@@ -40,6 +40,24 @@ def predict_rollout(
 
     Raises:
         ValueError: without a fitted residual, for more steps than it knows, or as the readout for its frames.
+
+    Example:
+        >>> from ccm_jax import fit_chart, fit_prefix_readout, fit_uncertainty, make_rollout
+        >>> anchor, low, high = ({"rate": jnp.array([r])} for r in (-1.0, -1.5, -0.5))
+        >>> chart = fit_chart(anchor, [low, high], [-1.0, 1.0])
+        >>> readout = fit_prefix_readout(chart, make_rollout(lambda p, u: u[:, -1] * jnp.exp(0.1 * p["rate"][0])))
+        >>> def decay(rate, bump):  # trajectories of eight frames that the model does not quite explain
+        ...     t = jnp.arange(8.0)[:, None, None]
+        ...     return jnp.stack([jnp.exp(0.1 * rate * t + b * t**2) * jnp.ones((8, 4, 1)) for b in bump])
+        >>> rates = [-1.6, -1.2, -0.8, -0.4]
+        >>> sure = fit_uncertainty(readout, [decay(r, (-2e-4, 0.0, 1e-4)) for r in rates], rates)
+        >>> flow = decay(-1.0, [1e-4])[0]
+        >>> forecast = predict_rollout(sure, flow[:5])  # from five observed frames
+        >>> forecast.mean.shape
+        (3, 4, 1)
+        >>> below, above = forecast.interval(0.9)
+        >>> bool(jnp.all((below < flow[5:]) & (flow[5:] < above)))
+        True
     """
     check_readout("predict_rollout", readout)
     known = readout.uncertainty

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ccm_jax._checks import is_merged, is_traced, kind_of
+from ccm_jax._forward import forward_only
 from ccm_jax._given import check_single, explained, warn_of_estimate
-from ccm_jax._shown import shown
+from ccm_jax._shown import shown, shown_readout
 from ccm_jax.chart import Chart
 from ccm_jax.coordinate import Estimate
 from ccm_jax.fill import Fill
@@ -85,7 +86,7 @@ class PrefixReadout:
     worst: Array | None = None
 
     def __repr__(self) -> str:
-        return shown(self)
+        return shown(self) if is_traced(self) else shown_readout(self)
 
     @property
     def frames(self) -> int:
@@ -151,8 +152,9 @@ class PrefixReadout:
             local = local_at(*placed, estimate.coordinate, mesh=mesh)
             posterior = self.uncertainty(estimate.coordinate, local, prior, len(x) if batch == "pooled" else 1)
             estimate = estimate._replace(posterior=posterior, p_value=self._p_value(seen, context, estimate.coordinate))
-        judge = self if isinstance(seen, Array) else dataclasses.replace(self, worst=None)  # filled gaps err, too
-        warn_of_estimate("PrefixReadout", judge, x.shape, estimate)
+        whole = isinstance(seen, Array)
+        judge = self if whole else dataclasses.replace(self, worst=None)  # filled gaps err, too
+        warn_of_estimate("PrefixReadout", judge, x.shape, estimate, x if whole and context is None else None)
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
 
     def _p_value(self, x: Frames, context: Any, coordinate: Array) -> Array | None:
@@ -243,7 +245,7 @@ def read(
             return jax.lax.map(one, (given, losses), batch_size=size if size > 1 else None)
 
         found = over_trajectories(each, mesh)(readout, (x, context, anchor), losses)
-    coordinate, loss, evaluations = found
+    coordinate, loss, evaluations = forward_only(found) if readout.search == "continuous" else found
     if readout.growth is not None:
         coordinate = _bounded(readout, readout.growth, complete_of(x), context, coordinate)
     return Estimate(

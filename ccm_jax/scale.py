@@ -11,6 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ccm_jax._checks import is_traced
+from ccm_jax._doubts import warn
+from ccm_jax._evaluated import check_future
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart, complete
 from ccm_jax.coordinate import Estimate, coordinate_from_map, normalised_coordinate
@@ -27,8 +30,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "line": {"degree": 1, "intercept": True},
     "monotone quadratic": {"degree": 2, "intercept": True},
 }
+ROUNDING = 2e-5  # of normalised values, which are rounded to five decimals
 REACH = 2.0  # widths beyond the validation regimes
 BANK = np.linspace(-2.5, 2.5, 21)  # coordinates at which the error of the future is measured
+CLEARLY = 0.7  # of the default scale's leave-one-out error: below it, the other scale is named
+VISIBLE = 0.02  # a difference of coordinates that changes a rollout; best coordinates are not known more exactly
 
 
 class MapFit(NamedTuple):
@@ -39,7 +45,8 @@ class MapFit(NamedTuple):
         best: their best coordinates on the chart, ``[R]``.
         sweep: errors of the future along the bank, ``[R, n]``.
         kind: of the map, a key of ``KINDS``.
-        leave_one_out: root mean square error on the regime left out, of each kind.
+        leave_one_out: root mean square error of the coordinate on the regime left out, of each kind.
+        scales: the smallest of those on each scale of the values that can be had, ``"linear"`` and ``"log"``.
     """
 
     coordinates: tuple[float, ...]
@@ -47,6 +54,7 @@ class MapFit(NamedTuple):
     sweep: tuple[tuple[float, ...], ...]
     kind: str
     leave_one_out: tuple[tuple[str, float], ...]
+    scales: tuple[tuple[str, float], ...] = ()
 
     def __repr__(self) -> str:
         return shown(self)
@@ -72,10 +80,36 @@ class ScaleReadout:
     fit: MapFit | None = field(default=None, metadata={"static": True})
 
     def __repr__(self) -> str:
-        return shown(self)
+        if is_traced(self.map):
+            return shown(self)
+        kind = "" if self.fit is None else f", {self.fit.kind}, leave-one-out error {self._error():.2g}"
+        low, high = self.known
+        return (
+            f"ScaleReadout({self.scale} scale, experts at {self.low:g} and {self.high:g}{kind}; "
+            f"validation from {low:.4g} to {high:.4g}, extrapolates beyond)"
+        )
+
+    def _error(self) -> float:
+        assert self.fit is not None
+        return dict(self.fit.leave_one_out)[self.fit.kind]
+
+    @property
+    def known(self) -> tuple[float, float]:
+        """The lowest and the highest value that the map was fitted on; beyond them it goes on along its tangents."""
+        middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
+        if self.scale == "log":
+            middle, half = np.log(self.low * self.high) / 2, np.log(self.high / self.low) / 2
+        ends = middle + half * np.array([float(self.map.low), float(self.map.high)])
+        low, high = np.exp(ends) if self.scale == "log" else ends
+        return float(low), float(high)
+
+    def beyond(self, value: float) -> bool:
+        """Whether a value lies outside the validation regimes, so that its coordinate is extrapolated."""
+        s = float(normalised_coordinate(value, self.low, self.high, scale=self.scale))
+        return not float(self.map.low) - ROUNDING <= s <= float(self.map.high) + ROUNDING
 
     def __call__(self, value: float | Array) -> Estimate:
-        """The coordinate of a physical value, in the unit of ``low`` and ``high``.
+        """The coordinate of a physical value, in the unit of ``low`` and ``high``; see :meth:`beyond`.
 
         Raises:
             ValueError: for a value further from the validation regimes than the map reaches.
@@ -91,7 +125,7 @@ def fit_scale_readout(
     *,
     low: float,
     high: float,
-    scale: Literal["linear", "log"] = "linear",
+    scale: Literal["linear", "log", "auto"] | None = None,
     history: int = 1,
     frames: int = 4,
     bank: Any = None,
@@ -108,7 +142,9 @@ def fit_scale_readout(
         values: the physical value of each regime.
         low: value at the low expert, coordinate -1.
         high: value at the high expert, coordinate +1.
-        scale: of the values, ``"linear"`` or ``"log"``.
+        scale: of the values, ``"linear"`` or ``"log"``; ``"auto"`` takes the one on which left-out regimes are
+            predicted better. None is ``"linear"``, with a warning where ``"log"`` is clearly better. Trying both costs
+            no rollouts.
         history: frames in the model's window.
         frames: observed frames after it, from the last of which every rollout starts.
         bank: coordinates ``[n]`` at which the error of the future is measured; the default is ``BANK``.
@@ -118,10 +154,31 @@ def fit_scale_readout(
         progress: called with the value of each regime that is done.
 
     Returns:
-        A :class:`ScaleReadout`.
+        A :class:`ScaleReadout`; its ``fit`` tells the errors on left-out regimes.
 
     Raises:
-        ValueError: if there are not as many values as regimes, or fewer than two.
+        ValueError: if there are not as many values as regimes, or fewer than two; for trajectories without frames
+            after the observed ones.
+
+    Warns:
+        UserWarning: if ``scale`` is not given, and left-out regimes are predicted clearly better on the other one.
+
+    Example:
+        >>> from ccm_jax import fit_chart, make_rollout
+        >>> anchor, low, high = ({"rate": jnp.array([r])} for r in (-1.0, -1.5, -0.5))
+        >>> chart = fit_chart(anchor, [low, high], [-1.0, 1.0])
+        >>> rollout_fn = make_rollout(lambda p, u: u[:, -1] * jnp.exp(0.1 * p["rate"][0]))
+        >>> t = jnp.arange(8.0)[None, :, None, None]
+        >>> def decay(value):  # its rate follows the logarithm of the value: -1.5 at 0.01, -0.5 at 1
+        ...     return jnp.exp(0.1 * (-0.5 + jnp.log10(value) / 2) * t) * jnp.ones((1, 8, 4, 1))
+        >>> values = [0.005, 0.02, 0.1, 0.5, 2.0]
+        >>> readout = fit_scale_readout(
+        ...     chart, rollout_fn, [decay(v) for v in values], values, low=0.01, high=1.0, scale="auto"
+        ... )
+        >>> readout.scale, [round(float(c), 2) for c in readout(0.1).coordinate]
+        ('log', [0.0])
+        >>> readout.beyond(0.1), readout.beyond(4.0)
+        (False, True)
 
     Source: CCM-Scale of arXiv 2605.14546; its one number gamma is the simplest of the maps.
     """
@@ -132,10 +189,13 @@ def fit_scale_readout(
     given = [None] * len(validation) if contexts is None else list(contexts)
     if len(given) != len(validation):
         raise ValueError(f"fit_scale_readout: {len(given)} contexts for {len(validation)} regimes, expected one each.")
+    if scale not in (None, "linear", "log", "auto"):
+        raise ValueError(f"fit_scale_readout: scale is {scale!r}, expected 'linear', 'log' or 'auto'.")
+    for i, x in enumerate(validation):
+        check_future(f"fit_scale_readout: trajectories of validation[{i}]", x, history, frames)
     tried = np.asarray(BANK if bank is None else bank, np.float64)
     candidates = np.asarray(complete(chart.features, jnp.asarray(tried, jnp.float32)[:, None]))
-    # Decimal values should give decimal coordinates: float32 arithmetic must not show.
-    s = [round(float(normalised_coordinate(value, low, high, scale=scale)), 5) for value in values]
+    placed = {of: _normalised(values, low, high, of) for of in _scales(scale, [*values, low, high])}
     sweep = []
     how: dict[str, Any] = {"history": history, "prefix": frames, "mesh": mesh}
     for value, x, context in zip(values, validation, given, strict=True):
@@ -144,9 +204,40 @@ def fit_scale_readout(
         if progress is not None:
             progress(value)
     best = [best_coordinate(tried, errors) for errors in sweep]
-    chosen = choose_map(s, best)
-    fit = MapFit(tuple(s), tuple(best), tuple(sweep), chosen.kind, chosen.leave_one_out)
-    return ScaleReadout(chosen.map, low, high, scale, fit)
+    maps = {of: choose_map(s, best) for of, s in placed.items()}
+    errors_of = {of: min(error for _, error in made.leave_one_out) for of, made in maps.items()}
+    # The first is the default; the other one has to be better.
+    taken = min(maps, key=lambda of: errors_of[of]) if scale == "auto" else next(iter(maps))
+    if scale is None:
+        _warn_of_scale(errors_of)
+    chosen, s = maps[taken], placed[taken]
+    fit = MapFit(tuple(s), tuple(best), tuple(sweep), chosen.kind, chosen.leave_one_out, tuple(errors_of.items()))
+    return ScaleReadout(chosen.map, low, high, taken, fit)
+
+
+def _scales(scale: str | None, numbers: Sequence[float]) -> tuple[Literal["linear", "log"], ...]:
+    """The scales that maps are fitted on, the one that is asked for first."""
+    if scale == "log":
+        return ("log",)
+    both = scale != "linear" and min(numbers) > 0
+    return ("linear", "log") if both else ("linear",)
+
+
+def _normalised(values: Sequence[float], low: float, high: float, scale: Literal["linear", "log"]) -> list[float]:
+    """Coordinates of values as metadata alone gives them."""
+    # Decimal values should give decimal coordinates: float32 arithmetic must not show.
+    return [round(float(normalised_coordinate(value, low, high, scale=scale)), 5) for value in values]
+
+
+def _warn_of_scale(errors: dict[Any, float]) -> None:
+    """Warns of the default scale where left-out regimes are predicted clearly better on the other one."""
+    linear, log = errors["linear"], errors.get("log", float("inf"))
+    if log < CLEARLY * linear and linear - log > VISIBLE:
+        warn(
+            f'fit_scale_readout: the map predicts the coordinates of left-out regimes better with scale="log" (error '
+            f'{log:.2g}) than with the default scale="linear" (error {linear:.2g}); give scale="log", or '
+            'scale="auto", which takes the better one.'
+        )
 
 
 class ChosenMap(NamedTuple):

@@ -81,7 +81,11 @@ class Uncertainty:
 
     def __call__(self, found: Array, local: Local, prior: Prior | None = None, pooled: int = 1) -> Posterior:
         """The posterior of each coordinate ``[N, D]``, of which the first d axes are read as values."""
-        return _posterior(self, found, local, log_prior(prior, self.values), pooled)
+        posterior = _posterior(self, found, local, log_prior(prior, self.values), pooled)
+        ends = self.reached()
+        return (
+            posterior if ends is None else posterior._replace(reached=jnp.broadcast_to(ends, (len(found), *ends.shape)))
+        )
 
     def known(self) -> Array | None:
         """The lowest and the highest value of the validation regimes, ``[d, 2]``; None where none was labelled."""
@@ -89,6 +93,12 @@ class Uncertainty:
             return None
         ends = [jnp.stack([curve.begin, curve.begin + curve.width]) for curve in self.curves]
         return jnp.stack([jnp.exp(two) if log else two for two, log in zip(ends, self.logarithmic, strict=True)])
+
+    def reached(self) -> Array | None:
+        """Coordinates at which the lowest and the highest value are found, ``[d, 2]``; None where none was labelled."""
+        if not self.curves:
+            return None
+        return jnp.stack([curve(jnp.stack([curve.begin, curve.begin + curve.width]))[0] for curve in self.curves])
 
     def expected(self) -> tuple[Array, Array]:
         """Mean and variance of the coordinate at which each value of the grid is found, ``[d, G]``."""

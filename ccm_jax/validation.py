@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import as_count, as_number, kind_of
-from ccm_jax._given import check_model, lacks_batch
+from ccm_jax._doubts import warn
+from ccm_jax._given import at_end, check_model, lacks_batch
+from ccm_jax._stride import Clue
 from ccm_jax.chart import Chart
 from ccm_jax.observed import check_prefix
 from ccm_jax.readout import PrefixReadout, as_frames
@@ -42,6 +44,23 @@ def growth_of(regimes: Sequence[Array], observed: int) -> float:
         size = np.sqrt(np.mean(np.square(np.asarray(x, np.float64)), axis=tuple(range(2, x.ndim - 1))))  # [N, T, C]
         factors.append((size.max(axis=1) / np.maximum(size[:, :observed].max(axis=1), 1e-12)).max())
     return 2 * float(max(factors))
+
+
+def warn_of_step(function: str, readout: PrefixReadout, data: Sequence[Any], found: Sequence[Array]) -> None:
+    """Warns of the first regime most of whose coordinates end at the rim, if another time step explains its frames.
+
+    Args:
+        function: name in the warning.
+        readout: that was chosen.
+        data: trajectories ``[N, T, *space, C]`` and context of each regime.
+        found: coordinates ``[N, d]`` of each regime.
+    """
+    for i, ((x, context), coordinates) in enumerate(zip(data, found, strict=True)):
+        lost = at_end(readout, coordinates)
+        clue = Clue(readout, x)(lost) if context is None and 2 * len(lost) > len(x) else ""
+        if clue:
+            warn(f"{function}: the coordinates of validation[{i}] are at an end of what is searched{clue}")
+            return
 
 
 def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts: Sequence[Any]) -> None:

@@ -94,7 +94,7 @@ def test_frames_that_fit_much_worse_than_validation_are_noticed() -> None:
 
 
 def test_a_grid_that_misses_peaks_is_noticed() -> None:
-    rates = [-1.4, -1.0, -0.6]
+    rates = [-1.6, -1.0, -0.4]
     readout = fit_prefix_readout(CHART, DECAY)
     regimes = [flows(r, noise=1e-6, seed=i) for i, r in enumerate(rates)]
     with pytest.warns(UserWarning, match=r"fit_uncertainty: 8193 values are [\d,]+ deviations of the coordinate apart"):
@@ -102,15 +102,64 @@ def test_a_grid_that_misses_peaks_is_noticed() -> None:
 
 
 def test_an_estimate_prints_its_value_and_whether_that_is_extrapolated() -> None:
-    rates = [-1.4, -1.0, -0.6]
+    rates = [-1.6, -1.0, -0.4]
     readout = fit_uncertainty(fit_prefix_readout(CHART, DECAY), [flows(r, seed=9) for r in rates], rates)
     for rate, outside in ((-1.2, False), (-1.9, True)):
         found = readout(flows(rate, seed=1)[0, :5])
         assert found.posterior is not None and found.posterior.beyond().tolist() == [outside]
-        np.testing.assert_allclose(found.posterior.known, [[-1.4, -0.6]], rtol=1e-5)
+        np.testing.assert_allclose(found.posterior.known, [[-1.6, -0.4]], rtol=1e-5)
         assert f"value=[{float(found.value()[0]):.4g}]" in repr(found)
         assert f"outside_validation=[{outside}]" in repr(found)
     assert " at 0x" not in repr(readout) and len(repr(readout)) < 1000
+
+
+def test_intervals_that_no_regime_checks_are_said() -> None:
+    readout, inside, beyond = fit_prefix_readout(CHART, DECAY), [-1.4, -1.0, -0.6], [-1.6, -1.0, -0.4]
+    with pytest.warns(
+        UserWarning, match=r"^fit_uncertainty: all validation regimes lie between the experts .*-0\.[78]"
+    ):
+        unchecked = fit_uncertainty(readout, [flows(r, seed=9) for r in inside], inside)
+    checked = fit_uncertainty(readout, [flows(r, seed=9) for r in beyond], beyond)  # without a warning
+    far = flows(-1.7, seed=1)[0, :5]
+    with pytest.warns(
+        UserWarning, match="^Estimate.interval: the value lies outside .* none of them lies beyond the exp"
+    ):
+        unchecked(far).interval()
+    checked(far).interval()
+    unchecked(flows(-1.2, seed=1)[0, :5]).interval()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for seed in range(3):  # other numbers, the same words
+            unchecked(flows(-1.7, seed=seed)[0, :5]).interval()
+    assert len(caught) == 1 and caught[0].filename == __file__
+    assert "outside_validation=[True]" in repr(unchecked(far)).split("\n")[0]
+
+
+def test_another_time_step_is_named_where_a_fit_is_doubtful() -> None:
+    readout = fit_prefix_readout(CHART, DECAY)
+    fast = flows(-1.9375, noise=1e-5)  # every other frame decays twice as fast, beyond all that is searched
+    with pytest.warns(
+        UserWarning, match=r"is at an end .* further\); 2 steps of the network per frame fit better .*\?$"
+    ):
+        readout(fast[0, ::2])
+    with pytest.warns(UserWarning, match=r"^fit_prefix_readout: the coordinates of validation\[1\] are .*; 2 steps of"):
+        fit_prefix_readout(CHART, DECAY, [flows(-1.0), flows(-3.875, noise=1e-5)])
+
+
+def test_reverse_mode_is_told_to_take_forward_mode() -> None:
+    readout = fit_prefix_readout(CHART, DECAY)
+
+    def coordinate(rate: Any) -> Any:
+        return readout(jnp.exp(0.1 * rate * jnp.arange(5.0))[:, None, None] * jnp.ones((5, 8, 1))).coordinate[0]
+
+    for reverse in (jax.grad(coordinate), jax.jit(jax.grad(coordinate)), jax.jacrev(coordinate)):
+        with pytest.raises(
+            ValueError, match="^PrefixReadout: its coordinate has .* take jax.jacfwd or jax.jvp instead"
+        ):
+            reverse(-0.8)
+    np.testing.assert_allclose(jax.jit(jax.jacfwd(coordinate))(-0.8), 2.0, rtol=1e-2)
+    np.testing.assert_allclose(jax.vmap(jax.jacfwd(coordinate))(jnp.array([-0.8, -1.2])), 2.0, rtol=1e-2)
+    assert np.isfinite(jax.jacfwd(jax.jacfwd(coordinate))(-0.8))
 
 
 def test_experts_given_as_a_list_are_told_how_to_give_them() -> None:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ccm_jax import metrics
-from ccm_jax.evaluate import future_error, future_error_each, future_error_sweep, split_future
+from ccm_jax import fit_chart, metrics
+from ccm_jax.evaluate import future_error, future_error_each, future_error_sweep, persistence_error, split_future
 from ccm_jax.rollout import make_rollout, repeat, rollout
 
 
@@ -119,6 +119,16 @@ def test_the_future_starts_after_the_last_observed_frame() -> None:
     np.testing.assert_allclose(future_error(jnp.array(1.0), rollout_fn, x, history=2, prefix=3)[0], [0.5, 0.75, 0.875])
     with pytest.raises(ValueError, match="trajectories have 8 frames, expected more than the 4 of the window and 4"):
         split_future(x, history=4, prefix=4)
+    chart = fit_chart(jnp.array(1.0), [jnp.array(0.0), jnp.array(2.0)], [-1.0, 1.0])
+    called: list[tuple[str, Any]] = [
+        ("future_error", lambda: future_error(jnp.array(1.0), rollout_fn, x, history=4)),
+        ("future_error_sweep", lambda: future_error_sweep(chart, rollout_fn, x, jnp.zeros((1, 1)), history=4)),
+        ("future_error_each", lambda: future_error_each(chart, rollout_fn, x, jnp.zeros((2, 1)), history=4)),
+        ("persistence_error", lambda: persistence_error(x, history=4)),
+    ]
+    for name, call in called:  # the function that was called is named, not the one that cuts
+        with pytest.raises(ValueError, match=f"^{name}: trajectories have 8 frames, expected more than the 4 of"):
+            call()
 
 
 def test_sweep_and_each_agree_with_one_by_one() -> None:

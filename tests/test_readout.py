@@ -190,6 +190,31 @@ def test_scale_finds_the_map_from_values_to_coordinates() -> None:
     np.testing.assert_allclose(chart(readout(1.9).coordinate)["m"], chart(1.04)["m"], atol=0.01)
 
 
+def test_the_scale_that_predicts_left_out_regimes_better_is_named_and_can_be_taken() -> None:
+    chart, values = family(Gated()), [0.005, 0.02, 0.1, 0.5, 2.0]
+    regimes = [observe(chart(jnp.log10(v) + 1)) for v in values]  # -1 at 0.01, +1 at 1, straight in the logarithm
+    ends: dict[str, Any] = {"low": 0.01, "high": 1.0}
+    with pytest.warns(
+        UserWarning, match=r'^fit_scale_readout: .*scale="log" \(error 0\.0\d+\) than .* \(error [0-9.]+\)'
+    ):
+        default = fit_scale_readout(chart, rollout_fn, regimes, values, **ends)
+    assert default.fit is not None and dict(default.fit.scales)["log"] < 0.1 * dict(default.fit.scales)["linear"]
+    chosen = fit_scale_readout(chart, rollout_fn, regimes, values, scale="auto", **ends)
+    given = fit_scale_readout(chart, rollout_fn, regimes, values, scale="log", **ends)
+    told = fit_scale_readout(chart, rollout_fn, regimes, values, scale="linear", **ends)  # without a warning
+    assert (default.scale, chosen.scale, given.scale, told.scale) == ("linear", "log", "log", "linear")
+    assert float(default(3.0).coordinate[0]) == float(told(3.0).coordinate[0])
+    assert float(chosen(3.0).coordinate[0]) == float(given(3.0).coordinate[0])
+    np.testing.assert_allclose(chosen(3.0).coordinate, [np.log10(3.0) + 1], atol=0.05)
+    np.testing.assert_allclose(chosen.known, (0.005, 2.0), rtol=1e-3)
+    assert not chosen.beyond(0.005) and not chosen.beyond(2.0) and chosen.beyond(2.1) and chosen.beyond(0.004)
+    assert "log scale" in repr(chosen) and "validation from 0.005 to 2" in repr(chosen)
+    signed = fit_scale_readout(chart, rollout_fn, regimes[:2], [-1.0, 1.0], scale="auto", low=-2.0, high=2.0)
+    assert signed.scale == "linear"  # a value below 0 has no logarithm
+    with pytest.raises(ValueError, match="^fit_scale_readout: scale is 'Log', expected 'linear', 'log' or 'auto'"):
+        fit_scale_readout(chart, rollout_fn, regimes, values, scale="Log", **ends)  # type: ignore[arg-type]
+
+
 nothing = make_rollout(lambda params, window: jnp.nan * apply(params, window))
 
 

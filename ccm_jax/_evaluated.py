@@ -1,0 +1,106 @@
+"""What is refused of the arguments of an evaluation, in the name of the function that was called."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+
+from ccm_jax._checks import counted, kind_of
+from ccm_jax._given import check_model
+from ccm_jax.chart import Chart
+from ccm_jax.coordinate import Estimate
+from ccm_jax.rollout import RolloutFn
+
+Array = jax.Array
+Params = Any
+WITHIN = ("future_frames:", "future_error:", "future_error_each:", "future_error_sweep:")  # call one another
+
+
+def check_future(what: str, trajectories: Any, history: int, prefix: int) -> None:
+    """Raises ValueError for trajectories ``[N, T, ...]`` without a frame after the observed ones.
+
+    Args:
+        what: function and argument, as the error begins.
+        trajectories: anything with a shape; what has none is left to others.
+        history: frames in the model's window.
+        prefix: observed frames after it.
+    """
+    shape = np.shape(trajectories)
+    if len(shape) > 1 and shape[1] <= history + prefix:
+        raise ValueError(
+            f"{what} have {counted(shape[1], 'frame')}, expected more than the {history} of the window and {prefix} of "
+            "the prefix together; give longer trajectories [N, T, *space, C], or a shorter prefix."
+        )
+
+
+def _shape_in(how: dict[str, Any]) -> dict[str, int]:
+    """The numbers of observed frames among the arguments of a function of :mod:`ccm_jax.evaluate`."""
+    return {"history": how.get("history", 1), "prefix": how.get("prefix", 4)}
+
+
+def _raise_as(name: str, error: ValueError) -> NoReturn:
+    """Raises the error of a function that another one calls, in the name of that one."""
+    said = str(error)
+    inner = next((each for each in WITHIN if said.startswith(each)), "")
+    if said.startswith("rollout_fn "):
+        raise ValueError(f"{name}: {said}") from error
+    if not inner or said.startswith(f"{name}:"):
+        raise error
+    raise ValueError(f"{name}:{said[len(inner) :]}") from error
+
+
+def in_order(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Names arguments in another order than (params, rollout_fn, trajectories), before jit does not understand them."""
+
+    @functools.wraps(function)
+    def checked(params: Params, rollout_fn: RolloutFn, trajectories: Array, **how: Any) -> Array:
+        if callable(params) and not callable(rollout_fn):
+            raise ValueError(
+                f"{function.__name__}: rollout_fn is {kind_of(rollout_fn)}, expected a function; the arguments "
+                "are (params, rollout_fn, trajectories)."
+            )
+        check_future(f"{function.__name__}: trajectories", trajectories, **_shape_in(how))
+        try:
+            return function(params, rollout_fn, trajectories, **how)
+        except ValueError as error:
+            if not isinstance(params, (Chart, Estimate)):
+                _raise_as(function.__name__, error)
+            raise ValueError(
+                f"{function.__name__}: params is {'a Chart' if isinstance(params, Chart) else 'an Estimate'}, expected "
+                "weights; give chart(found)."
+            ) from error
+
+    return checked
+
+
+def as_rows(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Takes coordinates from an Estimate or a list, and names those without their two axes, before jit fails on them.
+
+    They are the fourth argument of the function, in rows ``[n, d]``.
+    """
+    name = list(inspect.signature(function).parameters)[3]
+
+    @functools.wraps(function)
+    def checked(chart: Chart, rollout_fn: RolloutFn, trajectories: Array, *rows: Any, **how: Any) -> Array:
+        check_model(function.__name__, chart, rollout_fn)
+        if not rows and name in how:
+            rows = (how.pop(name),)
+        given = [getattr(each, "coordinate", each) for each in rows]
+        c = [each if hasattr(each, "ndim") else np.asarray(each, np.float32) for each in given]
+        if c and c[0].ndim != 2:
+            raise ValueError(
+                f"{function.__name__}: {name} have shape {list(c[0].shape)}, expected [n, d]: one row for each, with "
+                f"{counted(chart.features.dim, 'number')}."
+            )
+        check_future(f"{function.__name__}: trajectories", trajectories, **_shape_in(how))
+        try:
+            return function(chart, rollout_fn, trajectories, *c, **how)
+        except ValueError as error:
+            _raise_as(function.__name__, error)
+
+    return checked
