@@ -202,9 +202,9 @@ def command(source: Source, where: Where, method: str | None, output: Path, **gi
     ignored = bool(chosen.coordinate) and not tells_coordinate(chosen)
     chosen = chosen._replace(coordinate=chosen.coordinate or (0.0,))
     check_method(chosen)
-    needy = [f"--{name}" for name in ("parameter", "layout") if validation is None and any(given[name])]
-    if needy:
-        raise ValueError(f"{needy[0].replace('layout', 'fields and --axes')} needs --validation FILE.")
+    words = ["--parameter"] * bool(given["parameter"]) + given["layout"].words()
+    if words and validation is None:
+        raise ValueError(f"{words[0]} is of trajectories, and merge reads them only with --validation FILE.")
     if validation is not None and chosen.value is None:
         raise ValueError("--validation needs --value and --range: it fits the coordinate of a physical value.")
     check_there(chosen.anchor, *chosen.experts, validation)

@@ -167,7 +167,8 @@ def _unless_doubtful(found: Found) -> Found:
 
 def _with_clue(found: Found, readout: PrefixReadout, frames: np.ndarray, mask: np.ndarray | None) -> Found:
     """The same, with what the time step seems to be where the fit is doubtful and all points are observed."""
-    badly = not found.loss <= BADLY * found.persistence_loss
+    # Where the last frame repeated is better still, states hardly change, and it is no measure.
+    badly = BADLY * found.persistence_loss < found.loss < found.persistence_loss
     unlike = (badly or not clearly_better(found)) if found.sure is None else found.sure.stranger
     doubtful = found.at_rim or unlike
     return found._replace(clue=stride_clue(readout, frames)) if doubtful and mask is None else found

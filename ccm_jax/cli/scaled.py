@@ -27,6 +27,7 @@ from ccm_jax.parallel import mesh_of_all
 from ccm_jax.scale import BANK, ScaleReadout, fit_scale_readout
 
 FEWEST = 3  # values: of two, the error on the one left out says nothing
+APART = 1.0  # half the experts' distance: a range that errs by more has hardly the experts' values
 CURVES = {
     "gamma": "the straight line of --range times one factor (gamma)",
     "line": "a straight line",
@@ -148,6 +149,11 @@ def _say(recipe: Recipe, readout: ScaleReadout, name: str, known: np.ndarray) ->
         warn(
             f"value {recipe.value:g} is outside the validation regimes ({low:.4g} to {high:.4g}), where the curve goes "
             "on in a straight line: compare the merge with the anchor on held-out frames (ccm evaluate)."
+        )
+    if np.abs(np.subtract(fit.coordinates, fit.best)).max() > APART:
+        warn(
+            f"--range {recipe.units.low:g}:{recipe.units.high:g} puts validation values more than {APART:g} from their "
+            "best coordinates: check that it holds the values of the experts, in the unit of the validation file."
         )
     ends = np.abs(np.abs(fit.best) - np.abs(BANK).max()) < RIM
     if ends.any():
