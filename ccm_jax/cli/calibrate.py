@@ -171,18 +171,20 @@ def command(source: Source, **given: Any) -> None:
     if options.until is not None:
         with waiting("filtering frame by frame"):
             count, stopped = frames_until(opened, frames, regimes, options.until, mask)
-    fitted = fit_readout(opened, frames.shape[2:], count, regimes, bank, options.parameter)
+    fitted = fit_readout(opened, frames.shape[2:], count, regimes, bank, options.parameter, options.write_anyway)
     prior = as_prior(options.prior, fitted.readout, fitted.known, fitted.unsure)
     with waiting("searching the coordinate"):
         experts = recipe.coordinates if recipe.is_line else ()
         found = find(fitted, frames, mask, prior=prior, always=options.write_anyway, experts=experts)
     best = min(found.loss, found.anchor_loss)
     if options.accept_persistence or not worse_than_trivial(best, found.persistence_loss):
-        show(found, axes)
+        show(found, axes, written=options.write_anyway and options.output is not None)
     if options.show_candidates:
         show_candidates(found, axes)
     axes_of = assumed_axes(recording)
     check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence, axes=axes_of)
+    if options.range is not None and found.sure is not None:
+        note("--range is not used: with --validation, the value is read off its regimes.")
     if not found.keeps_anchor:
         warn(*remarks(found.place_in(recipe), typed=False))
     if recipe.units is not None and not found.keeps_anchor and found.sure is None:

@@ -70,7 +70,10 @@ def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
     if "physical" in facts:
         known = facts["physical"]
         low, high = known["range"]
-        where += f"(the value {known['value']:g}; -1 is {low:g}, +1 is {high:g}, {known['scale']} scale) "
+        told = f"-1 is {low:g}, +1 is {high:g}, {known['scale']} scale"
+        if "curve" in facts.get("found", {}):  # a fitted one, on which the experts' values are not at -1 and +1
+            told = f"experts of {low:g} and {high:g}"
+        where += f"(the value {known['value']:g}; {told}) "
     found = "".join(
         f"\n- {name}: {_told(value)}" for name, value in facts.get("found", {}).items() if value is not None
     )

@@ -15,13 +15,14 @@ from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
-from ccm_jax.cli.checkpoints import check_there, open_checkpoints
+from ccm_jax.cli.checkpoints import check_there, open_checkpoints, warn
 from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.source import NAMES, family_options, files_of
+from ccm_jax.cli.steps import BADLY, clue_of_networks
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.verdict import KINDS, Method, Verdict, judge
 from ccm_jax.cli.waiting import waiting
@@ -43,12 +44,14 @@ class Errors(NamedTuple):
         persistence: of the last observed frame repeated.
         samples: numbers of the trajectories in their file.
         frames: future frames that are scored.
+        clue: what the time step of the file seems to be; empty where nothing points to another one.
     """
 
     methods: list[Method]
     persistence: np.ndarray
     samples: list[int]
     frames: int
+    clue: str = ""
 
 
 def evaluate(
@@ -85,11 +88,12 @@ def evaluate(
     rollout_fn, kept = surrogate.rollout_fn, {"history": surrogate.history, "prefix": how["frames"]}
     found: list[list[np.ndarray]] = [[] for _ in range(len(opened) + 1)]
     size = max(1, min(GROUP, len(chosen), TOGETHER // size_of(recording, 1)))
-    done = 0
+    done, first = 0, None
     with waiting("evaluating", steps=True) as progress:
         for numbers in groups(chosen, size):
             frames = read_samples(recording, numbers)
             check_not_zero(recording, numbers, frames, observed)
+            first = frames[:1] if first is None else first
             filling = np.repeat(frames[:1], size - len(numbers), axis=0)  # one shape, one program
             x = place(np.concatenate([frames, filling]), mesh)
             each = [future_error(params, rollout_fn, x, mesh=mesh, **kept) for params in weights]
@@ -99,7 +103,12 @@ def evaluate(
             progress(done, len(chosen))
     *rest, persistence = (np.concatenate(parts) for parts in found)
     methods = [Method(name, kind, str(path), e) for (path, (name, kind)), e in zip(networks.items(), rest, strict=True)]
-    return Errors(methods, persistence, chosen, length - observed)
+    means, clue = [m.errors.mean() for m in methods], ""
+    if surrogate.history == 1 and first is not None and not min(means) <= BADLY * persistence.mean():
+        best = int(np.argmin(means)) or 1  # beside the anchor, which always counts
+        with waiting("looking at the time step"):
+            clue = clue_of_networks([weights[0], weights[best]], rollout_fn, first)
+    return Errors(methods, persistence, chosen, length - observed, clue)
 
 
 def check_not_zero(recording: Recording, numbers: list[int], frames: np.ndarray, observed: int) -> None:
@@ -244,6 +253,8 @@ def command(target: Path | None, accept_persistence: bool, as_json: bool, **give
     check_persistence("evaluate", persistence, best, accept=accept_persistence)
     if target is not None:
         write_csv(found, target)
+    if found.clue:
+        warn(f"{trajectories}: check the time step: over its first frames, {found.clue} If so, no verdict is one.")
     verdict = judge(found.methods)
     say(verdict.text)
     if as_json:

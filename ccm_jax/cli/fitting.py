@@ -18,6 +18,7 @@ from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
 from ccm_jax.cli.merge import open_family
 from ccm_jax.cli.recipe import Recipe, weights_by_name
+from ccm_jax.cli.steps import check_step
 from ccm_jax.cli.sure import MORE, Known, with_uncertainty
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.waiting import waiting
@@ -80,6 +81,7 @@ def fit_readout(
     validation: Regimes | None = None,
     bank: np.ndarray | None = None,
     parameters: tuple[str, ...] = (),
+    anyway: bool = False,
 ) -> Fitted:
     """Fits the readout of a chart.
 
@@ -90,6 +92,7 @@ def fit_readout(
         validation: trajectories of other regimes; None takes stated settings.
         bank: coordinates ``[n]`` to choose among; None searches in between.
         parameters: those of validation whose values the axes stand for; the one that varies, if not given.
+        anyway: validation of another time step is taken with a warning.
 
     Raises:
         ValueError: for validation trajectories that do not fit the frames or the model.
@@ -105,6 +108,7 @@ def fit_readout(
         return Fitted(readout, None, Known(), "an expert has numbers that are not finite.")
     check_grids(validation, frame)
     check_lengths(validation, surrogate.history, count)
+    check_step(opened, validation, count, anyway=anyway)
     regimes, mesh = list(validation.trajectories.values()), mesh_of_all() if surrogate.spreads else None
     try:
         with waiting("compiling and fitting the readout", steps=True) as progress:

@@ -272,10 +272,15 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
         )
     if beside is not None and len(recording.shape) != len(beside.shape):
         space = len(beside.shape) - 2
-        dim = f"write dim={space} into it, or " if recording.path.suffix == ".npz" else ""
+        dim = len(recording.shape) - 2
+        if assumed_axes(beside) and not assumed_axes(recording):  # then the other file is read wrongly
+            letters = f"{'NT' if dim < space else 'T'}{'XYZ'[:dim]}C"
+            remedy = f"if both are {dim}-D, add --axes {letters}{assumed_axes(beside)}"
+        else:
+            write = f"write dim={space} into it, or " if recording.path.suffix == ".npz" else ""
+            remedy = f"{write}name the axes of both by --axes{assumed_axes(recording)}"
         raise ValueError(
-            f"{recording.path} is read as {len(recording.shape) - 2}-D frames, and those of {beside.path} are "
-            f"{space}-D: {dim}name the axes of both by --axes{assumed_axes(recording)}."
+            f"{recording.path} is read as {dim}-D frames, and those of {beside.path} are {space}-D: {remedy}."
         )
     unknown = [text for text in recording.left_out if NOT_FINITE in text or not any(recording.parameters)]
     if unknown:

@@ -18,11 +18,13 @@ from ccm_jax.cli.checkpoints import check_there, open_checkpoints, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.faults import meant
 from ccm_jax.cli.following import evaluate_next
+from ccm_jax.cli.frames import layout_options
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.inspect import doubtful
 from ccm_jax.cli.others import OTHERS, merge_by_other, tells_coordinate
 from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.cli.source import Source, check_near, remarks, source_options
+from ccm_jax.cli.sure import parameter_option
 from ccm_jax.cli.units import Where, where_options
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import check_new, together, write_text
@@ -157,6 +159,13 @@ def parse_arguments(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
 )
 @click.option("--model", metavar="MODEL", help=HELP)
 @click.option(
+    "--validation",
+    type=click.Path(path_type=Path),
+    help="With --value: trajectories of known values, on which the value's coordinate is fitted (CCM-Scale).",
+)
+@parameter_option
+@layout_options
+@click.option(
     "--output",
     "-o",
     required=True,
@@ -165,15 +174,7 @@ def parse_arguments(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
 )
 @force_option
 @json_option
-def command(
-    source: Source,
-    where: Where,
-    method: str | None,
-    arguments: tuple[str, ...],
-    model: str | None,
-    output: Path,
-    as_json: bool,
-) -> None:
+def command(source: Source, where: Where, method: str | None, output: Path, **given: Any) -> None:
     """Write the weights at a coordinate or at a physical value, and a card, OUTPUT.md, that records their origin.
 
     \b
@@ -186,11 +187,12 @@ def command(
     On the example family (ccm example):
     cd example
     ccm merge --family . --value 7.5e-4 --range 1e-3:2e-3 -o merged.safetensors
+    ccm merge --family . --value 7.5e-4 --range 1e-3:2e-3 --validation validation.npz -o scaled.safetensors
     """
-    chosen = source.read(where)
+    chosen, model, validation = source.read(where), given["model"], given["validation"]
     chosen = chosen._replace(method=method or chosen.method)
-    if arguments:
-        chosen = chosen._replace(arguments=parse_arguments(arguments))
+    if given["arguments"]:
+        chosen = chosen._replace(arguments=parse_arguments(given["arguments"]))
     check_known(chosen.method)
     if tells_coordinate(chosen):
         if not chosen.coordinate:
@@ -200,19 +202,39 @@ def command(
     ignored = bool(chosen.coordinate) and not tells_coordinate(chosen)
     chosen = chosen._replace(coordinate=chosen.coordinate or (0.0,))
     check_method(chosen)
-    check_there(chosen.anchor, *chosen.experts)
+    words = ["--parameter"] * bool(given["parameter"]) + given["layout"].words()
+    if words and validation is None:
+        raise ValueError(f"{words[0]} is of trajectories, and merge reads them only with --validation FILE.")
+    if validation is not None and chosen.value is None:
+        raise ValueError("--validation needs --value and --range: it fits the coordinate of a physical value.")
+    check_there(chosen.anchor, *chosen.experts, validation)
     check_output(output)
+    found = None
+    if validation is not None:
+        from ccm_jax.cli.scaled import by_validation  # which needs this module
+
+        chosen, found = by_validation(chosen, validation, given["layout"], model, given["parameter"])
     if tells_coordinate(chosen):
         warn(*remarks(chosen))
     begin = time.perf_counter()
     with waiting("merging"):
-        facts = merge(chosen, output, model=model)
+        facts = merge(chosen, output, found=found, model=model)
     if ignored:
         warn(f"method {chosen.method} gives the same weights for every coordinate; yours is ignored")
-    if as_json:
+    if given["as_json"]:
         tell({"output": output, "card": card_of(output)} | facts)
     say(f"Wrote {output}{at(chosen)} in {time.perf_counter() - begin:.1f} s, and its card {output}.md.")
+    if found is None and chosen.value is not None and outside(chosen):
+        say(
+            "The value is outside the experts': the straight line of --range is a guess there. --validation FILE fits "
+            "the coordinate on trajectories of known values."
+        )
     evaluate_next(chosen, output, model)
+
+
+def outside(recipe: Recipe) -> bool:
+    """Whether a value is placed by a straight line beyond the experts that define it."""
+    return recipe.method == "chart" and len(recipe.coordinate) == 1 and abs(recipe.coordinate[0]) > 1
 
 
 def at(recipe: Recipe) -> str:

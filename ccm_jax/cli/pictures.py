@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -130,8 +130,16 @@ def colours_of(field: np.ndarray) -> dict[str, Any]:
     return {"cmap": "viridis", "vmin": low, "vmax": max(high, low + 1e-12)}
 
 
-def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns: int = 6) -> None:
-    """A few frames of the first channel in a row, over the truth if there is one; of a line, time over space."""
+def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, channel: str = "", columns: int = 6) -> None:
+    """A few frames of the first channel in a row, over the truth if there is one; of a line, time over space.
+
+    Args:
+        predicted: frames ``[T, *space, C]``.
+        truth: the same, or None.
+        target: the picture.
+        channel: what the title says of the channel.
+        columns: frames at most.
+    """
     rows = [predicted] if truth is None else [predicted, truth]
     colours = colours_of(rows[-1][..., 0])
     if predicted.ndim == 3:
@@ -143,6 +151,9 @@ def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns
             ax.set(title=label, ylabel="x")
             ax.title.set_fontsize(9)
         column[-1].set_xlabel("frame")
+        column[-1].xaxis.get_major_locator().set_params(integer=True)
+        if channel:
+            figure.suptitle(channel, fontsize=10)
         figure.colorbar(picture, ax=column, shrink=0.8)
         figure.savefig(target, dpi=150)
         return
@@ -157,17 +168,20 @@ def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, columns
             if frames is rows[0]:
                 ax.set_title(f"frame {i + 1}", fontsize=8)
         row[0].set_ylabel(label)
+    if channel:
+        figure.suptitle(channel, fontsize=10)
     figure.colorbar(picture, ax=axes, shrink=0.8)
     figure.savefig(target, dpi=150)
 
 
 @_where_installed
-def draw_rollout(predicted: np.ndarray, truth: np.ndarray | None, output: Path) -> None:
+def draw_rollout(predicted: np.ndarray, truth: np.ndarray | None, output: Path, fields: Sequence[str] = ()) -> None:
     """The strip and the animation beside ``output``; of a box its middle plane, and a line has no animation."""
     if predicted.ndim == 5:
         middle = predicted.shape[3] // 2
         predicted, truth = predicted[..., middle, :], None if truth is None else truth[..., middle, :]
-    strip(predicted, truth, output.with_suffix(".png"))
+    channel = f"channel {fields[0]}, the first of {len(fields)}" if len(fields) > 1 else ""
+    strip(predicted, truth, output.with_suffix(".png"), channel)
     if predicted.ndim == 4:
         animate(predicted, output.with_suffix(".gif"))
 

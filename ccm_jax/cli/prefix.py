@@ -15,6 +15,7 @@ from ccm_jax._stride import stride_clue
 from ccm_jax.chart import Gated, complete
 from ccm_jax.cli.fitting import Fitted, with_gate
 from ccm_jax.cli.recipe import Recipe
+from ccm_jax.cli.steps import BADLY
 from ccm_jax.cli.sure import Sure, sure_of
 from ccm_jax.observed import Frames, Observed, observations
 from ccm_jax.posterior import Prior
@@ -158,13 +159,17 @@ def find(
 def _unless_doubtful(found: Found) -> Found:
     """The same; the anchor is kept where a merge is doubtful, unless it is clearly better."""
     doubtful = found.at_rim or (found.sure is not None and found.sure.stranger)
-    kept = found.refuted or (doubtful and not clearly_better(found))
+    # Without a p-value, nothing else speaks against a time step that another one clearly beats.
+    other_step = bool(found.clue) and found.sure is None
+    kept = found.refuted or other_step or (doubtful and not clearly_better(found))
     return found._replace(keeps_anchor=found.keeps_anchor or kept)
 
 
 def _with_clue(found: Found, readout: PrefixReadout, frames: np.ndarray, mask: np.ndarray | None) -> Found:
     """The same, with what the time step seems to be where the fit is doubtful and all points are observed."""
-    unlike = not clearly_better(found) if found.sure is None else found.sure.stranger
+    # Where the last frame repeated is better still, states hardly change, and it is no measure.
+    badly = BADLY * found.persistence_loss < found.loss < found.persistence_loss
+    unlike = (badly or not clearly_better(found)) if found.sure is None else found.sure.stranger
     doubtful = found.at_rim or unlike
     return found._replace(clue=stride_clue(readout, frames)) if doubtful and mask is None else found
 

@@ -112,7 +112,8 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     if not good:
         say("No picture: there is no finite frame to draw.")
     shown = predicted[:good], None if real is None else real[:good]
-    write(output, functools.partial(draw_rollout, *shown) if good else None, predicted, **errors)
+    draw = functools.partial(draw_rollout, *shown, fields=recording.fields)
+    write(output, draw if good else None, predicted, **errors)
 
 
 def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
@@ -133,6 +134,12 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
     with waiting("forecasting"):
         found = forecast(fitted, x, given["steps"], prior=prior, **how)
     show_sure(found.sure, found.sure.coordinate)
+    remain = len(x) - len(found.observed)
+    if given["steps"] is None and len(found.mean) < remain:
+        say(
+            f"{counted(len(found.mean), 'frame')} of the {remain} that remain in the file are predicted: as many as "
+            "validation trajectories have after the observed ones, on which the interval is fitted."
+        )
     if found.sure.stranger:
         with waiting("comparing with the anchor"):
             read = find(fitted, found.observed[None], prior=prior)
@@ -174,7 +181,8 @@ def write_band(found: Forecasted, output: Path) -> None:
     "--steps",
     type=click.IntRange(1, 10**6),
     metavar="N",
-    help="Frames to predict. Default: as many as remain in the file.",
+    help="Frames to predict. Default: as many as remain in the file; with a family, no more than validation "
+    "trajectories have after the observed frames.",
 )
 @click.option(
     "--start",

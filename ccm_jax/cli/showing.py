@@ -11,6 +11,7 @@ from rich.table import Table
 from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.prefix import Found
+from ccm_jax.cli.steps import over_all
 from ccm_jax.cli.sure import Sure
 
 BAR = 40  # characters of the longest bar
@@ -21,7 +22,7 @@ def why_at_rim(found: Found) -> str:
     wider = "Give a wider --bank, or see" if found.readout.get("search") == "bank" else "See"
     check = f"{wider} that grid, time step, units and the order of channels are those of the training data."
     if found.clue:
-        check = f"Check the time step: {found.clue}"
+        check = f"Check the time step: {over_all(found.clue)}"
     return f"the coordinate is at the end of the searched range: no point within fits best. {check}"
 
 
@@ -46,7 +47,11 @@ def number(error: float) -> str:
     return f"{error:.4f}" if error >= 1e-3 or error == 0 else f"{error:.1e}"
 
 
-def why_stranger(sure: Sure, kept: str = "The anchor is kept.") -> str:
+KEPT = "The anchor is kept"
+WRITTEN = "The anchor should be kept, and the merge is written only because of --write-anyway"
+
+
+def why_stranger(sure: Sure, kept: str = f"{KEPT}.") -> str:
     """The line for frames that no point of the chart explains: what may be the reason, and what is kept then."""
     return (
         f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): "
@@ -54,17 +59,17 @@ def why_stranger(sure: Sure, kept: str = "The anchor is kept.") -> str:
     )
 
 
-def why_refuted(found: Found) -> str:
+def why_refuted(found: Found, kept: str = KEPT) -> str:
     """The line for frames that no point of the chart explains, at the rim or with another time step."""
     assert found.sure is not None
     rim = "the coordinate is at the end of the searched range, and " * found.at_rim
-    check = found.clue or (
-        "check the time step, grid, units and the order of channels: all must be those of the training data."
-    )
+    check = "check the time step, grid, units and the order of channels: all must be those of the training data."
+    if found.clue:
+        check = over_all(found.clue)
     ratio = found.loss / found.anchor_loss
     but = f", although the merge has {ratio:.2g} times its error" * bool(ratio < 1)
     said = f"{rim}no point of this chart explains these frames (p = {found.sure.p_value:.2g}): {check}"
-    return f"{said} The anchor is kept{but}."
+    return f"{said} {kept}{but}."
 
 
 def why_kept(found: Found) -> str:
@@ -88,13 +93,15 @@ def show_candidates(found: Found, axes: int) -> None:
         say(f"  {typed(c, axes)}  {bar}")
 
 
-def show(found: Found, axes: int) -> None:
+def show(found: Found, axes: int, *, written: bool = False) -> None:
     """The coordinate and its yardsticks, and how sure it is.
 
     Args:
         found: by the readout.
         axes: of the chart, without its gate.
+        written: whether the merge is written even where the anchor is the answer.
     """
+    kept = WRITTEN if written else KEPT
     gated = any(len(c) > axes for c in (found.coordinate, *found.candidates))
     of = scored(found.readout, found.frames)
     if "observed" in found.readout:
@@ -104,22 +111,26 @@ def show(found: Found, axes: int) -> None:
         )
     spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
     if found.refuted:
-        warn(why_refuted(found))
+        warn(why_refuted(found, kept))
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif found.sure is not None and found.sure.stranger and not found.keeps_anchor:
         say(why_stranger(found.sure, why_kept(found)))
         say(f"coordinate {typed(found.coordinate, axes)}{spread}")
     elif found.sure is not None and found.sure.stranger:
-        say(why_stranger(found.sure))
+        say(why_stranger(found.sure, f"{kept}."))
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif not np.isfinite(found.loss):
         say("Every merge diverges on these frames: keep the anchor.")
     elif found.keeps_anchor and found.at_rim and found.loss < found.anchor_loss:
         ratio = found.loss / found.anchor_loss
-        warn(f"{why_at_rim(found)} Its error is {ratio:.2g} times the anchor's: the anchor is kept.")
+        warn(f"{why_at_rim(found)} Its error is {ratio:.2g} times the anchor's. {kept}.")
+        say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
+    elif found.keeps_anchor and found.clue and found.loss < found.anchor_loss:
+        warn(f"check the time step: {over_all(found.clue)} {kept}.")
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif found.keeps_anchor:
-        say("The anchor fits these frames at least as well as any merge: keep it.")
+        better = f" {WRITTEN}." * written
+        say(f"The anchor fits these frames at least as well as any merge: keep it.{better}")
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}, error {number(found.loss)}")
     else:
         say(f"coordinate {typed(found.coordinate, axes)}{spread}")
@@ -129,8 +140,8 @@ def show(found: Found, axes: int) -> None:
     errors |= dict(zip(("low expert", "high expert"), found.expert_losses, strict=False))
     errors["last frame repeated"] = found.persistence_loss
     say(f"error on {of}: {', '.join(f'{name} {number(error)}' for name, error in errors.items())}")
-    if found.clue and found.sure is None and not found.at_rim:
-        warn(f"check the time step: {found.clue}")
+    if found.clue and found.sure is None and not found.at_rim and not found.loss < found.anchor_loss:
+        warn(f"check the time step: {over_all(found.clue)}")
     if found.at_rim and not found.keeps_anchor:
         warn(f"{why_at_rim(found)} Check the merge on held-out frames (ccm evaluate).")
     if found.drawn_back and not found.keeps_anchor:

@@ -125,8 +125,9 @@ class Sure(NamedTuple):
             for end, cut, value in zip(("lower", "upper"), axis.cut, (axis.values[0], axis.values[-1]), strict=True):
                 if cut:
                     said.append(
-                        f"The posterior is cut off at {axis.name} {value:.4g}, the furthest value considered: the "
-                        f"{end} end of the interval is not known. Give validation regimes nearer to it."
+                        f"The {end} end of the interval is only a bound: {axis.name} {value:.4g}, the furthest value "
+                        "considered, is still possible, and what lies beyond would move the end further out. Give "
+                        "validation regimes nearer to it."
                     )
             if axis.beyond:
                 low, high = axis.known
@@ -134,6 +135,7 @@ class Sure(NamedTuple):
                     f"Extrapolated: {axis.name} {axis.value:.4g} is outside the validation regimes ({low:.4g} to "
                     f"{high:.4g})."
                 )
+                said.append("The interval was not calibrated there, and is probably too narrow.")
         if not self.stranger:
             said.append(f"p = {self.p_value:.2g}: the chart explains these frames as well as the validation frames.")
         return said

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from ccm_jax._checks import counted
 from ccm_jax.cli.checkpoints import note
 from ccm_jax.cli.frames import shorten
 from ccm_jax.cli.readings import read_as, remedy_of
@@ -15,6 +17,8 @@ from ccm_jax.io.weights import Weights
 from ccm_jax.models import is_registered
 from ccm_jax.surrogate import Surrogate, surrogate_of
 
+MOST = 8  # channels that are tried
+
 
 def _how_called(model: str, args: dict[str, Any], error: ValueError) -> str | None:
     """How a function of the user's is called, if it is that which failed; None for networks that are no function."""
@@ -24,6 +28,16 @@ def _how_called(model: str, args: dict[str, Any], error: ValueError) -> str | No
         return None
     more = "".join(f", {name}=…" for name in args)
     return f"the function of --model is called as apply(params, window{more})"
+
+
+def channels_of(weights: Weights, model: str | None, recording: Recording) -> int | None:
+    """How many channels a network takes on the grid of a file, if that is all that does not fit; None if unknown."""
+    fit = []
+    for channels in range(1, MOST + 1):
+        with contextlib.suppress(ValueError, RuntimeError):  # a trial costs one traced step
+            surrogate_of(weights, model, (*recording.shape[2:], channels))
+            fit.append(channels)
+    return fit[0] if len(fit) == 1 else None
 
 
 def surrogate_for(weights: Weights, model: str | None, recording: Recording) -> Surrogate:
@@ -44,6 +58,12 @@ def surrogate_for(weights: Weights, model: str | None, recording: Recording) -> 
             raise
         if better := remedy_of(weights, model, recording):
             raise ValueError(f"{str(error).rstrip('.')}; {better}.") from error
+        channels, takes = len(recording.fields), channels_of(weights, model, recording)
+        if takes is not None:
+            raise ValueError(
+                f"{recording.path} has {counted(channels, 'channel')} ({shorten(recording.fields)}), and the network "
+                f"of {weights.path} takes {takes}; choose them by --fields, or give a file like the training data."
+            ) from error
         said = [*(recording.assumed or [read_as(recording)]), f"fields are {shorten(recording.fields)}"]
         said += [f"left out is {text}" for text in recording.left_out]
         raise ValueError(f"{str(error).rstrip('.')}. Of {recording.path}: {'; '.join(said)}.") from error

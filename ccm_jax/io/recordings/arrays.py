@@ -31,6 +31,7 @@ from ccm_jax.io.recordings.recording import Recording
 from ccm_jax.io.recordings.registry import register_layout
 
 TIMES = ("times", "time", "t")
+NAMES = ("fields", "channels")  # lists of text that name the channels
 FEW = 4  # an axis that is no longer may be one of channels
 
 
@@ -42,6 +43,7 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
     ``.npz``, the number of space axes, says otherwise, and ``axes`` says everything. In an ``.npz`` the array is called
     ``frames``, or is alone; numbers are physical parameters of all samples, and lists of as many numbers as there are
     trajectories, of each. Such a list also tells four axes of several trajectories of a line from one of a plane.
+    ``fields`` or ``channels``, a list of text, names the channels.
     """
     if path.suffix not in (".npy", ".npz"):
         return None
@@ -67,11 +69,12 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
     else:
         ((variable,), _), assumed = with_axes(path, {"frames": frames.shape}, axes), ()
     lengths = dict(zip(variable.axes, variable.shape, strict=True))
+    names = _channel_names(path, arrays, lengths.get(CHANNEL, 1))
     rows, left_out = parameters.of_arrays(arrays, lengths.get(SAMPLE, 1))
     named = parameters.in_name(path)
     contents = Contents(
         "numpy",
-        (variable._replace(names=tuple(f"channel_{i}" for i in range(lengths.get(CHANNEL, 1)))),),
+        (variable._replace(names=names),),
         lambda: nullcontext({"frames": frames}),
         times,
         {},
@@ -80,6 +83,19 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
         tuple(left_out),
     )
     return recording_of(path, contents)
+
+
+def _channel_names(path: Path, arrays: dict[str, np.ndarray], count: int) -> tuple[str, ...]:
+    """The names of the channels that a list of text tells, which is taken out; numbered ones where there is none."""
+    told = next((name for name in NAMES if name in arrays and arrays[name].dtype.kind in "SU"), None)
+    if told is None:
+        return tuple(f"channel_{i}" for i in range(count))
+    value = np.char.strip(np.ravel(arrays.pop(told)).astype(str)).tolist()
+    if len(value) != count or len(set(value)) != count or not all(value):
+        raise ValueError(
+            f"open_recording: {path}: {told} is {value}, expected {count} different names, one for each channel."
+        )
+    return tuple(value)
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
