@@ -54,7 +54,8 @@ QUESTIONS = {
         "CCM-Prefix, with the window that validation chose / CoDA or GEPS, code fitted to the frames (one seed)"
     ),
     "frames_ratio_solver": (
-        "CCM-Prefix, with the window that validation chose / coarse solver, parameter inferred by our readout (one seed)"
+        "CCM-Prefix, with the window that validation chose / coarse solver, parameter inferred by our readout "
+        "(one seed)"
     ),
     "anchor_ratio": "CCM-Prefix, on the one-frame anchor / that anchor, trained for as many steps in total",
 }
