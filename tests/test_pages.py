@@ -34,6 +34,7 @@ def test_the_blocks_of_a_page_run(name: str, tmp_path: Path, monkeypatch: pytest
     lines = [line.partition("  # ")[2] for line in code.splitlines() if line.startswith("print(")]
     if lines and all(lines):  # what a page says that it prints
         np.testing.assert_allclose(numbers(printed.getvalue()), numbers(" ".join(lines)), rtol=0.05)
+        assert truths(printed.getvalue()) == truths(" ".join(lines))
 
 
 MODULES = {"ccm_jax", "dataclasses", "eqx", "jax", "jnp", "nn", "nnx", "np", "numpy", "torch", "xarray"}
@@ -71,3 +72,7 @@ def test_the_file_on_one_space_axis_is_read_as_the_page_says(tmp_path: Path, mon
 
 def numbers(text: str) -> list[float]:
     return [float(found) for found in re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", text)]
+
+
+def truths(text: str) -> list[str]:
+    return re.findall(r"True|False", text)

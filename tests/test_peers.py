@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,46 @@ def test_the_pages_of_the_documentation_are_those_of_the_results() -> None:
 
     for name, text in docs.pages(read_json(docs.RESULTS)).items():
         assert docs.PAGES[name].read_text(encoding="utf-8") == text
+
+
+def test_the_pages_say_how_far_validation_and_test_regimes_reach() -> None:
+    """The words hold for the configurations: validation lies beyond both experts, and some test regimes further out."""
+    from experiments.configs import ns_ood
+    from experiments.peers import docs, reach
+
+    config = ns_ood.get_config()
+    assert reach.reach_of(config, "validation") == (-1.25, 1.25) and reach.reach_of(config, "test") == (-2.0, 2.0)
+    content = read_json(docs.RESULTS)
+    for system in content["systems"]:
+        config = importlib.import_module(f"experiments.configs.{system}").get_config()
+        (low, high), (least, most) = (reach.reach_of(config, split) for split in ("validation", "test"))
+        assert least < low < -1 and 1 < high < most
+    words = reach.reaches(content["systems"])
+    for text in docs.pages(content).values():
+        assert f"lie at {words['validation']}" in " ".join(text.split())
+    assert reach.in_words({"rd_ood": (-1.5, 2.0), "ns_ood": (-2.0, 2.0)}).count("+2") == 2
+
+
+def test_two_summaries_that_are_equal_stand_once_and_others_each() -> None:
+    from experiments.peers import docs
+    from experiments.peers.decisions import led
+
+    content = read_json(docs.RESULTS)
+    said = {knows: led(content["decisions"], knows) for knows in ("frames", "value")}
+    assert said["frames"] == said["value"]
+    assert docs.pages(content)["peers"].count(said["value"][1:]) == 1
+    for one in content["decisions"]:
+        one["ours"] = one["ours"] or one["knows"] == "value"
+    text = docs.pages(content)["peers"]
+    assert text.count(said["frames"]) == 1 and text.count(led(content["decisions"], "value")) == 1
+
+
+def test_every_footnote_has_its_marks() -> None:
+    """The rows of CCM-Prefix on the anchor that validation chose refer to the footnote below their table."""
+    from experiments.peers import docs
+
+    rows, note, _ = docs.pages(read_json(docs.RESULTS))["comparisons"].partition("\n\n¹ ")
+    assert note and sum(line.startswith("| CCM-Prefix¹") for line in rows.splitlines()) == len(docs.MARKED) == 4
 
 
 def test_the_page_begins_with_the_chart_of_decisions() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
 from ccm_jax.io.atomic import read_json
@@ -13,6 +14,7 @@ from experiments.report import alternatives, claims
 from experiments.report.readme import LIMITS, marks, readme, replace, results
 from experiments.report.record import ROOT, figure
 from experiments.site.hook import PROJECT
+from tests.terminal import ccm
 
 README = (ROOT / "README.md").read_text()
 
@@ -152,6 +154,34 @@ def test_the_examples_for_libraries_of_networks_run(
         exec(block[1], scope)
         frames = scope["rollout_fn"](scope["chart"](0.5), jax.numpy.ones((2, 1, 32, 1)), 3)
     assert frames.shape == (2, 3, 32, 1) and bool(jax.numpy.isfinite(frames).all())
+
+
+def test_merged_weights_of_flax_load_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From ``.msgpack`` to a folder, into the network again, and to ``.msgpack``; and Linen's and nnx's parameters."""
+    nnx = pytest.importorskip("flax.nnx")
+    from flax import serialization
+
+    net = nnx.Sequential(*(nnx.Conv(1, 1, (3,), rngs=nnx.Rngs(seed)) for seed in range(2)))
+    params = nnx.to_pure_dict(nnx.state(net, nnx.Param))
+    monkeypatch.chdir(tmp_path)
+    for name, factor in {"anchor": 1.0, "low": 0.9, "high": 1.2}.items():
+        tree = jax.tree.map(lambda leaf, factor=factor: factor * leaf, params)
+        Path(f"{name}.msgpack").write_bytes(serialization.to_bytes(serialization.to_state_dict(tree)))
+    merge = ("merge", "--family", ".", "-c", "0.5", "-o")
+    assert ccm(*merge, "merged").exit_code == 0
+    assert all(ccm(*merge, f"other{ending}").exit_code == 2 for ending in (".msgpack", ".npz"))
+    page = (ROOT / "docs" / "how-to" / "own-network.md").read_text()
+    block = re.search(r"<!-- merged by the terminal -->\n```python\n(.*?)```", page, re.S)
+    assert block is not None
+    scope: dict[str, Any] = {}
+    exec(block[1], scope)
+    nnx.update(net, nnx.restore_int_paths(scope["merged"]))
+    expected = jax.tree.map(lambda leaf: 1.125 * leaf, params)  # 1 + 0.05 + 0.5 * 0.15
+    got = nnx.to_pure_dict(nnx.state(net, nnx.Param))
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    again = serialization.msgpack_restore(Path("merged.msgpack").read_bytes())
+    jax.tree.map(np.testing.assert_array_equal, again, scope["merged"])
 
 
 def test_every_page_is_in_the_site_s_menu() -> None:

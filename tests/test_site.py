@@ -272,4 +272,11 @@ def test_on_a_phone_a_table_keeps_its_first_column_and_a_figure_scrolls(address_
         page.goto(f"{address_of_site}/beyond/")
         widths = page.evaluate("(f => [f.scrollWidth, f.clientWidth])(document.querySelector('.figure'))")
         assert widths[0] > widths[1] + 100
+        for name in ("", "notebooks/01_merge_in_five_minutes/", "notebooks/02_rd_ood_end_to_end/"):  # large type: whole
+            page.goto(f"{address_of_site}/{name}")
+            cut = page.evaluate(
+                "[...document.querySelectorAll('.figure')].filter(f => f.scrollWidth > f.clientWidth)"
+                ".map(f => f.firstElementChild.src)"
+            )
+            assert not cut and page.locator(".figure").count() > 1, name
         browser.close()

@@ -12,6 +12,7 @@ from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.peers.budget import TUNED_AT
 from experiments.peers.decisions import led
 from experiments.peers.page import EXCEPT, KNOWN, MAY, QUESTIONS, figures_of, with_results
+from experiments.peers.reach import reaches
 from experiments.report.claims import budget, footnote, when, windows
 from experiments.report.systems import TITLES
 from experiments.runner.sources import ROOT
@@ -25,6 +26,8 @@ SPLITS = (
     ("experts trained through two steps of the rollout", None, 2, 1),
     ("experts that are averages of two fine-tunings", None, 1, 2),
 )
+# Ratios of CCM-Prefix on the anchor that validation chose, which a footnote describes.
+MARKED = tuple(key for key in QUESTIONS if key.startswith("frames_ratio"))
 RESULTS = ROOT / "results" / "peers.json"
 PAGES = {name: ROOT / "docs" / f"{name}.md" for name in ("peers", "comparisons")}
 
@@ -41,6 +44,7 @@ def pages(content: dict[str, Any]) -> dict[str, str]:
     }
     words: dict[str, Any] = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "except": EXCEPT, "axes": TITLES}
     words |= {"tuned": TUNED_AT, "splits": SPLITS, "led": {knows: led(content["decisions"], knows) for knows in KNOWN}}
+    words |= {"marked": MARKED if numbers["footnote"] else (), "reach": reaches(shown["systems"])}
     return {
         name: markdown(TEMPLATES / f"{name}.md.j2", peers=shown, advice=advice, **numbers, **words) for name in PAGES
     }

@@ -37,17 +37,27 @@ EXCEPT = {
 }
 
 QUESTIONS = {
-    "posthoc_ratio": "CCM-Scale / the best other use of the same experts, SLERP aside",
+    "posthoc_ratio": "CCM-Scale / best other use of the same experts, SLERP aside",
     "slerp_ratio": "CCM-Scale / SLERP between the same experts, extrapolated; it moves along a similar path",
-    "finetune_ratio": "CCM-Scale / a conditioned network fine-tuned from the same anchor, with a Scale map",
-    "finetune_ratio_coord": "CCM-Coord / the same without a map",
-    "scratch_ratio": "CCM-Scale / a conditioned network from scratch, with a Scale map",
-    "scratch_ratio_sought": "the same, with CCM's window and split of the steps chosen on validation regimes",
-    "frames_ratio": "CCM-Prefix from frames, with the window that validation chose / the best unconditioned network",
-    "frames_ratio_labelled": "the same / the best conditioned network, value inferred by our readout",
-    "frames_ratio_adaptive": "the same / CoDA or GEPS, its code fitted to the frames (one seed)",
-    "frames_ratio_solver": "the same / a coarse solver, its parameter inferred by our readout (one seed)",
-    "anchor_ratio": "CCM-Prefix, on the one-frame anchor / that anchor, with as many steps in total",
+    "finetune_ratio": "CCM-Scale / conditioned network fine-tuned from the same anchor, with a Scale map",
+    "finetune_ratio_coord": "CCM-Coord / conditioned network fine-tuned from the same anchor, without a map",
+    "scratch_ratio": "CCM-Scale / conditioned network from scratch, with a Scale map",
+    "scratch_ratio_sought": (
+        "CCM-Scale, with window and split of the steps chosen on validation regimes / conditioned network from "
+        "scratch, with a Scale map"
+    ),
+    "frames_ratio": "CCM-Prefix, with the window that validation chose / best unconditioned network",
+    "frames_ratio_labelled": (
+        "CCM-Prefix, with the window that validation chose / best conditioned network, value inferred by our readout"
+    ),
+    "frames_ratio_adaptive": (
+        "CCM-Prefix, with the window that validation chose / CoDA or GEPS, code fitted to the frames (one seed)"
+    ),
+    "frames_ratio_solver": (
+        "CCM-Prefix, with the window that validation chose / coarse solver, parameter inferred by our readout "
+        "(one seed)"
+    ),
+    "anchor_ratio": "CCM-Prefix, on the one-frame anchor / that anchor, trained for as many steps in total",
 }
 
 
