@@ -191,8 +191,8 @@ def load(weights, frame):
 # %% language="bash"
 # set -e
 # generate="python -m experiments.generate --config=rd_ood:$CCM_SIZE --count=16"
-# $generate --output=test.h5 | sed '/^Next/d'
-# $generate --output=validation.h5 --value=0.75e-3,1.25e-3,1.75e-3,2.25e-3,2.75e-3,3.25e-3 --seed=1 | sed '/^Next/d'
+# $generate --output=test.h5
+# $generate --output=validation.h5 --value=0.75e-3,1.25e-3,1.75e-3,2.25e-3,2.75e-3,3.25e-3 --seed=1
 
 # %%
 from ccm_jax.io.recordings import common_parameter, open_recording
@@ -290,12 +290,22 @@ plt.show()
 # | CCM-Scale | a map from $D_u$, fitted on the validation flows | yes | no |
 # | CCM-Prefix | the best fit to the observed frames, as above | no | five |
 # | best in hindsight | the smallest error of the forecast itself: a bound, not a method | | |
+#
+# *Outside* means outside the anchor's training range. The validation values reach a little beyond that range, on both
+# sides; the cell prints how far. CCM-Scale and CCM-Prefix are fitted on them, so that the outer test values, further out
+# still, are extrapolated from there. CCM-Coord uses no validation.
 
 # %%
 names = {"anchor": "anchor", "anchor_more": "longer anchor", "ccm_coord": "CCM-Coord"}
 names |= {"ccm_scale": "CCM-Scale", "ccm_prefix": "CCM-Prefix", "best": "best in hindsight"}
 outside = results["summary"]["ood_error"]
-print("mean error outside the training range")
+regimes = results["config"]["regimes"]
+ranges = {part: (min(regimes[part]), max(regimes[part])) for part in ("support", "validation", "test")}
+for part, (least, most) in ranges.items():
+    print(f"{part:10} values {least:g} to {most:g}")
+beyond = [v for v in regimes["validation"] if not ranges["support"][0] <= v <= ranges["support"][1]]
+print(f"validation values outside the training range (support): {', '.join(f'{v:g}' for v in beyond) or 'none'}")
+print("\nmean error outside the training range")
 for name, label in names.items():
     print(f"  {label:17} {outside[name]:.3f}")
 
@@ -409,9 +419,9 @@ os.environ["COORDINATE"] = f"{coordinate:.3f}"
 # %% language="bash"
 # set -eo pipefail
 # rm -f merged.* flow.h5
-# ccm merge --family rd_ood/weights --coordinate $COORDINATE -o merged.safetensors | sed '/^Next/d'
-# python -m experiments.generate --config=rd_ood:$CCM_SIZE --value=3.6e-3 --count=4 --output=flow.h5 | sed '/^Next/d'
-# ccm evaluate --family rd_ood/weights --merged merged.safetensors --trajectories flow.h5 | sed '/^Next/d'
+# ccm merge --family rd_ood/weights --coordinate $COORDINATE -o merged.safetensors | fold -s -w 110
+# python -m experiments.generate --config=rd_ood:$CCM_SIZE --value=3.6e-3 --count=4 --output=flow.h5
+# ccm evaluate --family rd_ood/weights --merged merged.safetensors --trajectories flow.h5
 
 # %% [markdown]
 # ## Summary
@@ -421,7 +431,9 @@ os.environ["COORDINATE"] = f"{coordinate:.3f}"
 better = min(outside["anchor"], outside["anchor_more"])
 print(f"""\
 - Mean error outside the training range: {better:.3f} with the better anchor, {outside["ccm_scale"]:.3f} with
-  CCM-Scale if D_u is known, {outside["ccm_prefix"]:.3f} with CCM-Prefix from five frames.
+  CCM-Scale if D_u is known, {outside["ccm_prefix"]:.3f} with CCM-Prefix from five frames. Validation values reach from
+  {ranges["validation"][0]:g} to {ranges["validation"][1]:g}, the training range from {ranges["support"][0]:g} to \
+{ranges["support"][1]:g}.
 - The best coordinate in hindsight gives {outside["best"]:.3f}; its correlation with D_u is \
 {results["summary"]["best_correlation"]:.3f}.
 - D_u of the furthest flow: {value[0]:.5f}, 90 % interval {interval[0, 0]:.5f} to {interval[0, 1]:.5f}; true {true}.""")
