@@ -12,8 +12,8 @@ from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.peers.budget import TUNED_AT
 from experiments.peers.decisions import led
 from experiments.peers.page import EXCEPT, KNOWN, MAY, QUESTIONS, figures_of, with_results
-from experiments.peers.reach import reaches
 from experiments.report.claims import budget, footnote, when, windows
+from experiments.report.reach import reaches
 from experiments.report.systems import TITLES
 from experiments.runner.sources import ROOT
 from experiments.study.markdown import keep_figures, markdown

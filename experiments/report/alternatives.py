@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax.coordinate import normalised_coordinate
 from experiments.report.ratios import named
+from experiments.report.reach import config_of, reach_of
 from experiments.report.statistics import interval
 from experiments.report.systems import SHORT
 
@@ -168,14 +166,9 @@ def fairness(peers: dict[str, Any]) -> str:
 
 def regimes() -> str:
     """How many validation regimes the configurations of the compared systems have, how far out they and tests reach."""
-    counts, reach = set(), {"validation": 0.0, "test": 0.0}
-    for name in SHORT:
-        config = importlib.import_module(f"experiments.configs.{name}").get_config("")
-        axis = config.axis
-        counts.add(len(config.regimes.validation))
-        for kind in reach:
-            values = jnp.array(config.regimes[kind])
-            places = normalised_coordinate(values, axis.low, axis.high, scale=axis.scale)
-            reach[kind] = max(reach[kind], float(jnp.abs(places).max()))
-    counted = " or ".join(map(str, sorted(counts)))
-    return f"{counted} values, out to coordinates of ±{reach['validation']:.4g}; tests reach ±{reach['test']:.4g}"
+    configs = [config_of(name) for name in SHORT]
+    counted = " or ".join(map(str, sorted({len(config.regimes.validation) for config in configs})))
+    validation, test = (
+        max(abs(end) for config in configs for end in reach_of(config, split)) for split in ("validation", "test")
+    )
+    return f"{counted} values, out to coordinates of ±{validation:.4g}; tests reach ±{test:.4g}"

@@ -19,9 +19,14 @@ def reach_of(config: ConfigDict, split: str) -> Reach:
     return min(coordinates), max(coordinates)
 
 
+def config_of(system: str) -> ConfigDict:
+    """The configuration of a system, in its usual size."""
+    return importlib.import_module(f"experiments.configs.{system}").get_config()
+
+
 def reaches(systems: Iterable[str]) -> dict[str, str]:
     """In words, for the configurations of the systems: between which coordinates validation and test regimes lie."""
-    configs = {system: importlib.import_module(f"experiments.configs.{system}").get_config() for system in systems}
+    configs = {system: config_of(system) for system in systems}
     return {
         split: in_words({system: reach_of(config, split) for system, config in configs.items()})
         for split in ("validation", "test")
