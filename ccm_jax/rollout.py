@@ -199,8 +199,8 @@ def call_rollout(
         takes = "(params, window, steps, context, start)" if more else "(params, window, steps)"
         such = "" if more else ", such as make_rollout(apply)"
         raise ValueError(
-            f"rollout_fn does not take {what}; expected frames of the grid and channels that the model was trained on "
-            f"(these have {counted(window.shape[-1], 'channel')}), and rollout_fn{takes}{such}; it said: {said}."
+            f"rollout_fn does not take {what}; expected rollout_fn{takes}{such}, and frames of the grid and channels "
+            f"that the model was trained on (these have {counted(window.shape[-1], 'channel')}); it said: {said}."
         ) from error
     if not hasattr(frames, "shape"):
         raise ValueError(f"rollout_fn returns {kind_of(frames)}, expected frames [N, steps, *space, C].")

@@ -68,8 +68,8 @@ def test_one_trajectory_is_no_batch(readout):
     [
         (
             convolved,
-            r"rollout_fn does not take .*\[1, 1, 8, 2\]; expected .*channels .*\(these have 2 channels\), and "
-            r"rollout_fn\(params, window, steps\), such as make_rollout\(apply\); it said: ",
+            r"rollout_fn does not take .*\[1, 1, 8, 2\]; expected rollout_fn\(params, window, steps\), such as m.*"
+            r"channels that the model was trained on \(these have 2 channels\); it said: ",
         ),
         (make_rollout(lambda p, w: w), r"make_rollout: apply returns \[1, 1, 8, 2\].*expected one frame.*\[1, 8, 2\]"),
         (make_rollout(lambda w, p: p["k"]), "rollout_fn does not take"),
