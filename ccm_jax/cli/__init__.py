@@ -6,6 +6,7 @@ import importlib
 import io
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -56,7 +57,7 @@ class Verbs(Suggesting):
                 stream.reconfigure(errors="replace")
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = _note
+                warnings.showwarning = _noting()
                 return super().invoke(ctx)
         except BrokenPipeError:  # whoever reads has enough: click ends the program without a word
             raise
@@ -87,8 +88,17 @@ class Verbs(Suggesting):
             sys.exit(2)
 
 
-def _note(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"ccm: note: {line_of(message)}", err=True)
+def _noting() -> Callable[..., None]:
+    """Prints a warning as a note; the same one, of the next regime or trajectory, only once."""
+    said: set[str] = set()
+
+    def note(message: Warning | str, *_: Any, **__: Any) -> None:
+        line = line_of(message)
+        if line not in said:
+            said.add(line)
+            click.echo(f"ccm: note: {line}", err=True)
+
+    return note
 
 
 def _completion(ctx: click.Context, _: click.Parameter, shell: str | None) -> None:
