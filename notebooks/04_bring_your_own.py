@@ -13,14 +13,17 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb)
 #
-# **You will have** your own network merged at a value that it was never trained on, as an ordinary `state_dict`; the same
-# by two commands; and `merged_module`, a function from your three PyTorch modules and your frames to the merged one.
+# **You will have** your own network merged at a value that it was never trained on, in a file that your own code loads,
+# with the value and an interval; the same by one command; and `merged_module`, a function that does it for PyTorch.
 #
-# **You need** three checkpoints of a network in PyTorch or JAX: an *anchor*, trained on a range of a parameter, and two
-# *experts*, fine-tuned from it at the ends of that range; and trajectories of known values to validate on. As it stands,
-# the notebook makes such files itself, with a small convolutional network in PyTorch.
+# **You need** three checkpoints of one network: an *anchor*, trained on a range of a parameter, and two *experts*,
+# fine-tuned from it at the ends of that range; and trajectories of known values to validate on. As it stands, the
+# notebook makes such files itself, with a small convolutional network.
 #
-# **It takes** some minutes on two CPU cores, less than one of them for training. PyTorch runs on its GPU if it has one.
+# - **Part 1: JAX.** Equinox step by step, and what Flax changes. It needs no PyTorch.
+# - **Part 2: PyTorch**, neuraloperator included. Run *Your trajectories* first; of Part 1 you need only what it explains.
+#
+# **It takes** some minutes on two CPU cores, about one of them for training.
 #
 # What a merge is: [merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb). To train the experts on
@@ -66,102 +69,55 @@ print(f"Ready: ccm_jax {ccm_jax.__version__}, jax {jax.__version__}, device {jax
 # @title Setup: imports, and a folder to work in
 import importlib.util
 
-for module in ("torch", "equinox"):
+
+def install_if_missing(module):
     if importlib.util.find_spec(module) is None:
         subprocess.run([sys.executable, "-m", "pip", "install", "-q", module], check=True)
 
-import copy
+
+install_if_missing("equinox")
+
 import tempfile
 import time
+import warnings
 
 import equinox as eqx
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
+import optax
 
-from ccm_jax.interop.layout import Layout
-from ccm_jax.interop.torch import torch_params, torch_rollout
 from ccm_jax.io.recordings import common_parameter, open_recording
 from ccm_jax.metrics import relative_l2
 
 folder = Path(os.environ.get("CCM_WORKDIR") or tempfile.mkdtemp()).resolve() / "bring_your_own"
 folder.mkdir(parents=True, exist_ok=True)
 os.chdir(folder)
-sys.path.insert(0, str(folder))
-torch.set_num_threads(1)  # more threads do not speed up a network this small
+sys.path.insert(0, str(folder))  # finds my_network.py, here
+os.environ["PYTHONPATH"] += f"{os.pathsep}{folder}"  # and in commands
 plt.rcParams |= {"figure.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10, "legend.frameon": False}
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
 
 # %% [markdown]
-# ## Your files
+# ## Your trajectories
 #
-# **Replace these names and the two files below them by yours.** Files that do not exist are made: a
-# reaction–diffusion system whose diffusivity is hidden from the network, 0.001 to 0.003 in the anchor's training, and
-# observed at 0.004.
+# **Replace these names by yours.** Files that do not exist are made: a reaction–diffusion system whose diffusivity is
+# hidden from the network, 0.001 to 0.003 in the anchor's training, and observed at 0.004.
 
 # %%
-ANCHOR, LOW, HIGH = "anchor.pt", "low.pt", "high.pt"  # checkpoints
 OBSERVED = "test.h5"  # trajectories whose first frames are observed
 VALIDATION, PARAMETER = "validation.h5", "diffusivity_u"  # trajectories of other, known values, and their name
 
-# %%
-# %%writefile my_network.py
-from torch import nn
-
-
-def build(width=32):  # or your class
-    def conv(inputs, outputs):
-        return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate")
-
-    return nn.Sequential(
-        conv(2, width), nn.GELU(), conv(width, width), nn.GELU(), conv(width, width), nn.GELU(), conv(width, 2)
-    )
-
-
-# %% [markdown]
-# A YAML file says how the network is called:
-#
-# | if your network | say |
-# |---|---|
-# | takes channels first, `[N, C, H, W]` | `channels: first`; the default is `last` |
-# | returns what is to be added to the last frame | `predicts: increment`; the default is `frame`; or `rate`, with `time_step` |
-# | takes several frames | `history: 3`, and `window: merged` as channels or `axis` as an axis of their own |
-# | has a normalisation outside it | `mean` and `std`, per channel |
-# | takes static fields as channels | `static: terrain.npy` |
-# | has complex weights | nothing, they merge like real ones |
-# | has buffers, as of BatchNorm | `keep: anchor` in a [recipe](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/command-line.md#recipes) |
-# | takes a forcing, the time or a parameter | [wrap it](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md) |
-
-# %% language="bash"
-# cat > network.yaml << END
-# model: my_network:build
-# args: {width: 32}
-# channels: first
-# predicts: increment
-# END
-
 # %% cellView="form"
 # @title Setup: simulates the trajectories that do not exist
-TRAIN = not all(Path(file).exists() for file in (ANCHOR, LOW, HIGH))
-missing = {
-    "support.h5": ("1e-3,1.5e-3,2e-3,2.5e-3,3e-3", 24),  # to train on
-    VALIDATION: ("0.75e-3,1.25e-3,1.75e-3,2.25e-3,2.75e-3,3.25e-3", 2),
-    OBSERVED: ("4e-3", 8),
-}
-if not TRAIN:
-    del missing["support.h5"]
-for name, (values, count) in missing.items():
+for name, values, count in (
+    ("support.h5", "1e-3,1.5e-3,2e-3,2.5e-3,3e-3", 24),  # to train on
+    (VALIDATION, "0.75e-3,1.25e-3,1.75e-3,2.25e-3,2.75e-3,3.25e-3", 2),
+    (OBSERVED, "4e-3", 8),
+):
     flags = f"--config=rd_ood:{os.environ.get('CCM_SIZE', '')} --value={values} --count={count} --output={name}".split()
     if not Path(name).exists():
         subprocess.run([sys.executable, "-m", "experiments.generate", *flags], capture_output=True, check=True)
-
-# %% [markdown]
-# ### Trajectories
-#
-# PDEBench, PDEInvBench, The Well, MATLAB and numpy are read. From other data, make an `.npz` with `frames`, and the
-# parameter under its name. `ccm data describe` shows what a file contains; `--axes` says what its axes are where the file
-# does not: here number, time, x, y and channel.
 
 
 # %%
@@ -176,108 +132,138 @@ def by_value(file):
 validation = by_value(VALIDATION)
 ((true, truth),) = by_value(OBSERVED).items()  # here the value is known, to compare with; the readout does not get it
 seen, unseen = truth[:4, :5], truth[4:]  # calibrate on five frames of four flows, judge on others
+
+# %% [markdown]
+# PDEBench, PDEInvBench, The Well, MATLAB and numpy are read. From other data, make an `.npz` with `frames`, and the
+# parameter under its name. `ccm data describe` shows what a file contains; `--axes` says what its axes are where the file
+# does not: here number, time, x, y and channel.
+
+# %%
 np.savez("mine.npz", frames=truth, **{PARAMETER: np.full(len(truth), true)})  # one value for each trajectory
 
 # %% language="bash"
-# ccm data describe mine.npz --axes NTXYC | sed '/^Next/d'
+# ccm data describe mine.npz --axes NTXYC | grep -v ^Next
 
 # %% [markdown]
-# ### Three checkpoints
+# ## Part 1: JAX
 #
-# Both experts start from the anchor, and see the same initial states in the same order, so that most of the noise of
-# training cancels in their difference.
+# **Replace the names of the checkpoints, and the network below them, by yours.** Checkpoints that do not exist are
+# trained.
+
+# %%
+ANCHOR, LOW, HIGH = "anchor.eqx", "low.eqx", "high.eqx"
+
+# %%
+# %%writefile my_network.py
+import equinox as eqx
+import jax
+
+
+def build(width=16):  # or your class
+    sizes = (2, width, width, width, 2)
+    layers = []
+    for key, inputs, outputs in zip(jax.random.split(jax.random.key(0), 4), sizes, sizes[1:]):
+        layers += [eqx.nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="REPLICATE", key=key)]
+        layers += [eqx.nn.Lambda(jax.nn.gelu)]
+    return eqx.nn.Sequential(layers[:-1])  # [C, H, W] to what is added to the frame
+
+
+# %% [markdown]
+# ccm_jax merges any pytree of arrays, and rolls out any function `apply(params, window)` that gives the next frame,
+# channels last. Split a module into its arrays and the rest; `apply` puts them together:
 
 # %%
 from my_network import build
 
+initial, rest = eqx.partition(build(), eqx.is_array)
 
-def load(file):
-    net = build()
-    net.load_state_dict(torch.load(file, weights_only=True))
-    return net.eval()
 
+def apply(params, window):  # [N, 1, H, W, C] to the next frame [N, H, W, C]
+    x = jnp.moveaxis(window[:, -1], -1, 1)
+    return jnp.moveaxis(x + jax.vmap(eqx.combine(params, rest))(x), 1, -1)
+
+
+# %% [markdown]
+# **In Flax**, only this differs. Linen's parameters are a pytree already; with nnx, split the module into its graph and
+# its parameters:
+#
+# ```python
+# apply = lambda params, window: module.apply({"params": params}, window[:, -1])  # Linen
+#
+# graph, anchor = nnx.split(module, nnx.Param)  # nnx; of the experts: nnx.state(expert, nnx.Param)
+# apply = lambda params, window: nnx.merge(graph, params)(window[:, -1])
+# ```
+#
+# **Three checkpoints.** Both experts start from the anchor, and see the same initial states in the same order, so that
+# most of the noise of training cancels in their difference.
 
 # %% cellView="form"
 # @title Setup: trains the networks whose checkpoints do not exist
 
 
-def norm(x):
-    return torch.linalg.vector_norm(x, dim=(1, 2, 3))
-
-
-def train(file, net, data, steps, rate, seed, size=8):
+def train(file, params, data, steps, rate, seed, size=8):
     """Saves a trained copy."""
-    if Path(file).exists():
-        return
-    net, rng, losses, begin = copy.deepcopy(net), np.random.default_rng(seed), [], time.process_time()
-    optimizer = torch.optim.Adam(net.parameters(), rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    rng, losses, begin = np.random.default_rng(seed), [], time.perf_counter()
+    optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
+
+    @jax.jit
+    def step(params, state, x, y):
+        loss, gradient = jax.value_and_grad(lambda p: relative_l2(apply(p, x[:, None]), y).mean())(params)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(params, updates), state, loss
+
+    state = optimizer.init(params)
     for _ in range(steps):
         i, t = rng.integers(len(data), size=size), rng.integers(data.shape[1] - 1, size=size)
-        x, y = (torch.from_numpy(np.moveaxis(data[i, t + k], -1, 1).copy()) for k in (0, 1))
-        loss = (norm(x + net(x) - y) / norm(y)).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
-    torch.save(net.state_dict(), file)
-    seconds = time.process_time() - begin
-    print(f"{file:9} {steps} steps in {seconds:.0f} s of CPU time, one-step error {np.mean(losses[-50:]):.4f}")
+        params, state, loss = step(params, state, data[i, t], data[i, t + 1])
+        losses.append(loss)
+    eqx.tree_serialise_leaves(file, eqx.combine(params, rest))
+    seconds = time.perf_counter() - begin
+    print(f"{file:10} {steps} steps in {seconds:.0f} s, one-step error {np.mean(losses[-50:]):.4f}")
 
 
-if TRAIN:
-    torch.manual_seed(0)
+def load(file):
+    return eqx.filter(eqx.tree_deserialise_leaves(file, build()), eqx.is_array)
+
+
+if not all(Path(file).exists() for file in (ANCHOR, LOW, HIGH)):
     steps, fine = (100, 50) if os.environ.get("CCM_SIZE") == "smoke" else (1000, 500)
     support = by_value("support.h5")
-    train(ANCHOR, build(), np.concatenate(list(support.values())), steps, 3e-3, seed=0)
+    train(ANCHOR, initial, np.concatenate(list(support.values())), steps, 3e-3, seed=0)
     train(LOW, load(ANCHOR), support[min(support)], fine, 1e-3, seed=1)
     train(HIGH, load(ANCHOR), support[max(support)], fine, 1e-3, seed=1)
 
 # %%
-anchor, low, high = load(ANCHOR), load(LOW), load(HIGH)
+anchor, low, high = load(ANCHOR), load(LOW), load(HIGH)  # eqx.tree_deserialise_leaves, and the arrays of it
 
 # %% [markdown]
-# ## Is the network called correctly?
+# ### Is the network called correctly?
 #
-# `torch_rollout` runs the network on arrays `[N, T, H, W, C]`. Compare it with a rollout by hand, and its error with that
-# of repeating the last frame: if it is not far smaller, channels, units or normalisation are wrong.
+# Compare its error one step ahead with that of repeating the last frame: if it is not far smaller, channels, units or
+# normalisation are wrong. `ccm inspect` compares the checkpoints, and says if the experts were probably not fine-tuned
+# from this anchor.
 
 # %%
-rollout_fn = torch_rollout(anchor, Layout(channels="first", predicts="increment"))
-x = torch.from_numpy(seen[:, 0]).movedim(-1, 1)
-with torch.no_grad():
-    for _ in range(4):
-        x = x + anchor(x)
-frames = rollout_fn(torch_params(anchor), jnp.asarray(seen[:, :1]), 4)
-np.testing.assert_allclose(frames[:, -1], x.movedim(1, -1), rtol=1e-3, atol=1e-4)
-
-one_step = relative_l2(frames[:, :1], jnp.asarray(seen[:, 1:2])).mean()
+rollout_fn = ccm_jax.make_rollout(apply)
+one_step = relative_l2(rollout_fn(anchor, jnp.asarray(seen[:, :1]), 1), jnp.asarray(seen[:, 1:2])).mean()
 repeated = relative_l2(jnp.asarray(seen[:, :1]), jnp.asarray(seen[:, 1:2])).mean()
-print(f"rollouts agree; error one step ahead: anchor {one_step:.4f}, last frame repeated {repeated:.4f}")
-
-# %% [markdown]
-# `ccm inspect` compares the checkpoints, and warns if the experts were probably not fine-tuned from this anchor.
-
-# %%
+print(f"error one step ahead: anchor {one_step:.4f}, last frame repeated {repeated:.4f}")
 os.environ |= {"ANCHOR": ANCHOR, "LOW": LOW, "HIGH": HIGH, "OBSERVED": OBSERVED, "VALIDATION": VALIDATION}
 
 # %% language="bash"
-# ccm inspect $ANCHOR $LOW $HIGH | sed -n '/^The experts/p' | fold -s -w 95
+# ccm inspect $ANCHOR $LOW $HIGH | grep '^The experts' | fold -s -w 95
 
 # %% [markdown]
-# ## Find the weights
+# ### Find the weights
 #
 # The chart gives weights as a function of a coordinate, −1 at the low expert and +1 at the high one, and of a gate: how
 # much to keep of what both learned in common, all of it at 1. Validation decides whether the gate is searched, too. A gate
 # above 1 means that more of the common update would help: the anchor was not trained to the end.
 #
-# The readout is fitted once, on validation flows; one call with observed frames then finds the coordinate. JAX computes
-# the weights of each candidate; PyTorch runs its rollout.
+# The readout is fitted once, on validation flows; one call with observed frames then finds the coordinate.
 
 # %%
-ends = [torch_params(low), torch_params(high)]
-chart = ccm_jax.fit_chart(torch_params(anchor), ends, [-1.0, 1.0], features=ccm_jax.Gated())
+chart = ccm_jax.fit_chart(anchor, [low, high], [-1.0, 1.0], features=ccm_jax.Gated())
 readout = ccm_jax.fit_prefix_readout(chart, rollout_fn, list(validation.values()))
 found = readout(jnp.asarray(seen), batch="pooled")  # all four flows share one value
 
@@ -286,34 +272,43 @@ print(f"error on the last observed frame, one step ahead: merged {found.loss:.4f
 
 # %% [markdown]
 # `fit_uncertainty` fits a curve through the coordinates of the validation flows: from coordinate to value, with an
-# interval. It needs three values or more, and extrapolates beyond them: its interval then says more with more values.
+# interval. It needs three values or more, and extrapolates beyond them.
 #
 # **This interval is no blind test**: validation has six values here because with three an interval of these very test
-# flows was seen to be cut off.
+# flows was seen to be cut off. With six it may be, too, and the cell then says so. **To extrapolate, validate beyond both experts**, on the side you forecast and as far out as
+# you can: an interval inside the validation values is interpolated, one outside is an assumption about how the curve
+# goes on. Here the values end at 0.00325, and the flows are at 0.004.
 
 # %% tags=["full"]
 readout = ccm_jax.fit_uncertainty(readout, list(validation.values()), list(validation))
 sure = readout(jnp.asarray(seen), batch="pooled")
-print("value {:.5f}, 90 % interval {:.5f} to {:.5f};".format(*sure.value(), *sure.interval(0.9)[0]), f"true {true}")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of a posterior that is cut off: printed below
+    value, (least, most) = sure.value()[0], sure.interval(0.9)[0]
+
+print(f"value {value:.5f}, 90 % interval {least:.5f} to {most:.5f}; true {true}")
+for end, cut in zip(("lower", "upper"), np.ravel(sure.posterior.cut())):
+    if cut:
+        print(f"the {end} end is not known: the posterior reaches the end of the values that validation allows")
 
 # %% [markdown]
-# The merged weights are an ordinary `state_dict`:
+# The merged weights make a module again, and an ordinary Equinox file:
 
 # %%
-merged = copy.deepcopy(anchor)
-merged.load_state_dict({name: torch.tensor(np.asarray(leaf)) for name, leaf in chart(found).items()}, strict=True)
+eqx.tree_serialise_leaves("merged.eqx", eqx.combine(chart(found), rest))
 
 # %% [markdown]
-# ## Forecast
+# ### Forecast
 #
-# Four other flows at that value: all networks start from the fifth frame, and are scored on those after it.
+# Four other flows at that value: all networks start from the fifth frame, and are scored on those after it. The high
+# expert is the network to beat: its value is nearest.
 
 # %%
-networks = {"anchor": anchor, "high expert": high, "merged": merged}
+networks = {"anchor": anchor, "high expert": high, "merged": load("merged.eqx")}
 future = jnp.asarray(unseen[:, 5:])
 forecasts, errors = {}, {}
-for name, net in networks.items():
-    forecasts[name] = rollout_fn(torch_params(net), jnp.asarray(unseen[:, 4:5]), future.shape[1])
+for name, params in networks.items():
+    forecasts[name] = rollout_fn(params, jnp.asarray(unseen[:, 4:5]), future.shape[1])
     errors[name] = relative_l2(forecasts[name], future)  # [N, T]
     print(f"{name:11} mean error {errors[name].mean():.1%}")
 
@@ -349,71 +344,111 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# ## The same in a terminal
+# ### The same in a terminal
 #
-# No code of one's own: `--model network.yaml` says how the network is called, and `my_network.py` is found on Python's
-# path.
+# No code of one's own: `network.yaml` says how the network is called, and `my_network.py` is found on Python's path.
 
 # %% language="bash"
-# set -eo pipefail
-# export PYTHONPATH=.:$PYTHONPATH
-# rm -f merged.*
+# set -o pipefail
+# cat > network.yaml << END
+# model: my_network:build
+# args: {width: 16}
+# predicts: increment
+# END
 # ccm calibrate --anchor $ANCHOR --low $LOW --high $HIGH --model network.yaml \
-#   --prefix $OBSERVED --sample 0:4 --validation $VALIDATION -o merged.pt |
-#   sed -n -e '/^coordinate [+-]/p' -e '/^Wrote/p'
+#   --prefix $OBSERVED --sample 0:4 --validation $VALIDATION -o merged-by-command.eqx --force |
+#   fold -s -w 110
+
+# %% language="bash"
 # ccm evaluate --anchor $ANCHOR --low $LOW --high $HIGH --model network.yaml \
-#   --merged merged.pt --trajectories $OBSERVED --sample 4:8 |
-#   sed -n '/^Verdict/,/^  merged.*high/p'
+#   --merged merged-by-command.eqx --trajectories $OBSERVED --sample 4:8
 
 # %% [markdown]
-# The merged file keeps PyTorch's names, so that the module loads it:
+# | if your network | say |
+# |---|---|
+# | has its channels elsewhere than its library | `channels: first` or `last`; the default is `first` for Equinox and PyTorch |
+# | returns what is to be added to the last frame | `predicts: increment`; the default is `frame`; or `rate`, with `time_step` |
+# | takes several frames | `history: 3`, and `window: merged` as channels or `axis` as an axis of their own |
+# | has a normalisation outside it | `mean` and `std`, per channel |
+# | takes static fields as channels | `static: terrain.npy` |
+# | has complex weights | nothing, they merge like real ones |
+# | has buffers, as of BatchNorm | `keep: anchor` in a [recipe](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/command-line.md#recipes) |
+# | takes a forcing, the time or a parameter | [wrap it](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md) |
+#
+# ## Part 2: PyTorch
+#
+# PyTorch runs the network itself, on its GPU if it has one; JAX computes the weights of each candidate. **Put your
+# checkpoints and your class here.** Where files do not exist, the network of Part 1 is written as a PyTorch module with the
+# same weights, so that both parts must find the same coordinate.
 
 # %%
-print(load("merged.pt").load_state_dict(torch.load("merged.pt", weights_only=True), strict=True))
-
-# %% [markdown]
-# ## The same network in JAX: Equinox
-#
-# A network in JAX needs no callback, and runs compiled. Here the PyTorch network is written again in Equinox, with the
-# same weights. Split a module into its arrays and the rest; `apply` puts them together. Flax:
-# [your own network](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md).
-
+TORCH = "anchor.pt", "low.pt", "high.pt"
 
 # %%
-def in_equinox(net):
-    """The same layers, with the same weights."""
-
-    def layer(module):
-        if isinstance(module, torch.nn.GELU):
-            return eqx.nn.Lambda(lambda x: jax.nn.gelu(x, approximate=False))
-        sizes = (module.in_channels, module.out_channels, 3)
-        conv = eqx.nn.Conv2d(*sizes, padding=1, padding_mode="REPLICATE", key=jax.random.key(0))
-        weights = [jnp.asarray(leaf.detach().numpy()) for leaf in (module.weight, module.bias)]
-        return eqx.tree_at(lambda conv: (conv.weight, conv.bias), conv, (weights[0], weights[1][:, None, None]))
-
-    return eqx.nn.Sequential([layer(module) for module in net])
+# %%writefile my_torch_network.py
+from torch import nn
 
 
-params, rest = eqx.partition(in_equinox(anchor), eqx.is_array)
-ends = [eqx.filter(in_equinox(net), eqx.is_array) for net in (low, high)]
+def build(width=16):  # or your class
+    def conv(inputs, outputs):
+        return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate")
+
+    def gelu():
+        return nn.GELU(approximate="tanh")
+
+    return nn.Sequential(conv(2, width), gelu(), conv(width, width), gelu(), conv(width, width), gelu(), conv(width, 2))
 
 
-def apply(params, window):  # [N, 1, H, W, C] to the next frame [N, H, W, C]
-    x = jnp.moveaxis(window[:, -1], -1, 1)
-    return jnp.moveaxis(x + jax.vmap(eqx.combine(params, rest))(x), 1, -1)
+# %% cellView="form"
+# @title Setup: PyTorch, and the checkpoints that do not exist
+install_if_missing("torch")
+
+import copy
+
+import torch
+from my_torch_network import build as build_torch
+
+torch.set_num_threads(1)  # more threads do not speed up a network this small
+for file, params in zip(TORCH, (anchor, low, high)):
+    if not Path(file).exists():
+        layers = enumerate(eqx.combine(params, rest).layers)
+        convs = {i: layer for i, layer in layers if isinstance(layer, eqx.nn.Conv2d)}
+        state = {f"{i}.weight": torch.tensor(np.asarray(conv.weight)) for i, conv in convs.items()}
+        state |= {f"{i}.bias": torch.tensor(np.asarray(conv.bias)).flatten() for i, conv in convs.items()}
+        torch.save(state, file)
+
+# %%
+from ccm_jax.interop.layout import Layout
+from ccm_jax.interop.torch import torch_params, torch_rollout
 
 
-chart = ccm_jax.fit_chart(params, ends, [-1.0, 1.0], features=ccm_jax.Gated())
-readout = ccm_jax.fit_prefix_readout(chart, ccm_jax.make_rollout(apply), list(validation.values()))
-again = readout(jnp.asarray(seen), batch="pooled")
-for name, estimate in {"PyTorch": found, "Equinox": again}.items():
-    print("{}: coordinate {:+.2f}, gate {:.2f}".format(name, *estimate.coordinate))
-eqx.tree_serialise_leaves("merged.eqx", eqx.combine(chart(again), rest))  # an ordinary Equinox file
+def load_torch(file):
+    net = build_torch()
+    net.load_state_dict(torch.load(file, weights_only=True), strict=True)
+    return net.eval()
+
+
+nets = [load_torch(file) for file in TORCH]
+layout = Layout(channels="first", predicts="increment")  # what the YAML file says, in Python
 
 # %% [markdown]
-# ## Use it for your own networks
+# ### Is it called correctly?
 #
-# All of the above in one function. **Put your modules, your layout and your arrays into its slots.**
+# `torch_rollout` runs the network on arrays `[N, T, H, W, C]`. It must agree with a rollout by hand:
+
+# %%
+x = torch.from_numpy(seen[:, 0]).movedim(-1, 1)
+with torch.no_grad():
+    for _ in range(4):
+        x = x + nets[0](x)
+frames = torch_rollout(nets[0], layout)(torch_params(nets[0]), jnp.asarray(seen[:, :1]), 4)
+print(f"largest difference after four steps: {np.abs(np.asarray(frames[:, -1]) - x.movedim(1, -1).numpy()).max():.0e}")
+
+
+# %% [markdown]
+# ### From three modules to the merged one
+#
+# The steps of Part 1 in one function. **Put your modules, your layout and your arrays into its slots.**
 
 
 # %%
@@ -430,19 +465,32 @@ def merged_module(networks, layout, validation, observed):
         The merged module, and its Estimate, with `coordinate`: coordinate and gate.
     """
     anchor, *experts = networks
-    rollout_fn = torch_rollout(anchor, layout)
     ends = [torch_params(expert) for expert in experts]
     chart = ccm_jax.fit_chart(torch_params(anchor), ends, [-1.0, 1.0], features=ccm_jax.Gated())
-    found = ccm_jax.fit_prefix_readout(chart, rollout_fn, validation)(jnp.asarray(observed), batch="pooled")
+    readout = ccm_jax.fit_prefix_readout(chart, torch_rollout(anchor, layout), validation)
+    found = readout(jnp.asarray(observed), batch="pooled")
     merged = copy.deepcopy(anchor)
     merged.load_state_dict({name: torch.tensor(np.asarray(leaf)) for name, leaf in chart(found).items()})
     return merged.eval(), found
 
 
-layout = Layout(channels="first", predicts="increment")
-net, mine = merged_module((anchor, low, high), layout, list(validation.values()), seen)
-print("coordinate {:+.2f}, gate {:.2f}".format(*mine.coordinate))
-torch.save(net.state_dict(), "mine.pt")
+net, mine = merged_module(nets, layout, list(validation.values()), seen)
+torch.save(net.state_dict(), "merged.pt")
+for name, estimate in {"Equinox": found, "PyTorch": mine}.items():
+    print("{}: coordinate {:+.2f}, gate {:.2f}".format(name, *estimate.coordinate))
+
+# %% [markdown]
+# `fit_uncertainty` works as in Part 1. In a terminal, only the files differ, and the merged file keeps PyTorch's names:
+#
+# ```bash
+# ccm calibrate --anchor anchor.pt --low low.pt --high high.pt --model network.yaml \
+#   --prefix test.h5 --sample 0:4 --validation validation.h5 -o merged.pt  # network.yaml: model: my_torch_network:build
+# ```
+#
+# **neuraloperator.** Its `FNO` is such a module: `merged_module` takes it as it is. In a terminal, `--model
+# neuraloperator` runs its checkpoints in JAX, compiled and without PyTorch; in Python,
+# [`fno_from_neuraloperator`](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/tried-networks.md) converts the
+# weights.
 
 # %% [markdown]
 # ## Summary
@@ -451,20 +499,18 @@ torch.save(net.state_dict(), "mine.pt")
 # @title Code: prints the summary
 means = {name: each.mean() for name, each in errors.items()}
 print(f"""\
-- From five frames of four flows: {PARAMETER} {sure.value()[0]:.5f}, 90 % interval {sure.interval(0.9)[0][0]:.5f} to \
-{sure.interval(0.9)[0][1]:.5f}; true {true}.
+- From five frames of four flows: {PARAMETER} {value:.5f}, 90 % interval {least:.5f} to {most:.5f}; true {true}.
 - Error on other flows there: anchor {means["anchor"]:.1%}, high expert {means["high expert"]:.1%}, merged \
 {means["merged"]:.1%}.
-- Python, the terminal and the same network in Equinox: coordinates {found.coordinate[0]:+.2f} and \
-{again.coordinate[0]:+.2f}.""")
+- The same network in Equinox and in PyTorch: coordinates {found.coordinate[0]:+.2f} and {mine.coordinate[0]:+.2f}.""")
 
 # %% [markdown]
 # **Checklist for your own**
 #
 # 1. The experts were fine-tuned from this anchor, in the same way: `ccm inspect` does not warn.
-# 2. The network is called correctly: the rollouts agree, and the anchor's error is far below that of the last frame
-#    repeated.
-# 3. Validation: three values or more, at least two trajectories of each, other than those you will observe.
+# 2. The network is called correctly: the anchor's error is far below that of the last frame repeated.
+# 3. Validation: three values or more, at least two trajectories of each, other than those you will observe; to
+#    extrapolate, values beyond both experts.
 # 4. The merge beats the anchor *and* the nearest expert on held-out frames: `ccm evaluate`.
 # 5. How sure it is, and when not to merge: [how certain is the
 #    coordinate](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/how-sure.md).

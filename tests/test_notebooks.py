@@ -116,6 +116,15 @@ def test_printed_lines_need_no_scrolling(path: Path) -> None:
     assert [line for line in printed.splitlines() if len(line) > 120] == []
 
 
+def test_the_part_on_jax_of_bring_your_own_comes_first_and_needs_no_pytorch() -> None:
+    cells = json.loads((FOLDER / "04_bring_your_own.ipynb").read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells]
+    second = next(i for i, source in enumerate(sources) if "## Part 2: PyTorch" in source)
+    before = [source for cell, source in zip(cells[:second], sources, strict=False) if cell["cell_type"] == "code"]
+    assert any("fit_uncertainty" in source for source in before)
+    assert [source for source in before if "torch" in source] == []
+
+
 @pytest.mark.slow
 @each
 def test_every_notebook_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
