@@ -306,7 +306,7 @@ def test_data_generate_says_where_data_come_from() -> None:
         (["calibrate", "FAMILY", "--model", "dpot-torch", "--prefix", "seen.npy"], "there are no blocks.0"),
         (["calibrate", "FAMILY", "--model", "fno", "--prefix", "seen.npy", "--bank", "1:0:1"], "--bank 1:0:1"),
         (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "seen.npy", "--frames", "9"], "observe more"),
-        (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "wide.npy"], "other fields"),
+        (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "wide.npy"], "choose them by --fields"),
         (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "nan.npy"], "NaN or infinite"),
         (["rollout", "anchor.safetensors", "--initial", "seen.npy", "-o", "out.txt"], "ends in .npz"),
         (["merge", "--recipe", "typo.yaml", "-o", "out.safetensors"], "expert is unknown; there are: anchor, experts"),

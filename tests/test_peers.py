@@ -211,7 +211,8 @@ def test_the_pages_of_the_documentation_are_those_of_the_results() -> None:
 def test_the_pages_say_how_far_validation_and_test_regimes_reach() -> None:
     """The words hold for the configurations: validation lies beyond both experts, and some test regimes further out."""
     from experiments.configs import ns_ood
-    from experiments.peers import docs, reach
+    from experiments.peers import docs
+    from experiments.report import reach
 
     config = ns_ood.get_config()
     assert reach.reach_of(config, "validation") == (-1.25, 1.25) and reach.reach_of(config, "test") == (-2.0, 2.0)

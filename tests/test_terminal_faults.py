@@ -188,7 +188,7 @@ def test_the_gate_has_a_name(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("loss", "kept"),
-    [(0.2, "Check the merge on held-out frames"), (0.4, "Its error is 0.8 times the anchor's: the anchor")],
+    [(0.2, "Check the merge on held-out frames"), (0.4, "Its error is 0.8 times the anchor's. The anchor is kept")],
 )
 def test_a_coordinate_at_an_end_of_what_is_searched_is_warned_of(
     loss: float, kept: str, capsys: pytest.CaptureFixture[str]

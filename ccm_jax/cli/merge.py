@@ -179,6 +179,7 @@ def command(source: Source, where: Where, method: str | None, output: Path, **gi
 
     \b
     ccm merge --anchor a.pt --low l.pt --high h.pt --value 4e-3 --range 1e-3:3e-3 -o merged.safetensors
+    ccm merge --family DIR --value 4e-3 --range 1e-3:3e-3 --validation others.npz -o merged.safetensors
     ccm merge --anchor a.pt --low l.pt --high h.pt --coordinate 1.4 -o merged.safetensors
     ccm merge --anchor a.pt --low l.pt --high h.pt --method ties --set density=0.2 -o ties.safetensors
     ccm merge --recipe recipe.yaml -o merged.safetensors
@@ -187,7 +188,6 @@ def command(source: Source, where: Where, method: str | None, output: Path, **gi
     On the example family (ccm example):
     cd example
     ccm merge --family . --value 7.5e-4 --range 1e-3:2e-3 -o merged.safetensors
-    ccm merge --family . --value 7.5e-4 --range 1e-3:2e-3 --validation validation.npz -o scaled.safetensors
     """
     chosen, model, validation = source.read(where), given["model"], given["validation"]
     chosen = chosen._replace(method=method or chosen.method)
