@@ -23,7 +23,7 @@
 # - **Part 1: JAX.** Equinox step by step, and what Flax changes. It needs no PyTorch.
 # - **Part 2: PyTorch**, neuraloperator included. Run *Your trajectories* first; of Part 1 you need only what it explains.
 #
-# **It takes** some minutes on two CPU cores, about one of them for training.
+# **It takes** some minutes on two CPU cores.
 #
 # What a merge is: [merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb). To train the experts on

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,62 +222,60 @@ def address_of_site(site: Path) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("width, scheme", [(390, "light"), (1440, "light"), (390, "dark"), (1440, "dark")])
-def test_every_page_fits_its_window_and_runs_without_errors(
-    site: Path, address_of_site: str, width: int, scheme: str
-) -> None:
+@pytest.fixture
+def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("needs Chromium")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
-        page.on("console", lambda said: problems.append(f"{page.url}: {said.text}") if said.type == "error" else None)
-        page.on("request", lambda r: None if r.url.startswith(address_of_site) else problems.append(r.url))
-        for shown in sorted({*site.rglob("index.html"), site / "report.html"}):
-            page.goto(f"{address_of_site}/{shown.relative_to(site).as_posix()}")
-            # Wide code and tables scroll by themselves; the page does not.
-            if page.evaluate("document.documentElement.scrollWidth") > width:
-                problems.append(f"{page.url} is wider than {width}")
-            if width == 1440:
-                cut = page.evaluate(
-                    "[...document.querySelectorAll('.md-content pre:not(.output pre) > code')]"
-                    ".filter(c => c.clientWidth && c.scrollWidth > c.clientWidth + 1)"
-                    ".map(c => c.innerText.slice(0, 60))"
-                )
-                problems += [f"{page.url}: code is cut: {text}" for text in cut]
-        browser.close()
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width, scheme", [(390, "light"), (1440, "light"), (390, "dark"), (1440, "dark")])
+def test_every_page_fits_its_window_and_runs_without_errors(
+    browser: Any, site: Path, address_of_site: str, width: int, scheme: str
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
+    page.on("console", lambda said: problems.append(f"{page.url}: {said.text}") if said.type == "error" else None)
+    page.on("request", lambda r: None if r.url.startswith(address_of_site) else problems.append(r.url))
+    for shown in sorted({*site.rglob("index.html"), site / "report.html"}):
+        page.goto(f"{address_of_site}/{shown.relative_to(site).as_posix()}")
+        # Wide code and tables scroll by themselves; the page does not.
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            problems.append(f"{page.url} is wider than {width}")
+        if width == 1440:
+            cut = page.evaluate(
+                "[...document.querySelectorAll('.md-content pre:not(.output pre) > code')]"
+                ".filter(c => c.clientWidth && c.scrollWidth > c.clientWidth + 1)"
+                ".map(c => c.innerText.slice(0, 60))"
+            )
+            problems += [f"{page.url}: code is cut: {text}" for text in cut]
     assert not problems, "\n".join(problems)
 
 
 @pytest.mark.slow
-def test_on_a_phone_a_table_keeps_its_first_column_and_a_figure_scrolls(address_of_site: str) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs Chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        page.goto(f"{address_of_site}/comparisons/")
-        moved = page.evaluate(
-            "() => {const box = document.querySelector('.md-typeset__scrollwrap'), row = box.querySelector('tbody tr');"
-            "const lefts = () => [...row.children].slice(0, 2).map(cell => cell.getBoundingClientRect().left);"
-            "const before = lefts(); box.scrollLeft = 120; return lefts().map((left, i) => before[i] - left)}"
+def test_on_a_phone_a_table_keeps_its_first_column_and_a_figure_scrolls(browser: Any, address_of_site: str) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"{address_of_site}/comparisons/")
+    moved = page.evaluate(
+        "() => {const box = document.querySelector('.md-typeset__scrollwrap'), row = box.querySelector('tbody tr');"
+        "const lefts = () => [...row.children].slice(0, 2).map(cell => cell.getBoundingClientRect().left);"
+        "const before = lefts(); box.scrollLeft = 120; return lefts().map((left, i) => before[i] - left)}"
+    )
+    assert moved[0] < 25 and moved[1] == pytest.approx(120, abs=1)  # the first stops at the edge of the table
+    page.goto(f"{address_of_site}/beyond/")
+    widths = page.evaluate("(f => [f.scrollWidth, f.clientWidth])(document.querySelector('.figure'))")
+    assert widths[0] > widths[1] + 100
+    for name in ("", "notebooks/01_merge_in_five_minutes/", "notebooks/02_rd_ood_end_to_end/"):  # large type: whole
+        page.goto(f"{address_of_site}/{name}")
+        cut = page.evaluate(
+            "[...document.querySelectorAll('.figure')].filter(f => f.scrollWidth > f.clientWidth)"
+            ".map(f => f.firstElementChild.src)"
         )
-        assert moved[0] < 25 and moved[1] == pytest.approx(120, abs=1)  # the first stops at the edge of the table
-        page.goto(f"{address_of_site}/beyond/")
-        widths = page.evaluate("(f => [f.scrollWidth, f.clientWidth])(document.querySelector('.figure'))")
-        assert widths[0] > widths[1] + 100
-        for name in ("", "notebooks/01_merge_in_five_minutes/", "notebooks/02_rd_ood_end_to_end/"):  # large type: whole
-            page.goto(f"{address_of_site}/{name}")
-            cut = page.evaluate(
-                "[...document.querySelectorAll('.figure')].filter(f => f.scrollWidth > f.clientWidth)"
-                ".map(f => f.firstElementChild.src)"
-            )
-            assert not cut and page.locator(".figure").count() > 1, name
-        browser.close()
+        assert not cut and page.locator(".figure").count() > 1, name
