@@ -115,6 +115,7 @@ def rollout_family() -> Family:
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore:PrefixReadout. the error on these frames")  # one coordinate does not fit a drift
 def test_the_filter_is_judged_beside_weights_that_know_the_path() -> None:
     family, config = rollout_family(), ns_drift.get_config("smoke")
     config.regimes.validation = (1.1e-3, 1.9e-3)
