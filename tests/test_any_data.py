@@ -600,3 +600,18 @@ def test_axes_are_typed_once_for_the_observed_frames_and_for_validation(tmp_path
     np.save(tmp_path / "flat.npy", x[0, 0])
     with pytest.raises(ValueError, match="--axes TCXY .* fits nothing in .*flat.npy"):
         layout.open_validation(tmp_path / "flat.npy")
+
+
+def test_a_folder_is_described_though_a_file_of_it_is_damaged(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", data=np.zeros((2, 5, 8, 8, 1)))
+    np.savez(tmp_path / "b.npz", data=np.zeros((3, 5, 8, 8, 1)))
+    (tmp_path / "c.npz").write_text("no archive")
+    done = ccm("data", "describe", tmp_path)
+    assert done.exit_code == 0 and "a.npz" in done.stdout and "b.npz" in done.stdout
+    assert "c.npz cannot be read" in done.stderr
+    np.savez(tmp_path / "b.npz", data=np.zeros((3, 5, 16, 16, 1)))
+    assert "put them into two folders" in ccm("data", "describe", tmp_path).stderr
+    for name in ("a.npz", "b.npz"):
+        (tmp_path / name).write_text("no archive")
+    done = ccm("data", "describe", tmp_path)
+    assert done.exit_code == 2 and "cannot be read" in done.stderr

@@ -60,6 +60,9 @@ def test_a_value_is_placed_by_validation(family: Path, tmp_path: Path, monkeypat
     assert "outside the validation regimes" not in done.output
     done = ccm("merge", *of(family), "--value", "1.7", *how, "-o", tmp_path / "far.safetensors")
     assert done.exit_code == 0 and "value 1.7 is outside the validation regimes (0.75 to 1.45)" in done.stderr
+    done = ccm("merge", *of(family), "--value", "1.3", *how, "--frames", "2", "-o", tmp_path / "two.safetensors")
+    provenance = open_safetensors(tmp_path / "two.safetensors").metadata["provenance"]
+    assert done.exit_code == 0 and (found["frames"], json.loads(provenance)["found"]["frames"]) == (4, 2)
 
 
 def test_validation_of_another_time_step_is_refused_by_its_regime(
@@ -77,6 +80,7 @@ def test_validation_of_another_time_step_is_refused_by_its_regime(
     [
         (("-c", "1", "--validation", "others.npz"), "--validation needs --value and --range"),
         (("--value", "1.3", "--range", "0.7:1.5", "--axes", "NTXC"), "only with --validation FILE"),
+        (("--value", "1.3", "--range", "0.7:1.5", "--frames", "2"), "only with --validation FILE"),
     ],
 )
 def test_validation_of_a_merge_needs_a_value(family: Path, tmp_path: Path, given: tuple[str, ...], said: str) -> None:

@@ -25,7 +25,8 @@ def say(text: str) -> None:
     console.print(lines, markup=False, soft_wrap=True)
 
 
-def show_table(title: str, table: Table) -> None:
-    """Prints a table below its title, which the table's width does not break."""
+def show_table(title: str, *tables: Table) -> None:
+    """Prints tables below their title, which their width does not break."""
     console.print(one_line(title), markup=False, soft_wrap=True, style="italic")
-    console.print(table)
+    for table in tables:
+        console.print(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from ccm_jax.cli.faults import Suggesting, line_of, without_python
 from ccm_jax.cli.following import family_beside, file_beside, follow, free
 from ccm_jax.cli.frames import Layout, assumed_axes, layout_options, shorten, varying
 from ccm_jax.io.boundary import one_line
-from ccm_jax.io.recordings import Recording, open_recordings
+from ccm_jax.io.recordings import Recording, files_of, open_recording, open_recordings
+from ccm_jax.io.recordings.opening import check_alike
 from ccm_jax.io.recordings.recording import time_step
 
 MANY = 8  # channels: more of them, where a file does not say so, are probably points of the grid
@@ -37,8 +38,8 @@ def command() -> None:
 def describe(path: Path, layout: Layout, as_json: bool) -> None:
     """Show the layout, fields, grid, times and parameters of a file.
 
-    PATH may be a folder, too. Below the table are the assumptions made where a file does not say, and the parts left
-    out, with reasons.
+    PATH may be a folder, too: what cannot be read in it is said below the table, as are assumptions made where a file
+    does not say, and the parts left out, with reasons.
 
     \b
     ccm data describe 2D_diff-react_NA_NA.h5
@@ -50,7 +51,7 @@ def describe(path: Path, layout: Layout, as_json: bool) -> None:
     """
     headings = ("file", "layout", "fields", "samples", "frames", "grid", "times", "parameters")
     rows = []
-    recordings = open_recordings(path, fields=layout.fields, axes=layout.axes)
+    recordings, faults = _opened(path, layout)
     for r in recordings:
         times = "–" if r.times is None else f"{r.times[0]:g} … {r.times[-1]:g}"
         names = sorted({name for row in r.parameters for name in row})
@@ -70,7 +71,7 @@ def describe(path: Path, layout: Layout, as_json: bool) -> None:
             times,
         )
         rows.append((*row, escape("\n".join(ranges)) or "–"))
-    show_table(str(path), _table(headings, rows))
+    show_table(str(path), *_tables(headings, rows))
     for what in ("assumed", "left_out"):
         said: dict[str, list[str]] = {}
         for r in recordings:
@@ -83,7 +84,8 @@ def describe(path: Path, layout: Layout, as_json: bool) -> None:
         try:
             time_step(r, None)
         except ValueError as error:
-            warn(line_of(error))
+            faults.append(line_of(error))
+    warn(*faults)
     if as_json:
         tell([described(r) for r in recordings])
     if len(recordings) == 1:
@@ -98,6 +100,25 @@ def describe(path: Path, layout: Layout, as_json: bool) -> None:
         words = layout.words() or likely_axes(recordings[0])
         more = [*frames, *words, "-o", free("merged.safetensors")]
         follow("calibrate", *family_beside(path), *more)
+
+
+def _opened(path: Path, layout: Layout) -> tuple[list[Recording], list[str]]:
+    """The file, or the files of a folder that can be read; and what is wrong with others, or with them together."""
+    if len(files := files_of(path)) < 2:
+        return open_recordings(path, fields=layout.fields, axes=layout.axes), []
+    found, faults = [], []
+    for file in files:
+        try:
+            found.append(open_recording(file, fields=layout.fields, axes=layout.axes))
+        except (ValueError, OSError) as error:
+            faults.append(line_of(error))
+    if not found:
+        raise ValueError(faults[0])
+    try:
+        check_alike(found)
+    except ValueError as error:
+        faults.append(line_of(error))
+    return found, faults
 
 
 def likely_axes(recording: Recording) -> list[str]:
@@ -117,18 +138,22 @@ def described(recording: Recording) -> dict[str, Any]:
     }
 
 
-def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    """A row for each file; of one file a line for each fact, which fits a narrow terminal."""
-    table = Table(show_header=len(rows) > 1)
-    if len(rows) == 1:
-        for pair in zip(headings, rows[0], strict=True):
-            table.add_row(*pair)
-        return table
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=heading == "parameters")
-    for row in rows:
-        table.add_row(*row)
-    return table
+def _tables(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[Table]:
+    """What all files share, a line for each fact, which fits a narrow terminal; then a row for each of several files."""
+    same = [len({row[i] for row in rows}) == 1 for i in range(len(headings))]
+    if any(same):
+        table = Table(show_header=False)
+        for heading, value, shared in zip(headings, rows[0], same, strict=True):
+            if shared:
+                table.add_row(heading, value)
+        yield table
+    if len(rows) > 1:
+        table = Table()
+        for heading in (h for h, shared in zip(headings, same, strict=True) if not shared):
+            table.add_column(heading, overflow="fold", no_wrap=heading == "parameters", min_width=len(heading))
+        for row in rows:
+            table.add_row(*(value for value, shared in zip(row, same, strict=True) if not shared))
+        yield table
 
 
 @command.command("generate", hidden=True, context_settings={"ignore_unknown_options": True})

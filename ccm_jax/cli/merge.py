@@ -164,6 +164,12 @@ def parse_arguments(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
     help="With --value: trajectories of known values, on which the value's coordinate is fitted (CCM-Scale).",
 )
 @parameter_option
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --validation: frames after the model's window; forecasts start from the last of them.  [default: 4]",
+)
 @layout_options
 @click.option(
     "--output",
@@ -202,7 +208,7 @@ def command(source: Source, where: Where, method: str | None, output: Path, **gi
     ignored = bool(chosen.coordinate) and not tells_coordinate(chosen)
     chosen = chosen._replace(coordinate=chosen.coordinate or (0.0,))
     check_method(chosen)
-    words = ["--parameter"] * bool(given["parameter"]) + given["layout"].words()
+    words = ["--parameter"] * bool(given["parameter"]) + ["--frames"] * bool(given["frames"]) + given["layout"].words()
     if words and validation is None:
         raise ValueError(f"{words[0]} is of trajectories, and merge reads them only with --validation FILE.")
     if validation is not None and chosen.value is None:
@@ -213,7 +219,7 @@ def command(source: Source, where: Where, method: str | None, output: Path, **gi
     if validation is not None:
         from ccm_jax.cli.scaled import by_validation  # which needs this module
 
-        chosen, found = by_validation(chosen, validation, given["layout"], model, given["parameter"])
+        chosen, found = by_validation(chosen, validation, given["layout"], model, given["parameter"], given["frames"])
     if tells_coordinate(chosen):
         warn(*remarks(chosen))
     begin = time.perf_counter()

@@ -42,7 +42,9 @@ class Scaled(NamedTuple):
     found: dict[str, Any]
 
 
-def by_validation(recipe: Recipe, path: Path, layout: Layout, model: str | None, parameter: tuple[str, ...]) -> Scaled:
+def by_validation(
+    recipe: Recipe, path: Path, layout: Layout, model: str | None, parameter: tuple[str, ...], frames: int | None
+) -> Scaled:
     """Fits the coordinate as a function of the value on validation trajectories, says it, and takes it at the value.
 
     Args:
@@ -51,6 +53,8 @@ def by_validation(recipe: Recipe, path: Path, layout: Layout, model: str | None,
         layout: how it is read.
         model: what the weights are of, where they do not say so.
         parameter: the one of the file that the value is of; the one that varies, if not given.
+        frames: after the window, from the last of which forecasts start, or None for the usual number; fewer where
+            trajectories are shorter.
 
     Raises:
         ValueError: for a recipe of several axes, fewer values, values in another unit than the experts', trajectories
@@ -82,8 +86,9 @@ def by_validation(recipe: Recipe, path: Path, layout: Layout, model: str | None,
             f"--validation {path} has trajectories of {counted(shortest, 'frame')}, expected more than the model's "
             f"window of {surrogate.history}."
         )
-    check_step(opened, regimes, FRAMES)
-    frames = min(FRAMES, shortest - surrogate.history - 1)
+    frames = frames or FRAMES
+    check_step(opened, regimes, frames)
+    frames = min(frames, shortest - surrogate.history - 1)
     scale = recipe.units.scale
     try:
         with waiting("fitting the coordinate of a value", steps=True) as progress:

@@ -15,6 +15,7 @@ from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.beyond.page import HEADINGS, WORDS
 from experiments.beyond.said import name_of, said
 from experiments.beyond.summary import NUMBERS
+from experiments.report.reach import reaches
 from experiments.runner.sources import ROOT
 from experiments.study.markdown import keep_figures, markdown, wrapped
 
@@ -40,7 +41,8 @@ def page(content: dict[str, Any], drawn: list[str]) -> str:
     """
     numbers = [(name, *WORDS[name]) for name, *_ in NUMBERS]
     shown = finite({key: value for key, value in content.items() if key != "rows"})
-    words = {"said": said(content["rows"]), "name_of": name_of, "met": met}
+    systems = [row.split()[0] for row in content["rows"] if row.endswith(" value")]
+    words = {"said": said(content["rows"]), "name_of": name_of, "met": met, "reach": reaches(systems)}
     return wrapped(markdown(TEMPLATE, beyond=shown, numbers=numbers, drawn=drawn, headings=HEADINGS, **words))
 
 

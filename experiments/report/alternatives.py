@@ -166,9 +166,17 @@ def fairness(peers: dict[str, Any]) -> str:
 
 def regimes() -> str:
     """How many validation regimes the configurations of the compared systems have, how far out they and tests reach."""
-    configs = [config_of(name) for name in SHORT]
-    counted = " or ".join(map(str, sorted({len(config.regimes.validation) for config in configs})))
+    configs = {name: config_of(name) for name in SHORT}
+    counted = " or ".join(map(str, sorted({len(config.regimes.validation) for config in configs.values()})))
+    ends: dict[str, dict[float, list[str]]] = {"validation": {}, "test": {}}
+    for split, found in ends.items():
+        for name, config in configs.items():
+            found.setdefault(max(map(abs, reach_of(config, split))), []).append(name)
     validation, test = (
-        max(abs(end) for config in configs for end in reach_of(config, split)) for split in ("validation", "test")
+        ", ".join(
+            f"±{end:.4g}" + (f" for {named(names)}" if i else "")
+            for i, (end, names) in enumerate(sorted(found.items(), key=lambda item: -len(item[1])))
+        )
+        for found in ends.values()
     )
-    return f"{counted} values, out to coordinates of ±{validation:.4g}; tests reach ±{test:.4g}"
+    return f"{counted} values, out to coordinates of {validation}; tests reach {test}"

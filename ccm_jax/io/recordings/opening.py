@@ -102,6 +102,12 @@ def open_recordings(
     found = [open_recording(file, fields=fields, axes=axes) for file in files]
     if not found:
         raise ValueError(f"open_recordings: {path} has no files of trajectories ({', '.join(suffixes())}).")
+    check_alike(found)
+    return found
+
+
+def check_alike(found: Sequence[Recording]) -> None:
+    """Raises ValueError if files do not agree in fields, grid, points or time step, naming the two."""
     for other in found[1:]:
         for what, a, b in (
             ("fields", found[0].fields, other.fields),
@@ -112,7 +118,6 @@ def open_recordings(
                 raise ValueError(
                     f"open_recordings: {other.path} has {what} {b}, and {found[0].path} {a}; put them into two folders."
                 )
-    return found
 
 
 def _points_and_steps(first: Recording, other: Recording) -> Iterator[tuple[str, str, str]]:
