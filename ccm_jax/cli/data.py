@@ -139,7 +139,7 @@ def described(recording: Recording) -> dict[str, Any]:
 
 
 def _tables(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[Table]:
-    """What all files share, a line for each fact, which fits a narrow terminal; then a row for each of several files."""
+    """What all files share, a line for each fact; then a row for each of several files."""
     same = [len({row[i] for row in rows}) == 1 for i in range(len(headings))]
     if any(same):
         table = Table(show_header=False)
