@@ -17,7 +17,7 @@ import pytest
 from ccm_jax import Choices, Gated, fit_chart, fit_prefix_readout, make_rollout
 from ccm_jax._checks import counted
 from ccm_jax._stride import stride_clue
-from ccm_jax.cli import fitting
+from ccm_jax.cli import fitting, until
 from ccm_jax.cli.frames import read_regimes
 from ccm_jax.cli.prefix import find
 from ccm_jax.io.recordings import open_recording
@@ -154,11 +154,13 @@ def test_frames_that_no_point_explains_keep_the_anchor(decays: Decays, tmp_path:
     assert done.exit_code == 3, done.output
     assert found["coordinate"] == "anchor" and found["keeps_anchor"] and found["sure"]["p_value"] < 0.05
     assert "No point of this chart explains these frames" in done.output and not (tmp_path / "m.safetensors").exists()
+    assert "order of x and y (--axes)" in done.output and "90 % interval" not in done.output  # of a rejected merge
     refused = decays(
         *("rollout", "--initial", decays.folder / "swinging.npz", "--validation", decays.folder / "others.npz"),
         *("-o", tmp_path / "band.npz"),
     )
     assert refused.exit_code == 3 and "No point of this chart" in refused.output
+    assert "90 % interval" not in refused.output
     assert "ccm rollout" in refused.output and not (tmp_path / "band.npz").exists()
 
 
@@ -320,12 +322,28 @@ def test_a_posterior_that_is_flat_says_so_and_holds_no_nan(decays: Decays) -> No
 
 
 @pytest.mark.long
-def test_the_number_of_frames_is_found_as_they_arrive(decays: Decays, tmp_path: Path) -> None:
+def test_the_interval_that_ends_the_search_for_frames_is_the_one_reported(decays: Decays, tmp_path: Path) -> None:
     done, found = report(decays, tmp_path, "--until", "0.5")
     assert done.exit_code == 0, done.output
-    widths = found["until"]["widths"]
-    assert found["until"]["reached"] and widths[-1] <= 0.5 and all(width > 0.5 for width in widths[:-1])
-    assert found["frames"] == len(widths) and f"after {counted(len(widths), 'observed frame')}" in done.output
+    search, (low, high) = found["until"], found["sure"]["axes"][0]["coordinate_interval"]
+    assert search["reached"] and high - low <= 0.5
+    *before, (frames, width) = search["intervals"].items()
+    assert int(frames) == found["frames"] and width == pytest.approx(high - low)
+    assert all(width > 0.5 for _, width in before) and all(width > 0.5 for width in search["filter"][:-1])
+    after = f"{counted(found['frames'], 'frame')} after the window"
+    assert f"With {after}, the 90 % interval is {width:.3f} wide; no more are used." in done.output
+
+
+@pytest.mark.long
+def test_an_interval_that_stays_too_wide_says_what_limits_the_frames(decays: Decays, tmp_path: Path) -> None:
+    done, found = report(decays, tmp_path, "--until", "1e-6")
+    assert done.exit_code == 0, done.output
+    assert not found["until"]["reached"] and f"With {counted(found['frames'], 'frame')} after" in done.output
+    assert "not 1e-06 or narrower; " in done.output
+    longer = np.concatenate([np.load(decays.folder / "seen.npz")["frames"]] * 3, axis=1)
+    assert until._most(longer, read_regimes(open_recording(decays.folder / "others.npz")), 1)[1].endswith(
+        f"of --validation allow no more, although the file has {longer.shape[1] - 1}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -334,13 +352,15 @@ def test_the_number_of_frames_is_found_as_they_arrive(decays: Decays, tmp_path: 
         (["--until", "0"], "--until is 0, expected a width above 0"),
         (["--until", "nan"], "--until is nan"),
         (["--until", "0.1", "--missing", "nan"], "--until needs complete frames"),
+        (["--prior", "1.3"], "--prior 1.3: expected VALUE:DEVIATION"),
     ],
 )
-def test_widths_that_cannot_be_waited_for_are_refused(
+def test_widths_and_priors_that_cannot_be_are_refused_before_anything_is_fitted(
     decays: Decays, tmp_path: Path, given: list[str], said: str
 ) -> None:
     done, _ = report(decays, tmp_path, *given)
-    assert done.exit_code == 2 and said in done.output.splitlines()[-1] and not list(tmp_path.iterdir())
+    assert done.exit_code == 2 and done.output.count("\n") == 1 and said in done.output
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.long

@@ -24,12 +24,13 @@ from ccm_jax.cli.merge import merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_calibration
 from ccm_jax.cli.prefix import ANCHOR_KEPT, Found, find
+from ccm_jax.cli.prior import as_prior, parse_prior, prior_option
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.showing import show, show_candidates, typed
 from ccm_jax.cli.source import Source, remarks, source_options
-from ccm_jax.cli.sure import as_prior, parameter_option, prior_option
+from ccm_jax.cli.sure import parameter_option
 from ccm_jax.cli.units import range_options
-from ccm_jax.cli.until import frames_until
+from ccm_jax.cli.until import check_until, find_until
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.cli.wanted import Options, check_free, parse_bank, with_units
 from ccm_jax.io.atomic import together, write_json
@@ -139,6 +140,9 @@ def command(source: Source, **given: Any) -> None:
     if options.bank is not None and options.validation is not None:
         raise ValueError("--bank and --validation exclude each other: a bank has no settings to choose.")
     bank = None if options.bank is None else parse_bank(options.bank)
+    parse_prior(options.prior)
+    if options.until is not None:
+        check_until(options.until, options.validation, incomplete=options.missing == "nan" or options.mask is not None)
     recipe = with_units(recipe, options)
     check_there(recipe.anchor, *recipe.experts, options.mask)
     recording = options.layout.open(options.prefix)
@@ -168,14 +172,22 @@ def command(source: Source, **given: Any) -> None:
     frames, mask = read_observations(recording, chosen, options.missing, options.mask, needed)
     if regimes is not None:
         check_apart("--prefix", options.prefix, chosen, frames, regimes, mask)
-    if options.until is not None:
-        with waiting("filtering frame by frame"):
-            count, stopped = frames_until(opened, frames, regimes, options.until, mask)
-    fitted = fit_readout(opened, frames.shape[2:], count, regimes, bank, options.parameter, options.write_anyway)
-    prior = as_prior(options.prior, fitted.readout, fitted.known, fitted.unsure)
-    with waiting("searching the coordinate"):
-        experts = recipe.coordinates if recipe.is_line else ()
-        found = find(fitted, frames, mask, prior=prior, always=options.write_anyway, experts=experts)
+    experts = recipe.coordinates if recipe.is_line else ()
+
+    def find_with(count: int) -> Found:
+        fitted = fit_readout(
+            opened, frames.shape[2:], count, regimes, bank, options.parameter, anyway=options.write_anyway
+        )
+        prior = as_prior(options.prior, fitted.readout, fitted.known, fitted.unsure)
+        with waiting("searching the coordinate", steps=True) as progress:
+            how: dict[str, Any] = {"always": options.write_anyway, "experts": experts, "progress": progress}
+            return find(fitted, frames, mask, prior=prior, **how)
+
+    if options.until is None or regimes is None:
+        found = find_with(count)
+    else:
+        found, stopped = find_until(opened, frames, regimes, options.until, find_with)
+        count = found.frames
     best = min(found.loss, found.anchor_loss)
     if options.accept_persistence or not worse_than_trivial(best, found.persistence_loss):
         show(found, axes, written=options.write_anyway and options.output is not None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,9 +14,11 @@ from ccm_jax._given import RIM
 from ccm_jax._stride import stride_clue
 from ccm_jax.chart import Gated, complete
 from ccm_jax.cli.fitting import Fitted, with_gate
+from ccm_jax.cli.losses import errors_by_frame, loss_at, losses_at
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.steps import BADLY
 from ccm_jax.cli.sure import Sure, sure_of
+from ccm_jax.cli.waiting import Progress
 from ccm_jax.observed import Frames, Observed, observations
 from ccm_jax.posterior import Prior
 from ccm_jax.readout import Coarse, PrefixReadout, coarse_errors, read
@@ -25,6 +27,7 @@ Array = jax.Array
 MOVED = 1e-3  # relative: a coordinate whose loss differs by more from that of the minimum is not at the minimum
 CLEARLY = 0.5  # of the anchor's error: below it, a merge is kept even where the p-value is small, or at the rim
 NEXT_TO_NONE = 1e-3  # a p-value below it, at the rim: no merge is meant, however bad the anchor is
+PARTS = 5  # of a search: candidates, the point between them, that of each trajectory, yardsticks, the interval
 ANCHOR_KEPT = 3  # exit code where an output was asked for, and not written because the anchor is the answer
 
 
@@ -117,6 +120,7 @@ def find(
     prior: Prior | None = None,
     always: bool = False,
     experts: Sequence[Sequence[float]] = (),
+    progress: Progress = lambda done, total: None,
 ) -> Found:
     """Reads the coordinate of a chart off observed frames.
 
@@ -127,6 +131,7 @@ def find(
         prior: of the physical values; the coordinate is then the mean of the posterior.
         always: whether the best merge is searched for, too, where the anchor is better.
         experts: their coordinates without the gate, lowest first; their errors are found, too.
+        progress: called when a part of the search is done.
 
     Raises:
         ValueError: for frames that the model does not take, or on which nothing is finite.
@@ -136,13 +141,20 @@ def find(
     settings = described(readout) | {"validation": fitted.regimes}
     if isinstance(x, Observed):
         settings |= {"observed": float(x.mask.mean()), "fill": readout.fill.method}
-    found = found_by(readout, x, always)._replace(readout=settings, unsure=fitted.unsure)
+    parts = iter(range(1, PARTS + 1))
+
+    def done() -> None:
+        progress(next(parts), PARTS)
+
+    found = found_by(readout, x, always, done)._replace(readout=settings, unsure=fitted.unsure)
     if len(experts):
         at = complete(readout.chart.features, jnp.asarray(experts, jnp.float32))
         found = found._replace(expert_losses=tuple(losses_at(readout, x, at)))
+    done()
     if fitted.unsure:
         return _unless_doubtful(_with_clue(found, readout, frames, mask))
     sure = sure_of(fitted.readout, fitted.known, frames, mask, prior)
+    done()
     if prior is not None and not found.keeps_anchor:
         at = jnp.asarray(sure.coordinate, jnp.float32)
         loss = loss_at(readout, x, at)
@@ -179,11 +191,14 @@ def clearly_better(found: Found) -> bool:
     return bool(found.loss < CLEARLY * found.anchor_loss)
 
 
-def found_by(readout: PrefixReadout, x: Frames, always: bool) -> Found:
-    """What a readout finds on trajectories ``[N, T, *space, C]``; see :func:`find`."""
-    coarse = coarse_errors(readout, x, None)
-    pooled = read(readout, x, None, coarse, pooled=True)
-    each = pooled if len(coarse.anchor) == 1 else read(readout, x, None, coarse)
+def found_by(readout: PrefixReadout, x: Frames, always: bool, done: Callable[[], None] = lambda: None) -> Found:
+    """What a readout finds on trajectories ``[N, T, *space, C]``; see :func:`find`, of which these are three parts."""
+    coarse = jax.block_until_ready(coarse_errors(readout, x, None))
+    done()
+    pooled = jax.block_until_ready(read(readout, x, None, coarse, pooled=True))
+    done()
+    each = pooled if len(coarse.anchor) == 1 else jax.block_until_ready(read(readout, x, None, coarse))
+    done()
     losses, anchor_loss = np.asarray(pooled.losses[0], float), _number(pooled.anchor_loss)
     best, loss = np.asarray(pooled.coordinate[0], float), _number(pooled.loss)
     drawn_back = False
@@ -224,27 +239,6 @@ def _at_rim(best: np.ndarray, readout: PrefixReadout) -> bool:
     axes = slice(0, readout.chart.features.dim - isinstance(readout.chart.features, Gated))
     to_ends = np.abs(best[axes] - np.stack([searched.min(axis=0), searched.max(axis=0)])[:, axes])
     return bool((to_ends < RIM).any())
-
-
-def loss_at(readout: PrefixReadout, x: Frames, coordinate: Array) -> float:
-    """The loss of one coordinate, pooled over trajectories."""
-    return losses_at(readout, x, jnp.asarray(coordinate)[None])[0]
-
-
-def losses_at(readout: PrefixReadout, x: Frames, coordinates: Array) -> list[float]:
-    """The losses of coordinates ``[n, d]``, pooled over trajectories."""
-    those = dataclasses.replace(readout, candidates=coordinates, search="bank", growth=None)
-    errors = coarse_errors(those, x, None)
-    return np.asarray(read(those, x, None, errors, pooled=True).losses[0], float).tolist()
-
-
-def errors_by_frame(readout: PrefixReadout, x: Frames, coordinate: Array) -> dict[str, list[float]]:
-    """Relative L2 errors of each frame after the first window, mean over trajectories, of one rollout from there."""
-    alike = jnp.full(readout.frames, 1 / readout.frames)
-    one = dataclasses.replace(readout, candidates=coordinate[None], begin=0, weights=alike, search="bank", growth=None)
-    errors = coarse_errors(one, x, None)
-    rows = {"merged": errors.candidates[0], "anchor": errors.anchor, "persistence": errors.persistence}
-    return {name: np.asarray(row, float).mean(axis=0).tolist() for name, row in rows.items()}
 
 
 def best_merge(

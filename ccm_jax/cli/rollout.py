@@ -26,9 +26,10 @@ from ccm_jax.cli.frames import layout_options, read_regimes, read_samples
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.pictures import draw_forecast, draw_rollout
 from ccm_jax.cli.prefix import ANCHOR_KEPT, find
+from ccm_jax.cli.prior import as_prior, parse_prior, prior_option
 from ccm_jax.cli.showing import show_sure, why_kept, why_refuted, why_stranger
 from ccm_jax.cli.source import Source, source_options
-from ccm_jax.cli.sure import as_prior, parameter_option, prior_option
+from ccm_jax.cli.sure import parameter_option
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import check_new, together
@@ -123,6 +124,7 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
         raise ValueError(f"{source.recipe}: method is {recipe.method}, and only a chart has a coordinate to find.")
     if given["validation"] is None:
         raise ValueError("rollout: intervals need --validation FILE, with trajectories of three or more known values.")
+    parse_prior(given["prior"])
     recording = given["layout"].open(given["initial"])
     x = read_samples(recording, [given["sample"]])[0]
     opened = open_chart(recipe, given["model"], recording)
@@ -133,7 +135,8 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
     how = {name: given[name] for name in ("truth", "samples", "seed")}
     with waiting("forecasting"):
         found = forecast(fitted, x, given["steps"], prior=prior, **how)
-    show_sure(found.sure, found.sure.coordinate)
+    if not found.sure.stranger:
+        show_sure(found.sure, found.sure.coordinate)
     remain = len(x) - len(found.observed)
     if given["steps"] is None and len(found.mean) < remain:
         say(
@@ -152,6 +155,7 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
             rollout_next(recipe.anchor, given["model"], given["initial"], given["sample"], given["layout"])
             raise click.exceptions.Exit(ANCHOR_KEPT)
         warn(why_stranger(found.sure, why_kept(read)))
+        show_sure(found.sure, found.sure.coordinate)
     write_band(found, output)
 
 

@@ -20,7 +20,7 @@ BAR = 40  # characters of the longest bar
 def why_at_rim(found: Found) -> str:
     """What a coordinate at an end of what is searched says, with what to look at."""
     wider = "Give a wider --bank, or see" if found.readout.get("search") == "bank" else "See"
-    check = f"{wider} that grid, time step, units and the order of channels are those of the training data."
+    check = f"{wider} that grid, time step, units, and the order of channels and axes are those of the training data."
     if found.clue:
         check = f"Check the time step: {over_all(found.clue)}"
     return f"the coordinate is at the end of the searched range: no point within fits best. {check}"
@@ -55,7 +55,7 @@ def why_stranger(sure: Sure, kept: str = f"{KEPT}.") -> str:
     """The line for frames that no point of the chart explains: what may be the reason, and what is kept then."""
     return (
         f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): "
-        f"another equation, forcing, wall or unit, or more noise than validation has? {kept}"
+        f"another equation, forcing, wall, unit or order of x and y (--axes), or more noise than validation has? {kept}"
     )
 
 
@@ -63,7 +63,7 @@ def why_refuted(found: Found, kept: str = KEPT) -> str:
     """The line for frames that no point of the chart explains, at the rim or with another time step."""
     assert found.sure is not None
     rim = "the coordinate is at the end of the searched range, and " * found.at_rim
-    check = "check the time step, grid, units and the order of channels: all must be those of the training data."
+    check = "check time step, grid, units, and the order of channels and axes (--axes): as in the training data."
     if found.clue:
         check = over_all(found.clue)
     ratio = found.loss / found.anchor_loss
@@ -148,7 +148,7 @@ def show(found: Found, axes: int, *, written: bool = False) -> None:
         say("The coordinate was moved toward the anchor, because the rollout at the best fit grows beyond the frames.")
     if found.sure is None:
         say(f"No interval: {found.unsure}")
-    elif not found.refuted:  # an interval in a chart that has nothing to do with the frames says nothing
+    elif not (found.sure.stranger and found.keeps_anchor):  # where no point explains the frames, it says nothing
         show_sure(found.sure, found.coordinate)
 
 

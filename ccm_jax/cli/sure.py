@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ccm_jax._checks import as_numbers, counted
+from ccm_jax._checks import counted
 from ccm_jax.chart import Gated
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
@@ -154,51 +154,6 @@ def parameter_option(function: click.decorators.FC) -> click.decorators.FC:
         metavar="NAME",
         help="Parameter of --validation along the axis; repeat for each axis. Default: the one that varies.",
     )(function)
-
-
-def prior_option(function: click.decorators.FC) -> click.decorators.FC:
-    """The option for metadata that are themselves uncertain."""
-    return click.option(
-        "--prior",
-        multiple=True,
-        metavar="VALUE:DEVIATION",
-        help="Prior mean and standard deviation of the parameter; repeat for each axis.",
-    )(function)
-
-
-def as_prior(given: Sequence[str], readout: PrefixReadout, known: Known, unsure: str) -> Prior | None:
-    """``"VALUE:DEVIATION"`` for each axis as a prior of the readout's values; None if none is given.
-
-    Raises:
-        ValueError: for another number of them, a deviation that is not above 0, a value far from all that the
-            readout thinks possible, or a readout without intervals.
-    """
-    if not given:
-        return None
-    if readout.uncertainty is None:
-        raise ValueError(f"--prior needs intervals, and there are none: {unsure}")
-    if len(given) != len(known.names):
-        raise ValueError(
-            f"--prior is given {counted(len(given), 'time')}, expected once for each of {', '.join(known.names)}."
-        )
-    rows = []
-    for text, name, grid in zip(given, known.names, np.asarray(readout.uncertainty.values), strict=True):
-        numbers = as_numbers(text.split(":"), f"--prior {text}")
-        if len(numbers) != 2 or not numbers[1] > 0:
-            raise ValueError(
-                f"--prior {text}: expected VALUE:DEVIATION with a deviation above 0; a value that is known for certain "
-                "needs no calibration: ccm merge --value."
-            )
-        if not grid[0] <= numbers[0] <= grid[-1]:
-            raise ValueError(
-                f"--prior {text}: {numbers[0]:g} is beyond the values of {name} that validation reaches, "
-                f"{grid[0]:.4g} to {grid[-1]:.4g}; see its unit, or give validation regimes nearer to it."
-            )
-        rows.append(numbers)
-    values, deviations = np.array(rows, np.float32).T
-    # Narrower than the grid is the same as one cell of it, and would leave no probability between two.
-    spacing = np.diff(np.asarray(readout.uncertainty.values)[:, :2])[:, 0]
-    return Prior(jnp.asarray(values), jnp.asarray(np.maximum(deviations, spacing / 2)))
 
 
 def values_of(validation: Regimes, names: Sequence[str], axes: int) -> tuple[tuple[str, ...], np.ndarray, str]:
