@@ -135,7 +135,9 @@ def find(
     x = observations("calibrate", readout, jnp.asarray(frames), mask)
     settings = described(readout) | {"validation": fitted.regimes}
     if isinstance(x, Observed):
-        settings |= {"observed": float(x.mask.mean()), "fill": readout.fill.method}
+        seen = np.asarray(x.mask, bool)
+        settings |= {"observed": float(seen.mean()), "points": seen.size, "missing": int((~seen).sum())}
+        settings["fill"] = readout.fill.method
     found = found_by(readout, x, always)._replace(readout=settings, unsure=fitted.unsure)
     if len(experts):
         at = complete(readout.chart.features, jnp.asarray(experts, jnp.float32))

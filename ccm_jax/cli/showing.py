@@ -47,6 +47,26 @@ def number(error: float) -> str:
     return f"{error:.4f}" if error >= 1e-3 or error == 0 else f"{error:.1e}"
 
 
+def observed(missing: int, points: int) -> str:
+    """How many of the points are not observed, in words.
+
+    Example:
+        >>> observed(3, 5120)
+        'All but 3 of 5120 points are observed; the others are filled in'
+        >>> observed(0, 5120), observed(2048, 5120)
+        ('All points are observed', '60 % of the points are observed; the others are filled in')
+    """
+    if not missing:
+        return "All points are observed"
+    seen = points - missing
+    said = f"{100 * seen / points:.0f} % of the points"
+    if seen < 0.01 * points:
+        said = f"{seen} of {points} points"
+    elif missing < 0.01 * points:
+        said = f"All but {missing} of {points} points"
+    return f"{said} are observed; the others are filled in"
+
+
 KEPT = "The anchor is kept"
 WRITTEN = "The anchor should be kept, and the merge is written only because of --write-anyway"
 
@@ -105,10 +125,8 @@ def show(found: Found, axes: int, *, written: bool = False) -> None:
     gated = any(len(c) > axes for c in (found.coordinate, *found.candidates))
     of = scored(found.readout, found.frames)
     if "observed" in found.readout:
-        say(
-            f"{found.readout['observed']:.0%} of the points are observed; "
-            f"the others are filled in ({found.readout['fill']})."
-        )
+        fill = f" ({found.readout['fill']})" * bool(found.readout["missing"])
+        say(f"{observed(found.readout['missing'], found.readout['points'])}{fill}.")
     spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
     if found.refuted:
         warn(why_refuted(found, kept))
