@@ -53,6 +53,11 @@ def name_of(checkpoint: Path) -> str:
     return next((name.removesuffix(end) for end in endings if name.endswith(end)), name) or name
 
 
+def ending_of(anchor: Path) -> str:
+    """The ending of a merged file that those who load the anchor can load as well."""
+    return anchor.suffix if anchor.suffix in (*TORCH, LEAVES) else ".safetensors"
+
+
 def check_target(output: Path) -> None:
     """Raises ValueError for a name of a kind that is not written, one that is taken, or a folder that takes none."""
     written = (".safetensors", *TORCH, LEAVES, *FOLDERS)
