@@ -287,7 +287,7 @@ def _choose(
 
 
 def _bounded(readout: PrefixReadout, growth: Array, x: Array, context: Any, coordinate: Array) -> Array:
-    """The coordinates, drawn back toward home where the rollout that they are for outgrows its prefix."""
+    """The coordinates, moved toward home where the rollout that they are for outgrows its prefix."""
     observed = readout.history + readout.frames
     fields = tuple(range(2, x.ndim - 1))
     size = jnp.sqrt(jnp.mean(x[:, :observed] ** 2, axis=fields)).max(axis=1)  # [N, C]

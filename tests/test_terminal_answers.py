@@ -42,7 +42,7 @@ def test_force_replaces_an_output_and_its_card(tmp_path: Path) -> None:
     assert refused.exit_code == 2 and "choose a new path, remove it, or add --force." in refused.output
     assert (out.read_bytes(), (tmp_path / "m.safetensors.md").read_text()) == before
     assert merge(out, -1, "--force").exit_code == 0 and out.read_bytes() != before[0]
-    assert "coordinate [-1.0]" in (tmp_path / "m.safetensors.md").read_text()
+    assert "at coordinate -1 by" in (tmp_path / "m.safetensors.md").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.safetensors", "m.safetensors.md"]
     assert ccm("inspect", out).exit_code == 0  # the card is of these weights
 

@@ -13,6 +13,7 @@ from ccm_jax._checks import counted
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.apart import check_apart
+from ccm_jax.cli.beginning import words_for
 from ccm_jax.cli.card import digest
 from ccm_jax.cli.checkpoints import check_there, note, warn
 from ccm_jax.cli.console import say
@@ -233,8 +234,13 @@ def command(source: Source, **given: Any) -> None:
     if finite and keep:
         rollout_next(recipe.anchor, options.model, options.prefix, chosen[0], options.layout)
     elif options.output is not None and not keep:
-        held_out = others_of(recording, options.layout, chosen, opened.surrogate.history + count)
+        observed = opened.surrogate.history + count
+        if mask is None:  # a rollout needs whole frames
+            start = words_for(observed, recording.shape[1])
+            rollout_next(options.output, options.model, options.prefix, chosen[0], options.layout, start=start)
+        held_out = others_of(recording, options.layout, chosen, observed)
         prefix = ["--frames", str(count)] if count != FRAMES else []
-        evaluate_next(recipe, options.output, options.model, [*held_out, *prefix])
+        after = "Next" if mask is not None else "Then"
+        evaluate_next(recipe, options.output, options.model, [*held_out, *prefix], after=after)
     if keep:
         raise click.exceptions.Exit(ANCHOR_KEPT)
