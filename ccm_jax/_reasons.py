@@ -12,6 +12,19 @@ def clean(value: object) -> str:
     return repr(str(value)[:LONGEST])[1:-1]
 
 
+def text_of(error: BaseException) -> str:
+    """What an error says; one that was raised with several texts, which Python prints as a tuple, says them in a row.
+
+    Example:
+        >>> text_of(ValueError("Input needs rank 2,", " but input has shape (1, 21)."))
+        'Input needs rank 2, but input has shape (1, 21).'
+    """
+    parts = error.args
+    if len(parts) > 1 and not isinstance(error, OSError) and all(isinstance(part, str) for part in parts):
+        return " ".join(part.strip() for part in parts)
+    return str(error).strip()
+
+
 def reason_of(error: BaseException) -> str:
     """What an error of another library or of a user's code says, with its type where that says more.
 
@@ -19,7 +32,7 @@ def reason_of(error: BaseException) -> str:
         >>> reason_of(KeyError("w")), reason_of(ValueError("it is cut off.")), reason_of(AssertionError())
         ("KeyError 'w'", 'it is cut off', 'AssertionError')
     """
-    first = str(error).strip().partition("\n")[0]
+    first = text_of(error).partition("\n")[0]
     if len(first) > LONGEST:  # at a word, and so that it shows
         first = f"{first[: LONGEST - 20].rsplit(' ', 1)[0]} …"
     plain = type(error) in (ValueError, OSError) and first

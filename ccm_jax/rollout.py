@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ccm_jax._checks import as_count, counted, kind_of
+from ccm_jax._reasons import text_of
 from ccm_jax._shown import shown
 
 Array = jax.Array
@@ -195,7 +196,7 @@ def call_rollout(
     except Exception as error:  # networks of others may raise anything
         if str(error).startswith("make_rollout:"):  # it says all there is to say
             raise
-        said = (str(error).strip() or type(error).__name__).partition("\n")[0].rstrip(".")
+        said = (text_of(error) or type(error).__name__).partition("\n")[0].rstrip(".")
         takes = "(params, window, steps, context, start)" if more else "(params, window, steps)"
         such = "" if more else ", such as make_rollout(apply)"
         raise ValueError(

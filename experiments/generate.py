@@ -8,6 +8,7 @@ The default values are all test regimes of the configuration. Overrides work as 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,8 @@ def main(config: ConfigDict) -> None:
         try:
             system_of(config).make_step(settings_for(config), regime_parameters(config, value))
         except ValueError as error:
-            raise ValueError(f"--value={said(config, value)}: {error}") from error
+            reason = re.sub(r"^[\w.]+: ", "", str(error))  # without the function's name
+            raise ValueError(f"--value: {said(config, value)} is out of range: {reason}") from error
     count = _COUNT.value
     x = np.concatenate([data.simulate(config, v, count, "test", i * count) for i, v in enumerate(values)])
     numbers = [{k: p for k, p in regime_parameters(config, v).items() if isinstance(p, (int, float))} for v in values]

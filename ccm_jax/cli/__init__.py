@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from ccm_jax._extras import remedy
-from ccm_jax.cli.faults import Suggesting, exit_with_usage, line_of, line_of_run, quiet_threads
+from ccm_jax.cli.faults import Suggesting, exit_interrupted, exit_with_usage, line_of, line_of_run, quiet_threads
 from ccm_jax.cli.verbs import VERBS
 from ccm_jax.io.boundary import one_line
 
@@ -59,6 +59,8 @@ class Verbs(Suggesting):
             with warnings.catch_warnings():
                 warnings.showwarning = _noting()
                 return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            exit_interrupted()
         except BrokenPipeError:  # whoever reads has enough: click ends the program without a word
             raise
         except click.ClickException as error:
@@ -68,7 +70,7 @@ class Verbs(Suggesting):
             sys.exit(2)
         except RuntimeError as error:
             if "KeyboardInterrupt" in str(error):  # within a callback of a compiled program
-                raise click.Abort from error
+                exit_interrupted()
             line = line_of_run(error)
             if line is None:
                 raise

@@ -26,6 +26,7 @@ from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_calibration
 from ccm_jax.cli.prefix import ANCHOR_KEPT, Found, find
 from ccm_jax.cli.prior import as_prior, parse_prior, prior_option
+from ccm_jax.cli.readings import other_axes
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.showing import show, show_candidates, typed
 from ccm_jax.cli.source import Source, remarks, source_options
@@ -190,12 +191,16 @@ def command(source: Source, **given: Any) -> None:
         found, stopped = find_until(opened, frames, regimes, options.until, find_with)
         count = found.frames
     best = min(found.loss, found.anchor_loss)
-    if options.accept_persistence or not worse_than_trivial(best, found.persistence_loss):
+    trivial = worse_than_trivial(best, found.persistence_loss)
+    doubtful = trivial or found.at_end_of_search or (found.sure is not None and found.sure.stranger)
+    axes_of = other_axes(open_weights(recipe.anchor), options.model, recording) if doubtful else ""
+    if options.accept_persistence or not trivial:
         show(found, axes, written=options.write_anyway and options.output is not None)
     if options.show_candidates:
         show_candidates(found, axes)
-    axes_of = assumed_axes(recording)
     check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence, axes=axes_of)
+    if axes_of:
+        warn(f"{recording.path}: {axes_of}: see which of them is meant.")
     if options.range is not None and found.sure is not None:
         note("--range is not used: with --validation, the value is read off its regimes.")
     if not found.keeps_anchor:

@@ -21,6 +21,7 @@ from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.persistence import check_persistence, persistence_option
+from ccm_jax.cli.readings import other_axes
 from ccm_jax.cli.source import NAMES, family_options, files_of
 from ccm_jax.cli.steps import BADLY, clue_of_networks
 from ccm_jax.cli.surrogates import surrogate_for
@@ -31,6 +32,7 @@ from ccm_jax.io.atomic import check_new, replacing
 from ccm_jax.io.description import HELP
 from ccm_jax.io.recordings import Recording
 from ccm_jax.io.save import name_of
+from ccm_jax.io.weights import open_weights
 from ccm_jax.parallel import mesh_of_all, place
 
 GROUP = 16  # trajectories that are in memory together, or fewer:
@@ -251,7 +253,10 @@ def command(target: Path | None, accept_persistence: bool, as_json: bool, **give
     show(found)
     persistence = float(found.persistence.mean())
     best = min(float(m.errors.mean()) for m in found.methods)
-    check_persistence("evaluate", persistence, best, accept=accept_persistence)
+    axes = ""
+    if worse_than_trivial(best, persistence):
+        axes = other_axes(open_weights(anchor), given["model"], given["layout"].open(trajectories))
+    check_persistence("evaluate", persistence, best, accept=accept_persistence, axes=axes)
     if target is not None:
         write_csv(found, target)
     if found.clue:

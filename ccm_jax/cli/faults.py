@@ -18,6 +18,7 @@ from ccm_jax.cli.verbs import VERBS
 from ccm_jax.io.atomic import MARK
 from ccm_jax.io.boundary import one_line
 
+INTERRUPTED = 130  # exit code: 128 and the number of the signal
 LONGEST = 4000  # characters of an error, which may quote a file
 DISK = "nothing was written: free some space, or choose an output on another disk"
 PLACE = "see its permissions, or choose another place"
@@ -110,6 +111,12 @@ def exit_with_usage(error: click.ClickException, command: str) -> NoReturn:
         raise error
     click.echo(f"ccm: {_line_of_usage(error, command)}", err=True)
     sys.exit(2)
+
+
+def exit_interrupted() -> NoReturn:
+    """Ctrl-C ends the program with a line and the exit code that shells give it."""
+    click.echo("\nccm: interrupted; no incomplete output is left.", err=True)
+    sys.exit(INTERRUPTED)
 
 
 def _line_of_usage(error: click.ClickException, command: str) -> str:

@@ -24,13 +24,14 @@ def check_persistence(verb: str, persistence: float, best: float, *, accept: boo
         persistence: error of the last frame repeated.
         best: smallest error of a network, infinite if all diverge.
         accept: whether that is known, and wanted.
-        axes: what is assumed of the file's axes, after a semicolon.
+        axes: how the file's axes are read, where the network takes them otherwise, too.
     """
     if accept or not worse_than_trivial(best, persistence):
         return
     what, error = trivial(persistence)
     raise ValueError(
-        f"{verb}: {what} has error {error:.4g}, and every network at least {best:.4g}; check that channels come in the "
-        "order of the training data and in its units, and that --model gives the network's mean and std. For states "
-        f"that hardly change, add --accept-persistence{axes}."
+        f"{verb}: {what} has error {error:.4g}, and every network at least {best:.4g}: "
+        + (f"{axes}; " if axes else "")
+        + "check units, the order of channels, and the mean and std of --model. If states hardly change, add "
+        "--accept-persistence."
     )

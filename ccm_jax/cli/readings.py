@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 
 from ccm_jax._checks import counted
 from ccm_jax.io.recordings import Recording, open_recording
@@ -15,6 +16,8 @@ READINGS = (
     *("NTXYZC", "NTCXYZ", "NTXYZ", "TXYZC", "TCXYZ", "TXYZ"),
 )
 
+ASSUMED = re.compile(r"its axes \[[\d, ]+\] are taken for [^;]*?(?=, the last for)")
+SHORT = 4  # points: an axis that is no longer is hardly one of space
 LARGE = 16  # points along an axis that a network's Fourier modes fit on
 
 
@@ -50,6 +53,22 @@ def readings_that_fit(weights: Weights, model: str | None, recording: Recording)
         if other.shape[1] > surrogate.history:
             found.append(letters)
     return found
+
+
+def other_axes(weights: Weights, model: str | None, recording: Recording) -> str:
+    """How the axes of a file are read where nobody says what they are, and a network takes them otherwise, too.
+
+    Empty where the file or ``--axes`` tells the axes, or the network takes them in one way only.
+    """
+    read = next((found[0] for text in recording.assumed if (found := ASSUMED.match(text))), None)
+    if read is None:
+        return ""
+    fit = [letters for letters in readings_that_fit(weights, model, recording) if _plausible(recording, letters)]
+    return f"{read}, and the network also takes them as --axes {' or '.join(fit[:2])}" if fit else ""
+
+
+def _plausible(recording: Recording, letters: str) -> bool:
+    return min(open_recording(recording.path, axes=letters).shape[2:]) > SHORT
 
 
 def dimension_of(weights: Weights, model: str | None, recording: Recording) -> int | None:

@@ -28,7 +28,7 @@ from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.pictures import draw_forecast, draw_rollout
 from ccm_jax.cli.prefix import ANCHOR_KEPT, find
 from ccm_jax.cli.prior import as_prior, parse_prior, prior_option
-from ccm_jax.cli.showing import show_sure, why_kept, why_refuted, why_stranger
+from ccm_jax.cli.showing import number, show_sure, why_kept, why_refuted, why_stranger
 from ccm_jax.cli.source import Source, source_options
 from ccm_jax.cli.sure import parameter_option
 from ccm_jax.cli.surrogates import surrogate_for
@@ -55,11 +55,11 @@ def said_errors(predicted: np.ndarray, truth: np.ndarray, start: np.ndarray) -> 
     repeated, real = np.broadcast_to(start, truth.shape), jnp.asarray(truth)[None]
     errors, still = (np.asarray(relative_l2(jnp.asarray(x)[None], real))[0] for x in (predicted, repeated))
     errors = np.where(np.isfinite(errors), errors, np.inf)
-    mean, last = (f"{e:.4f}" if np.isfinite(e) else "infinite" for e in (errors.mean(), errors[-1]))
-    say(f"relative L2 error: mean {mean}, last frame {last} (the last given frame repeated: mean {still.mean():.4f})")
+    mean, last, repeating = (number(e) for e in (errors.mean(), errors[-1], still.mean()))
+    say(f"relative L2 error: mean {mean}, last frame {last} (the last given frame repeated: mean {repeating})")
     if worse_than_trivial(float(errors.mean()), float(still.mean())):
         what, error = trivial(float(still.mean()))
-        warn(f"{what} has error {error:.4f}, less than the network; {UNITS}.")
+        warn(f"{what} has error {number(error)}, less than the network; {UNITS}.")
     return errors
 
 
@@ -94,7 +94,8 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
     good = finite_frames(predicted)
     if good < count:
-        say(f"The rollout is not finite from frame {good + 1} on.")
+        shorter = f"; take at most {good} --steps" if good else "; see units, channels and time step"
+        warn(f"the rollout is not finite from frame {good + 1} on{shorter}.")
     start, real = x[0, history - 1], x[0, history : history + count] if given["truth"] else None
     errors = {} if real is None else {"errors": said_errors(predicted, real, start)}
     if real is None:
@@ -159,7 +160,8 @@ def write_band(found: Forecasted, output: Path) -> None:
         say(f"The 90 % interval contains {covered.mean():.0%} of the true values, {covered[-1]:.0%} in the last frame.")
     good = min(finite_frames(part) for part in (found.mean, found.low, found.high))
     if good < len(found.mean):
-        say(f"The forecast is not finite from frame {good + 1} on: it has no picture; take fewer --steps.")
+        shorter = f"take at most {good} --steps" if good else "see units, channels and time step"
+        warn(f"the forecast is not finite from frame {good + 1} on and has no picture; {shorter}.")
     write(output, functools.partial(draw_forecast, found) if good == len(found.mean) else None, found.mean, **more)
 
 
@@ -214,15 +216,16 @@ def write_band(found: Forecasted, output: Path) -> None:
     "-o",
     required=True,
     type=click.Path(path_type=Path),
-    help="NAME.npz; also writes NAME.png and, of a plane, NAME.gif.",
+    help="NAME.npz; also writes NAME.png and, in 2-D and 3-D, NAME.gif.",
 )
 @force_option
 def command(checkpoint: Path | None, source: Source, output: Path, **given: Any) -> None:
-    """Run CHECKPOINT from frames of a file. Writes OUTPUT.npz, a strip of frames and, of a plane, an animation.
+    """Run CHECKPOINT from frames of a file. Writes OUTPUT.npz, a strip of frames and, in 2-D and 3-D, an animation.
 
     Given a family instead (--anchor, --low and --high, or --recipe), it finds the coordinate from the first frames, and
     every predicted number has a 90 % interval. If no point of the chart explains those frames, nothing is written and
-    the exit code is 3: keep the anchor.
+    the exit code is 3 (keep the anchor), unless the merge has less than half of the anchor's error on them, and neither
+    is it at the end of the searched range nor fits another time step better.
 
     \b
     ccm rollout merged.safetensors --model neuraloperator --initial start.npy --steps 50 -o rollout.npz

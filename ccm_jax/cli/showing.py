@@ -87,7 +87,7 @@ def why_refuted(found: Found, kept: str = KEPT) -> str:
     if found.clue:
         check = over_all(found.clue)
     ratio = found.loss / found.anchor_loss
-    but = f", although the merge has {ratio:.2g} times its error" * bool(ratio < 1)
+    but = f", though the merge has {ratio:.2g} times its error" * bool(ratio < 1)
     said = f"{rim}no point of this chart explains these frames (p = {found.sure.p_value:.2g}): {check}"
     return f"{said} {kept}{but}."
 

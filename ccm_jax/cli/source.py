@@ -54,7 +54,10 @@ class Source(NamedTuple):
             at = place_of(where.value, where.units, f"--value {where.value:g}")
             return plain._replace(coordinate=(at,), value=where.value, units=where.units)
         if len(where.coordinate) > 1:
-            raise ValueError(f"--coordinate is given {len(where.coordinate)} times, and two experts span one axis.")
+            raise ValueError(
+                f"--coordinate is given {len(where.coordinate)} times, expected once: two experts span one axis. Of "
+                "several experts, give a --recipe."
+            )
         return plain._replace(coordinate=where.coordinate)
 
 

@@ -25,7 +25,7 @@ FRAMES = 4  # after the first that a look compares, where nobody says how many
 
 def over_all(clue: str) -> str:
     """The clue with the frames of its errors, which are not those that a readout scores."""
-    return f"over all observed frames from the first on, {clue}"
+    return f"over all observed frames, {clue}"
 
 
 def check_step(opened: Any, regimes: Regimes, count: int, *, anyway: bool = False) -> None:

@@ -146,7 +146,10 @@ def _against(name: str, rival: Method, c: Comparison) -> str:
     if diverged:  # an infinite mean has no share that could be won from it
         return f"{said}{rival.name} diverges on {diverged} of {c.total} trajectories."
     said += f"{c.ratio:.3g} of its error, 95 % interval {c.low:.3g} to {c.high:.3g}; better on {c.wins} of {c.total}."
+    if c.low == c.high == 1:
+        return f"{name} against {rival.name}: the same error on each of {c.total} trajectories."
     if not c.low <= 1 <= c.high:
         return said
-    enough = f"about {c.enough:.0f} trajectories like these" if np.isfinite(c.enough) else f"not even {MOST:,}"
-    return f"{said} Not told apart: {enough} would do."
+    if not np.isfinite(c.enough):
+        return f"{said} Not told apart, and {MOST:,} trajectories like these would not be enough."
+    return f"{said} Not told apart: about {c.enough:.0f} trajectories like these would be enough."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
 import inspect
@@ -58,9 +59,14 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
         ValueError: if there is no such thing, it cannot be called so, or gives no network.
     """
     module, _, short = name.rpartition(":")
-    thing = getattr(importlib.import_module(module), short, None)
+    imported = importlib.import_module(module)
+    thing = getattr(imported, short, None)
     if thing is None:
-        raise ValueError(f"{name}: {module} has no {short} and does not register it; a network is MODULE:NAME.")
+        near = difflib.get_close_matches(
+            short, [each for each in dir(importlib.import_module(module)) if each[0] != "_"], 1
+        )
+        meant = f" Did you mean {module}:{near[0]}?" if near else ""
+        raise ValueError(f"{name}: {module} has no {short} and does not register it; a network is MODULE:NAME.{meant}")
     kind = kind_of(thing)
     if kind is None and callable(thing):
         missing = _missing(thing, arguments)

@@ -64,7 +64,7 @@ def check_target(output: Path) -> None:
     if ENDING.fullmatch(output.suffix) and output.suffix not in written and not output.name.endswith(SHARDED):
         raise ValueError(
             f"{output} would be a {output.suffix} file, which is not written; expected .safetensors, {SHARDED}, "
-            f"{', '.join(TORCH)}, {LEAVES} (as the anchor), or a folder without an ending (of Hugging Face if the "
+            f"{', '.join(TORCH)}, {LEAVES} if the anchor is one, or a folder without an ending (of Hugging Face if the "
             "anchor is one, else of Orbax)."
         )
     check_new(output)

@@ -14,7 +14,7 @@ from experiments.pipeline import data, recorded
 from experiments.pipeline.axes import axes_of, axis_names, by_axis, join
 from experiments.pipeline.drifts import check_drift
 from experiments.pipeline.networks import model_of
-from experiments.pipeline.plans import has_regime
+from experiments.pipeline.plans import has_regime, value_of
 from experiments.pipeline.systems import (
     grid_shape,
     regime_parameters,
@@ -71,11 +71,13 @@ def check_config(config: ConfigDict) -> None:
     need(not seen, "regimes.validation", "apart from regimes.test: what is tested must not be tuned on", seen)
     fitted, asked = (np.stack([np.ravel(coordinates[v]) for v in regimes[name]]) for name in ("validation", "test"))
     low, high = fitted.min(axis=0), fitted.max(axis=0)
-    outside = ((asked < low - MAP_REACH * (high - low)) | (asked > high + MAP_REACH * (high - low))).any(axis=1)
+    ends = (low - MAP_REACH * (high - low), high + MAP_REACH * (high - low))
+    outside = ((asked < ends[0]) | (asked > ends[1])).any(axis=1)
     beyond = [v for v, out in zip(regimes.test, outside, strict=True) if out]
-    need(
-        not beyond, "regimes.test", f"within {MAP_REACH} widths of the validation regimes, as the Scale map is", beyond
-    )
+    first, last = (by_axis(config, value_of(config, end if len(axes) > 1 else float(end[0]))) for end in ends)
+    reach = ", ".join(f"{axis.label} {a:.3g} to {b:.3g}" for (axis, a), (_, b) in zip(first, last, strict=True))
+    reach += f" ({MAP_REACH} times the range of the validation regimes beyond them)"
+    need(not beyond, "regimes.test", reach, beyond)
 
     need(not sizes.path or Path(sizes.path).exists(), "data.path", "a file or folder that exists", repr(sizes.path))
     _check_grids(config, system)

@@ -32,6 +32,8 @@ from ccm_jax.io.recordings.registry import register_layout
 
 TIMES = ("times", "time", "t")
 NAMES = ("fields", "channels")  # lists of text that name the channels
+# What a rollout of ours stores beside its frames, which are no parameters of trajectories.
+BESIDE = ("low", "high", "samples", "coordinates", "errors", "covered")
 FEW = 4  # an axis that is no longer may be one of channels
 
 
@@ -70,7 +72,9 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
         ((variable,), _), assumed = with_axes(path, {"frames": frames.shape}, axes), ()
     lengths = dict(zip(variable.axes, variable.shape, strict=True))
     names = _channel_names(path, arrays, lengths.get(CHANNEL, 1))
-    rows, left_out = parameters.of_arrays(arrays, lengths.get(SAMPLE, 1))
+    samples = lengths.get(SAMPLE, 1)
+    arrays = {name: a for name, a in arrays.items() if name not in BESIDE or dim is None or a.size in (1, samples)}
+    rows, left_out = parameters.of_arrays(arrays, samples)
     named = parameters.in_name(path)
     contents = Contents(
         "numpy",
