@@ -144,7 +144,7 @@ def evaluate_next(
     if held_out is None:
         test = file_beside(recipe.anchor, "test", recipe.value)
         held_out = ["--trajectories", "TRAJECTORIES" if test is None else str(test)]
-    words = (*family(recipe), "--merged", merged, *model_of(model, recipe.anchor), *held_out)
+    words = (*family(recipe), "--merged", str(merged), *model_of(model, recipe.anchor), *held_out)
     follow("evaluate", *words, after=after)
 
 
@@ -153,5 +153,5 @@ def rollout_next(
 ) -> None:
     """After a choice: run the network that was chosen from the frames that it was chosen by, or on after them."""
     which = () if sample == 0 else ("--sample", str(sample))
-    words = ("--initial", initial, *which, *layout.words(), *start)
+    words = ("--initial", str(initial), *which, *layout.words(), *start)
     follow("rollout", checkpoint, *model_of(model, checkpoint), *words, "-o", free("rollout.npz"))
