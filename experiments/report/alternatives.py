@@ -178,7 +178,7 @@ def about(peers: dict[str, Any]) -> str:
     missing, done = len(peers["not_run"]), peers["done"]
     words = (
         "Relative errors of the sixteen frames after the five observed ones, outside the anchor's training range "
-        f"({tested()}), over three seeds. **Bold**: the smallest of its column."
+        f"({furthest_tests()}), over three seeds. **Bold**: the smallest of its column."
     )
     return words + (f" Of {missing + done} runs, {missing} have not been done yet." if missing else "")
 
@@ -203,7 +203,7 @@ def fallback(kept: list[str]) -> str:
     )
 
 
-def tested() -> str:
+def furthest_tests() -> str:
     """How far outside the training range the compared systems are tested, by their configurations."""
     ends: dict[float, list[str]] = {}
     for name in SHORT:
