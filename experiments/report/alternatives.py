@@ -40,8 +40,8 @@ BESIDE: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
 FEW = {
     "the last observed frame, unchanged (for scale)": "persistence",
     "the anchor alone: as it is, or trained longer, whichever is better": "anchor_ratio",
-    "**CCM-Prefix**, five frames observed": PREFIX,
-    "**CCM-Scale**, value known": SCALE,
+    "CCM-Prefix, five frames observed": PREFIX,
+    "CCM-Scale, value known": SCALE,
     "best network trained without labels, seeing one to five frames": "frames_ratio",
     "best network conditioned on labelled data, five frames observed": "frames_ratio_labelled",
 }
