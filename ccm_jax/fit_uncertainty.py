@@ -19,7 +19,7 @@ from ccm_jax.forecast import Residual, evidence_of, fit_residual, spread_of
 from ccm_jax.membership import fit_membership, statistic_of
 from ccm_jax.readout import PrefixReadout, as_frames, check_readout
 from ccm_jax.search import Local, local_at
-from ccm_jax.uncertainty import Uncertainty, fit_scatter, inflation_of
+from ccm_jax.uncertainty import Uncertainty, fit_scatter, inflation_of, small_sample
 
 NAME = "fit_uncertainty"
 POINTS = 257  # of the grid of values, at least
@@ -27,6 +27,7 @@ COARSE = 2.0  # steps of the grid that are larger, in deviations of the coordina
 FINER = 5  # times at most that steps are halved
 MISSED = 10.0  # deviations: between values further apart, a peak can be less likely than the tail far outside
 FEWEST = 3  # regimes
+ROUGH = 0.3  # relative standard error of the scatter from which on intervals are called rough
 
 
 class Read(NamedTuple):
@@ -81,7 +82,8 @@ def fit_uncertainty(
 
     Warns:
         UserWarning: if all regimes lie between the experts, so that nothing checks the intervals of values beyond them;
-            if the coordinate falls as the value rises; if the grid of values is too coarse.
+            if the coordinate falls as the value rises; if the grid of values is too coarse; for so few trajectories
+            that their scatter is known to 30 % only.
 
     Example:
         >>> from ccm_jax import fit_chart, fit_prefix_readout, make_rollout
@@ -138,6 +140,7 @@ def fit_uncertainty(
     kept = np.isfinite(np.concatenate(statistic))
     membership = fit_membership(np.concatenate(statistic)[kept], np.concatenate(found)[kept, :axes], regime[kept])
     curves, logarithmic = tuple(one[0] for one in fitted), tuple(one[1] for one in fitted)
+    _warn_if_few(regime)
     _warn_if_falling(curves, logarithmic, labels)
     warn_if_within(NAME, np.concatenate(found)[:, :axes], regime)
     values_on = jnp.asarray(grid, jnp.float32)
@@ -147,6 +150,16 @@ def fit_uncertainty(
         residual = _residual(plain, sure, list(zip(validation, given, found, local, loss, strict=True)))
         sure = dataclasses.replace(sure, residual=residual)
     return dataclasses.replace(readout, uncertainty=sure)
+
+
+def _warn_if_few(regime: np.ndarray) -> None:
+    """Warns of a scatter within regimes that so few trajectories hardly tell."""
+    count = len(np.unique(regime))
+    if len(regime) - count < 1 / (2 * ROUGH**2):  # the degrees of freedom for that error
+        warn(
+            f"{NAME}: {len(regime)} trajectories of {count} values hardly tell how much a coordinate scatters; "
+            "intervals are rough, and probably too narrow: give more trajectories of each value."
+        )
 
 
 def _warn_if_falling(curves: tuple[Curve, ...], logarithmic: tuple[bool, ...], labels: np.ndarray) -> None:
@@ -236,7 +249,11 @@ def _fit_axis(read: Read, level: float) -> tuple[Curve, bool, float, float, floa
         centre, variance = _curve(read, rest, log, scatter)(np.log(read.value[at]) if log else read.value[at])
         total = np.asarray(variance) + floor**2 + tightness**2 * read.variance[at]
         standardised += list((read.found[at] - np.asarray(centre)) / np.sqrt(total + 1e-24))
-    return curves[log], log, floor, tightness, inflation_of(standardised, level)
+    # Where the curve through the other regimes is uncertain, those left out lie well within it and say little of the
+    # scatter: it is covered by itself, too, and never shrunk below what so few trajectories tell of it.
+    scattered = inner / np.sqrt(floor**2 + tightness**2 * read.variance + 1e-6 * np.mean(inner**2) + 1e-24)
+    inflation = max(inflation_of(standardised, level), inflation_of(scattered, level), small_sample(freedom, level))
+    return curves[log], log, floor, tightness, inflation
 
 
 def _curve(read: Read, regimes: np.ndarray, log: bool, scatter: float) -> Curve:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import log_ndtr
 
 from ccm_jax._shown import shown
 from ccm_jax.curve import Curve
@@ -28,6 +29,8 @@ from ccm_jax.posterior import Posterior, Prior, log_prior
 Array = jax.Array
 
 TINY = 1e-12
+ABRUPT = 1e-6  # of the variance at the outermost regime: less than this the curve's own may not grow, for precision
+FALLS = 30.0  # deviations: by more than this no curve falls, for precision
 
 
 class Local(NamedTuple):
@@ -121,6 +124,7 @@ def _posterior(sure: Uncertainty, found: Array, local: Local, weight: Array, poo
         measured = jnp.minimum(sd[:, None] ** 2, 1e12)
         total = jnp.maximum(variance + measured, TINY)  # where both are 0, nothing would be left
         log = weight - 0.5 * ((c[:axes, None] - centre) ** 2 / total + jnp.log(total))
+        log = log + _monotone(sure, c[:axes], measured, centre, variance)
         probability = jax.nn.softmax(log, axis=-1)
         # Both the curve and the frames speak of the coordinate; each counts by its precision.
         share = variance / jnp.maximum(total, TINY)
@@ -128,6 +132,41 @@ def _posterior(sure: Uncertainty, found: Array, local: Local, weight: Array, poo
         return Posterior(sure.values, probability, mean, jnp.sqrt(share * measured), c[axes:], sure.known())
 
     return jax.vmap(one)(found, deviation)
+
+
+def _monotone(sure: Uncertainty, c: Array, measured: Array, centre: Array, variance: Array) -> Array:
+    """What it adds to the log likelihood ``[d, G]`` that the coordinate goes on in one direction beyond validation.
+
+    Far outside, a curve through a few regimes may be anywhere, also back among their coordinates. With the curve's rise
+    from the outermost regime on, of mean ``m`` and variance ``t^2``, taken to be positive, its normal likelihood of a
+    coordinate that lies ``a`` beyond that regime's becomes that of a normal plus a truncated normal variable, by a
+    factor
+
+        Phi((m s^2 + a t^2) / (s t sqrt(s^2 + t^2))) / Phi(m / t),    s^2: variance of the coordinate at that regime
+
+    Args:
+        sure: with its curves.
+        c: coordinates that were found, ``[d]``.
+        measured: their variances, ``[d, 1]``.
+        centre: of the curve on the grid, ``[d, G]``.
+        variance: of the curve there, ``[d, G]``.
+
+    Source: Azzalini and Capitanio, The Skew-Normal and Related Families (2014), section 2.2.
+    """
+    if not sure.curves:
+        return jnp.zeros_like(centre)
+    ends = [curve(jnp.stack([curve.begin, curve.begin + curve.width])) for curve in sure.curves]
+    at, of = (jnp.stack([end[i] for end in ends])[..., None] for i in (0, 1))  # [d, 2, 1]
+    known = sure.known()
+    assert known is not None
+    rising = jnp.sign(at[:, 1] - at[:, 0])[:, None] * jnp.array([-1.0, 1.0])[None, :, None]
+    outside = jnp.stack([sure.values < known[:, :1], sure.values > known[:, 1:]], axis=1)  # [d, 2, G]
+    s = of + measured[:, None]
+    t = jnp.maximum(variance[:, None] - of, ABRUPT * s)
+    m = jnp.maximum(rising * (centre[:, None] - at), -FALLS * jnp.sqrt(t))
+    a = rising * (c[:, None, None] - at)
+    factor = log_ndtr((m * s + a * t) / jnp.sqrt(s * t * (s + t))) - log_ndtr(m / jnp.sqrt(t))
+    return jnp.sum(jnp.where(outside, factor, 0.0), axis=1)
 
 
 def fit_scatter(residual: np.ndarray, variance: np.ndarray) -> tuple[float, float]:
@@ -140,6 +179,26 @@ def fit_scatter(residual: np.ndarray, variance: np.ndarray) -> tuple[float, floa
     score = (np.log(total) + residual**2 / total).sum(axis=1)
     best = int(np.argmin(score))
     return float(floor[best]), float(tight[best])
+
+
+def small_sample(freedom: int, level: float = 0.9) -> float:
+    """The factor by which a normal interval grows where the deviation was estimated with so many degrees of freedom.
+
+    That of Student's distribution, by the expansion of its quantile.
+
+    Example:
+        >>> [round(small_sample(freedom), 2) for freedom in (3, 5, 10, 90)]
+        [1.43, 1.22, 1.1, 1.01]
+
+    Source: Abramowitz and Stegun (1964), 26.7.5.
+    """
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return 1 + sum(term / freedom ** (i + 1) for i, term in enumerate(terms)) / z
 
 
 def inflation_of(standardised: Sequence[float] | np.ndarray, level: float = 0.9) -> float:
