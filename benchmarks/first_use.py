@@ -1,9 +1,10 @@
-"""The README's snippet in a fresh process: what each of its lines takes, compilation included.
+"""The README's snippet and its ``ccm calibrate`` in fresh processes: what they take, compilation included.
 
     python -m benchmarks.first_use --output docs/performance/first_use.json
 
 Each round is a new process: as the snippet stands, and with ``ccm_jax.processor.keep_compiled(shortest=0)`` before it,
-which finds the programs that an earlier process has compiled.
+which finds the programs that an earlier process has compiled. The command keeps them by itself: its first call is one
+with an empty folder of programs.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from typing import Any
 
 from benchmarks._measure import machine, options, spread
 
+CALIBRATE = (
+    "calibrate --family . --prefix test-0.00075.npz --sample 0 --validation validation.npz -o merged.safetensors"
+)
 SNIPPET = """
 import json, time
 times, begin = {}, time.perf_counter()
@@ -56,22 +61,40 @@ def laps(cache: str, keep: bool) -> dict[str, float]:
     return found | {"total": sum(found.values())}
 
 
+def terminal(cache: str) -> float:
+    """Seconds of the README's calibration in a new process, whose programs are kept in the folder ``cache``."""
+    environment = os.environ | {"XDG_CACHE_HOME": cache}
+    ccm = [sys.executable, "-m", "ccm_jax.cli"]
+    how: dict[str, Any] = {"env": environment, "capture_output": True, "check": True}
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([*ccm, "example"], cwd=folder, **how)
+        begin = time.perf_counter()
+        subprocess.run([*ccm, *CALIBRATE.split()], cwd=f"{folder}/example", **how)
+        return time.perf_counter() - begin
+
+
 def main() -> None:
     """Measures, and writes the file."""
     chosen = options(__doc__, plain=True).parse_args()
     measured: dict[str, list[dict[str, float]]] = {"fresh": [], "kept": []}
+    command: dict[str, list[float]] = {"fresh": [], "kept": []}
     with tempfile.TemporaryDirectory() as cache:
         laps(cache, True)
         for _ in range(1 if chosen.quick else 5):
             measured["fresh"].append(laps(cache, False))
             measured["kept"].append(laps(cache, True))
+    for _ in range(1 if chosen.quick else 3):
+        with tempfile.TemporaryDirectory() as cache:
+            for how in command:  # the second call finds what the first has kept
+                command[how].append(terminal(cache))
     rows: dict[str, Any] = {
         part: {how: spread([one[part] for one in times]) for how, times in measured.items()}
         for part in measured["fresh"][0]
     }
+    in_terminal = {how: spread(times) for how, times in command.items()}
     from experiments.pipeline.store import write_result
 
-    write_result(chosen.output, {"rows": rows, "machine": machine("jax", "jaxlib")})
+    write_result(chosen.output, {"rows": rows, "terminal": in_terminal, "machine": machine("jax", "jaxlib")})
 
 
 if __name__ == "__main__":

@@ -210,6 +210,9 @@ def first_use(content: dict[str, Any]) -> str:
     table = ["| seconds | as it stands | with programs kept by an earlier process |", "|---|---|---|"]
     for part, row in content["rows"].items():
         table.append(f"| {part} | {with_range(row['fresh'])} | {with_range(row['kept'])} |")
+    if once := content.get("terminal"):
+        first, later = with_range(once["fresh"]), with_range(once["kept"])
+        table.append(f"| the README's `ccm calibrate`, its first call and a later one | {first} | {later} |")
     text = (
         "The README's snippet in a new process. Most of it is compilation, which depends on the network and on the "
         "shapes of its data, and is not repeated within a process. `ccm_jax.processor.keep_compiled(shortest=0)`, "

@@ -35,6 +35,26 @@ def test_no_comparison_that_ccm_loses_is_left_out_of_the_readme() -> None:
     shown = {key for _, kinds in alternatives.BESIDE.values() for keys in kinds.values() for key in keys}
     relaxed = {"finetune_ratio_coord", "scratch_ratio_sought"}  # one has less than Scale, the other more: on the page
     assert drawn == shown and set(peers["ratios"]["rd_ood"]) == shown | relaxed
+    assert {key for keys in claims.CLAIMS.values() for key in keys} == shown
+    assert all(words in README.replace("\n  ", " ") for words in claims.said(peers).values())
+
+
+def test_the_words_of_the_readme_s_claims_hold() -> None:
+    """Its headings name a winner: SLERP is nearest, conditioned networks are better, dam height gains nothing."""
+    ratios = read_json(ROOT / "results" / "peers.json")["ratios"]
+    for found in ratios.values():
+        assert found["slerp_ratio"]["mean"] >= 0.99 * found["posthoc_ratio"]["mean"]
+        assert alternatives.worst({"ratios": {"s": found}}, "s", alternatives.CONDITIONED)["low"] > 1  # type: ignore[index]
+        assert found["frames_ratio_labelled"]["mean"] > 1
+    assert ratios["rdb_ood"]["anchor_ratio"]["mean"] > 1
+
+
+def test_the_smallest_error_of_each_column_of_the_readme_is_bold() -> None:
+    head, _, *rows = alternatives.small_table(read_json(ROOT / "results" / "peers.json")).splitlines()
+    assert head.count("|") == 6 and len(rows) == len(alternatives.FEW)
+    for column in zip(*(row.split(" | ")[1:] for row in rows), strict=True):
+        bold = [cell for cell in column if "**" in cell]
+        assert len(bold) == 1 and float(bold[0].strip("* |")) == min(float(cell.strip("* |")) for cell in column)
 
 
 def test_the_decision_chart_agrees_with_the_errors() -> None:

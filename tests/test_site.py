@@ -116,6 +116,14 @@ def test_the_gallery_shows_the_notebooks_stored_pictures() -> None:
         assert path.read_bytes() == picture, path
 
 
+def test_the_gallery_names_the_values_of_the_animations() -> None:
+    text = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    for name, picture in pictures.PICTURES.items():
+        above = text.partition(f"(images/{name}.webp)")[0].splitlines()[-2]
+        shown = re.findall(r"<span>(.*?)</span>", above.replace('<span class="values">', ""))
+        assert shown == [f"{picture.symbol} = {value:g}" for value in pictures.values_of(picture)]
+
+
 def test_an_unknown_system_is_named() -> None:
     with pytest.raises(ValueError, match="no system heat"):
         pictures.main(["heat"])

@@ -12,13 +12,13 @@ from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
-from ccm_jax.cli.apart import check_apart
+from ccm_jax.cli.apart import check_apart, unit_unlike
 from ccm_jax.cli.beginning import words_for
 from ccm_jax.cli.card import digest
 from ccm_jax.cli.checkpoints import check_there, note, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
-from ccm_jax.cli.following import evaluate_next, others_of, rollout_next
+from ccm_jax.cli.following import evaluate_next, family, follow, free, others_of, rollout_next
 from ccm_jax.cli.frames import assumed_axes, choose_samples, layout_options, read_observations, read_regimes, varying
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.merge import merge
@@ -34,13 +34,13 @@ from ccm_jax.cli.sure import parameter_option
 from ccm_jax.cli.units import range_options
 from ccm_jax.cli.until import check_until, find_until
 from ccm_jax.cli.waiting import waiting
-from ccm_jax.cli.wanted import Options, check_free, parse_bank, with_units
+from ccm_jax.cli.wanted import FRAMES, Options, check_free, parse_bank, with_units, words_of
 from ccm_jax.io.atomic import together, write_json
 from ccm_jax.io.description import HELP
 from ccm_jax.io.leaves import check_order
+from ccm_jax.io.save import ending_of
 from ccm_jax.io.weights import open_weights
 
-FRAMES = 4  # that are observed after the window, if nothing else is said
 MANY = 64  # trajectories of one regime, of which a few tell the coordinate
 
 
@@ -190,15 +190,20 @@ def command(source: Source, **given: Any) -> None:
     else:
         found, stopped = find_until(opened, frames, regimes, options.until, find_with)
         count = found.frames
+    unit = "" if regimes is None else unit_unlike(regimes, options.prefix, frames, mask)
+    found = found._replace(clue="") if unit else found  # the unit explains a fit that another time step seems to mend
     best = min(found.loss, found.anchor_loss)
     trivial = worse_than_trivial(best, found.persistence_loss)
-    doubtful = trivial or found.at_end_of_search or (found.sure is not None and found.sure.stranger)
+    doubtful = not unit and (trivial or found.at_end_of_search or (found.sure is not None and found.sure.stranger))
     axes_of = other_axes(open_weights(recipe.anchor), options.model, recording) if doubtful else ""
     if options.accept_persistence or not trivial:
+        warn(*[f"{unit}."] * bool(unit))
         show(found, axes, written=options.write_anyway and options.output is not None)
     if options.show_candidates:
         show_candidates(found, axes)
-    check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence, axes=axes_of)
+    check_persistence(
+        "calibrate", found.persistence_loss, best, accept=options.accept_persistence, axes=axes_of, unit=unit
+    )
     if axes_of:
         warn(f"{recording.path}: {axes_of}: see which of them is meant.")
     if options.range is not None and found.sure is not None:
@@ -211,11 +216,21 @@ def command(source: Source, **given: Any) -> None:
             f"{'its logarithm' if recipe.units.scale == 'log' else 'it'} (experts at {recipe.units.low:g} and "
             f"{recipe.units.high:g})."
         )
+
+    def weights_next() -> None:
+        """Where no weights are asked for: how to get them, or to run the anchor where that is the answer."""
+        if found.keeps_anchor:
+            return rollout_next(recipe.anchor, options.model, options.prefix, chosen[0], options.layout)
+        merged = free(f"merged{ending_of(recipe.anchor)}")
+        files = family(recipe) if source.recipe is None else ["--recipe", str(source.recipe)]
+        return follow("calibrate", *files, *words_of(options), "-o", merged)
+
     numbers = found.as_json() | ({} if stopped is None else {"until": stopped})
     if report is None:
         if options.as_json:
             tell(numbers | {"output": None, "report": None})
-        say("Nothing is written: add -o merged.safetensors for the weights, or --report found.json for the numbers.")
+        say("Nothing is written: add -o for the weights, or --report found.json for the numbers.")
+        weights_next()
         return
     finite = np.isfinite(found.loss)
     keep = options.output is not None and (not finite or (found.keeps_anchor and not options.write_anyway))
@@ -236,9 +251,11 @@ def command(source: Source, **given: Any) -> None:
     if keep and options.output is not None and options.output.exists():
         warn(f"{options.output} is of an earlier run, and stays as it was.")
     say(f"Numbers: {report}" + (f"; figure: {report.with_suffix('.png')}." if drawn else "."))
-    if finite and keep:
+    if options.output is None:
+        weights_next()
+    elif finite and keep:
         rollout_next(recipe.anchor, options.model, options.prefix, chosen[0], options.layout)
-    elif options.output is not None and not keep:
+    elif not keep:
         observed = opened.surrogate.history + count
         if mask is None:  # a rollout needs whole frames
             start = words_for(observed, recording.shape[1])

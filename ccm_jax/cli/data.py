@@ -16,7 +16,7 @@ from ccm_jax.cli.answers import json_option, tell
 from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.faults import Suggesting, line_of, without_python
-from ccm_jax.cli.following import family_beside, file_beside, follow, free
+from ccm_jax.cli.following import calibrate_next, file_beside, follow, frames_beside
 from ccm_jax.cli.frames import Layout, assumed_axes, layout_options, shorten, varying
 from ccm_jax.io.boundary import one_line
 from ccm_jax.io.recordings import Recording, files_of, open_recording, open_recordings
@@ -98,8 +98,11 @@ def describe(path: Path, layout: Layout, as_json: bool) -> None:
             frames = ["--prefix", str(path), *(["--sample", "0"] * (recordings[0].shape[0] > 1))]
             frames += [] if validation is None else ["--validation", str(validation)]
         words = layout.words() or likely_axes(recordings[0])
-        more = [*frames, *words, "-o", free("merged.safetensors")]
-        follow("calibrate", *family_beside(path), *more)
+        calibrate_next(path, [*frames, *words])
+    elif file_beside(path / "any", "test") is not None:
+        calibrate_next(path / "any", [*frames_beside(path / "any"), *layout.words()])
+    else:
+        follow("data", "describe", recordings[0].path, *layout.words())
 
 
 def _opened(path: Path, layout: Layout) -> tuple[list[Recording], list[str]]:

@@ -14,6 +14,7 @@ from ccm_jax.cli.source import in_folder
 from ccm_jax.io.description import FOREIGN, model_name
 from ccm_jax.io.recordings import Recording, open_recording
 from ccm_jax.io.recordings.opening import files_of
+from ccm_jax.io.save import ending_of
 from ccm_jax.io.weights import open_weights
 
 # Words that stand for what only the user knows -> what that is.
@@ -26,6 +27,7 @@ PLACES = {
     "HIGH": "the checkpoint of the high expert",
     "MODEL": f"{', '.join(FOREIGN)}, or your network as MODULE:NAME",
 }
+CALLED = {"test": ("test", "seen", "observed", "prefix"), "validation": ("val",)}  # kind of file -> names begin so
 MANY = 8  # samples that are named one by one
 
 
@@ -60,12 +62,24 @@ def family_in(folder: Path) -> list[Path]:
 
 
 def family_beside(trajectories: Path) -> list[str]:
-    """The options that name the family in the folder of a file of trajectories; places for them where there is none."""
-    folder = trajectories.parent
+    """The options that name the family near a file of trajectories; places for them where there is none.
+
+    It is in the folder of the file, or in the only folder there that holds one.
+    """
+    there = trajectories.parent
+    inside = [folder for folder in sorted(there.glob("*/")) if family_in(folder)][:2]
+    folder = there if family_in(there) or len(inside) != 1 else inside[0]
     files = family_in(folder)
     if not files:
         return ["--anchor", "ANCHOR", "--low", "LOW", "--high", "HIGH", "--model", "MODEL"]
     return ["--family", str(folder), *model_of(None, files[0])]
+
+
+def merged_beside(trajectories: Path) -> str:
+    """The name of a merged file that is not there yet, with the ending of the family near a file of trajectories."""
+    words = family_beside(trajectories)
+    files = family_in(Path(words[1])) if words[0] == "--family" else []
+    return free(f"merged{ending_of(files[0]) if files else '.safetensors'}")
 
 
 def model_of(model: str | None, checkpoint: Path) -> list[str]:
@@ -78,7 +92,9 @@ def model_of(model: str | None, checkpoint: Path) -> list[str]:
 
 
 def file_beside(path: Path, kind: str, value: float | None = None) -> Path | None:
-    """The readable file of trajectories in a file's folder whose name begins with a kind, as in ``ccm example``.
+    """The readable file of trajectories near a file whose name begins as one of a kind, as in ``ccm example``.
+
+    It is searched for in the folder of the file, in that around it, and in the one in which ``ccm`` runs.
 
     Args:
         path: the file, which is not meant itself.
@@ -91,14 +107,22 @@ def file_beside(path: Path, kind: str, value: float | None = None) -> Path | Non
         numbers = [float(text) for text in re.findall(r"\d*\.?\d+(?:e[-+]?\d+)?", file.stem)]
         return min((abs(number - (value or 0.0)) for number in numbers), default=float("inf"))
 
-    try:
-        there = [file for file in files_of(path.parent) if file.stem.lower().startswith(kind)]
-    except OSError:
-        return None
-    others = [file for file in there if file.absolute() != path.absolute() and _opens(file)]
-    if value is None:
-        return sorted(others, key=off)[len(others) // 2] if others else None
-    return min(others, key=off, default=None)
+    seen = set()
+    for folder in (path.parent, path.parent / "..", Path()):
+        if (place := folder.resolve()) in seen:
+            continue
+        seen.add(place)
+        folder = path.parent.parent if folder.name == ".." and path.parent.name not in ("", "..") else folder
+        try:
+            there = [file for file in files_of(folder) if file.stem.lower().startswith(CALLED[kind])]
+        except OSError:
+            continue
+        others = [file for file in there if file.absolute() != path.absolute() and _opens(file)]
+        if others and value is None:
+            return sorted(others, key=off)[len(others) // 2]
+        if others:
+            return min(others, key=off)
+    return None
 
 
 def _opens(path: Path) -> bool:
@@ -144,7 +168,7 @@ def evaluate_next(
     if held_out is None:
         test = file_beside(recipe.anchor, "test", recipe.value)
         held_out = ["--trajectories", "TRAJECTORIES" if test is None else str(test)]
-    words = (*family(recipe), "--merged", merged, *model_of(model, recipe.anchor), *held_out)
+    words = (*family(recipe), "--merged", str(merged), *model_of(model, recipe.anchor), *held_out)
     follow("evaluate", *words, after=after)
 
 
@@ -153,5 +177,10 @@ def rollout_next(
 ) -> None:
     """After a choice: run the network that was chosen from the frames that it was chosen by, or on after them."""
     which = () if sample == 0 else ("--sample", str(sample))
-    words = ("--initial", initial, *which, *layout.words(), *start)
+    words = ("--initial", str(initial), *which, *layout.words(), *start)
     follow("rollout", checkpoint, *model_of(model, checkpoint), *words, "-o", free("rollout.npz"))
+
+
+def calibrate_next(path: Path, frames: Sequence[str]) -> None:
+    """After a look at trajectories: calibrate the family near them on frames, as ``--prefix FILE`` and more."""
+    follow("calibrate", *family_beside(path), *frames, "-o", merged_beside(path))

@@ -16,7 +16,7 @@ from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._given import trivial, worse_than_trivial
 from ccm_jax.cli.answers import force_option
-from ccm_jax.cli.apart import check_apart
+from ccm_jax.cli.apart import check_apart, unit_unlike
 from ccm_jax.cli.beginning import Start, place_in
 from ccm_jax.cli.checkpoints import check_there, note, open_checkpoints, warn
 from ccm_jax.cli.console import say
@@ -125,6 +125,8 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
     how = {name: given[name] for name in ("truth", "samples", "seed")}
     with waiting("forecasting"):
         found = forecast(fitted, x, given["steps"], prior=prior, **how)
+    if unit := unit_unlike(validation, given["initial"], found.observed[None]):
+        warn(f"{unit}.")
     if not found.sure.stranger:
         show_sure(found.sure, found.sure.coordinate)
     remain = len(x) - len(found.observed)

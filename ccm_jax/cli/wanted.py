@@ -14,6 +14,7 @@ from ccm_jax.cli.units import units_of
 from ccm_jax.io.atomic import check_new
 from ccm_jax.io.save import name_of
 
+FRAMES = 4  # that are observed after the window, if nothing else is said
 MOST = 10_000  # candidates of a bank
 
 
@@ -40,6 +41,19 @@ class Options(NamedTuple):
     report: Path | None
     show_candidates: bool
     as_json: bool
+
+
+def words_of(options: Options) -> list[str]:
+    """What was asked for, as it is typed, without the outputs."""
+    given = options._asdict()
+    words = ["--prefix", str(options.prefix), *options.layout.words()]
+    for name in ("model", "sample", "mask", "until", "validation", "bank", "range"):
+        words += [] if given[name] is None else [f"--{name}", str(given[name])]
+    words += ["--missing", options.missing] if options.missing != "refuse" else []
+    words += ["--frames", str(options.frames)] if options.frames != FRAMES and options.until is None else []
+    for name in ("parameter", "prior"):
+        words += [word for each in given[name] for word in (f"--{name}", each)]
+    return words + [f"--{name.replace('_', '-')}" for name in ("log", "accept_persistence") if given[name]]
 
 
 def parse_bank(text: str) -> np.ndarray:

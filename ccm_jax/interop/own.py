@@ -62,9 +62,7 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
     imported = importlib.import_module(module)
     thing = getattr(imported, short, None)
     if thing is None:
-        near = difflib.get_close_matches(
-            short, [each for each in dir(importlib.import_module(module)) if each[0] != "_"], 1
-        )
+        near = difflib.get_close_matches(short, [each for each in dir(imported) if each[0] != "_"], n=1)
         meant = f" Did you mean {module}:{near[0]}?" if near else ""
         raise ValueError(f"{name}: {module} has no {short} and does not register it; a network is MODULE:NAME.{meant}")
     kind = kind_of(thing)

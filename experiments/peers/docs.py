@@ -12,7 +12,8 @@ from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.peers.budget import TUNED_AT
 from experiments.peers.decisions import led
 from experiments.peers.page import EXCEPT, KNOWN, MAY, QUESTIONS, figures_of, with_results
-from experiments.report.claims import budget, footnote, when, windows
+from experiments.report.alternatives import chosen_windows, reading, tables
+from experiments.report.claims import budget, folded, footnote, when, windows
 from experiments.report.reach import reaches
 from experiments.report.systems import TITLES
 from experiments.runner.sources import ROOT
@@ -40,10 +41,13 @@ def pages(content: dict[str, Any]) -> dict[str, str]:
     numbers = {
         "footnote": footnote(content),
         "windows": windows(content),
+        "beside": tables(content),
+        "reading": folded(reading(content)).strip(),
         "budget": budget(content) | {"longest": longest},
     }
     words: dict[str, Any] = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "except": EXCEPT, "axes": TITLES}
     words |= {"tuned": TUNED_AT, "splits": SPLITS, "led": {knows: led(content["decisions"], knows) for knows in KNOWN}}
+    words["kept"] = chosen_windows(content)[1]
     words |= {"marked": MARKED if numbers["footnote"] else (), "reach": reaches(shown["systems"])}
     return {
         name: markdown(TEMPLATES / f"{name}.md.j2", peers=shown, advice=advice, **numbers, **words) for name in PAGES

@@ -1,4 +1,4 @@
-"""CCM's errors beside those of the strongest alternative of each kind: the tables of the README."""
+"""CCM's errors beside those of the strongest alternative of each kind: the table of the README, and longer ones."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from experiments.report.systems import SHORT
 PREFIX, COORD, SCALE = "CCM-Prefix", "CCM-Coord", "CCM-Scale"
 WIDE, ANCHOR_OF_WIDE = "CCM-Prefix, window of 3", "anchor, window of 3"
 CONDITIONED = ("finetune_ratio", "scratch_ratio")
-# What the README compares CCM with: by what is known, our method, then each kind of method and the ratios of the study
+# What CCM is compared with: by what is known, our method, then each kind of method and the ratios of the study
 # of peers that it stands for. Of several, the one in which CCM does worst is given.
 BESIDE: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     "five frames observed, value unknown": (
         PREFIX,
         {
-            "its anchor, unmerged: as it is, or trained for as many steps in total": ("anchor_ratio",),
-            "the best network that sees one to five frames, but not the value": ("frames_ratio",),
-            "a conditioned network, trained on labelled data; our readout infers the value": ("frames_ratio_labelled",),
+            "the anchor alone: as it is, or trained for as many steps as CCM, whichever is better": ("anchor_ratio",),
+            "the best network trained without labels that sees one to five frames": ("frames_ratio",),
+            "the best network conditioned on labelled data; our readout infers the value": ("frames_ratio_labelled",),
             "CoDA or GEPS, trained on data grouped by regime": ("frames_ratio_adaptive",),
             "a coarse solver; our readout infers its parameter": ("frames_ratio_solver",),
         },
@@ -31,25 +31,54 @@ BESIDE: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         SCALE,
         {
             "SLERP between the same experts, extrapolated": ("slerp_ratio",),
-            "the best of other merges, the ensemble and the nearest of the same experts": ("posthoc_ratio",),
-            "a conditioned network, trained on labelled data": CONDITIONED,
+            "the best other use of the experts: a fixed merge, their ensemble, or the nearest": ("posthoc_ratio",),
+            "the best network conditioned on labelled data": CONDITIONED,
         },
     ),
 }
+# The README's rows: a label in bold is CCM's, a method's label or a ratio of which the alternative is taken.
+FEW = {
+    "the last observed frame, unchanged (for scale)": "persistence",
+    "the anchor alone: as it is, or trained longer, whichever is better": "anchor_ratio",
+    "CCM-Prefix, five frames observed": PREFIX,
+    "CCM-Scale, value known": SCALE,
+    "best network trained without labels, seeing one to five frames": "frames_ratio",
+    "best network conditioned on labelled data, five frames observed": "frames_ratio_labelled",
+}
 NONE = "–"
+FALLBACK = "†"  # marks an error of CCM-Prefix that is its anchor's
+
+
+def small_table(peers: dict[str, Any]) -> str:
+    """The README's table of errors outside; the smallest of a column is bold."""
+    errors = {label: [_mean(peers, s, _of_row(peers, s, what)) for s in SHORT] for label, what in FEW.items()}
+    least = [min(e for e in column if e is not None) for column in zip(*errors.values(), strict=True)]
+    lines = _head()
+    for label, row in errors.items():
+        cells = [f"**{error(e)}**" if e == smallest else error(e) for e, smallest in zip(row, least, strict=True)]
+        lines.append(_line(label, cells))
+    return "\n".join(lines)
+
+
+def _of_row(peers: dict[str, Any], system: str, what: str) -> str:
+    """The method that a row of the README's table shows for a system."""
+    return what if what not in peers["ratios"][system] else peers["ratios"][system][what]["peer"]
 
 
 def tables(peers: dict[str, Any]) -> str:
     """Errors of CCM and of the strongest method of each kind, outside, in one table for each thing that is known."""
     made = []
     for heading, (ours, kinds) in BESIDE.items():
-        lines = [f"| {heading} | {' | '.join(SHORT.values())} |", "|---" * (1 + len(SHORT)) + "|"]
+        lines = [f"### {heading[0].upper()}{heading[1:]}", "", *_head()]
         lines.append(_line(f"**{ours}**", [error(_mean(peers, s, ours)) for s in SHORT]))
         if ours == SCALE:
             lines.append(_line(f"{COORD}, without validation", [_by_label(peers, s, SCALE, COORD) for s in SHORT]))
-        elif wide := chosen_windows(peers)[0]:
-            cells = [_by_label(peers, s, PREFIX, WIDE if s in wide else PREFIX) for s in SHORT]
-            lines.append(_line(f"{PREFIX}, its anchor sees as many frames as validation chooses", cells))
+        elif (chosen := chosen_windows(peers))[0]:
+            wide, kept = chosen
+            cells = [
+                _by_label(peers, s, PREFIX, WIDE if s in wide else PREFIX) + f" {FALLBACK}" * (s in kept) for s in SHORT
+            ]
+            lines.append(_line(f"{PREFIX}, its anchor seeing one frame or three, as validation chose", cells))
         for kind, keys in kinds.items():
             found = {s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT}
             single = all(r is None or r["low"] is None for r in found.values())
@@ -60,6 +89,10 @@ def tables(peers: dict[str, Any]) -> str:
             lines.append(_line("for scale: the last observed frame, unchanged", unchanged))
         made.append("\n".join(lines))
     return "\n\n".join(made)
+
+
+def _head() -> list[str]:
+    return [_line("", list(SHORT.values())), "|---" * (1 + len(SHORT)) + "|"]
 
 
 def _line(label: str, cells: list[str]) -> str:
@@ -141,42 +174,40 @@ def chosen_windows(peers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def about(peers: dict[str, Any]) -> str:
-    """What the tables show, and how many runs are missing."""
+    """What the README's table shows, and how many runs are missing."""
     missing, done = len(peers["not_run"]), peers["done"]
     words = (
-        "Relative errors of the sixteen frames after the five observed ones, outside the anchor's training range, over "
-        "three seeds; smaller is better. **Bold**: clearly smaller than CCM's in the first row. ≈: not clearly "
-        "different from it; one seed does not tell ([intervals of the ratios]"
-        "(docs/comparisons.md#ccm-compared-with-the-strongest-alternative-of-each-kind))."
+        "Relative errors of the sixteen frames after the five observed ones, outside the anchor's training range "
+        f"({furthest_tests()}), over three seeds. **Bold**: the smallest of its column."
     )
     return words + (f" Of {missing + done} runs, {missing} have not been done yet." if missing else "")
 
 
-def fairness(peers: dict[str, Any]) -> str:
-    """On what terms the methods are compared, below the tables."""
+def reading(peers: dict[str, Any]) -> str:
+    """How the tables of all alternatives are read, and what their mark means."""
     wide, kept = chosen_windows(peers)
     words = (
-        "All networks have the same data, the same total number of training steps and the same tuning on validation "
-        f"regimes ({regimes()}). Of each kind, the alternative with the smallest error on the test regimes is taken, "
-        "which favours it. Everything is small: grids of 32² and networks of 10⁵ to 10⁶ weights."
+        "Of each kind, the tables show the method with the smallest error on the test regimes, which favours the "
+        "alternatives. **Bold**: clearly smaller than CCM's error in the first row. ≈: not clearly different from it; "
+        "one seed does not tell."
     )
-    words += f" Validation chooses three frames for {named(wide)}, otherwise one." if wide else ""
-    return words + (f" For {named(kept)}, the readout then keeps the anchor unmerged." if kept else "")
+    words += f" For {named(wide)}, validation chose three frames, otherwise one." if wide else ""
+    return words + (f" {FALLBACK} {fallback(kept)}" if kept else "")
 
 
-def regimes() -> str:
-    """How many validation regimes the configurations of the compared systems have, how far out they and tests reach."""
-    configs = {name: config_of(name) for name in SHORT}
-    counted = " or ".join(map(str, sorted({len(config.regimes.validation) for config in configs.values()})))
-    ends: dict[str, dict[float, list[str]]] = {"validation": {}, "test": {}}
-    for split, found in ends.items():
-        for name, config in configs.items():
-            found.setdefault(max(map(abs, reach_of(config, split))), []).append(name)
-    validation, test = (
-        ", ".join(
-            f"±{end:.4g}" + (f" for {named(names)}" if i else "")
-            for i, (end, names) in enumerate(sorted(found.items(), key=lambda item: -len(item[1])))
-        )
-        for found in ends.values()
+def fallback(kept: list[str]) -> str:
+    """What the mark of an error of CCM-Prefix means that is its anchor's."""
+    return (
+        f"For {named(kept)}, the readout of the three-frame network kept its anchor for every trajectory: this is the "
+        "anchor's error, and nothing is merged."
     )
-    return f"{counted} values, out to coordinates of {validation}; tests reach {test}"
+
+
+def furthest_tests() -> str:
+    """How far outside the training range the compared systems are tested, by their configurations."""
+    ends: dict[float, list[str]] = {}
+    for name in SHORT:
+        ends.setdefault(max(map(abs, reach_of(config_of(name), "test"))), []).append(name)
+    usual, *others = sorted(ends, key=lambda end: -len(ends[end]))
+    said = [f"±{end:.4g} for {named(ends[end])}" for end in others]
+    return ", ".join([f"coordinates up to ±{usual:.4g}", *said]) + "; the experts are at ±1"

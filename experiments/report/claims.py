@@ -11,31 +11,36 @@ from typing import Any
 import jinja2
 
 from ccm_jax.io.atomic import read_json
-from experiments.report.alternatives import CONDITIONED, chosen_windows, one_frame, worst
-from experiments.report.ratios import in_cell, in_words, named, times
+from experiments.report.alternatives import CONDITIONED, FALLBACK, chosen_windows, fallback, one_frame, worst
+from experiments.report.ratios import in_words, named, times
+from experiments.report.reach import validation_of
 from experiments.report.record import runs_of
 from experiments.report.systems import SHORT
 
 HERE = Path(__file__).parent
 WIDTH = 127
 WHOLE: Any = {"break_long_words": False, "break_on_hyphens": False}
+# Claims of the README, and the ratios of the study of peers of which each gives the one in which CCM does worst.
+CLAIMS = {
+    "anchor": ("anchor_ratio",),
+    "posthoc": ("posthoc_ratio",),
+    "slerp": ("slerp_ratio",),
+    "window": ("frames_ratio",),
+    "conditioned": CONDITIONED,
+    "inferred": ("frames_ratio_labelled",),
+    "adaptive": ("frames_ratio_adaptive",),
+    "solver": ("frames_ratio_solver",),
+}
 HIDDEN = ("rd_ood", "ns_ood", "rdb_gravity")  # a single frame does not show the parameter
 
 
 def budget(peers: dict[str, Any]) -> dict[str, Any]:
-    """CCM-Scale over its alternatives with a small budget, in words and cells; see :mod:`experiments.peers.plane`."""
+    """CCM-Scale over its alternatives with a small budget, in words; see :mod:`experiments.peers.plane`."""
     found = peers["small_budgets"]
     words = {"ratios": in_words(found["scale_over_conditioned"]), "lora": in_words(found["scale_over_lora"])}
     sizes = sorted({trajectories for _, trajectories in found["cells"]})
-    kinds = {"conditioned": "scale_over_conditioned", "lora": "scale_over_lora"}
-    table = {kind: {SHORT[s]: in_cell(r) for s, r in found[key].items()} for kind, key in kinds.items()}
     words |= {"trajectories": f"{sizes[0]} to {sizes[-1]}"}
-    return (
-        words
-        | {"table": table}
-        | {key: found[key] for key in ("fewest", "most", "seeds")}
-        | {"cells": len(found["cells"])}
-    )
+    return words | {key: found[key] for key in ("fewest", "most", "seeds")} | {"cells": len(found["cells"])}
 
 
 def _errors(gains: dict[str, Any]) -> dict[str, str]:
@@ -45,27 +50,28 @@ def _errors(gains: dict[str, Any]) -> dict[str, str]:
     return {method: "not clearly different" if method in unclear else words for method, words in told.items()}
 
 
+def said(peers: dict[str, Any]) -> dict[str, str]:
+    """Every claim of the README in words, with CCM on the anchor that sees one frame."""
+    return {
+        claim: in_words({s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT})
+        for claim, keys in CLAIMS.items()
+    }
+
+
 def numbers(folder: Path) -> dict[str, Any]:
     """All that the templates of this folder's pages need."""
     peers, (runs, _) = read_json(folder / "peers.json"), runs_of(folder)
 
-    def of(*keys: str) -> str:
-        return in_words({s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT})
-
-    labels = {m["label"] for s in HIDDEN for m in peers["systems"].get(s, [])}
-    measured = [name for name in ("CoDA", "GEPS") if f"{name}, our readout" in labels]
+    wide, kept = chosen_windows(peers)
     rows = {row["value"]: row for row in read_json(folder / "readouts.json")["curves"]["rdb_ood"]}
     far = {name: sum(errors) / len(errors) for name, errors in rows[max(rows)]["errors"].items() if None not in errors}
     noise = {row["at"]: row["ours"]["mean"] for row in read_json(folder / "paper.json")["prefix"]["noise"]}
     return {
-        "conditioned": of(*CONDITIONED),
-        "inferred": of("frames_ratio_labelled"),
-        "adaptive_best": " and ".join(measured) if len(measured) < 2 else "the better of CoDA and GEPS",
-        "adaptive": of("frames_ratio_adaptive"),
-        "window": of("frames_ratio"),
-        "solver": of("frames_ratio_solver"),
+        **said(peers),
+        "wide": in_words(wide) if wide else "",
+        "kept": kept,
+        "validation": validation_of(HIDDEN),
         "budget": budget(peers),
-        "height": in_words({"rdb_ood": worst(peers, "rdb_ood", ("anchor_ratio",))}).split(" for ")[0],
         "errors": {name: _errors(row["gains"]) for name, row in runs.items()},
         "harm": {name: row["harm"] for name, row in runs.items()},
         "trained": {SHORT[s]: found for s, found in peers["trained"].items()},
@@ -81,7 +87,7 @@ def when(folder: Path) -> str:
 
 
 def measured(folder: Path) -> str:
-    """What else was measured, below the README's table: what an expert costs, how accurate an inferred value is."""
+    """The README's claims in words, below its table."""
     return _filled("measured.md.j2", folder).strip()
 
 
@@ -114,9 +120,11 @@ def windows(peers: dict[str, Any]) -> str:
     """The figure's note on the anchors of CCM-Prefix."""
     wide, kept = chosen_windows(peers)
     words = (
-        f"¹ Its anchor sees one frame, or three where validation regimes chose so: for {named(wide)}." if wide else ""
+        f"¹ CCM-Prefix's anchor sees three frames for {named(wide)}, as validation chose, otherwise one."
+        if wide
+        else ""
     )
-    return words + (f" For {named(kept)}, the readout then kept the anchor unmerged." if kept else "")
+    return words + (f" {fallback(kept)}" if kept else "")
 
 
 def _on_one_frame(peers: dict[str, Any], key: str) -> str:
@@ -130,11 +138,9 @@ def footnote(peers: dict[str, Any]) -> str:
     if not wide:
         return ""
     words = (
-        "¹ CCM-Prefix's anchor sees one frame, or three where validation regimes chose so: for "
-        f"{named(wide)}. "
-        + (f"For {named(kept)}, the readout then kept that anchor unmerged. " if kept else "")
-        + "CCM-Prefix's error with the one-frame anchor instead, compared with that of the best unconditioned network: "
+        f"¹ CCM-Prefix's anchor sees three frames for {named(wide)}, as validation chose, otherwise one. "
+        "CCM-Prefix's error with the one-frame anchor instead, compared with that of the best unconditioned network: "
         f"{_on_one_frame(peers, 'frames_ratio')}. Compared with that of the best conditioned network: "
         f"{_on_one_frame(peers, 'frames_ratio_labelled')}."
     )
-    return folded(words).strip()
+    return folded(words + (f"\n\n{FALLBACK} {fallback(kept)}" if kept else "")).strip()

@@ -91,18 +91,6 @@ def each(ratios: dict[str, Ratio | None]) -> str:
     return "; ".join(listed(sizes, "and") for sizes in said.values()) or "not measured yet"
 
 
-def in_cell(ratio: Ratio) -> str:
-    """A ratio in a cell of a table, without its interval.
-
-    Example:
-        >>> in_cell({"mean": 0.5, "low": 0.4, "high": 0.8}), in_cell({"mean": 0.5, "low": 0.4, "high": 1.8})
-        ('2.0\\xa0× smaller', 'no clear difference')
-    """
-    if ratio["low"] is not None and ratio["low"] <= 1 <= ratio["high"]:
-        return UNCLEAR
-    return " ".join(times(ratio["mean"])).strip() + f", {SINGLE}" * (ratio["low"] is None)
-
-
 def named(systems: Iterable[str]) -> str:
     """Systems within a sentence."""
     return listed([SHORT[system] for system in systems], "and")

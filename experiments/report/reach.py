@@ -24,6 +24,14 @@ def config_of(system: str) -> ConfigDict:
     return importlib.import_module(f"experiments.configs.{system}").get_config()
 
 
+def validation_of(systems: Iterable[str]) -> str:
+    """How many validation values the configurations of the systems have, and of how many trajectories each."""
+    configs = [config_of(system) for system in systems]
+    counts = [{len(config.regimes.validation) for config in configs}, {config.data.validation for config in configs}]
+    values, trajectories = (" or ".join(map(str, sorted(found))) for found in counts)
+    return f"{values} validation values of {trajectories} trajectories each"
+
+
 def reaches(systems: Iterable[str]) -> dict[str, str]:
     """In words, for the configurations of the systems: between which coordinates validation and test regimes lie."""
     configs = {system: config_of(system) for system in systems}

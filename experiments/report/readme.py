@@ -37,8 +37,7 @@ def replace(text: str, name: str, part: str) -> str:
 def readme(text: str, folder: Path) -> str:
     """The README with its parts from the files of ``folder``."""
     peers = read_json(folder / "peers.json")
-    before, after = (claims.folded(said(peers)).strip() for said in (alternatives.about, alternatives.fairness))
-    parts = (before, alternatives.tables(peers), after, claims.measured(folder))
+    parts = (claims.folded(alternatives.about(peers)).strip(), alternatives.small_table(peers), claims.measured(folder))
     return replace(replace(text, "when", claims.when(folder)), "beside", "\n\n".join(parts))
 
 

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ccm_jax.cli.pictures import new_figure
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "images"
-PANEL, GAP, HEAD = 220, 12, 60  # of an animation, in pixels
-INK = "#828282"  # is read on white and in the dark
+PANEL, GAP = 220, 12  # of an animation, in pixels
 SHOWN = 5  # times in a still
 WHERE = ("below training range", "inside", "above")
 
@@ -54,6 +53,12 @@ PICTURES = {
 }
 
 
+def values_of(picture: Picture) -> tuple[float, float, float]:
+    """Values of the parameter below, inside and above the training range."""
+    regimes = importlib.import_module(f"experiments.configs.{picture.config}").get_config().regimes
+    return regimes.test[0], sorted(regimes.support)[len(regimes.support) // 2], regimes.test[-1]
+
+
 def simulate(picture: Picture) -> tuple[tuple[float, ...], np.ndarray]:
     """Values below, inside and above the range, and the first channel of one trajectory each, ``[3, T, *space]``."""
     import jax
@@ -66,8 +71,7 @@ def simulate(picture: Picture) -> tuple[tuple[float, ...], np.ndarray]:
     config.solver.grid = max(config.solver.grid, picture.grid)
     config.solver.dt /= picture.finer
     config.solver.substeps = math.ceil(config.solver.substeps * max(finer_grid, 1) / picture.finer)
-    regimes = config.regimes
-    values = (regimes.test[0], sorted(regimes.support)[len(regimes.support) // 2], regimes.test[-1])
+    values = values_of(picture)
     system = systems.system_of(config)
     settings = systems.solver_settings(system, config.solver, config.initial, picture.grid)
 
@@ -114,26 +118,19 @@ def still(picture: Picture, values: tuple[float, ...], fields: np.ndarray, targe
     Image.open(drawn).convert("RGB").quantize(256).save(target, optimize=True)
 
 
-def animation(picture: Picture, values: tuple[float, ...], fields: np.ndarray, target: Path) -> None:
+def animation(picture: Picture, fields: np.ndarray, target: Path) -> None:
     """The three values side by side, frame by frame, as an animated WebP without a background.
 
-    It begins in the middle, where the three differ, and starts again from the first frame after the last.
+    It begins in the middle, where the three differ, and starts again from the first frame after the last. The values
+    are text of the page: print in a picture would be too small on a phone.
     """
-    from matplotlib.font_manager import findfont
-
     low, high = limits(picture, fields)
     side = picture.panel
-    sizes = (23, 19) if side == PANEL else (20, 17)  # what is shown larger needs no larger print
-    font, small = (ImageFont.truetype(findfont("DejaVu Sans"), size) for size in sizes)
     pages = []
     for t in range(fields.shape[1]):
-        page = Image.new("RGBA", (3 * side + 2 * GAP, side + HEAD), "#ffffff00")
-        draw = ImageDraw.Draw(page)
-        for i, (value, where) in enumerate(zip(values, WHERE, strict=True)):
-            left = i * (side + GAP)
-            draw.text((left + 2, 2), f"{picture.symbol} = {value:g}", fill=INK, font=font)
-            draw.text((left + 2, 30), where, fill=INK, font=small)
-            page.paste(_panel(picture, fields[i, t], low, high), (left, HEAD))
+        page = Image.new("RGBA", (3 * side + 2 * GAP, side), "#ffffff00")
+        for i, of_value in enumerate(fields):
+            page.paste(_panel(picture, of_value[t], low, high), (i * (side + GAP), 0))
         pages.append(page)
     pause = [500, *[70] * (len(pages) - 2), 900]
     middle = len(pages) // 2
@@ -173,7 +170,7 @@ def main(names: list[str]) -> None:
         picture = PICTURES[name]
         values, fields = simulate(picture)
         still(picture, values, fields, FOLDER / f"{name}.png")
-        animation(picture, values, fields, FOLDER / f"{name}.webp")
+        animation(picture, fields, FOLDER / f"{name}.webp")
         print(name, *(f"{(FOLDER / f'{name}.{kind}').stat().st_size // 1000} kB" for kind in ("png", "webp")))
 
 
