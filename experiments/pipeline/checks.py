@@ -74,8 +74,8 @@ def check_config(config: ConfigDict) -> None:
     ends = (low - MAP_REACH * (high - low), high + MAP_REACH * (high - low))
     outside = ((asked < ends[0]) | (asked > ends[1])).any(axis=1)
     beyond = [v for v, out in zip(regimes.test, outside, strict=True) if out]
-    first, last = (by_axis(config, value_of(config, end if len(axes) > 1 else float(end[0]))) for end in ends)
-    reach = ", ".join(f"{axis.label} {a:.3g} to {b:.3g}" for (axis, a), (_, b) in zip(first, last, strict=True))
+    least, most = (by_axis(config, value_of(config, end if len(axes) > 1 else float(end[0]))) for end in ends)
+    reach = ", ".join(f"{axis.label} {a:.3g} to {b:.3g}" for (axis, a), (_, b) in zip(least, most, strict=True))
     reach += f" ({MAP_REACH} times the range of the validation regimes beyond them)"
     need(not beyond, "regimes.test", reach, beyond)
 
