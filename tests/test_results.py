@@ -72,7 +72,7 @@ def test_the_verdict_says_what_beats_the_better_of_two_anchors() -> None:
         "use CCM-Scale if you know the value: its error is 1.5 × smaller than that of the anchor trained longer."
         in both
     )
-    assert "If you do not know it, use CCM-Prefix, whose error is 3 × smaller. CCM-Coord does not" in both
+    assert "If not, use CCM-Prefix: 3 × smaller. CCM-Coord does not" in both
     assert "its error is 1.05 × smaller" in said(**ways | {"ccm_prefix": 0.381})
     assert "keep the anchor: no merge clearly beats it." in said(**ways)
     assert "keep the anchor that was trained longer: no merge" in said(**ways | {"anchor_more": 0.39})

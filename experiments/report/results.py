@@ -225,8 +225,7 @@ def _best_of(summary: dict[str, Any], better: list[str]) -> str:
     anchor = "that of the anchor trained longer" if summary["better_anchor"] == "anchor_more" else "the anchor's"
     first = f"its error is {factors[0]} smaller than {anchor}."
     if len(use) == 2:
-        second = f"use {labels[1]}, whose error is {factors[1]} smaller"
-        return f"{labels[0]} if you know the value: {first} If you do not know it, {second}."
+        return f"{labels[0]} if you know the value: {first} If not, use {labels[1]}: {factors[1]} smaller."
     return f"{labels[0]}{' if you know the value' * bool(known)}: {first}"
 
 
