@@ -170,7 +170,8 @@ for part, name in (
 # %% [markdown]
 # ## One flow by hand
 #
-# The folder `weights` of the run holds the networks. `load` opens them, or any three checkpoints of one network.
+# The folder `weights` of the run holds the networks, and in `validation.npz` the trajectories that the run fitted its
+# readouts on. `load` opens the networks, or any three checkpoints of one network.
 
 
 # %%
@@ -413,8 +414,8 @@ print(f"D_u = 0.0036: coordinate {coordinate:+.3f}; on the linear scale it would
 os.environ["COORDINATE"] = f"{coordinate:.3f}"
 
 # %% [markdown]
-# The same in a terminal, with a check on flows of that value. Without a map, `ccm merge --value 3.6e-3 --range
-# 1e-3:3e-3` takes the experts' linear scale.
+# The same in a terminal, with a check on flows of that value. `ccm merge --value 3.6e-3 --range 1e-3:3e-3` would take the
+# experts' linear scale; with `--validation rd_ood/weights/validation.npz`, it fits the map itself.
 
 # %% language="bash"
 # set -eo pipefail
