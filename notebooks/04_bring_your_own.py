@@ -275,9 +275,10 @@ print(f"error on the last observed frame, one step ahead: merged {found.loss:.4f
 # `fit_uncertainty` fits a curve through the coordinates of the validation flows: from coordinate to value, with an
 # interval. It needs three values or more.
 #
-# **Validate at least as far out as you forecast.** Between validation values, the interval is interpolated. Beyond the
-# last one, it rests on an assumption about how the curve continues, and can be cut off. Here the weights are extrapolated
-# (the experts end at 0.003, the flows are at 0.004), but the interval is not: validation ends at 0.0045.
+# **Validate at least as far out as you forecast.** Between validation values, the curve is interpolated; beyond the last
+# one, it rests on an assumption about how it continues. Here the weights are extrapolated (the experts end at 0.003, the
+# flows are at 0.004), but the curve is not: validation ends at 0.0045. An end of the interval may still lie beyond the
+# last value, where the curve is uncertain; where that end is only a bound, the cell says so.
 #
 # This interval is not a blind test: validation was extended after an interval of these very flows, from values up to
 # 0.00325, was seen to be cut off.
