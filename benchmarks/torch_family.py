@@ -155,7 +155,10 @@ def compare(name: str, arguments: dict[str, int], size: Size, folder: Path) -> d
         "outputs_apart": apart,
         "bank": {"ccm": found["bank"]["best_merge"], "torch": float(bank[int(np.argmin(losses))])},
         "bank_losses_apart": float(np.max(np.abs(np.array(losses) / found["bank"]["losses"] - 1))),
-        "continuous": {"coordinate": best, "lowest": found["continuous"]["at_rim"] or around[1] <= min(around)},
+        "continuous": {
+            "coordinate": best,
+            "lowest": found["continuous"]["at_end_of_search"] or around[1] <= min(around),
+        },
         "evaluate": table.replace(f"{folder}/", ""),
     }
 

@@ -133,7 +133,10 @@ def normalised_coordinate(
         )
     if scale == "log":
         if low <= 0 or (not is_traced(value) and np.any(np.asarray(value) <= 0)):
-            raise ValueError(f"{name}: a log scale needs positive values, got {value} with low {low}.")
+            raise ValueError(
+                f"{name}: a log scale needs positive values, got {value} with low {low}; see the sign, "
+                "or take a linear scale."
+            )
         return normalised_coordinate(jnp.log(jnp.asarray(value, float)), float(np.log(low)), float(np.log(high)))
     if not is_traced(value) and not np.all(np.isfinite(np.asarray(value))):
         raise ValueError(f"{name}: value is {value}, expected a finite number.")
@@ -154,7 +157,7 @@ def coordinate_from_metadata(
         value: the physical parameter of the regime, in the unit of ``low`` and ``high``.
         low: its value where the low expert was fine-tuned.
         high: its value where the high expert was fine-tuned.
-        scale: ``"linear"`` or ``"log"``.
+        scale: ``"linear"`` or ``"log"``; what ``--log`` says in the terminal is ``scale="log"`` here.
         clip: largest absolute coordinate, for instance ``PAPER_CLIP``; None clips nothing.
 
     Raises:
@@ -195,7 +198,7 @@ def coordinate_from_map(
         low: its value where the low expert was fine-tuned.
         high: its value where the high expert was fine-tuned.
         fitted: the map, of :func:`fit_coordinate_map`.
-        scale: ``"linear"`` or ``"log"``.
+        scale: ``"linear"`` or ``"log"``; what ``--log`` says in the terminal is ``scale="log"`` here.
         clip: largest absolute coordinate, for instance ``PAPER_CLIP``; None clips nothing.
 
     Raises:

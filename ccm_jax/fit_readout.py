@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ccm_jax._frames import sizes_of
 from ccm_jax._given import warn_unmoved
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.evaluate import future_error, future_error_each
@@ -28,6 +29,7 @@ COARSE = {1: 9, 2: 5, 3: 4}  # candidates along each axis that the continuous se
 COARSE_GATED = {1: 7, 2: 4, 3: 3}  # the same for each gate, where the gate is searched
 GATES = (0.5, 1.0)
 HARM = 0.005  # by how much a validation regime may end above the anchor
+OF_VALIDATION = {"growth": growth_of, "sizes": sizes_of}  # what a readout remembers of its regimes
 TIED = 0.005  # relative: choices that differ by less are tied, and the simplest is taken
 
 
@@ -248,8 +250,8 @@ def choose(
     made: dict[Choice, PrefixReadout] = {}
     worst: dict[Choice, float] = {}
     places: dict[Choice, list[Array]] = {}
-    bounded: dict[str, Any] = {"growth": jnp.asarray(growth_of(regimes, observed), jnp.float32)}
-    bounded |= {"horizon": regimes[0].shape[1] - observed, "known": tuple(regimes[0].shape[2:])}
+    bounded: dict[str, Any] = {"horizon": regimes[0].shape[1] - observed, "known": tuple(regimes[0].shape[2:])}
+    bounded |= {name: jnp.asarray(of(regimes, observed), jnp.float32) for name, of in OF_VALIDATION.items()}
     placed = [place(dataclasses.replace(start, **bounded), mesh) for start in starts]
     data = place(list(zip(regimes, given, strict=True)), mesh)
     coarse: dict[tuple[bool, int, int], Any] = {}
@@ -257,11 +259,9 @@ def choose(
     done = 0
     for pull in sorted(pulls):  # evidence is asked for only where some regime is harmed without it
         for start, begin, skip in tries:
-            weighed = frame_weights(frames - begin, skip)
-            one = dataclasses.replace(start, begin=begin, weights=weighed, pull=jnp.asarray(pull, jnp.float32))
-            one = place(one, mesh)  # all of it, as a readout that is called is: then one program serves both
-            key = Choice(start.free_gate, begin, skip, pull)
-            made[key] = one
+            scored = {"weights": frame_weights(frames - begin, skip), "pull": jnp.asarray(pull, jnp.float32)}
+            one = place(dataclasses.replace(start, begin=begin, **scored), mesh)  # all: one program serves a call too
+            made[key := Choice(start.free_gate, begin, skip, pull)] = one
             for i, (x, c) in enumerate(data):
                 if (place_of := (start.free_gate, begin, i)) not in coarse:
                     coarse[place_of] = coarse_errors(one, x[:, :observed], c, mesh=mesh)

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import is_traced
+from ccm_jax._frames import as_frames
 from ccm_jax.along import one_step_errors
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.evaluate import as_error
 from ccm_jax.fit_readout import REACH, TIED
 from ccm_jax.noise_levels import NOISES, ORDERS, PRIOR, log_likelihoods, with_noises
-from ccm_jax.readout import as_frames
 from ccm_jax.rollout import RolloutFn
 from ccm_jax.track import Tracker, filtered
 

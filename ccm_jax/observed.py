@@ -135,8 +135,8 @@ def check_prefix(
     if frames < 1 or history < 1 or prefix.shape[1] < history + frames or not len(prefix):
         raise ValueError(
             f"{function}: prefix has {counted(prefix.shape[1], 'frame')} (shape {list(prefix.shape)} with its batch "
-            f"axis), expected at least {history} for the model's window and {frames} to score; observe "
-            "more frames, or score fewer."
+            f"axis), expected at least {history + frames}: {history} for the model's window and {frames} to score; "
+            "observe more frames, or score fewer."
         )
     if is_traced(prefix, mask):
         return

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from ccm_jax._checks import as_count
+from ccm_jax._frames import as_frames
 from ccm_jax.forecast import Forecast, evidence_of, scale_of, spread_of
 from ccm_jax.posterior import Prior
-from ccm_jax.readout import PrefixReadout, as_frames, check_readout
+from ccm_jax.readout import PrefixReadout, check_readout
 
 
 def predict_rollout(

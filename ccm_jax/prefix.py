@@ -80,8 +80,8 @@ def prefix_errors(
     length = jax.tree.leaves(prefix)[0].shape[1]
     if length < begin + history + frames:
         raise ValueError(
-            f"prefix_errors: prefix has {counted(length, 'frame')}, expected at least {begin + history} for the "
-            f"model's window and {frames} to score; observe more frames, or score fewer."
+            f"prefix_errors: prefix has {counted(length, 'frame')}, expected at least {begin + history + frames}: "
+            f"{begin + history} for the model's window and {frames} to score; observe more frames, or score fewer."
         )
 
     def errors(chart: Chart, given: tuple[Frames, Any], candidates: Array) -> Array:

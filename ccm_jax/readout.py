@@ -17,8 +17,10 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from ccm_jax._checks import is_merged, is_traced, kind_of
+from ccm_jax._checks import is_traced, kind_of
 from ccm_jax._forward import forward_only
+from ccm_jax._frames import as_frames as as_frames  # which others look for here
+from ccm_jax._frames import warn_of_unit
 from ccm_jax._given import check_single, explained, warn_of_estimate
 from ccm_jax._shown import shown, shown_readout
 from ccm_jax.chart import Chart
@@ -65,6 +67,7 @@ class PrefixReadout:
         uncertainty: fitted by :func:`ccm_jax.fit_uncertainty`, for posteriors; None for none.
         known: shape ``[*space, C]`` of the validation frames that decided on the settings; None without validation.
         worst: the largest loss on a validation trajectory, to compare that of observed frames with.
+        sizes: lowest and highest root mean square of observed frames of validation, ``[2]``; None without validation.
     """
 
     chart: Chart
@@ -84,6 +87,7 @@ class PrefixReadout:
     uncertainty: Uncertainty | None = None
     known: tuple[int, ...] | None = field(default=None, metadata={"static": True})
     worst: Array | None = None
+    sizes: Array | None = None
 
     def __repr__(self) -> str:
         return shown(self) if is_traced(self) else shown_readout(self)
@@ -127,7 +131,8 @@ class PrefixReadout:
                 the model's; if a mask leaves nothing to start from or score. Under ``jit``, for shapes only.
 
         Warns:
-            UserWarning: if no network beats the last frame repeated or a forecast of zeros (swapped channels? other
+            UserWarning: if the frames are 30 times larger or smaller than any of validation (alone, as it explains
+                others); if no network beats the last frame repeated or a forecast of zeros (swapped channels? other
                 units?); if every rollout diverges; if a coordinate is at an end of what is searched; if the frames have
                 another grid than validation's, or a much larger error; or if no point of the chart explains them.
         """
@@ -154,7 +159,8 @@ class PrefixReadout:
             estimate = estimate._replace(posterior=posterior, p_value=self._p_value(seen, context, estimate.coordinate))
         whole = isinstance(seen, Array)
         judge = self if whole else dataclasses.replace(self, worst=None)  # filled gaps err, too
-        warn_of_estimate("PrefixReadout", judge, x.shape, estimate, x if whole and context is None else None)
+        if not warn_of_unit("PrefixReadout", self.sizes, seen):
+            warn_of_estimate("PrefixReadout", judge, x.shape, estimate, x if whole and context is None else None)
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
 
     def _p_value(self, x: Frames, context: Any, coordinate: Array) -> Array | None:
@@ -167,28 +173,6 @@ class PrefixReadout:
         pooled = statistic.mean(keepdims=True) if len(coordinate) < len(statistic) else statistic
         axes = self.chart.features.dim - has_anchor(self)
         return self.uncertainty.membership(pooled, coordinate[:, :axes])
-
-
-def as_frames(chart: Chart, frames: Any, what: str = "frames") -> Array:
-    """Frames in a floating type that is no narrower than the weights', so that a rollout keeps its type.
-
-    Raises:
-        ValueError: for what is no array of real numbers with two axes or more, in the name of ``what``.
-    """
-    expected = "expected [T, *space, C] or a batch of those"
-    try:
-        x = jnp.asarray(frames)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{what} are {kind_of(frames)} that makes no array, {expected}; physical values and coordinates "
-            "are not given beside them."
-        ) from error
-    if jnp.iscomplexobj(x):
-        raise ValueError(f"{what} are {x.dtype}, expected real numbers; give real and imaginary parts as two channels.")
-    if x.ndim < 2:
-        raise ValueError(f"{what} have shape {list(x.shape)}, {expected}.")
-    weights = [leaf.real.dtype for leaf in jax.tree.leaves(chart.origin) if is_merged(leaf)]
-    return x.astype(jnp.result_type(x.dtype, jnp.float32, *weights))
 
 
 def check_readout(function: str, readout: Any) -> None:
@@ -287,7 +271,7 @@ def _choose(
 
 
 def _bounded(readout: PrefixReadout, growth: Array, x: Array, context: Any, coordinate: Array) -> Array:
-    """The coordinates, drawn back toward home where the rollout that they are for outgrows its prefix."""
+    """The coordinates, moved toward home where the rollout that they are for outgrows its prefix."""
     observed = readout.history + readout.frames
     fields = tuple(range(2, x.ndim - 1))
     size = jnp.sqrt(jnp.mean(x[:, :observed] ** 2, axis=fields)).max(axis=1)  # [N, C]

@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import as_count, counted
+from ccm_jax._frames import as_frames
 from ccm_jax._given import check_model
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
 from ccm_jax.fit_readout import REACH
 from ccm_jax.fit_tracker import FIRST, NOISES, log_likelihoods, tracker, with_noises
-from ccm_jax.readout import as_frames
 from ccm_jax.rollout import RolloutFn
 from ccm_jax.track import Track, Tracker, TrackState, filtered
 from ccm_jax.uncertainty import inflation_of

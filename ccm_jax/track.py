@@ -19,12 +19,12 @@ import numpy as np
 from jax.scipy.special import ndtri
 
 from ccm_jax._checks import is_traced
+from ccm_jax._frames import as_frames
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
 from ccm_jax.kalman import Belief, Noises, Quadratic, condition, jump_odds, jumped, noise_of, predict, weigh
 from ccm_jax.minimize import slopes_along
 from ccm_jax.parallel import candidates_at_once
-from ccm_jax.readout import as_frames
 from ccm_jax.rollout import RolloutFn, call_rollout
 
 Array = jax.Array

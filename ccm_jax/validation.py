@@ -11,11 +11,12 @@ import numpy as np
 
 from ccm_jax._checks import as_count, as_number, kind_of
 from ccm_jax._doubts import warn
+from ccm_jax._frames import as_frames
 from ccm_jax._given import at_end, check_model, lacks_batch
 from ccm_jax._stride import Clue
 from ccm_jax.chart import Chart
 from ccm_jax.observed import check_prefix
-from ccm_jax.readout import PrefixReadout, as_frames
+from ccm_jax.readout import PrefixReadout
 from ccm_jax.rollout import call_rollout
 
 Array = jax.Array

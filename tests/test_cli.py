@@ -435,6 +435,17 @@ def test_a_forecast_begins_after_the_last_frame_where_that_is_asked_for(tmp_path
     np.testing.assert_allclose(np.load(tmp_path / "last.npz")["frames"], expected, atol=1e-4)
     refused = ccm(*words, "--start", "last", "--truth", "-o", tmp_path / "no.npz")
     assert refused.exit_code == 2 and "--start last begins after the last frame" in refused.output
+    after = ccm(*words, "--start", "3", "--truth", "-o", tmp_path / "after.npz")
+    assert after.exit_code == 0 and "note" not in after.output and "relative L2 error" in after.output
+    expected = family.rollout_fn(family.low, x[None, 2:3], 2)[0]
+    np.testing.assert_allclose(np.load(tmp_path / "after.npz")["frames"], expected, atol=1e-4)
+    for start, said in (
+        ("6", "--start is 6, and"),
+        ("0", "'0' is not first, last or a number of frames"),
+        ("middle", "'middle' is not first, last or a number of frames"),
+    ):
+        refused = ccm(*words, "--start", start, "-o", tmp_path / "no.npz")
+        assert refused.exit_code == 2 and said in refused.output and refused.output.count("\n") == 1, refused.output
 
 
 def test_a_family_is_found_in_its_folder(family: Path, tmp_path: Path) -> None:

@@ -74,4 +74,5 @@ def test_frames_with_gaps_calibrate(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "found.json").read_text())["readout"]
     assert found["fill"] == "spectral" and found["observed"] == pytest.approx(0.8, abs=0.1)
-    assert "of the points are observed" in done.output
+    assert "84 % of the points are observed; the others are filled in (spectral)." in done.output
+    assert "Next" not in done.output

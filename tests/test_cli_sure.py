@@ -166,7 +166,7 @@ def test_frames_of_another_time_step_keep_the_anchor_and_are_told_so(decays: Dec
     """At the rim, and with a p-value next to 0, though the merge has less than half of the anchor's error."""
     done, found = report(decays, tmp_path, prefix="skipping.npz")
     assert done.exit_code == 3, done.output
-    assert found["at_rim"] and found["sure"]["p_value"] < 1e-3 and found["loss"] < 0.5 * found["anchor_loss"]
+    assert found["at_end_of_search"] and found["sure"]["p_value"] < 1e-3 and found["loss"] < 0.5 * found["anchor_loss"]
     said = " ".join(done.stderr.split())
     assert "warning: the coordinate is at the end of the searched range, and no point of this chart explains" in said
     assert found["clue"] in said and "time steps apart? The anchor is kept" in said  # 2 or 3: a faster decay is both

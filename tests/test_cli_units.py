@@ -14,6 +14,7 @@ from ccm_jax.cli.units import Units
 from ccm_jax.io.safetensors import open_safetensors, save_safetensors
 from tests.terminal import NAMES, arrays, ccm, of
 
+AROUND = ("--range", "-1:2")
 RANGE = ("--range", "1e-3:3e-3")
 
 
@@ -85,7 +86,10 @@ def test_a_coordinate_and_a_value_are_refused_at_the_same_distance(
     assert done.output.count("\n") == 1 and not (family / "out.safetensors").exists()
 
 
-@pytest.mark.parametrize("place", [("-c", "2.5"), ("-c", "0"), ("--value", "2.001e-3", *RANGE)])
+@pytest.mark.parametrize(
+    "place",
+    [("-c", "2.5"), ("-c", "0"), ("--value", "2.001e-3", *RANGE), ("--value", "0", *RANGE), ("--value", "0", *AROUND)],
+)
 def test_other_places_are_merged_without_a_word(family: Path, place: tuple[str, ...]) -> None:
     done = ccm("merge", *of(family), *place, "-o", family / "out.safetensors")
     assert done.exit_code == 0 and not done.stderr
@@ -105,6 +109,11 @@ def test_other_places_are_merged_without_a_word(family: Path, place: tuple[str, 
         (("--value", "4e-3", *RANGE, "-c", "1"), "leave one out"),
         (("--value", "-1", "--range", "1:3", "--log"), "a log scale needs positive values"),
         (("--value", "1", "--range", "0:3", "--log"), "a log scale needs positive values"),
+        (
+            ("--value", "-1e-3", *RANGE),
+            "--value -0.001: expected above 0, as both experts' values are",
+        ),
+        (("--value", "1", "--range", "-3:-1"), "--value 1: expected below 0, as both experts' values are (-3 to -1)"),
         (("-c", "1", "--log"), "--log needs --range"),
         (("--value", "nan", *RANGE), "expected a finite number"),
         (("-c", "1", "-c", "2"), "--coordinate is given 2 times"),

@@ -114,7 +114,7 @@ def test_the_scored_frames_follow_the_window() -> None:
     errors = prefix_errors(chart, rollout_fn, x, jnp.array([[0.5]]), history=3, frames=4)
     assert errors.shape == (1, 2, 4)
     np.testing.assert_allclose(errors, 0.0, atol=1e-5)
-    with pytest.raises(ValueError, match=r"prefix has 8 frames .* expected at least 5 for the model's window and 4"):
+    with pytest.raises(ValueError, match=r"prefix has 8 frames .* expected at least 9: 5 for the model's window and 4"):
         coordinate_from_prefix(chart, rollout_fn, x, batch="each", history=5)
 
 
@@ -324,7 +324,7 @@ def test_nothing_that_diverged_is_chosen_whatever_the_pull() -> None:
 def test_a_short_prefix_is_refused_by_the_errors_too() -> None:
     chart, rollout_fn, _ = plane_toy()
     with pytest.raises(
-        ValueError, match="prefix has 2 frames, expected at least 1 for the model's window and 4 to score"
+        ValueError, match="prefix has 2 frames, expected at least 5: 1 for the model's window and 4 to score"
     ):
         prefix_errors(chart, rollout_fn, plane_truth([0.0, 1.0])[None, :2], plane_bank([0.0], [1.0]))
 

@@ -93,6 +93,16 @@ def test_frames_that_fit_much_worse_than_validation_are_noticed() -> None:
     assert all(one.worst is None for one in starting_at(readout, (0, 1)))
 
 
+def test_frames_in_another_unit_are_told_so_and_nothing_else() -> None:
+    readout = fit_prefix_readout(CHART, DECAY, [flows(r) for r in (-1.4, -1.0, -0.6)])
+    for factor, said in ((1000.0, "times larger"), (1e-3, "times smaller")):
+        with pytest.warns(
+            UserWarning, match=f"^PrefixReadout: the frames are about .* {said} than those of valid"
+        ) as all_:
+            readout(factor * flows(-1.2, seed=1)[0, :5])
+        assert len(all_) == 1
+
+
 def test_a_grid_that_misses_peaks_is_noticed() -> None:
     rates = [-1.6, -1.0, -0.4]
     readout = fit_prefix_readout(CHART, DECAY)

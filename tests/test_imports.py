@@ -36,7 +36,7 @@ OWNERS = {
     "orbax": ("io/checkpoint.py",),
     "torch (late)": ("interop/torch",),
     "h5py (late)": ("io/recordings/",),
-    "scipy (late)": ("io/recordings/", "cli/verdict.py"),
+    "scipy (late)": ("io/recordings/", "cli/verdict.py", "cli/pictures.py"),
     "xarray (late)": ("io/recordings/stores.py",),
     "yaml": ("io/", "cli/"),
     "click": ("cli/",),

@@ -65,8 +65,14 @@ def test_the_example_in_the_help_runs(verb: str, in_example: Path, monkeypatch: 
 @pytest.mark.slow
 def test_the_example_from_frames_to_a_verdict_runs(in_example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = run("calibrate", in_example, monkeypatch)
-    assert next_of(found).endswith("--merged merged.safetensors --trajectories test-0.00075.npz --sample 1:4")
-    assert found.count("Next") == 1
+    *_, forecast, compare = found.strip().splitlines()
+    assert forecast == (
+        "Next: ccm rollout merged.safetensors --initial test-0.00075.npz --start 5 --truth -o rollout.npz"
+    )
+    assert compare.startswith("Then: ccm evaluate --family . --merged merged.safetensors")
+    assert compare.endswith("--trajectories test-0.00075.npz --sample 1:4")
+    ahead = ccm(*shlex.split(forecast.removeprefix("Next: ccm ")))
+    assert ahead.exit_code == 0 and "relative L2 error" in ahead.output, ahead.output
     lines = [" ".join(line.split()) for line in found.splitlines()]
     for page in ("README.md", "docs/index.md"):
         text = (Path(__file__).parent.parent / page).read_text(encoding="utf-8")

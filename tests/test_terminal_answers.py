@@ -42,7 +42,7 @@ def test_force_replaces_an_output_and_its_card(tmp_path: Path) -> None:
     assert refused.exit_code == 2 and "choose a new path, remove it, or add --force." in refused.output
     assert (out.read_bytes(), (tmp_path / "m.safetensors.md").read_text()) == before
     assert merge(out, -1, "--force").exit_code == 0 and out.read_bytes() != before[0]
-    assert "coordinate [-1.0]" in (tmp_path / "m.safetensors.md").read_text()
+    assert "at coordinate -1 by" in (tmp_path / "m.safetensors.md").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.safetensors", "m.safetensors.md"]
     assert ccm("inspect", out).exit_code == 0  # the card is of these weights
 
@@ -200,6 +200,22 @@ def test_long_work_is_said_once_where_there_is_no_terminal(
     assert said == "ccm: working …\n" and not capsys.readouterr().err
 
 
+def test_a_log_is_told_the_time_left_sparsely(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("ccm_jax.cli.waiting.time.monotonic", lambda: now[0])
+    with waiting("fitting", steps=True) as progress:
+        for done in range(1, 61):
+            now[0] = 1.0 * done
+            progress(done, 60)
+    assert capsys.readouterr().err.splitlines() == [
+        "ccm: fitting: 10 of 60, about 50 s left",
+        "ccm: fitting: 20 of 60, about 40 s left",
+        "ccm: fitting: 40 of 60, about 20 s left",
+    ]
+
+
 # Files
 
 STRICT = """
@@ -247,6 +263,7 @@ def test_leaves_of_equinox_come_out_as_they_go_in(tmp_path: Path) -> None:
     for name, leaf in network(3).items():
         assert type(loaded[name]) is type(leaf), name
         assert loaded[name] == leaf if name == "name" else np.allclose(loaded[name], leaf, rtol=1e-6), name
+    assert "numbers its arrays; --model MODULE:NAME shows their paths" in ccm("inspect", tmp_path).output
     card = (tmp_path / "m.eqx.md").read_text()
     assert 'eqx.tree_deserialise_leaves("m.eqx", network)' in card and "load_state_dict" not in card
     assert ccm("merge", *family, "-c", 1, "-o", tmp_path / "m.safetensors").exit_code == 0

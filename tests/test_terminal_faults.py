@@ -163,8 +163,8 @@ def found(**more: Any) -> Found:
         "choices": [[-1.5, 0.8]],
         "candidates": [[-2.5, 1.0], [0.0, 0.5]],
         "losses": [0.2, 3e6],
-        "at_rim": False,
-        "drawn_back": False,
+        "at_end_of_search": False,
+        "moved_toward_anchor": False,
         "frames": 4,
         "history": 1,
         "readout": {},
@@ -193,7 +193,7 @@ def test_the_gate_has_a_name(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_coordinate_at_an_end_of_what_is_searched_is_warned_of(
     loss: float, kept: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show(found(loss=loss, at_rim=True, keeps_anchor=loss > 0.25), 1)
+    show(found(loss=loss, at_end_of_search=True, keeps_anchor=loss > 0.25), 1)
     said = capsys.readouterr()
     assert said.err.startswith("ccm: warning: the coordinate is at the end of the searched range") and kept in said.err
     assert ("best coordinate of a merge" in said.out) == (loss > 0.25) and "fits these frames at least" not in said.out

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from ccm_jax import example
-from ccm_jax.cli.apart import check_apart
+from ccm_jax.cli.apart import check_apart, unit_unlike
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
+from ccm_jax.cli.persistence import check_persistence
+from ccm_jax.io.save import ending_of, name_of
 from tests.terminal import ccm
 from tests.test_terminal_faults import FAMILY, SEEN, refused
 
@@ -76,6 +78,7 @@ def test_files_whose_names_contradict_their_roles_are_warned_of(tmp_path: Path) 
     said = ccm("inspect", low, anchor, high).output
     assert f"ccm: warning: {low} is given as anchor, and its name says low" in said
     assert said.splitlines()[-1] == f"Next: ccm inspect {anchor} {low} {high}"
+    assert "If this order is right nevertheless: the experts are close enough" in said
     words = ("--anchor", anchor, "--low", high, "--high", low, "-c", "1", "-o", tmp_path / "m.safetensors")
     assert f"{high} is given as low, and its name says high" in ccm("merge", *words).output
     assert "warning" not in ccm("inspect", anchor, low, high).output
@@ -120,3 +123,33 @@ def test_titles_of_tables_are_one_line() -> None:
     for words in (("inspect", FAMILY[1]), ("data", "describe", SEEN)):
         first = ccm(*words).output.splitlines()[0]
         assert first.startswith(str(words[-1])) and (words[0] == "data" or first.endswith("73,429 numbers · 0.3 MB"))
+
+
+def test_a_file_of_another_dimension_is_not_read_by_other_axes(tmp_path: Path) -> None:
+    np.savez(tmp_path / "line.npz", frames=np.ones((4, 9, 32, 1)), dim=1)
+    said = refused("calibrate", *FAMILY, "--prefix", tmp_path / "line.npz")
+    assert "says that its frames are 1-D, and this network is 2-D: give 2-D frames." in said and "--axes" not in said
+
+
+def test_frames_in_another_unit_are_told_the_factor(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((3, 2, 6, 4, 4, 1)) + 1
+    regimes = Regimes({str(i): trajectories for i, trajectories in enumerate(x)}, [])
+    assert unit_unlike(regimes, Path("p.npz"), 20 * x[0]) == ""
+    said = unit_unlike(regimes, Path("p.npz"), 1000 * x[0, :, :5])
+    assert said.startswith("p.npz: the frames are about 1,000 times larger than those of validation (root mean square")
+    assert said.endswith("see their unit")
+    hidden = np.ones(x[0].shape[:-1], bool)
+    hidden[:, :, 0] = False
+    few = np.where(hidden[..., None], x[0] / 100, 0)
+    assert "about 98 times smaller" in unit_unlike(regimes, Path("p.npz"), few, hidden)
+    with pytest.raises(ValueError, match=r"^p\.npz: the frames are .* \(Here repeating the last frame has error 0\.2,"):
+        check_persistence("calibrate", 0.2, 0.3, accept=False, unit=said)
+
+
+def test_side_files_and_names_leave_the_ending_out() -> None:
+    names = ("merged.safetensors", "merged.eqx", "merged.pt", "merged.safetensors.index.json", "merged", "run.1")
+    assert [name_of(Path(name)) for name in names] == [*["merged"] * 5, "run.1"]
+    assert [ending_of(Path(name)) for name in ("a.eqx", "a.pt", "a.safetensors", "run.1")] == [
+        *(".eqx", ".pt"),
+        *[".safetensors"] * 2,
+    ]

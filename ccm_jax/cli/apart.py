@@ -1,4 +1,4 @@
-"""Whether validation holds the trajectories that are to be judged with what it decides."""
+"""Whether validation holds the trajectories that are to be judged with what it decides, or is in another unit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ccm_jax._frames import other_unit, sizes_of
 from ccm_jax.cli.frames import Regimes
 
 
@@ -39,3 +40,9 @@ def _same(x: np.ndarray, other: np.ndarray, where: np.ndarray) -> bool:
     count = min(len(x), len(other))
     x, other, where = x[:count], other[:count], where[:count]
     return bool(x.shape == other.shape and where.any() and np.array_equal(x[where], other[where]))
+
+
+def unit_unlike(regimes: Regimes, path: Path, frames: np.ndarray, mask: np.ndarray | None = None) -> str:
+    """What is said of observed frames ``[N, T, *space, C]`` in another unit than validation's; empty for others."""
+    said = other_unit(sizes_of(regimes.trajectories.values(), frames.shape[1]), frames, mask)
+    return said and f"{path}: {said}"

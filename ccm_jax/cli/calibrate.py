@@ -12,7 +12,8 @@ from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
-from ccm_jax.cli.apart import check_apart
+from ccm_jax.cli.apart import check_apart, unit_unlike
+from ccm_jax.cli.beginning import words_for
 from ccm_jax.cli.card import digest
 from ccm_jax.cli.checkpoints import check_there, note, warn
 from ccm_jax.cli.console import say
@@ -176,13 +177,18 @@ def command(source: Source, **given: Any) -> None:
     with waiting("searching the coordinate"):
         experts = recipe.coordinates if recipe.is_line else ()
         found = find(fitted, frames, mask, prior=prior, always=options.write_anyway, experts=experts)
+    unit = "" if regimes is None else unit_unlike(regimes, options.prefix, frames, mask)
+    found = found._replace(clue="") if unit else found  # the unit explains a fit that another time step seems to mend
     best = min(found.loss, found.anchor_loss)
     if options.accept_persistence or not worse_than_trivial(best, found.persistence_loss):
+        warn(*[f"{unit}."] * bool(unit))
         show(found, axes, written=options.write_anyway and options.output is not None)
     if options.show_candidates:
         show_candidates(found, axes)
     axes_of = assumed_axes(recording)
-    check_persistence("calibrate", found.persistence_loss, best, accept=options.accept_persistence, axes=axes_of)
+    check_persistence(
+        "calibrate", found.persistence_loss, best, accept=options.accept_persistence, axes=axes_of, unit=unit
+    )
     if options.range is not None and found.sure is not None:
         note("--range is not used: with --validation, the value is read off its regimes.")
     if not found.keeps_anchor:
@@ -221,8 +227,13 @@ def command(source: Source, **given: Any) -> None:
     if finite and keep:
         rollout_next(recipe.anchor, options.model, options.prefix, chosen[0], options.layout)
     elif options.output is not None and not keep:
-        held_out = others_of(recording, options.layout, chosen, opened.surrogate.history + count)
+        observed = opened.surrogate.history + count
+        if mask is None:  # a rollout needs whole frames
+            start = words_for(observed, recording.shape[1])
+            rollout_next(options.output, options.model, options.prefix, chosen[0], options.layout, start=start)
+        held_out = others_of(recording, options.layout, chosen, observed)
         prefix = ["--frames", str(count)] if count != FRAMES else []
-        evaluate_next(recipe, options.output, options.model, [*held_out, *prefix])
+        after = "Next" if mask is not None else "Then"
+        evaluate_next(recipe, options.output, options.model, [*held_out, *prefix], after=after)
     if keep:
         raise click.exceptions.Exit(ANCHOR_KEPT)

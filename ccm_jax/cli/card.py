@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +60,14 @@ def _is_index(path: Path) -> bool:
     return path.is_file() and path.name.endswith(INDEX)
 
 
-def card(output: Path, facts: Mapping[str, Any], weights: Weights) -> str:
-    """A short model card, in Markdown."""
+def card(output: Path, facts: Mapping[str, Any], weights: Weights, axes: int = 1) -> str:
+    """A short model card, in Markdown; what comes after the ``axes`` of a coordinate is the gate."""
     experts = "\n".join(
-        f"| expert | {_code(e['path'])} | {e['coordinate']} | `{e['sha256'][:12]}` |" for e in facts["experts"]
+        f"| expert | {_code(e['path'])} | {_place(e['coordinate'], axes)} | `{e['sha256'][:12]}` |"
+        for e in facts["experts"]
     )
     numbers = sum(leaf.size for leaf in weights.arrays.values())
-    where = "" if facts["coordinate"] is None else f"at coordinate {facts['coordinate']} "
+    where = "" if facts["coordinate"] is None else f"at coordinate {_place(facts['coordinate'], axes)} "
     if "physical" in facts:
         known = facts["physical"]
         low, high = known["range"]
@@ -91,6 +92,12 @@ extrapolates: compare it with the anchor on observed frames before you use it.
 {found}
 {_kept(output)} {_loading(output, weights)}
 """
+
+
+def _place(coordinate: Sequence[float], axes: int) -> str:
+    """A coordinate, rounded; the metadata have all digits."""
+    gate = "".join(f", gate {c:.4g}" for c in coordinate[axes:])
+    return ", ".join(f"{c:+.4g}" for c in coordinate[:axes]) + gate
 
 
 def _told(value: Any) -> str:

@@ -30,6 +30,7 @@ from ccm_jax.evaluate import future_error, persistence_error
 from ccm_jax.io.atomic import check_new, replacing
 from ccm_jax.io.description import HELP
 from ccm_jax.io.recordings import Recording
+from ccm_jax.io.save import name_of
 from ccm_jax.parallel import mesh_of_all, place
 
 GROUP = 16  # trajectories that are in memory together, or fewer:
@@ -189,7 +190,7 @@ def networks_of(
     """
     given = [(anchor, "anchor", KINDS[0])]
     given += [(p, name, KINDS[1]) for p, name in ((low, "low"), (high, "high")) if p is not None]
-    given += [(p, p.name.removesuffix(".safetensors"), KINDS[2]) for p in merged]
+    given += [(p, name_of(p), KINDS[2]) for p in merged]
     found: dict[Path, tuple[str, str]] = {}
     for path, name, kind in given:
         if path in found:

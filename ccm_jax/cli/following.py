@@ -29,11 +29,14 @@ PLACES = {
 MANY = 8  # samples that are named one by one
 
 
-def follow(*words: str | Path | None) -> None:
-    """Prints ``Next: ccm ...``, and as a comment what its places stand for; words that are None are left out."""
+def follow(*words: str | Path | None, after: str = "Next") -> None:
+    """Prints ``Next: ccm ...``, and as a comment what its places stand for; words that are None are left out.
+
+    ``after`` is what stands before the command; ``"Then"`` for the second of two.
+    """
     given = [str(word) for word in words if word is not None]
     places = "; ".join(f"{word}: {PLACES[word]}" for word in given if word in PLACES)
-    say(f"Next: ccm {shlex.join(given)}" + (f"  # {places}" if places else ""))
+    say(f"{after}: ccm {shlex.join(given)}" + (f"  # {places}" if places else ""))
 
 
 def family(recipe: Recipe) -> list[str]:
@@ -134,16 +137,21 @@ def others_of(recording: Recording, layout: Layout, chosen: Sequence[int], obser
     return ["--trajectories", str(recording.path), "--sample", samples, *layout.words()]
 
 
-def evaluate_next(recipe: Recipe, merged: Path, model: str | None, held_out: Sequence[str] | None = None) -> None:
+def evaluate_next(
+    recipe: Recipe, merged: Path, model: str | None, held_out: Sequence[str] | None = None, *, after: str = "Next"
+) -> None:
     """After a merge: compare it with what it was made of, on held-out trajectories or a test file beside the anchor."""
     if held_out is None:
         test = file_beside(recipe.anchor, "test", recipe.value)
         held_out = ["--trajectories", "TRAJECTORIES" if test is None else str(test)]
-    follow("evaluate", *family(recipe), "--merged", merged, *model_of(model, recipe.anchor), *held_out)
+    words = (*family(recipe), "--merged", str(merged), *model_of(model, recipe.anchor), *held_out)
+    follow("evaluate", *words, after=after)
 
 
-def rollout_next(checkpoint: Path, model: str | None, initial: Path, sample: int, layout: Layout) -> None:
-    """After a choice: run the network that was chosen from the frames that it was chosen by."""
+def rollout_next(
+    checkpoint: Path, model: str | None, initial: Path, sample: int, layout: Layout, *, start: Sequence[str] = ()
+) -> None:
+    """After a choice: run the network that was chosen from the frames that it was chosen by, or on after them."""
     which = () if sample == 0 else ("--sample", str(sample))
-    start = ("--initial", initial, *which, *layout.words())
-    follow("rollout", checkpoint, *model_of(model, checkpoint), *start, "-o", free("rollout.npz"))
+    words = ("--initial", str(initial), *which, *layout.words(), *start)
+    follow("rollout", checkpoint, *model_of(model, checkpoint), *words, "-o", free("rollout.npz"))

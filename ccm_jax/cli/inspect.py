@@ -14,10 +14,13 @@ from rich.table import Table
 from ccm_jax._checks import counted
 from ccm_jax._doubts import APART, SAMPLE, distances
 from ccm_jax.cli.answers import json_option, tell
-from ccm_jax.cli.checkpoints import open_checkpoints, warn
+from ccm_jax.cli.checkpoints import note, open_checkpoints, warn
 from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.following import family_in, follow, frames_beside, free, model_of, named
 from ccm_jax.cli.source import NAMES, exchanged, in_folder, role_in
+from ccm_jax.cli.surrogates import with_names
+from ccm_jax.io.description import HELP
+from ccm_jax.io.save import ending_of
 from ccm_jax.io.weights import Weights
 
 
@@ -170,8 +173,9 @@ def expanded(checkpoints: tuple[Path, ...]) -> tuple[Path, ...]:
 
 @click.command("inspect")
 @click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--model", metavar="MODEL", help=f"For the names of the arrays in a file of Equinox. {HELP}")
 @json_option
-def command(checkpoints: tuple[Path, ...], as_json: bool) -> None:
+def command(checkpoints: tuple[Path, ...], model: str | None, as_json: bool) -> None:
     """Show the contents of one checkpoint, or compare an anchor with its low and high expert.
 
     For three CHECKPOINTS, in this order, or a folder that holds anchor, low and high, it also says whether both experts
@@ -180,6 +184,7 @@ def command(checkpoints: tuple[Path, ...], as_json: bool) -> None:
     \b
     ccm inspect model.safetensors
     ccm inspect anchor.pt low.pt high.pt
+    ccm inspect anchor.eqx --model mynet:build
 
     \b
     On the example family (ccm example):
@@ -190,8 +195,10 @@ def command(checkpoints: tuple[Path, ...], as_json: bool) -> None:
     if len(checkpoints) not in (1, 3):
         raise click.UsageError(f"{len(checkpoints)} checkpoints, expected one, or three: anchor, low, high")
     doubts = exchanged(*checkpoints) if len(checkpoints) == 3 else []
-    warn(*doubts)
     opened = open_checkpoints("inspect", checkpoints)
+    opened = opened if model is None else [with_names(weights, model) for weights in opened]
+    if model is None and opened[0].kind == "leaves":
+        note("a file of Equinox numbers its arrays; --model MODULE:NAME shows their paths in the network.")
     warn(*(f"{weights.path}: {name} is NaN or infinite" for weights in opened for name in spoilt(weights)[:1]))
     show_tree(opened[0])
     if len(opened) == 1:
@@ -202,7 +209,8 @@ def command(checkpoints: tuple[Path, ...], as_json: bool) -> None:
             follow("data", "describe", checkpoints[0])
             return
         files = family_in(checkpoints[0].parent)
-        follow("inspect", *(files if checkpoints[0] in files else (checkpoints[0], "LOW", "HIGH")))
+        given = () if model is None else ("--model", model)
+        follow("inspect", *(files if checkpoints[0] in files else (checkpoints[0], "LOW", "HIGH")), *given)
         return
     anchor, low, high = opened
     found = residuals(anchor.arrays, low.arrays, high.arrays)
@@ -216,13 +224,17 @@ def command(checkpoints: tuple[Path, ...], as_json: bool) -> None:
         table.add_row(escape(name), *(f"{x:.3g}" for x in row[:4]), f"{row.cosine:+.2f}", share)
     show_table("updates relative to the anchor's norm, their cosine, and their shared part", table)
     whole = found["(all)"]
-    say(verdict(whole))
+    warn(*doubts)
+    said = verdict(whole)
+    said = f"If this order is right nevertheless: {said[0].lower()}{said[1:]}" if doubts else said
+    say(said)
     if as_json:
         rows = {name: row._asdict() for name, row in found.items()}
-        tell(described(opened[0]) | {"updates": rows, "verdict": verdict(whole)})
+        tell(described(opened[0]) | {"updates": rows, "verdict": said})
     roles = {role_in(path): path for path in checkpoints}
     if doubts and set(roles) == set(NAMES):
-        follow("inspect", *(roles[name] for name in NAMES))
+        follow("inspect", *(roles[name] for name in NAMES), *(() if model is None else ("--model", model)))
     elif whole.direction > 0 and min(whole.low, whole.high) > 0 and max(whole.low, whole.high) <= APART:
-        three = (*named(*checkpoints), *model_of(None, checkpoints[0]))
-        follow("calibrate", *three, *frames_beside(checkpoints[0]), "-o", free("merged.safetensors"))
+        three = (*named(*checkpoints), *model_of(model, checkpoints[0]))
+        output = free(f"merged{ending_of(checkpoints[0])}")
+        follow("calibrate", *three, *frames_beside(checkpoints[0]), "-o", output)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
-from ccm_jax import Polynomial
+from ccm_jax import Gated, Polynomial
 from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.card import SAYS, card, card_of, digest
 from ccm_jax.cli.checkpoints import check_there, open_checkpoints, warn
@@ -131,7 +131,8 @@ def merge(
         trees, weights = [merged], lambda name: np.zeros(0)
     with together(output) as place:
         save_weights(place(output), trees, weights, anchor, said)
-        write_text(place(beside), card(output, facts, anchor) + f"\n{SAYS}`{digest(place(output))}`\n")
+        axes = recipe.features.inner.dim if isinstance(recipe.features, Gated) else len(recipe.coordinate)
+        write_text(place(beside), card(output, facts, anchor, axes) + f"\n{SAYS}`{digest(place(output))}`\n")
     return facts
 
 

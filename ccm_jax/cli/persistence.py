@@ -16,7 +16,9 @@ def persistence_option(function: click.decorators.FC) -> click.decorators.FC:
     )(function)
 
 
-def check_persistence(verb: str, persistence: float, best: float, *, accept: bool, axes: str = "") -> None:
+def check_persistence(
+    verb: str, persistence: float, best: float, *, accept: bool, axes: str = "", unit: str = ""
+) -> None:
     """Raises ValueError unless the best network has a smaller error than the last frame repeated, and than zeros.
 
     Args:
@@ -25,10 +27,13 @@ def check_persistence(verb: str, persistence: float, best: float, *, accept: boo
         best: smallest error of a network, infinite if all diverge.
         accept: whether that is known, and wanted.
         axes: what is assumed of the file's axes, after a semicolon.
+        unit: that the frames seem to have another unit than validation, where they do: then nothing else is to blame.
     """
     if accept or not worse_than_trivial(best, persistence):
         return
     what, error = trivial(persistence)
+    if unit:
+        raise ValueError(f"{unit}. (Here {what} has error {error:.4g}, and every network at least {best:.4g}.)")
     raise ValueError(
         f"{verb}: {what} has error {error:.4g}, and every network at least {best:.4g}; check that channels come in the "
         "order of the training data and in its units, and that --model gives the network's mean and std. For states "

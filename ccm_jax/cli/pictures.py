@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -17,6 +16,7 @@ from ccm_jax.cli.showing import scored, typed
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
     from ccm_jax.cli.forecast import Forecasted, Probe
     from ccm_jax.cli.prefix import Found
@@ -85,8 +85,8 @@ def _draw_losses(ax: Axes, found: Found, axes: int) -> None:
     if np.isfinite(found.anchor_loss):
         ax.axhline(found.anchor_loss, color="black", lw=1.4, label="anchor")
     ax.axhline(found.persistence_loss, color="black", lw=0.8, ls=":", label="last frame repeated")
-    label = textwrap.fill(f"error on {scored(found.readout, found.frames)}", 32)
-    ax.set(xlabel="coordinate", ylabel=label, yscale="log")
+    ax.set_title(f"scored: error on {scored(found.readout, found.frames)}", fontsize=9)
+    ax.set(xlabel="coordinate", ylabel="relative L2 error", yscale="log")
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)
 
@@ -97,7 +97,11 @@ def _draw_residuals(ax: Axes, found: Found) -> None:
     looks |= {"persistence": ("black", "o:", "last frame repeated")}
     for name, (colour, style, label) in looks.items():
         ax.plot(frame, np.asarray(found.residuals[name], float), style, color=colour, ms=4, lw=1.2, label=label)
-    ax.set(xlabel="observed frame after the window", ylabel="relative L2 error of the rollout", yscale="log")
+    whole = found.readout.get("begin", 0) == 0
+    ax.set_title(
+        "the same, frame by frame" if whole else "for comparison: one rollout from the first window", fontsize=9
+    )
+    ax.set(xlabel="observed frame after the window", ylabel="relative L2 error", yscale="log")
     ax.set_xticks(frame if len(frame) < 12 else frame[:: len(frame) // 6])
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)
@@ -108,7 +112,7 @@ def draw_density(ax: Axes, x: np.ndarray, density: np.ndarray, interval: tuple[f
     low, high = interval
     held = x[density > 1e-3 * density.max()]
     fine = np.unique(np.concatenate([np.linspace(held.min(), held.max(), 400), [low, high]]))
-    height = np.interp(fine, x, density)
+    height = smooth(fine, x, density)
     inside = (fine >= low) & (fine <= high)
     ax.plot(fine, height, color=GREEN, lw=1.4)
     ax.fill_between(fine[inside], height[inside], color=GREEN, alpha=0.25, lw=0, label="90 % interval")
@@ -116,6 +120,19 @@ def draw_density(ax: Axes, x: np.ndarray, density: np.ndarray, interval: tuple[f
     ax.set(xlim=(fine[0] - edge, fine[-1] + edge), ylim=(0, None), yticks=[])
     ax.locator_params(axis="x", nbins=5)
     tidy(ax)
+
+
+def smooth(fine: np.ndarray, x: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """A density between the points of its grid: a cubic spline of its logarithm, which is exact for normal ones."""
+    from scipy.interpolate import CubicSpline  # slow to import
+
+    held = density > 1e-8 * density.max()
+    first, last = np.flatnonzero(held)[[0, -1]]
+    part = slice(first, last + 1)
+    if last - first < 3 or not held[part].all():
+        return np.interp(fine, x, density)
+    spline = CubicSpline(x[part], np.log(density[part]))
+    return np.where((fine >= x[first]) & (fine <= x[last]), np.exp(spline(fine)), 0.0)
 
 
 def colours_of(field: np.ndarray) -> dict[str, Any]:
@@ -128,6 +145,11 @@ def colours_of(field: np.ndarray) -> dict[str, Any]:
         limit = float(np.nanpercentile(np.abs(field), 99.5))
         return {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     return {"cmap": "viridis", "vmin": low, "vmax": max(high, low + 1e-12)}
+
+
+def show_field(ax: Axes, field: np.ndarray, **style: Any) -> AxesImage:
+    """A field ``[a, b]``, the first axis to the right and the second up, smooth between its points."""
+    return ax.imshow(field.T, origin="lower", interpolation="bilinear", **style)
 
 
 def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, channel: str = "", columns: int = 6) -> None:
@@ -147,7 +169,7 @@ def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, channel
         column = figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0]
         extent = (0.5, len(predicted) + 0.5, -0.5, predicted.shape[1] - 0.5)  # frames count from 1
         for ax, frames, label in zip(column, rows, ("network", "truth"), strict=False):
-            picture = ax.imshow(frames[..., 0].T, origin="lower", aspect="auto", extent=extent, **colours)
+            picture = show_field(ax, frames[..., 0], aspect="auto", extent=extent, **colours)
             ax.set(title=label, ylabel="x")
             ax.title.set_fontsize(9)
         column[-1].set_xlabel("frame")
@@ -162,7 +184,7 @@ def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, channel
     axes = np.atleast_2d(figure.subplots(len(rows), len(at), squeeze=False))
     for row, frames, label in zip(axes, rows, ("network", "truth"), strict=False):
         for ax, i in zip(row, at, strict=True):
-            picture = ax.imshow(frames[i, ..., 0].T, origin="lower", **colours)
+            picture = show_field(ax, frames[i, ..., 0], **colours)
             ax.set_xticks([])
             ax.set_yticks([])
             if frames is rows[0]:
@@ -196,8 +218,10 @@ def animate(predicted: np.ndarray, target: Path) -> None:
     low, high = colours["vmin"], colours["vmax"]
     scaled = np.clip((np.nan_to_num(field) - low) / max(high - low, 1e-12), 0, 1)
     zoom = max(1, 256 // field.shape[1])
-    frames = [np.kron(frame.T[::-1], np.ones((zoom, zoom))) for frame in scaled]
-    images = [Image.fromarray((255 * colormaps[colours["cmap"]](frame)[..., :3]).astype(np.uint8)) for frame in frames]
+    size, shade = (zoom * field.shape[1], zoom * field.shape[2]), colormaps[colours["cmap"]]
+    pictures = [Image.fromarray(frame.T[::-1].astype(np.float32)) for frame in scaled]
+    frames = [np.asarray(picture.resize(size, Image.Resampling.BILINEAR)) for picture in pictures]
+    images = [Image.fromarray((255 * shade(frame)[..., :3]).astype(np.uint8)) for frame in frames]
     images[0].save(target, save_all=True, append_images=images[1:], duration=120, loop=0)
 
 
@@ -218,12 +242,12 @@ def draw_forecast(forecast: Forecasted, output: Path) -> None:
     axes = above.subplots(len(fields), columns, squeeze=False)
     shades = colours_of(mean[..., 0])
     for i, (row, (name, field)) in enumerate(zip(axes, fields, strict=True)):
-        shown = [field[..., 0].T] if line else [field[k, ..., 0].T for k in at]
+        shown = [field[..., 0]] if line else [field[k, ..., 0] for k in at]
         colours = shades
         if name == "half-width":
             colours = {"cmap": "cividis", "vmin": 0, "vmax": max(float(np.nanmax(field[..., 0])), 1e-12)}
         for k, (ax, picture) in enumerate(zip(row, shown, strict=True)):
-            image = ax.imshow(picture, origin="lower", aspect="auto" if line else "equal", **colours)
+            image = show_field(ax, picture, aspect="auto" if line else "equal", **colours)
             ax.set(xticks=[], yticks=[])
             if i == 0 and not line:
                 ax.set_title(f"frame {at[k] + 1} ahead", fontsize=8)

@@ -42,8 +42,8 @@ class Found(NamedTuple):
         choices: of each trajectory by itself; all zeros are the anchor.
         candidates: coordinates that were tried first, ``[n, d]``.
         losses: theirs, ``[n]``; infinite where a rollout diverged.
-        at_rim: whether the coordinate lies at an end of what is searched.
-        drawn_back: whether it lies nearer to the anchor than the minimum, whose rollout outgrows the frames.
+        at_end_of_search: whether the coordinate lies at an end of what is searched.
+        moved_toward_anchor: whether it lies nearer to the anchor than the minimum, whose rollout outgrows the frames.
         frames: that are observed after the first window.
         history: frames in the window.
         readout: its settings.
@@ -62,8 +62,8 @@ class Found(NamedTuple):
     choices: list[list[float]]
     candidates: list[list[float]]
     losses: list[float]
-    at_rim: bool
-    drawn_back: bool
+    at_end_of_search: bool
+    moved_toward_anchor: bool
     frames: int
     history: int
     readout: Mapping[str, Any]
@@ -78,7 +78,7 @@ class Found(NamedTuple):
         """Whether no point of the chart explains the frames, and the rim or another time step says so, too."""
         if self.sure is None or not self.sure.stranger:
             return False
-        return bool(self.clue) or (self.at_rim and self.sure.p_value < NEXT_TO_NONE)
+        return bool(self.clue) or (self.at_end_of_search and self.sure.p_value < NEXT_TO_NONE)
 
     @property
     def spread(self) -> float | None:
@@ -135,7 +135,9 @@ def find(
     x = observations("calibrate", readout, jnp.asarray(frames), mask)
     settings = described(readout) | {"validation": fitted.regimes}
     if isinstance(x, Observed):
-        settings |= {"observed": float(x.mask.mean()), "fill": readout.fill.method}
+        seen = np.asarray(x.mask, bool)
+        settings |= {"observed": float(seen.mean()), "points": seen.size, "missing": int((~seen).sum())}
+        settings["fill"] = readout.fill.method
     found = found_by(readout, x, always)._replace(readout=settings, unsure=fitted.unsure)
     if len(experts):
         at = complete(readout.chart.features, jnp.asarray(experts, jnp.float32))
@@ -150,7 +152,7 @@ def find(
             coordinate=_without_gate(np.asarray(at, float), readout),
             loss=loss,
             keeps_anchor=not loss < found.anchor_loss,
-            at_rim=_at_rim(np.asarray(at, float), readout),
+            at_end_of_search=_at_end_of_search(np.asarray(at, float), readout),
             residuals=errors_by_frame(readout, x, at),
         )
     return _unless_doubtful(_with_clue(found._replace(sure=sure), readout, frames, mask))
@@ -158,7 +160,7 @@ def find(
 
 def _unless_doubtful(found: Found) -> Found:
     """The same; the anchor is kept where a merge is doubtful, unless it is clearly better."""
-    doubtful = found.at_rim or (found.sure is not None and found.sure.stranger)
+    doubtful = found.at_end_of_search or (found.sure is not None and found.sure.stranger)
     # Without a p-value, nothing else speaks against a time step that another one clearly beats.
     other_step = bool(found.clue) and found.sure is None
     kept = found.refuted or other_step or (doubtful and not clearly_better(found))
@@ -170,7 +172,7 @@ def _with_clue(found: Found, readout: PrefixReadout, frames: np.ndarray, mask: n
     # Where the last frame repeated is better still, states hardly change, and it is no measure.
     badly = BADLY * found.persistence_loss < found.loss < found.persistence_loss
     unlike = (badly or not clearly_better(found)) if found.sure is None else found.sure.stranger
-    doubtful = found.at_rim or unlike
+    doubtful = found.at_end_of_search or unlike
     return found._replace(clue=stride_clue(readout, frames)) if doubtful and mask is None else found
 
 
@@ -186,10 +188,10 @@ def found_by(readout: PrefixReadout, x: Frames, always: bool) -> Found:
     each = pooled if len(coarse.anchor) == 1 else read(readout, x, None, coarse)
     losses, anchor_loss = np.asarray(pooled.losses[0], float), _number(pooled.anchor_loss)
     best, loss = np.asarray(pooled.coordinate[0], float), _number(pooled.loss)
-    drawn_back = False
+    moved_toward_anchor = False
     if readout.growth is not None and np.isfinite(best).all():
-        least, loss = loss, loss_at(readout, x, pooled.coordinate[0])  # of the coordinate that may have been drawn back
-        drawn_back = not loss <= (1 + MOVED) * least
+        least, loss = loss, loss_at(readout, x, pooled.coordinate[0])  # of the coordinate that may have been moved
+        moved_toward_anchor = not loss <= (1 + MOVED) * least
     keeps = not np.isfinite(best).all() or not np.any(best) or loss >= anchor_loss
     if keeps:
         best, loss = best_merge(readout, x, coarse, losses, always)
@@ -208,8 +210,8 @@ def found_by(readout: PrefixReadout, x: Frames, always: bool) -> Found:
         choices=[list(_without_gate(c, readout)) for c in np.asarray(each.coordinate, float)],
         candidates=[list(c if readout.free_gate else _without_gate(c, readout)) for c in tried],
         losses=losses.tolist(),
-        at_rim=_at_rim(best, readout),
-        drawn_back=drawn_back,
+        at_end_of_search=_at_end_of_search(best, readout),
+        moved_toward_anchor=moved_toward_anchor,
         frames=readout.frames,
         history=readout.history,
         readout={},
@@ -217,7 +219,7 @@ def found_by(readout: PrefixReadout, x: Frames, always: bool) -> Found:
     )
 
 
-def _at_rim(best: np.ndarray, readout: PrefixReadout) -> bool:
+def _at_end_of_search(best: np.ndarray, readout: PrefixReadout) -> bool:
     """Whether a coordinate lies at an end of what is searched along one of the axes."""
     tried = np.asarray(readout.candidates, float)
     searched = tried if readout.search == "bank" else np.stack([readout.low, readout.high])

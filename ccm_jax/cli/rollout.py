@@ -16,7 +16,8 @@ from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._given import trivial, worse_than_trivial
 from ccm_jax.cli.answers import force_option
-from ccm_jax.cli.apart import check_apart
+from ccm_jax.cli.apart import check_apart, unit_unlike
+from ccm_jax.cli.beginning import Start, place_in
 from ccm_jax.cli.checkpoints import check_there, note, open_checkpoints, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
@@ -80,25 +81,13 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     recording = given["layout"].open(initial)
     weights = open_checkpoints("rollout", [checkpoint])[0]
     surrogate = surrogate_for(weights, given["model"], recording)
-    history, after = surrogate.history, recording.shape[1] - surrogate.history
-    if given["start"] == "last":
-        if given["truth"] or steps is None:
-            raise ValueError("rollout: --start last begins after the last frame; give --steps, and no --truth.")
-        first = max(after, 0)
-    else:
-        first = 0
-    count = after if steps is None else steps
-    if after < 0 or count < 1 or (given["truth"] and after < count):
-        needed = history + (1 if steps is None else count if given["truth"] else 0)
-        raise ValueError(
-            f"{initial} has {counted(recording.shape[1], 'frame')}, expected at least {needed}; say how many with "
-            "--steps."
-        )
-    x = read_samples(recording, [given["sample"]], first + history + (count if given["truth"] else 0))[:, first:]
-    if first == 0 and after and steps is not None and not given["truth"]:
+    history = surrogate.history
+    observed, count = place_in(initial, recording.shape[1], history, given)
+    x = read_samples(recording, [given["sample"]], observed + (count if given["truth"] else 0))[:, observed - history :]
+    if given["start"] == "first" and recording.shape[1] > history and steps is not None and not given["truth"]:
         note(
             f"the rollout starts after frame {history} of {recording.shape[1]}; --truth compares it with the others, "
-            "and --start last begins after all of them."
+            "--start N begins after N frames, and --start last after all of them."
         )
     run = jax.jit(surrogate.rollout_fn, static_argnums=2)
     predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
@@ -133,6 +122,8 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
     how = {name: given[name] for name in ("truth", "samples", "seed")}
     with waiting("forecasting"):
         found = forecast(fitted, x, given["steps"], prior=prior, **how)
+    if unit := unit_unlike(validation, given["initial"], found.observed[None]):
+        warn(f"{unit}.")
     show_sure(found.sure, found.sure.coordinate)
     remain = len(x) - len(found.observed)
     if given["steps"] is None and len(found.mean) < remain:
@@ -186,10 +177,10 @@ def write_band(found: Forecasted, output: Path) -> None:
 )
 @click.option(
     "--start",
-    type=click.Choice(["first", "last"]),
+    type=Start(),
     default="first",
     show_default=True,
-    help="With CHECKPOINT: begin after the first window of the file, or after its last frame.",
+    help="With CHECKPOINT: begin after the first window of the file, after its last frame, or after N frames.",
 )
 @click.option("--truth", is_flag=True, help="The file continues with the truth: report the error.")
 @click.option(
@@ -233,6 +224,7 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
 
     \b
     ccm rollout merged.safetensors --model neuraloperator --initial start.npy --steps 50 -o rollout.npz
+    ccm rollout merged.safetensors --initial seen.npy --start 5 --truth -o forecast.npz
     ccm rollout merged.safetensors --initial seen.npy --start last --steps 50 -o forecast.npz
     ccm rollout --recipe recipe.yaml --initial seen.npy --validation others.h5 --samples 8 -o forecast.npz
 
@@ -247,8 +239,10 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
     needy = [f"--{name}" for name in ("validation", "parameter", "prior", "samples") if given[name]]
     if not family and needy:
         raise ValueError(f"rollout: {needy[0]} needs a family: give --anchor, --low and --high instead of CHECKPOINT.")
-    if family and given["start"] == "last":
-        raise ValueError("rollout: --start is of a CHECKPOINT; a family's forecast begins after the frames observed.")
+    if family and given["start"] != "first":
+        raise ValueError(
+            "rollout: --start needs a CHECKPOINT; a family's forecast begins after the observed frames (--frames)."
+        )
     if output.suffix != ".npz":
         raise ValueError(f"--output is {output}, expected a name that ends in .npz.")
     check_there(checkpoint, *source, given["initial"], given["validation"])

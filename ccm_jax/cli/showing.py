@@ -17,7 +17,7 @@ from ccm_jax.cli.sure import Sure
 BAR = 40  # characters of the longest bar
 
 
-def why_at_rim(found: Found) -> str:
+def why_at_end(found: Found) -> str:
     """What a coordinate at an end of what is searched says, with what to look at."""
     wider = "Give a wider --bank, or see" if found.readout.get("search") == "bank" else "See"
     check = f"{wider} that grid, time step, units and the order of channels are those of the training data."
@@ -47,6 +47,26 @@ def number(error: float) -> str:
     return f"{error:.4f}" if error >= 1e-3 or error == 0 else f"{error:.1e}"
 
 
+def observed(missing: int, points: int) -> str:
+    """How many of the points are not observed, in words.
+
+    Example:
+        >>> observed(3, 5120)
+        'All but 3 of 5120 points are observed; the others are filled in'
+        >>> observed(0, 5120), observed(2048, 5120)
+        ('All points are observed', '60 % of the points are observed; the others are filled in')
+    """
+    if not missing:
+        return "All points are observed"
+    seen = points - missing
+    said = f"{100 * seen / points:.0f} % of the points"
+    if seen < 0.01 * points:
+        said = f"{seen} of {points} points"
+    elif missing < 0.01 * points:
+        said = f"All but {missing} of {points} points"
+    return f"{said} are observed; the others are filled in"
+
+
 KEPT = "The anchor is kept"
 WRITTEN = "The anchor should be kept, and the merge is written only because of --write-anyway"
 
@@ -62,7 +82,7 @@ def why_stranger(sure: Sure, kept: str = f"{KEPT}.") -> str:
 def why_refuted(found: Found, kept: str = KEPT) -> str:
     """The line for frames that no point of the chart explains, at the rim or with another time step."""
     assert found.sure is not None
-    rim = "the coordinate is at the end of the searched range, and " * found.at_rim
+    rim = "the coordinate is at the end of the searched range, and " * found.at_end_of_search
     check = "check the time step, grid, units and the order of channels: all must be those of the training data."
     if found.clue:
         check = over_all(found.clue)
@@ -105,10 +125,8 @@ def show(found: Found, axes: int, *, written: bool = False) -> None:
     gated = any(len(c) > axes for c in (found.coordinate, *found.candidates))
     of = scored(found.readout, found.frames)
     if "observed" in found.readout:
-        say(
-            f"{found.readout['observed']:.0%} of the points are observed; "
-            f"the others are filled in ({found.readout['fill']})."
-        )
+        fill = f" ({found.readout['fill']})" * bool(found.readout["missing"])
+        say(f"{observed(found.readout['missing'], found.readout['points'])}{fill}.")
     spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
     if found.refuted:
         warn(why_refuted(found, kept))
@@ -121,9 +139,9 @@ def show(found: Found, axes: int, *, written: bool = False) -> None:
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif not np.isfinite(found.loss):
         say("Every merge diverges on these frames: keep the anchor.")
-    elif found.keeps_anchor and found.at_rim and found.loss < found.anchor_loss:
+    elif found.keeps_anchor and found.at_end_of_search and found.loss < found.anchor_loss:
         ratio = found.loss / found.anchor_loss
-        warn(f"{why_at_rim(found)} Its error is {ratio:.2g} times the anchor's. {kept}.")
+        warn(f"{why_at_end(found)} Its error is {ratio:.2g} times the anchor's. {kept}.")
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif found.keeps_anchor and found.clue and found.loss < found.anchor_loss:
         warn(f"check the time step: {over_all(found.clue)} {kept}.")
@@ -140,11 +158,11 @@ def show(found: Found, axes: int, *, written: bool = False) -> None:
     errors |= dict(zip(("low expert", "high expert"), found.expert_losses, strict=False))
     errors["last frame repeated"] = found.persistence_loss
     say(f"error on {of}: {', '.join(f'{name} {number(error)}' for name, error in errors.items())}")
-    if found.clue and found.sure is None and not found.at_rim and not found.loss < found.anchor_loss:
+    if found.clue and found.sure is None and not found.at_end_of_search and not found.loss < found.anchor_loss:
         warn(f"check the time step: {over_all(found.clue)}")
-    if found.at_rim and not found.keeps_anchor:
-        warn(f"{why_at_rim(found)} Check the merge on held-out frames (ccm evaluate).")
-    if found.drawn_back and not found.keeps_anchor:
+    if found.at_end_of_search and not found.keeps_anchor:
+        warn(f"{why_at_end(found)} Check the merge on held-out frames (ccm evaluate).")
+    if found.moved_toward_anchor and not found.keeps_anchor:
         say("The coordinate was moved toward the anchor, because the rollout at the best fit grows beyond the frames.")
     if found.sure is None:
         say(f"No interval: {found.unsure}")

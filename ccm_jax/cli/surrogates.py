@@ -9,7 +9,7 @@ from ccm_jax._checks import counted
 from ccm_jax.cli.checkpoints import note
 from ccm_jax.cli.frames import shorten
 from ccm_jax.cli.readings import read_as, remedy_of
-from ccm_jax.interop.own import find_own
+from ccm_jax.interop.own import are_numbered, find_own, named_leaves
 from ccm_jax.interop.unsaid import unsaid
 from ccm_jax.io.description import describe
 from ccm_jax.io.recordings import Recording
@@ -71,3 +71,18 @@ def surrogate_for(weights: Weights, model: str | None, recording: Recording) -> 
     if line is not None:
         note(line)
     return found
+
+
+def with_names(weights: Weights, model: str) -> Weights:
+    """A checkpoint whose arrays are numbered, as Equinox stores them, under the paths of its network's leaves.
+
+    Raises:
+        ValueError: if the network cannot be built, or has another number of leaves.
+    """
+    told = describe(weights, model)
+    if not are_numbered(weights.arrays) or ":" not in (name := str(told["model"])) or is_registered(name):
+        return weights
+    own = find_own(name, told.get("args") or {})
+    if own.kind != "equinox":
+        return weights
+    return weights._replace(arrays=named_leaves(own.network, weights.arrays, str(weights.path)))

@@ -99,10 +99,17 @@ def near(coordinate: float, what: str) -> float:
 def place_of(value: float, units: Units, what: str) -> float:
     """The coordinate of a physical value to merge at; ``what`` names the value.
 
+    0 is taken on a linear scale, as the limit of a parameter that vanishes.
+
     Raises:
-        ValueError: for a value so far from those of the experts that its unit must be another.
+        ValueError: for a value of another sign than both experts', or so far from theirs that its unit must be another.
     """
     found = units.coordinate(value, what)
+    if min(value * units.low, value * units.high) < 0 < units.low * units.high:
+        raise ValueError(
+            f"{what}: expected {'above' if units.low > 0 else 'below'} 0, as both experts' values are ({units}): check "
+            "its sign and --range; --coordinate merges at any coordinate."
+        )
     if is_far(found):
         raise ValueError(
             f"{what} is at coordinate {found:+g}, far outside the experts' range {units}, and no merge is meant beyond "

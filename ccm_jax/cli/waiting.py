@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
@@ -21,11 +23,14 @@ from rich.progress import (
 
 Progress = Callable[[int, int], None]
 MOMENT = 5.0  # seconds
+LONG = 10.0  # seconds after which a log is told the time left; then again whenever as much time has passed as till then
 
 
 @contextmanager
 def waiting(what: str, *, steps: bool = False) -> Iterator[Progress]:
     """Shows a line on stderr until the block ends; where there is no terminal, once, if that takes some seconds.
+
+    With steps, work that takes long says the time left there, too: after 10 seconds, 20, 40 and so on.
 
     Args:
         what: the work, as in "fitting the readout".
@@ -40,22 +45,49 @@ def waiting(what: str, *, steps: bool = False) -> Iterator[Progress]:
         columns += [BarColumn(), TextColumn("left"), TimeRemainingColumn()]
     if not terminal.is_terminal:
         with _said(what, sys.stderr):
-            yield lambda done, total: None
+            yield _left(what, sys.stderr)
         return
     with progress.Progress(*columns, console=terminal, transient=True) as shown:
         task = shown.add_task(what, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
+def _left(what: str, stream: TextIO) -> Progress:
+    """A progress that writes a line with the time left, sparsely."""
+    begin, after = time.monotonic(), LONG
+
+    def progress(done: int, total: int) -> None:
+        nonlocal after
+        passed = time.monotonic() - begin
+        if passed < after or not 0 < done < total:
+            return
+        after = 2 * passed
+        _write(f"{what}: {done} of {total}, about {spell(passed * (total - done) / done)} left", stream)
+
+    return progress
+
+
+def spell(seconds: float) -> str:
+    """A time left in words, no more exact than it can be known.
+
+    Example:
+        >>> spell(7.2), spell(95.0), spell(5400.0)
+        ('8 s', '2 min', '1.5 h')
+    """
+    if seconds < 60:
+        return f"{math.ceil(seconds)} s"
+    return f"{math.ceil(seconds / 60)} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def _write(line: str, stream: TextIO) -> None:
+    with suppress(OSError, ValueError):  # whoever reads may be gone
+        print(f"ccm: {line}", file=stream, flush=True)
+
+
 @contextmanager
 def _said(what: str, stream: TextIO) -> Iterator[None]:
     """Writes one line if the block takes longer than a moment."""
-
-    def write() -> None:
-        with suppress(OSError, ValueError):  # whoever reads may be gone
-            print(f"ccm: {what} …", file=stream, flush=True)
-
-    timer = threading.Timer(MOMENT, write)
+    timer = threading.Timer(MOMENT, _write, (f"{what} …", stream))
     timer.daemon = True
     timer.start()
     try:

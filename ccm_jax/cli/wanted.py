@@ -12,6 +12,7 @@ from ccm_jax.cli.merge import check_output
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.units import units_of
 from ccm_jax.io.atomic import check_new
+from ccm_jax.io.save import name_of
 
 MOST = 10_000  # candidates of a bank
 
@@ -59,7 +60,7 @@ def check_free(options: Options) -> Path | None:
     report = options.report
     if options.output is not None:
         check_output(options.output)
-        report = report or options.output.with_name(f"{options.output.name.removesuffix('.safetensors')}.json")
+        report = report or options.output.with_name(f"{name_of(options.output)}.json")
     if report is not None and report.suffix != ".json":
         raise ValueError(f"--report is {report}, expected a name that ends in .json.")
     if report is not None:

@@ -175,11 +175,8 @@ def params_of(module: Any, arrays: Arrays, what: str) -> dict[str, Any]:
         ValueError: for a weight that is missing, of another shape, or has no place.
     """
     leaves = jax.tree_util.tree_flatten_with_path(module)[0]
-    if arrays and all(name.isdigit() for name in arrays):
-        stored = [_name(path) for path, leaf in leaves if _is_stored(leaf)]
-        if len(stored) != len(arrays):
-            raise ValueError(f"{what} has {len(arrays)} arrays, and the {type(module).__name__} {len(stored)} leaves.")
-        given = {name: arrays[str(i)] for i, name in enumerate(stored)}
+    if are_numbered(arrays):
+        given = named_leaves(module, arrays, what)
     else:
         given = {_plain(name): leaf for name, leaf in arrays.items()}
     params: dict[str, Any] = {}
@@ -196,6 +193,23 @@ def params_of(module: Any, arrays: Arrays, what: str) -> dict[str, Any]:
     if left:
         raise ValueError(f"{what}: the {type(module).__name__} has no place for {', '.join(sorted(left)[:3])}.")
     return params
+
+
+def are_numbered(arrays: Arrays) -> bool:
+    """Whether arrays have numbers for names, as those of a file of Equinox."""
+    return bool(arrays) and all(name.isdigit() for name in arrays)
+
+
+def named_leaves(module: Any, arrays: Arrays, what: str) -> dict[str, Any]:
+    """Numbered arrays under the paths of a module's leaves, which are stored in this order.
+
+    Raises:
+        ValueError: for another number of them.
+    """
+    stored = [_name(path) for path, leaf in jax.tree_util.tree_flatten_with_path(module)[0] if _is_stored(leaf)]
+    if len(stored) != len(arrays):
+        raise ValueError(f"{what} has {len(arrays)} arrays, and the {type(module).__name__} {len(stored)} leaves.")
+    return {name: arrays[str(i)] for i, name in enumerate(stored)}
 
 
 def _is_array(leaf: Any) -> bool:

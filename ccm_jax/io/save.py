@@ -41,6 +41,23 @@ FOLDERS = (".orbax",)
 Arrays = Mapping[str, np.ndarray]
 
 
+def name_of(checkpoint: Path) -> str:
+    """The name of a checkpoint without its ending, under which it is shown and other files lie beside it.
+
+    Example:
+        >>> name_of(Path("out/merged.eqx")), name_of(Path("m.safetensors.index.json")), name_of(Path("run.1"))
+        ('merged', 'm', 'run.1')
+    """
+    name = checkpoint.name
+    endings = (SHARDED, ".safetensors", *TORCH, LEAVES, *FOLDERS)
+    return next((name.removesuffix(end) for end in endings if name.endswith(end)), name) or name
+
+
+def ending_of(anchor: Path) -> str:
+    """The ending of a merged file that those who load the anchor can load as well."""
+    return anchor.suffix if anchor.suffix in (*TORCH, LEAVES) else ".safetensors"
+
+
 def check_target(output: Path) -> None:
     """Raises ValueError for a name of a kind that is not written, one that is taken, or a folder that takes none."""
     written = (".safetensors", *TORCH, LEAVES, *FOLDERS)

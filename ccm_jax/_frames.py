@@ -1,0 +1,79 @@
+"""Frames as readouts take them: their type, and whether they have the size of those of validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ccm_jax._checks import is_merged, is_traced, kind_of
+from ccm_jax._doubts import warn
+from ccm_jax.chart import Chart
+from ccm_jax.observed import Frames, Observed
+
+Array = jax.Array
+UNLIKE = 30.0  # times larger or smaller than any of validation: frames in another unit
+
+
+def as_frames(chart: Chart, frames: Any, what: str = "frames") -> Array:
+    """Frames in a floating type that is no narrower than the weights', so that a rollout keeps its type.
+
+    Raises:
+        ValueError: for what is no array of real numbers with two axes or more, in the name of ``what``.
+    """
+    expected = "expected [T, *space, C] or a batch of those"
+    try:
+        x = jnp.asarray(frames)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{what} are {kind_of(frames)} that makes no array, {expected}; physical values and coordinates "
+            "are not given beside them."
+        ) from error
+    if jnp.iscomplexobj(x):
+        raise ValueError(f"{what} are {x.dtype}, expected real numbers; give real and imaginary parts as two channels.")
+    if x.ndim < 2:
+        raise ValueError(f"{what} have shape {list(x.shape)}, {expected}.")
+    weights = [leaf.real.dtype for leaf in jax.tree.leaves(chart.origin) if is_merged(leaf)]
+    return x.astype(jnp.result_type(x.dtype, jnp.float32, *weights))
+
+
+def sizes_of(regimes: Iterable[Any], observed: int) -> np.ndarray:
+    """Lowest and highest root mean square of the first frames of trajectories ``[N, T, *space, C]``, ``[2]``."""
+    sizes = [np.square(np.asarray(x[:, :observed], np.float64)).mean(axis=tuple(range(1, x.ndim))) for x in regimes]
+    every = np.sqrt(np.concatenate(sizes))
+    return np.array([every.min(), every.max()])
+
+
+def other_unit(sizes: Any, frames: Any, mask: Any = None) -> str:
+    """What frames ``[N, T, *space, C]`` of another unit are told, without a full stop; empty for others.
+
+    Args:
+        sizes: of validation, of :func:`sizes_of`; None where there is none.
+        frames: 0 where they were not observed.
+        mask: where they were, ``[N, T, *space]``; None is everywhere.
+    """
+    if sizes is None or is_traced((sizes, frames, mask)) or jax.process_count() > 1:
+        return ""
+    x = np.square(np.asarray(frames, np.float64))
+    mean = x.mean() if mask is None else x[np.asarray(mask)].mean()
+    size, (low, high) = float(np.sqrt(mean)), (float(s) for s in np.asarray(sizes, np.float64))
+    if not (low > 0 and 0 < size < np.inf) or low / UNLIKE <= size <= high * UNLIKE:
+        return ""
+    ratio = size / np.sqrt(low * high)
+    times = float(f"{max(ratio, 1 / ratio):.2g}")
+    said = f"{times:,.0f}" if times < 1e6 else f"{times:.0e}"
+    return (
+        f"the frames are about {said} times {'larger' if ratio > 1 else 'smaller'} than those of validation (root mean "
+        f"square {size:.3g}, and {low:.3g} to {high:.3g}): see their unit"
+    )
+
+
+def warn_of_unit(function: str, sizes: Any, x: Frames) -> bool:
+    """Warns of frames that :func:`other_unit` tells something of, where numbers are known; says whether."""
+    said = other_unit(sizes, x.frames, x.mask) if isinstance(x, Observed) else other_unit(sizes, x)
+    if said:
+        warn(f"{function}: {said}.")
+    return bool(said)
