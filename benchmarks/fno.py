@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks._measure import interleaved, machine, options, ratio, spread
+from benchmarks.fno_figure import draw
 from experiments.runner.runtime import mesh, share_processor, training_mesh
 
 STEPS = 20  # training steps in one timed call; an epoch here has more
@@ -234,28 +235,6 @@ def measure(size: Size, repeats: int, compiled: bool) -> dict[str, Any]:
     return row
 
 
-def draw(rows: list[dict[str, Any]], path: Any) -> None:
-    """Time of PyTorch over ours, for every size."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.4, 3.2), layout="constrained")
-    ax = figure.subplots()
-    x = np.arange(len(rows))
-    bars = {"training step": "training_step", "forward": "forward", "forward, by core": "forward_by_core"}
-    for i, ((label, what), colour) in enumerate(zip(bars.items(), ("#0072b2", "#e69f00", "#f0c87a"), strict=True)):
-        r = [row[f"{what}_ratio"] or dict.fromkeys(("median", "low", "high"), np.nan) for row in rows]
-        middle = np.array([v["median"] for v in r])
-        error = np.abs(np.array([[v["low"], v["high"]] for v in r]).T - middle)
-        ax.bar(x + 0.27 * (i - 1), middle, 0.25, yerr=error, color=colour, label=label, capsize=2)
-    ax.axhline(1, color="#444444", linewidth=0.8)
-    labels = [f"{r['grid']}²\n{r['width']}\n{r['modes']}\n{r['batch']}" for r in rows]
-    ax.set_xticks(x, labels, fontsize=8)
-    ax.set(ylabel="neuraloperator's time over ours", xlabel="grid; width; modes a side; batch")
-    ax.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False)
-    figure.savefig(path, dpi=150)
-
-
 def main() -> None:
     """Measures every size, and writes the table and the picture."""
     library = "--one=plain" in sys.argv
@@ -290,7 +269,7 @@ def main() -> None:
         )
         # Written row by row: a run that is stopped has measured something.
         write_result(chosen.output, {"summary": summary, "rows": rows, "machine": about})
-        draw(rows, chosen.output.with_suffix(".png"))
+        draw(rows, chosen.output.parent)
     print(json.dumps(summary, indent=1))
 
 

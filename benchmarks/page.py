@@ -1,4 +1,4 @@
-"""Writes docs/performance.md from the files in docs/performance/.
+"""Writes docs/performance.md and its pictures from the files in docs/performance/.
 
 python -m benchmarks.page
 """
@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks.fno_figure import draw
 from benchmarks.thresholds import thresholds
 from ccm_jax.io.atomic import read_json
 
@@ -283,7 +284,8 @@ def page(folder: Path = FOLDER, results: Path = ROOT / "results") -> str:
 
 
 def main() -> None:
-    """Writes the page."""
+    """Writes the page and its pictures."""
+    draw(read_json(FOLDER / "fno.json")["rows"], FOLDER)
     (ROOT / "docs" / "performance.md").write_text(page(), encoding="utf-8")
 
 

@@ -19,7 +19,6 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from ccm_jax.io.atomic import replacing
 from ccm_jax.io.safetensors import save_safetensors
 from ccm_jax.io.weights import open_weights
 from experiments import command, options
@@ -77,20 +76,10 @@ def write_weights(file: Path, checkpoint: Path) -> Path:
 
 
 def write_frames(file: Path, config: ConfigDict, values: Sequence[float], x: np.ndarray) -> Path:
-    """Writes trajectories ``[R, N, T, *space, C]`` of R regimes in half precision, as an archive of numpy's.
+    """Writes trajectories ``[R, N, T, *space, C]`` in half precision: its rounding is far below the network's error."""
+    from experiments.pipeline import archive
 
-    Its rounding, 5e-4, is far below the error of the network.
-    """
-    regimes, count, frames = x.shape[:3]
-    arrays = {
-        "frames": x.reshape(regimes * count, *x.shape[2:]).astype(np.float16),
-        "times": config.solver.dt * (config.solver.burn_in + np.arange(frames)),
-        "dim": np.array(x.ndim - 4),  # says which axes are space
-        **{name: np.repeat(np.asarray(values, float), count) for name in config.axis.parameters},
-    }
-    with replacing(file) as partial:
-        np.savez_compressed(partial, **arrays)
-    return file
+    return archive.write_frames(file, config, values, x.astype(np.float16), np.savez_compressed)
 
 
 flags.adopt_module_key_flags(command)

@@ -16,8 +16,8 @@
 # **Start here. You will have** the viscosity of a flow from five of its frames, with an interval; weights that forecast
 # the flow; and `merge_from_frames`, a function that does the same with your networks.
 #
-# **It takes** a minute or two on two CPU cores. Nothing is trained: networks and flows come with the package. The other
-# notebooks: [the main experiment](https://github.com/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb),
+# **It runs** on two CPU cores. Nothing is trained: networks and flows come with the package. The other notebooks:
+# [the main experiment](https://github.com/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb),
 # [many devices](https://github.com/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb),
 # [your own networks and data](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb).
 #
@@ -87,7 +87,7 @@ def forecast(params, x):
 frames, error = forecast(anchor, flow)
 print(f"anchor: mean error of {len(error)} forecast frames {error.mean():.1%}")
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: the truth, and the anchor's forecast
 plt.rcParams |= {"figure.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10, "legend.frameon": False}
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
@@ -151,7 +151,7 @@ forecasts = {name: forecast(params, flow) for name, params in networks.items()}
 for name, (_, error) in forecasts.items():
     print(f"{name:10}  mean error {error.mean():5.1%}, last frame {error[-1]:5.1%}")
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: the forecast as an animation
 import io
 
@@ -221,7 +221,7 @@ for value, curve in curves.items():
     linear = ccm_jax.coordinate_from_metadata(value, family.low_value, family.high_value).coordinate[0]
     print(f"{value:<9g}  {linear:+21.2f}  {found[value].coordinate[0]:+20.2f}  {coordinates[curve.argmin()]:+17.2f}")
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: the error along the coordinate; dots: found in five frames
 figure, ax = plt.subplots(figsize=(6, 4))
 ax.axvspan(-1, 1, color="#eef2f6")
@@ -247,7 +247,7 @@ for value in (0.00075, 0.0005):
     last = ", ".join(f"{name} {errors[value][name][-1]:.0%}" for name in COLOURS)
     print(f"viscosity {value:<8g} error of the last frame: {last}")
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: error of each frame
 figure, axes = plt.subplots(1, 2, figsize=(6, 3), sharey=True)
 for ax, value in zip(axes, (0.00075, 0.0005)):
@@ -276,7 +276,7 @@ for value, x in zip(family.test_values, family.test):
 n = sum(len(x) for x in family.test)
 print(f"{contain} of {n} intervals contain the true viscosity; 90 % of them would be {0.9 * n:.1f}")
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: estimated viscosities
 figure, ax = plt.subplots(figsize=(6, 2.6))
 ax.axvspan(family.low_value, family.high_value, color="#eef2f6")
@@ -324,7 +324,7 @@ if of_merged[-1] > of_low[-1]:
 beyond = [f"{value:g}" for value, estimate in found.items() if estimate.posterior.beyond().all()]
 print(f"outside the validation values, by posterior.beyond(): flows at {', '.join(beyond)}")
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: the flow on which the merge fails most
 figure, axes = plt.subplots(2, 4, figsize=(6, 3.1))
 for ax, t in zip(axes.T, (0, 5, 10, 15)):
@@ -369,7 +369,7 @@ for name, frames in given.items():
         said = str(one.message).removeprefix("PrefixReadout: ").split(";")[0]
         print(textwrap.fill(said, 95, initial_indent="    warns: ", subsequent_indent="           "))
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: the last observed frame, and its error one step ahead
 wrong = {}
 for name, frames in given.items():
@@ -438,16 +438,15 @@ print(f"{file.name}, {file.stat().st_size / 1e3:.0f} kB: its forecast has error 
 # checkpoints `anchor`, `low` and `high`, a file with observed frames, and one with trajectories of known values.
 
 # %% language="bash"
-# set -eo pipefail
+# set -e
 # cd "$(mktemp -d)" && ccm example > /dev/null && cd example
-# ccm calibrate --family . --prefix test-0.00075.npz --sample 0 --validation validation.npz -o merged.safetensors |
-#   fold -s -w 110
+# ccm calibrate --family . --prefix test-0.00075.npz --sample 0 --validation validation.npz -o merged.safetensors
 # ccm evaluate --family . --merged merged.safetensors --trajectories test-0.00075.npz --sample 1:4
 
 # %% [markdown]
 # ## Summary
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Code: prints the summary
 here = errors[0.00075]
 low, high = found[0.00075].interval(0.9)[0]

@@ -14,11 +14,11 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb)
 #
 # **You will have** four networks, trained here; their errors at eight diffusivities, inside and outside the training
-# range; a report in one file; and `merge_at`, a function that merges the networks of any such run at a value of your
-# choice.
+# range; a report in one file; and weights merged at a diffusivity of your choice, by one command that takes your own
+# checkpoints too.
 #
-# **It takes** some minutes on two CPU cores, or any GPU runtime; the second setup cell prints what was measured. To see
-# a merge without training, begin with [merge in five
+# **It runs** on two CPU cores, or any GPU runtime; the second setup cell prints how long the training took when it was
+# measured. To see a merge without training, begin with [merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb). Your own checkpoints:
 # [bring your own](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb).
 #
@@ -106,7 +106,7 @@ for value in (0.0005, 0.002, 0.004):
     step = make_step(dt=0.25, diffusivity_u=value)
     simulated[value] = ccm_jax.rollout(step, 20, include_init=True)(start)  # [T, H, W, C]
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: one start, three diffusivities
 figure, axes = plt.subplots(3, 4, figsize=(6, 4.9))
 for column, t in zip(axes.T, (0, 6, 13, 20)):
@@ -144,9 +144,7 @@ plt.show()
 # Finished stages are kept: run the cell again, and only what has changed is computed.
 
 # %% language="bash"
-# set -o pipefail
-# python -m experiments.run --config=rd_ood:$CCM_SIZE --workdir=rd_ood |
-#   while IFS= read -r line; do fold -s -w 110 <<< "$line"; done
+# python -m experiments.run --config=rd_ood:$CCM_SIZE --workdir=rd_ood
 
 # %% [markdown]
 # Every setting is a flag. These shape the run; `--config.train.steps=8000`, say, trains the anchor longer.
@@ -170,29 +168,11 @@ for part, name in (
 # %% [markdown]
 # ## One flow by hand
 #
-# The folder `weights` of the run holds the networks. `load` opens them, or any three checkpoints of one network.
-
-
-# %%
-from ccm_jax.io.weights import open_weights
-from ccm_jax.surrogate import surrogate_of
-
-
-def load(weights, frame):
-    """The anchor, both experts, and how they are rolled out on frames of a shape [H, W, C]."""
-    opened = [open_weights(Path(weights) / name) for name in ("anchor", "low", "high")]
-    network = surrogate_of(opened[0], None, frame)
-    return [network.to_params(each.arrays) for each in opened], network.rollout_fn
-
-
-# %% [markdown]
-# Two files of trajectories: one at the eight test diffusivities, one at six others to validate on.
+# The folder `weights` of the run holds the networks, and in `validation.npz` the flows that the run fitted its readouts
+# on. To judge forecasts, this makes others, at the eight test diffusivities.
 
 # %% language="bash"
-# set -e
-# generate="python -m experiments.generate --config=rd_ood:$CCM_SIZE --count=16"
-# $generate --output=test.h5
-# $generate --output=validation.h5 --value=0.75e-3,1.25e-3,1.75e-3,2.25e-3,2.75e-3,3.25e-3 --seed=1
+# python -m experiments.generate --config=rd_ood:$CCM_SIZE --count=16 --output=test.h5
 
 # %%
 from ccm_jax.io.recordings import common_parameter, open_recording
@@ -206,8 +186,19 @@ def by_value(file):
     return {float(value): x[of == value] for value in np.unique(of)}
 
 
-test, validation = by_value("test.h5"), by_value("validation.h5")
-(anchor, low, high), rollout_fn = load(run / "weights", frame=test[0.004].shape[2:])
+test, validation = by_value("test.h5"), by_value(run / "weights" / "validation.npz")
+
+# %% [markdown]
+# These lines open any three checkpoints of one network.
+
+# %%
+from ccm_jax.io.weights import open_weights
+from ccm_jax.surrogate import surrogate_of
+
+opened = [open_weights(run / "weights" / name) for name in ("anchor", "low", "high")]
+network = surrogate_of(opened[0], None, test[0.004].shape[2:])  # for frames of this shape, [H, W, C]
+anchor, low, high = (network.to_params(each.arrays) for each in opened)
+rollout_fn = network.rollout_fn
 print(f"{sum(leaf.size for leaf in jax.tree.leaves(anchor)):,} weights in each network")
 
 # %% [markdown]
@@ -228,7 +219,7 @@ for name, params in networks.items():
     error = future_error(params, rollout_fn, truths[:1])[0]  # of each frame after the fifth
     print(f"{name:11}  mean error {error.mean():5.1%}, last frame {error[-1]:5.1%}")
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: the last frame
 figure, axes = plt.subplots(2, 4, figsize=(6, 3.2))
 last = np.asarray(truths[0, -1, ..., 0])
@@ -269,7 +260,7 @@ print(f"{inside} of {n} intervals contain the true value; 90 % of them would be 
 if cut:
     print(f"{cut} posteriors reach the end of the values that validation allows: their upper end is not known")
 
-# %% cellView="form" tags=["full"]
+# %% cellView="form" jupyter={"source_hidden": true} tags=["full"]
 # @title Plot: the diffusivity of each flow
 figure, ax = plt.subplots(figsize=(6, 2.7))
 ax.axhline(true, color="black", lw=1, label="truth")
@@ -309,7 +300,7 @@ print("\nmean error outside the training range")
 for name, label in names.items():
     print(f"  {label:17} {outside[name]:.3f}")
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: error by diffusivity
 rows = sorted(results["regimes"], key=lambda row: row["value"])
 ends = results["config"]["axis"]["low"], results["config"]["axis"]["high"]
@@ -347,7 +338,7 @@ bank = np.linspace(-2.5, 2.5, 21)
 at = np.stack([bank, np.ones_like(bank)], axis=1)  # coordinate, and gate 1
 sweep = {value: sweep_errors(chart, rollout_fn, x, at).mean(axis=(1, 2)) for value, x in test.items()}
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: error along the line
 fine = np.linspace(bank[0], bank[-1], 201)
 figure, ax = plt.subplots(figsize=(6, 4.2))
@@ -383,50 +374,37 @@ if "google.colab" in sys.modules:  # elsewhere, open the file
 print(f"{page}: {page.stat().st_size / 1e6:.1f} MB")
 
 # %% [markdown]
-# ## Use it on your own files
+# ## Merge at a known value
 #
-# `merge_at` merges the networks of a run at any value, by the map that the validation flows teach (CCM-Scale). **Give it
-# your folder, your file, and the values of your experts.**
-
+# If you know the value, you need no frames of the flow. `fit_scale_readout` fits a map from value to coordinate on the
+# validation flows (CCM-Scale):
 
 # %%
-def merge_at(value, weights, validation, ends):
-    """The coordinate of a value, and the weights merged there.
+line = ccm_jax.fit_chart(anchor, [low, high], [-1.0, 1.0])
+flows, values = list(validation.values()), list(validation)
+scale = ccm_jax.fit_scale_readout(line, rollout_fn, flows, values, low=ends[0], high=ends[1])
+known = scale(3.6e-3)
+weights = line(known)
 
-    Args:
-        value: of the parameter.
-        weights: a folder with checkpoints `anchor`, `low` and `high`.
-        validation: trajectories [N, T, H, W, C] of other known values, by their value; two values or more.
-        ends: the values of the low and the high expert.
-    """
-    flows = list(validation.values())
-    (anchor, *experts), rollout_fn = load(weights, flows[0].shape[2:])
-    chart = ccm_jax.fit_chart(anchor, experts, [-1.0, 1.0])
-    scale = ccm_jax.fit_scale_readout(chart, rollout_fn, flows, list(validation), low=ends[0], high=ends[1])
-    found = scale(value)
-    return float(found.coordinate[0]), chart(found)
-
-
-coordinate, weights = merge_at(3.6e-3, run / "weights", validation, ends)
 linear = ccm_jax.coordinate_from_metadata(3.6e-3, *ends).coordinate[0]
-print(f"D_u = 0.0036: coordinate {coordinate:+.3f}; on the linear scale it would be {linear:+.2f}")
-os.environ["COORDINATE"] = f"{coordinate:.3f}"
+print(f"D_u = 0.0036: coordinate {known.coordinate[0]:+.3f}; on the linear scale it would be {linear:+.2f}")
 
 # %% [markdown]
-# The same in a terminal, with a check on flows of that value. Without a map, `ccm merge --value 3.6e-3 --range
-# 1e-3:3e-3` takes the experts' linear scale.
+# One command does the same and writes the merged weights to a file; two more check them on new flows of that value.
+# **Replace the names of files by yours, and `--range` by the values of your experts.** Without `--validation`, the
+# coordinate is the one on the experts' linear scale.
 
 # %% language="bash"
-# set -eo pipefail
-# rm -f merged.* flow.h5
-# ccm merge --family rd_ood/weights --coordinate $COORDINATE -o merged.safetensors | fold -s -w 110
+# set -e
+# ccm merge --family rd_ood/weights --value 3.6e-3 --range 1e-3:3e-3 --validation rd_ood/weights/validation.npz \
+#   -o merged.safetensors --force
 # python -m experiments.generate --config=rd_ood:$CCM_SIZE --value=3.6e-3 --count=4 --output=flow.h5
 # ccm evaluate --family rd_ood/weights --merged merged.safetensors --trajectories flow.h5
 
 # %% [markdown]
 # ## Summary
 
-# %% cellView="form" tags=["full"]
+# %% cellView="form" jupyter={"source_hidden": true} tags=["full"]
 # @title Code: prints the summary
 better = min(outside["anchor"], outside["anchor_more"])
 print(f"""\

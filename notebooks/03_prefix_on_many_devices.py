@@ -17,7 +17,7 @@
 # mesh of them; and a check, on eight devices, of what their number changes: neither the coordinates nor your code, but
 # what each device computes and holds.
 #
-# **It takes** a minute or two on two CPU cores; nothing is trained. What a coordinate is: [merge in five
+# **It runs** on two CPU cores; nothing is trained. What a coordinate is: [merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb).
 #
 # Prefix calibration rolls out every candidate coordinate on every observed trajectory. These rollouts are independent:
@@ -104,24 +104,26 @@ mesh = make_mesh(min(4, DEVICES))
 found = calibrate(mesh)
 print(f"mesh {dict(mesh.shape)}: errors {found.losses.shape}, coordinates {found.coordinate.shape}")
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: the table of errors, and which device computes which tile
 plt.rcParams |= {"figure.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10}
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
 losses, (rows, columns) = np.asarray(found.losses).T, mesh.devices.shape
 h, w = losses.shape[0] / rows, losses.shape[1] / columns
-figure, ax = plt.subplots(figsize=(6, 4.4))
+figure, ax = plt.subplots(figsize=(4.6, 4.6))
 image = ax.imshow(losses, cmap="cividis_r", norm="log", origin="lower", aspect="auto", interpolation="nearest")
-ax.plot(losses.argmin(axis=0), "o", color="white", mec="black", ms=5, clip_on=False)
+PAPER = "#f6f6f6"  # what is pure white would be dark on the site's dark pages
+ax.plot(losses.argmin(axis=0), "o", color=PAPER, mec="black", ms=5, clip_on=False)
 for (i, j), device in np.ndenumerate(mesh.devices):
-    ax.add_patch(plt.Rectangle((j * w - 0.5, i * h - 0.5), w, h, fill=False, ec="white", lw=3))
-    x, y, side = (0.98, 0.08, "right") if j else (0.02, 0.84, "left")  # away from the dots
-    label = {"color": "white", "ha": side, "fontsize": 9, "bbox": {"fc": "#000000aa", "ec": "none", "pad": 2}}
+    ax.add_patch(plt.Rectangle((j * w - 0.5, i * h - 0.5), w, h, fill=False, ec=PAPER, lw=3))
+    low = i == 0 or (j > 0 and i < rows - 1)  # away from the dots
+    x, y, *side = (0.95, 0.08, "right", "bottom") if low else (0.05, 0.92, "left", "top")
+    label = dict(zip(("ha", "va"), side), fontsize=11, bbox={"fc": PAPER, "ec": "none", "pad": 2})
     ax.text((j + x) * w - 0.5, (i + y) * h - 0.5, f"device {device.id}", **label)
 ticks = [-2, -1, 0, 1, 2]
 ax.set_yticks(np.interp(ticks, candidates, np.arange(len(candidates))), [f"{c:+d}" if c else "0" for c in ticks])
 counts = [len(x) for x in flows.values()]
-ends = [k for k, v in enumerate(flows) if v in (*family.test_values, 0.001125, 0.001875)]
+ends = [k for k, v in enumerate(flows) if v in (0.0005, 0.001125, 0.001875, 0.0025)]
 ax.set_xticks((np.cumsum(counts) - np.add(counts, 1) / 2)[ends], [f"{list(flows)[k]:g}" for k in ends])
 ax.set(ylabel="coordinate (axis candidate)", xlabel="viscosity of the trajectory (axis data)")
 bar = figure.colorbar(image, ax=ax, label="error on the observed frames", ticks=[0.05, 0.1, 0.2, 0.3], format="{x:g}")
@@ -176,7 +178,7 @@ for name, program in programs.items():
     needs[name], text = compiled.memory_analysis().temp_size_in_bytes / 1e6, compiled.as_text()
     print(f"{name:21}  {needs[name]:18.1f} MB    {text.count('all-reduce('):10}    {text.count('all-gather('):7}")
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: memory of each device
 figure, ax = plt.subplots(figsize=(6, 2.2))
 bars = ax.barh(list(needs), needs.values(), color=["#999999"] + ["#0072b2"] * len(meshes))
@@ -208,7 +210,7 @@ plt.show()
 # Devices made of one CPU share its cores: the times below say how well the cores are used, and nothing about real
 # devices. Each is the median of some rounds in which all take turns.
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Code: the measurement
 ROUNDS = 1 if os.environ.get("CCM_SIZE") == "smoke" else 7
 load = os.getloadavg()[0]  # how many processes want a core

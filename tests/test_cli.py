@@ -373,17 +373,18 @@ def test_experts_of_another_architecture_are_named(family: Path, tmp_path: Path)
 
 
 def test_the_commands_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last is that of ``ccm calibrate --help``, which another test runs."""
+    """The third is that of ``ccm calibrate --help``, and the last the one to run next: another test runs both."""
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     block = re.search(r"<!-- commands -->\s*```bash\n(.*?)```", readme, re.S)
     assert block is not None
-    begin, inspect, calibrate = re.sub(r" \\\n +", " ", block[1]).strip().splitlines()
+    begin, inspect, calibrate, forecast = re.sub(r" \\\n +", " ", block[1]).strip().splitlines()
     assert begin == "ccm example && cd example"
     monkeypatch.chdir(tmp_path)
     assert ccm("example").exit_code == 0
     monkeypatch.chdir(tmp_path / "example")
     assert ccm(*inspect.split()[1:]).exit_code == 0
     shown = re.sub(r"[\s\\]+", " ", ccm("calibrate", "--help").output)
+    assert forecast.endswith("--start 5 --truth -o rollout.npz")
     assert calibrate in shown and all(Path(word).exists() for word in calibrate.split()[3:6:2])
 
 

@@ -84,14 +84,19 @@ def test_the_head_names_the_system_and_the_numbers_that_decide() -> None:
     assert head.title(CONFIG | {"system": "mine:SYSTEM"}, [2.0]) == "Merged weights for diffusivity 2"
     line = head.setting(CONFIG, (32, 32), head.count({"w": np.zeros((1000, 2), complex)}))
     assert line.endswith("32 × 32 grid; Δt = 0.25; FNO with 4,000 weights")
-    names, errors = ("ccm_coord", "ccm_scale", "ccm_prefix"), {"anchor": 0.2, "ccm_scale": 0.1, "ccm_prefix": None}
+    names, errors = (
+        ("ccm_coord", "ccm_scale", "ccm_prefix"),
+        {"anchor": 0.2, "anchor_more": 0.25, "ccm_scale": 0.1, "ccm_prefix": None},
+    )
     summary: dict[str, Any] = {"better_anchor": "anchor", "ood_error": errors}
     summary["reduction"] = dict(zip(names, (0.5, 0.5, None), strict=True))
     summary["reduction_interval"] = dict(zip(names, ([0, 1], [0.4, 0.6], [None, None]), strict=True))
     peer = {"mean": 0.5, "low": 0.4, "high": 1.05, "error": 0.3, "label": "", "seeds": 3}
     anchor, scale, prefix, other = head.cards({"config": CONFIG, "summary": summary}, peer)
     assert (anchor["name"], anchor["error"], anchor["kind"]) == ("anchor", 0.2, "reference")
-    assert [card["source"] for card in (scale, prefix, other)] == ["from the value", "from 5 frames", "from the value"]
+    assert anchor["text"] == "trained for as many steps as CCM in total: 0.250"
+    assert [card["source"] for card in (scale, prefix)] == ["from the value", "from 5 frames"]
+    assert other["source"] == "from the value, 3 seeds"
     assert (scale["text"], scale["kind"]) == ("2 × smaller [1.7, 2.5]", "better")
     assert (prefix["text"], prefix["kind"]) == ("diverges", "worse")
     assert other["kind"] == "other" and other["text"] == "2 × larger [0.95, 2.5] than CCM-Scale"
@@ -99,6 +104,9 @@ def test_the_head_names_the_system_and_the_numbers_that_decide() -> None:
         {"config": CONFIG, "summary": summary}, peer | {"inside": {"mean": 2, "low": 1.5, "high": 3}}
     )
     assert other["text"].endswith(" than CCM-Scale; inside: 2 × smaller [1.5, 3]")
+    longer = {"better_anchor": "anchor_more", "ood_error": errors | {"anchor": None}}
+    first, *_ = head.cards({"config": CONFIG, "summary": summary | longer}, None)
+    assert (first["name"], first["text"]) == ("anchor, trained longer", "before that: it diverges")
     assert len(head.cards({"config": CONFIG, "summary": {}}, None)) == 0
 
 

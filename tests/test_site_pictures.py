@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.fno_figure import draw
 from experiments.site import dark
 
 ROOT = Path(__file__).parent.parent
@@ -69,3 +71,13 @@ def test_pages_show_no_attributes_where_a_repository_shows_them() -> None:
     for path in (ROOT / "docs").rglob("*.md"):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"\)\{ ?\.|#only-|_dark\.|_phone\.", text), path
+
+
+def test_the_times_of_the_fno_are_drawn_for_a_screen_and_for_a_phone(tmp_path: Path) -> None:
+    rows = json.loads((ROOT / "docs" / "performance" / "fno.json").read_text(encoding="utf-8"))["rows"]
+    draw(rows, tmp_path)
+    screen, phone = (
+        Image.open(io.BytesIO((tmp_path / name).read_bytes())).size for name in ("fno.png", "fno_phone.png")
+    )
+    assert screen[0] > screen[1] and phone[1] > phone[0]
+    assert {path.name for path in tmp_path.iterdir()} == {p.name for p in (ROOT / "docs/performance").glob("*.png")}

@@ -22,6 +22,7 @@ from ccm_jax import Gated, fit_chart, fit_prefix_readout
 from ccm_jax.evaluate import future_error_each
 from ccm_jax.fit_readout import CHOICES
 from ccm_jax.io import checkpoint
+from ccm_jax.io.recordings import common_parameter, open_recording
 from experiments.configs import rd_ood
 from experiments.pipeline import evaluation, methods, networks, store
 from experiments.pipeline.calibration import load_map
@@ -35,6 +36,7 @@ from experiments.pipeline.stages import (
     load_trajectories,
     run_all,
     support_data,
+    validation_data,
 )
 from experiments.pipeline.stages import (
     test_data as data_of_test,
@@ -106,14 +108,19 @@ def test_the_lines_of_the_report_run(finished: Path, tmp_path: Path, monkeypatch
     """What "Use it" shows is pasted into a terminal in the folder of the report."""
     page = (finished / "report.html").read_text()
     lines = [html.unescape(line) for line in re.findall(r'<pre class="use">(.*?)</pre>', page, re.S)]
-    verbs = ("merge", "merge", "calibrate", "rollout")
-    merge, linear, calibrate, rollout = (shlex.split(line.replace("\\\n", "")) for line in lines)
-    assert [line[:2] for line in (merge, linear, calibrate, rollout)] == [["ccm", verb] for verb in verbs]
+    verbs = ("merge", "calibrate", "rollout", "merge")
+    merge, calibrate, rollout, linear = (shlex.split(line) for line in lines)
+    assert [line[:2] for line in (merge, calibrate, rollout, linear)] == [["ccm", verb] for verb in verbs]
     shutil.copytree(finished / "weights", tmp_path / "weights")
     monkeypatch.chdir(tmp_path)
     run = Run(rd_ood.get_config("smoke"), finished / "stages")
     np.save("seen.npy", load_trajectories(data_of_test(run))[0, 0, :5])
-    assert ccm(*merge[1:]).exit_code == ccm(*linear[1:]).exit_code == 0
+    merged, far = ccm(*merge[1:], "--json"), max(run.config.regimes.test)
+    assert merged.exit_code == ccm(*linear[1:]).exit_code == 0, merged.output
+    rows = json.loads((finished / "results.json").read_text())["regimes"]
+    (of_run,) = (row["chosen"]["ccm_scale"] for row in rows if row["value"] == far)
+    (of_command,) = json.loads(merged.stdout)["coordinate"]
+    assert merge[merge.index("--value") + 1] == f"{far:g}" and of_command == pytest.approx(of_run, abs=1e-4)
     said = ccm(*calibrate[1:], "--accept-persistence", "--write-anyway")  # the networks of a smoke run know nothing
     assert said.exit_code == 0, said.output
     assert ccm(*rollout[1:]).exit_code == 0
@@ -121,6 +128,16 @@ def test_the_lines_of_the_report_run(finished: Path, tmp_path: Path, monkeypatch
     assert snippet
     exec(html.unescape(snippet[1]), found)
     assert set(found["params"]) == set(found["anchor"])
+
+
+def test_the_validation_trajectories_lie_beside_the_weights(finished: Path) -> None:
+    run = Run(rd_ood.get_config("smoke"), finished / "stages")
+    left, made = open_recording(finished / "weights" / "validation.npz"), load_trajectories(validation_data(run))
+    regimes, count = made.shape[:2]
+    assert left.shape == (regimes * count, *made.shape[2:-1]) and left.fields == ("u", "v")
+    values = common_parameter(left, "diffusivity_u").reshape(regimes, count)
+    assert (values == np.array(run.config.regimes.validation)[:, None]).all() and left.time_step == run.config.solver.dt
+    assert (left.trajectory(regimes * count - 1) == made[-1, -1]).all()
 
 
 def test_a_second_run_keeps_everything_and_redraws_a_lost_report(finished: Path) -> None:

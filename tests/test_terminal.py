@@ -73,12 +73,13 @@ def test_the_example_from_frames_to_a_verdict_runs(in_example: Path, monkeypatch
     assert compare.endswith("--trajectories test-0.00075.npz --sample 1:4")
     ahead = ccm(*shlex.split(forecast.removeprefix("Next: ccm ")))
     assert ahead.exit_code == 0 and "relative L2 error" in ahead.output, ahead.output
-    lines = [" ".join(line.split()) for line in found.splitlines()]
+    lines = [" ".join(line.split()) for line in (found + ahead.output).splitlines()]
     for page in ("README.md", "docs/index.md"):
         text = (Path(__file__).parent.parent / page).read_text(encoding="utf-8")
         printed = re.search(r"<!-- printed -->\s*```text\n(.*?)```", text, re.S)
         assert printed is not None, page
         assert [line for line in printed[1].splitlines() if " ".join(line.split()) not in lines] == [], page
+        assert forecast.removeprefix("Next: ") in re.sub(r" \\\n +", " ", text), page
     judged = run("evaluate", in_example, monkeypatch)
     assert "Verdict: use CCM" in judged
     assert next_of(judged) == ("ccm rollout merged.safetensors --initial test-0.00075.npz --sample 1 -o rollout.npz")

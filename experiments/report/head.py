@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.pipeline.methods import METHODS, headlines
+from experiments.pipeline.methods import ANCHORS, METHODS, headlines
 from experiments.report.numbers import digits
 from experiments.report.results import factor, listed, observed
 
@@ -59,7 +59,7 @@ def cards(results: dict[str, Any], peer: dict[str, Any] | None) -> list[dict[str
         return []
     better = summary["better_anchor"]
     found = [
-        {"name": METHODS[better].label, "source": "no merge", "text": "the better of two anchors"}
+        {"name": METHODS[better].label, "source": "no merge", "text": _other_anchor(better, summary["ood_error"])}
         | {"error": summary["ood_error"][better], "kind": "reference"}
     ]
     for name in headlines(frames):
@@ -77,9 +77,17 @@ def cards(results: dict[str, Any], peer: dict[str, Any] | None) -> list[dict[str
         text = _against(peer) + " than CCM-Scale"
         if peer.get("inside"):
             text += "; inside: " + _against(peer["inside"])
-        found.append({"name": "conditioned network", "source": "from the value", "text": text})
+        found.append({"name": "conditioned network", "source": f"from the value, {peer['seeds']} seeds", "text": text})
         found[-1] |= {"error": peer["error"], "kind": "other"}
     return found
+
+
+def _other_anchor(better: str, errors: dict[str, float | None]) -> str:
+    """What the other anchor's error is: the one trained on, or the one before that."""
+    (other,) = (name for name in ANCHORS if name != better)
+    error = errors[other]
+    said = "it diverges" if error is None else f"{error:.3f}"
+    return f"trained for as many steps as CCM in total: {said}" if better == "anchor" else f"before that: {said}"
 
 
 def alternative(peer: dict[str, Any] | None) -> str:

@@ -15,8 +15,9 @@ from ml_collections import ConfigDict
 from ccm_jax import paper_bank
 from ccm_jax.io import checkpoint
 from ccm_jax.io.atomic import finite, read_json, remove, replacing, write_text
+from experiments.pipeline.archive import most_within, write_frames
 from experiments.pipeline.methods import ANCHORS, METHODS, deployable, headlines
-from experiments.pipeline.stages import Run, Stages
+from experiments.pipeline.stages import Run, Stages, load_trajectories
 from experiments.pipeline.store import Stage, run_stage, write_json
 from experiments.pipeline.systems import stored_channels
 from experiments.report import explorer, head, peers
@@ -31,10 +32,11 @@ from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
 from experiments.runner.workdir import put_aside
 
-VERSION = 23
+VERSION = 25
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 FOLDED = ("ccm_prefix_paper", "low", "high", "average", "wrong_sign")  # columns of the table that a reader asks for
-WEIGHTS = "weights"  # folder of the run with anchor, low and high
+WEIGHTS = "weights"  # folder of the run with anchor, low, high and the trajectories of VALIDATION
+VALIDATION = "validation.npz"
 PICTURES = {  # what the figures show, for those who cannot see them
     "error_by_regime": "Relative L2 error against the physical parameter, by method",
     "coordinate_sweep": "Error along the direction for every regime, with the coordinates that were chosen",
@@ -68,6 +70,8 @@ def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
     trained = (("anchor", stages.anchor), ("low", stages.endpoints), ("high", stages.endpoints))
     for name, of in trained if is_writer() else ():
         publish_weights(of.path / name, workdir / WEIGHTS / name)
+    if is_writer():
+        publish_validation(run.config, stages.validation, workdir / WEIGHTS / VALIDATION)
     finished(stage, "report.html, results.json, results.csv, figures/, weights/")
     return read_json(stage.path / "results.json")
 
@@ -92,6 +96,12 @@ def publish_weights(source: Path, target: Path) -> None:
     with replacing(target) as beside:
         shutil.copytree(source, beside)
         remove(target)
+
+
+def publish_validation(config: ConfigDict, stage: Stage, target: Path) -> None:
+    """Writes the trajectories of validation, or the first ones of each regime where all are too large."""
+    x = load_trajectories(stage)
+    write_frames(target, config, config.regimes.validation, x[:, : most_within(x.shape)])
 
 
 def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Path) -> None:
@@ -126,6 +136,8 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         ours=ours,
         labels={name: method.label for name, method in METHODS.items()},
         folded=FOLDED,
+        validation=validation_of(stages.validation),
+        own_settings=own_settings(config["calibration"]),
         deployable=deployable(),
         title=head.title(config, [row["value"] for row in rows]),
         setting=head.setting(config, space, head.count(checkpoint.load(stages.anchor.path / "anchor"))),
@@ -177,6 +189,18 @@ def two_parts(said: str) -> tuple[str, str]:
     """
     outside, mark, inside = said.replace(" ×", "\N{NO-BREAK SPACE}×").partition(" Inside the training range,")
     return outside, (mark + inside).strip()
+
+
+def validation_of(stage: Stage) -> dict[str, int]:
+    """How many trajectories of each validation regime the folder of the run has, ``kept`` of ``made``."""
+    shape = load_trajectories(stage).shape
+    return {"kept": most_within(shape), "made": int(shape[1])}
+
+
+def own_settings(calibration: dict[str, Any]) -> list[str]:
+    """What a configuration says of the readout itself, so that validation does not choose it."""
+    said = [name for name in ("begin", "skip", "free_gate", "pull") if calibration[name] is not None]
+    return said + ["search"] * (calibration["search"] != "continuous")
 
 
 def _below(regimes: list[dict[str, Any]], level: float) -> tuple[int, int]:

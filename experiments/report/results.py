@@ -185,21 +185,21 @@ def verdict(results: dict[str, Any]) -> str:
     lows = {name: summary["reduction_interval"][name][0] for name in (*ways, AVERAGE)}
     better = [name for name, low in lows.items() if low is not None and low > 0]
     other = [name for name in ways if name not in better]
+    longer = summary["better_anchor"] == "anchor_more"
     if not np.isfinite(or_infinite(means[summary["better_anchor"]])):
         finite = [name for name in lows if np.isfinite(or_infinite(means[name]))]
         finite = [name for name in finite if name != AVERAGE] or finite
-        said = "both anchors and all merges diverge on some trajectory."
+        said = "the anchor, trained longer or not, and all merges diverge on some trajectory."
         if finite:
             does = "does" if len(finite) == 1 else "do"
-            said = f"both anchors diverge on some trajectory; {named(finite)} {does} not."
+            said = f"the anchor diverges on some trajectory, trained longer or not; {named(finite)} {does} not."
     elif not better:
-        longer = " that was trained longer" if summary["better_anchor"] == "anchor_more" else ""
-        said = f"keep the anchor{longer}: no merge clearly beats it."
+        said = f"keep the anchor{' that was trained longer' * longer}: no merge clearly beats it."
     else:
         said = f"use {_best_of(summary, better)}"
         if other:
             does = "does" if len(other) == 1 else "do"
-            said += f" {named(other)} {does} not clearly beat that anchor."
+            said += f" {named(other)} {does} not clearly beat {'that' if longer else 'the'} anchor."
     inside = [row["errors"] for row in results["regimes"] if row["split"] == "id"]
     if not inside:
         return f"Outside the training range, {said}"
@@ -207,7 +207,8 @@ def verdict(results: dict[str, Any]) -> str:
     share = "all" if ahead == len(inside) > 1 else f"{ahead} of"
     regimes = "test regime" if len(inside) == 1 else "test regimes"
     where = f"{share} {len(inside)} {regimes}"
-    return f"Outside the training range, {said} Inside the training range, CCM-Prefix beats both anchors in {where}."
+    within = f"CCM-Prefix beats the anchor, trained longer or not, in {where}."
+    return f"Outside the training range, {said} Inside the training range, {within}"
 
 
 def _best_of(summary: dict[str, Any], better: list[str]) -> str:
@@ -220,13 +221,12 @@ def _best_of(summary: dict[str, Any], better: list[str]) -> str:
         known, use = [], [AVERAGE]
     factors = [f"{digits(means[summary['better_anchor']] / means[name])} ×" for name in use]
     labels = [named([name]) for name in use]
-    anchor = "the better of two anchors"  # in the mean: in single regimes it may be the other one
+    # The better anchor in the mean: in single regimes it may be the other one.
+    anchor = "that of the anchor trained longer" if summary["better_anchor"] == "anchor_more" else "the anchor's"
+    first = f"its error is {factors[0]} smaller than {anchor}."
     if len(use) == 2:
-        gains = f"both {factors[0]}" if factors[0] == factors[1] else " and ".join(factors)
-        choice = f"{labels[0]} if you know the value and {labels[1]} if you do not"
-        return f"{choice}: their errors are {gains} smaller than those of {anchor}."
-    choice = f"{labels[0]} if you know the value" if known else labels[0]
-    return f"{choice}: its error is {factors[0]} smaller than that of {anchor}."
+        return f"{labels[0]} if you know the value: {first} If not, use {labels[1]}: {factors[1]} smaller."
+    return f"{labels[0]}{' if you know the value' * bool(known)}: {first}"
 
 
 def named(methods: list[str]) -> str:

@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\(([^)]*)\)")
 # cell without which nothing runs stands out; the others are boxes of code.
 FOLDED = re.compile(r"# (?:@title )?((Run this cell first|Setup|Code|Plot): .*)")
 BOXES = {"Run this cell first": "tip", "Setup": "abstract", "Code": "abstract", "Plot": "abstract"}
+LONGEST = 110  # characters of an output's line; Jupyter wraps longer ones at its window, and a page would scroll
 WHITE = 0.85  # share of a picture that is background, at least, in one that consists of lines and dots
 DOCS = re.compile(r"\]\((?:\.\.|https://github\.com/[\w.-]+/[\w.-]+/blob/main)/docs/")
 SIBLING = re.compile(r"\]\(https://github\.com/[\w.-]+/[\w.-]+/blob/main/notebooks/(\w+)\.ipynb\)")
@@ -103,9 +105,19 @@ def _output(output: Mapping[str, Any], stem: str, pictures: dict[str, bytes]) ->
             yield f"![Output of the cell above]({name})" + "{ .chart }" * is_chart(pictures[name])
             return
     text = "".join(output.get("text", data.get("text/plain", "")))
-    text = ESCAPES.sub("", text).rstrip()
+    text = "\n".join(map(_wrapped, ESCAPES.sub("", text).rstrip().splitlines()))
     if text and output.get("output_type") != "error":
         yield f"```{{.text .output}}\n{text}\n```"
+
+
+def _wrapped(line: str) -> str:
+    """A printed line, broken where it is too long for a page, with the indent that it has."""
+    if len(line) <= LONGEST:
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    wrapper = textwrap.TextWrapper(LONGEST, initial_indent=indent, subsequent_indent=indent)
+    wrapper.break_long_words = wrapper.break_on_hyphens = False  # addresses and options
+    return wrapper.fill(line.strip())
 
 
 def is_chart(picture: bytes) -> bool:

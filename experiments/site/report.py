@@ -26,9 +26,8 @@ BITMAP = re.compile(r"data:image/\w+;base64,[A-Za-z0-9+/=\s]+")
 PATH = re.compile(r"(?<![\w.:/<])/(?:[\w.-]+/)+[\w.-]*|\b[A-Za-z]:\\+\w+|file://\S+")
 BESIDE = re.compile(r'<span class="beside">.*?</span>', re.S)  # links to files that only the run's folder has
 NOTE = (
-    f'<p class="soft note">Sample output of <code>python -m experiments.run --config={RUN}</code>; paths are relative '
-    "to that run's folder. "
-    '<a href="gallery/">Back to the documentation</a>.</p>'
+    f'<p class="soft note">Sample of what <code>python -m experiments.run --config={RUN}</code> writes. '
+    '<a href="gallery/">Back to the documentation</a></p>'
 )
 # Folders of the site are pages only where a server says so.
 FROM_DISK = """<script>
