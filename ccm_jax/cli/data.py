@@ -151,7 +151,7 @@ def _tables(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Itera
                 table.add_row(heading, value)
         yield table
     if len(rows) > 1:
-        table = Table()
+        table = Table(box=None, padding=(0, 2, 0, 0))  # names of files have more room
         for heading in (h for h, shared in zip(headings, same, strict=True) if not shared):
             table.add_column(heading, overflow="fold", no_wrap=heading == "parameters", min_width=len(heading))
         for row in rows:
