@@ -32,9 +32,11 @@ def warn(message: str) -> None:
 
 
 def warn_of_values(coordinates: np.ndarray) -> None:
-    """Warns of experts ``[n, axes]`` whose coordinates look like physical values: none is near -1 or +1."""
+    """Warns of experts ``[n, axes]`` at what may be physical values: none near -1 or +1, or all of one sign."""
     furthest, (near, far) = np.abs(coordinates).max(axis=0), EXPERTS
-    if np.isfinite(furthest).all() and (np.ptp(coordinates, axis=0) * ((furthest < near) | (furthest > far))).any():
+    one_sided = (coordinates > 0).all(axis=0) | (coordinates < 0).all(axis=0)
+    unlike = (furthest < near) | (furthest > far) | one_sided
+    if np.isfinite(furthest).all() and (np.ptp(coordinates, axis=0) * unlike).any():
         warn(
             f"fit_chart: experts are at coordinates {coordinates.tolist()}, expected about -1 to 1, because readouts "
             "search up to 2.5; scale physical values with coordinate_from_metadata."

@@ -1,5 +1,5 @@
 """How objects that hold arrays print: short arrays in full, long ones by type and shape, trees of weights by
-size, functions by name; None is left out."""
+size, functions by name; None and empty arrays are left out."""
 
 from __future__ import annotations
 
@@ -27,8 +27,12 @@ features=Polynomial(degree=1, dim=1, constant=True))
     """
     names = getattr(type(self), "_fields", None) or type(self).__dataclass_fields__
     fields = first | {name: getattr(self, name) for name in names}
-    told = ", ".join(f"{name}={_value(value)}" for name, value in fields.items() if value is not None)
+    told = ", ".join(f"{name}={_value(value)}" for name, value in fields.items() if _is_told(value))
     return f"{type(self).__name__}({told})"
+
+
+def _is_told(value: Any) -> bool:
+    return value is not None and getattr(value, "size", 1) != 0
 
 
 def shown_estimate(found: Any) -> str:

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._checks import is_traced
+from ccm_jax._doubts import warn
 from ccm_jax._shown import shown, sized
 from ccm_jax.chart import Chart
 from ccm_jax.posterior import Posterior
@@ -35,21 +37,33 @@ class Forecast(NamedTuple):
         mean: ``[steps, *space, C]``.
         deviation: of each number, ``[steps, *space, C]``.
         factors: half-widths of central intervals of ``LEVELS``, in deviations, ``[steps, L]``.
+        outside: whether the value that was found lies outside the validation regimes, on any axis; ``[]``.
     """
 
     mean: Array
     deviation: Array
     factors: Array
+    outside: Array | None = None
 
     def __repr__(self) -> str:
-        return shown(self)
+        if is_traced(self) or self.outside is None:
+            return shown(self)
+        return shown(self._replace(outside=None), outside_validation=self.outside)
 
     def interval(self, level: float = 0.9) -> tuple[Array, Array]:
         """Lower and upper end of the central interval of each number.
 
         Raises:
             ValueError: for a level beyond those that were fitted.
+
+        Warns:
+            UserWarning: where the value lies outside the validation regimes: what a model gets wrong was learned there.
         """
+        if self.outside is not None and not is_traced(self) and np.any(self.outside):
+            warn(
+                "Forecast.interval: the value lies outside the validation regimes; the interval is not calibrated "
+                "there, and probably too narrow: give fit_uncertainty regimes beyond it, or do not rely on it."
+            )
         if not LEVELS[0] <= level <= LEVELS[-1]:
             raise ValueError(
                 f"Forecast.interval: level is {level}, expected {LEVELS[0]} to {LEVELS[-1]}, as validation was fitted."

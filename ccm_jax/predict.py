@@ -84,5 +84,5 @@ def predict_rollout(
     size = residual.size(evidence_of(found.loss, found.coordinate))[:, :count]
     wide = size.reshape(*size.shape, *(1,) * (mean.ndim - 2)) * scale_of(mean)
     factors = jnp.broadcast_to(residual.factors[:count], (len(x), *residual.factors[:count].shape))
-    forecast = Forecast(mean, jnp.sqrt(variance + wide**2), factors)
+    forecast = Forecast(mean, jnp.sqrt(variance + wide**2), factors, found.posterior.beyond().any(axis=-1))
     return forecast if batched else jax.tree.map(lambda leaf: leaf[0], forecast)

@@ -76,4 +76,4 @@ def test_frames_with_gaps_calibrate(tmp_path: Path) -> None:
     assert found["fill"] == "spectral" and found["observed"] == pytest.approx(0.8, abs=0.1)
     assert "84 % of the points are observed; the others are filled in (spectral)." in done.output
     last = done.output.strip().splitlines()[-1]
-    assert last.startswith("Next: ccm calibrate") and "--missing nan" in last  # and no rollout, which needs whole frames
+    assert last.startswith("Next: ccm calibrate") and "--missing nan" in last  # no rollout: it needs whole frames

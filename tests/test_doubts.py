@@ -212,3 +212,13 @@ def test_other_containers_are_named_where_they_begin_and_not_dumped() -> None:
     assert len(str(caught.value)) < 250
     mended = jax.tree.unflatten(jax.tree.structure(anchor), jax.tree.leaves(expert))
     fit_chart(anchor, [mended, jax.tree.map(lambda leaf: 0.9 * leaf, anchor)], [-1.0, 1.0])
+
+
+def test_experts_on_one_side_of_the_anchor_are_warned_of() -> None:
+    anchor, experts = {"w": jnp.ones(3)}, [{"w": jnp.full(3, x)} for x in (1.1, 1.2)]
+    with pytest.warns(UserWarning, match=r"coordinates \[\[1.0\], \[2.0\]\], expected about -1 to 1"):
+        fit_chart(anchor, experts, [1.0, 2.0])
+
+
+def test_an_estimate_without_a_search_prints_no_empty_fields() -> None:
+    assert repr(coordinate_from_metadata(2.5, 1.0, 2.0)) == "Estimate(coordinate=[2])"

@@ -118,6 +118,15 @@ def test_forecasts_cover_every_frame(sure: PrefixReadout) -> None:
     assert covered.shape == (4,) and (covered > 0.75).all()
     one = predict_rollout(sure, x[0], 2)
     np.testing.assert_allclose(one.mean, forecast.mean[0, :2], rtol=1e-5)
+    assert not one.outside and "outside_validation=False" in repr(one)
+
+
+def test_a_forecast_outside_validation_says_that_its_interval_is_not_calibrated(sure: PrefixReadout) -> None:
+    far = predict_rollout(sure, decay(jax.random.key(36), 1.85, 1)[0])
+    assert far.outside and "outside_validation=True" in repr(far)
+    with pytest.warns(UserWarning, match="Forecast.interval: the value lies outside the validation regimes"):
+        far.interval(0.9)
+    jax.jit(lambda forecast: forecast.interval(0.9))(far)  # where numbers are unknown, nothing is said
 
 
 def test_an_interval_that_ends_where_the_grid_does_is_said(plain: PrefixReadout, sure: PrefixReadout) -> None:

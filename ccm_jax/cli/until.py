@@ -77,7 +77,7 @@ def find_until(
             break
         if count < most:
             say(f"Calibrated on {_after(count)}: the 90 % interval is {said:.3f} wide; one frame more.")
-    if found.sure is None or not found.sure.stranger:
+    if found.sure is None or not (found.sure.stranger and found.keeps_anchor):  # whose interval is shown
         wide = f"With {_after(count)}, the {by} is {said:.3f} wide"
         say(f"{wide}; no more are used." if reached else f"{wide}, not {width:g} or narrower; {why}.")
     facts = {"width": width, "reached": reached, "intervals": intervals, "filter": widths[:first].tolist()}

@@ -94,7 +94,8 @@ def of_regime(readout: PrefixReadout, x: np.ndarray, value: float) -> dict[str, 
     ends = np.asarray(found.posterior.interval(LEVEL), float)[:, 0]
     cut = np.asarray(found.posterior.cut())[:, 0].any(axis=-1)  # the page says it
     forecast = predict_rollout(readout, jnp.asarray(x), x.shape[1] - observed, batched=True)
-    low, high = (np.asarray(end, float) for end in forecast.interval(LEVEL))
+    # Whether intervals hold outside validation is what is measured.
+    low, high = (np.asarray(end, float) for end in forecast._replace(outside=None).interval(LEVEL))
     truth, fields = x[:, observed:], tuple(range(2, x.ndim))
     at = (0, slice(None), *(n // 2 for n in x.shape[2:-1]), 0)  # the first channel at the middle of the grid
     mean = np.asarray(forecast.mean, float)
