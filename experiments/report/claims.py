@@ -12,7 +12,7 @@ import jinja2
 
 from ccm_jax.io.atomic import read_json
 from experiments.report.alternatives import CONDITIONED, FALLBACK, chosen_windows, fallback, one_frame, worst
-from experiments.report.ratios import in_words, named, times
+from experiments.report.ratios import briefly, in_words, named, times
 from experiments.report.reach import validation_of
 from experiments.report.record import runs_of
 from experiments.report.systems import SHORT
@@ -37,7 +37,7 @@ HIDDEN = ("rd_ood", "ns_ood", "rdb_gravity")  # a single frame does not show the
 def budget(peers: dict[str, Any]) -> dict[str, Any]:
     """CCM-Scale over its alternatives with a small budget, in words; see :mod:`experiments.peers.plane`."""
     found = peers["small_budgets"]
-    words = {"ratios": in_words(found["scale_over_conditioned"]), "lora": in_words(found["scale_over_lora"])}
+    words = {"ratios": briefly(found["scale_over_conditioned"]), "lora": briefly(found["scale_over_lora"])}
     sizes = sorted({trajectories for _, trajectories in found["cells"]})
     words |= {"trajectories": f"{sizes[0]} to {sizes[-1]}"}
     return words | {key: found[key] for key in ("fewest", "most", "seeds")} | {"cells": len(found["cells"])}
@@ -53,7 +53,7 @@ def _errors(gains: dict[str, Any]) -> dict[str, str]:
 def said(peers: dict[str, Any]) -> dict[str, str]:
     """Every claim of the README in words, with CCM on the anchor that sees one frame."""
     return {
-        claim: in_words({s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT})
+        claim: briefly({s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT})
         for claim, keys in CLAIMS.items()
     }
 
@@ -61,15 +61,11 @@ def said(peers: dict[str, Any]) -> dict[str, str]:
 def numbers(folder: Path) -> dict[str, Any]:
     """All that the templates of this folder's pages need."""
     peers, (runs, _) = read_json(folder / "peers.json"), runs_of(folder)
-
-    wide, kept = chosen_windows(peers)
     rows = {row["value"]: row for row in read_json(folder / "readouts.json")["curves"]["rdb_ood"]}
     far = {name: sum(errors) / len(errors) for name, errors in rows[max(rows)]["errors"].items() if None not in errors}
     noise = {row["at"]: row["ours"]["mean"] for row in read_json(folder / "paper.json")["prefix"]["noise"]}
     return {
         **said(peers),
-        "wide": in_words(wide) if wide else "",
-        "kept": kept,
         "validation": validation_of(HIDDEN),
         "budget": budget(peers),
         "errors": {name: _errors(row["gains"]) for name, row in runs.items()},

@@ -12,6 +12,7 @@ Ratio = dict[str, Any]  # mean, low and high; None where there is one seed, or n
 
 AHEAD, SINGLE, BEHIND, UNCLEAR = "smaller", "in one seed", "larger", "no clear difference"
 ORDER = (AHEAD, BEHIND, UNCLEAR, SINGLE)
+COUNTS = {2: "two", 3: "three", 4: "all four"}
 
 
 def in_words(ratios: dict[str, Ratio | None]) -> str:
@@ -44,6 +45,32 @@ def in_words(ratios: dict[str, Ratio | None]) -> str:
         told = f"{UNCLEAR} for {named(found)}" if kind == UNCLEAR else _together(found, ratios)
         phrases.append(f"{SINGLE}, {told}" if kind == SINGLE else told)
     return "; ".join(phrases) or "not measured yet"
+
+
+def briefly(ratios: dict[str, Ratio | None]) -> str:
+    """The same in numbers of systems, without their names, except where it is one.
+
+    Example:
+        >>> ahead, unclear = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 1.1, "low": 0.9, "high": 1.3}
+        >>> briefly({"rd_ood": ahead, "ns_ood": ahead | {"mean": 0.25}, "rdb_gravity": unclear, "rdb_ood": unclear})
+        '2.0 to 4.0\\xa0× smaller on two systems, and not clearly different on two'
+        >>> briefly({"rd_ood": ahead | {"low": None}, "ns_ood": ahead, "rdb_gravity": None})
+        '2.0\\xa0× smaller on two systems'
+    """
+    kinds: dict[str, dict[str, Ratio]] = {}
+    for system, ratio in ratios.items():
+        if ratio is not None and ratio["mean"] is not None:
+            unclear = ratio["low"] is not None and ratio["low"] <= 1 <= ratio["high"]
+            kind = UNCLEAR if unclear else AHEAD if ratio["mean"] < 1 else BEHIND
+            kinds.setdefault(kind, {})[system] = ratio
+    told = []
+    for kind, found in sorted(kinds.items(), key=lambda item: ORDER.index(item[0])):
+        where = f"for {named(found)}" if len(found) == 1 else f"on {COUNTS[len(found)]}" + " systems" * (not told)
+        sizes = sorted(max(ratio["mean"], 1 / ratio["mean"]) for ratio in found.values())
+        low, high = _said(sizes[0]), _said(sizes[-1])
+        span = f"{high if low == high else f'{low} to {high}'}\N{NO-BREAK SPACE}×"
+        told.append(f"not clearly different {where}" if kind == UNCLEAR else f"{span} {kind} {where}")
+    return ", and ".join([", ".join(told[:-1]), told[-1]]) if len(told) > 1 else "".join(told) or "not measured yet"
 
 
 def _together(found: dict[str, Ratio | None], ratios: dict[str, Ratio | None]) -> str:
