@@ -117,9 +117,14 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 def command(source: Source, **given: Any) -> None:
     """Find the coordinate that best fits the observed frames, and write the weights there.
 
-    If no merge fits the frames better than the anchor, no weights are written and the exit code is 3: keep the anchor.
-    So it is if the coordinate is at the end of the searched range, or no point of the chart explains the frames, unless
-    the merge has less than half of the anchor's error; and if both are so, or another time step fits better.
+    No weights are written and the exit code is 3 (keep the anchor) if
+
+    \b
+    - no merge fits the frames better than the anchor;
+    - the best coordinate is at the end of the searched range, or no point of
+      the chart explains the frames, and the merge has more than half of the
+      anchor's error;
+    - both are so, or another time step fits the frames better.
 
     Intervals need validation trajectories of three or more known values.
 
