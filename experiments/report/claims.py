@@ -53,8 +53,7 @@ def _errors(gains: dict[str, Any]) -> dict[str, str]:
 def said(peers: dict[str, Any]) -> dict[str, str]:
     """Every claim of the README in words, with CCM on the anchor that sees one frame."""
     return {
-        claim: briefly({s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT})
-        for claim, keys in CLAIMS.items()
+        claim: briefly({s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT}) for claim, keys in CLAIMS.items()
     }
 
 
