@@ -233,7 +233,7 @@ def command(source: Source, where: Where, method: str | None, output: Path, **gi
     say(f"Wrote {output}{at(chosen)} in {time.perf_counter() - begin:.1f} s, and its card {output}.md.")
     if found is None and chosen.value is not None and outside(chosen):
         say(
-            "The value is outside the experts', where nobody knows if the line of --range holds. --validation FILE fits "
+            "The value is outside the experts', where the line of --range may not hold. --validation FILE fits "
             "the coordinate on trajectories of known values."
         )
     evaluate_next(chosen, output, model)

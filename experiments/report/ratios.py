@@ -63,7 +63,7 @@ def briefly(ratios: dict[str, Ratio | None]) -> str:
             unclear = ratio["low"] is not None and ratio["low"] <= 1 <= ratio["high"]
             kind = UNCLEAR if unclear else AHEAD if ratio["mean"] < 1 else BEHIND
             kinds.setdefault(kind, {})[system] = ratio
-    told = []
+    told: list[str] = []
     for kind, found in sorted(kinds.items(), key=lambda item: ORDER.index(item[0])):
         where = f"for {named(found)}" if len(found) == 1 else f"on {COUNTS[len(found)]}" + " systems" * (not told)
         sizes = sorted(max(ratio["mean"], 1 / ratio["mean"]) for ratio in found.values())
