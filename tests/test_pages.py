@@ -25,6 +25,7 @@ SHOWN = sorted(page.name for page in PAGES.glob("*.md") if "```python\n" in page
     "name",
     [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in SHOWN if name not in ELSEWHERE],
 )
+@pytest.mark.filterwarnings("ignore:Forecast.interval. the value lies outside")  # as the page says
 def test_the_blocks_of_a_page_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (PAGES / name).read_text(encoding="utf-8"), re.S)
