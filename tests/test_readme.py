@@ -35,15 +35,21 @@ def test_no_comparison_that_ccm_loses_is_left_out_of_the_readme() -> None:
     shown = {key for _, kinds in alternatives.BESIDE.values() for keys in kinds.values() for key in keys}
     relaxed = {"finetune_ratio_coord", "scratch_ratio_sought"}  # one has less than Scale, the other more: on the page
     assert drawn == shown and set(peers["ratios"]["rd_ood"]) == shown | relaxed
-    assert {key for keys in claims.CLAIMS.values() for key in keys} == shown
+    told = {key for keys in claims.CLAIMS.values() for key in keys} | set(alternatives.FEW.values())
+    assert told >= shown  # in words, or as a row of the README's table
     assert all(words in README.replace("\n  ", " ") for words in claims.said(peers).values())
 
 
 def test_the_words_of_the_readme_s_claims_hold() -> None:
-    """Its headings name a winner: SLERP is nearest, conditioned networks are better, dam height gains nothing."""
-    ratios = read_json(ROOT / "results" / "peers.json")["ratios"]
+    """Conditioned networks, CoDA and GEPS are better, dam height gains nothing, cheap alternatives are never better."""
+    peers = read_json(ROOT / "results" / "peers.json")
+    ratios = peers["ratios"]
+    for budgets in ("scale_over_conditioned", "scale_over_lora"):
+        assert all(ratio["low"] <= 1 for ratio in peers["small_budgets"][budgets].values())
     for found in ratios.values():
-        assert found["slerp_ratio"]["mean"] >= 0.99 * found["posthoc_ratio"]["mean"]
+        assert (found.get("frames_ratio_adaptive") or {"mean": None})["mean"] is None or (
+            found["frames_ratio_adaptive"]["mean"] > 1
+        )
         assert alternatives.worst({"ratios": {"s": found}}, "s", alternatives.CONDITIONED)["low"] > 1  # type: ignore[index]
         assert found["frames_ratio_labelled"]["mean"] > 1
     assert ratios["rdb_ood"]["anchor_ratio"]["mean"] > 1

@@ -42,8 +42,8 @@ FEW = {
     "the anchor alone: as it is, or trained longer, whichever is better": "anchor_ratio",
     "CCM-Prefix, five frames observed": PREFIX,
     "CCM-Scale, value known": SCALE,
-    "best network trained without labels, seeing one to five frames": "frames_ratio",
-    "best network conditioned on labelled data, five frames observed": "frames_ratio_labelled",
+    "best network trained without known values, seeing one to five frames": "frames_ratio",
+    "best network conditioned on the value, five frames observed": "frames_ratio_labelled",
 }
 NONE = "–"
 FALLBACK = "†"  # marks an error of CCM-Prefix that is its anchor's

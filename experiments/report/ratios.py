@@ -57,20 +57,38 @@ def briefly(ratios: dict[str, Ratio | None]) -> str:
         >>> briefly({"rd_ood": ahead | {"low": None}, "ns_ood": ahead, "rdb_gravity": None})
         '2.0\\xa0× smaller on two systems'
     """
-    kinds: dict[str, dict[str, Ratio]] = {}
-    for system, ratio in ratios.items():
-        if ratio is not None and ratio["mean"] is not None:
-            unclear = ratio["low"] is not None and ratio["low"] <= 1 <= ratio["high"]
-            kind = UNCLEAR if unclear else AHEAD if ratio["mean"] < 1 else BEHIND
-            kinds.setdefault(kind, {})[system] = ratio
     told: list[str] = []
-    for kind, found in sorted(kinds.items(), key=lambda item: ORDER.index(item[0])):
+    for kind, found in _by_kind(ratios).items():
         where = f"for {named(found)}" if len(found) == 1 else f"on {COUNTS[len(found)]}" + " systems" * (not told)
         sizes = sorted(max(ratio["mean"], 1 / ratio["mean"]) for ratio in found.values())
         low, high = _said(sizes[0]), _said(sizes[-1])
         span = f"{high if low == high else f'{low} to {high}'}\N{NO-BREAK SPACE}×"
         told.append(f"not clearly different {where}" if kind == UNCLEAR else f"{span} {kind} {where}")
     return ", and ".join([", ".join(told[:-1]), told[-1]]) if len(told) > 1 else "".join(told) or "not measured yet"
+
+
+def without_sizes(ratios: dict[str, Ratio | None]) -> str:
+    """On which systems CCM is better, worse or neither, where a table shows how much.
+
+    Example:
+        >>> ahead, unclear = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 1.1, "low": 0.9, "high": 1.3}
+        >>> without_sizes({"rd_ood": ahead, "ns_ood": ahead, "rdb_gravity": unclear, "rdb_ood": None})
+        'better for reaction–diffusion and Navier–Stokes, and not clearly different for gravity'
+    """
+    words = {AHEAD: "better", BEHIND: "worse", UNCLEAR: "not clearly different"}
+    told = [f"{words[kind]} for {named(found)}" for kind, found in _by_kind(ratios).items()]
+    return ", and ".join([", ".join(told[:-1]), told[-1]]) if len(told) > 1 else "".join(told) or "not measured yet"
+
+
+def _by_kind(ratios: dict[str, Ratio | None]) -> dict[str, dict[str, Ratio]]:
+    """The systems where CCM's error is smaller, larger, or neither; of one seed, by its ratio alone."""
+    kinds: dict[str, dict[str, Ratio]] = {}
+    for system, ratio in ratios.items():
+        if ratio is not None and ratio["mean"] is not None:
+            unclear = ratio["low"] is not None and ratio["low"] <= 1 <= ratio["high"]
+            kind = UNCLEAR if unclear else AHEAD if ratio["mean"] < 1 else BEHIND
+            kinds.setdefault(kind, {})[system] = ratio
+    return {kind: kinds[kind] for kind in ORDER if kind in kinds}
 
 
 def _together(found: dict[str, Ratio | None], ratios: dict[str, Ratio | None]) -> str:
