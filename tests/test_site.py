@@ -56,15 +56,6 @@ def test_a_notebook_becomes_a_page_with_its_outputs(tmp_path: Path) -> None:
     assert "??? abstract" in text  # the cell that installs is folded away
 
 
-def test_lines_on_white_are_a_chart_and_fields_are_none() -> None:
-    pages = notebooks.pages(ROOT / "notebooks", None)
-    for number, expected in ((2, True), (0, False), (1, False)):  # a sweep, an animation, fields
-        picture = pages[f"01_merge_in_five_minutes/{number}.png"]
-        assert isinstance(picture, bytes) and notebooks.is_chart(picture) is expected
-    assert not notebooks.is_chart(b"no picture")
-    assert "](01_merge_in_five_minutes/2.png){ .chart }" in str(pages["01_merge_in_five_minutes.md"])
-
-
 def test_references_to_the_paper_are_links_and_stay_them() -> None:
     griffe = pytest.importorskip("griffe")
     from experiments.site import roles
@@ -280,6 +271,12 @@ def test_on_a_phone_a_table_keeps_its_first_column_and_a_figure_scrolls(browser:
     page.goto(f"{address_of_site}/beyond/")
     widths = page.evaluate("(f => [f.scrollWidth, f.clientWidth])(document.querySelector('.figure'))")
     assert widths[0] > widths[1] + 100
+    for name in ("peers/", "how-to/known-value/"):  # three columns of words fit
+        page.goto(f"{address_of_site}/{name}")
+        widths = page.evaluate(
+            "(t => [t.scrollWidth, t.clientWidth])(document.querySelector('.md-typeset__scrollwrap'))"
+        )
+        assert widths[0] <= widths[1], name
     for name in ("", "notebooks/01_merge_in_five_minutes/", "notebooks/02_rd_ood_end_to_end/"):  # large type: whole
         page.goto(f"{address_of_site}/{name}")
         cut = page.evaluate(
@@ -287,3 +284,18 @@ def test_on_a_phone_a_table_keeps_its_first_column_and_a_figure_scrolls(browser:
             ".map(f => f.firstElementChild.src)"
         )
         assert not cut and page.locator(".figure").count() > 1, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "query, name",
+    [("fit_chart", "reference/charts"), ("uncertainty", "how-to/how-sure"), ("FNO", "reference/models")]
+    + [("viscosity known", "how-to/known-value"), ("fit_prefix_readout", "reference/readouts")],
+)
+def test_the_search_shows_first_the_page_about_it(browser: Any, address_of_site: str, query: str, name: str) -> None:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(address_of_site)
+    page.click(".md-search__input")
+    page.fill(".md-search__input", query)
+    first = page.wait_for_selector(".md-search-result__link", timeout=30_000)
+    assert first.get_attribute("href").startswith(f"{address_of_site}/{name}/")

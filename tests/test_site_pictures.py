@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.fno_figure import draw
-from experiments.site import dark
+from experiments.site import dark, notebooks
 
 ROOT = Path(__file__).parent.parent
 
@@ -81,3 +81,12 @@ def test_the_times_of_the_fno_are_drawn_for_a_screen_and_for_a_phone(tmp_path: P
     )
     assert screen[0] > screen[1] and phone[1] > phone[0]
     assert {path.name for path in tmp_path.iterdir()} == {p.name for p in (ROOT / "docs/performance").glob("*.png")}
+
+
+def test_lines_on_white_are_a_chart_and_fields_are_none() -> None:
+    pages = notebooks.pages(ROOT / "notebooks", None)
+    for number, expected in ((2, True), (0, False), (1, False)):  # a sweep, an animation, fields
+        picture = pages[f"01_merge_in_five_minutes/{number}.png"]
+        assert isinstance(picture, bytes) and notebooks.is_chart(picture) is expected
+    assert not notebooks.is_chart(b"no picture")
+    assert "](01_merge_in_five_minutes/2.png){ .chart }" in str(pages["01_merge_in_five_minutes.md"])
