@@ -57,8 +57,9 @@ def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
         results = collect(run.config, stages) | {"sure": read_json(known.path / "sure.json")}
         write_json(work / "results.json", results)
         write_text(work / "results.csv", to_csv(results))
-        write_page(results, stages, shown, work)
+        write_page(results, stages, shown, work, weights)
 
+    weights = head.count(checkpoint.load(stages.anchor.path / "anchor"))  # by all processes: Orbax waits for each
     shown, known = explorer.explorer(run, stages), how_sure.sureness(run, stages)
     inputs = (*stages, shown, known)
     settings = {"name": run.config.name, "address": published()}
@@ -104,8 +105,8 @@ def publish_validation(config: ConfigDict, stage: Stage, target: Path) -> None:
     write_frames(target, config, config.regimes.validation, x[:, : most_within(x.shape)])
 
 
-def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Path) -> None:
-    """Draws all figures into ``folder / figures`` and the page that holds them."""
+def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Path, weights: int) -> None:
+    """Draws all figures into ``folder / figures`` and the page that holds them; ``weights`` is their number."""
     results = typeset(finite(results))
     (folder / "figures").mkdir(exist_ok=True)
     arrays = dict(np.load(stages.evaluation.path / "evaluation.npz"))
@@ -140,7 +141,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         own_settings=own_settings(config["calibration"]),
         deployable=deployable(),
         title=head.title(config, [row["value"] for row in rows]),
-        setting=head.setting(config, space, head.count(checkpoint.load(stages.anchor.path / "anchor"))),
+        setting=head.setting(config, space, weights),
         cards=head.cards(results, conditioned),
         alternative=head.alternative(conditioned),
         ranges={name: ends for name in ours if (ends := by_regime(results, name))},
