@@ -12,12 +12,13 @@ from jax.sharding import Mesh
 
 from ccm_jax._checks import check_real, counted
 from ccm_jax._doubts import warn
+from ccm_jax._frames import as_frames
 from ccm_jax._given import warn_if_within
 from ccm_jax.chart import Gated
 from ccm_jax.curve import Curve, fit_curve
 from ccm_jax.forecast import Residual, evidence_of, fit_residual, spread_of
 from ccm_jax.membership import fit_membership, statistic_of
-from ccm_jax.readout import PrefixReadout, as_frames, check_readout
+from ccm_jax.readout import PrefixReadout, check_readout
 from ccm_jax.search import Local, local_at
 from ccm_jax.uncertainty import Uncertainty, fit_scatter, inflation_of, small_sample
 

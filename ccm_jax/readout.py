@@ -19,8 +19,7 @@ from jax.sharding import Mesh
 
 from ccm_jax._checks import is_traced, kind_of
 from ccm_jax._forward import forward_only
-from ccm_jax._frames import as_frames as as_frames  # which others look for here
-from ccm_jax._frames import warn_of_unit
+from ccm_jax._frames import as_frames, warn_of_unit
 from ccm_jax._given import check_single, explained, warn_of_estimate
 from ccm_jax._shown import shown, shown_readout
 from ccm_jax.chart import Chart

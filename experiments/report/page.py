@@ -52,6 +52,7 @@ def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
     """Makes the report if it is not there yet, puts it into ``workdir``, and returns its numbers."""
 
     def build(work: Path) -> None:
+        weights = head.count(checkpoint.load(stages.anchor.path / "anchor"))  # by all processes: Orbax waits for each
         if not is_writer():
             return
         results = collect(run.config, stages) | {"sure": read_json(known.path / "sure.json")}
@@ -59,7 +60,6 @@ def report(run: Run, stages: Stages, workdir: Path) -> dict[str, Any]:
         write_text(work / "results.csv", to_csv(results))
         write_page(results, stages, shown, work, weights)
 
-    weights = head.count(checkpoint.load(stages.anchor.path / "anchor"))  # by all processes: Orbax waits for each
     shown, known = explorer.explorer(run, stages), how_sure.sureness(run, stages)
     inputs = (*stages, shown, known)
     settings = {"name": run.config.name, "address": published()}

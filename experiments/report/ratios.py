@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from experiments.report.results import listed
@@ -29,19 +29,8 @@ def in_words(ratios: dict[str, Ratio | None]) -> str:
         >>> in_words({"rd_ood": ahead, "ns_ood": ahead | {"mean": 0.25}, "rdb_gravity": ahead, "rdb_ood": single})
         '2.0 to 4.0\\xa0× smaller for all but dam height; in one seed, 2.0\\xa0× larger for dam height'
     """
-    said: dict[str, dict[str, Ratio | None]] = {}
-    for system, ratio in ratios.items():
-        if ratio is None or ratio["mean"] is None:
-            continue
-        if ratio["low"] is None:
-            kind = SINGLE
-        elif ratio["low"] <= 1 <= ratio["high"]:
-            kind = UNCLEAR
-        else:
-            kind = AHEAD if ratio["mean"] < 1 else BEHIND
-        said.setdefault(kind, {})[system] = ratio
     phrases = []
-    for kind, found in sorted(said.items(), key=lambda item: ORDER.index(item[0])):
+    for kind, found in _by_kind(ratios, apart=True).items():
         told = f"{UNCLEAR} for {named(found)}" if kind == UNCLEAR else _together(found, ratios)
         phrases.append(f"{SINGLE}, {told}" if kind == SINGLE else told)
     return "; ".join(phrases) or "not measured yet"
@@ -64,7 +53,7 @@ def briefly(ratios: dict[str, Ratio | None]) -> str:
         low, high = _said(sizes[0]), _said(sizes[-1])
         span = f"{high if low == high else f'{low} to {high}'}\N{NO-BREAK SPACE}×"
         told.append(f"not clearly different {where}" if kind == UNCLEAR else f"{span} {kind} {where}")
-    return ", and ".join([", ".join(told[:-1]), told[-1]]) if len(told) > 1 else "".join(told) or "not measured yet"
+    return _in_a_row(told)
 
 
 def without_sizes(ratios: dict[str, Ratio | None]) -> str:
@@ -77,30 +66,36 @@ def without_sizes(ratios: dict[str, Ratio | None]) -> str:
     """
     words = {AHEAD: "better", BEHIND: "worse", UNCLEAR: "not clearly different"}
     told = [f"{words[kind]} for {named(found)}" for kind, found in _by_kind(ratios).items()]
-    return ", and ".join([", ".join(told[:-1]), told[-1]]) if len(told) > 1 else "".join(told) or "not measured yet"
+    return _in_a_row(told)
 
 
-def _by_kind(ratios: dict[str, Ratio | None]) -> dict[str, dict[str, Ratio]]:
-    """The systems where CCM's error is smaller, larger, or neither; of one seed, by its ratio alone."""
+def _in_a_row(told: list[str]) -> str:
+    *first, last = told or ["not measured yet"]
+    return f"{', '.join(first)}, and {last}" if first else last
+
+
+def _by_kind(ratios: dict[str, Ratio | None], *, apart: bool = False) -> dict[str, dict[str, Ratio]]:
+    """The systems where CCM's error is smaller, larger, or neither; those of one seed ``apart``, or by their ratio."""
     kinds: dict[str, dict[str, Ratio]] = {}
     for system, ratio in ratios.items():
         if ratio is not None and ratio["mean"] is not None:
             unclear = ratio["low"] is not None and ratio["low"] <= 1 <= ratio["high"]
             kind = UNCLEAR if unclear else AHEAD if ratio["mean"] < 1 else BEHIND
+            kind = SINGLE if apart and ratio["low"] is None else kind
             kinds.setdefault(kind, {})[system] = ratio
     return {kind: kinds[kind] for kind in ORDER if kind in kinds}
 
 
-def _together(found: dict[str, Ratio | None], ratios: dict[str, Ratio | None]) -> str:
+def _together(found: dict[str, Ratio], ratios: dict[str, Ratio | None]) -> str:
     """Each ratio, or the range of three and more that go one way."""
-    told = [times(ratio["mean"]) for ratio in found.values() if ratio is not None]
+    told = [times(ratio["mean"]) for ratio in found.values()]
     directions = {direction for _, direction in told}
     if len(told) < 3 or len(directions) > 1 or "" in directions:
         return each(found)
     left = [system for system in ratios if system not in found]
     measured = [system for system in left if (ratios[system] or {"mean": None})["mean"] is not None]
     who = "all systems" if not left else f"all but {named(left)}" if left == measured else named(found)
-    sizes = sorted(ratio["mean"] for ratio in found.values() if ratio is not None)
+    sizes = sorted(ratio["mean"] for ratio in found.values())
     low, high = (times(size)[0] for size in (sizes[0], sizes[-1])[:: -1 if sizes[0] < 1 else 1])
     return f"{low.split()[0]} to {high} {directions.pop()} for {who}"
 
@@ -120,7 +115,7 @@ def _said(size: float) -> str:
     return f"{size:.2f}" if size < 1.1 else f"{size:.1f}" if size < 10 else f"{size:.0f}"
 
 
-def each(ratios: dict[str, Ratio | None]) -> str:
+def each(ratios: Mapping[str, Ratio | None]) -> str:
     """Ratios of several systems in one phrase; those that are not measured are left out.
 
     Example:
