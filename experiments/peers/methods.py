@@ -40,7 +40,7 @@ def _conditioned(kind: str, name: str) -> list[Method]:
         for key, how in (("coord", ""), ("scale", ", Scale map")):
             label = f"conditioned ({name}), fine-tuned on {data}{how}"
             found.append(Method(label, f"conditioned {kind}", f"{arm}_{key}", "value", "one fine-tuning", networks=n))
-    label = f"conditioned ({name}), fine-tuned, value inferred by our readout"
+    label = f"conditioned ({name}), fine-tuned, value inferred by the prefix readout"
     return [*found, Method(label, f"conditioned {kind}", "all_prefix", "frames", "one fine-tuning", networks=n)]
 
 
@@ -76,7 +76,7 @@ METHODS: tuple[Method, ...] = (
     Method("conditioned, from scratch", "conditioned scratch", "coord", "value", "from scratch"),
     Method("conditioned, from scratch, Scale map", "conditioned scratch", "scale", "value", "from scratch"),
     Method(
-        "conditioned, from scratch, value inferred by our readout",
+        "conditioned, from scratch, value inferred by the prefix readout",
         "conditioned scratch",
         "prefix",
         "frames",
@@ -86,10 +86,10 @@ METHODS: tuple[Method, ...] = (
     *_on_prefix("last", "last layers"),
     *_on_prefix("low_rank", "low rank"),
     Method("CoDA, its own optimiser", "CoDA", "adam", "frames", "from scratch"),
-    Method("CoDA, our readout", "CoDA", "prefix", "frames", "from scratch"),
+    Method("CoDA, prefix readout", "CoDA", "prefix", "frames", "from scratch"),
     Method("GEPS, its own optimiser", "GEPS", "adam", "frames", "from scratch"),
-    Method("GEPS, our readout", "GEPS", "prefix", "frames", "from scratch"),
-    Method("coarse solver, fitted by our readout", "solver", "prefix", "frames", "nothing more", networks=0),
+    Method("GEPS, prefix readout", "GEPS", "prefix", "frames", "from scratch"),
+    Method("coarse solver, fitted by the prefix readout", "solver", "prefix", "frames", "nothing more", networks=0),
     Method("coarse solver", "solver", "value", "value", "nothing more", networks=0),
     Method("CCM-Coord", "window 1", "ccm_coord", "value", "two fine-tunings", ours=True, networks=2),
     Method("CCM-Scale", "window 1", "ccm_scale", "value", "two fine-tunings", ours=True, networks=2),
@@ -134,7 +134,7 @@ ONE_FRAME: tuple[tuple[str, str], ...] = (("window 1", "anchor"), ("window 1", "
 NO_VALUE: tuple[tuple[str, str], ...] = (*ONE_FRAME, ("window 3", "anchor"), ("window 3", "more"))
 NO_VALUE += (("window 5", "anchor"), ("window 5", "more"), ("window 5 scratch", "scratch"))
 NO_VALUE += (("DPOT", "anchor"), ("DPOT", "more"))
-# Conditioned networks whose value our readout infers from the frames.
+# Conditioned networks whose value the prefix readout infers from the frames.
 LABELLED: tuple[tuple[str, str], ...] = (
     ("conditioned scratch", "prefix"),
     *((f"conditioned {kind}", "all_prefix") for kind in KINDS),

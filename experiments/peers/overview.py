@@ -39,8 +39,8 @@ GROUPS: dict[str, tuple[Line, ...]] = {
         Line("CCM-Prefix, on the one-frame anchor", "ccm", method="CCM-Prefix"),
         Line("CCM-Prefix, on one or three frames¹", "ccm", "frames_ratio", ours=True),
         Line("CoDA or GEPS, code fitted to the frames", "labels", "frames_ratio_adaptive"),
-        Line("best conditioned network, with our readout", "labels", "frames_ratio_labelled"),
-        Line("coarse solver, with our readout", "solver", "frames_ratio_solver"),
+        Line("best conditioned network, with prefix readout", "labels", "frames_ratio_labelled"),
+        Line("coarse solver, with prefix readout", "solver", "frames_ratio_solver"),
     ),
     "value known": (
         Line("other use of the experts, SLERP aside", "experts", "posthoc_ratio"),

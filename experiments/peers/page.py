@@ -48,13 +48,14 @@ QUESTIONS = {
     ),
     "frames_ratio": "CCM-Prefix, with the window that validation chose / best unconditioned network",
     "frames_ratio_labelled": (
-        "CCM-Prefix, with the window that validation chose / best conditioned network, value inferred by our readout"
+        "CCM-Prefix, with the window that validation chose / best conditioned network, value inferred by the prefix "
+        "readout"
     ),
     "frames_ratio_adaptive": (
         "CCM-Prefix, with the window that validation chose / CoDA or GEPS, code fitted to the frames (one seed)"
     ),
     "frames_ratio_solver": (
-        "CCM-Prefix, with the window that validation chose / coarse solver, parameter inferred by our readout "
+        "CCM-Prefix, with the window that validation chose / coarse solver, parameter inferred by the prefix readout "
         "(one seed)"
     ),
     "anchor_ratio": "CCM-Prefix, on the one-frame anchor / that anchor, trained for as many steps in total",

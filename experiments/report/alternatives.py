@@ -21,10 +21,10 @@ BESIDE: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         PREFIX,
         {
             "the anchor alone: as it is, or trained for as many steps as CCM, whichever is better": ("anchor_ratio",),
-            "the best network trained without labels that sees one to five frames": ("frames_ratio",),
-            "the best network conditioned on labelled data; our readout infers the value": ("frames_ratio_labelled",),
+            "the best network trained without known values that sees one to five frames": ("frames_ratio",),
+            "the best network conditioned on the value; the prefix readout infers it": ("frames_ratio_labelled",),
             "CoDA or GEPS, trained on data grouped by regime": ("frames_ratio_adaptive",),
-            "a coarse solver; our readout infers its parameter": ("frames_ratio_solver",),
+            "a coarse solver; the prefix readout infers its parameter": ("frames_ratio_solver",),
         },
     ),
     "value known": (
@@ -32,7 +32,7 @@ BESIDE: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         {
             "SLERP between the same experts, extrapolated": ("slerp_ratio",),
             "the best other use of the experts: a fixed merge, their ensemble, or the nearest": ("posthoc_ratio",),
-            "the best network conditioned on labelled data": CONDITIONED,
+            "the best network conditioned on the value": CONDITIONED,
         },
     ),
 }
