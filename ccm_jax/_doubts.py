@@ -17,7 +17,7 @@ from ccm_jax._checks import is_merged, is_traced
 
 INSIDE = str(Path(__file__).parent / "_")[:-1]  # with its separator
 EXPERTS = (0.2, 5.0)  # within these, the furthest expert of an axis is expected, since readouts search up to 2.5
-BEYOND = 10.0  # no merge is meant at a coordinate this far from the experts
+BEYOND = 10.0  # at a coordinate this far from the experts, no merge can be useful
 APART = 0.9  # of the anchor's norm: weights trained independently are near 1.4, and no fine-tuning moves them this far
 SAMPLE = 10**4  # numbers of each leaf that show whether weights belong together
 TELLING = 1000  # of fewer weights, norms say nothing of where they come from

@@ -293,8 +293,7 @@ def _warn_persistence(function: str, found: Estimate) -> None:
     if np.isfinite(best) and worse_than_trivial(best, persistence):
         what, error = trivial(persistence)
         warn(
-            f"{function}: {what} has error {error:.3g} on these frames, and the best network "
-            f"{best:.3g}, expected a smaller one; check that axes are [T, *space, C], and that the order of "
-            "channels, their units and normalization are those of the training data (states that hardly change are no "
-            "reason for concern)."
+            f"{function}: {what} has error {error:.3g} on these frames, no more than the best network "
+            f"({best:.3g}); check that axes are [T, *space, C], and that the order of channels, their units and "
+            "normalization are those of the training data (states that hardly change are no reason for concern)."
         )

@@ -82,7 +82,7 @@ def test_a_coordinate_and_a_value_are_refused_at_the_same_distance(
     family: Path, place: tuple[str, ...], said: str
 ) -> None:
     done = ccm("merge", *of(family), *place, "-o", family / "out.safetensors")
-    assert done.exit_code == 2 and said in done.output and "no merge is meant beyond 10" in done.output
+    assert done.exit_code == 2 and said in done.output and "expected at most 10" in done.output
     assert done.output.count("\n") == 1 and not (family / "out.safetensors").exists()
 
 

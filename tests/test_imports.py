@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import ccm_jax
-from ccm_jax.cli.pictures import draw_rollout
+from ccm_jax.cli.strips import draw_rollout
 from ccm_jax.interop import fno_to_neuraloperator
 from ccm_jax.io.safetensors import save_safetensors
 from ccm_jax.models import make_model

@@ -154,7 +154,7 @@ def test_the_terminal_rolls_out_and_draws_nothing(slow: Slow, tmp_path: Path) ->
     how = ("--model", slow.folder / "model.yaml", "--initial", slow.folder / "seen.npy", "--truth")
     done = ccm("rollout", slow.folder / "bad.safetensors", *how, "-o", tmp_path / "r.npz")
     assert done.exit_code == 0, done.output
-    assert "not finite from frame 1 on" in done.output and "mean infinite" in done.output
+    assert "not finite from predicted frame 1 on" in done.output and "mean infinite" in done.output
     assert [p.name for p in tmp_path.iterdir()] == ["r.npz"]
 
 

@@ -10,12 +10,15 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from ccm_jax import example
 from ccm_jax._checks import counted
 from ccm_jax.cli import VERBS, main
+from ccm_jax.cli import waiting as waiting_module
 from ccm_jax.cli.following import others_of
 from ccm_jax.cli.frames import Layout
+from ccm_jax.cli.strips import draw_rollout
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.recordings import Recording
 from tests.terminal import ccm
@@ -182,3 +185,35 @@ def test_progress_is_silent_where_there_is_no_terminal(capsys: pytest.CaptureFix
         progress(1, 2)
     said = capsys.readouterr()
     assert not said.out and not said.err.strip()
+
+
+def test_the_time_left_is_that_of_steps_after_the_first_which_compiles(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0.0, 60.0, 61.0, 62.0])  # the first step takes a minute, the others a second each
+    monkeypatch.setattr(waiting_module.time, "monotonic", lambda: next(now))
+    with waiting("fitting", steps=True) as progress:
+        for done in (1, 2, 3):
+            progress(done, 5)
+    assert capsys.readouterr().err == "ccm: fitting: 2 of 5, about 3 s left\n"
+
+
+def test_frames_of_a_rollout_have_the_numbers_of_the_file_and_their_errors(tmp_path: Path) -> None:
+    drawn = []
+
+    def keep(figure: Figure, target: Path, **_: object) -> None:
+        drawn.append([ax.get_title() for ax in figure.axes if ax.get_title()])
+
+    frames = np.linspace(-1, 1, 2 * 16).reshape(2, 4, 4, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", keep)
+        draw_rollout(frames, frames.copy(), tmp_path / "r.npz", ("vorticity",), before=5, errors=np.array([0.029, 0.74]))
+        draw_rollout(frames[:, 0], None, tmp_path / "line.npz")
+    assert drawn == [["frame 6\nerror 2.9 %", "frame 7\nerror 74 %"], ["network"]]
+
+
+def test_a_folder_that_is_made_is_said(in_example: Path) -> None:
+    said = ccm("merge", "--family", "example", "--coordinate", "0.5", "-o", "misspelt/merged.safetensors").output
+    assert "Wrote misspelt/merged.safetensors (in a new folder)" in said
+    again = ccm("merge", "--family", "example", "--coordinate", "0.6", "-o", "misspelt/other.safetensors").output
+    assert "Wrote misspelt/other.safetensors at" in again

@@ -107,7 +107,7 @@ def test_far_coordinates_of_filters_are_warned_of(tmp_path: Path) -> None:
     assert done.exit_code == 0 and "warning: coordinate +4 is 4 half ranges" in done.output
     (tmp_path / "r.yaml").write_text(text.replace("coordinate: 4}", "coordinate: 40}"))
     said = refused("merge", "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "n.safetensors")
-    assert "coordinate +40 is 40 half ranges" in said and "beyond 10" in said
+    assert "coordinate +40 is 40 half ranges" in said and "at most 10" in said
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.apart import check_apart, unit_unlike
 from ccm_jax.cli.beginning import words_for
 from ccm_jax.cli.card import digest
-from ccm_jax.cli.checkpoints import check_there, note, warn
+from ccm_jax.cli.checkpoints import check_there, new_folder, note, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import evaluate_next, family, follow, free, others_of, rollout_next
@@ -25,6 +25,7 @@ from ccm_jax.cli.merge import merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_calibration
 from ccm_jax.cli.prefix import ANCHOR_KEPT, Found, find
+from ccm_jax.cli.prefix_length import FRAMES, frames_option
 from ccm_jax.cli.prior import as_prior, parse_prior, prior_option
 from ccm_jax.cli.readings import other_axes
 from ccm_jax.cli.recipe import Recipe
@@ -34,7 +35,7 @@ from ccm_jax.cli.sure import parameter_option
 from ccm_jax.cli.units import range_options
 from ccm_jax.cli.until import check_until, find_until
 from ccm_jax.cli.waiting import waiting
-from ccm_jax.cli.wanted import FRAMES, Options, check_free, parse_bank, with_units, words_of
+from ccm_jax.cli.wanted import Options, check_free, parse_bank, with_units, words_of
 from ccm_jax.io.atomic import together, write_json
 from ccm_jax.io.description import HELP
 from ccm_jax.io.leaves import check_order
@@ -78,14 +79,7 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
     type=click.Path(path_type=Path),
     help="NAME.npy, 1 where a point was observed; shape [*space], [T, *space] or [N, T, *space].",
 )
-@click.option(
-    "--frames",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=FRAMES,
-    show_default=True,
-    help="Number of observed frames after the model's window.",
-)
+@frames_option("Number of observed frames after the model's window.")
 @click.option(
     "--until",
     type=float,
@@ -239,6 +233,7 @@ def command(source: Source, **given: Any) -> None:
         return
     finite = np.isfinite(found.loss)
     keep = options.output is not None and (not finite or (found.keeps_anchor and not options.write_anyway))
+    made = new_folder(options.output or report)
     with together(options.output or report) as place:
         if options.output is not None and not keep:
             write(recipe, found, options, place(options.output))
@@ -252,7 +247,7 @@ def command(source: Source, **given: Any) -> None:
     elif keep:
         say(f"{options.output} is not written; add --write-anyway to write the best merge.")
     elif options.output is not None:
-        say(f"Wrote the weights at {typed(found.coordinate, axes)} to {options.output}.")
+        say(f"Wrote the weights at {typed(found.coordinate, axes)} to {options.output}{made}.")
     if keep and options.output is not None and options.output.exists():
         warn(f"{options.output} is of an earlier run, and stays as it was.")
     say(f"Numbers: {report}" + (f"; figure: {report.with_suffix('.png')}." if drawn else "."))

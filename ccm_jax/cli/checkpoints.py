@@ -47,6 +47,11 @@ def check_there(*paths: Path | None) -> None:
             raise FileNotFoundError(f"there is no {file}; check the path.")
 
 
+def new_folder(output: Path | None) -> str:
+    """Said after the name of an output, before it is written: a mistyped path makes a folder, too."""
+    return "" if output is None or output.parent.exists() else " (in a new folder)"
+
+
 def warn(*lines: str) -> None:
     """Says what is doubtful about a result."""
     for line in lines:

@@ -21,6 +21,7 @@ from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.persistence import check_persistence, persistence_option
+from ccm_jax.cli.prefix_length import frames_option
 from ccm_jax.cli.readings import other_axes
 from ccm_jax.cli.source import NAMES, family_options, files_of
 from ccm_jax.cli.steps import BADLY, clue_of_networks
@@ -208,14 +209,7 @@ def networks_of(
 @click.option("--trajectories", required=True, type=click.Path(path_type=Path), help="File of held-out trajectories.")
 @layout_options
 @click.option("--sample", metavar="WHICH", help="Which of its trajectories: 0, or 0,3, or 0:8. Default: all.")
-@click.option(
-    "--frames",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=4,
-    show_default=True,
-    help="Frames after the model's window that are not scored: the prefix.",
-)
+@frames_option("Frames after the model's window that are not scored: the prefix.", least=0)
 @click.option(
     "--csv", "target", type=click.Path(path_type=Path), help="File NAME.csv for the error of each trajectory."
 )

@@ -121,7 +121,9 @@ def forecast(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*no point of the chart explains")  # the command itself says so
         found = predict_rollout(readout, seen, count, prior=prior)
-    low, high = found.interval(LEVEL)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Forecast.interval")  # said with the interval of the value
+        low, high = found.interval(LEVEL)
     drawn, rolled = np.zeros((0, readout.chart.features.dim)), np.zeros((0, *found.mean.shape))
     if samples:
         with warnings.catch_warnings():

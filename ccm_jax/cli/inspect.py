@@ -90,8 +90,9 @@ def verdict(whole: Residuals) -> str:
         return "The experts are equal: there is no direction between them."
     share = whole.shared**2 / (whole.shared**2 + whole.direction**2)
     return (
-        f"The experts are close enough to this anchor to be fine-tuned from it; {share:.0%} of their updates (by "
-        "squared norm) is shared, and the rest is the direction. Distances cannot tell which file is the anchor."
+        f"The experts are close enough to this anchor to be fine-tuned from it; {100 * share:.0f} % of their updates "
+        "(by squared norm) is shared, and the rest is the direction. Distances do not show which of the files is the "
+        "anchor: check the names."
     )
 
 
@@ -220,7 +221,7 @@ def command(checkpoints: tuple[Path, ...], model: str | None, as_json: bool) -> 
         table.add_column(heading, justify="left" if first else "right", no_wrap=not first, overflow="fold")
     for name, row in found.items():
         both = row.shared**2 + row.direction**2
-        share = f"{row.shared**2 / both:.0%}" if both else "–"
+        share = f"{100 * row.shared**2 / both:.0f} %" if both else "–"
         table.add_row(escape(name), *(f"{x:.3g}" for x in row[:4]), f"{row.cosine:+.2f}", share)
     show_table("updates relative to the anchor's norm, their cosine, and their shared part", table)
     whole = found["(all)"]

@@ -14,7 +14,7 @@ import numpy as np
 from ccm_jax import Gated, Polynomial
 from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.card import SAYS, card, card_of, digest
-from ccm_jax.cli.checkpoints import check_there, open_checkpoints, warn
+from ccm_jax.cli.checkpoints import check_there, new_folder, open_checkpoints, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.faults import meant
 from ccm_jax.cli.following import evaluate_next
@@ -22,6 +22,7 @@ from ccm_jax.cli.frames import layout_options
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.inspect import doubtful
 from ccm_jax.cli.others import OTHERS, merge_by_other, tells_coordinate
+from ccm_jax.cli.prefix_length import frames_option
 from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.cli.source import Source, check_near, remarks, source_options
 from ccm_jax.cli.sure import parameter_option
@@ -165,11 +166,8 @@ def parse_arguments(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
     help="With --value: trajectories of known values, on which the value's coordinate is fitted (CCM-Scale).",
 )
 @parameter_option
-@click.option(
-    "--frames",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="With --validation: frames after the model's window; forecasts start from the last of them.  [default: 4]",
+@frames_option(
+    "With --validation: frames after the model's window; forecasts start from the last of them.", default=None
 )
 @layout_options
 @click.option(
@@ -223,14 +221,14 @@ def command(source: Source, where: Where, method: str | None, output: Path, **gi
         chosen, found = by_validation(chosen, validation, given["layout"], model, given["parameter"], given["frames"])
     if tells_coordinate(chosen):
         warn(*remarks(chosen))
-    begin = time.perf_counter()
+    begin, made = time.perf_counter(), new_folder(output)
     with waiting("merging"):
         facts = merge(chosen, output, found=found, model=model)
     if ignored:
         warn(f"method {chosen.method} gives the same weights for every coordinate; yours is ignored")
     if given["as_json"]:
         tell({"output": output, "card": card_of(output)} | facts)
-    say(f"Wrote {output}{at(chosen)} in {time.perf_counter() - begin:.1f} s, and its card {output}.md.")
+    say(f"Wrote {output}{made}{at(chosen)} in {time.perf_counter() - begin:.1f} s, and its card {output}.md.")
     if found is None and chosen.value is not None and outside(chosen):
         say(
             "The value is outside the experts', where the line of --range may not hold. --validation FILE fits "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -25,7 +25,7 @@ P = ParamSpec("P")
 GREEN = "#009E73"  # of Okabe and Ito's colours, safe for colour-blind readers
 
 
-def _where_installed(draw: Callable[P, None]) -> Callable[P, None]:
+def where_installed(draw: Callable[P, None]) -> Callable[P, None]:
     """Without its library, one line stands in for the picture: the results beside it are complete."""
 
     @functools.wraps(draw)
@@ -56,7 +56,7 @@ def tidy(ax: Axes, grid: bool = True) -> None:
         ax.set_axisbelow(True)
 
 
-@_where_installed
+@where_installed
 def draw_calibration(found: Found, dim: int, target: Path) -> None:
     """Losses over the first of ``dim`` coordinates and errors by frame; below, posteriors where they are known."""
     sure = () if found.sure is None else [axis for axis in found.sure.axes if not axis.flat]
@@ -77,8 +77,9 @@ def draw_calibration(found: Found, dim: int, target: Path) -> None:
 
 def _draw_losses(ax: Axes, found: Found, axes: int) -> None:
     first = np.asarray([c[0] for c in found.candidates])
-    style = "o-" if {len(c) for c in found.candidates} == {1} else "o"
-    ax.plot(first, np.asarray(found.losses, float), style, color=GREEN, ms=4, label="tried first")
+    line = {len(c) for c in found.candidates} == {1}
+    tried = "first candidates" if line or axes > 1 else "first candidates, one dot for each gate"
+    ax.plot(first, np.asarray(found.losses, float), "o-" if line else "o", color=GREEN, ms=4, label=tried)
     if np.isfinite(found.loss):
         best = f"best merge, {typed(found.coordinate, axes)}"
         ax.plot(found.coordinate[0], found.loss, "*", color="black", ms=10, label=best)
@@ -152,62 +153,6 @@ def show_field(ax: Axes, field: np.ndarray, **style: Any) -> AxesImage:
     return ax.imshow(field.T, origin="lower", interpolation="bilinear", **style)
 
 
-def strip(predicted: np.ndarray, truth: np.ndarray | None, target: Path, channel: str = "", columns: int = 6) -> None:
-    """A few frames of the first channel in a row, over the truth if there is one; of a line, time over space.
-
-    Args:
-        predicted: frames ``[T, *space, C]``.
-        truth: the same, or None.
-        target: the picture.
-        channel: what the title says of the channel.
-        columns: frames at most.
-    """
-    rows = [predicted] if truth is None else [predicted, truth]
-    colours = colours_of(rows[-1][..., 0])
-    if predicted.ndim == 3:
-        figure = new_figure(5.6, 1.4 * len(rows) + 0.6)
-        column = figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0]
-        extent = (0.5, len(predicted) + 0.5, -0.5, predicted.shape[1] - 0.5)  # frames count from 1
-        for ax, frames, label in zip(column, rows, ("network", "truth"), strict=False):
-            picture = show_field(ax, frames[..., 0], aspect="auto", extent=extent, **colours)
-            ax.set(title=label, ylabel="x")
-            ax.title.set_fontsize(9)
-        column[-1].set_xlabel("frame")
-        column[-1].xaxis.get_major_locator().set_params(integer=True)
-        if channel:
-            figure.suptitle(channel, fontsize=10)
-        figure.colorbar(picture, ax=column, shrink=0.8)
-        figure.savefig(target, dpi=150)
-        return
-    at = np.unique(np.linspace(0, len(predicted) - 1, columns).round().astype(int))
-    figure = new_figure(1.5 * len(at) + 0.9, 1.6 * len(rows) + 0.3)
-    axes = np.atleast_2d(figure.subplots(len(rows), len(at), squeeze=False))
-    for row, frames, label in zip(axes, rows, ("network", "truth"), strict=False):
-        for ax, i in zip(row, at, strict=True):
-            picture = show_field(ax, frames[i, ..., 0], **colours)
-            ax.set_xticks([])
-            ax.set_yticks([])
-            if frames is rows[0]:
-                ax.set_title(f"frame {i + 1}", fontsize=8)
-        row[0].set_ylabel(label)
-    if channel:
-        figure.suptitle(channel, fontsize=10)
-    figure.colorbar(picture, ax=axes, shrink=0.8)
-    figure.savefig(target, dpi=150)
-
-
-@_where_installed
-def draw_rollout(predicted: np.ndarray, truth: np.ndarray | None, output: Path, fields: Sequence[str] = ()) -> None:
-    """The strip and the animation beside ``output``; of a box its middle plane, and a line has no animation."""
-    if predicted.ndim == 5:
-        middle = predicted.shape[3] // 2
-        predicted, truth = predicted[..., middle, :], None if truth is None else truth[..., middle, :]
-    channel = f"channel {fields[0]}, the first of {len(fields)}" if len(fields) > 1 else ""
-    strip(predicted, truth, output.with_suffix(".png"), channel)
-    if predicted.ndim == 4:
-        animate(predicted, output.with_suffix(".gif"))
-
-
 def animate(predicted: np.ndarray, target: Path) -> None:
     """The first channel as an animated GIF."""
     from matplotlib import colormaps
@@ -225,7 +170,7 @@ def animate(predicted: np.ndarray, target: Path) -> None:
     images[0].save(target, save_all=True, append_images=images[1:], duration=120, loop=0)
 
 
-@_where_installed
+@where_installed
 def draw_forecast(forecast: Forecasted, output: Path) -> None:
     """Mean, half-width and truth as strips, the band at one point over time, and the mean as an animation."""
     mean, half = (np.asarray(a) for a in (forecast.mean, (forecast.high - forecast.low) / 2))
@@ -250,7 +195,7 @@ def draw_forecast(forecast: Forecasted, output: Path) -> None:
             image = show_field(ax, picture, aspect="auto" if line else "equal", **colours)
             ax.set(xticks=[], yticks=[])
             if i == 0 and not line:
-                ax.set_title(f"frame {at[k] + 1} ahead", fontsize=8)
+                ax.set_title(f"frame {len(forecast.observed) + at[k] + 1}", fontsize=8)
         row[0].set_ylabel(name)
         above.colorbar(image, ax=row, shrink=0.8)
     draw_band(below.subplots(), forecast.at_the_middle())

@@ -18,19 +18,21 @@ from ccm_jax._given import trivial, worse_than_trivial
 from ccm_jax.cli.answers import force_option
 from ccm_jax.cli.apart import check_apart, unit_unlike
 from ccm_jax.cli.beginning import Start, place_in
-from ccm_jax.cli.checkpoints import check_there, note, open_checkpoints, warn
+from ccm_jax.cli.checkpoints import check_there, new_folder, note, open_checkpoints, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.forecast import Forecasted, forecast
 from ccm_jax.cli.frames import layout_options, read_regimes, read_samples
 from ccm_jax.cli.grouped import Grouped
-from ccm_jax.cli.pictures import draw_forecast, draw_rollout
+from ccm_jax.cli.pictures import draw_forecast
 from ccm_jax.cli.prefix import ANCHOR_KEPT, find
+from ccm_jax.cli.prefix_length import frames_option
 from ccm_jax.cli.prior import as_prior, parse_prior, prior_option
 from ccm_jax.cli.showing import number, show_sure, why_kept, why_refuted, why_stranger
 from ccm_jax.cli.source import Source, source_options
-from ccm_jax.cli.sure import parameter_option
+from ccm_jax.cli.strips import draw_rollout
+from ccm_jax.cli.sure import LEVEL, parameter_option
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import check_new, together
@@ -43,11 +45,12 @@ UNITS = "see that channels come in the order of the training data and in its uni
 
 def write(output: Path, draw: Callable[[Path], None] | None, frames: np.ndarray, **more: np.ndarray) -> None:
     """The file of frames ``[T, *space, C]``, with what goes beside them, and the pictures that ``draw`` makes."""
+    made = new_folder(output)
     with together(output) as place:
         np.savez(place(output), allow_pickle=False, frames=frames, dim=frames.ndim - 2, **more)
         if draw is not None:
             draw(place(output))
-    say(f"Wrote {output}: {counted(len(frames), 'frame')} of shape {list(frames.shape[1:])}.")
+    say(f"Wrote {output}{made}: {counted(len(frames), 'frame')} of shape {list(frames.shape[1:])}.")
 
 
 def said_errors(predicted: np.ndarray, truth: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -95,7 +98,7 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     good = finite_frames(predicted)
     if good < count:
         shorter = f"; take at most {good} --steps" if good else "; see units, channels and time step"
-        warn(f"the rollout is not finite from frame {good + 1} on{shorter}.")
+        warn(f"the rollout is not finite from predicted frame {good + 1} on{shorter}.")
     start, real = x[0, history - 1], x[0, history : history + count] if given["truth"] else None
     errors = {} if real is None else {"errors": said_errors(predicted, real, start)}
     if real is None:
@@ -103,7 +106,13 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     if not good:
         say("No picture: there is no finite frame to draw.")
     shown = predicted[:good], None if real is None else real[:good]
-    draw = functools.partial(draw_rollout, *shown, fields=recording.fields)
+    draw = functools.partial(
+        draw_rollout,
+        *shown,
+        fields=recording.fields,
+        before=observed,
+        errors=errors["errors"][:good] if errors else None,
+    )
     write(output, draw if good else None, predicted, **errors)
 
 
@@ -159,11 +168,17 @@ def write_band(found: Forecasted, output: Path) -> None:
     if found.truth is not None:
         covered = found.covered()
         more |= {"errors": said_errors(found.mean, found.truth, found.observed[-1]), "covered": covered}
-        say(f"The 90 % interval contains {covered.mean():.0%} of the true values, {covered[-1]:.0%} in the last frame.")
+        mean, last = (f"{100 * share:.0f} %" for share in (covered.mean(), covered[-1]))
+        say(f"The 90 % interval contains {mean} of the true values, {last} in the last frame.")
+        if covered.mean() < LEVEL / 2:
+            warn(
+                "the interval is far too narrow for this trajectory: do not rely on it, and give --validation "
+                "trajectories of values nearer to this one, and beyond it."
+            )
     good = min(finite_frames(part) for part in (found.mean, found.low, found.high))
     if good < len(found.mean):
         shorter = f"take at most {good} --steps" if good else "see units, channels and time step"
-        warn(f"the forecast is not finite from frame {good + 1} on and has no picture; {shorter}.")
+        warn(f"the forecast is not finite from predicted frame {good + 1} on and has no picture; {shorter}.")
     write(output, functools.partial(draw_forecast, found) if good == len(found.mean) else None, found.mean, **more)
 
 
@@ -196,14 +211,7 @@ def write_band(found: Forecasted, output: Path) -> None:
 )
 @parameter_option
 @prior_option
-@click.option(
-    "--frames",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=4,
-    show_default=True,
-    help="With a family: observed frames after the model's window, used for calibration.",
-)
+@frames_option("With a family: observed frames after the model's window, used for calibration.")
 @click.option(
     "--samples",
     type=click.IntRange(0, 1000),

@@ -47,6 +47,16 @@ def number(error: float) -> str:
     return f"{error:.4f}" if error >= 1e-3 or error == 0 else f"{error:.1e}"
 
 
+def percent(error: float) -> str:
+    """An error for a picture.
+
+    Example:
+        >>> percent(0.0291), percent(0.74), percent(float("inf"))
+        ('2.9 %', '74 %', 'infinite')
+    """
+    return f"{100 * error:.2g} %" if error < 10 else f"{error:.1e}" if np.isfinite(error) else "infinite"
+
+
 def observed(missing: int, points: int) -> str:
     """How many of the points are not observed, in words.
 

@@ -157,7 +157,7 @@ def remarks(recipe: Recipe, *, typed: bool = True) -> list[str]:
 
 
 def check_near(recipe: Recipe) -> None:
-    """Raises ValueError for a place, that of a filter included, so far out that no merge is meant there."""
+    """Raises ValueError for a place, that of a filter included, so far out that no merge can be useful."""
     for place in _places(recipe):
         for c, (low, high) in zip(place, _ends(recipe), strict=False):
             distance = _half_ranges(c, low, high)
@@ -165,7 +165,7 @@ def check_near(recipe: Recipe) -> None:
                 value = f"; if {c:g} is a physical value, give --value {c:g} --range LOW:HIGH" * (len(place) == 1)
                 raise ValueError(
                     f"coordinate {c:+g} is {distance:.3g} half ranges from the middle of the experts, which are at "
-                    f"{low:+g} and {high:+g}, and no merge is meant beyond {BEYOND:g}{value}."
+                    f"{low:+g} and {high:+g}; expected at most {BEYOND:g}{value}."
                 )
 
 

@@ -112,8 +112,8 @@ def place_of(value: float, units: Units, what: str) -> float:
         )
     if is_far(found):
         raise ValueError(
-            f"{what} is at coordinate {found:+g}, far outside the experts' range {units}, and no merge is meant beyond "
-            f"{BEYOND:g}: check its unit."
+            f"{what} is at coordinate {found:+g}, far outside the experts' range {units}; expected at most {BEYOND:g} "
+            "from 0: check its unit."
         )
     return found
 

@@ -30,7 +30,8 @@ LONG = 10.0  # seconds after which a log is told the time left; then again whene
 def waiting(what: str, *, steps: bool = False) -> Iterator[Progress]:
     """Shows a line on stderr until the block ends; where there is no terminal, once, if that takes some seconds.
 
-    With steps, work that takes long says the time left there, too: after 10 seconds, 20, 40 and so on.
+    With steps, work that takes long says the time left there, too: after 10 seconds, 20, 40 and so on. The first step,
+    which compiles, does not count for it.
 
     Args:
         what: the work, as in "fitting the readout".
@@ -55,14 +56,19 @@ def waiting(what: str, *, steps: bool = False) -> Iterator[Progress]:
 def _left(what: str, stream: TextIO) -> Progress:
     """A progress that writes a line with the time left, sparsely."""
     begin, after = time.monotonic(), LONG
+    first: tuple[float, int] | None = None  # when the first steps, which compile, were done, and how many
 
     def progress(done: int, total: int) -> None:
-        nonlocal after
-        passed = time.monotonic() - begin
-        if passed < after or not 0 < done < total:
+        nonlocal after, first
+        now = time.monotonic()
+        if first is None or done <= first[1]:
+            first = (now, done) if done > 0 else None
             return
-        after = 2 * passed
-        _write(f"{what}: {done} of {total}, about {spell(passed * (total - done) / done)} left", stream)
+        if now - begin < after or done >= total:
+            return
+        after = 2 * (now - begin)
+        left = (now - first[0]) * (total - done) / (done - first[1])
+        _write(f"{what}: {done} of {total}, about {spell(left)} left", stream)
 
     return progress
 

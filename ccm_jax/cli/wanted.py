@@ -9,12 +9,12 @@ import numpy as np
 
 from ccm_jax.cli.frames import Layout
 from ccm_jax.cli.merge import check_output
+from ccm_jax.cli.prefix_length import FRAMES
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.units import units_of
 from ccm_jax.io.atomic import check_new
 from ccm_jax.io.save import name_of
 
-FRAMES = 4  # that are observed after the window, if nothing else is said
 MOST = 10_000  # candidates of a bank
 
 

@@ -72,8 +72,8 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
         prefix = np.atleast_1d(np.array(chosen["ccm_prefix"], float))
         marks = (
             (row["coordinate"], BAR, "ccm_coord", 15, "#ffffff"),
-            (chosen["best"], "*", "best", 10, "#ffffff"),
-            (float(np.nanmean(prefix)), "o", "ccm_prefix", 5, METHODS["ccm_prefix"].colour),
+            (float(np.nanmean(prefix)), "o", "ccm_prefix", 11, METHODS["ccm_prefix"].colour),
+            (chosen["best"], "*", "best", 8, "#ffffff"),
         )
         ax.plot(prefix, np.full(len(prefix), i + 0.28), ".", color=METHODS["ccm_prefix"].colour, markersize=2)
         for x, marker, name, size, colour in marks:

@@ -32,7 +32,7 @@ from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
 from experiments.runner.workdir import put_aside
 
-VERSION = 25
+VERSION = 26
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 FOLDED = ("ccm_prefix_paper", "low", "high", "average", "wrong_sign")  # columns of the table that a reader asks for
 WEIGHTS = "weights"  # folder of the run with anchor, low, high and the trajectories of VALIDATION
@@ -120,7 +120,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"signed": signed, "too_narrow": how_sure.too_narrow}
+    environment.filters |= {"signed": signed, "too_narrow": how_sure.too_narrow, "mean": mean_of}
     rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
     config, ours = results["config"], headlines(observed(results["config"]))
     space, channels = arrays["frames/truth"].shape[2:-1], stored_channels(ConfigDict(config))
@@ -164,6 +164,11 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         horizon=arrays["frames/truth"].shape[1],
     )
     write_text(folder / "report.html", content)
+
+
+def mean_of(coordinates: Any) -> float:
+    """The mean of a readout's coordinates, one for each trajectory or one for all."""
+    return float(np.nanmean(np.asarray(coordinates, float)))
 
 
 def in_order(anchor: str, ours: list[str]) -> list[str]:

@@ -29,13 +29,16 @@ NOTE = (
     f'<p class="soft note">Sample of what <code>python -m experiments.run --config={RUN}</code> writes. '
     '<a href="gallery/">Back to the documentation</a></p>'
 )
-# Folders of the site are pages only where a server says so.
+# Folders of the site are pages only where a server says so; in a clone's docs/ the Markdown takes their place.
 FROM_DISK = """<script>
-if (location.protocol === "file:") document.querySelectorAll('a[href$="/"]').forEach(link => {
-  const page = link.getAttribute("href");
-  const cloned = /\\/docs\\/[^/]*$/.test(location.pathname);
-  link.setAttribute("href", cloned ? page.replace(/\\/$/, ".md") : page + "index.html");
-});
+{
+  const links = [...document.querySelectorAll('a[href$="/"]')];
+  const lead = ending => links.forEach(link => {
+    link.setAttribute("href", link.getAttribute("href").replace(/\\/$/, ending));
+  });
+  if (location.protocol === "file:") lead(/\\/docs\\/[^/]*$/.test(location.pathname) ? ".md" : "/index.html");
+  else fetch("gallery/", {method: "HEAD"}).then(page => { if (page.status === 404) lead(".md"); }, () => {});
+}
 </script>
 """
 
