@@ -83,6 +83,9 @@ def test_the_seconds_of_the_readme_are_those_of_the_files() -> None:
     assert round(first["second readout"]["fresh"]["median"], 2) == said[1]
     kept = float(re.search(r"then\s+take (\d+) s", README)[1])  # type: ignore[index]
     assert abs(first["total"]["kept"]["median"] - kept) < 1
+    calibrate = read_json(ROOT / "docs" / "performance" / "first_use.json")["terminal"]
+    assert "first call takes [about a minute]" in README and 50 < calibrate["fresh"]["median"] < 70
+    assert 0.25 < calibrate["kept"]["median"] / calibrate["fresh"]["median"] < 0.4  # "a third", on the site's first page
     assert "about four minutes on two cores" in README and 210 < run < 270
 
 
