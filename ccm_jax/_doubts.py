@@ -31,6 +31,21 @@ def warn(message: str) -> None:
     warnings.warn(message, stacklevel=level)
 
 
+def warn_of_units(function: str, values: Sequence[float], low: float, high: float) -> None:
+    """Warns of validation values all of which lie on one side of both experts', as if they had another unit."""
+    if min(values) > max(low, high) or max(values) < min(low, high):
+        warn(
+            f"{function}: validation values are {min(values):g} to {max(values):g}, and those of the experts {low:g} "
+            f"and {high:g}: none lies between them, so that the curve is extrapolated there; check their unit."
+        )
+
+
+def _short(coordinates: np.ndarray) -> str:
+    """Coordinates ``[n, axes]`` as they were typed, without the digits of float32."""
+    rows = [", ".join(f"{c:g}" for c in row) for row in coordinates]
+    return f"[{', '.join(rows if coordinates.shape[1] == 1 else (f'({row})' for row in rows))}]"
+
+
 def warn_of_values(coordinates: np.ndarray) -> None:
     """Warns of experts ``[n, axes]`` at what may be physical values: none near -1 or +1, or all of one sign."""
     furthest, (near, far) = np.abs(coordinates).max(axis=0), EXPERTS
@@ -38,7 +53,7 @@ def warn_of_values(coordinates: np.ndarray) -> None:
     unlike = (furthest < near) | (furthest > far) | one_sided
     if np.isfinite(furthest).all() and (np.ptp(coordinates, axis=0) * unlike).any():
         warn(
-            f"fit_chart: experts are at coordinates {coordinates.tolist()}, expected about -1 to 1, because readouts "
+            f"fit_chart: experts are at coordinates {_short(coordinates)}, expected about -1 to 1, because readouts "
             "search up to 2.5; scale physical values with coordinate_from_metadata."
         )
 

@@ -89,6 +89,7 @@ class Rollout:
         except Exception as error:  # networks of others may raise anything
             remedy = "" if str(error).startswith("make_rollout:") else _remedy(self.apply, params, window)
             if not remedy:
+                error.add_note(f"make_rollout: apply(params, window) raised this for a window {_named(window)}.")
                 raise
             raise ValueError(f"make_rollout: apply fails on a window {list(window.shape)}: {remedy}") from error
         return jnp.moveaxis(frames, 0, 1)
@@ -108,9 +109,16 @@ def _remedy(apply: Apply, params: Params, window: Array) -> str:
     """What to change where a model fails on a window, and would not if it was called otherwise; empty if unknown."""
     if shape_of(apply, params, window[None]) == (1, *window.shape[1:]):
         return "expected [N, history, *space, C]; of one trajectory give window[None]."
+    if shape_of(apply, params, window[None, None]) == (1, *window.shape):
+        return "expected [N, history, *space, C]; of one frame give window[None, None]."
     if shape_of(apply, window, params) == (*window.shape[:1], *window.shape[2:]):
         return "the arguments of apply are (params, window), in this order."
     return ""
+
+
+def _named(window: Array) -> str:
+    """The shape of a window, with the names of its axes."""
+    return f"[N, history, *space, C] = {list(window.shape)}"
 
 
 def shape_of(function: Callable[..., Any], *given: Any) -> tuple[int, ...] | None:
@@ -131,8 +139,8 @@ def _check_frame(frame: Any, window: Array) -> None:
         )
     if frame.shape != expected:
         raise ValueError(
-            f"make_rollout: apply returns {list(frame.shape)} for a window [N, history, *space, C] = "
-            f"{list(window.shape)}, expected one frame [N, *space, C] = {list(expected)}; a model of single "
+            f"make_rollout: apply returns {list(frame.shape)} for a window {_named(window)}, "
+            f"expected one frame [N, *space, C] = {list(expected)}; a model of single "
             "frames takes window[:, -1]."
         )
 
@@ -187,7 +195,7 @@ def call_rollout(
     Raises:
         ValueError: if the rollout fails on the window, or returns frames of another shape than the window's.
     """
-    what = f"a window [N, history, *space, C] = {list(window.shape)}"
+    what = f"a window {_named(window)}"
     more = () if context is None else (context, start)
     try:
         frames = rollout_fn(params, window, steps, *more)

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ccm_jax._checks import is_traced
-from ccm_jax._doubts import warn
+from ccm_jax._doubts import warn, warn_of_units
 from ccm_jax._evaluated import check_future
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart, complete
@@ -161,7 +161,8 @@ def fit_scale_readout(
             after the observed ones.
 
     Warns:
-        UserWarning: if ``scale`` is not given, and left-out regimes are predicted clearly better on the other one.
+        UserWarning: if ``scale`` is not given, and left-out regimes are predicted clearly better on the other one; or
+            if no value lies between those of the experts.
 
     Example:
         >>> from ccm_jax import fit_chart, make_rollout
@@ -195,6 +196,7 @@ def fit_scale_readout(
         check_future(f"fit_scale_readout: trajectories of validation[{i}]", x, history, frames)
     tried = np.asarray(BANK if bank is None else bank, np.float64)
     candidates = np.asarray(complete(chart.features, jnp.asarray(tried, jnp.float32)[:, None]))
+    warn_of_units("fit_scale_readout", values, low, high)
     placed = {of: _normalised(values, low, high, of) for of in _scales(scale, [*values, low, high])}
     sweep = []
     how: dict[str, Any] = {"history": history, "prefix": frames, "mesh": mesh}

@@ -194,7 +194,7 @@ def test_one_picture_of_all_times_is_no_tower(browser: Any, tmp_path: Path, widt
     page, problems = opened(browser, tmp_path / "page.html", width, "light")
     page.wait_for_selector("#explorer[data-ready=yes]")
     said = " ".join(page.inner_text(".marks .prefix").split())
-    assert said == "from 5 frames +0.45 nearest computed point: 0.00"
+    assert said == "CCM-Prefix +0.45 nearest computed point: 0.00"
     box = page.query_selector("#frames canvas").bounding_box()
     assert box["height"] < 100 and box["width"] > 2 * box["height"]
     assert not problems and page.evaluate("document.documentElement.scrollWidth") <= width

@@ -107,13 +107,13 @@ ONE = np.ones(20)
         (methods(anchor=ONE, low=1.2 * ONE, merged=0.5 * ONE + 0.1 * NOISE), "Verdict: use CCM (merged.pt)."),
         (
             methods(anchor=ONE, low=1.2 * ONE, merged=0.99 * ONE + NOISE),
-            "keep the anchor. 20 trajectories do not tell merged",
+            "keep the anchor. 20 trajectories are too few to tell merged",
         ),
         (methods(anchor=0.5 * ONE, low=ONE, merged=0.9 * ONE), "Verdict: keep the anchor."),
         (methods(anchor=ONE, low=0.4 * ONE, merged=0.9 * ONE), "Verdict: use an expert (low)."),
         (
             methods(anchor=ONE, low=0.5 * ONE, merged=0.5 * ONE - 1e-3 + 0.1 * NOISE),
-            "expert (low). 20 trajectories do not",
+            "expert (low). 20 trajectories are too few",
         ),
         (methods(anchor=np.append(ONE, np.inf), merged=np.append(ONE, 1.0)), "keep the anchor"),
         (methods(anchor=[np.inf] * 9, merged=[1.0] * 9), "Verdict: use CCM"),

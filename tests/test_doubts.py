@@ -14,6 +14,7 @@ from ccm_jax import (
     coordinate_from_metadata,
     fit_chart,
     fit_prefix_readout,
+    fit_scale_readout,
     fit_uncertainty,
     make_rollout,
     merge_pytree,
@@ -216,9 +217,35 @@ def test_other_containers_are_named_where_they_begin_and_not_dumped() -> None:
 
 def test_experts_on_one_side_of_the_anchor_are_warned_of() -> None:
     anchor, experts = {"w": jnp.ones(3)}, [{"w": jnp.full(3, x)} for x in (1.1, 1.2)]
-    with pytest.warns(UserWarning, match=r"coordinates \[\[1.0\], \[2.0\]\], expected about -1 to 1"):
+    with pytest.warns(UserWarning, match=r"coordinates \[1, 2\], expected about -1 to 1"):
         fit_chart(anchor, experts, [1.0, 2.0])
 
 
 def test_an_estimate_without_a_search_prints_no_empty_fields() -> None:
     assert repr(coordinate_from_metadata(2.5, 1.0, 2.0)) == "Estimate(coordinate=[2])"
+
+
+def test_an_error_of_the_model_is_its_own_with_a_note_of_the_window() -> None:
+    rollout_fn = make_rollout(lambda params, window: params["kernel"] * window[:, -1])
+    with pytest.raises(KeyError, match="kernel") as caught:
+        rollout_fn({}, jnp.ones((1, 1, 4, 1)), 2)
+    assert "a window [N, history, *space, C] = [1, 1, 4, 1]" in "".join(caught.value.__notes__)
+
+
+def test_one_frame_without_the_axes_of_a_window_is_named() -> None:
+    rollout_fn = make_rollout(lambda params, window: params * jnp.pad(window, ((0, 0),) * 5)[:, -1])
+    with pytest.raises(ValueError, match=r"of one frame give window\[None, None\]"):
+        rollout_fn(0.5, jnp.ones((4, 4, 2)), 2)
+
+
+def test_validation_values_of_another_unit_than_the_experts_are_warned_of() -> None:
+    t = np.arange(8.0)[None, :, None, None]
+    regimes = [np.exp(0.1 * (-1 + 0.5 * s) * t) * np.ones((1, 8, 4, 1), np.float32) for s in (-1.2, 0.0, 1.2)]
+    values = [0.8, 2.0, 3.2]  # those of the experts are 1 and 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_scale_readout(CHART, DECAY, regimes, values, low=1.0, high=3.0, scale="linear")
+    with pytest.warns(UserWarning, match="none lies between them, so that the curve is extrap"):
+        fit_scale_readout(CHART, DECAY, regimes, [1e3 * v for v in values], low=1.0, high=3.0, scale="linear")
+    with pytest.warns(UserWarning, match=r"experts are at coordinates \[0.1, 1.6\]"):
+        fit_chart({"rate": jnp.array([-1.0])}, [{"rate": jnp.array([r])} for r in (-1.5, -0.5)], [0.1, 1.6])

@@ -85,7 +85,7 @@ def test_the_seconds_of_the_readme_are_those_of_the_files() -> None:
     assert abs(first["total"]["kept"]["median"] - kept) < 1
     calibrate = read_json(ROOT / "docs" / "performance" / "first_use.json")["terminal"]
     assert "first call takes [about a minute]" in README and 50 < calibrate["fresh"]["median"] < 70
-    assert 0.25 < calibrate["kept"]["median"] / calibrate["fresh"]["median"] < 0.4  # "a third", on the site's first page
+    assert 0.25 < calibrate["kept"]["median"] / calibrate["fresh"]["median"] < 0.4  # "a third", in docs/index.md
     assert "about four minutes on two cores" in README and 210 < run < 270
 
 

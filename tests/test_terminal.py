@@ -207,7 +207,9 @@ def test_frames_of_a_rollout_have_the_numbers_of_the_file_and_their_errors(tmp_p
     frames = np.linspace(-1, 1, 2 * 16).reshape(2, 4, 4, 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", keep)
-        draw_rollout(frames, frames.copy(), tmp_path / "r.npz", ("vorticity",), before=5, errors=np.array([0.029, 0.74]))
+        draw_rollout(
+            frames, frames.copy(), tmp_path / "r.npz", ("vorticity",), before=5, errors=np.array([0.029, 0.74])
+        )
         draw_rollout(frames[:, 0], None, tmp_path / "line.npz")
     assert drawn == [["frame 6\nerror 2.9 %", "frame 7\nerror 74 %"], ["network"]]
 

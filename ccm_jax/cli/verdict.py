@@ -122,7 +122,8 @@ def judge(methods: list[Method]) -> Verdict:
     tied = next((m for m in simpler if not against[m.name].better), None)
     verdict = f"Verdict: {_advice(tied or winner)}"
     if tied is not None:
-        verdict += f" {counted(count, 'trajectory')} do not tell {winner.name} from it, and it is simpler."
+        few = f"{counted(count, 'trajectory')} {'is' if count == 1 else 'are'} too few"
+        verdict += f" {few} to tell {winner.name} from it, and it is simpler."
     lines = [verdict, *(f"  {_against(winner.name, m, against[m.name])}" for m in (*rivals, *alike))]
     if alike:
         lines.append(

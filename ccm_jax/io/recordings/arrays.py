@@ -129,8 +129,8 @@ def _stacked(arrays: Mapping[str, np.ndarray], names: list[str]) -> str:
 
 
 def _per_sample(frames: np.ndarray, arrays: Mapping[str, np.ndarray]) -> str | None:
-    """The list, if there is one, with a number for each part of the first of four axes: then that is of samples."""
-    if frames.ndim != 4 or frames.shape[0] == 1:
+    """The list, if any, with a number for each part of the first of four or five axes: then that is of samples."""
+    if frames.ndim not in (4, 5) or frames.shape[0] == 1:
         return None
     return next((name for name, value in arrays.items() if value.shape == frames.shape[:1]), None)
 
@@ -164,7 +164,8 @@ def _variable(path: Path, frames: np.ndarray, dim: Any, each: str | None) -> tup
         f"{f', because {each} has a number for each of {shape[0]}' if each else ''}; "
         f"if they are others, say {_likely(shape)}, or change the array by x[..., None] or numpy.moveaxis"
     )
-    return Variable("frames", (ONE,) * ones + axes, shape), () if known else (said,)
+    certain = known or (each and len(shape) == 5 and shape[-1] <= FEW)  # as what this package writes
+    return Variable("frames", (ONE,) * ones + axes, shape), () if certain else (said,)
 
 
 def _likely(shape: tuple[int, ...]) -> str:
