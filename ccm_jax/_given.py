@@ -175,7 +175,7 @@ def warn_if_within(function: str, found: np.ndarray, regime: np.ndarray) -> None
 
 
 def warn_of_estimate(
-    function: str, readout: PrefixReadout, shape: tuple[int, ...], found: Estimate, frames: Array | None = None
+    function: str, readout: PrefixReadout, shape: tuple[int, ...], found: Estimate, frames: Array | None, gaps: bool
 ) -> None:
     """Warns of whatever makes an estimate doubtful, where numbers are known.
 
@@ -184,7 +184,8 @@ def warn_of_estimate(
         readout: that found it.
         shape: of the observed frames, ``[N, T, *space, C]``.
         found: with a leading axis of trajectories.
-        frames: of that shape, all of them observed, to look for another time step where a fit is doubtful; or None.
+        frames: of that shape, all of them observed, to look for another time step where a fit is doubtful.
+        gaps: whether points were filled in, on which validation was not.
     """
     clue = Clue(readout, frames)
     other_grid = readout.known is not None and shape[2:] != readout.known
@@ -197,22 +198,20 @@ def warn_of_estimate(
     if not _warn_at_end(function, readout, found, clue) and not other_grid:
         _warn_stray(function, readout, found, clue)
     if len(found.coordinate) == shape[0]:  # one coordinate for all fits none as well as its own would
-        _warn_stranger(function, found, clue)
+        _warn_stranger(function, found, clue, gaps)
 
 
-def _warn_stranger(function: str, found: Estimate, clue: Clue) -> None:
-    """Warns of frames that no point of the chart explains: of a batch, if that holds for most of it.
-
-    A wrong unit or time step concerns all trajectories; of the family's own, single ones have small p-values, too.
-    """
+def _warn_stranger(function: str, found: Estimate, clue: Clue, gaps: bool) -> None:
+    """Warns of frames that no point of the chart explains; of a batch, if most are such: a wrong unit concerns all."""
     if found.p_value is None or is_traced(found) or jax.process_count() > 1:
         return
     p = np.asarray(found.p_value)
     if np.median(p) < STRANGE:
         which = "these frames" if len(p) == 1 else f"the frames of {_which(np.flatnonzero(p < STRANGE), len(p))}"
+        reason = "validation had no gaps, so that a bad fill (choose_fill) may be the reason; " * gaps
         warn(
-            f"{function}: no point of the chart explains {which} (p = {p.min():.1g}); check the time step, units, "
-            "channels and equation, and the error on held-out frames before you use the merge"
+            f"{function}: no point of the chart explains {which} (p = {p.min():.1g}); {reason}check the time step, "
+            "units, channels and equation, and the error on held-out frames before you use the merge"
             f"{clue(np.flatnonzero(p < STRANGE)) or '.'}"
         )
 

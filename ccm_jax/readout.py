@@ -159,7 +159,8 @@ class PrefixReadout:
         whole = isinstance(seen, Array)
         judge = self if whole else dataclasses.replace(self, worst=None)  # filled gaps err, too
         if not warn_of_unit("PrefixReadout", self.sizes, seen):
-            warn_of_estimate("PrefixReadout", judge, x.shape, estimate, x if whole and context is None else None)
+            known = x if whole and context is None else None
+            warn_of_estimate("PrefixReadout", judge, x.shape, estimate, known, gaps=not whole)
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
 
     def _p_value(self, x: Frames, context: Any, coordinate: Array) -> Array | None:

@@ -81,11 +81,13 @@ KEPT = "The anchor is kept"
 WRITTEN = "The anchor should be kept, and the merge is written only because of --write-anyway"
 
 
-def why_stranger(sure: Sure, kept: str = f"{KEPT}.") -> str:
+def why_stranger(sure: Sure, kept: str = f"{KEPT}.", *, gaps: bool = False) -> str:
     """The line for frames that no point of the chart explains: what may be the reason, and what is kept then."""
+    filled = ", or gaps that the fill does not restore" * gaps
     return (
         f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): "
-        f"another equation, forcing, wall, unit or order of x and y (--axes), or more noise than validation has? {kept}"
+        "another equation, forcing, wall, unit or order of x and y (--axes), or more noise than validation has"
+        f"{filled}? {kept}"
     )
 
 
@@ -133,7 +135,7 @@ def show(found: Found, axes: int, *, written: bool = False) -> None:
     """
     kept = WRITTEN if written else KEPT
     gated = any(len(c) > axes for c in (found.coordinate, *found.candidates))
-    of = scored(found.readout, found.frames)
+    of, gaps = scored(found.readout, found.frames), bool(found.readout.get("missing"))
     if "observed" in found.readout:
         fill = f" ({found.readout['fill']})" * bool(found.readout["missing"])
         say(f"{observed(found.readout['missing'], found.readout['points'])}{fill}.")
@@ -142,10 +144,10 @@ def show(found: Found, axes: int, *, written: bool = False) -> None:
         warn(why_refuted(found, kept))
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif found.sure is not None and found.sure.stranger and not found.keeps_anchor:
-        say(why_stranger(found.sure, why_kept(found)))
+        say(why_stranger(found.sure, why_kept(found), gaps=gaps))
         say(f"coordinate {typed(found.coordinate, axes)}{spread}")
     elif found.sure is not None and found.sure.stranger:
-        say(why_stranger(found.sure, f"{kept}."))
+        say(why_stranger(found.sure, f"{kept}.", gaps=gaps))
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
     elif not np.isfinite(found.loss):
         say("Every merge diverges on these frames: keep the anchor.")
