@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -157,6 +157,7 @@ def fit_tracker(
     choices: TrackChoices | None = None,
     contexts: Sequence[Any] | None = None,
     paths: Sequence[Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Tracker:
     """Fits a filter over the coordinate on validation trajectories, whose true paths need not be known.
 
@@ -174,6 +175,7 @@ def fit_tracker(
         contexts: for each set what the model takes beside the window; see :func:`~ccm_jax.rollout.call_rollout`.
         paths: the true coordinates of each set after the first window, ``[T - history, d]`` or ``[N, T - history, d]``,
             where they are known: intervals are then widened until 90 % of those on validation contain them.
+        progress: called as ``progress(done, total)`` after each step: all noise levels, then each order.
 
     Returns:
         A :class:`~ccm_jax.Tracker`.
@@ -184,6 +186,7 @@ def fit_tracker(
     Source: Harvey (1989), *Forecasting, structural time series models and the Kalman filter*, chapter 3.
     """
     how: dict[str, Any] = {"history": history, "reach": reach, "contexts": contexts, "paths": paths}
+    how["progress"] = progress
     return choose_tracker(chart, rollout_fn, validation, choices=choices, **how).tracker
 
 
@@ -197,6 +200,7 @@ def choose_tracker(
     choices: TrackChoices | None = None,
     contexts: Sequence[Any] | None = None,
     paths: Sequence[Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ChosenTracker:
     """What :func:`fit_tracker` does, with all that was tried."""
     choices = TrackChoices() if choices is None else choices
@@ -204,11 +208,18 @@ def choose_tracker(
     given = [None] * len(sets) if contexts is None else list(contexts)
     _check(sets, given, history, choices)
     tried: dict[TriedTracker, Tracker] = {}
-    for steps in sorted(choices.steps):
+    total = len(choices.steps) * (1 + len(choices.order))
+
+    def say(done: int) -> None:
+        if progress is not None:
+            progress(done, total)
+
+    for row, steps in enumerate(sorted(choices.steps)):
         plain = tracker(chart, rollout_fn, history=history, steps=steps, reach=reach)
         seen = [filtered(with_noises(plain, *FIRST), x, c)[1] for x, c in zip(sets, given, strict=True)]
         likelihoods = np.sum([np.asarray(log_likelihoods(plain, q), np.float64) for q in seen], axis=0)
-        for order in sorted(choices.order):
+        say(begun := row * (1 + len(choices.order)) + 1)
+        for column, order in enumerate(sorted(choices.order)):
             usable = np.isfinite(likelihoods) & (order == ORDERS)
             at = int(np.argmax(np.where(usable, likelihoods, -np.inf)))
             o, n, p, r, a, j = (float(x) for x in NOISES[at])
@@ -221,6 +232,7 @@ def choose_tracker(
             error = float(as_error(jnp.concatenate(errors)))
             likelihood = float(likelihoods[at])
             tried[TriedTracker(steps, order, o, n, p, r, a, j, likelihood, error)] = one
+            say(begun + column + 1)
     best = min(found.error for found in tried)
     if not np.isfinite(best):
         raise ValueError(
