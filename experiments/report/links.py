@@ -24,7 +24,7 @@ def link(words: str, file: str, address: str | None) -> Markup:
         address: of the repository, if it is published.
 
     Returns:
-        A link, or the words with the name of the file; ``data-page`` names the page for ``beside`` and ``on_site``.
+        A link, or the words with the name of the file; ``data-page`` names the page for ``beside`` and ``for_site``.
     """
     if address is None:
         named = Markup('<span data-page="{0}">{1} (<code>docs/{0}</code> in the repository)</span>')
@@ -42,7 +42,7 @@ def beside(report: str) -> str:
     return NAMED.sub(r'<a data-page="\1" href="\1">\2</a>', report)
 
 
-def on_site(report: str, page_of: Callable[[str], str]) -> str:
+def for_site(report: str, page_of: Callable[[str], str]) -> str:
     """The report of ``docs/`` in the built site.
 
     Args:
@@ -53,7 +53,7 @@ def on_site(report: str, page_of: Callable[[str], str]) -> str:
         HTML whose links lead to pages of the site.
 
     Example:
-        >>> on_site(beside(str(link("Limits", "limits.md", None))), lambda file: "limits/index.html")
+        >>> for_site(beside(str(link("Limits", "limits.md", None))), lambda file: "limits/index.html")
         '<a data-page="limits.md" href="limits/index.html">Limits</a>'
     """
     return LINK.sub(lambda found: found[1] + page_of(found[2]), report)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 if str(ROOT) not in sys.path:  # mkdocs does not put its own folder there
     sys.path.insert(0, str(ROOT))
 
-from experiments.report.links import on_site  # noqa: E402
+from experiments.report.links import for_site  # noqa: E402
 from experiments.runner.repository import published  # noqa: E402
 from experiments.site.dark import dark, dark_drawing, with_versions  # noqa: E402
 from experiments.site.notebooks import is_chart, pages  # noqa: E402
@@ -49,7 +49,7 @@ def on_files(files: Any, config: Any) -> Any:
         content = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
         files.append(File.generated(config, page, content=content))
     report = files.get_file_from_path(REPORT)
-    report.content_string = on_site(report.content_string, lambda name: files.get_file_from_path(name).dest_uri)
+    report.content_string = for_site(report.content_string, lambda name: files.get_file_from_path(name).dest_uri)
     for path, content in _for_the_dark(files).items():
         files.append(File.generated(config, path, content=content))
     return files
