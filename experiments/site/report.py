@@ -26,7 +26,7 @@ BITMAP = re.compile(r"data:image/\w+;base64,[A-Za-z0-9+/=\s]+")
 PATH = re.compile(r"(?<![\w.:/<])/(?:[\w.-]+/)+[\w.-]*|\b[A-Za-z]:\\+\w+|file://\S+")
 BESIDE = re.compile(r'<span class="beside">.*?</span>', re.S)  # links to files that only the run's folder has
 NOTE = (
-    f'<p class="soft note">Sample of what <code>python -m experiments.run --config={RUN}</code> writes. '
+    f'<p class="soft note"><code>python -m experiments.run --config={RUN}</code> writes such a report. '
     f"{link('Documentation', 'index.md', published())}</p>"
 )
 
