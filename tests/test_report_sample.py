@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.report.links import link
+from experiments.report.links import for_site, link
 from experiments.report.page import VERSION
 from experiments.site.report import MADE, RUN, TARGET, machine_paths, main, sample
 
@@ -27,26 +27,31 @@ def test_the_sample_is_what_a_full_run_writes_today() -> None:
     assert not machine_paths(page)
     assert TARGET.stat().st_size < 1_600_000
     assert 'class="beside"' not in page  # results.json is not beside it
-    assert "data-page" not in page  # every link to the documentation leads to a page of the site
-    pages = re.findall(r'<a href="([a-z/-]+)/"', page)
-    assert len(pages) >= 6 and all((ROOT / "docs" / f"{name}.md").exists() for name in pages)
+    pages = re.findall(r'<a data-page="([^"]+)" href="([^"]+)"', page)
+    assert len(pages) == page.count("data-page") >= 6  # each page of the documentation that is named is a link
+    assert all((ROOT / "docs" / name).exists() and where.endswith(name) for name, where in pages)
 
 
 def test_only_errors_that_need_no_hindsight_are_marked_as_the_smallest() -> None:
     table = TARGET.read_text(encoding="utf-8").split('<table class="numbers">')[1].split("</table>")[0]
-    head, *rows = table.split("<tr>")[1:]
+    head, *rows = (row.partition('class="start"')[0] for row in table.split("<tr>")[1:])  # coordinates come after it
     names = re.findall(r"<th[^>]*>(.*?)</th>", head)
     cells = [dict(zip(names, re.findall(r"<td([^>]*)>", row), strict=True)) for row in rows]
     assert all(any("least" in cell for cell in row.values()) for row in cells)
     assert not any("least" in row["best in hindsight"] for row in cells)
 
 
-def test_links_lead_to_the_pages_of_the_site(tmp_path: Path) -> None:
-    for address in (None, "https://github.com/me/it"):
-        body = str(link("Limits", "how-to/how-sure.md", address))
-        assert ("blob/main/docs/how-to" in body) == (address is not None)
-        main(written(tmp_path, body=body), tmp_path / "sample.html")
-        assert '\n<a href="how-to/how-sure/">Limits</a></main>' in (tmp_path / "sample.html").read_text()
+@pytest.mark.parametrize("address", [None, "https://github.com/me/it"])
+def test_links_lead_to_the_repository_or_to_what_lies_beside_the_report(tmp_path: Path, address: str | None) -> None:
+    body = str(link("Limits", "how-to/how-sure.md", address))
+    assert ("<a" in body) == (address is not None)  # in the folder of a run, nothing lies beside it
+    main(written(tmp_path, body=body), tmp_path / "sample.html")
+    page = (tmp_path / "sample.html").read_text(encoding="utf-8")
+    folder = "" if address is None else f"{address}/blob/main/docs/"
+    form = '<a data-page="how-to/how-sure.md" href="{}">Limits</a></main>'
+    assert form.format(f"{folder}how-to/how-sure.md") in page
+    on_site = for_site(page, lambda name: f"site/{name}")
+    assert form.format("site/how-to/how-sure.md") in on_site and on_site.count("data-page") == on_site.count('="site/')
 
 
 @pytest.mark.parametrize(

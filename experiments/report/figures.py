@@ -64,7 +64,7 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
     ratio = np.where(np.isfinite(errors), errors / np.where(np.isfinite(smallest), smallest, 1.0), np.nan)
     figure = new_figure(NARROW if narrow else 7.8, 4.2)
     ax = figure.subplots()
-    step = bank[1] - bank[0]
+    step, size_of = bank[1] - bank[0], 0.75 if narrow else 1.0
     edges = np.append(bank - step / 2, bank[-1] + step / 2)
     image = ax.pcolormesh(edges, np.arange(len(rows) + 1) - 0.5, np.log10(ratio), cmap="cividis_r", vmin=0, vmax=1)
     for i, row in enumerate(rows):
@@ -84,9 +84,9 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
                 i,
                 marker=marker,
                 color=colour,
-                markersize=size,
+                markersize=size * size_of,
                 markeredgecolor="#111111",  # so that white is seen on every colour
-                markeredgewidth=1,
+                markeredgewidth=size_of,
                 label=METHODS[name].label if i == 0 else None,
                 linestyle="none",
             )

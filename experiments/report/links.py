@@ -1,8 +1,18 @@
-"""Links of a report to the documentation: to the repository where it has an address, else the names of its files."""
+"""Links of a report to the documentation, which differ by where the report lies.
+
+In the folder of a run, they lead to the repository, or name the file where the repository has no address. The sample in
+``docs/`` then leads to the Markdown beside it, and the built site to its own pages.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from markupsafe import Markup
+
+NAMED = re.compile(r'<span data-page="([\w/-]+\.md)">(.*?) \(<code>.*?</code>[^)]*\)</span>', re.S)
+LINK = re.compile(r'(<a data-page="([\w/-]+\.md)" href=")[^"]*')
 
 
 def link(words: str, file: str, address: str | None) -> Markup:
@@ -14,9 +24,36 @@ def link(words: str, file: str, address: str | None) -> Markup:
         address: of the repository, if it is published.
 
     Returns:
-        A link, or the words with the name of the file; ``data-page`` tells the site which page of its own is meant.
+        A link, or the words with the name of the file; ``data-page`` names the page for ``beside`` and ``for_site``.
     """
     if address is None:
         named = Markup('<span data-page="{0}">{1} (<code>docs/{0}</code> in the repository)</span>')
         return named.format(file, words)
     return Markup('<a data-page="{0}" href="{2}/blob/main/docs/{0}">{1}</a>').format(file, words, address)
+
+
+def beside(report: str) -> str:
+    """A report in ``docs/``: pages that were only named become links to the Markdown beside it.
+
+    Example:
+        >>> beside(str(link("Limits", "limits.md", None)))
+        '<a data-page="limits.md" href="limits.md">Limits</a>'
+    """
+    return NAMED.sub(r'<a data-page="\1" href="\1">\2</a>', report)
+
+
+def for_site(report: str, page_of: Callable[[str], str]) -> str:
+    """The report of ``docs/`` in the built site.
+
+    Args:
+        report: as HTML.
+        page_of: from the name of a file in ``docs/`` to its page, relative to the report.
+
+    Returns:
+        HTML whose links lead to pages of the site.
+
+    Example:
+        >>> for_site(beside(str(link("Limits", "limits.md", None))), lambda file: "limits/index.html")
+        '<a data-page="limits.md" href="limits/index.html">Limits</a>'
+    """
+    return LINK.sub(lambda found: found[1] + page_of(found[2]), report)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ccm_jax.metrics import over
 from experiments.pipeline.methods import ANCHORS
 
@@ -20,6 +22,16 @@ def signed(x: float) -> str:
     """
     text = f"{x:+.2f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def plain(x: float) -> str:
+    """A value of the physical parameter, without a power of ten.
+
+    Example:
+        >>> plain(1.5e-05), plain(0.005748), plain(60.0)
+        ('0.000015', '0.00575', '60')
+    """
+    return np.format_float_positional(float(f"{x:.3g}"), trim="-")
 
 
 def digits(size: float) -> str:

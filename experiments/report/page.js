@@ -12,6 +12,11 @@
     event.preventDefault();
     target.scrollIntoView();
   }));
+  document.querySelectorAll("pre.use:not(.python)").forEach(block => {  // a line ends before an option, not within it
+    const parts = block.textContent.split(/(?= --?[a-z])/);
+    block.replaceChildren(...parts.flatMap(part => part.startsWith(" ")
+      ? [" ", Object.assign(document.createElement("span"), {className: "option", textContent: part.slice(1)})] : [part]));
+  });
   document.querySelectorAll("pre.use").forEach(block => {
     const button = Object.assign(document.createElement("button"), {type: "button", className: "copy", textContent: "Copy"});
     const done = () => {

@@ -25,14 +25,14 @@ from experiments.report import sure as how_sure
 from experiments.report.film import film
 from experiments.report.inline import for_both_widths
 from experiments.report.links import link
-from experiments.report.numbers import by_regime, signed, too_often
+from experiments.report.numbers import by_regime, plain, signed, too_often
 from experiments.report.results import collect, observed, to_csv, typeset, verdict
 from experiments.runner.progress import finished
 from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
 from experiments.runner.workdir import put_aside
 
-VERSION = 26
+VERSION = 27
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 FOLDED = ("ccm_prefix_paper", "low", "high", "average", "wrong_sign")  # columns of the table that a reader asks for
 WEIGHTS = "weights"  # folder of the run with anchor, low, high and the trajectories of VALIDATION
@@ -120,7 +120,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"signed": signed, "too_narrow": how_sure.too_narrow, "mean": mean_of}
+    environment.filters |= {"signed": signed, "plain": plain, "too_narrow": how_sure.too_narrow, "mean": mean_of}
     rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
     config, ours = results["config"], headlines(observed(results["config"]))
     space, channels = arrays["frames/truth"].shape[2:-1], stored_channels(ConfigDict(config))

@@ -1,4 +1,4 @@
-"""What the site adds to mkdocs: MathML, notebooks as pages, pictures for the dark, and the address of the repository.
+"""What the site adds to mkdocs: MathML, notebooks as pages, pictures for the dark, links, the repository's address.
 
 mkdocs calls these functions; ``mkdocs.yml`` names this file under ``hooks``. Nothing is requested from other servers.
 """
@@ -15,11 +15,13 @@ ROOT = Path(__file__).parent.parent.parent
 if str(ROOT) not in sys.path:  # mkdocs does not put its own folder there
     sys.path.insert(0, str(ROOT))
 
+from experiments.report.links import for_site  # noqa: E402
 from experiments.runner.repository import published  # noqa: E402
 from experiments.site.dark import dark, dark_drawing, with_versions  # noqa: E402
 from experiments.site.notebooks import is_chart, pages  # noqa: E402
 
 NOTEBOOK = re.compile(r"\]\(\.\./((?:\.\./)*)notebooks/(\w+)\.ipynb\)")
+REPORT = "report.html"  # the sample, whose links lead to Markdown where it lies in docs/
 PROJECT = {"changes.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}  # pages that are files of the repository
 MAPS = ("beyond/plane.svg",)  # drawings whose colours stand for numbers; a dark page inverts the others
 OUTSIDE = {"choices.md": "Measurements"}  # pages that the menu leaves out, with the section that they show
@@ -35,7 +37,10 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds a page for each notebook, with its stored outputs, those on the project, and pictures for the dark."""
+    """Adds a page for each notebook, with its stored outputs, those on the project, and pictures for the dark.
+
+    The links of the sample report lead to pages: with index.html, so that they also work without a server.
+    """
     from mkdocs.structure.files import File
 
     for path, content in pages(ROOT / "notebooks", published()).items():
@@ -43,6 +48,8 @@ def on_files(files: Any, config: Any) -> Any:
     for page, name in PROJECT.items():
         content = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
         files.append(File.generated(config, page, content=content))
+    report = files.get_file_from_path(REPORT)
+    report.content_string = for_site(report.content_string, lambda name: files.get_file_from_path(name).dest_uri)
     for path, content in _for_the_dark(files).items():
         files.append(File.generated(config, path, content=content))
     return files

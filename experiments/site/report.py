@@ -2,9 +2,9 @@
 
     python -m experiments.site.report runs/rd_ood
 
-Its links to the documentation lead to the pages of the site; where the clone's file is opened in a browser, to the
-Markdown of the clone. A report of another run, of another version or with paths
-of the machine is refused, and nothing is written.
+Its links to the documentation lead to the repository or, while that has no address, to the Markdown beside it; the site
+turns them into links to its pages (``hook.py``). A report of another run, of another version or with paths of the
+machine is refused, and nothing is written.
 """
 
 from __future__ import annotations
@@ -15,32 +15,20 @@ import sys
 from pathlib import Path
 
 from ccm_jax.io.atomic import write_text
+from experiments.report.links import beside, link
 from experiments.report.page import VERSION
-from experiments.runner.repository import ROOT
+from experiments.runner.repository import ROOT, published
 
 TARGET = ROOT / "docs" / "report.html"
 RUN = "rd_ood"
 MADE = re.compile(r'<meta name="generator" content="ccm_jax, report (\d+) of ([\w:]+)">')
-LINK = re.compile(r'<(a|span) data-page="([\w/-]+)\.md"[^>]*>(.*?)(?: \(<code>.*?</code>[^)]*\))?</\1>')
 BITMAP = re.compile(r"data:image/\w+;base64,[A-Za-z0-9+/=\s]+")
 PATH = re.compile(r"(?<![\w.:/<])/(?:[\w.-]+/)+[\w.-]*|\b[A-Za-z]:\\+\w+|file://\S+")
 BESIDE = re.compile(r'<span class="beside">.*?</span>', re.S)  # links to files that only the run's folder has
 NOTE = (
-    f'<p class="soft note">Sample of what <code>python -m experiments.run --config={RUN}</code> writes. '
-    '<a href="gallery/">Back to the documentation</a></p>'
+    f'<p class="soft note"><code>python -m experiments.run --config={RUN}</code> writes such a report. '
+    f"{link('Documentation', 'index.md', published())}</p>"
 )
-# Folders of the site are pages only where a server says so; in a clone's docs/ the Markdown takes their place.
-FROM_DISK = """<script>
-{
-  const links = [...document.querySelectorAll('a[href$="/"]')];
-  const lead = ending => links.forEach(link => {
-    link.setAttribute("href", link.getAttribute("href").replace(/\\/$/, ending));
-  });
-  if (location.protocol === "file:") lead(/\\/docs\\/[^/]*$/.test(location.pathname) ? ".md" : "/index.html");
-  else fetch("gallery/", {method: "HEAD"}).then(page => { if (page.status === 404) lead(".md"); }, () => {});
-}
-</script>
-"""
 
 
 def machine_paths(page: str) -> list[str]:
@@ -49,13 +37,13 @@ def machine_paths(page: str) -> list[str]:
 
 
 def sample(folder: Path) -> str:
-    """The report of a run as a page of the site.
+    """The report of a run as a file of ``docs/``.
 
     Args:
         folder: of the run, with ``report.html``.
 
     Returns:
-        HTML.
+        HTML for ``docs/``.
 
     Raises:
         ValueError: if it is not a report of a full run of the main experiment in the present version, or if it names
@@ -78,8 +66,7 @@ def sample(folder: Path) -> str:
     named = machine_paths(page) + re.findall(rf"\b{re.escape(host)}\b", BITMAP.sub("", page))[:1]
     if named:
         raise ValueError(f"report: {path} names {', '.join(named[:5])}, expected no path or name of a machine.")
-    page = LINK.sub(r'<a href="\2/">\3</a>', BESIDE.sub("", page))
-    return page.replace("<main>\n", f"<main>\n{NOTE}\n", 1).replace("</body>", f"{FROM_DISK}</body>", 1)
+    return beside(BESIDE.sub("", page).replace("<main>\n", f"<main>\n{NOTE}\n", 1))
 
 
 def main(folder: Path, target: Path = TARGET) -> None:
