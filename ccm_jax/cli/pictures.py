@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -170,23 +170,28 @@ def animate(predicted: np.ndarray, target: Path) -> None:
     images[0].save(target, save_all=True, append_images=images[1:], duration=120, loop=0)
 
 
+def name_of(fields: Sequence[str]) -> str:
+    """The first field, where the file gives it a name."""
+    return "" if not fields or fields[0] in ("channel_0", "frames") else fields[0]
+
+
 @where_installed
-def draw_forecast(forecast: Forecasted, output: Path) -> None:
+def draw_forecast(forecast: Forecasted, output: Path, fields: Sequence[str] = ()) -> None:
     """Mean, half-width and truth as strips, the band at one point over time, and the mean as an animation."""
     mean, half = (np.asarray(a) for a in (forecast.mean, (forecast.high - forecast.low) / 2))
-    fields = [("mean", mean), ("half-width", half)]
-    fields += [] if forecast.truth is None else [("truth", forecast.truth)]
+    rows = [("mean", mean), ("half-width", half)]
+    rows += [] if forecast.truth is None else [("truth", forecast.truth)]
     if mean.ndim == 5:  # of a box its middle plane
-        fields = [(name, field[..., field.shape[3] // 2, :]) for name, field in fields]
+        rows = [(name, field[..., field.shape[3] // 2, :]) for name, field in rows]
     line = mean.ndim == 3
     at = np.unique(np.linspace(0, len(mean) - 1, 6).round().astype(int))
     columns = 1 if line else len(at)
-    figure = new_figure(8.4, 1.5 * len(fields) + 2.7)
-    parts: Any = figure.subfigures(2, 1, height_ratios=(1.5 * len(fields), 2.7))
+    figure = new_figure(8.4, 1.5 * len(rows) + 2.7)
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.5 * len(rows), 2.7))
     above, below = parts
-    axes = above.subplots(len(fields), columns, squeeze=False)
+    axes = above.subplots(len(rows), columns, squeeze=False)
     shades = colours_of(mean[..., 0])
-    for i, (row, (name, field)) in enumerate(zip(axes, fields, strict=True)):
+    for i, (row, (name, field)) in enumerate(zip(axes, rows, strict=True)):
         shown = [field[..., 0]] if line else [field[k, ..., 0] for k in at]
         colours = shades
         if name == "half-width":
@@ -198,13 +203,13 @@ def draw_forecast(forecast: Forecasted, output: Path) -> None:
                 ax.set_title(f"frame {len(forecast.observed) + at[k] + 1}", fontsize=8)
         row[0].set_ylabel(name)
         above.colorbar(image, ax=row, shrink=0.8)
-    draw_band(below.subplots(), forecast.at_the_middle())
+    draw_band(below.subplots(), forecast.at_the_middle(), name=name_of(fields) or "value")
     figure.savefig(output.with_suffix(".png"), dpi=150)
-    if fields[0][1].ndim == 4:
-        animate(fields[0][1], output.with_suffix(".gif"))
+    if rows[0][1].ndim == 4:
+        animate(rows[0][1], output.with_suffix(".gif"))
 
 
-def draw_band(ax: Axes, probe: Probe, *, legend: bool = True) -> None:
+def draw_band(ax: Axes, probe: Probe, *, legend: bool = True, name: str = "value") -> None:
     """A number of a field over time: observed, then predicted with its band, beside samples and the truth."""
     seen = 1 + np.arange(len(probe.observed))  # frames count from 1
     ahead = len(seen) + 1 + np.arange(len(probe.mean))
@@ -215,7 +220,7 @@ def draw_band(ax: Axes, probe: Probe, *, legend: bool = True) -> None:
     ax.plot(seen, probe.observed, "o", color="black", ms=4, label="observed")
     if probe.truth is not None:
         ax.plot(ahead, probe.truth, color="black", lw=1.2, ls="--", label="truth")
-    ax.set(xlabel="frame", ylabel=f"value at {list(probe.place)}")
+    ax.set(xlabel="frame", ylabel=f"{name} at {list(probe.place)}")
     if legend:
         ax.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.18))
     tidy(ax)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,10 +157,10 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
             raise click.exceptions.Exit(ANCHOR_KEPT)
         warn(why_stranger(found.sure, why_kept(read)))
         show_sure(found.sure, found.sure.coordinate)
-    write_band(found, output)
+    write_band(found, output, recording.fields)
 
 
-def write_band(found: Forecasted, output: Path) -> None:
+def write_band(found: Forecasted, output: Path, fields: Sequence[str]) -> None:
     """The file of a forecast: its mean as the frames, the ends of the interval, and samples; and its pictures."""
     more = {"low": found.low, "high": found.high}
     if len(found.samples):
@@ -179,7 +179,12 @@ def write_band(found: Forecasted, output: Path) -> None:
     if good < len(found.mean):
         shorter = f"take at most {good} --steps" if good else "see units, channels and time step"
         warn(f"the forecast is not finite from predicted frame {good + 1} on and has no picture; {shorter}.")
-    write(output, functools.partial(draw_forecast, found) if good == len(found.mean) else None, found.mean, **more)
+    write(
+        output,
+        functools.partial(draw_forecast, found, fields=fields) if good == len(found.mean) else None,
+        found.mean,
+        **more,
+    )
 
 
 @click.command("rollout", cls=Grouped)

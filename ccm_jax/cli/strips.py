@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccm_jax.cli.pictures import animate, colours_of, new_figure, show_field, where_installed
+from ccm_jax.cli.pictures import animate, colours_of, name_of, new_figure, show_field, where_installed
 from ccm_jax.cli.showing import percent
 
 COLUMNS = 6  # frames in a row, at most
@@ -36,19 +36,14 @@ def draw_rollout(
     if predicted.ndim == 5:
         middle = predicted.shape[3] // 2
         predicted, truth = predicted[..., middle, :], None if truth is None else truth[..., middle, :]
-    title, target = title_of(fields), output.with_suffix(".png")
+    title, target = name_of(fields), output.with_suffix(".png")
+    if len(fields) > 1:
+        title = f"channel {fields[0]}, the first of {len(fields)}"
     if predicted.ndim == 3:
         _lines(predicted, truth, target, title, before, errors)
     else:
         _planes(predicted, truth, target, title, before, errors)
         animate(predicted, output.with_suffix(".gif"))
-
-
-def title_of(fields: Sequence[str]) -> str:
-    """What the first channel is, as far as the file says it."""
-    if len(fields) > 1:
-        return f"channel {fields[0]}, the first of {len(fields)}"
-    return "" if not fields or fields[0] in ("channel_0", "frames") else fields[0]
 
 
 def _lines(
