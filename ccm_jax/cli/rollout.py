@@ -238,9 +238,16 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
     """Run CHECKPOINT from frames of a file. Writes OUTPUT.npz, a strip of frames and, in 2-D and 3-D, an animation.
 
     Given a family instead (--anchor, --low and --high, or --recipe), it finds the coordinate from the first frames, and
-    every predicted number has a 90 % interval. If no point of the chart explains those frames, nothing is written and
-    the exit code is 3 (keep the anchor), unless the merge has less than half of the anchor's error on them, and neither
-    is it at the end of the searched range nor fits another time step better.
+    every predicted number has a 90 % interval.
+
+    If no point of the chart explains those frames, a forecast is written only if the merge
+
+    \b
+    - has less than half of the anchor's error on them;
+    - is not at the end of the searched range;
+    - does not fit another time step better.
+
+    Otherwise nothing is written, and the exit code is 3 (keep the anchor).
 
     \b
     ccm rollout merged.safetensors --model neuraloperator --initial start.npy --steps 50 -o rollout.npz

@@ -29,9 +29,9 @@ from ccm_jax.scale import BANK, ScaleReadout, fit_scale_readout
 FEWEST = 3  # values: of two, the error on the one left out says nothing
 APART = 1.0  # half the experts' distance: a range that errs by more has hardly the experts' values
 CURVES = {
-    "gamma": "the straight line of --range times one factor (gamma)",
+    "gamma": "the coordinate by --range, times one fitted factor (gamma)",
     "line": "a straight line",
-    "monotone quadratic": "a monotone quadratic",
+    "monotone quadratic": "a quadratic that never falls",
 }
 
 

@@ -23,6 +23,7 @@ from rich.progress import (
 
 Progress = Callable[[int, int], None]
 MOMENT = 5.0  # seconds
+SHARE, TIMED = 0.25, 60.0  # of the steps, or seconds of them, before which their pace is not known
 LONG = 10.0  # seconds after which a log is told the time left; then again whenever as much time has passed as till then
 
 
@@ -30,8 +31,8 @@ LONG = 10.0  # seconds after which a log is told the time left; then again whene
 def waiting(what: str, *, steps: bool = False) -> Iterator[Progress]:
     """Shows a line on stderr until the block ends; where there is no terminal, once, if that takes some seconds.
 
-    With steps, work that takes long says the time left there, too: after 10 seconds, 20, 40 and so on. The first step,
-    which compiles, does not count for it.
+    With steps, work that takes long says the time left there, too: after 10 seconds, 20, 40 and so on, once a quarter of
+    the steps is done or they have been timed for a minute. The first step, which compiles, does not count for it.
 
     Args:
         what: the work, as in "fitting the readout".
@@ -65,6 +66,8 @@ def _left(what: str, stream: TextIO) -> Progress:
             first = (now, done) if done > 0 else None
             return
         if now - begin < after or done >= total:
+            return
+        if done - first[1] < SHARE * (total - first[1]) and now - first[0] < TIMED:
             return
         after = 2 * (now - begin)
         left = (now - first[0]) * (total - done) / (done - first[1])
