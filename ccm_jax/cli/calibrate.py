@@ -115,10 +115,11 @@ def command(source: Source, **given: Any) -> None:
 
     \b
     - no merge fits the frames better than the anchor;
-    - the best coordinate is at the end of the searched range, or no point of
-      the chart explains the frames, and the merge has more than half of the
-      anchor's error;
-    - both are so, or another time step fits the frames better.
+    - another time step fits the frames better;
+    - the best coordinate is at the end of the searched range, and no point of
+      the chart explains the frames;
+    - one of these two is so, and the merge has more than half of the anchor's
+      error.
 
     Intervals need validation trajectories of three or more known values.
 

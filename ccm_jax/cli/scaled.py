@@ -31,7 +31,7 @@ APART = 1.0  # half the experts' distance: a range that errs by more has hardly 
 CURVES = {
     "gamma": "the coordinate by --range, times one fitted factor (gamma)",
     "line": "a straight line",
-    "monotone quadratic": "a quadratic that never falls",
+    "monotone quadratic": "a monotone quadratic",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def _lines(
     column[-1].xaxis.get_major_locator().set_params(integer=True)
     if title:
         figure.suptitle(title, fontsize=10)
-    figure.colorbar(picture, ax=column, shrink=0.8)
+    figure.colorbar(picture, ax=column, shrink=0.8, extend=_ends(rows, colours))
     figure.savefig(target, dpi=150)
 
 
@@ -89,5 +90,12 @@ def _planes(
         row[0].set_ylabel(label)
     if title:
         figure.suptitle(title, fontsize=10)
-    figure.colorbar(picture, ax=axes, shrink=0.8)
+    figure.colorbar(picture, ax=axes, shrink=0.8, extend=_ends(rows, colours))
     figure.savefig(target, dpi=150)
+
+
+def _ends(rows: Sequence[np.ndarray], colours: dict[str, Any]) -> str:
+    """Which ends of the colour bar are arrows, because values beyond them share their colour."""
+    below = any((frames[..., 0] < colours["vmin"]).any() for frames in rows)
+    above = any((frames[..., 0] > colours["vmax"]).any() for frames in rows)
+    return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")

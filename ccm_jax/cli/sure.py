@@ -135,7 +135,10 @@ class Sure(NamedTuple):
                     f"Extrapolated: {axis.name} {axis.value:.4g} is outside the validation regimes ({low:.4g} to "
                     f"{high:.4g})."
                 )
-                said.append("The interval was not calibrated there, and is probably too narrow.")
+                said.append(
+                    "The interval was not calibrated there, and is probably too narrow: do not rely on it, or give "
+                    "validation regimes beyond this value."
+                )
         if not self.stranger:
             said.append(f"p = {self.p_value:.2g}: the chart explains these frames as well as the validation frames.")
         return said
