@@ -210,9 +210,8 @@ def test_a_log_is_told_the_time_left_sparsely(
             now[0] = 1.0 * done
             progress(done, 60)
     assert capsys.readouterr().err.splitlines() == [
-        "ccm: fitting: 10 of 60, about 50 s left",
-        "ccm: fitting: 20 of 60, about 40 s left",
-        "ccm: fitting: 40 of 60, about 20 s left",
+        "ccm: fitting: 16 of 60, about 44 s left",
+        "ccm: fitting: 32 of 60, about 28 s left",
     ]
 
 

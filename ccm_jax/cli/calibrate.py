@@ -118,8 +118,8 @@ def command(source: Source, **given: Any) -> None:
     - another time step fits the frames better;
     - the best coordinate is at the end of the searched range, and no point of
       the chart explains the frames;
-    - one of these two is so, and the merge has more than half of the anchor's
-      error.
+    - either of these two alone, if the merge has more than half of the
+      anchor's error.
 
     Intervals need validation trajectories of three or more known values.
 

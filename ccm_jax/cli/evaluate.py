@@ -15,7 +15,7 @@ from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
-from ccm_jax.cli.checkpoints import check_there, open_checkpoints, warn
+from ccm_jax.cli.checkpoints import check_there, new_folder, open_checkpoints, warn
 from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
@@ -252,7 +252,9 @@ def command(target: Path | None, accept_persistence: bool, as_json: bool, **give
         axes = other_axes(open_weights(anchor), given["model"], given["layout"].open(trajectories))
     check_persistence("evaluate", persistence, best, accept=accept_persistence, axes=axes)
     if target is not None:
+        made = new_folder(target)
         write_csv(found, target)
+        say(f"Wrote {target}{made}.")
     if found.clue:
         warn(f"{trajectories}: check the time step: over its first frames, {found.clue} If so, no verdict is one.")
     verdict = judge(found.methods)

@@ -31,8 +31,8 @@ LONG = 10.0  # seconds after which a log is told the time left; then again whene
 def waiting(what: str, *, steps: bool = False) -> Iterator[Progress]:
     """Shows a line on stderr until the block ends; where there is no terminal, once, if that takes some seconds.
 
-    With steps, work that takes long says the time left there, too: after 10 seconds, 20, 40 and so on, once a quarter of
-    the steps is done or they have been timed for a minute. The first step, which compiles, does not count for it.
+    With steps, work that takes long says the time left there, too: after 10 seconds, 20, 40 and so on, once a quarter
+    of the steps is done or they have been timed for a minute. The first step, which compiles, does not count for it.
 
     Args:
         what: the work, as in "fitting the readout".
