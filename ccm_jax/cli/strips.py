@@ -68,7 +68,7 @@ def _lines(
     if title:
         figure.suptitle(title, fontsize=10)
     figure.colorbar(picture, ax=column, shrink=0.8, extend=_ends(rows, colours))
-    figure.savefig(target, dpi=150)
+    figure.savefig(target, dpi=150, bbox_inches="tight")  # labels of the colour bar, too
 
 
 def _planes(
@@ -91,7 +91,7 @@ def _planes(
     if title:
         figure.suptitle(title, fontsize=10)
     figure.colorbar(picture, ax=axes, shrink=0.8, extend=_ends(rows, colours))
-    figure.savefig(target, dpi=150)
+    figure.savefig(target, dpi=150, bbox_inches="tight")  # labels of the colour bar, too
 
 
 def _ends(rows: Sequence[np.ndarray], colours: dict[str, Any]) -> str:
