@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from typing import Any
 
 import jax
@@ -50,6 +51,12 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
 
     Leaves that do not merge (integers, booleans, keys) must also be equal, where their values are known.
     """
+    for name, tree in trees.items():
+        if isinstance(tree, (str, os.PathLike, np.lib.npyio.NpzFile)):
+            raise ValueError(
+                f"{function}: `{name}` is {kind_of(tree)}, expected a tree of arrays; load it first: "
+                "ccm_jax.io.checkpoint.load(path), or dict(numpy.load(path)) of an .npz."
+            )
     (first, reference), *others = trees.items()
     expected = dict(jax.tree_util.tree_flatten_with_path(reference)[0])
     for path, leaf in expected.items():
@@ -169,7 +176,7 @@ def check_real(what: str, value: Any) -> None:
     try:
         kind = np.dtype((value if isinstance(value, jax.Array) else np.asarray(value)).dtype).kind
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} {kind_of(value)} that makes no array, {expected}.") from error
+        raise ValueError(f"{what} {kind_of(value)}, {expected}.") from error
     if kind == "c":
         raise ValueError(f"{what} complex, {expected}.")
     if kind in "OSUMm":

@@ -31,15 +31,6 @@ def warn(message: str) -> None:
     warnings.warn(message, stacklevel=level)
 
 
-def warn_of_units(function: str, values: Sequence[float], low: float, high: float) -> None:
-    """Warns of validation values all of which lie on one side of both experts', as if they had another unit."""
-    if min(values) > max(low, high) or max(values) < min(low, high):
-        warn(
-            f"{function}: validation values are {min(values):g} to {max(values):g}, and those of the experts {low:g} "
-            f"and {high:g}: none lies between them, so that the curve is extrapolated there; check their unit."
-        )
-
-
 def _short(coordinates: np.ndarray) -> str:
     """Coordinates ``[n, axes]`` as they were typed, without the digits of float32."""
     rows = [", ".join(f"{c:g}" for c in row) for row in coordinates]

@@ -28,10 +28,7 @@ def as_frames(chart: Chart, frames: Any, what: str = "frames") -> Array:
     try:
         x = jnp.asarray(frames)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{what} are {kind_of(frames)} that makes no array, {expected}; physical values and coordinates "
-            "are not given beside them."
-        ) from error
+        raise ValueError(f"{what} are {kind_of(frames)}, {expected}: an array of numbers.") from error
     if jnp.iscomplexobj(x):
         raise ValueError(f"{what} are {x.dtype}, expected real numbers; give real and imaginary parts as two channels.")
     if x.ndim < 2:

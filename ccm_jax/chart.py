@@ -177,7 +177,7 @@ def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
     try:
         c = jnp.asarray(coordinate)
     except (TypeError, ValueError) as error:
-        given = f"{kind_of(coordinate)} that makes no array"
+        given = kind_of(coordinate)
         raise ValueError(f"{function}: coordinate is {given}, expected {counted(dim, 'number')}.") from error
     c = c.astype(jnp.promote_types(c.dtype, jnp.float32)) if not jnp.issubdtype(c.dtype, jnp.floating) else c
     c = c.reshape(1) if c.ndim == 0 else c

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import is_traced
+from ccm_jax._checks import check_real, is_traced
 from ccm_jax._doubts import is_far, warn
 from ccm_jax._given import warn_cut, warn_extrapolated
 from ccm_jax._moved import warn_moved
@@ -91,7 +91,7 @@ class Estimate(NamedTuple):
     def _sure(self, name: str) -> Posterior:
         if self.posterior is None:
             raise ValueError(
-                f"Estimate.{name}: this readout does not know how sure it is; fit that on validation regimes with "
+                f"Estimate.{name}: this readout has no fitted uncertainty; fit it on validation trajectories with "
                 "fit_uncertainty(readout, validation, values)."
             )
         return self.posterior
@@ -126,6 +126,7 @@ def normalised_coordinate(
     name = "coordinate_from_metadata"
     if scale not in ("linear", "log"):
         raise ValueError(f"{name}: scale is {scale!r}, expected 'linear' or 'log'.")
+    check_real(f"{name}: value is", value)
     if not low < high:
         raise ValueError(
             f"{name}: low is {low} and high is {high}, expected low < high; "

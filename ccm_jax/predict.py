@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ def predict_rollout(
     steps: int | None = None,
     *,
     batched: bool = False,
+    batch: Literal["each"] | None = None,
     context: Any = None,
     prior: Prior | None = None,
 ) -> Forecast:
@@ -33,6 +34,7 @@ def predict_rollout(
         frames: observed, ``[T, *space, C]``, or ``[N, T, *space, C]`` with ``batched``.
         steps: frames to predict; at most, and by default, as many as validation trajectories had.
         batched: whether ``frames`` has a leading axis of trajectories, each with a coordinate of its own.
+        batch: ``"each"`` says the same, as in a call of the readout.
         context: what the model takes beside the window.
         prior: what is known of the physical value beside the frames.
 
@@ -64,7 +66,7 @@ def predict_rollout(
     known = readout.uncertainty
     if known is None or known.residual is None:
         raise ValueError(
-            "predict_rollout: the readout does not know what the model gets wrong; call fit_uncertainty on validation "
+            "predict_rollout: the readout has no fitted uncertainty of forecasts; call fit_uncertainty on validation "
             "trajectories with frames after the prefix."
         )
     residual = known.residual
@@ -72,6 +74,9 @@ def predict_rollout(
     count = most if steps is None else as_count("predict_rollout: steps", steps)
     if count > most:
         raise ValueError(f"predict_rollout: steps is {steps}, expected 1 to {most}, what validation trajectories had.")
+    if batch not in (None, "each"):
+        raise ValueError(f"predict_rollout: batch is {batch!r}, expected None or 'each'.")
+    batched = batched or batch == "each"
     x = as_frames(readout.chart, frames, "predict_rollout: frames")
     if not batched:
         x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)

@@ -12,8 +12,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ccm_jax._checks import is_traced
-from ccm_jax._doubts import warn, warn_of_units
 from ccm_jax._evaluated import check_future
+from ccm_jax._scale_doubts import better_scale, warn_of_map, warn_of_scale, warn_of_units
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart, complete
 from ccm_jax.coordinate import Estimate, coordinate_from_map, normalised_coordinate
@@ -33,8 +33,6 @@ KINDS: dict[str, dict[str, Any]] = {
 ROUNDING = 2e-5  # of normalised values, which are rounded to five decimals
 REACH = 2.0  # widths beyond the validation regimes
 BANK = np.linspace(-2.5, 2.5, 21)  # coordinates at which the error of the future is measured
-CLEARLY = 0.7  # of the default scale's leave-one-out error: below it, the other scale is named
-VISIBLE = 0.02  # a difference of coordinates that changes a rollout; best coordinates are not known more exactly
 
 
 class MapFit(NamedTuple):
@@ -161,8 +159,9 @@ def fit_scale_readout(
             after the observed ones.
 
     Warns:
-        UserWarning: if ``scale`` is not given, and left-out regimes are predicted clearly better on the other one; or
-            if no value lies between those of the experts.
+        UserWarning: if ``scale`` is not given, and left-out regimes are predicted clearly better on the other one; if
+            no value lies between those of the experts; if best coordinates are at an end of the bank, or fall as values
+            rise; if a value left out of the fit is missed by more than 0.5.
 
     Example:
         >>> from ccm_jax import fit_chart, make_rollout
@@ -196,7 +195,7 @@ def fit_scale_readout(
         check_future(f"fit_scale_readout: trajectories of validation[{i}]", x, history, frames)
     tried = np.asarray(BANK if bank is None else bank, np.float64)
     candidates = np.asarray(complete(chart.features, jnp.asarray(tried, jnp.float32)[:, None]))
-    warn_of_units("fit_scale_readout", values, low, high)
+    warn_of_units(values, low, high)
     placed = {of: _normalised(values, low, high, of) for of in _scales(scale, [*values, low, high])}
     sweep = []
     how: dict[str, Any] = {"history": history, "prefix": frames, "mesh": mesh}
@@ -211,35 +210,25 @@ def fit_scale_readout(
     # The first is the default; the other one has to be better.
     taken = min(maps, key=lambda of: errors_of[of]) if scale == "auto" else next(iter(maps))
     if scale is None:
-        _warn_of_scale(errors_of)
+        warn_of_scale(errors_of)
+    explained = bool(better_scale(errors_of, taken))  # a large error, by the scale that was taken
+    warn_of_map(values, best, tried, 0.0 if explained else errors_of[taken])
     chosen, s = maps[taken], placed[taken]
     fit = MapFit(tuple(s), tuple(best), tuple(sweep), chosen.kind, chosen.leave_one_out, tuple(errors_of.items()))
     return ScaleReadout(chosen.map, low, high, taken, fit)
 
 
 def _scales(scale: str | None, numbers: Sequence[float]) -> tuple[Literal["linear", "log"], ...]:
-    """The scales that maps are fitted on, the one that is asked for first."""
+    """The scales that maps are fitted on, the one that is asked for first; trying both costs no rollouts."""
     if scale == "log":
-        return ("log",)
-    both = scale != "linear" and min(numbers) > 0
-    return ("linear", "log") if both else ("linear",)
+        return ("log", "linear")
+    return ("linear", "log") if min(numbers) > 0 else ("linear",)
 
 
 def _normalised(values: Sequence[float], low: float, high: float, scale: Literal["linear", "log"]) -> list[float]:
     """Coordinates of values as metadata alone gives them."""
     # Decimal values should give decimal coordinates: float32 arithmetic must not show.
     return [round(float(normalised_coordinate(value, low, high, scale=scale)), 5) for value in values]
-
-
-def _warn_of_scale(errors: dict[Any, float]) -> None:
-    """Warns of the default scale where left-out regimes are predicted clearly better on the other one."""
-    linear, log = errors["linear"], errors.get("log", float("inf"))
-    if log < CLEARLY * linear and linear - log > VISIBLE:
-        warn(
-            f'fit_scale_readout: the map predicts the coordinates of left-out regimes better with scale="log" (error '
-            f'{log:.2g}) than with the default scale="linear" (error {linear:.2g}); give scale="log", or '
-            'scale="auto", which takes the better one.'
-        )
 
 
 class ChosenMap(NamedTuple):

@@ -167,7 +167,7 @@ ANCHOR, LOW, HIGH = ({"w": jnp.full(2, value)} for value in (0.0, -1.0, 1.0))
         ([LOW, HIGH], None, {}, "coordinates are 'None', expected real numbers"),
         ([LOW, HIGH], ["low", "high"], {}, "coordinates are .*'low', 'high'.*, expected real numbers"),
         ([LOW, HIGH], [1j, 2j], {}, "coordinates are complex, expected real numbers"),
-        ([LOW, HIGH], [-1, [1, 2]], {}, "coordinates are a list that makes no array"),
+        ([LOW, HIGH], [-1, [1, 2]], {}, "coordinates are a list, expected"),
         ([LOW, HIGH], [-1, 1], {"ridge": -1.0}, "ridge is -1.0, expected at least 0"),
         ([LOW, HIGH], [-1, 1], {"ridge": "little"}, "ridge is 'little', expected a number"),
     ],
@@ -260,7 +260,7 @@ def test_a_chart_takes_what_a_readout_returns() -> None:
         chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=features)
         chex.assert_trees_all_equal(chart(found), chart(2.0))
         chex.assert_trees_all_equal(jax.jit(chart.__call__)(found), chart(2.0))
-    with pytest.raises(ValueError, match=r"^Chart: coordinate is a str that makes no array, expected 2 numbers\.$"):
+    with pytest.raises(ValueError, match=r"^Chart: coordinate is a str, expected 2 numbers\.$"):
         chart("low")  # type: ignore[arg-type]
 
 

@@ -260,3 +260,14 @@ def test_a_small_p_value_of_filled_frames_names_the_gaps() -> None:
     for gaps, said in ((True, "validation had no gaps, so that a bad fill"), (False, "1e-05); check")):
         with pytest.warns(UserWarning, match=re.escape(said)):
             warn_of_estimate("PrefixReadout", readout, (1, 5, 4, 1), found, None, gaps)
+
+
+def test_a_scale_map_that_no_parameter_has_is_warned_of() -> None:
+    t = np.arange(8.0)[None, :, None, None]
+    regimes = [np.exp(0.1 * (-1 + 0.5 * s) * t) * np.ones((1, 8, 4, 1), np.float32) for s in (-1.2, 0.0, 1.2)]
+    how = {"low": 1.0, "high": 3.0, "scale": "linear"}
+    with pytest.warns(UserWarning, match="falls as the value rises; check that values are in the order"):
+        fit_scale_readout(CHART, DECAY, regimes, [3.2, 2.0, 0.8], **how)
+    growing = [np.exp(0.1 * s * t) * np.ones((1, 8, 4, 1), np.float32) for s in (1.0, 2.0, 3.0)]
+    with pytest.warns(UserWarning, match="at 3 of 3 values, the best coordinate is at an end of those tried, -2.5 or"):
+        fit_scale_readout(CHART, DECAY, growing, [1.0, 2.0, 3.0], **how)

@@ -276,5 +276,5 @@ def test_validation_that_is_no_list_of_arrays_is_one_line() -> None:
         ValueError, match=r"validation is one array \[2, 8, 4, 1\], expected a list.*give \[x\] for one"
     ):
         fit_prefix_readout(chart, run, x)
-    with pytest.raises(ValueError, match=r"fit_prefix_readout: frames of validation\[0\] are a tuple that makes"):
+    with pytest.raises(ValueError, match=r"fit_prefix_readout: frames of validation\[0\] are a tuple, expected"):
         fit_prefix_readout(chart, run, [(-1.0, x), (1.0, x)])

@@ -233,7 +233,7 @@ def test_what_says_nothing_is_refused(plain: PrefixReadout, sure: PrefixReadout)
     with pytest.raises(ValueError, match="do not tell the regimes apart"):
         fit_uncertainty(plain, same, [0.5, 1.0, 1.5, 2.0])
     x = decay(jax.random.key(37), 1.3, 1)[0]
-    with pytest.raises(ValueError, match="does not know how sure"):
+    with pytest.raises(ValueError, match="has no fitted uncertainty"):
         plain(x).interval()
     with pytest.raises(ValueError, match="fit_uncertainty"):
         plain(x, prior=Prior(1.0, 0.1))

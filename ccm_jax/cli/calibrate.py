@@ -10,6 +10,7 @@ import numpy as np
 
 from ccm_jax import processor
 from ccm_jax._checks import counted
+from ccm_jax._doubts import BEYOND
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.apart import check_apart, unit_unlike
@@ -36,6 +37,7 @@ from ccm_jax.cli.units import range_options
 from ccm_jax.cli.until import check_until, find_until
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.cli.wanted import Options, check_free, parse_bank, with_units, words_of
+from ccm_jax.fit_readout import REACH
 from ccm_jax.io.atomic import together, write_json
 from ccm_jax.io.description import HELP
 from ccm_jax.io.leaves import check_order
@@ -59,6 +61,16 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
         cut = {axis.name: axis.ends_not_known for axis in found.sure.axes if any(axis.cut)}
         facts |= {"ends_not_known": cut or None}
     merge(found.place_in(recipe), output, found=facts, model=options.model)
+
+
+def best_network(recipe: Recipe, found: Found) -> Path:
+    """Where no merge is the answer: the anchor, or the expert that fits the frames better, which is said."""
+    losses = found.expert_losses
+    if len(losses) != len(recipe.experts) or not min(losses, default=np.inf) < found.anchor_loss:
+        return recipe.anchor
+    best = int(np.argmin(losses))
+    say(f"The {('low', 'high')[best > 0]} expert fits these frames better than the anchor.")
+    return recipe.experts[best] if recipe.experts[best].suffix == recipe.anchor.suffix else recipe.anchor
 
 
 @click.command("calibrate", cls=Grouped)
@@ -95,6 +107,14 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 @prior_option
 @click.option(
     "--bank", metavar="LOW:HIGH:STEP", help="Choose only among these coordinates; the paper's bank is -1.5:1.5:0.25."
+)
+@click.option(
+    "--reach",
+    type=click.FloatRange(min=1.0, max=BEYOND),
+    metavar="X",
+    default=REACH,
+    show_default=True,
+    help="Search coordinates from -X to X.",
 )
 @range_options
 @persistence_option
@@ -139,6 +159,8 @@ def command(source: Source, **given: Any) -> None:
     recipe = source.read()
     if recipe.method != "chart":
         raise ValueError(f"{source.recipe}: method is {recipe.method}, and only a chart has a coordinate to find.")
+    if options.bank is not None and options.reach != REACH:
+        raise ValueError("--bank and --reach exclude each other: a bank says itself how far it reaches.")
     if options.bank is not None and options.validation is not None:
         raise ValueError("--bank and --validation exclude each other: a bank has no settings to choose.")
     bank = None if options.bank is None else parse_bank(options.bank)
@@ -178,7 +200,14 @@ def command(source: Source, **given: Any) -> None:
 
     def find_with(count: int) -> Found:
         fitted = fit_readout(
-            opened, frames.shape[2:], count, regimes, bank, options.parameter, anyway=options.write_anyway
+            opened,
+            frames.shape[2:],
+            count,
+            regimes,
+            bank,
+            options.parameter,
+            anyway=options.write_anyway,
+            reach=options.reach,
         )
         prior = as_prior(options.prior, fitted.readout, fitted.known, fitted.unsure)
         with waiting("searching the coordinate", steps=True) as progress:
@@ -220,7 +249,7 @@ def command(source: Source, **given: Any) -> None:
     def weights_next() -> None:
         """Where no weights are asked for: how to get them, or to run the anchor where that is the answer."""
         if found.keeps_anchor:
-            return rollout_next(recipe.anchor, options.model, options.prefix, chosen[0], options.layout)
+            return rollout_next(best_network(recipe, found), options.model, options.prefix, chosen[0], options.layout)
         merged = free(f"merged{ending_of(recipe.anchor)}")
         files = family(recipe) if source.recipe is None else ["--recipe", str(source.recipe)]
         return follow("calibrate", *files, *words_of(options), "-o", merged)
@@ -255,7 +284,7 @@ def command(source: Source, **given: Any) -> None:
     if options.output is None:
         weights_next()
     elif finite and keep:
-        rollout_next(recipe.anchor, options.model, options.prefix, chosen[0], options.layout)
+        rollout_next(best_network(recipe, found), options.model, options.prefix, chosen[0], options.layout)
     elif not keep:
         observed = opened.surrogate.history + count
         if mask is None:  # a rollout needs whole frames

@@ -22,7 +22,7 @@ from ccm_jax.cli.steps import check_step
 from ccm_jax.cli.sure import MORE, Known, with_uncertainty
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.waiting import waiting
-from ccm_jax.fit_readout import fit_prefix_readout, prefix_readout
+from ccm_jax.fit_readout import REACH, fit_prefix_readout, prefix_readout
 from ccm_jax.io.recordings import Recording
 from ccm_jax.io.stream import merge_block
 from ccm_jax.io.weights import Weights
@@ -82,6 +82,8 @@ def fit_readout(
     bank: np.ndarray | None = None,
     parameters: tuple[str, ...] = (),
     anyway: bool = False,
+    *,
+    reach: float = REACH,
 ) -> Fitted:
     """Fits the readout of a chart.
 
@@ -93,12 +95,13 @@ def fit_readout(
         bank: coordinates ``[n]`` to choose among; None searches in between.
         parameters: those of validation whose values the axes stand for; the one that varies, if not given.
         anyway: validation of another time step is taken with a warning.
+        reach: coordinates are searched up to ``±reach``.
 
     Raises:
         ValueError: for validation trajectories that do not fit the frames or the model.
     """
     chart, surrogate = opened
-    shape: dict[str, Any] = {"history": surrogate.history, "frames": count}
+    shape: dict[str, Any] = {"history": surrogate.history, "frames": count, "reach": reach}
     readout = fit_prefix_readout(chart, surrogate.rollout_fn, **shape)
     if bank is not None:
         return Fitted(in_bank(readout, bank), None, Known(), "a bank has none; leave --bank out.")

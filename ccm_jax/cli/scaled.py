@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._given import RIM
+from ccm_jax._scale_doubts import better_scale
 from ccm_jax.chart import Gated
 from ccm_jax.cli.card import digest
 from ccm_jax.cli.checkpoints import warn
@@ -91,8 +93,9 @@ def by_validation(
     frames = min(frames, shortest - surrogate.history - 1)
     scale = recipe.units.scale
     try:
-        with waiting("fitting the coordinate of a value", steps=True) as progress:
+        with waiting("fitting the coordinate of a value", steps=True) as progress, warnings.catch_warnings():
             done = iter(range(1, len(known) + 1))
+            warnings.filterwarnings("ignore", "fit_scale_readout")  # said below, in words of the terminal
             readout = fit_scale_readout(
                 opened.chart,
                 surrogate.rollout_fn,
@@ -150,6 +153,9 @@ def _say(recipe: Recipe, readout: ScaleReadout, name: str, known: np.ndarray) ->
         f"curve: {CURVES[fit.kind]}{log}, fitted on {counted(len(known), 'regime')}, {low:.4g} to "
         f"{high:.4g}; error of the coordinate on a regime left out: {dict(fit.leave_one_out)[fit.kind]:.2g}"
     )
+    if other := better_scale(dict(fit.scales), readout.scale):
+        words = "with --log" if other == "log" else "without --log"
+        warn(f"{words}, that error is {dict(fit.scales)[other]:.2g}: see which scale the physics suggests.")
     if not low <= recipe.value <= high:
         warn(
             f"value {recipe.value:g} is outside the validation regimes ({low:.4g} to {high:.4g}), where the curve goes "

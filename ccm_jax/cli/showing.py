@@ -14,13 +14,18 @@ from ccm_jax.cli.prefix import Found
 from ccm_jax.cli.steps import over_all
 from ccm_jax.cli.sure import Sure
 
+HARDLY = 0.95  # of the anchor's error: a merge with more is hardly better on the observed frames
 BAR = 40  # characters of the longest bar
 
 
 def why_at_end(found: Found) -> str:
     """What a coordinate at an end of what is searched says, with what to look at."""
-    wider = "Give a wider --bank, or see" if found.readout.get("search") == "bank" else "See"
-    check = f"{wider} that grid, time step, units, and the order of channels and axes are those of the training data."
+    banked = found.readout.get("search") == "bank"
+    further = "Give a wider --bank" if banked else "If the value may lie further out, try --reach 4"
+    check = (
+        f"{further}; otherwise, check that grid, time step, units, and the order of channels and axes are those of the "
+        "training data."
+    )
     if found.clue:
         check = f"Check the time step: {over_all(found.clue)}"
     return f"the coordinate is at the end of the searched range: no point within fits best. {check}"
@@ -84,6 +89,7 @@ WRITTEN = "The anchor should be kept, and the merge is written only because of -
 def why_stranger(sure: Sure, kept: str = f"{KEPT}.", *, gaps: bool = False) -> str:
     """The line for frames that no point of the chart explains: what may be the reason, and what is kept then."""
     filled = ", or gaps that the fill does not restore" * gaps
+    filled += ", or a value outside validation, where a small p is weak evidence" * any(a.beyond for a in sure.axes)
     return (
         f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): "
         "another equation, forcing, wall, unit or order of x and y (--axes), or more noise than validation has"
@@ -95,7 +101,11 @@ def why_refuted(found: Found, kept: str = KEPT) -> str:
     """The line for frames that no point of the chart explains, at the rim or with another time step."""
     assert found.sure is not None
     rim = "the coordinate is at the end of the searched range, and " * found.at_end_of_search
-    check = "check time step, grid, units, and the order of channels and axes (--axes): as in the training data."
+    further = (
+        "if the value may lie further out, try --reach 4, which also changes p; otherwise, " * found.at_end_of_search
+    )
+    check = f"{further}check that time step, grid, units, and the order of channels and axes (--axes) are those of the "
+    check += "training data."
     if found.clue:
         check = over_all(found.clue)
     ratio = found.loss / found.anchor_loss
@@ -164,6 +174,9 @@ def show(found: Found, axes: int, *, written: bool = False) -> None:
         say(f"best coordinate of a merge {typed(found.coordinate, axes)}, error {number(found.loss)}")
     else:
         say(f"coordinate {typed(found.coordinate, axes)}{spread}")
+    if not found.keeps_anchor and found.loss > HARDLY * found.anchor_loss:
+        gain = 100 * (1 - found.loss / found.anchor_loss)
+        warn(f"the merge fits these frames only {gain:.1f} % better than the anchor: compare both (ccm evaluate).")
     if gated:
         say("(gate: how much of the experts' shared update is kept; 1 is all of it, 0 none)")
     errors = {"merged": found.loss, "anchor": found.anchor_loss}

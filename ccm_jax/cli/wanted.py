@@ -12,6 +12,7 @@ from ccm_jax.cli.merge import check_output
 from ccm_jax.cli.prefix_length import FRAMES
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.units import units_of
+from ccm_jax.fit_readout import REACH
 from ccm_jax.io.atomic import check_new
 from ccm_jax.io.save import name_of
 
@@ -33,6 +34,7 @@ class Options(NamedTuple):
     parameter: tuple[str, ...]
     prior: tuple[str, ...]
     bank: str | None
+    reach: float
     range: str | None
     log: bool
     accept_persistence: bool
@@ -50,6 +52,7 @@ def words_of(options: Options) -> list[str]:
     for name in ("model", "sample", "mask", "until", "validation", "bank", "range"):
         words += [] if given[name] is None else [f"--{name}", str(given[name])]
     words += ["--missing", options.missing] if options.missing != "refuse" else []
+    words += ["--reach", f"{options.reach:g}"] if options.reach != REACH else []
     words += ["--frames", str(options.frames)] if options.frames != FRAMES and options.until is None else []
     for name in ("parameter", "prior"):
         words += [word for each in given[name] for word in (f"--{name}", each)]
