@@ -89,7 +89,7 @@ def warn_independent(function: str, anchor: Any, experts: Sequence[Any]) -> None
     if np.any(far > APART):
         warn(
             f"{function}: experts[{int(np.argmax(far))}] is {far.max():.3g} of the anchor's norm away from it, as if "
-            "trained independently; see that all checkpoints are fine-tuned from this anchor."
+            "trained independently; check that all checkpoints are fine-tuned from this anchor."
         )
 
 
@@ -107,7 +107,7 @@ def warn_alike(function: str, trees: dict[str, Any]) -> None:
     for (a, ours), (b, theirs) in itertools.combinations(leaves.items(), 2):
         # Other weights differ in their first leaf already, so that this costs next to nothing.
         if all(x is y or _are_alike(x, y) for x, y in zip(ours, theirs, strict=True)):
-            warn(f"{function}: `{a}` and `{b}` have the same weights; see which checkpoints were loaded.")
+            warn(f"{function}: `{a}` and `{b}` have the same weights; check which files were loaded.")
             return
 
 
@@ -135,8 +135,8 @@ def warn_not_finite(function: str, tree: Any, name: str, parts: dict[str, Any]) 
             where = jax.tree_util.keystr(path) or "(root)"
             guilty = [part for part, of in parts.items() if _is_lost(jax.tree.leaves(of)[i])]
             warn(
-                f"{function}: leaf {where} of `{(guilty or [name])[0]}` is not finite; see that no training diverged, "
-                "and leave buffers that hold infinity, such as masks, out of the trees."
+                f"{function}: leaf {where} of `{(guilty or [name])[0]}` is not finite; check that no training "
+                "diverged, and leave buffers that hold infinity, such as masks, out of the trees."
             )
             return
 

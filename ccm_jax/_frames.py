@@ -64,7 +64,7 @@ def other_unit(sizes: Any, frames: Any, mask: Any = None) -> str:
     said = f"{times:,.0f}" if times < 1e6 else f"{times:.0e}"
     return (
         f"the frames are about {said} times {'larger' if ratio > 1 else 'smaller'} than those of validation (root mean "
-        f"square {size:.3g}, and {low:.3g} to {high:.3g}): see their unit"
+        f"square {size:.3g}, and {low:.3g} to {high:.3g}): check their unit"
     )
 
 

@@ -116,7 +116,7 @@ def warn_unmoved(function: str, chart: Chart) -> None:
         return
     if not any(np.any(np.asarray(leaf[first:])) for leaf in jax.tree.leaves(chart.basis)):
         warn(
-            f"{function}: the chart has the same weights at every coordinate; its experts are equal: see which "
+            f"{function}: the chart has the same weights at every coordinate; its experts are equal: check which "
             "checkpoints were loaded."
         )
 

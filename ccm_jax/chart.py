@@ -232,7 +232,7 @@ def fit_chart(
         ValueError: if the trees do not match, or if the experts do not determine the features.
 
     Warns:
-        UserWarning: for experts that are equal or no fine-tuning of the anchor, and coordinates like physical values.
+        UserWarning: for experts that are equal, or of another anchor, and coordinates like physical values.
     """
     features = Polynomial() if features is None else features
     if isinstance(features, type) or not callable(features):

@@ -135,7 +135,7 @@ def normalised_coordinate(
     if scale == "log":
         if low <= 0 or (not is_traced(value) and np.any(np.asarray(value) <= 0)):
             raise ValueError(
-                f"{name}: a log scale needs positive values, got {value} with low {low}; see the sign, "
+                f"{name}: a log scale needs positive values, got {value} with low {low}; check the sign, "
                 "or take a linear scale."
             )
         return normalised_coordinate(jnp.log(jnp.asarray(value, float)), float(np.log(low)), float(np.log(high)))

@@ -132,7 +132,7 @@ def discover_coordinates(
 def _coordinates(products: np.ndarray, dimension: int | None) -> Discovered:
     m = len(products)
     if not np.isfinite(products).all():
-        raise ValueError("discover_coordinates: some update is not finite; see that no expert diverged.")
+        raise ValueError("discover_coordinates: some update is not finite; check that no expert diverged.")
     centred = products - products.mean(axis=0) - products.mean(axis=1, keepdims=True) + products.mean()
     values, vectors = np.linalg.eigh(centred)
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]

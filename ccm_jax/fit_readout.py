@@ -170,7 +170,7 @@ def fit_prefix_readout(
     Args:
         chart: of :func:`~ccm_jax.fit_chart`; with ``features=Gated()``, a readout can keep the anchor.
         rollout_fn: ``(params, window [N, history, *space, C], steps) -> frames``, such as ``make_rollout(apply)``.
-        validation: for each regime, trajectories ``[N, T, *space, C]`` that go on after the prefix; none to be tested.
+        validation: for each regime, trajectories ``[N, T, *space, C]`` that continue after the prefix; not test data.
         history: frames in the model's window.
         frames: the K observed frames after it.
         reach: the search stays within ``[-reach, reach]`` along every axis.
@@ -277,7 +277,7 @@ def choose(
             break
     if all(np.isinf(ratios).all() for ratios in tried.values()):
         raise ValueError(
-            "fit_prefix_readout: every choice diverges on every validation regime; see that channels, units and "
+            "fit_prefix_readout: every choice diverges on every validation regime; check that channels, units and "
             "normalisation are those that the model was trained on."
         )
     best = best_choice(tried, harmless=isinstance(starts[0].chart.features, Gated))

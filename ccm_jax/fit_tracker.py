@@ -236,7 +236,7 @@ def choose_tracker(
     best = min(found.error for found in tried)
     if not np.isfinite(best):
         raise ValueError(
-            "fit_tracker: every choice diverges on validation; see that channels, units and normalisation are those "
+            "fit_tracker: every choice diverges on validation; check that channels, units and normalisation are those "
             "that the model was trained on."
         )
     tied = [found for found in tried if found.error <= (1 + TIED) * best]

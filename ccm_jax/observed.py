@@ -230,7 +230,7 @@ def sensor_mask(sensors: Any, grid: Sequence[Any], *, periodic: bool = False) ->
             i = int(np.argmax(outside))
             raise ValueError(
                 f"sensor_mask: sensor {i} at {at[i].tolist()} is outside the grid along axis {axis}, which goes from "
-                f"{points[0]:g} to {points[-1]:g}; drop it, or see that units and the order of the axes are the grid's."
+                f"{points[0]:g} to {points[-1]:g}; drop it, or check units and the order of the axes."
             )
         found.append(rounded.astype(int))
     mask = np.zeros([len(points) for points in axes], bool)

@@ -157,8 +157,8 @@ def log_prior(prior: Prior | None, values: Array) -> Array:
             i = int(beyond[0])
             raise ValueError(
                 f"PrefixReadout: prior has the value {float(value[i]):g} on axis {i}, expected within "
-                f"{float(values[i, 0]):.4g} to {float(values[i, -1]):.4g}, all that validation reaches; see its unit, "
-                "or fit_uncertainty on regimes nearer to it, or with a larger reach."
+                f"{float(values[i, 0]):.4g} to {float(values[i, -1]):.4g}, all that validation reaches; check its "
+                "unit, or fit_uncertainty on regimes nearer to it, or with a larger reach."
             )
     cell, away = (values[:, 1] - values[:, 0])[:, None], jnp.abs(values - value[:, None])
     shares = jnp.where(away < cell, 1 - away / cell, 1.0)  # the logarithm of 0 has no derivative

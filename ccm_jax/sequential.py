@@ -142,7 +142,7 @@ def fit_sequential(
     constant = (NOISES[:, 1] == 0) & (NOISES[:, 2] == 0) & np.isfinite(likelihoods)
     if not constant.any():
         raise ValueError(
-            f"{NAME}: no rollout is finite on validation; see that channels, units and normalisation are those that "
+            f"{NAME}: no rollout is finite on validation; check that channels, units and normalisation are those that "
             "the model was trained on."
         )
     fitted = with_noises(plain, *NOISES[int(np.argmax(np.where(constant, likelihoods, -np.inf)))].tolist())

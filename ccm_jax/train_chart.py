@@ -112,7 +112,7 @@ def train_chart(
         if not np.isfinite(losses).all():
             raise ValueError(
                 f"train_chart: the loss is not finite at step {int(np.argmin(np.isfinite(losses)))}; lower the "
-                "schedule's learning_rate, and see that the trajectories are what you expect."
+                "schedule's learning_rate, and check that the trajectories are what you expect."
             )
     return chart_with(chart, state.params), losses
 

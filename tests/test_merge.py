@@ -156,7 +156,7 @@ def test_a_vector_of_coordinates_is_refused_with_the_remedy() -> None:
 def test_one_checkpoint_given_twice_is_noticed_where_weights_are_known() -> None:
     anchor, low, high = ({"frozen": jnp.ones(2), "w": jnp.full(2, x)} for x in (0.0, -1.0, 1.0))
     for trees, names in (((anchor, low, low), "`low` and `high`"), ((anchor, anchor, high), "`anchor` and `low`")):
-        with pytest.warns(UserWarning, match=f"merge_pytree: {names} have the same weights; see which checkpoints"):
+        with pytest.warns(UserWarning, match=f"merge_pytree: {names} have the same weights; check which files"):
             merge_pytree(*trees, 0.5)
     jax.jit(merge_pytree)(anchor, low, low, 0.5)  # says nothing, as it cannot know
     jax.jit(lambda c: merge_pytree(anchor, low, jax.tree.map(jnp.array, low), c))(0.5)

@@ -69,7 +69,7 @@ def test_python_names_an_expert_that_is_not_finite_and_still_has_the_anchor(bad:
     anchor, low, high = ({"w": jnp.array([x, 1.0])} for x in (0.5, bad, 1.0))
     chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())
     np.testing.assert_array_equal(chart([0.0, 0.0])["w"], anchor["w"])  # what a readout that keeps the anchor gives
-    with pytest.warns(UserWarning, match=r"merge_pytree: leaf \['w'\] of `low` is not finite; see that no training"):
+    with pytest.warns(UserWarning, match=r"merge_pytree: leaf \['w'\] of `low` is not finite; check that no training"):
         merge_pytree(anchor, low, high, 0.5)
 
 

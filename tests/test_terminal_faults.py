@@ -74,7 +74,7 @@ def test_a_missing_folder_is_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        (errno.ENOENT, "see that the path is right"),
+        (errno.ENOENT, "check that the path is right"),
         (errno.EACCES, "choose another place"),
         (errno.EISDIR, "name a file in it"),
         (errno.ENOSPC, "nothing was written"),

@@ -137,7 +137,7 @@ def test_frames_in_another_unit_are_told_the_factor(tmp_path: Path) -> None:
     assert unit_unlike(regimes, Path("p.npz"), 20 * x[0]) == ""
     said = unit_unlike(regimes, Path("p.npz"), 1000 * x[0, :, :5])
     assert said.startswith("p.npz: the frames are about 1,000 times larger than those of validation (root mean square")
-    assert said.endswith("see their unit")
+    assert said.endswith("check their unit")
     hidden = np.ones(x[0].shape[:-1], bool)
     hidden[:, :, 0] = False
     few = np.where(hidden[..., None], x[0] / 100, 0)

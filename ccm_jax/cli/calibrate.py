@@ -234,7 +234,7 @@ def command(source: Source, **given: Any) -> None:
         "calibrate", found.persistence_loss, best, accept=options.accept_persistence, axes=axes_of, unit=unit
     )
     if axes_of:
-        warn(f"{recording.path}: {axes_of}: see which of them is meant.")
+        warn(f"{recording.path}: {axes_of}: check which of them is meant.")
     if options.range is not None and found.sure is not None:
         note("--range is not used: with --validation, the value is read off its regimes.")
     if not found.keeps_anchor:

@@ -23,7 +23,7 @@ LONGEST = 4000  # characters of an error, which may quote a file
 DISK = "nothing was written: free some space, or choose an output on another disk"
 PLACE = "see its permissions, or choose another place"
 REMEDIES = {
-    errno.ENOENT: "see that the path is right, from the folder that ccm runs in",
+    errno.ENOENT: "check that the path is right, from the folder that ccm runs in",
     errno.EACCES: PLACE,
     errno.EPERM: PLACE,
     errno.EROFS: PLACE,

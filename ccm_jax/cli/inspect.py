@@ -77,10 +77,10 @@ def verdict(whole: Residuals) -> str:
         return "The experts equal the anchor: there is nothing to merge."
     for name, distance in (("low", whole.low), ("high", whole.high)):
         if distance == 0:
-            return f"The {name} expert has the anchor's weights: see that these are three different checkpoints."
+            return f"The {name} expert has the anchor's weights: check that these are three different checkpoints."
     if max(whole.low, whole.high) > APART:
         apart = 2 * whole.direction  # of each other, in norms of the anchor
-        near = "They are near each other: see that this is their anchor. " * (0 < apart <= APART)
+        near = "They are near each other: check that this is their anchor. " * (0 < apart <= APART)
         return (
             f"The experts' distance from the anchor is {max(whole.low, whole.high):.3g} of its norm, as for weights "
             f"that were trained independently. They can hardly come from this anchor. {near}"

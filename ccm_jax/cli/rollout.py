@@ -40,7 +40,7 @@ from ccm_jax.io.description import HELP
 from ccm_jax.metrics import relative_l2
 
 JUMP = 2.0  # a first step that changes a state by more than so many times its size is no step of a solution
-UNITS = "see that channels come in the order of the training data and in its units, and the network's mean and std"
+UNITS = "check that channels come in the order of the training data and in its units, and the network's mean and std"
 
 
 def write(output: Path, draw: Callable[[Path], None] | None, frames: np.ndarray, **more: np.ndarray) -> None:
@@ -97,7 +97,7 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
     good = finite_frames(predicted)
     if good < count:
-        shorter = f"; take at most {good} --steps" if good else "; see units, channels and time step"
+        shorter = f"; take at most {good} --steps" if good else "; check units, channels and time step"
         warn(f"the rollout is not finite from predicted frame {good + 1} on{shorter}.")
     start, real = x[0, history - 1], x[0, history : history + count] if given["truth"] else None
     errors = {} if real is None else {"errors": said_errors(predicted, real, start)}
@@ -177,7 +177,7 @@ def write_band(found: Forecasted, output: Path, fields: Sequence[str]) -> None:
             )
     good = min(finite_frames(part) for part in (found.mean, found.low, found.high))
     if good < len(found.mean):
-        shorter = f"take at most {good} --steps" if good else "see units, channels and time step"
+        shorter = f"take at most {good} --steps" if good else "check units, channels and time step"
         warn(f"the forecast is not finite from predicted frame {good + 1} on and has no picture; {shorter}.")
     write(
         output,

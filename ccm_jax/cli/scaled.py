@@ -155,7 +155,7 @@ def _say(recipe: Recipe, readout: ScaleReadout, name: str, known: np.ndarray) ->
     )
     if other := better_scale(dict(fit.scales), readout.scale):
         words = "with --log" if other == "log" else "without --log"
-        warn(f"{words}, that error is {dict(fit.scales)[other]:.2g}: see which scale the physics suggests.")
+        warn(f"{words}, that error is {dict(fit.scales)[other]:.2g}: check which scale the physics suggests.")
     if not low <= recipe.value <= high:
         warn(
             f"value {recipe.value:g} is outside the validation regimes ({low:.4g} to {high:.4g}), where the curve goes "

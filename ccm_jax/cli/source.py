@@ -108,7 +108,9 @@ def exchanged(*files: Path | None) -> list[str]:
     for role, path in zip(NAMES, files, strict=True):
         called = None if path is None else role_in(path)
         if called not in (None, role):
-            said.append(f"{path} is given as {role}, and its name says {called}; see that the files are not exchanged.")
+            said.append(
+                f"{path} is given as {role}, and its name says {called}; check that the files are not exchanged."
+            )
     return said
 
 

@@ -73,7 +73,7 @@ def described(path: Path, axes: str | None = None) -> Recording:
             return found
     if path.suffix in CHECKPOINTS:
         raise ValueError(
-            f"open_recording: {path} has the name of a checkpoint, expected trajectories; see that the files are not "
+            f"open_recording: {path} has the name of a checkpoint, expected trajectories; check that the files are not "
             "swapped."
         )
     raise ValueError(
