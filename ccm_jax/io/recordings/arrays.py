@@ -17,6 +17,7 @@ from ccm_jax.io.numpyfile import read_array
 from ccm_jax.io.recordings import parameters
 from ccm_jax.io.recordings.contents import (
     CHANNEL,
+    FEW,
     ONE,
     SAMPLE,
     SPACE,
@@ -34,7 +35,6 @@ TIMES = ("times", "time", "t")
 NAMES = ("fields", "channels")  # lists of text that name the channels
 # What a rollout of ours stores beside its frames, which are no parameters of trajectories.
 BESIDE = ("low", "high", "samples", "coordinates", "errors", "covered")
-FEW = 4  # an axis that is no longer may be one of channels
 
 
 @register_layout(".npy", ".npz")

@@ -20,6 +20,7 @@ from ccm_jax.io.recordings.recording import Recording, rounding_of
 
 SAMPLE, TIME, CHANNEL, ONE = "sample", "time", "channel", "one"
 SPACE = ("x", "y", "z")
+FEW = 4  # an axis that is no longer may be one of channels
 LETTERS = {"N": SAMPLE, "T": TIME, "C": CHANNEL, "1": ONE} | {name.upper(): name for name in SPACE}
 
 

@@ -6,14 +6,26 @@ PDEInvBench has the same groups with parameters in the file's name, PDEArena the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ccm_jax.io.recordings import parameters
-from ccm_jax.io.recordings.contents import CHANNEL, ONE, SAMPLE, SPACE, TIME, Contents, Variable, closed, with_axes
+from ccm_jax.io.recordings.contents import (
+    CHANNEL,
+    FEW,
+    LETTERS,
+    ONE,
+    SAMPLE,
+    SPACE,
+    TIME,
+    Contents,
+    Variable,
+    closed,
+    with_axes,
+)
 from ccm_jax.io.recordings.hdf5 import arrays_in, members, text, whole
 
 if TYPE_CHECKING:
@@ -162,7 +174,7 @@ def flat(path: Path, file: h5py.File, group: str, axes: str | None = None) -> Co
         )
     order = {name: i for i, name in enumerate(ORDER)}
     variables = tuple(sorted(variables, key=lambda v: (order.get(v.name, len(ORDER)), list(shapes).index(v.name))))
-    assumed = [] if axes is not None or points else [f"axes are taken for {', '.join(variables[0].axes)}"]
+    assumed = [] if axes is not None or points else [_taken(variables)]
     rows, more = _rows(path, file, group, {k: a for k, a in arrays.items() if k not in shapes}, variables)
     return Contents(
         "pdebench-flat" if group == "/" else "pdearena",
@@ -174,6 +186,16 @@ def flat(path: Path, file: h5py.File, group: str, axes: str | None = None) -> Co
         tuple(assumed),
         (*said, *more, *(f"{key}: no array of real numbers" for key in others)),
     )
+
+
+def _taken(variables: Sequence[Variable]) -> str:
+    """What is assumed of the axes of fields, and how to say otherwise where the last one may be of channels."""
+    one, letters = variables[0], {name: letter for letter, name in LETTERS.items()}
+    said = f"axes are taken for {', '.join(one.axes)}"
+    if len(variables) > 1 or one.shape[-1] > FEW or not set(one.axes) <= set(letters):
+        return said
+    stored = "".join(letters[name] for name in one.axes[:-1])
+    return f"{said}; if the last, of {one.shape[-1]}, is of channels, say --axes {stored}C"
 
 
 def incompressible(path: Path, file: h5py.File, group: str) -> Contents:
