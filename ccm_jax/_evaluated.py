@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ccm_jax._checks import counted, kind_of
+from ccm_jax._doubts import warn
 from ccm_jax._given import check_model
 from ccm_jax.chart import Chart
 from ccm_jax.coordinate import Estimate
@@ -36,6 +37,21 @@ def check_future(what: str, trajectories: Any, history: int, prefix: int) -> Non
             f"{what} have {counted(shape[1], 'frame')}, expected more than the {history} of the window and {prefix} of "
             "the prefix together; give longer trajectories [N, T, *space, C], or a shorter prefix."
         )
+
+
+def _as_array(what: str, trajectories: Any) -> Any:
+    """Lists of numbers as an array; raises ValueError for what is none, and warns of NaN, whose errors are NaN."""
+    if not hasattr(trajectories, "shape"):
+        try:
+            trajectories = np.asarray(trajectories, np.float32)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{what} are {kind_of(trajectories)}, expected an array [N, T, *space, C]; a file is opened by "
+                "ccm_jax.io.recordings.open_recording."
+            ) from error
+    if isinstance(trajectories, np.ndarray) and trajectories.dtype.kind == "f" and np.isnan(trajectories).any():
+        warn(f"{what} hold NaN, and so do their errors; drop or mend those.")
+    return trajectories
 
 
 def _shape_in(how: dict[str, Any]) -> dict[str, int]:
@@ -64,6 +80,7 @@ def in_order(function: Callable[..., Array]) -> Callable[..., Array]:
                 f"{function.__name__}: rollout_fn is {kind_of(rollout_fn)}, expected a function; the arguments "
                 "are (params, rollout_fn, trajectories)."
             )
+        trajectories = _as_array(f"{function.__name__}: trajectories", trajectories)
         check_future(f"{function.__name__}: trajectories", trajectories, **_shape_in(how))
         try:
             return function(params, rollout_fn, trajectories, **how)
@@ -97,6 +114,7 @@ def as_rows(function: Callable[..., Array]) -> Callable[..., Array]:
                 f"{function.__name__}: {name} have shape {list(c[0].shape)}, expected [n, d]: one row for each, with "
                 f"{counted(chart.features.dim, 'number')}."
             )
+        trajectories = _as_array(f"{function.__name__}: trajectories", trajectories)
         check_future(f"{function.__name__}: trajectories", trajectories, **_shape_in(how))
         try:
             return function(chart, rollout_fn, trajectories, *c, **how)

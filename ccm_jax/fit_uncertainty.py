@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -104,6 +105,10 @@ def fit_uncertainty(
     Source: smoothing spline of :mod:`ccm_jax.curve`; inflation as in split conformal prediction (Vovk et al., 2005).
     """
     check_readout(NAME, readout)
+    if isinstance(validation, (str, os.PathLike)):
+        raise ValueError(
+            f"{NAME}: validation is a path, expected a list of arrays [N, T, *space, C], one for each value."
+        )
     check_real(f"{NAME}: values are", values)
     if not 0 < level < 1:
         raise ValueError(f"{NAME}: level is {level}, expected between 0 and 1, such as 0.9.")

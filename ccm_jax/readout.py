@@ -143,6 +143,8 @@ class PrefixReadout:
             x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
         if prior is not None and self.uncertainty is None:
             raise ValueError("PrefixReadout: a prior needs a posterior; make one with fit_uncertainty(readout, ...).")
+        if prior is not None and not isinstance(prior, tuple):
+            raise ValueError(f"PrefixReadout: prior is {kind_of(prior)}, expected Prior(value, deviation).")
         seen = observations("PrefixReadout", self, x, mask, missing)
         # One program, however frames were completed, and whether a posterior follows or not.
         plain = dataclasses.replace(self, fill=Fill(), uncertainty=None, worst=None)

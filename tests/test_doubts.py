@@ -271,3 +271,17 @@ def test_a_scale_map_that_no_parameter_has_is_warned_of() -> None:
     growing = [np.exp(0.1 * s * t) * np.ones((1, 8, 4, 1), np.float32) for s in (1.0, 2.0, 3.0)]
     with pytest.warns(UserWarning, match="at 3 of 3 values, the best coordinate is at an end of those tried, -2.5 or"):
         fit_scale_readout(CHART, DECAY, growing, [1.0, 2.0, 3.0], **how)
+
+
+def test_arguments_of_another_kind_are_named() -> None:
+    weights = {"rate": jnp.array([-1.0])}
+    with pytest.raises(ValueError, match=r"^future_error: trajectories are a str, expected an array \[N, T"):
+        future_error(weights, DECAY, "test.npz")
+    with pytest.warns(UserWarning, match="future_error: trajectories hold NaN, and so do their errors"):
+        future_error(weights, DECAY, np.full((1, 8, 4, 1), np.nan, np.float32))
+    with pytest.raises(ValueError, match=r"`anchor` is a str, expected a tree of arrays; load it first"):
+        fit_chart("anchor.npz", [weights, weights], [-1.0, 1.0])
+    with pytest.raises(ValueError, match="^coordinate_from_metadata: value is '0.3', expected real numbers"):
+        coordinate_from_metadata("0.3", 0.1, 0.8)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="^fit_uncertainty: validation is a path, expected a list of arrays"):
+        fit_uncertainty(fit_prefix_readout(CHART, DECAY), "val.npz", [1.0, 2.0, 3.0])
