@@ -29,7 +29,9 @@
 
 # %% cellView="form"
 # @title Run this cell first: finds ccm_jax or, as on Colab, installs it; makes eight devices of a CPU
-# Uses the clone that holds this notebook; anywhere else it makes one. The jax that is there stays.
+# Uses the clone that holds this notebook, or else an installed ccm_jax; without either it makes a clone. The jax that is
+# there stays.
+import importlib.util
 import os
 import subprocess
 import sys
@@ -37,8 +39,10 @@ from pathlib import Path
 
 REPOSITORY = "https://github.com/OWNER/ccm_jax"
 START = globals().get("START") or Path.cwd()  # run again, the cell looks where it looked first
-clone = START.parent
-if not (clone / "ccm_jax" / "__init__.py").exists():
+installed = importlib.util.find_spec("ccm_jax")
+places = [START.parent, *([Path(installed.origin).parents[1]] if installed and installed.origin else [])]
+clone = next((place for place in places if (place / "ccm_jax" / "__init__.py").exists()), None)
+if clone is None:
     clone = START / "ccm_jax"
     print(f"Installing ccm_jax from {REPOSITORY} …")
     os.environ["GIT_TERMINAL_PROMPT"] = "0"  # git does not wait for a password

@@ -178,7 +178,7 @@ def test_the_gate_has_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert typed((-1.5, 0.8), 1) == "-1.50, gate 0.80" and typed((-1.5, 0.8), 2) == "-1.50, +0.80"
     show(found(), 1)
     said = capsys.readouterr().out
-    assert "coordinate -1.50, gate 0.80\n" in said and "(gate: how much of the experts' shared update" in said
+    assert "coordinate -1.50, gate 0.80\n" in said and "(gate: the factor of the experts' shared update" in said
     assert "█" not in said
     show_candidates(found(), 1)
     assert "3.000e+06" in capsys.readouterr().out

@@ -283,7 +283,7 @@ def command(source: Source, **given: Any) -> None:
     say(f"Numbers: {report}" + (f"; figure: {report.with_suffix('.png')}." if drawn else "."))
     if options.output is None:
         weights_next()
-    elif finite and keep:
+    elif finite and keep and not unit:  # frames in another unit are no start
         rollout_next(best_network(recipe, found), options.model, options.prefix, chosen[0], options.layout)
     elif not keep:
         observed = opened.surrogate.history + count

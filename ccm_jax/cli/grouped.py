@@ -14,13 +14,13 @@ GROUPS = {
         *("frames", "until", "steps", "start", "truth"),
     ),
     "Validation and prior": ("validation", "parameter", "prior"),
-    "Coordinate": ("coordinate", "value", "range", "log", "bank"),
+    "Coordinate": ("coordinate", "value", "range", "log", "reach", "bank"),
     "Method": ("method", "arguments"),
     "Safeguards": ("accept_persistence", "write_anyway"),
     "Samples of the posterior": ("samples", "seed"),
     "Output": ("output", "report", "target", "force", "show_candidates", "as_json"),
 }
-BOUNDS = re.compile(r"(?:; )?(?:\d+<=?)?x(?:>=?|<=?)\d+")  # as click shows those of a number
+BOUNDS = re.compile(r"(?:; )?(?:[\d.]+<=?)?x(?:>=?|<=?)[\d.]+")  # as click shows those of a number
 
 
 class Grouped(click.Command):

@@ -35,6 +35,8 @@ from ccm_jax.io.save import check_target, save_weights
 from ccm_jax.io.weights import Weights
 from ccm_jax.version import __version__
 
+ANOTHER = 0.2  # difference of coordinates, on a linear and a logarithmic scale, that a forecast shows
+
 
 def origin_of(recipe: Recipe) -> dict[str, Any]:
     """Where merged weights come from, JSON-able."""
@@ -231,10 +233,22 @@ def command(source: Source, where: Where, method: str | None, output: Path, **gi
     say(f"Wrote {output}{made}{at(chosen)} in {time.perf_counter() - begin:.1f} s, and its card {output}.md.")
     if found is None and chosen.value is not None and outside(chosen):
         say(
-            "The value is outside the experts', where the line of --range may not hold. --validation FILE fits "
-            "the coordinate on trajectories of known values."
+            f"The value lies outside the experts' range, where a straight line may not hold{other_scale(chosen)}. "
+            "--validation FILE fits the coordinate on trajectories of known values."
         )
     evaluate_next(chosen, output, model)
+
+
+def other_scale(recipe: Recipe) -> str:
+    """The coordinate on the other scale, where it is clearly another one."""
+    units, value = recipe.units, recipe.value
+    if units is None or value is None or min(units.low, units.high, value) <= 0:
+        return ""
+    log = units.scale == "log"
+    other = units._replace(scale="linear" if log else "log").coordinate(value, "--value")
+    if abs(other - recipe.coordinate[0]) < ANOTHER:
+        return ""
+    return f"; {'without' if log else 'with'} --log, its coordinate is {other:+.2f}"
 
 
 def outside(recipe: Recipe) -> bool:

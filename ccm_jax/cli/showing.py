@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from ccm_jax._given import RIM
 from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.prefix import Found
 from ccm_jax.cli.steps import over_all
 from ccm_jax.cli.sure import Sure
+from ccm_jax.fit_readout import GATES
 
+HIGHEST = 1 + max(GATES)  # gate that is searched
+UNLIKELY = 1e-3  # a p-value at which hardly any frames of the family itself are
 HARDLY = 0.95  # of the anchor's error: a merge with more is hardly better on the observed frames
 BAR = 40  # characters of the longest bar
 
@@ -89,7 +93,13 @@ WRITTEN = "The anchor should be kept, and the merge is written only because of -
 def why_stranger(sure: Sure, kept: str = f"{KEPT}.", *, gaps: bool = False) -> str:
     """The line for frames that no point of the chart explains: what may be the reason, and what is kept then."""
     filled = ", or gaps that the fill does not restore" * gaps
-    filled += ", or a value outside validation, where a small p is weak evidence" * any(a.beyond for a in sure.axes)
+    if sure.p_value > UNLIKELY:
+        where = ", and far outside the validation regimes more often" * any(a.beyond for a in sure.axes)
+        return (
+            f"These frames are explained worse than most validation frames (p = {sure.p_value:.2g}; below 0.05, as in "
+            f"one of twenty trajectories of this family{where}): another equation, unit or order of axes, or more "
+            f"noise than validation has{filled}? {kept}"
+        )
     return (
         f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): "
         "another equation, forcing, wall, unit or order of x and y (--axes), or more noise than validation has"
@@ -178,7 +188,13 @@ def show(found: Found, axes: int, *, written: bool = False) -> None:
         gain = 100 * (1 - found.loss / found.anchor_loss)
         warn(f"the merge fits these frames only {gain:.1f} % better than the anchor: compare both (ccm evaluate).")
     if gated:
-        say("(gate: how much of the experts' shared update is kept; 1 is all of it, 0 none)")
+        say("(gate: the factor of the experts' shared update; 1 as in the experts, 0 none)")
+        if not found.keeps_anchor and len(found.coordinate) > axes and found.coordinate[-1] > HIGHEST - RIM:
+            warn(
+                f"the gate is at the end of what is searched, 0 to {HIGHEST:g}: more of the shared update "
+                "would fit better still, as for an anchor that was not trained to the end. Compare the merge with one "
+                "at gate 1 on held-out frames (ccm merge --coordinate, ccm evaluate)."
+            )
     errors = {"merged": found.loss, "anchor": found.anchor_loss}
     errors |= dict(zip(("low expert", "high expert"), found.expert_losses, strict=False))
     errors["last frame repeated"] = found.persistence_loss

@@ -52,7 +52,7 @@ def words_of(options: Options) -> list[str]:
     for name in ("model", "sample", "mask", "until", "validation", "bank", "range"):
         words += [] if given[name] is None else [f"--{name}", str(given[name])]
     words += ["--missing", options.missing] if options.missing != "refuse" else []
-    words += ["--reach", f"{options.reach:g}"] if options.reach != REACH else []
+    words += ["--reach", f"{options.reach:g}"] if options.reach not in (REACH, None) else []
     words += ["--frames", str(options.frames)] if options.frames != FRAMES and options.until is None else []
     for name in ("parameter", "prior"):
         words += [word for each in given[name] for word in (f"--{name}", each)]
