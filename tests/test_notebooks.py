@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -31,9 +32,9 @@ def test_there_are_four() -> None:
 
 
 @each
-@pytest.mark.parametrize("in_clone", [True, False], ids=["in a clone", "elsewhere"])
+@pytest.mark.parametrize("place", ["in a clone", "where it is installed", "elsewhere"])
 def test_the_first_cell_finds_the_clone_or_makes_one(
-    path: Path, in_clone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[Any] = []
 
@@ -45,13 +46,15 @@ def test_the_first_cell_finds_the_clone_or_makes_one(
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("PYTHONPATH", "PATH", "XLA_FLAGS", "FORCE_COLOR", "GIT_TERMINAL_PROMPT"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.chdir(FOLDER if in_clone else tmp_path)
+    monkeypatch.chdir(FOLDER if place == "in a clone" else tmp_path)
+    if place == "elsewhere":
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     exec(compile(first_code(path), path.name, "exec"), {})
-    clone = str(FOLDER.parent if in_clone else tmp_path / "ccm_jax")
+    clone = str(tmp_path / "ccm_jax" if place == "elsewhere" else FOLDER.parent)
     assert sys.path[0] == os.environ["PYTHONPATH"].split(os.pathsep)[0] == clone  # `experiments` is not installed
     # No word of jax: Colab's own stays.
     install = [sys.executable, "-m", "pip", "install", "-q", "-e", f"{clone}[experiments]"]
-    assert ran == ([] if in_clone else [["git", "clone", "-q", address()], install])
+    assert ran == ([["git", "clone", "-q", address()], install] if place == "elsewhere" else [])
 
 
 @each
@@ -59,6 +62,7 @@ def test_without_an_address_to_clone_the_first_cell_says_what_to_do(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 128))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # as where nothing is installed
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="cannot be cloned. Copy the repository to"):
         exec(compile(first_code(path), path.name, "exec"), {})
