@@ -39,12 +39,13 @@ BESIDE: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
 # The README's rows: a label in bold is CCM's, a method's label or a ratio of which the alternative is taken.
 FEW = {
     "the last observed frame, unchanged (for scale)": "persistence",
-    "the anchor alone: as it is, or trained longer, whichever is better": "anchor_ratio",
+    "the anchor alone (the better of two: as it is, trained longer)": "anchor_ratio",
     "CCM-Prefix, five frames observed": PREFIX,
     "CCM-Scale, value known": SCALE,
     "best network trained without known values, seeing one to five frames": "frames_ratio",
     "best network conditioned on the value, five frames observed": "frames_ratio_labelled",
 }
+BREAKS = {"gravity": "dam break: gravity", "dam height": "dam break: height"}  # in headings
 NONE = "–"
 FALLBACK = "†"  # marks an error of CCM-Prefix that is its anchor's
 
@@ -92,7 +93,7 @@ def tables(peers: dict[str, Any]) -> str:
 
 
 def _head() -> list[str]:
-    return [_line("", list(SHORT.values())), "|---" * (1 + len(SHORT)) + "|"]
+    return [_line("", [BREAKS.get(name, name) for name in SHORT.values()]), "|---" * (1 + len(SHORT)) + "|"]
 
 
 def _line(label: str, cells: list[str]) -> str:
