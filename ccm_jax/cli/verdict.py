@@ -153,4 +153,4 @@ def _against(name: str, rival: Method, c: Comparison) -> str:
         return said
     if not np.isfinite(c.enough):
         return f"{said} Not told apart, and {MOST:,} trajectories like these would not be enough."
-    return f"{said} Not told apart: about {c.enough:.0f} trajectories like these would be enough."
+    return f"{said} Not told apart: about {c.enough:.0f} trajectories like these would be enough to tell them apart."
