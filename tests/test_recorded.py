@@ -79,6 +79,7 @@ def test_samples_that_nobody_planned_are_refused(config: ConfigDict) -> None:
         stages.trajectories(Run(config, Path("never")), "data_extra")
 
 
+@pytest.mark.filterwarnings("ignore:fit_scale_readout. at 2 of 2 values")  # the networks have a few steps
 @pytest.mark.long
 def test_the_files_numbers_come_through_and_the_pipeline_ends(config: ConfigDict, tmp_path: Path) -> None:
     run = Run(config, tmp_path / "stages")
