@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ccm_jax._doubts import warn
+from ccm_jax._given import RIM
 
 NAME = "fit_scale_readout"
-RIM = 1e-3  # nearer than this to an end of the bank, a coordinate lies at it
 POOR = 0.5  # an error of the coordinate, where experts are 2 apart, with which a merge is no better than the nearest
 CLEARLY = 0.7  # of the default scale's leave-one-out error: below it, the other scale is named
 VISIBLE = 0.02  # a difference of coordinates that changes a rollout; best coordinates are not known more exactly

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from ccm_jax._given import RIM
+from ccm_jax._given import RIM, STRANGE
 from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.prefix import Found
@@ -17,7 +17,6 @@ from ccm_jax.cli.sure import Sure
 from ccm_jax.fit_readout import GATES
 
 HIGHEST = 1 + max(GATES)  # gate that is searched
-UNLIKELY = 1e-3  # a p-value at which hardly any frames of the family itself are
 HARDLY = 0.95  # of the anchor's error: a merge with more is hardly better on the observed frames
 BAR = 40  # characters of the longest bar
 
@@ -93,7 +92,7 @@ WRITTEN = "The anchor should be kept, and the merge is written only because of -
 def why_stranger(sure: Sure, kept: str = f"{KEPT}.", *, gaps: bool = False) -> str:
     """The line for frames that no point of the chart explains: what may be the reason, and what is kept then."""
     filled = ", or gaps that the fill does not restore" * gaps
-    if sure.p_value > UNLIKELY:
+    if sure.p_value > STRANGE:
         where = ", and far outside the validation regimes more often" * any(a.beyond for a in sure.axes)
         return (
             f"These frames are explained worse than most validation frames (p = {sure.p_value:.2g}; below 0.05, as in "
