@@ -7,16 +7,18 @@ import errno
 import io
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ccm_jax import example
+from ccm_jax.cli.calibrate import best_network
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import read_regimes
 from ccm_jax.cli.prefix import Found
-from ccm_jax.cli.showing import number, scored, show, show_candidates, typed
+from ccm_jax.cli.showing import number, scored, show, show_candidates, typed, why_stranger
 from ccm_jax.io.recordings import open_recording
 from ccm_jax.io.safetensors import save_safetensors
 from tests.terminal import arrays, ccm
@@ -271,3 +273,17 @@ def test_the_frames_that_are_scored_are_said() -> None:
     assert scored({"begin": 0}, 4) == "the observed frames" and scored({"begin": 2}, 4) == "the last 2 observed frames"
     assert scored({"begin": 3}, 4) == "the last observed frame, one step ahead"
     assert [number(x) for x in (0.25, 2.4e-7, 0.0, float("inf"))] == ["0.2500", "2.4e-07", "0.0000", "infinite"]
+
+
+def test_a_p_value_is_said_in_its_strength() -> None:
+    weak, strong = (SimpleNamespace(p_value=p, axes=[SimpleNamespace(beyond=True)]) for p in (0.02, 1e-5))
+    assert why_stranger(weak).startswith("These frames are explained worse than most validation frames (p = 0.02")  # type: ignore[arg-type]
+    assert why_stranger(strong, gaps=True).startswith("No point of this chart explains these frames (p = 1e-05")  # type: ignore[arg-type]
+    assert "gaps that the fill does not restore" in why_stranger(strong, gaps=True)  # type: ignore[arg-type]
+
+
+def test_where_no_merge_is_the_answer_the_network_that_fits_best_is_run() -> None:
+    recipe = SimpleNamespace(anchor=Path("a.npz"), experts=(Path("l.npz"), Path("h.npz")))
+    for losses, best in (((0.3, 0.2), "h.npz"), ((0.6, 0.7), "a.npz"), ((), "a.npz")):
+        found = SimpleNamespace(expert_losses=losses, anchor_loss=0.5)
+        assert best_network(recipe, found) == Path(best)  # type: ignore[arg-type]
