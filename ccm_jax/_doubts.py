@@ -64,6 +64,24 @@ def warn_far(function: str, coordinate: Any) -> None:
         )
 
 
+def warn_of_experts(function: str, trees: dict[str, Any], coordinates: Any, basis: Any) -> None:
+    """Warns of experts that are equal to one another or to the anchor, not finite, or trained independently of it.
+
+    Args:
+        function: name in the warnings.
+        trees: the anchor, then the experts, by their names.
+        coordinates: of the experts; one at 0 may have the anchor's weights.
+        basis: what was fitted to them, a tree like theirs.
+    """
+    (name, anchor), *experts = trees.items()
+    others = [(e, c) for e, c in zip(experts, coordinates, strict=True) if e[1] is not anchor]  # or it is meant
+    warn_alike(function, dict(e for e, _ in others))
+    if not is_traced(coordinates):
+        warn_alike(function, {name: anchor} | dict(e for e, c in others if np.any(c)), only=name)
+    warn_independent(function, anchor, [tree for _, tree in experts])
+    warn_not_finite(function, basis, "basis", trees)
+
+
 def distances(leaves: Iterable[Sequence[np.ndarray]]) -> np.ndarray:
     """How far experts are from their anchor, in norms of the anchor; NaN of one that is 0.
 
@@ -99,12 +117,14 @@ def _first(leaf: Any) -> np.ndarray:
     return np.stack([numbers.real, numbers.imag], axis=1).reshape(-1) if np.iscomplexobj(numbers) else numbers
 
 
-def warn_alike(function: str, trees: dict[str, Any]) -> None:
-    """Warns of two trees with the same weights, where their numbers are known."""
+def warn_alike(function: str, trees: dict[str, Any], only: str | None = None) -> None:
+    """Warns of two trees with the same weights, where their numbers are known; ``only`` is one of each two."""
     leaves = {name: [leaf for leaf in jax.tree.leaves(tree) if is_merged(leaf)] for name, tree in trees.items()}
     if is_traced(trees) or not all(here and all(map(_is_here, here)) for here in leaves.values()):
         return
     for (a, ours), (b, theirs) in itertools.combinations(leaves.items(), 2):
+        if only not in (None, a):
+            continue
         # Other weights differ in their first leaf already, so that this costs next to nothing.
         if all(x is y or _are_alike(x, y) for x, y in zip(ours, theirs, strict=True)):
             warn(f"{function}: `{a}` and `{b}` have the same weights; check which files were loaded.")

@@ -16,16 +16,18 @@ from ccm_jax.rollout import call_rollout, shape_of
 
 if TYPE_CHECKING:
     from ccm_jax.coordinate import Estimate
-    from ccm_jax.posterior import Posterior
     from ccm_jax.readout import PrefixReadout
 
 Array = jax.Array
 SINGLE = "expected one trajectory [T, *space, C]"
-NEAR = 0.05  # a regime found at most so far beyond an expert is at the expert: its own trajectories scatter
 RIM = 1e-3  # nearer than this to an end of what is searched, a coordinate lies at it
 STRANGE = 1e-3  # a p-value at which hardly any frames of the family itself are
 ZEROS = 1.0  # relative error of a forecast of zeros
 STRAY = 5.0  # times the largest error on validation: the family's own frames stay below it, also far outside
+HIGHEST_GATE = (
+    "the end of what is searched: more of the experts' shared update would fit better still, as for an anchor that was "
+    "not trained to the end; check the merge on held-out frames"
+)
 EXACT = 1e-2  # relative errors below this are small, whatever those on validation are
 BATCH = "for a batch [N, T, *space, C] give batch='each', one coordinate per trajectory, or 'pooled', one for all"
 
@@ -53,6 +55,23 @@ def check_single(function: str, shape: tuple[int, ...], needed: int) -> None:
     """
     if len(shape) > 3 and shape[0] < needed <= shape[1]:
         raise ValueError(f"{function}: frames have shape {list(shape)}, {SINGLE} with T at least {needed}; {BATCH}.")
+
+
+def check_axes(function: str, readout: PrefixReadout, given: tuple[int, ...], axes: int) -> None:
+    """Raises ValueError for frames with more or fewer axes than those of validation, which some networks would take.
+
+    Args:
+        function: name in errors.
+        readout: which validation gave the shape ``[*space, C]`` of its frames, or not.
+        given: shape of the frames, as they were given.
+        axes: of the frames, with those of trajectories and time.
+    """
+    if readout.known is not None and axes != 2 + len(readout.known):
+        wanted = SINGLE.replace("*space, C", ", ".join(map(str, readout.known)))
+        raise ValueError(
+            f"{function}: frames have shape {list(given)}, {wanted} as validation, or another grid of as many axes; "
+            f"{BATCH}."
+        )
 
 
 def explained(readout: PrefixReadout, x: Array, single: bool, error: ValueError) -> ValueError:
@@ -121,21 +140,6 @@ def warn_unmoved(function: str, chart: Chart) -> None:
         )
 
 
-def warn_cut(posterior: Posterior) -> None:
-    """Warns of intervals of a posterior that end where its grid does, where numbers are known."""
-    if is_traced(posterior) or jax.process_count() > 1:
-        return
-    lost = np.argwhere(np.asarray(posterior.cut()) & ~np.asarray(posterior.flat())[..., None])
-    if len(lost):
-        *_, axis, end = (int(i) for i in lost[0])
-        at = float(np.asarray(posterior.values)[..., axis, :].reshape(-1, posterior.values.shape[-1])[0, -end])
-        warn(
-            f"Estimate.interval: the posterior is cut off at {at:.4g} on axis {axis}, where the values that validation "
-            f"reaches end, so that the {('lower', 'upper')[end]} end of the interval is not known; give "
-            "fit_uncertainty a larger reach, or regimes nearer to this one."
-        )
-
-
 def worse_than_trivial(best: float, persistence: float) -> bool:
     """Whether the best network is no better than the last frame repeated, or than zeros."""
     return not best < min(ZEROS, persistence)  # NaN is no yardstick
@@ -144,36 +148,6 @@ def worse_than_trivial(best: float, persistence: float) -> bool:
 def trivial(persistence: float) -> tuple[str, float]:
     """The better of both trivial forecasts and its error."""
     return ("repeating the last frame", persistence) if persistence <= ZEROS else ("a forecast of zeros", ZEROS)
-
-
-def warn_extrapolated(posterior: Posterior) -> None:
-    """Warns of intervals outside the validation regimes that rest on none beyond the expert on that side."""
-    if posterior.known is None or posterior.reached is None or is_traced(posterior) or jax.process_count() > 1:
-        return
-    value = np.asarray(posterior.value())[..., None]
-    outside = np.concatenate([value < posterior.known[..., :1], value > posterior.known[..., 1:]], axis=-1)
-    if np.any(outside & (np.abs(np.asarray(posterior.reached)) < 1 + NEAR)):
-        # Always the same words: Python then says it once for each line that asks.
-        warn(
-            "Estimate.interval: the value lies outside the validation regimes, and none of them lies beyond the expert "
-            "on that side: the interval is extrapolated, and may be far too narrow; give fit_uncertainty regimes "
-            "beyond both experts."
-        )
-
-
-def warn_if_within(function: str, found: np.ndarray, regime: np.ndarray) -> None:
-    """Warns of validation regimes that all lie between the experts, along an axis of coordinates ``[N, d]``."""
-    finite = np.isfinite(found).all(axis=-1)
-    rows = [found[finite & (regime == r)].mean(axis=0) for r in np.unique(regime[finite])]
-    mean = np.reshape(rows, (len(rows), found.shape[1]))
-    for axis, column in enumerate(mean.T):
-        if np.all(np.abs(column) < 1 + NEAR):
-            where = "" if len(mean.T) == 1 else f" on axis {axis}"
-            warn(
-                f"{function}: all validation regimes lie between the experts (coordinates {column.min():+.2f} to "
-                f"{column.max():+.2f}{where}), so that nothing checks the intervals of values beyond them; add regimes "
-                "beyond both experts, such as at coordinates -1.25 and +1.25."
-            )
 
 
 def warn_of_estimate(
@@ -199,6 +173,7 @@ def warn_of_estimate(
     _warn_persistence(function, found)
     if not _warn_at_end(function, readout, found, clue) and not other_grid:
         _warn_stray(function, readout, found, clue)
+    _warn_gate(function, readout, found)
     if len(found.coordinate) == shape[0]:  # one coordinate for all fits none as well as its own would
         _warn_stranger(function, found, clue, gaps)
 
@@ -266,6 +241,25 @@ def at_end(readout: PrefixReadout, coordinates: Any) -> np.ndarray:
     return np.flatnonzero(((np.abs(c - low) < RIM) | (np.abs(c - high) < RIM)).any(axis=-1))
 
 
+def gate_at_end(readout: PrefixReadout, coordinates: Any) -> np.ndarray:
+    """Which of coordinates ``[N, d]`` have the highest gate that is searched; none on other searches."""
+    if jax.process_count() > 1 or not readout.free_gate or readout.search != "continuous":
+        return np.zeros(0, int)
+    return np.flatnonzero(np.asarray(coordinates)[..., -1] > float(np.asarray(readout.high)[-1]) - RIM)
+
+
+def _warn_gate(function: str, readout: PrefixReadout, found: Estimate) -> None:
+    """Warns of gates at the end of what is searched, where numbers are known."""
+    if is_traced(found, readout):
+        return
+    lost = gate_at_end(readout, found.coordinate)
+    if len(lost):
+        of = "" if len(found.coordinate) == 1 else f" of {_which(lost, len(found.coordinate))}"
+        warn(
+            f"{function}: the gate{of} is {float(readout.high[-1]):g}, {HIGHEST_GATE}; compare with a gate of 1 there."
+        )
+
+
 def _which(lost: np.ndarray, total: int) -> str:
     """Trajectories of a batch, in words."""
     if total == 1:
@@ -289,8 +283,10 @@ def _warn_persistence(function: str, found: Estimate) -> None:
             "NaN; check that axes are [T, *space, C], and that the order of channels, their units and normalization "
             "are those of the training data."
         )
-    losses, anchor, repeated = (np.asarray(a) for a in (found.losses, found.anchor_loss, found.persistence_loss))
-    best, persistence = float(np.mean(np.minimum(losses.min(axis=-1), anchor))), float(np.mean(repeated))
+    anchor, repeated = (np.asarray(a) for a in (found.anchor_loss, found.persistence_loss))
+    tried = np.asarray(found.losses).min(axis=-1)
+    found_loss = tried if found.loss is None else np.fmin(np.asarray(found.loss), tried)
+    best, persistence = float(np.mean(np.minimum(found_loss, anchor))), float(np.mean(repeated))
     if np.isfinite(best) and worse_than_trivial(best, persistence):
         what, error = trivial(persistence)
         warn(

@@ -29,7 +29,7 @@ from ccm_jax._checks import (
     kind_of,
     undetermined,
 )
-from ccm_jax._doubts import warn_alike, warn_far, warn_independent, warn_of_values
+from ccm_jax._doubts import warn_far, warn_of_experts, warn_of_values
 from ccm_jax._shown import shown
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def fit_chart(
         ValueError: if the trees do not match, or if the experts do not determine the features.
 
     Warns:
-        UserWarning: for experts that are equal, or of another anchor, and coordinates like physical values.
+        UserWarning: for experts that are equal, not finite or of another anchor, and coordinates like physical values.
     """
     features = Polynomial() if features is None else features
     if isinstance(features, type) or not callable(features):
@@ -244,9 +244,8 @@ def fit_chart(
     if warp is not None and jax.tree_util.all_leaves([warp]):
         warp = jax.tree_util.Partial(warp)  # a plain function is no leaf that jit takes
     solve = least_squares(len(experts), coordinates, features, ridge, warp, weights)
-    warn_alike("fit_chart", {name: tree for name, tree in trees.items() if tree is not anchor})
-    warn_independent("fit_chart", anchor, experts)
     basis = jax.tree.map(lambda a, *e: _project(solve, a, e), anchor, *experts)
+    warn_of_experts("fit_chart", trees, coordinates, basis)
     return Chart(anchor, basis, features, warp)
 
 
@@ -260,8 +259,8 @@ def least_squares(
     c = complete(features, c[:, None] if c.ndim == 1 else c)
     if c.shape != (n, features.dim):
         raise ValueError(
-            f"fit_chart: coordinates have shape {np.shape(coordinates)}, expected ({n}, {features.dim}): "
-            "one row for each expert."
+            f"fit_chart: coordinates have shape {np.shape(coordinates)}, expected ({n}, {features.dim}) "
+            f"for {counted(n, 'expert')} on {counted(features.dim, 'axis')}."
         )
     phi = jax.vmap(lambda row: features(row if warp is None else warp(row)))(c)
     w = np.ones(n) if weights is None else np.asarray(weights, np.float64)

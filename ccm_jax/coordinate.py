@@ -13,7 +13,7 @@ import numpy as np
 
 from ccm_jax._checks import check_real, is_traced
 from ccm_jax._doubts import is_far, warn
-from ccm_jax._given import warn_cut, warn_extrapolated
+from ccm_jax._interval_doubts import warn_cut, warn_extrapolated
 from ccm_jax._moved import warn_moved
 from ccm_jax._shown import shown, shown_estimate
 from ccm_jax.coordinate_map import CoordinateMap

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from ccm_jax._checks import check_real, counted
 from ccm_jax._doubts import warn
 from ccm_jax._frames import as_frames
-from ccm_jax._given import warn_if_within
+from ccm_jax._interval_doubts import warn_if_within
 from ccm_jax.chart import Gated
 from ccm_jax.curve import Curve, fit_curve
 from ccm_jax.forecast import Residual, evidence_of, fit_residual, spread_of

@@ -15,12 +15,13 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from ccm_jax._checks import is_traced, kind_of
 from ccm_jax._forward import forward_only
 from ccm_jax._frames import as_frames, warn_of_unit
-from ccm_jax._given import check_single, explained, warn_of_estimate
+from ccm_jax._given import check_axes, check_single, explained, warn_of_estimate
 from ccm_jax._shown import shown, shown_readout
 from ccm_jax.chart import Chart
 from ccm_jax.coordinate import Estimate
@@ -141,6 +142,7 @@ class PrefixReadout:
         if batch is None:
             check_single("PrefixReadout", x.shape, self.history + self.frames)
             x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
+        check_axes("PrefixReadout", self, np.shape(frames), x.ndim)
         if prior is not None and self.uncertainty is None:
             raise ValueError("PrefixReadout: a prior needs a posterior; make one with fit_uncertainty(readout, ...).")
         if prior is not None and not isinstance(prior, tuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -111,6 +112,8 @@ def _remedy(apply: Apply, params: Params, window: Array) -> str:
         return "expected [N, history, *space, C]; of one trajectory give window[None]."
     if shape_of(apply, params, window[None, None]) == (1, *window.shape):
         return "expected [N, history, *space, C]; of one frame give window[None, None]."
+    if shape_of(apply, {"params": params}, window) == (*window.shape[:1], *window.shape[2:]):
+        return 'params lack the level "params", as of Flax; give the whole tree of init, {"params": ...}.'
     if shape_of(apply, window, params) == (*window.shape[:1], *window.shape[2:]):
         return "the arguments of apply are (params, window), in this order."
     return ""
@@ -174,9 +177,37 @@ def make_rollout(apply: Apply) -> RolloutFn:
         >>> rollout_fn(0.5, jnp.ones((1, 1, 4, 1)), 3)[0, :, 0, 0].tolist()
         [0.5, 0.25, 0.125]
     """
+    expected = "expected a function (params, window) -> frame"
+    if isinstance(apply, type):
+        raise ValueError(f"make_rollout: apply is the class {apply.__name__}, {expected}; make a network of it first.")
+    if hasattr(apply, "init") and callable(getattr(apply, "apply", None)):
+        raise ValueError(f"make_rollout: apply is {kind_of(apply)}, {expected}; give its .apply.")
     if not callable(apply):
-        raise ValueError(f"make_rollout: apply is {kind_of(apply)}, expected a function (params, window) -> frame.")
+        raise ValueError(f"make_rollout: apply is {kind_of(apply)}, {expected}.")
+    takes = _signature(apply)
+    if takes is not None and not _binds_two(takes):
+        if inspect.isroutine(apply):
+            given, remedy = "a function", "a model of more inputs needs a rollout_fn of its own, with a context"
+        else:
+            given = kind_of(apply)
+            remedy = "put params into it: eqx.combine(params, static)(window), or nnx.merge(graphdef, params)(window)"
+        raise ValueError(f"make_rollout: apply is {given} that takes {takes}, {expected}; {remedy}.")
     return Rollout(apply)
+
+
+def _signature(function: Any) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except Exception:  # unknown of compiled code; objects of others may raise anything
+        return None
+
+
+def _binds_two(takes: inspect.Signature) -> bool:
+    try:
+        takes.bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def call_rollout(

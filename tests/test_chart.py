@@ -220,7 +220,8 @@ def test_a_coordinate_that_is_complex_is_refused(coordinate: Any) -> None:
 
 def test_weights_that_are_not_finite_are_noticed() -> None:
     trees = [{"a": jnp.zeros(1), "w": jnp.full(2, value)} for value in (0.0, -1.0, jnp.nan)]
-    chart = fit_chart(trees[0], trees[1:], [-1.0, 1.0], features=Gated())
+    with pytest.warns(UserWarning, match=r"fit_chart: leaf \['w'\] of `experts\[1\]` is not finite"):
+        chart = fit_chart(trees[0], trees[1:], [-1.0, 1.0], features=Gated())
     with pytest.warns(UserWarning, match=r"NaN or infinite weights, first in \['update'\]\['w'\]"):
         fit_prefix_readout(chart, make_rollout(lambda p, u: u[:, -1]))
 
@@ -232,6 +233,13 @@ def test_equal_experts_are_noticed() -> None:
             chart = fit_chart(anchor, [same, dict(same)], [-1.0, 1.0], features=features)
         with pytest.warns(UserWarning, match="fit_prefix_readout: the chart has the same weights at every coordinate"):
             fit_prefix_readout(chart, make_rollout(lambda p, u: u[:, -1]))
+
+
+def test_an_expert_with_the_anchor_s_weights_is_noticed_unless_it_is_at_0() -> None:
+    anchor, low, high = ({"w": jnp.full(2, x)} for x in (0.5, -1.0, 2.0))
+    with pytest.warns(UserWarning, match=r"fit_chart: `anchor` and `experts\[1\]` have the same weights"):
+        fit_chart(anchor, [low, dict(anchor)], [-1.0, 1.0])
+    fit_chart(anchor, [low, dict(anchor), high], [-1.0, 0.0, 1.0])  # warnings are errors in tests
 
 
 def test_coordinates_that_are_not_finite_are_refused() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from ccm_jax import (
     Choices,
+    Gated,
     coordinate_from_metadata,
     fit_chart,
     fit_prefix_readout,
@@ -25,6 +26,7 @@ from ccm_jax import (
 from ccm_jax._doubts import BEYOND, TELLING, distances
 from ccm_jax._given import warn_of_estimate
 from ccm_jax.evaluate import future_error, future_error_each, future_error_sweep
+from ccm_jax.fit_readout import prefix_readout
 
 DECAY = make_rollout(lambda params, window: window[:, -1] * jnp.exp(0.1 * params["rate"][0]))
 CHART = fit_chart({"rate": jnp.array([-1.0])}, [{"rate": jnp.array([r])} for r in (-1.5, -0.5)], [-1.0, 1.0])
@@ -104,6 +106,56 @@ def test_frames_in_another_unit_are_told_so_and_nothing_else() -> None:
         ) as all_:
             readout(factor * flows(-1.2, seed=1)[0, :5])
         assert len(all_) == 1
+
+
+def test_frames_with_another_number_of_axes_than_those_of_validation_are_refused() -> None:
+    readout = fit_prefix_readout(CHART, DECAY, [flows(r) for r in (-1.4, -1.0, -0.6)])  # a network of any shape
+    for given in (flows(-1.2)[0][:, None], flows(-1.2)[0, :, :, 0]):
+        with pytest.raises(ValueError, match=r"^PrefixReadout: frames have shape .* trajectory \[T, 8, 1\] as validat"):
+            readout(given)
+
+
+def test_a_gate_at_the_end_of_what_is_searched_is_noticed() -> None:
+    anchor, low, high, true = ({"rate": jnp.array(r)} for r in ([-1.0, -1], [-1.2, -1.5], [-1.2, -0.5], [-1.8, -0.9]))
+    rollout_fn = make_rollout(lambda params, window: window[:, -1] * jnp.exp(0.1 * params["rate"][None, None]))
+    chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())
+    seen = jnp.concatenate([jnp.ones((1, 1, 8, 2)), rollout_fn(true, jnp.ones((1, 1, 8, 2)), 4)], axis=1)
+    with pytest.warns(UserWarning, match="^PrefixReadout: the gate is 2, the end of what is searched: more of the exp"):
+        found = prefix_readout(chart, rollout_fn, free_gate=True)(seen[0])
+    assert float(found.coordinate[1]) == pytest.approx(2.0)
+
+
+def test_the_error_beside_persistence_is_that_of_the_estimate() -> None:
+    odd = flows(-1.2)[0, :5] * jnp.where(jnp.arange(5) % 2, -1.0, 1.0)[:, None, None]  # no network flips signs
+    with pytest.warns(UserWarning) as caught:
+        found = prefix_readout(CHART, DECAY)(odd)
+    said = next(str(one.message) for one in caught if "no more than the best network" in str(one.message))
+    assert f"({float(min(found.loss, found.anchor_loss)):.3g})" in said
+
+
+def test_what_is_no_model_is_refused_before_its_first_call() -> None:
+    class Network:
+        def init(self) -> None: ...
+
+        def apply(self, params: Any, window: Any) -> Any:
+            return window[:, -1]
+
+    class Holder:
+        def __call__(self, window: Any) -> Any:
+            return window[:, -1]
+
+    for given, said in (
+        (Network, "the class Network, .*; make a network of it first"),
+        (Network(), r"a Network, expected a function \(params, window\) -> frame; give its .apply"),
+        (Holder(), r"a Holder that takes \(window: Any\)|a Holder that takes \(window: 'Any'\)"),
+        (lambda params, window, time: window, r"a function that takes \(params, window, time\), .*with a context"),
+    ):
+        with pytest.raises(ValueError, match=f"^make_rollout: apply is {said}"):
+            make_rollout(given)  # type: ignore[arg-type]
+    make_rollout(jax.jit(Network().apply))
+    inner = make_rollout(lambda variables, window: window[:, -1] * variables["params"]["w"][0])
+    with pytest.raises(ValueError, match='params lack the level "params", as of Flax; give the whole tree of init'):
+        inner({"w": jnp.ones(1)}, jnp.ones((1, 1, 8, 1)), 2)
 
 
 def test_a_grid_that_misses_peaks_is_noticed() -> None:

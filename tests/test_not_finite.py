@@ -67,7 +67,8 @@ def test_an_expert_that_is_not_finite_is_named(bad: float) -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_python_names_an_expert_that_is_not_finite_and_still_has_the_anchor(bad: float) -> None:
     anchor, low, high = ({"w": jnp.array([x, 1.0])} for x in (0.5, bad, 1.0))
-    chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())
+    with pytest.warns(UserWarning, match=r"fit_chart: leaf \['w'\] of `experts\[0\]` is not finite; check that no"):
+        chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())
     np.testing.assert_array_equal(chart([0.0, 0.0])["w"], anchor["w"])  # what a readout that keeps the anchor gives
     with pytest.warns(UserWarning, match=r"merge_pytree: leaf \['w'\] of `low` is not finite; check that no training"):
         merge_pytree(anchor, low, high, 0.5)
@@ -230,6 +231,7 @@ def test_two_thousand_steps_with_candidates_that_blow_up() -> None:
     rolled = rollout_fn(chart(found.coordinate), frames[None, :1], 2001)
     assert np.isfinite(rolled).all()
     np.testing.assert_allclose(rolled[0], frames[1:], rtol=5e-2)
-    spoilt = fit_chart(anchor, [low, {"rate": jnp.array([jnp.nan])}], [-1.0, 1.0], features=Gated())
+    with pytest.warns(UserWarning, match=r"leaf \['rate'\] of `experts\[1\]` is not finite"):
+        spoilt = fit_chart(anchor, [low, {"rate": jnp.array([jnp.nan])}], [-1.0, 1.0], features=Gated())
     kept = fit_prefix_readout(spoilt, rollout_fn, frames=2000)(frames)
     assert kept.coordinate.tolist() == [0.0, 0.0] and np.isfinite(kept.loss)  # every merge is NaN: the anchor

@@ -60,6 +60,8 @@ def test_arrays_are_told_how_they_are_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "uv.npz", u=u, v=u)
     said = ccm("data", "describe", tmp_path / "uv.npz").output
     assert "if u and v are channels, stack them: frames=numpy.stack([u, v], axis=-1)" in said
+    described = ccm("data", "describe", tmp_path / "uv.npz", "--axes", "NTXY").output
+    assert "u, v" in described and "8×8" in described
     np.savez(tmp_path / "stacked.npz", frames=np.stack([u, u], axis=-1), dim=2)
     assert ccm("data", "describe", tmp_path / "stacked.npz").exit_code == 0
     np.savez(tmp_path / "pair.npz", u=u, v=u[:2])

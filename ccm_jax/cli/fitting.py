@@ -69,7 +69,8 @@ def open_chart(recipe: Recipe, model: str | None, recording: Recording) -> Opene
         same = " and ".join(str(path) for path in recipe.experts)
         raise ValueError(f"{same} hold the same weights, which span no direction; give the experts of both ends.")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*as if trained independently")  # as is said where the files are merged
+        # As is said where the files are merged, and by the readout.
+        warnings.filterwarnings("ignore", ".*(as if trained independently|is not finite)")
         chart = fit_chart(trees[0], trees[1:], recipe.coordinates, features=features, ridge=recipe.ridge)
     return Opened(chart, surrogate)
 

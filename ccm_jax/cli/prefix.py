@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._given import RIM
+from ccm_jax._given import RIM, gate_at_end
 from ccm_jax._stride import stride_clue
 from ccm_jax.chart import Gated, complete
 from ccm_jax.cli.fitting import Fitted, with_gate
@@ -55,6 +55,7 @@ class Found(NamedTuple):
         unsure: why not, with the remedy.
         expert_losses: of the low and the high expert, where both are points of the chart.
         clue: what the time step of frames that do not fit seems to be; empty where nothing points to it.
+        gate_at_end: whether the gate is the highest that is searched.
     """
 
     coordinate: tuple[float, ...]
@@ -75,6 +76,7 @@ class Found(NamedTuple):
     unsure: str = ""
     expert_losses: tuple[float, ...] = ()
     clue: str = ""
+    gate_at_end: bool = False
 
     @property
     def refuted(self) -> bool:
@@ -166,6 +168,7 @@ def find(
             keeps_anchor=not loss < found.anchor_loss,
             at_end_of_search=_at_end_of_search(np.asarray(at, float), readout),
             residuals=errors_by_frame(readout, x, at),
+            gate_at_end=bool(len(gate_at_end(readout, at[None]))),
         )
     return _unless_doubtful(_with_clue(found._replace(sure=sure), readout, frames, mask))
 
@@ -231,6 +234,7 @@ def found_by(readout: PrefixReadout, x: Frames, always: bool, done: Callable[[],
         history=readout.history,
         readout={},
         residuals=errors_by_frame(readout, x, jnp.asarray(best, jnp.float32)),
+        gate_at_end=bool(len(gate_at_end(readout, best[None]))),
     )
 
 

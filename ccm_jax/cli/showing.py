@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from ccm_jax._given import RIM, STRANGE
+from ccm_jax._given import HIGHEST_GATE, STRANGE
 from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.prefix import Found
 from ccm_jax.cli.steps import over_all
 from ccm_jax.cli.sure import Sure
-from ccm_jax.fit_readout import GATES
 
-HIGHEST = 1 + max(GATES)  # gate that is searched
 HARDLY = 0.95  # of the anchor's error: a merge with more is hardly better on the observed frames
 BAR = 40  # characters of the longest bar
 
@@ -188,11 +186,10 @@ def show(found: Found, axes: int, *, written: bool = False) -> None:
         warn(f"the merge fits these frames only {gain:.1f} % better than the anchor: compare both (ccm evaluate).")
     if gated:
         say("(gate: the factor of the experts' shared update; 1 as in the experts, 0 none)")
-        if not found.keeps_anchor and len(found.coordinate) > axes and found.coordinate[-1] > HIGHEST - RIM:
+        if not found.keeps_anchor and found.gate_at_end:
             warn(
-                f"the gate is at the end of what is searched, 0 to {HIGHEST:g}: more of the shared update "
-                "would fit better still, as for an anchor that was not trained to the end. Compare the merge with one "
-                "at gate 1 on held-out frames (ccm merge --coordinate, ccm evaluate)."
+                f"the gate is {found.coordinate[-1]:g}, {HIGHEST_GATE} (ccm evaluate), beside one at gate 1 (ccm merge "
+                "--coordinate)."
             )
     errors = {"merged": found.loss, "anchor": found.anchor_loss}
     errors |= dict(zip(("low expert", "high expert"), found.expert_losses, strict=False))

@@ -11,8 +11,8 @@ from typing import Any
 import jinja2
 
 from ccm_jax.io.atomic import read_json
-from experiments.report.alternatives import CONDITIONED, FALLBACK, FEW, chosen_windows, fallback, one_frame, worst
-from experiments.report.ratios import briefly, in_words, named, times, without_sizes
+from experiments.report.alternatives import CONDITIONED, FALLBACK, chosen_windows, fallback, one_frame, worst
+from experiments.report.ratios import briefly, in_words, named, times
 from experiments.report.reach import validation_of
 from experiments.report.record import runs_of
 from experiments.report.systems import SHORT
@@ -51,8 +51,7 @@ def _errors(gains: dict[str, Any]) -> dict[str, str]:
 def said(peers: dict[str, Any]) -> dict[str, str]:
     """Every claim of the README in words, with CCM on the anchor that sees one frame."""
     found = {c: {s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT} for c, keys in CLAIMS.items()}
-    in_table = [claim for claim, keys in CLAIMS.items() if set(keys) <= set(FEW.values()) and claim != "anchor"]
-    return {claim: (without_sizes if claim in in_table else briefly)(ratios) for claim, ratios in found.items()}
+    return {claim: briefly(ratios) for claim, ratios in found.items()}
 
 
 def numbers(folder: Path) -> dict[str, Any]:

@@ -56,19 +56,6 @@ def briefly(ratios: dict[str, Ratio | None]) -> str:
     return _in_a_row(told)
 
 
-def without_sizes(ratios: dict[str, Ratio | None]) -> str:
-    """On which systems CCM is better, worse or neither, where a table shows how much.
-
-    Example:
-        >>> ahead, unclear = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 1.1, "low": 0.9, "high": 1.3}
-        >>> without_sizes({"rd_ood": ahead, "ns_ood": ahead, "rdb_gravity": unclear, "rdb_ood": None})
-        'better for reaction–diffusion and Navier–Stokes, and not clearly different for gravity'
-    """
-    words = {AHEAD: "better", BEHIND: "worse", UNCLEAR: "not clearly different"}
-    told = [f"{words[kind]} for {named(found)}" for kind, found in _by_kind(ratios).items()]
-    return _in_a_row(told)
-
-
 def _in_a_row(told: list[str]) -> str:
     *first, last = told or ["not measured yet"]
     return f"{', '.join(first)}, and {last}" if first else last

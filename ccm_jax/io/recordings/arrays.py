@@ -43,48 +43,55 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
 
     Where both readings are possible, four axes are one trajectory of a plane and five are several; ``dim`` in an
     ``.npz``, the number of space axes, says otherwise, and ``axes`` says everything. In an ``.npz`` the array is called
-    ``frames``, or is alone; numbers are physical parameters of all samples, and lists of as many numbers as there are
-    trajectories, of each. Such a list also tells four axes of several trajectories of a line from one of a plane.
-    ``fields`` or ``channels``, a list of text, names the channels.
+    ``frames``, or is alone; with ``axes``, there may also be one array for each field. Numbers are physical parameters
+    of all samples, and lists of as many numbers as there are trajectories, of each. Such a list also tells four axes of
+    several trajectories of a line from one of a plane. ``fields`` or ``channels``, a list of text, names the channels.
     """
     if path.suffix not in (".npy", ".npz"):
         return None
     try:
         arrays = _npz(path) if path.suffix == ".npz" else {"frames": np.load(path, mmap_mode="r", allow_pickle=False)}
         big = [k for k, v in arrays.items() if v.ndim >= (3 if axes is None else 2)]
-        if "frames" not in arrays and len(big) != 1:
+        if "frames" not in arrays and (len(big) < 1 if axes else len(big) != 1):
             raise ValueError(f"it has {listed(arrays)}, and none is called frames{_stacked(arrays, big)}")
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         why = "it is empty" if not path.stat().st_size else str(error).rstrip(".")
         writer = "numpy.savez" if path.suffix == ".npz" else "numpy.save"
         raise ValueError(f"open_recording: {path} cannot be read: {why}; write it anew with {writer}.") from error
-    frames = arrays.pop("frames" if "frames" in arrays else big[0])
-    if frames.dtype.kind not in "fiu" and frames.dtype != jnp.bfloat16:
-        raise ValueError(f"open_recording: {path} is {frames.dtype}{list(frames.shape)}, expected real frames.")
-    if not frames.size:
-        raise ValueError(
-            f"open_recording: {path} has shape {list(frames.shape)}, which holds no frames; write it anew."
-        )
+    taken = ["frames"] if "frames" in arrays else big
+    fields = {name: arrays.pop(name) for name in taken}
+    for name, array in fields.items():
+        if array.dtype.kind not in "fiu" and array.dtype != jnp.bfloat16:
+            raise ValueError(
+                f"open_recording: {path}: {name} is {array.dtype}{list(array.shape)}, expected real frames."
+            )
+        if not array.size:
+            raise ValueError(
+                f"open_recording: {path}: {name} has shape {list(array.shape)}, which holds no frames; write it anew."
+            )
     dim, times = arrays.pop("dim", None), next((arrays.pop(name) for name in TIMES if name in arrays), None)
     if axes is None:
-        variable, assumed = _variable(path, frames, dim, _per_sample(frames, arrays))
+        fields, unfit = {"frames": fields[taken[0]]}, []
+        variable, assumed = _variable(path, fields["frames"], dim, _per_sample(fields["frames"], arrays))
+        variables = (variable,)
     else:
-        ((variable,), _), assumed = with_axes(path, {"frames": frames.shape}, axes), ()
-    lengths = dict(zip(variable.axes, variable.shape, strict=True))
-    names = _channel_names(path, arrays, lengths.get(CHANNEL, 1))
+        (variables, unfit), assumed = with_axes(path, {name: a.shape for name, a in fields.items()}, axes), ()
+    lengths = dict(zip(variables[0].axes, variables[0].shape, strict=True))
+    if len(variables) == 1:
+        variables = (variables[0]._replace(names=_channel_names(path, arrays, lengths.get(CHANNEL, 1))),)
     samples = lengths.get(SAMPLE, 1)
     arrays = {name: a for name, a in arrays.items() if name not in BESIDE or dim is None or a.size in (1, samples)}
     rows, left_out = parameters.of_arrays(arrays, samples)
     named = parameters.in_name(path)
     contents = Contents(
         "numpy",
-        (variable._replace(names=names),),
-        lambda: nullcontext({"frames": frames}),
+        variables,
+        lambda: nullcontext(fields),
         times,
         {},
         [parameters.joined(row, named) for row in rows],
         assumed,
-        tuple(left_out),
+        (*unfit, *left_out),
     )
     return recording_of(path, contents)
 
@@ -124,7 +131,7 @@ def _stacked(arrays: Mapping[str, np.ndarray], names: list[str]) -> str:
         return ""
     return (
         f"; if {' and '.join(names)} are channels, stack them: frames=numpy.stack([{', '.join(names)}], axis=-1), and "
-        "dim=1, 2 or 3 for the number of space axes"
+        "dim=1, 2 or 3 for the number of space axes, or say the axes of each, such as --axes NTXY (axes=...)"
     )
 
 

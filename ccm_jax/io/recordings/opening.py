@@ -50,6 +50,11 @@ def open_recording(path: str | Path, *, fields: Sequence[str] | None = None, axe
                 f"open_recording: {path} has {what} of which number {at} is {np.asarray(values)[at]:g}, expected "
                 "finite numbers; correct the coordinate, or drop what it belongs to."
             )
+        if values is not None and len(values) != n and what == "frames":
+            raise ValueError(
+                f"open_recording: {path} has {n} frames and {len(values)} times; write as many, or leave the times "
+                "out. If its axes are others than they were taken for, say what they are by --axes (axes=...)."
+            )
         if values is not None and len(values) != n:
             raise ValueError(
                 f"open_recording: {path} has {n} {what} in its data, and coordinates of {len(values)}: its axes are in "
