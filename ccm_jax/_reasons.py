@@ -5,11 +5,12 @@ from __future__ import annotations
 # Begins the line of what a network raised: in the error of a compiled program it stands behind a traceback.
 FAILED = "torch_rollout: "
 LONGEST = 160  # characters of another's text
+LONGEST_REASON = 320  # of an error: enough for its first sentence, with an address
 
 
-def clean(value: object) -> str:
+def clean(value: object, longest: int = LONGEST) -> str:
     """Text of others within one line of a terminal: not all of it, and no control characters."""
-    return repr(str(value)[:LONGEST])[1:-1]
+    return repr(str(value)[:longest])[1:-1]
 
 
 def text_of(error: BaseException) -> str:
@@ -33,7 +34,7 @@ def reason_of(error: BaseException) -> str:
         ("KeyError 'w'", 'it is cut off', 'AssertionError')
     """
     first = text_of(error).partition("\n")[0]
-    if len(first) > LONGEST:  # at a word, and so that it shows
-        first = f"{first[: LONGEST - 20].rsplit(' ', 1)[0]} …"
+    if len(first) > LONGEST_REASON:  # at a word, and so that it shows
+        first = f"{first[: LONGEST_REASON - 40].rsplit(' ', 1)[0]} …"
     plain = type(error) in (ValueError, OSError) and first
-    return clean(first if plain else f"{type(error).__name__} {first}".strip()).rstrip(".")
+    return clean(first if plain else f"{type(error).__name__} {first}".strip(), LONGEST_REASON).rstrip(".")

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 
 from ccm_jax._checks import as_count
 from ccm_jax._frames import as_frames
+from ccm_jax._given import check_axes
+from ccm_jax._moved import warn_moved
 from ccm_jax.forecast import Forecast, evidence_of, scale_of, spread_of
 from ccm_jax.posterior import Prior
 from ccm_jax.readout import PrefixReadout, check_readout
@@ -19,10 +21,10 @@ def predict_rollout(
     frames: Any,
     steps: int | None = None,
     *,
-    batched: bool = False,
     batch: Literal["each"] | None = None,
     context: Any = None,
     prior: Prior | None = None,
+    batched: bool = False,
 ) -> Forecast:
     """Finds a coordinate from observed frames, and rolls out from the last of them with predictive intervals.
 
@@ -31,12 +33,12 @@ def predict_rollout(
 
     Args:
         readout: with the uncertainty of :func:`~ccm_jax.fit_uncertainty`, fitted on trajectories with future frames.
-        frames: observed, ``[T, *space, C]``, or ``[N, T, *space, C]`` with ``batched``.
+        frames: of one trajectory, ``[T, *space, C]``, or of a batch, ``[N, T, *space, C]``.
         steps: frames to predict; at most, and by default, as many as validation trajectories had.
-        batched: whether ``frames`` has a leading axis of trajectories, each with a coordinate of its own.
-        batch: ``"each"`` says the same, as in a call of the readout.
+        batch: None for one trajectory; of a batch, ``"each"`` for one coordinate each.
         context: what the model takes beside the window.
         prior: what is known of the physical value beside the frames.
+        batched: the former spelling of ``batch="each"``, for one version.
 
     Returns:
         A :class:`~ccm_jax.forecast.Forecast`.
@@ -76,8 +78,11 @@ def predict_rollout(
         raise ValueError(f"predict_rollout: steps is {steps}, expected 1 to {most}, what validation trajectories had.")
     if batch not in (None, "each"):
         raise ValueError(f"predict_rollout: batch is {batch!r}, expected None or 'each'.")
+    if batched:
+        warn_moved("predict_rollout's batched=True", 'batch="each"')
     batched = batched or batch == "each"
     x = as_frames(readout.chart, frames, "predict_rollout: frames")
+    check_axes("predict_rollout", readout, x.shape, x.ndim + (not batched))
     if not batched:
         x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
     found = readout(x, batch="each", context=context, prior=prior)

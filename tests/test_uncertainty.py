@@ -112,10 +112,14 @@ def test_frames_of_another_equation_are_flagged(sure: PrefixReadout) -> None:
 
 def test_forecasts_cover_every_frame(sure: PrefixReadout) -> None:
     x = decay(jax.random.key(35), 1.25, 40)
-    forecast = predict_rollout(sure, x, batched=True)
+    forecast = predict_rollout(sure, x, batch="each")
     low, high = forecast.interval(0.9)
     covered = np.mean((low <= x[:, 5:]) & (x[:, 5:] <= high), axis=(0, 2, 3))
     assert covered.shape == (4,) and (covered > 0.75).all()
+    with pytest.warns(FutureWarning, match="batched=True is now batch=.each."):
+        predict_rollout(sure, x[:2], batched=True)
+    with pytest.raises(ValueError, match=r"^predict_rollout: frames have shape .* one trajectory .* as validation"):
+        predict_rollout(dataclasses.replace(sure, known=x.shape[2:]), x)
     one = predict_rollout(sure, x[0], 2)
     np.testing.assert_allclose(one.mean, forecast.mean[0, :2], rtol=1e-5)
     assert not one.outside and "outside_validation=False" in repr(one)

@@ -76,10 +76,13 @@ def draw_calibration(found: Found, dim: int, target: Path) -> None:
 
 
 def _draw_losses(ax: Axes, found: Found, axes: int) -> None:
-    first = np.asarray([c[0] for c in found.candidates])
-    line = {len(c) for c in found.candidates} == {1}
-    tried = "first candidates" if line or axes > 1 else "first candidates, one dot for each gate"
-    ax.plot(first, np.asarray(found.losses, float), "o-" if line else "o", color=GREEN, ms=4, label=tried)
+    first, losses = np.asarray([c[0] for c in found.candidates]), np.asarray(found.losses, float)
+    gates = np.asarray([c[axes] if len(c) > axes else 1.0 for c in found.candidates])
+    for gate in np.unique(gates):
+        at, filled = gates == gate, gate == gates.max()
+        style: dict[str, Any] = {"color": GREEN, "ms": 4, "mfc": GREEN if filled else "white"}
+        several = f", gate {gate:g}" * (len(np.unique(gates)) > 1)
+        ax.plot(first[at], losses[at], "o-" if axes == 1 else "o", lw=0.8, label=f"first candidates{several}", **style)
     if np.isfinite(found.loss):
         best = f"best merge, {typed(found.coordinate, axes)}"
         ax.plot(found.coordinate[0], found.loss, "*", color="black", ms=10, label=best)

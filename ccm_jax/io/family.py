@@ -32,7 +32,7 @@ def match(
     Raises:
         ValueError: if they do not have the same names, shapes and kinds of numbers.
     """
-    matched, notes = [], []
+    matched, notes, counted = [], [], []
     for expert in experts:
         arrays = dict(expert.arrays)
         if set(arrays) != set(anchor.arrays):
@@ -41,7 +41,7 @@ def match(
         kept = [name for name in arrays if name in anchor.arrays and _counts_differently(name, anchor.arrays, arrays)]
         if kept:
             arrays |= {name: anchor.arrays[name] for name in kept}
-            notes.append(f"{expert.path}: counters ({kept[0]}{_more(kept)}) are left as the anchor's.")
+            counted.append((str(expert.path), f"counters ({kept[0]}{_more(kept)}) are left as the anchor's."))
         other = [
             name for name in arrays if name in anchor.arrays and _only_precision(anchor.arrays[name], arrays[name])
         ]
@@ -56,6 +56,8 @@ def match(
         if cast:
             arrays |= {name: np.asarray(arrays[name]).astype(anchor.arrays[name].dtype) for name in other}
         matched.append(expert._replace(arrays={name: arrays[name] for name in anchor.arrays}))
+    for said in dict.fromkeys(said for _, said in counted):  # once for all experts of which it is true
+        notes.append(f"{' and '.join(path for path, of in counted if of == said)}: {said}")
     return matched, notes
 
 

@@ -54,7 +54,7 @@ def one_regime(run: Run, readout: PrefixReadout, x: np.ndarray, value: float) ->
         "width": ((_normalised(run, high) - _normalised(run, low)) / 2).tolist(),
         "p_value": np.asarray(found.p_value).tolist(),
     }
-    forecast = predict_rollout(readout, jnp.asarray(x), x.shape[1] - observed, batched=True)
+    forecast = predict_rollout(readout, jnp.asarray(x), x.shape[1] - observed, batch="each")
     # Whether intervals hold outside validation is what is measured.
     low, high = (np.asarray(end) for end in forecast._replace(outside=None).interval(LEVEL))
     truth = x[:, observed:]

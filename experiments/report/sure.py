@@ -93,7 +93,7 @@ def of_regime(readout: PrefixReadout, x: np.ndarray, value: float) -> dict[str, 
     assert found.posterior is not None and found.p_value is not None
     ends = np.asarray(found.posterior.interval(LEVEL), float)[:, 0]
     cut = np.asarray(found.posterior.cut())[:, 0].any(axis=-1)  # the page says it
-    forecast = predict_rollout(readout, jnp.asarray(x), x.shape[1] - observed, batched=True)
+    forecast = predict_rollout(readout, jnp.asarray(x), x.shape[1] - observed, batch="each")
     # Whether intervals hold outside validation is what is measured.
     low, high = (np.asarray(end, float) for end in forecast._replace(outside=None).interval(LEVEL))
     truth, fields = x[:, observed:], tuple(range(2, x.ndim))

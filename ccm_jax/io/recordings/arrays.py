@@ -70,8 +70,10 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
                 f"open_recording: {path}: {name} has shape {list(array.shape)}, which holds no frames; write it anew."
             )
     dim, times = arrays.pop("dim", None), next((arrays.pop(name) for name in TIMES if name in arrays), None)
+    variables: tuple[Variable, ...]
+    unfit: list[str] = []
     if axes is None:
-        fields, unfit = {"frames": fields[taken[0]]}, []
+        fields = {"frames": fields[taken[0]]}
         variable, assumed = _variable(path, fields["frames"], dim, _per_sample(fields["frames"], arrays))
         variables = (variable,)
     else:
