@@ -164,8 +164,8 @@ def fit_prefix_readout(
 
     Validation decides whether the gate is searched, which frames count, and how much better than the anchor a merge
     must be. Among the choices that harm no regime, it takes the one with the smallest future error relative to the
-    anchor (geometric mean over regimes). The coordinate moves toward the anchor if its rollout outgrows the prefix more
-    than twice as much as any in validation. Without validation, the settings are those of :func:`prefix_readout`.
+    anchor (geometric mean over regimes). The coordinate moves toward the anchor if its rollout grows, relative to
+    the prefix, more than twice as much as validation. Without that, the settings are those of :func:`prefix_readout`.
 
     Args:
         chart: of :func:`~ccm_jax.fit_chart`; with ``features=Gated()``, a readout can keep the anchor.

@@ -209,7 +209,7 @@ plt.show()
 # - **With one device, do nothing**: the call without `mesh` is one compiled program already.
 # - **For a network in PyTorch**, a mesh does not help: its candidates run one after another.
 #
-# ## Times, for what they are worth
+# ## Times on this machine
 #
 # Devices made of one CPU share its cores: the times below say how well the cores are used, and nothing about real
 # devices. Each is the median of some rounds in which all take turns.

@@ -13,7 +13,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb)
 #
-# **You will have** your own network merged at a value that it was never trained on, in a file that your own code loads,
+# **You will have** your own network merged at a value outside its training data, in a file that your own code loads,
 # with the value and an interval; the same by one command; and `merged_module`, a function that does it for PyTorch.
 #
 # **You need** three checkpoints of one network: an *anchor*, trained on a range of a parameter, and two *experts*,

@@ -125,8 +125,8 @@ def why_kept(found: Found) -> str:
     """Why a merge is kept though no point of the chart explains the frames."""
     ratio = found.loss / found.anchor_loss
     return (
-        f"The merge is kept, because its error on them is {ratio:.2g} times the anchor's: compare both on held-out "
-        "frames (ccm evaluate)."
+        f"The merge is still better than the anchor: its error is {ratio:.2g} times the anchor's. Compare both on "
+        "held-out frames (ccm evaluate)."
     )
 
 

@@ -69,7 +69,8 @@ def cards(results: dict[str, Any], peer: dict[str, Any] | None) -> list[dict[str
         worse = gain is not None and gain < 0
         size = None if gain is None else factor(gain, worse)
         interval = None if None in ends else sorted(factor(end, worse) for end in ends)
-        kind = "worse" if worse or gain is None else "better"
+        unclear = interval is not None and interval[0] <= 1 <= interval[1]
+        kind = "worse" if gain is None else "other" if unclear else "worse" if worse else "better"
         source = "from the value" if name == "ccm_scale" else METHODS[name].source.format(frames=frames)
         found.append({"name": METHODS[name].label, "source": source, "text": _than(size, worse, interval)})
         found[-1] |= {"error": summary["ood_error"][name], "kind": kind}
