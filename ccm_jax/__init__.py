@@ -64,7 +64,8 @@ from ccm_jax.rollout import make_rollout, repeat, rollout
 from ccm_jax.scale import ScaleReadout, fit_scale_readout
 from ccm_jax.sequential import Sequential, fit_sequential
 from ccm_jax.starts import mean_over_starts, starting_at
-from ccm_jax.track import Track, Tracker, TrackState
+from ccm_jax.track import Tracker, TrackState
+from ccm_jax.tracked import Track
 from ccm_jax.version import __version__
 
 if TYPE_CHECKING:

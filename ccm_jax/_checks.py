@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from typing import Any
+from typing import Any, SupportsFloat
 
 import jax
 import jax.numpy as jnp
@@ -222,6 +222,12 @@ def as_count(what: str, value: Any, least: int = 1) -> int:
     if number < least:
         raise ValueError(f"{what} is {value!r}, expected a whole number of at least {least}.")
     return number
+
+
+def check_level(what: str, level: Any) -> None:
+    """Raises ValueError for a share of probability that is no number between 0 and 1."""
+    if isinstance(level, (bool, str)) or not isinstance(level, SupportsFloat) or not 0 < float(level) < 1:
+        raise ValueError(f"{what}: level is {level!r}, expected a share between 0 and 1, such as 0.9.")
 
 
 FAR = 1e6  # no coordinate or factor of a merge is larger than this and meant

@@ -8,14 +8,15 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import counted, kind_of
+from ccm_jax._checks import as_count, counted, is_traced, kind_of
 from ccm_jax._doubts import warn
 from ccm_jax._given import check_model
 from ccm_jax.chart import Chart
 from ccm_jax.coordinate import Estimate
-from ccm_jax.rollout import RolloutFn
+from ccm_jax.rollout import Rollout, RolloutFn
 
 Array = jax.Array
 Params = Any
@@ -31,6 +32,7 @@ def check_future(what: str, trajectories: Any, history: int, prefix: int) -> Non
         history: frames in the model's window.
         prefix: observed frames after it.
     """
+    history, prefix = as_count(f"{what}: history", history), as_count(f"{what}: prefix", prefix, 0)
     shape = np.shape(trajectories)
     if len(shape) > 1 and shape[1] <= history + prefix:
         raise ValueError(
@@ -40,7 +42,7 @@ def check_future(what: str, trajectories: Any, history: int, prefix: int) -> Non
 
 
 def _as_array(what: str, trajectories: Any) -> Any:
-    """Lists of numbers as an array; raises ValueError for what is none, and warns of NaN, whose errors are NaN."""
+    """Numbers as an array, at least in single precision; raises ValueError for what is none, and warns of NaN."""
     if not hasattr(trajectories, "shape"):
         try:
             trajectories = np.asarray(trajectories, np.float32)
@@ -49,7 +51,10 @@ def _as_array(what: str, trajectories: Any) -> Any:
                 f"{what} are {kind_of(trajectories)}, expected an array [N, T, *space, C]; a file is opened by "
                 "ccm_jax.io.recordings.open_recording."
             ) from error
-    if isinstance(trajectories, np.ndarray) and trajectories.dtype.kind == "f" and np.isnan(trajectories).any():
+    kind, size = np.dtype(trajectories.dtype).kind, np.dtype(trajectories.dtype).itemsize
+    if kind in "iub" or (kind != "c" and size < 4):
+        trajectories = trajectories.astype(np.float32)
+    if not is_traced(trajectories) and bool(jnp.isnan(trajectories).any()):
         warn(f"{what} hold NaN, and so do their errors; drop or mend those.")
     return trajectories
 
@@ -75,10 +80,10 @@ def in_order(function: Callable[..., Array]) -> Callable[..., Array]:
 
     @functools.wraps(function)
     def checked(params: Params, rollout_fn: RolloutFn, trajectories: Array, **how: Any) -> Array:
-        if callable(params) and not callable(rollout_fn):
+        if isinstance(params, Rollout) or (callable(params) and not callable(rollout_fn)):
             raise ValueError(
-                f"{function.__name__}: rollout_fn is {kind_of(rollout_fn)}, expected a function; the arguments "
-                "are (params, rollout_fn, trajectories)."
+                f"{function.__name__}: params is {kind_of(params)} and rollout_fn {kind_of(rollout_fn)}, expected "
+                "weights and a function; the arguments are (params, rollout_fn, trajectories)."
             )
         trajectories = _as_array(f"{function.__name__}: trajectories", trajectories)
         check_future(f"{function.__name__}: trajectories", trajectories, **_shape_in(how))

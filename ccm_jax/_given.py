@@ -57,17 +57,17 @@ def check_single(function: str, shape: tuple[int, ...], needed: int) -> None:
         raise ValueError(f"{function}: frames have shape {list(shape)}, {SINGLE} with T at least {needed}; {BATCH}.")
 
 
-def check_axes(function: str, readout: PrefixReadout, given: tuple[int, ...], axes: int) -> None:
+def check_axes(function: str, known: tuple[int, ...] | None, given: tuple[int, ...], axes: int) -> None:
     """Raises ValueError for frames with more or fewer axes than those of validation, which some networks would take.
 
     Args:
         function: name in errors.
-        readout: which validation gave the shape ``[*space, C]`` of its frames, or not.
+        known: shape ``[*space, C]`` of validation's frames; None where there were none.
         given: shape of the frames, as they were given.
         axes: of the frames, with those of trajectories and time.
     """
-    if readout.known is not None and axes != 2 + len(readout.known):
-        wanted = SINGLE.replace("*space, C", ", ".join(map(str, readout.known)))
+    if known is not None and axes != 2 + len(known):
+        wanted = SINGLE.replace("*space, C", ", ".join(map(str, known)))
         raise ValueError(
             f"{function}: frames have shape {list(given)}, {wanted} as validation, or another grid of as many axes; "
             f"{BATCH}."

@@ -34,6 +34,9 @@ def rollout_along(
     Returns:
         Frames ``[T, *space, C]``.
 
+    Raises:
+        ValueError: for a window that the model does not take with a batch axis in front.
+
     Example:
         >>> from ccm_jax import fit_chart, make_rollout
         >>> chart = fit_chart({"rate": jnp.ones(1)}, [{"rate": jnp.zeros(1)}, {"rate": 2 * jnp.ones(1)}], [-1.0, 1.0])
@@ -49,7 +52,13 @@ def rollout_along(
         frame = call_rollout(rollout_fn, chart(coordinate), window[None], 1, given, at)[0]
         return jnp.concatenate([window[1:], frame]), frame[0]
 
-    return jax.lax.scan(body, window, (path, first + jnp.arange(len(path))))[1]
+    try:
+        return jax.lax.scan(body, window, (path, first + jnp.arange(len(path))))[1]
+    except ValueError as error:
+        raise ValueError(
+            f"rollout_along: window has shape {list(window.shape)}, path {list(jnp.shape(path))}, expected [history, "
+            f"*space, C] and [T, {chart.features.dim}]. The model said: {error}"
+        ) from error
 
 
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history"))

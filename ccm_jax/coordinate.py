@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_real, is_traced
+from ccm_jax._checks import check_level, check_real, is_traced
 from ccm_jax._doubts import is_far, warn
 from ccm_jax._interval_doubts import warn_cut, warn_extrapolated
 from ccm_jax._moved import warn_moved
@@ -80,6 +80,7 @@ class Estimate(NamedTuple):
                 outside the validation regimes if none of them lies beyond the expert on that side.
         """
         posterior = self._sure("interval")
+        check_level("Estimate.interval", level)
         warn_cut(posterior)
         warn_extrapolated(posterior)
         return posterior.interval(level)

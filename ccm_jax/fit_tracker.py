@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import is_traced
-from ccm_jax._frames import as_frames
+from ccm_jax._checks import as_count, as_number, check_real, is_traced
+from ccm_jax._frames import as_frames, sizes_of
+from ccm_jax._given import check_model
 from ccm_jax.along import one_step_errors
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.evaluate import as_error
@@ -98,15 +99,15 @@ def tracker(
         >>> [round(float(chart(c)["rate"][0]), 2) for c in track.coordinate[::14]]
         [-1.37, -0.99, -0.6]
     """
+    check_model("tracker", chart, rollout_fn)
     gated = isinstance(chart.features, Gated)
     if gate and not gated:
         raise ValueError("tracker: gate is True, but the chart has no gate; fit it with features=Gated().")
-    whole = all(isinstance(n, int) and n >= 1 for n in (history, steps))
-    if not whole or not (np.isfinite(reach) and reach > 0):
-        raise ValueError(
-            f"tracker: history is {history}, steps {steps} and reach {reach}, expected whole numbers of at least 1 and "
-            "a reach above 0."
-        )
+    history, steps = as_count("tracker: history", history), as_count("tracker: steps", steps)
+    if not as_number(reach, "tracker: reach") > 0:
+        raise ValueError(f"tracker: reach is {reach}, expected a number above 0.")
+    for name, value in settings.items():
+        check_real(f"tracker: {name} is", value)
     d = chart.features.dim - (gated and not gate)
     axes = jnp.ones(d, jnp.float32)
     last = jnp.arange(d) == d - 1 if gate else jnp.zeros(d, bool)
@@ -203,6 +204,7 @@ def choose_tracker(
     progress: Callable[[int, int], None] | None = None,
 ) -> ChosenTracker:
     """What :func:`fit_tracker` does, with all that was tried."""
+    check_model("fit_tracker", chart, rollout_fn)
     choices = TrackChoices() if choices is None else choices
     sets = [as_frames(chart, x) for x in validation]
     given = [None] * len(sets) if contexts is None else list(contexts)
@@ -243,6 +245,8 @@ def choose_tracker(
     chosen = tried[min(tied, key=lambda found: (found.order, found.steps))]
     if paths is not None:
         chosen = dataclasses.replace(chosen, bias_std=_bias(chosen, sets, given, paths))
+    sizes = jnp.asarray(sizes_of(sets, max(x.shape[1] for x in sets)), jnp.float32)
+    chosen = dataclasses.replace(chosen, known=sets[0].shape[2:], sizes=sizes)
     return ChosenTracker(chosen, tuple(tried))
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import is_traced
+from ccm_jax._checks import check_level, check_real, is_traced, kind_of
 from ccm_jax._shown import shown
 
 Array = jax.Array
@@ -75,8 +75,7 @@ class Posterior(NamedTuple):
         Raises:
             ValueError: for a level that is not between 0 and 1.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"Posterior.interval: level is {level}, expected between 0 and 1, such as 0.9.")
+        check_level("Posterior.interval", level)
         tail = (1 - level) / 2
         return jnp.stack([self.quantile(tail), self.quantile(1 - tail)], axis=-1)
 
@@ -113,6 +112,8 @@ class Posterior(NamedTuple):
 
     def sample(self, key: Array, n: int) -> Array:
         """Draws coordinates, ``[n, ..., D]``: weights to roll out for a predictive distribution."""
+        if not hasattr(key, "dtype"):
+            raise ValueError(f"Posterior.sample: key is {kind_of(key)}, expected a key of jax.random.key(seed).")
         place, noise = jax.random.split(key)
         shape = (n, *self.probability.shape[:-1])
         index = jax.random.categorical(place, jnp.log(self.probability), shape=shape)[..., None]
@@ -144,6 +145,8 @@ def log_prior(prior: Prior | None, values: Array) -> Array:
     """
     if prior is None:
         return jnp.zeros_like(values)
+    for name, number in zip(Prior._fields, prior, strict=True):
+        check_real(f"PrefixReadout: the prior's {name} is", number)
     value, deviation = (jnp.broadcast_to(jnp.asarray(a, values.dtype), values.shape[:1]) for a in prior)
     known = not (is_traced(value) or is_traced(deviation))
     if known and not (np.isfinite(value).all() and (np.asarray(deviation) > 0).all()):

@@ -82,7 +82,7 @@ def predict_rollout(
         warn_moved("predict_rollout's batched=True", 'batch="each"')
     batched = batched or batch == "each"
     x = as_frames(readout.chart, frames, "predict_rollout: frames")
-    check_axes("predict_rollout", readout, x.shape, x.ndim + (not batched))
+    check_axes("predict_rollout", readout.known, x.shape, x.ndim + (not batched))
     if not batched:
         x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
     found = readout(x, batch="each", context=context, prior=prior)

@@ -142,7 +142,7 @@ class PrefixReadout:
         if batch is None:
             check_single("PrefixReadout", x.shape, self.history + self.frames)
             x, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
-        check_axes("PrefixReadout", self, np.shape(frames), x.ndim)
+        check_axes("PrefixReadout", self.known, np.shape(frames), x.ndim)
         if prior is not None and self.uncertainty is None:
             raise ValueError("PrefixReadout: a prior needs a posterior; make one with fit_uncertainty(readout, ...).")
         if prior is not None and not isinstance(prior, tuple):

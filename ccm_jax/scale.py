@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ccm_jax._checks import is_traced
+from ccm_jax._checks import check_real, is_traced
 from ccm_jax._evaluated import check_future
-from ccm_jax._scale_doubts import better_scale, warn_of_map, warn_of_scale, warn_of_units
+from ccm_jax._scale_doubts import NAME, better_scale, warn_of_map, warn_of_scale, warn_of_units
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart, complete
 from ccm_jax.coordinate import Estimate, coordinate_from_map, normalised_coordinate
@@ -112,7 +112,17 @@ class ScaleReadout:
         Raises:
             ValueError: for a value further from the validation regimes than the map reaches.
         """
-        return coordinate_from_map(value, self.low, self.high, self.map, scale=self.scale, clip=None)
+        check_real("ScaleReadout: value is", value)
+        try:
+            return coordinate_from_map(value, self.low, self.high, self.map, scale=self.scale, clip=None)
+        except ValueError as error:
+            if not str(error).startswith("CoordinateMap:"):
+                raise
+            low, high = self.known
+            raise ValueError(
+                f"ScaleReadout: value is {np.asarray(value):g}, too far from the validation values {low:.4g} to "
+                f"{high:.4g}; check its unit, or fit on values nearer to it."
+            ) from error
 
 
 def fit_scale_readout(
@@ -182,25 +192,30 @@ def fit_scale_readout(
 
     Source: CCM-Scale of arXiv 2605.14546; its one number gamma is the simplest of the maps.
     """
-    if len(values) != len(validation) or len(values) < 2:
-        raise ValueError(
-            f"fit_scale_readout: {len(values)} values for {len(validation)} regimes, expected one each, two or more."
-        )
+    if len(values) != len(validation):
+        raise ValueError(f"{NAME}: {len(values)} values for {len(validation)} regimes, expected one each.")
+    check_real(f"{NAME}: values are", values)
+    if len(set(values)) < 2 or not np.isfinite(np.asarray(values, float)).all():
+        raise ValueError(f"{NAME}: values are {list(values)}, expected finite ones, at least two of them different.")
     given = [None] * len(validation) if contexts is None else list(contexts)
     if len(given) != len(validation):
-        raise ValueError(f"fit_scale_readout: {len(given)} contexts for {len(validation)} regimes, expected one each.")
+        raise ValueError(f"{NAME}: {len(given)} contexts for {len(validation)} regimes, expected one each.")
     if scale not in (None, "linear", "log", "auto"):
-        raise ValueError(f"fit_scale_readout: scale is {scale!r}, expected 'linear', 'log' or 'auto'.")
+        raise ValueError(f"{NAME}: scale is {scale!r}, expected 'linear', 'log' or 'auto'.")
     for i, x in enumerate(validation):
-        check_future(f"fit_scale_readout: trajectories of validation[{i}]", x, history, frames)
+        check_future(f"{NAME}: trajectories of validation[{i}]", x, history, frames)
     tried = np.asarray(BANK if bank is None else bank, np.float64)
     candidates = np.asarray(complete(chart.features, jnp.asarray(tried, jnp.float32)[:, None]))
     warn_of_units(values, low, high)
     placed = {of: _normalised(values, low, high, of) for of in _scales(scale, [*values, low, high])}
     sweep = []
     how: dict[str, Any] = {"history": history, "prefix": frames, "mesh": mesh}
-    for value, x, context in zip(values, validation, given, strict=True):
-        errors = sweep_errors(chart, rollout_fn, x, candidates, context=context, **how)
+    for i, (value, x, context) in enumerate(zip(values, validation, given, strict=True)):
+        try:
+            errors = sweep_errors(chart, rollout_fn, x, candidates, context=context, **how)
+        except ValueError as error:
+            said = str(error).replace("future_error_sweep: trajectories have", f"{NAME}: validation[{i}] has")
+            raise ValueError(said) from error
         sweep.append(tuple(float(as_error(e.mean(axis=-1))) for e in errors))
         if progress is not None:
             progress(value)

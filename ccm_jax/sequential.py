@@ -25,7 +25,8 @@ from ccm_jax.chart import Chart
 from ccm_jax.fit_readout import REACH
 from ccm_jax.fit_tracker import FIRST, NOISES, log_likelihoods, tracker, with_noises
 from ccm_jax.rollout import RolloutFn
-from ccm_jax.track import Track, Tracker, TrackState, filtered
+from ccm_jax.track import Tracker, TrackState, filtered
+from ccm_jax.tracked import Track
 from ccm_jax.uncertainty import inflation_of
 
 Array = jax.Array

@@ -10,22 +10,24 @@ more frames, without recomputation. :func:`ccm_jax.fit_tracker` makes a tracker 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtri
 
 from ccm_jax._checks import is_traced
-from ccm_jax._frames import as_frames
+from ccm_jax._frames import as_frames, warn_of_unit
+from ccm_jax._given import SINGLE, check_axes
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
 from ccm_jax.kalman import Belief, Noises, Quadratic, condition, jump_odds, jumped, noise_of, predict, weigh
 from ccm_jax.minimize import slopes_along
 from ccm_jax.parallel import candidates_at_once
 from ccm_jax.rollout import RolloutFn, call_rollout
+from ccm_jax.tracked import Track
 
 Array = jax.Array
 
@@ -42,48 +44,6 @@ class TrackState(NamedTuple):
     belief: Belief
     window: Array
     seen: Array
-
-
-class Track(NamedTuple):
-    """A filtered path: the estimate after each frame that follows the first window. Batches have a leading axis.
-
-    Attributes:
-        coordinate: ``[T, d]``.
-        rate: change per frame, ``[T, d]``.
-        std: standard deviation of the coordinate, with the tracker's ``bias_std``, ``[T, d]``.
-        predicted: the predicted coordinate before each frame was observed, ``[T, d]``.
-        error: relative L2 error of the rollout at ``coordinate`` that ends in the frame, ``[T]``; infinite if the frame
-            gave no information.
-    """
-
-    coordinate: Array
-    rate: Array
-    std: Array
-    predicted: Array
-    error: Array
-
-    def __repr__(self) -> str:
-        return shown(self)
-
-    def interval(self, level: float = 0.9) -> Array:
-        """Credible intervals, low and high ends along the last axis: ``[T, d, 2]``."""
-        reach = _quantile(level) * self.std
-        return jnp.stack([self.coordinate - reach, self.coordinate + reach], axis=-1)
-
-    def first_narrow(self, width: float, level: float = 0.9) -> Array:
-        """The number K of frames after the first window at which every interval is at most ``width`` wide.
-
-        Returns:
-            The first K whose intervals are at most ``width`` wide, a whole number; -1 if there is none.
-        """
-        narrow = jnp.all(2 * _quantile(level) * self.std <= width, axis=-1)
-        return jnp.where(jnp.any(narrow, axis=-1), jnp.argmax(narrow, axis=-1) + 1, -1)
-
-
-def _quantile(level: float) -> Array:
-    if not 0 < level < 1:
-        raise ValueError(f"Track: level is {level}, expected a share between 0 and 1, such as 0.9.")
-    return ndtri(jnp.asarray((1 + level) / 2, jnp.float32))
 
 
 @jax.tree_util.register_dataclass
@@ -120,6 +80,8 @@ class Tracker:
         history: frames in the model's window.
         steps: of the rollout that ends in the newest frame; the first frames have fewer before them.
         iterations: Gauss-Newton steps per frame.
+        known: shape ``[*space, C]`` of the validation frames that decided on the noise levels; None without validation.
+        sizes: lowest and highest root mean square of validation trajectories, ``[2]``; None without validation.
     """
 
     chart: Chart
@@ -141,6 +103,8 @@ class Tracker:
     history: int = field(default=1, metadata={"static": True})
     steps: int = field(default=1, metadata={"static": True})
     iterations: int = field(default=3, metadata={"static": True})
+    known: tuple[int, ...] | None = field(default=None, metadata={"static": True})
+    sizes: Array | None = None
 
     def __repr__(self) -> str:
         return shown(self)
@@ -178,8 +142,17 @@ class Tracker:
             state: before the frame.
             frame: ``[*space, C]``.
             context: what the model takes beside the window, a tree of arrays without a batch axis.
+
+        Raises:
+            ValueError: for a frame of another shape than those before it.
         """
-        return advance(self, state, jnp.asarray(frame, state.window.dtype), context)[0]
+        frame = jnp.asarray(frame, state.window.dtype)
+        if frame.shape != state.window.shape[1:]:
+            raise ValueError(
+                f"Tracker.update: frame has shape {list(frame.shape)}, expected [*space, C] = "
+                f"{list(state.window.shape[1:])}, as those before it."
+            )
+        return advance(self, state, frame, context)[0]
 
     def ahead(self, state: TrackState | Track, steps: int, *, linear: bool = True) -> Array:
         """Coordinates of future frames, ``[..., steps, d]``, for :func:`~ccm_jax.rollout_along`.
@@ -210,7 +183,10 @@ class Tracker:
             A :class:`Track` of the ``T - history`` frames after the first window.
 
         Raises:
-            ValueError: for frames that are too few, NaN or infinite; under ``jit``, for too few only.
+            ValueError: for frames that are too few, NaN, infinite, or none of the model's; under ``jit``, for shapes.
+
+        Warns:
+            UserWarning: if the frames are 30 times larger or smaller than any of validation.
         """
         if batch not in (None, "each"):
             raise ValueError(f"Tracker: batch is {batch!r}, expected None or 'each'.")
@@ -224,7 +200,17 @@ class Tracker:
             )
         if not is_traced(x) and not bool(jnp.isfinite(x).all()):
             raise ValueError("Tracker: frames hold NaN or infinite values; mend or drop them.")
-        track, _ = filtered(self, x, context)
+        check_axes("Tracker", self.known, np.shape(frames), x.ndim)
+        warn_of_unit("Tracker", self.sizes, x)
+        plain = dataclasses.replace(self, known=None, sizes=None)  # one program, with validation or without
+        try:
+            track, _ = filtered(plain, x, context)
+        except ValueError as error:
+            wanted = "a batch [N, T, *space, C]" if batch else f"{SINGLE}; for a batch give batch='each'"
+            wanted = wanted.removeprefix("expected ")
+            raise ValueError(
+                f"Tracker: frames have shape {list(np.shape(frames))}, expected {wanted}. The model said: {error}"
+            ) from error
         return track if batch else jax.tree.map(lambda leaf: leaf[0], track)
 
 

@@ -171,7 +171,7 @@ def test_times_are_as_many_as_frames_or_one_more_and_nothing_else(tmp_path: Path
         assert r.times is not None and len(r.times) == T
         assert any("the last time is left out" in text for text in r.assumed) == bool(more)
         return
-    with pytest.raises(ValueError, match=f"has {T} frames in its data, and coordinates of {T + more}"):
+    with pytest.raises(ValueError, match=f"has {T} frames and {T + more} times"):
         open_recording(path)
 
 

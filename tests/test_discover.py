@@ -175,7 +175,7 @@ def test_four_corners_have_an_interaction_and_two_pairs_of_ends_have_none() -> N
         return {"w": jnp.array([1.0 + a, b + 0.5 * a * b])}
 
     corners = [(a, b) for a in (-1.0, 1.0) for b in (-1.0, 1.0)]
-    anchor = {"w": jnp.zeros(2)}
+    anchor = {"w": jnp.full(2, 0.3)}
     chart = fit_chart(anchor, [weights(*c) for c in corners], corners, features=Gated(Multilinear()))
     np.testing.assert_allclose(chart([2.0, 1.5])["w"], weights(2.0, 1.5)["w"], rtol=1e-5)
     ends = [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)]

@@ -337,3 +337,29 @@ def test_arguments_of_another_kind_are_named() -> None:
         coordinate_from_metadata("0.3", 0.1, 0.8)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="^fit_uncertainty: validation is a path, expected a list of arrays"):
         fit_uncertainty(fit_prefix_readout(CHART, DECAY), "val.npz", [1.0, 2.0, 3.0])
+
+
+def test_evaluations_take_any_numbers_and_name_what_is_none() -> None:
+    params, x = CHART(0.0), np.ones((2, 8, 4, 1))
+    plain = future_error(params, DECAY, x.astype(np.float32))
+    for dtype in (np.int32, np.float16, bool):
+        np.testing.assert_allclose(future_error(params, DECAY, x.astype(dtype)), plain, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"future_error: trajectories: prefix is 'four', expected a whole number"):
+        future_error(params, DECAY, x, prefix="four")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"params is a Rollout .*the arguments are \(params, rollout_fn, traj"):
+        future_error(DECAY, lambda params, window, steps: window, x)  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match="future_error: trajectories hold NaN"):
+        future_error(params, DECAY, jnp.asarray(x).at[0, 7].set(jnp.nan))
+
+
+def test_a_map_of_values_names_the_regime_and_the_value_that_do_not_fit() -> None:
+    regimes, how = [flows(r, seed=9) for r in (-1.5, -1.0, -0.5)], {"low": -1.5, "high": -0.5}
+    readout = fit_scale_readout(CHART, DECAY, regimes, [-1.5, -1.0, -0.5], **how)
+    with pytest.raises(ValueError, match="ScaleReadout: value is 50, too far from the validation values -1.5 to -0.5"):
+        readout(50.0)
+    with pytest.raises(ValueError, match=r"fit_scale_readout: validation\[1\] has shape .*give x\[None\]"):
+        line = make_rollout(lambda p, u: jnp.einsum("nxc->nxc", u[:, -1]) * jnp.exp(0.1 * p["rate"][0]))
+        fit_scale_readout(CHART, line, [regimes[0], jnp.ones((9, 8, 1))], [-1.5, -0.5], **how)
+    for values, said in (((-1.0, -1.0, -1.0), "at least two of them different"), (("a",) * 3, "real numbers")):
+        with pytest.raises(ValueError, match=f"^fit_scale_readout: values are .*{said}"):
+            fit_scale_readout(CHART, DECAY, regimes, values, **how)  # type: ignore[arg-type]

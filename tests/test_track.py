@@ -160,10 +160,12 @@ def test_bad_input_is_named() -> None:
     chart, x = family(), observe([0.5] * 4)
     for settings, message in (
         ({"gate": True}, "no gate"),
-        ({"steps": 0}, "whole numbers"),
+        ({"steps": 0}, "steps is 0, expected a whole number of at least 1"),
         ({"process_noise": -1.0}, "process_noise is -1.0"),
         ({"observation_noise": 0.0}, "above 0"),
         ({"proces_noise": 1.0}, "no setting proces_noise"),
+        ({"process_noise": "a"}, "tracker: process_noise is 'a', expected real numbers"),
+        ({"reach": "far"}, "tracker: reach is 'far'"),
     ):
         with pytest.raises(ValueError, match=message):
             tracker(chart, rollout_fn, **settings)  # type: ignore[arg-type]
@@ -173,6 +175,10 @@ def test_bad_input_is_named() -> None:
             one(frames)
     with pytest.raises(ValueError, match="one by one"):
         one.start(x[0])
+    with pytest.raises(ValueError, match=r"^Tracker.update: frame has shape .*, expected \[\*space, C\] = .*as those"):
+        one.update(one.start(x[0, :1]), x[0, 1][..., None])
+    with pytest.raises(ValueError, match="^tracker: chart is a Rollout, expected a Chart.*(chart, rollout_fn)"):
+        tracker(rollout_fn, chart)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="between 0 and 1"):
         one(x[0]).interval(90)
     nothing = make_rollout(lambda params, window: jnp.nan * apply(params, window))
@@ -184,6 +190,18 @@ def test_bad_input_is_named() -> None:
     ):
         with pytest.raises(ValueError, match=f"fit_tracker.*{message}"):
             fit_tracker(chart, model, validation, choices=TrackChoices(steps=(1,), order=(0,)))
+
+
+def test_frames_unlike_those_of_validation_are_noticed() -> None:
+    x = observe(np.linspace(-0.5, 0.5, 12), noise=0.01)
+    fitted = fit_tracker(family(), rollout_fn, [x], choices=TrackChoices(steps=(1,), order=(0,)))
+    fitted(x[0])
+    with pytest.warns(UserWarning, match="^Tracker: the frames are about 1,000 times larger than those of validation"):
+        fitted(1000 * x[0])
+    with pytest.raises(ValueError, match="^Tracker: frames have shape .*, expected one trajectory .* as validation"):
+        fitted(x)
+    with pytest.raises(ValueError, match=r"^rollout_along: window has shape .* expected \[history, \*space, C\] and"):
+        rollout_along(family(), rollout_fn, jnp.ones(3), jnp.zeros((2, 1)))
 
 
 def test_a_jump_is_followed_at_once_and_its_rate_stays() -> None:
