@@ -31,6 +31,7 @@ from ccm_jax._checks import (
 )
 from ccm_jax._doubts import warn_far, warn_of_experts, warn_of_values
 from ccm_jax._shown import shown
+from ccm_jax._variances import warn_of_variance
 
 if TYPE_CHECKING:
     from ccm_jax.coordinate import Estimate
@@ -153,7 +154,8 @@ class Chart:
         if not is_traced(phi, self) and not np.any(phi):  # the anchor, even if an expert diverged: 0 * NaN is NaN
             return jax.tree.map(lambda a: jnp.array(a) if is_merged(a) else a, self.origin)
         # Leaves that do not merge stay outside of jit, which would cut 64 bits.
-        return jax.tree.map(lambda a, b: _combine(a, phi, b) if is_merged(a) else a, self.origin, self.basis)
+        weights = jax.tree.map(lambda a, b: _combine(a, phi, b) if is_merged(a) else a, self.origin, self.basis)
+        return warn_of_variance("Chart", weights, self.origin)
 
 
 def complete(features: Features, coordinate: Any) -> Any:
@@ -177,8 +179,8 @@ def as_coordinate(function: str, coordinate: Any, dim: int) -> Array:
     try:
         c = jnp.asarray(coordinate)
     except (TypeError, ValueError) as error:
-        given = kind_of(coordinate)
-        raise ValueError(f"{function}: coordinate is {given}, expected {counted(dim, 'number')}.") from error
+        said = f"{function}: coordinate is {kind_of(coordinate)}, expected {counted(dim, 'number')}."
+        raise ValueError(said) from error
     c = c.astype(jnp.promote_types(c.dtype, jnp.float32)) if not jnp.issubdtype(c.dtype, jnp.floating) else c
     c = c.reshape(1) if c.ndim == 0 else c
     if c.shape != (dim,):
@@ -295,5 +297,4 @@ def _project(solve: Array, anchor: Array, experts: tuple[Array, ...]) -> Array:
     wide = jnp.promote_types(anchor.dtype, jnp.float32)
     residuals = [expert.astype(wide) - anchor.astype(wide) for expert in experts]
     weights = solve.astype(residuals[0].real.dtype)
-    rows = [sum(w * r for w, r in zip(row, residuals, strict=True)) for row in weights]
-    return jnp.stack(rows)
+    return jnp.stack([sum(w * r for w, r in zip(row, residuals, strict=True)) for row in weights])

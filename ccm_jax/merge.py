@@ -14,6 +14,7 @@ import numpy as np
 from ccm_jax._checks import check_finite, check_same_tree, counted, is_merged, kind_of
 from ccm_jax._doubts import warn_alike, warn_far, warn_not_finite
 from ccm_jax._shown import shown
+from ccm_jax._variances import warn_of_variance
 from ccm_jax.chart import fit_chart
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def merge_pytree(
     merged = [merge(*parts) for parts in zip(*leaves, strict=True)]
     tree = jax.tree.unflatten(jax.tree.structure(anchor), merged)
     warn_not_finite("merge_pytree", tree, "merged", given)
-    return tree
+    return tree if in_place else warn_of_variance("merge_pytree", tree, anchor)  # of memory that was not given away
 
 
 def _memory(leaf: Any) -> list[int]:

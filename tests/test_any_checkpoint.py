@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ccm_jax import fit_chart, merge_pytree
 from ccm_jax.interop.unsaid import unsaid
 from ccm_jax.io.description import describe, portable
 from ccm_jax.io.safetensors import open_safetensors, save_safetensors
@@ -195,6 +196,23 @@ def test_batchnorm_counts_as_the_anchor_and_never_gives_a_negative_variance(tmp_
     assert done.exit_code == 0, done.output
     np.testing.assert_allclose(arrays(tmp_path / "kept.safetensors")["bn.running_var"], 0.1, rtol=1e-6)
     assert ccm("merge", *words, "--method", "average", "-o", tmp_path / "average.safetensors").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["bn.var.value", "batch_stats.bn.var", "bn.var", "bn.running_var"])
+def test_a_negative_variance_is_named_whatever_framework_it_is_of(tmp_path: Path, name: str) -> None:
+    trees = [{name: np.full(3, v, np.float32)} for v in (1.0, 0.3, 1.7)]
+    assert f"{name} becomes negative" in refused(
+        "merge", *family(tmp_path, *trees), "-c", -2, "-o", tmp_path / "m.safetensors"
+    )
+    nested = [{"bn": {name.removeprefix("bn."): tree[name]}} for tree in trees]
+    with pytest.warns(
+        UserWarning, match=r"merge_pytree: bn.*var.* becomes negative here \(-0.4\), and a variance is not"
+    ):
+        merge_pytree(*nested, -2.0)
+    chart = fit_chart(nested[0], nested[1:], [-1.0, 1.0])
+    chart(0.0)  # warnings are errors in tests
+    with pytest.warns(UserWarning, match="Chart: bn.*var.* becomes negative"):
+        chart(-2.0)
 
 
 def test_experts_of_another_precision_merge_in_the_wider_one_with_a_note(tmp_path: Path) -> None:

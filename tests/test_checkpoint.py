@@ -92,7 +92,7 @@ def test_foreign_half_written_and_damaged_folders_are_named(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"checkpoint.load: .*nowhere is not a checkpoint: there is no such path"):
         checkpoint.load(tmp_path / "nowhere")
     (tmp_path / "foreign").mkdir()
-    with pytest.raises(ValueError, match="half-written, or made by another program"):
+    with pytest.raises(ValueError, match="half-written, or of another program: load_any reads folders of Orbax"):
         checkpoint.load(tmp_path / "foreign")
     path = checkpoint.save(tmp_path / "a", params())
     for part in path.glob("tree/*"):

@@ -15,6 +15,7 @@ import numpy as np
 from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._given import trivial, worse_than_trivial
+from ccm_jax._variances import negative_variance
 from ccm_jax.cli.answers import force_option
 from ccm_jax.cli.apart import check_apart, unit_unlike
 from ccm_jax.cli.beginning import Start, place_in
@@ -98,6 +99,9 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     good = finite_frames(predicted)
     if good < count:
         shorter = f"; take at most {good} --steps" if good else "; check units, channels and time step"
+        if negative := negative_variance(weights.arrays):
+            name, lowest = negative
+            shorter = f": the variance {name} is negative ({lowest:.3g}); merge nearer to the experts"
         warn(f"the rollout is not finite from predicted frame {good + 1} on{shorter}.")
     start, real = x[0, history - 1], x[0, history : history + count] if given["truth"] else None
     errors = {} if real is None else {"errors": said_errors(predicted, real, start)}

@@ -11,6 +11,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._variances import is_variance, variance_of
+
 Place = tuple[Path, int]  # a file, and where in it bytes begin
 
 BLOCK = 1 << 20  # numbers that are merged at a time: few enough for a cache, many for threads that share an interpreter
@@ -120,7 +122,7 @@ def merge_block(leaves: Sequence[np.ndarray], weights: np.ndarray, out: np.ndarr
     weighted = [(leaf, wide.type(w)) for leaf, w in zip(leaves, [rest, *weights], strict=True) if w]
     (first, of_first), *others = weighted
     total, part = np.empty(min(BLOCK, anchor.size), wide), np.empty(min(BLOCK, anchor.size), wide)
-    positive = is_variance(name)
+    positive = is_variance(name) and float(np.min(anchor, initial=0.0)) >= 0
     for start in range(0, anchor.size, BLOCK):
         cut = slice(start, min(start + BLOCK, anchor.size))
         t, p = out[cut] if out.dtype == wide else total[: cut.stop - start], part[: cut.stop - start]
@@ -177,22 +179,11 @@ def _numpy_type(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float32) if dtype == jnp.bfloat16 else dtype
 
 
-def is_variance(name: str) -> bool:
-    """Whether a tensor, by its name, holds variances: those that BatchNorm remembers.
-
-    Example:
-        >>> [is_variance(name) for name in ("1.running_var", "batch_stats.norm.var", "var.weight")]
-        [True, True, False]
-    """
-    parts = name.replace("/", ".").split(".")
-    return parts[-1] in ("running_var", "moving_variance") or (parts[-1] == "var" and "batch_stats" in parts)
-
-
 def check_variance(name: str, values: np.ndarray) -> None:
     """Raises ValueError if a variance is negative, from which a network would take a root."""
     if values.size and float(np.min(values)) < 0:
         raise ValueError(
             f"merge: {name} becomes negative here ({float(np.min(values)):.3g}), and a variance is not: BatchNorm "
             "would give NaN. Merge nearer to the experts, or keep those of one place in a recipe: "
-            f"filters: [{{name: '*{name.replace('/', '.').rpartition('.')[2]}', coordinate: 1}}]."
+            f"filters: [{{name: '*{variance_of(name)}', coordinate: 1}}]."
         )
