@@ -212,6 +212,33 @@ def test_merged_weights_of_flax_load_as_the_page_says(tmp_path: Path, monkeypatc
     jax.tree.map(np.testing.assert_array_equal, again, scope["merged"])
 
 
+def test_checkpoints_of_other_programs_are_read_into_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orbax's own folder of an nnx network with BatchNorm, by the block of the page, and a file of Equinox."""
+    nnx, eqx, ocp = (pytest.importorskip(name) for name in ("flax.nnx", "equinox", "orbax.checkpoint"))
+    from ccm_jax.interop.like import load_like
+
+    def build(seed: int) -> Any:
+        rngs = nnx.Rngs(seed)
+        return nnx.Sequential(nnx.Conv(1, 1, (3,), rngs=rngs), nnx.BatchNorm(1, rngs=rngs))
+
+    stored, network = nnx.state(build(0)), build(1)
+    monkeypatch.chdir(tmp_path)
+    with ocp.StandardCheckpointer() as writer:
+        writer.save(tmp_path / "anchor", stored)
+    page = (ROOT / "docs" / "how-to" / "own-network.md").read_text()
+    block = re.search(r"<!-- files -->\n```python\n(.*?)```", page, re.S)
+    assert block is not None
+    scope: dict[str, Any] = {"nnx": nnx, "network": network}
+    exec(block[1], scope)
+    assert jax.tree.structure(scope["anchor"]) == jax.tree.structure(nnx.state(network))
+    jax.tree.map(np.testing.assert_array_equal, scope["anchor"], stored)
+    nets = [eqx.nn.MLP(2, 2, 4, 2, key=jax.random.key(seed)) for seed in range(2)]
+    eqx.tree_serialise_leaves("anchor.eqx", nets[0])
+    assert eqx.tree_equal(load_like("anchor.eqx", nets[1]), nets[0])
+    with pytest.raises(ValueError, match="anchor.eqx has 6 arrays, and the MLP 4 leaves"):
+        load_like("anchor.eqx", eqx.nn.MLP(2, 2, 4, 1, key=jax.random.key(0)))
+
+
 def test_every_page_is_in_the_site_s_menu() -> None:
     menu = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text()))
     pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}

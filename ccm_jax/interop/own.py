@@ -159,7 +159,7 @@ def _calls_tree(module: Any) -> Callable[[Any, Any], Any]:
     named, structure = jax.tree_util.tree_flatten_with_path(module)
 
     def call(params: Any, x: Any) -> Any:
-        return jax.tree.unflatten(structure, [params.get(_name(path), leaf) for path, leaf in named])(x)
+        return jax.tree.unflatten(structure, [params.get(name_of(path), leaf) for path, leaf in named])(x)
 
     return call
 
@@ -185,7 +185,7 @@ def params_of(module: Any, arrays: Arrays, what: str) -> dict[str, Any]:
         given = {_plain(name): leaf for name, leaf in arrays.items()}
     params: dict[str, Any] = {}
     for path, leaf in leaves:
-        name = _name(path)
+        name = name_of(path)
         found = given.pop(name, None)
         if not _is_array(leaf):
             continue
@@ -210,7 +210,7 @@ def named_leaves(module: Any, arrays: Arrays, what: str) -> dict[str, Any]:
     Raises:
         ValueError: for another number of them.
     """
-    stored = [_name(path) for path, leaf in jax.tree_util.tree_flatten_with_path(module)[0] if _is_stored(leaf)]
+    stored = [name_of(path) for path, leaf in jax.tree_util.tree_flatten_with_path(module)[0] if _is_stored(leaf)]
     if len(stored) != len(arrays):
         raise ValueError(f"{what} has {len(arrays)} arrays, and the {type(module).__name__} {len(stored)} leaves.")
     return {name: arrays[str(i)] for i, name in enumerate(stored)}
@@ -225,7 +225,8 @@ def _is_stored(leaf: Any) -> bool:
     return isinstance(leaf, (jax.Array, np.ndarray, np.generic, float, complex, bool, int))
 
 
-def _name(path: Any) -> str:
+def name_of(path: Any) -> str:
+    """The path of a leaf joined by dots, without Flax's ``value`` at the end."""
     return _plain(jax.tree_util.keystr(path, simple=True, separator="."))
 
 
