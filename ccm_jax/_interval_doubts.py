@@ -25,8 +25,8 @@ def warn_cut(posterior: Posterior) -> None:
         *_, axis, end = (int(i) for i in lost[0])
         at = float(np.asarray(posterior.values)[..., axis, :].reshape(-1, posterior.values.shape[-1])[0, -end])
         warn(
-            f"Estimate.interval: the posterior is cut off at {at:.4g} on axis {axis}, where the values that validation "
-            f"reaches end, so that the {('lower', 'upper')[end]} end of the interval is not known; give "
+            f"Estimate.interval: the posterior is cut off at {at:.4g} on axis {axis}, where the values that it "
+            f"considers end, so that the {('lower', 'upper')[end]} end of the interval is not known; give "
             "fit_uncertainty a larger reach, or regimes nearer to this one."
         )
 

@@ -76,7 +76,7 @@ class Estimate(NamedTuple):
         calibrated there, and may be too narrow, above all with few regimes.
 
         Warns:
-            UserWarning: of an end that is cut off, because the values that validation reaches end there; and of a value
+            UserWarning: of an end that is cut off, because the values that are considered end there; and of a value
                 outside the validation regimes if none of them lies beyond the expert on that side.
         """
         posterior = self._sure("interval")

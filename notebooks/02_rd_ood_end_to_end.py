@@ -170,9 +170,9 @@ for part, name in (
     print(f"--config.{part}.{name}={results['config'][part][name]}")
 
 # %% [markdown]
-# ## One flow by hand
+# ## One trajectory by hand
 #
-# The folder `weights` of the run holds the networks, and in `validation.npz` the flows that the run fitted its readouts
+# The folder `weights` of the run holds the networks, and in `validation.npz` the trajectories that the run fitted its readouts
 # on. To judge forecasts, this makes others, at the eight test diffusivities.
 
 # %% language="bash"
@@ -207,7 +207,7 @@ print(f"{sum(leaf.size for leaf in jax.tree.leaves(anchor)):,} weights in each n
 
 # %% [markdown]
 # `fit_chart` turns the three networks into the function $\theta(\alpha, g)$. `fit_prefix_readout` chooses the settings of
-# a readout on the validation flows. The readout then finds the coordinate of a flow from its first five frames, here at
+# a readout on the validation trajectories. The readout then finds the coordinate of a trajectory from its first five frames, here at
 # the largest test diffusivity, where no network was trained. It is not told the diffusivity.
 
 # %%
@@ -244,7 +244,7 @@ plt.show()
 # %% [markdown]
 # The errors in the picture are those of $u$ in this frame; those printed above are of both fields.
 #
-# How far off is the diffusivity? `fit_uncertainty` learns it from the validation flows. Below, all test flows of this
+# How far off is the diffusivity? `fit_uncertainty` learns it from the validation trajectories. Below, all test trajectories of this
 # diffusivity. It lies beyond the validation values, so that the intervals are extrapolated, and their errors have a
 # common part.
 # [How often such intervals contain the truth](https://github.com/OWNER/ccm_jax/blob/main/docs/beyond.md), on three
@@ -259,30 +259,30 @@ with warnings.catch_warnings():
 
 n, inside = len(value), np.sum((interval[:, 0] <= true) & (true <= interval[:, 1]))
 cut = np.any(sure.posterior.cut(), axis=(-2, -1)).sum()
-print(f"flow 0: diffusivity {value[0]:.5f}, 90 % interval {interval[0, 0]:.5f} to {interval[0, 1]:.5f}; true {true}")
+print(f"trajectory 0: diffusivity {value[0]:.5f}, 90 % interval {interval[0, 0]:.5f} to {interval[0, 1]:.5f}; true {true}")
 print(f"{inside} of {n} intervals contain the true value; 90 % of them would be {0.9 * n:.1f}")
 if cut:
-    print(f"{cut} posteriors reach the end of the values that validation allows: their upper end is not known")
+    print(f"{cut} of {n} intervals end where the values considered end: their upper end is not known")
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["full"]
-# @title Plot: the diffusivity of each flow
+# @title Plot: the diffusivity of each trajectory
 figure, ax = plt.subplots(figsize=(6, 2.7))
 ax.axhline(true, color="black", lw=1, label="truth")
 ax.vlines(range(n), *interval.T, color="#9fd8c4", lw=6, label="90 % interval")
 ax.plot(value, "o", color=GREEN, ms=6, label="estimate")
-ax.set(xlabel="flow", ylabel="diffusivity $D_u$", xticks=range(0, n, 3))
+ax.set(xlabel="trajectory", ylabel="diffusivity $D_u$", xticks=range(0, n, 3))
 figure.legend(loc="outside upper right", ncols=3)
 plt.show()
 
 # %% [markdown]
 # ## CCM and its parts on every diffusivity
 #
-# The run has done this for all test flows, with three ways to choose the coordinate:
+# The run has done this for all test trajectories, with three ways to choose the coordinate:
 #
 # | method | coordinate | needs $D_u$? | needs frames? |
 # |---|---|---|---|
 # | CCM-Coord | $D_u$ on the linear scale of the two experts | yes | no |
-# | CCM-Scale | a map from $D_u$, fitted on the validation flows | yes | no |
+# | CCM-Scale | a map from $D_u$, fitted on the validation trajectories | yes | no |
 # | CCM-Prefix | the best fit to the observed frames, as above | no | five |
 # | best in hindsight | the smallest error of the forecast itself: a bound, not a method | | |
 #
@@ -358,7 +358,7 @@ reach = np.array([-2.8, 2.8])
 ax.plot(reach, np.mean(ends) + reach * np.ptp(ends) / 2, "k--", lw=1)
 ax.set(xlim=(bank[0], bank[-1]), ylim=(rows[0]["value"] - gap / 2, rows[-1]["value"] + gap / 2))
 ax.set(xlabel="coordinate", ylabel="diffusivity $D_u$", yticks=[row["value"] for row in rows])
-labels = [f"CCM-Prefix, {len(chosen)} flows", "best in hindsight", "CCM-Coord"]
+labels = [f"CCM-Prefix, {len(chosen)} trajectories", "best in hindsight", "CCM-Coord"]
 figure.legend(ax.lines[-3:], labels, loc="outside upper center", ncols=3, fontsize=9, columnspacing=1)
 ticks = {"ticks": np.log10([1, 2, 5, 10]), "format": lambda power, _: f"{10**power:.0f}"}
 figure.colorbar(image, extend="max", label="error / smallest error", **ticks)
@@ -380,8 +380,8 @@ print(f"{page}: {page.stat().st_size / 1e6:.1f} MB")
 # %% [markdown]
 # ## Merge at a known value
 #
-# If you know the value, you need no frames of the flow. `fit_scale_readout` fits a map from value to coordinate on the
-# validation flows (CCM-Scale):
+# If you know the value, you need no frames of the trajectory. `fit_scale_readout` fits a map from value to coordinate on the
+# validation trajectories (CCM-Scale):
 
 # %%
 line = ccm_jax.fit_chart(anchor, [low, high], [-1.0, 1.0])
@@ -394,7 +394,7 @@ linear = ccm_jax.coordinate_from_metadata(3.6e-3, *ends).coordinate[0]
 print(f"D_u = 0.0036: coordinate {known.coordinate[0]:+.3f}; on the linear scale it would be {linear:+.2f}")
 
 # %% [markdown]
-# One command does the same and writes the merged weights to a file; two more check them on new flows of that value.
+# One command does the same and writes the merged weights to a file; two more check them on new trajectories of that value.
 # **Replace the names of files by yours, and `--range` by the values of your experts.** Without `--validation`, the
 # coordinate is the one on the experts' linear scale.
 

@@ -106,7 +106,7 @@ plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
 # ## Your trajectories
 #
 # **Replace these names by yours.** Files that do not exist are made: a reaction–diffusion system whose diffusivity is
-# hidden from the network. The networks are trained at 0.001 to 0.003, and the observed flows are at 0.004: their weights
+# hidden from the network. The networks are trained at 0.001 to 0.003, and the observed trajectories are at 0.004: their weights
 # are extrapolated. Validation reaches beyond both experts, from 0.00075 to 0.0045.
 
 # %%
@@ -136,7 +136,7 @@ def by_value(file):
 
 validation = by_value(VALIDATION)
 ((true, truth),) = by_value(OBSERVED).items()  # here the value is known, to compare with; the readout does not get it
-seen, unseen = truth[:4, :5], truth[4:]  # calibrate on five frames of four flows, judge on others
+seen, unseen = truth[:4, :5], truth[4:]  # calibrate on five frames of four trajectories, judge on others
 
 # %% [markdown]
 # PDEBench, PDEInvBench, The Well, MATLAB and numpy are read. From other data, make an `.npz` with `frames`, and the
@@ -265,26 +265,26 @@ os.environ |= {"ANCHOR": ANCHOR, "LOW": LOW, "HIGH": HIGH, "OBSERVED": OBSERVED,
 # much to keep of what both learned in common, all of it at 1. Validation decides whether the gate is searched, too. A gate
 # above 1 means that more of the common update would help: the anchor was not trained to the end.
 #
-# The readout is fitted once, on validation flows; one call with observed frames then finds the coordinate.
+# The readout is fitted once, on validation trajectories; one call with observed frames then finds the coordinate.
 
 # %%
 chart = ccm_jax.fit_chart(anchor, [low, high], [-1.0, 1.0], features=ccm_jax.Gated())
 readout = ccm_jax.fit_prefix_readout(chart, rollout_fn, list(validation.values()))
-found = readout(jnp.asarray(seen), batch="pooled")  # all four flows share one value
+found = readout(jnp.asarray(seen), batch="pooled")  # all four trajectories share one value
 
 print("coordinate {:+.2f}, gate {:.2f}".format(*found.coordinate))
 print(f"error on the last observed frame, one step ahead: merged {found.loss:.4f}, anchor {found.anchor_loss:.4f}")
 
 # %% [markdown]
-# `fit_uncertainty` fits a curve through the coordinates of the validation flows: from coordinate to value, with an
+# `fit_uncertainty` fits a curve through the coordinates of the validation trajectories: from coordinate to value, with an
 # interval. It needs three values or more.
 #
 # **Validate at least as far out as you forecast.** Between validation values, the curve is interpolated; beyond the last
 # one, it rests on an assumption about how it continues. Here the weights are extrapolated (the experts end at 0.003, the
-# flows are at 0.004), but the curve is not: validation ends at 0.0045. An end of the interval may still lie beyond the
+# trajectories are at 0.004), but the curve is not: validation ends at 0.0045. An end of the interval may still lie beyond the
 # last value, where the curve is uncertain; where that end is only a bound, the cell says so.
 #
-# This interval is not a blind test: validation was extended after an interval of these very flows, from values up to
+# This interval is not a blind test: validation was extended after an interval of these very trajectories, from values up to
 # 0.00325, was seen to be cut off.
 
 # %% tags=["full"]
@@ -297,7 +297,7 @@ with warnings.catch_warnings():
 print(f"value {value:.5f}, 90 % interval {least:.5f} to {most:.5f}; true {true}")
 for end, cut in zip(("lower", "upper"), np.ravel(sure.posterior.cut())):
     if cut:
-        print(f"the {end} end is not known: the posterior reaches the end of the values that validation allows")
+        print(f"the {end} end is not known: the interval ends where the values considered end")
 
 # %% [markdown]
 # The merged weights make a module again, and an ordinary Equinox file:
@@ -308,7 +308,7 @@ eqx.tree_serialise_leaves("merged.eqx", eqx.combine(chart(found), rest))
 # %% [markdown]
 # ### Forecast
 #
-# Four other flows at that value: all networks start from the fifth frame, and are scored on those after it. The high
+# Four other trajectories at that value: all networks start from the fifth frame, and are scored on those after it. The high
 # expert is the network to beat: its value is nearest.
 
 # %%
@@ -321,7 +321,7 @@ for name, params in networks.items():
     print(f"{name:11} mean error {errors[name].mean():.1%}")
 
 # %% cellView="form" jupyter={"source_hidden": true}
-# @title Plot: the last frame of a flow, and its error
+# @title Plot: the last frame of a trajectory, and its error
 COLOURS = {"anchor": "#777777", "high expert": "#E69F00", "merged": "#009E73"}
 FIELD = {"origin": "lower", "cmap": "RdBu_r", "interpolation": "bilinear"}
 figure, axes = plt.subplots(2, 4, figsize=(6, 3.2))
@@ -344,7 +344,7 @@ plt.show()
 figure, ax = plt.subplots(figsize=(6, 2.8))
 for name, each in errors.items():
     ax.plot(range(6, 6 + each.shape[1]), each.mean(axis=0), color=COLOURS[name], lw=2, label=name)
-ax.set_title("Mean error of four flows, after five observed frames", fontsize=10, loc="left")
+ax.set_title("Mean error of four trajectories, after five observed frames", fontsize=10, loc="left")
 ax.set(xlabel="frame", ylabel="relative L2 error", ylim=(0, None))
 ax.legend()
 plt.show()
