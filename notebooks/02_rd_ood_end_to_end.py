@@ -259,7 +259,9 @@ with warnings.catch_warnings():
 
 n, inside = len(value), np.sum((interval[:, 0] <= true) & (true <= interval[:, 1]))
 cut = np.any(sure.posterior.cut(), axis=(-2, -1)).sum()
-print(f"trajectory 0: diffusivity {value[0]:.5f}, 90 % interval {interval[0, 0]:.5f} to {interval[0, 1]:.5f}; true {true}")
+print(
+    f"trajectory 0: diffusivity {value[0]:.5f}, 90 % interval {interval[0, 0]:.5f} to {interval[0, 1]:.5f}; true {true}"
+)
 print(f"{inside} of {n} intervals contain the true value; 90 % of them would be {0.9 * n:.1f}")
 if cut:
     print(f"{cut} of {n} intervals end where the values considered end: their upper end is not known")

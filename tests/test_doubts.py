@@ -363,3 +363,10 @@ def test_a_map_of_values_names_the_regime_and_the_value_that_do_not_fit() -> Non
     for values, said in (((-1.0, -1.0, -1.0), "at least two of them different"), (("a",) * 3, "real numbers")):
         with pytest.raises(ValueError, match=f"^fit_scale_readout: values are .*{said}"):
             fit_scale_readout(CHART, DECAY, regimes, values, **how)  # type: ignore[arg-type]
+
+
+def test_trajectories_without_space_are_noticed() -> None:
+    with pytest.warns(
+        UserWarning, match=r"shape \[9, 8, 1\], read as 9 trajectories of 8 frames with 1 channel and no s"
+    ):
+        future_error(CHART(0.0), DECAY, flows(-1.2)[0])

@@ -32,7 +32,7 @@ from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
 from experiments.runner.workdir import put_aside
 
-VERSION = 29
+VERSION = 30
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 FOLDED = ("ccm_prefix_paper", "low", "high", "average", "wrong_sign")  # columns of the table that a reader asks for
 WEIGHTS = "weights"  # folder of the run with anchor, low, high and the trajectories of VALIDATION
@@ -120,6 +120,7 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "ensure_ascii": False}
     environment.filters |= {"signed": signed, "plain": plain, "too_narrow": how_sure.too_narrow, "mean": mean_of}
     rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
     config, ours = results["config"], headlines(observed(results["config"]))
