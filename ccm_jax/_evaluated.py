@@ -54,8 +54,8 @@ def _as_array(what: str, trajectories: Any) -> Any:
     if len(trajectories.shape) == 3:
         n, t, c = trajectories.shape
         warn(
-            f"{what} have shape {[n, t, c]}, read as {n} trajectories of {counted(t, 'frame')} with {counted(c, 'channel')} "
-            "and no space [N, T, C]; of one trajectory [T, X, C] give x[None]."
+            f"{what} have shape {[n, t, c]}, read as {n} trajectories of {counted(t, 'frame')} with "
+            f"{counted(c, 'channel')} and no space [N, T, C]; of one trajectory [T, X, C] give x[None]."
         )
     kind, size = np.dtype(trajectories.dtype).kind, np.dtype(trajectories.dtype).itemsize
     if kind in "iub" or (kind != "c" and size < 4):

@@ -352,6 +352,7 @@ def test_evaluations_take_any_numbers_and_name_what_is_none() -> None:
         future_error(params, DECAY, jnp.asarray(x).at[0, 7].set(jnp.nan))
 
 
+@pytest.mark.filterwarnings("ignore:future_error_sweep. trajectories have shape .9, 8, 1.")
 def test_a_map_of_values_names_the_regime_and_the_value_that_do_not_fit() -> None:
     regimes, how = [flows(r, seed=9) for r in (-1.5, -1.0, -0.5)], {"low": -1.5, "high": -0.5}
     readout = fit_scale_readout(CHART, DECAY, regimes, [-1.5, -1.0, -0.5], **how)
