@@ -51,7 +51,7 @@ def _as_array(what: str, trajectories: Any) -> Any:
                 f"{what} are {kind_of(trajectories)}, expected an array [N, T, *space, C]; a file is opened by "
                 "ccm_jax.io.recordings.open_recording."
             ) from error
-    if len(trajectories.shape) == 3:
+    if len(trajectories.shape) == 3 and not is_traced(trajectories):
         n, t, c = trajectories.shape
         warn(
             f"{what} have shape {[n, t, c]}, read as {n} trajectories of {counted(t, 'frame')} with "
