@@ -24,12 +24,13 @@ RESULTS = ROOT / "results" / "beyond.json"
 PAGE = ROOT / "docs" / "beyond.md"
 
 
-def figures_of(content: dict[str, Any]) -> dict[str, Any]:
-    """Every figure whose rows are done."""
+def figures_of(content: dict[str, Any], *, stacked: bool = False) -> dict[str, Any]:
+    """Every figure whose rows are done; ``stacked`` ones are for a phone."""
     from experiments.beyond.figures import draw  # matplotlib is slow to import
 
     rows = content["rows"].items()
-    return draw({name: [{"found": found} for _, found in sorted(seeds.items())] for name, seeds in rows})
+    gathered = {name: [{"found": found} for _, found in sorted(seeds.items())] for name, seeds in rows}
+    return draw(gathered, stacked=stacked)
 
 
 def page(content: dict[str, Any], drawn: list[str]) -> str:
@@ -58,7 +59,8 @@ def main() -> None:
     """Rewrites the page and its figures."""
     content = read_json(RESULTS)
     drawn = figures_of(content)
-    keep_figures(drawn, PAGE.with_suffix(""))
+    narrow = {f"{name}_phone": figure for name, figure in figures_of(content, stacked=True).items()}
+    keep_figures(drawn | narrow, PAGE.with_suffix(""))
     write_text(PAGE, page(content, list(drawn)))
 
 

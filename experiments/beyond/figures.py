@@ -5,34 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter
 
 from ccm_jax.cli.pictures import GREEN, new_figure, tidy
-from experiments.beyond.said import AXES, name_of
+from experiments.beyond.plane_figure import plane
+from experiments.beyond.said import name_of
 from experiments.beyond.summary import ALARM, LEVEL
 
 Gathered = dict[str, Any]
 Found = dict[str, Any]
 GREY, BLUE, ORANGE = "#6f6f6f", "#0072b2", "#e69f00"
 RED = "#d55e00"
+NARROW = 4.0  # inches, the width of a phone
 COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", RED)
 
 
-def draw(gathered: Gathered) -> dict[str, Figure]:
-    """Every figure whose rows are done, by the name of its file."""
+def draw(gathered: Gathered, *, stacked: bool = False) -> dict[str, Figure]:
+    """Every figure whose rows are done, by the name of its file; ``stacked`` ones are for a phone."""
     drawn = {
-        "value": value(_of(gathered, "value")),
-        "strangers": strangers(_of(gathered, "strangers")),
-        "noise": noise(_of(gathered, "noise")),
-        "plane": plane(_of(gathered, "plane")),
-        "experts": experts(_of(gathered, "experts")),
-        "unlabelled": unlabelled(_of(gathered, "unlabelled")),
-        "drift": drift(_of(gathered, "drift")),
+        "value": value(_of(gathered, "value"), stacked),
+        "strangers": strangers(_of(gathered, "strangers"), stacked),
+        "noise": noise(_of(gathered, "noise"), stacked),
+        "plane": plane(_of(gathered, "plane"), stacked),
+        "experts": experts(_of(gathered, "experts"), stacked),
+        "unlabelled": unlabelled(_of(gathered, "unlabelled"), stacked),
+        "drift": drift(_of(gathered, "drift"), stacked),
         "equations": equations(
-            {name: found for name in ("burgers", "ks", "rd_3d") if (found := _done(gathered, name))}
+            {name: found for name in ("burgers", "ks", "rd_3d") if (found := _done(gathered, name))}, stacked
         ),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
@@ -48,16 +48,27 @@ def _of(gathered: Gathered, kind: str) -> dict[str, list[Found]]:
     return {name.removesuffix(f" {kind}"): found for name in names if (found := _done(gathered, name))}
 
 
-def _panels(count: int, width: float = 3.3, height: float = 2.9) -> tuple[Figure, Any]:
-    figure = new_figure(width * count, height)
-    return figure, np.atleast_1d(figure.subplots(1, count, squeeze=False)[0])
+def _panels(
+    count: int, stacked: bool, width: float = 3.3, height: float = 2.9, columns: int = 1
+) -> tuple[Figure, list[Any]]:
+    """Panels side by side; stacked, on as many lines as it takes, of so many columns."""
+    columns = columns if stacked else count
+    rows = -(-count // columns)
+    figure = new_figure(NARROW if stacked else width * count, height * rows)
+    if stacked:
+        layout: Any = figure.get_layout_engine()
+        layout.set(h_pad=0.1)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes[count:]:
+        ax.set_axis_off()
+    return figure, axes[:count]
 
 
-def value(of: dict[str, list[Found]]) -> Figure | None:
+def value(of: dict[str, list[Found]], stacked: bool) -> Figure | None:
     """Error of the value and half-width of its interval against the regime, and the coverage."""
     if not of:
         return None
-    figure, axes = _panels(len(of))
+    figure, axes = _panels(len(of), stacked)
     for ax, (system, seeds) in zip(axes, of.items(), strict=True):
         s = np.array(seeds[0]["coordinates"])
         error, width, covered = (
@@ -78,11 +89,11 @@ def value(of: dict[str, list[Found]]) -> Figure | None:
     return figure
 
 
-def strangers(of: dict[str, list[Found]]) -> Figure | None:
+def strangers(of: dict[str, list[Found]], stacked: bool) -> Figure | None:
     """Share flagged against the best candidate's future error, over the family's; each kind is a line."""
     if not of:
         return None
-    figure, axes = _panels(len(of))
+    figure, axes = _panels(len(of), stacked)
     for ax, (system, seeds) in zip(axes, of.items(), strict=True):
         for colour, kind in zip(COLOURS, seeds[0]["ladders"], strict=False):
             for i, found in enumerate(seeds):
@@ -98,7 +109,8 @@ def strangers(of: dict[str, list[Found]]) -> Figure | None:
             ylabel="share flagged",
             ylim=(-0.05, 1.05),
         )
-        ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+        below = (0.5, -0.27 if stacked else -0.2)
+        ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=below, ncols=2)
         _few_ticks(ax)
         tidy(ax)
     return figure
@@ -112,11 +124,11 @@ def _few_ticks(ax: Any) -> None:
     ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
 
 
-def noise(of: dict[str, list[Found]]) -> Figure | None:
+def noise(of: dict[str, list[Found]], stacked: bool) -> Figure | None:
     """Median error of the value under every condition, inside and outside."""
     if not of:
         return None
-    figure, axes = _panels(len(of), 3.6, 3.6)
+    figure, axes = _panels(len(of), stacked, 3.6, 3.6)
     for ax, (system, seeds) in zip(axes, of.items(), strict=True):
         labels = [_condition(c) for c in seeds[0]["conditions"]]
         y = -np.arange(len(labels))
@@ -124,7 +136,7 @@ def noise(of: dict[str, list[Found]]) -> Figure | None:
             x = np.array([[row[side] for row in found["median"]["matched"]] for found in seeds])
             ax.plot(100 * x.mean(axis=0), y, "o", color=BLUE, markerfacecolor=face, ms=4, label=side)
         ax.axvline(10, color=GREY, lw=0.8, ls=":")
-        ax.set_yticks(y, labels if ax is axes[0] else [""] * len(labels), fontsize=8)
+        ax.set_yticks(y, labels if stacked or ax is axes[0] else [""] * len(labels), fontsize=8)
         ax.set(title=name_of(system), xlabel="error of the value, %", xscale="log")
         tidy(ax)
     limits = [limit for ax in axes for limit in ax.get_xlim()]
@@ -142,48 +154,11 @@ def _condition(c: Found) -> str:
     return ", ".join(parts) or "clean"
 
 
-def plane(of: dict[str, list[Found]]) -> Figure | None:
-    """Errors over the plane of two parameters: told nothing, read off frames, and the best in hindsight."""
-    if not of:
-        return None
-    shown = {
-        "window of five": ("errors", "window"),
-        "CCM-Prefix": ("chart", "ccm_prefix"),
-        "best in hindsight": ("chart", "best"),
-    }
-    figure = new_figure(9.6, 3.5 * len(of))
-    grid = figure.subplots(len(of), len(shown), squeeze=False, gridspec_kw={"hspace": 0.12})
-    for row, (system, seeds) in zip(grid, of.items(), strict=True):
-        found = seeds[0]
-        s = np.array(found["coordinates"])
-        fields = {}
-        for label, (where, key) in shown.items():
-            source = found["errors"] if where == "errors" else found["charts"][found["chart"]]["errors"]
-            if key in source:
-                fields[label] = np.array(source[key], float)
-        low, high = (f(np.concatenate(list(fields.values()))) for f in (np.nanmin, np.nanmax))
-        for ax, (label, errors) in zip(row, fields.items(), strict=False):
-            ax.set(xlim=(-2.5, 2.5), ylim=(-2.5, 2.5), aspect="equal", xticks=range(-2, 3), yticks=range(-2, 3))
-            for (x, y), e in zip(s, errors, strict=True):
-                ax.add_patch(_cell(x, y, np.log10(e / low) / np.log10(high / low)))
-            for (x, y), e in zip(s, errors, strict=True):
-                light = np.log10(e / low) > 0.6 * np.log10(high / low)  # of viridis, the upper part
-                ink = "#111111" if light else "white"
-                ax.annotate(f"{100 * e:.2g}", (x, y), ha="center", va="center", fontsize=8, color=ink)
-            ax.add_patch(Rectangle((-1.5, -1.5), 3, 3, fill=False, color=RED, lw=3))
-            ax.set(title=label, xlabel=AXES[system][0], ylabel=AXES[system][1])
-    return figure
-
-
-def _cell(x: float, y: float, shade: float) -> Rectangle:
-    return Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, color=colormaps["viridis"](shade), lw=0)
-
-
-def experts(of: dict[str, list[Found]]) -> Figure | None:
+def experts(of: dict[str, list[Found]], stacked: bool) -> Figure | None:
     """Error of the chosen curve over that of the line through two experts, inside and outside, by readout."""
     if not of:
         return None
-    figure, axes = _panels(len(of))
+    figure, axes = _panels(len(of), stacked)
     for ax, (system, seeds) in zip(axes, of.items(), strict=True):
         for x, by in enumerate(("coord", "scale", "prefix")):
             for side, face in (("inside", "white"), ("outside", BLUE)):
@@ -196,7 +171,9 @@ def experts(of: dict[str, list[Found]]) -> Figure | None:
         ax.set_xticks(range(3), ["CCM-Coord", "CCM-Scale", "CCM-Prefix"], fontsize=8)
         ax.set(title=name_of(system), xlim=(-0.5, 2.5))
         tidy(ax)
-    axes[0].set(ylabel="error relative to the line of two", yscale="log")
+    axes[0].set(yscale="log")
+    for ax in axes if stacked else axes[:1]:
+        ax.set_ylabel("error relative to the line of two")
     ticks = (0.35, 0.5, 0.7, 1, 1.4, 2)
     axes[0].set_yticks(ticks, [f"{t:g}" for t in ticks])
     axes[0].yaxis.set_minor_formatter(NullFormatter())
@@ -204,11 +181,11 @@ def experts(of: dict[str, list[Found]]) -> Figure | None:
     return figure
 
 
-def unlabelled(of: dict[str, list[Found]]) -> Figure | None:
+def unlabelled(of: dict[str, list[Found]], stacked: bool) -> Figure | None:
     """Coordinates discovered, against those that the experts were trained at."""
     if not of:
         return None
-    figure, axes = _panels(len(of))
+    figure, axes = _panels(len(of), stacked)
     for ax, (system, seeds) in zip(axes, of.items(), strict=True):
         for found in seeds:
             for name, colour in (("weights", GREY), ("predictions", BLUE)):
@@ -223,14 +200,14 @@ def unlabelled(of: dict[str, list[Found]]) -> Figure | None:
     return figure
 
 
-def drift(of: dict[str, list[Found]]) -> Figure | None:
+def drift(of: dict[str, list[Found]], stacked: bool) -> Figure | None:
     """Two paths of each kind, and what a filter made of them."""
     seeds = next(iter(of.values()), None)
     if not seeds:
         return None
     kinds = dict.fromkeys(str(path["path"][0]) for path in seeds[0]["paths"])
     paths = [path for kind in kinds for path in [p for p in seeds[0]["paths"] if p["path"][0] == kind][:2]]
-    figure, axes = _panels(len(paths), 2.1, 2.5)
+    figure, axes = _panels(len(paths), stacked, 2.1, 2.5, columns=2)
     for ax, path in zip(axes, paths, strict=True):
         known, filtered, std = (np.array(path[key]) for key in ("known", "filtered", "std"))
         t = np.arange(len(filtered))
@@ -238,28 +215,31 @@ def drift(of: dict[str, list[Found]]) -> Figure | None:
         ax.plot(t, filtered, color=BLUE, lw=2.4, alpha=0.75, label="filter, 90 %")
         ax.plot(np.arange(len(known)), known, color="black", lw=1.2, ls=(0, (2, 2)), label="true path")
         title = {"step": "jump"}.get(str(path["path"][0]), str(path["path"][0]))
-        ax.set(title=title, xlabel="frame", ylabel="coordinate" if ax is axes[0] else "")
+        ax.set(title=title, xlabel="frame", ylabel="coordinate" if ax in axes[:: 2 if stacked else len(axes)] else "")
         ax.sharey(axes[0])
         tidy(ax)
     axes[0].legend(frameon=False, fontsize=8)
     return figure
 
 
-def equations(of: dict[str, list[Found]]) -> Figure | None:
+def equations(of: dict[str, list[Found]], stacked: bool) -> Figure | None:
     """Errors inside and outside the support in other equations and numbers of axes, a line a method."""
     if not of:
         return None
     labels = {"anchor": "anchor", "window": "window of five", "ccm_prefix": "CCM-Prefix", "ccm_scale": "CCM-Scale"}
     labels |= {"hindsight": "best coordinate in hindsight"}
-    figure, axes = _panels(len(of), 3.4, 2.3)
+    figure, axes = _panels(len(of), stacked, 3.4, 2.3)
     for ax, (system, seeds) in zip(axes, of.items(), strict=True):
         for y, key in enumerate(labels):
             for side, face in (("inside", "white"), ("outside", BLUE)):
                 errors = [found["means"][side][key] for found in seeds]
                 ax.plot(errors, [-y] * len(errors), "o", ms=4, color=BLUE, markerfacecolor=face)
         ax.sharex(axes[0])
-        ax.set_yticks(-np.arange(len(labels)), list(labels.values()) if ax is axes[0] else [""] * len(labels))
-        ax.set(title=name_of(system), xscale="log", xlabel="relative L2 error")
+        ax.set_yticks(
+            -np.arange(len(labels)), list(labels.values()) if stacked or ax is axes[0] else [""] * len(labels)
+        )
+        ax.set_title(name_of(system), loc="right" if stacked else "center")
+        ax.set(xscale="log", xlabel="relative L2 error")
         tidy(ax)
     ticks = [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if np.prod(np.subtract(axes[0].get_xlim(), t)) < 0]
     for ax in axes:

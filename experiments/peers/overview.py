@@ -43,7 +43,7 @@ GROUPS: dict[str, tuple[Line, ...]] = {
         Line("coarse solver, with prefix readout", "solver", "frames_ratio_solver"),
     ),
     "value known": (
-        Line("other use of the experts, SLERP aside", "experts", "posthoc_ratio"),
+        Line("other use of the experts (not SLERP)", "experts", "posthoc_ratio"),
         Line("SLERP, extrapolated", "experts", "slerp_ratio"),
         Line("CCM-Scale, on the one-frame anchor", "ccm", "posthoc_ratio", ours=True),
         Line("conditioned network, fine-tuned", "labels", "finetune_ratio"),
@@ -79,7 +79,8 @@ def overview(content: dict[str, Any], *, stacked: bool = False) -> Figure:
         axes = figure.subplots(1, len(systems), sharey=True, squeeze=False)[0]
     for ax, system in zip(axes, systems, strict=True):
         title, _, parameter = TITLES[system].partition(", ")
-        ax.set_title(f"{title}, {parameter}" if stacked else f"{title}\n{parameter}", fontsize=10)
+        words = f"{title}, {parameter}" if stacked else f"{title}\n{parameter}"
+        ax.set_title(words, fontsize=10, loc="right" if stacked else "center")
         _panel(ax, content, system, rows)
     for ax in axes if stacked else axes[:1]:
         _label(ax, rows, size=7.5 if stacked else 9)

@@ -37,7 +37,7 @@ EXCEPT = {
 }
 
 QUESTIONS = {
-    "posthoc_ratio": "CCM-Scale / best other use of the same experts, SLERP aside",
+    "posthoc_ratio": "CCM-Scale / best other use of the same experts (not SLERP)",
     "slerp_ratio": "CCM-Scale / SLERP between the same experts, extrapolated; it moves along a similar path",
     "finetune_ratio": "CCM-Scale / conditioned network fine-tuned from the same anchor, with a Scale map",
     "finetune_ratio_coord": "CCM-Coord / conditioned network fine-tuned from the same anchor, without a map",

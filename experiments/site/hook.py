@@ -23,7 +23,10 @@ from experiments.site.notebooks import is_chart, pages  # noqa: E402
 NOTEBOOK = re.compile(r"\]\(\.\./((?:\.\./)*)notebooks/(\w+)\.ipynb\)")
 REPORT = "report.html"  # the sample, whose links lead to Markdown where it lies in docs/
 PROJECT = {"changes.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}  # pages that are files of the repository
-MAPS = ("beyond/plane.svg",)  # drawings whose colours stand for numbers; a dark page inverts the others
+MAPS = (
+    "beyond/plane.svg",
+    "beyond/plane_phone.svg",
+)  # drawings whose colours stand for numbers; a dark page inverts the others
 OUTSIDE = {"choices.md": "Measurements"}  # pages that the menu leaves out, with the section that they show
 CHARTS: set[str] = set()  # pictures that consist of lines on white
 PICTURE = re.compile(r'<img (?!class="twemoji)[^>]*>')
