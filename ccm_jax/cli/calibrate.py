@@ -19,12 +19,14 @@ from ccm_jax.cli.card import digest
 from ccm_jax.cli.checkpoints import check_there, new_folder, note, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
-from ccm_jax.cli.following import evaluate_next, family, follow, free, others_of, rollout_next
+from ccm_jax.cli.following import evaluate_next, free, others_of, rollout_next
 from ccm_jax.cli.frames import assumed_axes, choose_samples, layout_options, read_observations, read_regimes, varying
 from ccm_jax.cli.grouped import Grouped
+from ccm_jax.cli.kept import calibrate_again, kept_next
 from ccm_jax.cli.merge import merge
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_calibration
+from ccm_jax.cli.predicts import Reading, reading_of
 from ccm_jax.cli.prefix import ANCHOR_KEPT, Found, find
 from ccm_jax.cli.prefix_length import FRAMES, frames_option
 from ccm_jax.cli.prior import as_prior, parse_prior, prior_option
@@ -36,7 +38,7 @@ from ccm_jax.cli.sure import parameter_option
 from ccm_jax.cli.units import range_options
 from ccm_jax.cli.until import check_until, find_until
 from ccm_jax.cli.waiting import waiting
-from ccm_jax.cli.wanted import Options, check_free, parse_bank, with_units, words_of
+from ccm_jax.cli.wanted import Options, check_free, parse_bank, with_units
 from ccm_jax.fit_readout import REACH
 from ccm_jax.io.atomic import together, write_json
 from ccm_jax.io.description import HELP
@@ -61,16 +63,6 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
         cut = {axis.name: axis.ends_not_known for axis in found.sure.axes if any(axis.cut)}
         facts |= {"ends_not_known": cut or None}
     merge(found.place_in(recipe), output, found=facts, model=options.model)
-
-
-def best_network(recipe: Recipe, found: Found) -> Path:
-    """Where no merge is the answer: the anchor, or the expert that fits the frames better, which is said."""
-    losses = found.expert_losses
-    if len(losses) != len(recipe.experts) or not min(losses, default=np.inf) < found.anchor_loss:
-        return recipe.anchor
-    best = int(np.argmin(losses))
-    say(f"The {('low', 'high')[best > 0]} expert fits these frames better than the anchor.")
-    return recipe.experts[best] if recipe.experts[best].suffix == recipe.anchor.suffix else recipe.anchor
 
 
 @click.command("calibrate", cls=Grouped)
@@ -131,17 +123,21 @@ def best_network(recipe: Recipe, found: Found) -> Path:
 def command(source: Source, **given: Any) -> None:
     """Find the coordinate that best fits the observed frames, and write the weights there.
 
-    No weights are written and the exit code is 3 (keep the anchor) if
+    When the weights are written, with p from --validation:
 
     \b
-    - no merge fits the frames better than the anchor;
-    - another time step fits the frames better;
-    - the best coordinate is at the end of the searched range, and no point of
-      the chart explains the frames;
-    - either of these two alone, if the merge has more than half of the
-      anchor's error.
+    - repeating the last frame has the smallest error:     refused,     exit code 2
+    - no merge has a smaller error than the anchor:        not written, exit code 3
+    - another time step fits better, no p or p < 0.05:     not written, exit code 3
+    - p < 0.001, coordinate at the end of the range:       not written, exit code 3
+    - p < 0.05, more than half of the anchor's error:      not written, exit code 3
+    - coordinate at the end of the range, more than half
+      of the anchor's error:                               not written, exit code 3
+    - exit code 3, with --write-anyway:                    written,     exit code 0
+    - anything else:                                       written,     exit code 0
 
-    Intervals need validation trajectories of three or more known values.
+    Exit code 3 means: keep the anchor. p is small where no point of the chart explains the frames. It, and intervals,
+    need validation trajectories of three or more known values.
 
     \b
     ccm calibrate --anchor a.pt --low l.pt --high h.pt --model neuraloperator --prefix seen.npy -o merged.safetensors
@@ -196,20 +192,14 @@ def command(source: Source, **given: Any) -> None:
     frames, mask = read_observations(recording, chosen, options.missing, options.mask, needed)
     if regimes is not None:
         check_apart("--prefix", options.prefix, chosen, frames, regimes, mask)
-    experts = recipe.coordinates if recipe.is_line else ()
+    experts = recipe.coordinates if recipe.holds_experts else ()
 
-    def find_with(count: int) -> Found:
-        fitted = fit_readout(
-            opened,
-            frames.shape[2:],
-            count,
-            regimes,
-            bank,
-            options.parameter,
-            anyway=options.write_anyway,
-            reach=options.reach,
-        )
-        prior = as_prior(options.prior, fitted.readout, fitted.known, fitted.unsure)
+    def find_with(count: int, validated: bool = True) -> Found:
+        others = regimes if validated else None
+        how_sure: dict[str, Any] = {"anyway": options.write_anyway, "reach": options.reach}
+        fitted = fit_readout(opened, frames.shape[2:], count, others, bank, options.parameter, **how_sure)
+        given = options.prior if validated else ()
+        prior = as_prior(given, fitted.readout, fitted.known, fitted.unsure)
         with waiting("searching the coordinate", steps=True) as progress:
             how: dict[str, Any] = {"always": options.write_anyway, "experts": experts, "progress": progress}
             return find(fitted, frames, mask, prior=prior, **how)
@@ -227,12 +217,15 @@ def command(source: Source, **given: Any) -> None:
     axes_of = other_axes(open_weights(recipe.anchor), options.model, recording) if doubtful else ""
     if options.accept_persistence or not trivial:
         warn(*[f"{unit}."] * bool(unit))
-        show(found, axes, written=options.write_anyway and options.output is not None)
+        written = options.write_anyway and options.output is not None
+        show(found, axes, written=written, experts=recipe.expert_names)
     if options.show_candidates:
         show_candidates(found, axes)
-    check_persistence(
-        "calibrate", found.persistence_loss, best, accept=options.accept_persistence, axes=axes_of, unit=unit
-    )
+    if trivial and not options.accept_persistence:
+        whole = frames if mask is None or mask.all() else None
+        reading = Reading() if unit else reading_of(open_weights(recipe.anchor), options.model, whole)
+        blame: dict[str, Any] = {"axes": axes_of, "unit": unit, "reading": reading}
+        check_persistence("calibrate", found.persistence_loss, best, accept=False, **blame)
     if axes_of:
         warn(f"{recording.path}: {axes_of}: check which of them is meant.")
     if options.range is not None and found.sure is not None:
@@ -248,11 +241,11 @@ def command(source: Source, **given: Any) -> None:
 
     def weights_next() -> None:
         """Where no weights are asked for: how to get them, or to run the anchor where that is the answer."""
-        if found.keeps_anchor:
-            return rollout_next(best_network(recipe, found), options.model, options.prefix, chosen[0], options.layout)
-        merged = free(f"merged{ending_of(recipe.anchor)}")
-        files = family(recipe) if source.recipe is None else ["--recipe", str(source.recipe)]
-        return follow("calibrate", *files, *words_of(options), "-o", merged)
+        if not found.keeps_anchor:
+            return calibrate_again(recipe, source.recipe, options, free(f"merged{ending_of(recipe.anchor)}"))
+        if unit:  # frames in another unit are no start
+            return None
+        return kept_next(recipe, found, source.recipe, options, chosen[0], lambda: find_with(count, False))
 
     numbers = found.as_json() | ({} if stopped is None else {"until": stopped})
     if report is None:
@@ -281,10 +274,8 @@ def command(source: Source, **given: Any) -> None:
     if keep and options.output is not None and options.output.exists():
         warn(f"{options.output} is of an earlier run, and stays as it was.")
     say(f"Numbers: {report}" + (f"; figure: {report.with_suffix('.png')}." if drawn else "."))
-    if options.output is None:
+    if options.output is None or (finite and keep):
         weights_next()
-    elif finite and keep and not unit:  # frames in another unit are no start
-        rollout_next(best_network(recipe, found), options.model, options.prefix, chosen[0], options.layout)
     elif not keep:
         observed = opened.surrogate.history + count
         if mask is None:  # a rollout needs whole frames
@@ -292,7 +283,7 @@ def command(source: Source, **given: Any) -> None:
             rollout_next(options.output, options.model, options.prefix, chosen[0], options.layout, start=start)
         held_out = others_of(recording, options.layout, chosen, observed)
         prefix = ["--frames", str(count)] if count != FRAMES else []
-        after = "Next" if mask is not None else "Then"
-        evaluate_next(recipe, options.output, options.model, [*held_out, *prefix], after=after)
+        how: dict[str, Any] = {"after": "Next" if mask is not None else "Then", "by_folder": source.recipe is None}
+        evaluate_next(recipe, options.output, options.model, [*held_out, *prefix], **how)
     if keep:
         raise click.exceptions.Exit(ANCHOR_KEPT)

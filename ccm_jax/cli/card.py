@@ -15,6 +15,22 @@ from ccm_jax.io.shards import INDEX, open_index
 from ccm_jax.io.weights import Weights
 
 DIGEST = 64  # digits of a SHA-256
+# Of what a calibration writes down -> what it is called in a card.
+CALLED = {
+    "prefix": "observed frames",
+    "prefix_sha256": "their SHA-256",
+    "mask_sha256": "the mask's SHA-256",
+    "samples": "trajectories of that file",
+    "frames": "frames after the model's window",
+    "loss": "relative error of the merge on them",
+    "anchor_loss": "relative error of the anchor",
+    "persistence_loss": "relative error of the last frame repeated",
+    "spread": "standard deviation of the coordinate over trajectories",
+    "readout": "search",
+    "intervals": "90 % interval",
+    "p_value": "p-value",
+    "ends_not_known": "ends of the interval that are only bounds",
+}
 
 
 def digest(path: Path) -> str:
@@ -76,7 +92,9 @@ def card(output: Path, facts: Mapping[str, Any], weights: Weights, axes: int = 1
             told = f"experts of {low:g} and {high:g}"
         where += f"(the value {known['value']:g}; {told}) "
     found = "".join(
-        f"\n- {name}: {_told(value)}" for name, value in facts.get("found", {}).items() if value is not None
+        f"\n- {CALLED.get(name, name.replace('_', ' '))}: {_fact(name, value, facts['found'])}"
+        for name, value in facts.get("found", {}).items()
+        if value is not None
     )
     found = f"\nHow the coordinate was found:\n{found}\n" if found else ""
     return f"""# {_code(output.name)[1:-1]}
@@ -98,6 +116,34 @@ def _place(coordinate: Sequence[float], axes: int) -> str:
     """A coordinate, rounded; the metadata have all digits."""
     gate = "".join(f", gate {c:.4g}" for c in coordinate[axes:])
     return ", ".join(f"{c:+.4g}" for c in coordinate[:axes]) + gate
+
+
+def _fact(name: str, value: Any, found: Mapping[str, Any]) -> str:
+    """A fact of a calibration, in words."""
+    if name == "readout" and isinstance(value, Mapping):
+        return _search(value, int(found.get("frames", 0)))
+    if name == "intervals":
+        return ", ".join(f"{parameter} {low:.4g} to {high:.4g}" for parameter, (low, high) in value.items())
+    if name == "ends_not_known":
+        return ", ".join(f"{parameter} ({' and '.join(ends)})" for parameter, ends in value.items())
+    return _told(value)
+
+
+def _search(settings: Mapping[str, Any], frames: int) -> str:
+    """How a readout searched, of its settings; the file has all of them."""
+    bank = settings.get("search") == "bank"
+    said = ["among the coordinates of a bank" if bank else "over all coordinates of a range"]
+    said += ["gate searched too"] if settings.get("free_gate") else []
+    begin = int(settings.get("begin", 0))
+    left = frames - begin
+    said += (
+        [f"by the errors of the {'last frame' if left == 1 else f'last {left} frames'}"] if 0 < begin < frames else []
+    )
+    if settings.get("missing"):
+        said.append(f"with {settings['missing']} of {settings['points']} points filled in ({settings['fill']})")
+    regimes = settings.get("validation")
+    said += [f"settings chosen on validation trajectories of {'; '.join(regimes)}"] if regimes else []
+    return ", ".join(said)
 
 
 def _told(value: Any) -> str:

@@ -9,6 +9,7 @@ import click
 
 from ccm_jax.cli.card import check_card
 from ccm_jax.cli.faults import line_of
+from ccm_jax.io.description import model_name
 from ccm_jax.io.family import match
 from ccm_jax.io.lora import open_expert
 from ccm_jax.io.options import share_options
@@ -38,6 +39,15 @@ def open_checkpoints(function: str, paths: Sequence[Path], *, cast: bool = False
     anchor, more = share_options(function, anchor, matched)
     note(*(line for weights in (anchor, *others) for line in weights.notes), *notes, *more)
     return [anchor, *matched]
+
+
+def check_says(model: str | None, others: Sequence[Weights]) -> None:
+    """Raises ValueError, by the name of the file, if one beside the anchor says that it is of a module.
+
+    Without ``--model``, the anchor counts as of the same network, and would be named though it says nothing.
+    """
+    for weights in () if model is not None else others:
+        model_name(weights, None)
 
 
 def check_there(*paths: Path | None) -> None:

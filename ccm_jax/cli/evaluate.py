@@ -15,12 +15,14 @@ from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
-from ccm_jax.cli.checkpoints import check_there, new_folder, open_checkpoints, warn
+from ccm_jax.cli.beginning import words_for
+from ccm_jax.cli.checkpoints import check_says, check_there, new_folder, open_checkpoints, warn
 from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.persistence import check_persistence, persistence_option
+from ccm_jax.cli.predicts import Reading, reading_of
 from ccm_jax.cli.prefix_length import frames_option
 from ccm_jax.cli.readings import other_axes
 from ccm_jax.cli.source import NAMES, family_options, files_of
@@ -48,6 +50,7 @@ class Errors(NamedTuple):
         persistence: of the last observed frame repeated.
         samples: numbers of the trajectories in their file.
         frames: future frames that are scored.
+        observed: frames before them.
         clue: what the time step of the file seems to be; empty where nothing points to another one.
     """
 
@@ -55,6 +58,7 @@ class Errors(NamedTuple):
     persistence: np.ndarray
     samples: list[int]
     frames: int
+    observed: int = 0
     clue: str = ""
 
 
@@ -77,7 +81,8 @@ def evaluate(
     Raises:
         ValueError: for checkpoints of other names or shapes, trajectories that are too short, or frames that are 0.
     """
-    anchor, *_ = opened = open_checkpoints("evaluate", list(networks), cast=True)
+    anchor, *others = opened = open_checkpoints("evaluate", list(networks), cast=True)
+    check_says(how["model"], others)
     recording = layout.open(trajectories)
     chosen = choose_samples(recording, sample)
     surrogate = surrogate_for(anchor, how["model"], recording)
@@ -112,7 +117,7 @@ def evaluate(
         best = int(np.argmin(means)) or 1  # beside the anchor, which always counts
         with waiting("looking at the time step"):
             clue = clue_of_networks([weights[0], weights[best]], rollout_fn, first)
-    return Errors(methods, persistence, chosen, length - observed, clue)
+    return Errors(methods, persistence, chosen, length - observed, observed, clue)
 
 
 def check_not_zero(recording: Recording, numbers: list[int], frames: np.ndarray, observed: int) -> None:
@@ -247,10 +252,13 @@ def command(target: Path | None, accept_persistence: bool, as_json: bool, **give
     show(found)
     persistence = float(found.persistence.mean())
     best = min(float(m.errors.mean()) for m in found.methods)
-    axes = ""
+    axes, reading = "", Reading()
     if worse_than_trivial(best, persistence):
-        axes = other_axes(open_weights(anchor), given["model"], given["layout"].open(trajectories))
-    check_persistence("evaluate", persistence, best, accept=accept_persistence, axes=axes)
+        weights, recording = open_weights(anchor), given["layout"].open(trajectories)
+        axes = other_axes(weights, given["model"], recording)
+        x = None if accept_persistence else read_samples(recording, found.samples[:1])
+        reading = reading_of(weights, given["model"], x)
+    check_persistence("evaluate", persistence, best, accept=accept_persistence, axes=axes, reading=reading)
     if target is not None:
         made = new_folder(target)
         write_csv(found, target)
@@ -264,4 +272,6 @@ def command(target: Path | None, accept_persistence: bool, as_json: bool, **give
     if worse_than_trivial(best, persistence):
         say("Repeating the last frame, or zeros, has a smaller error than any network.")
     if verdict.use is not None:
-        rollout_next(Path(verdict.use.path), given["model"], trajectories, found.samples[0], given["layout"])
+        start = words_for(found.observed, found.observed + found.frames)
+        where = (trajectories, found.samples[0], given["layout"])
+        rollout_next(Path(verdict.use.path), given["model"], *where, start=start)

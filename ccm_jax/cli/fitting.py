@@ -14,6 +14,7 @@ import numpy as np
 
 from ccm_jax._checks import counted
 from ccm_jax.chart import Chart, Features, Gated, Polynomial, complete, fit_chart
+from ccm_jax.cli.checkpoints import check_says
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
 from ccm_jax.cli.merge import open_family
@@ -61,6 +62,7 @@ def open_chart(recipe: Recipe, model: str | None, recording: Recording) -> Opene
         ValueError: for files that do not fit each other, the frames or the model.
     """
     family = open_family(recipe, cast=True)
+    check_says(model, family[1:])
     surrogate = surrogate_for(family[0], model, recording)
     trees = [surrogate.to_params(arrays) for arrays in filtered(recipe, family)]
     features = with_gate(recipe.features)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ccm_jax.cli.console import say
 from ccm_jax.cli.frames import COUNTERS, Layout
+from ccm_jax.cli.prefix_length import FRAMES
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.source import in_folder
-from ccm_jax.io.description import FOREIGN, model_name
+from ccm_jax.io.description import FOREIGN, describe, model_name
 from ccm_jax.io.recordings import Recording, open_recording
 from ccm_jax.io.recordings.opening import files_of
 from ccm_jax.io.save import ending_of
@@ -41,15 +42,28 @@ def follow(*words: str | Path | None, after: str = "Next") -> None:
     say(f"{after}: ccm {shlex.join(given)}" + (f"  # {places}" if places else ""))
 
 
-def family(recipe: Recipe) -> list[str]:
-    """The options that name an anchor and its experts; of more than two experts, the anchor alone."""
-    return named(recipe.anchor, *recipe.experts) if len(recipe.experts) == 2 else ["--anchor", str(recipe.anchor)]
+def family(recipe: Recipe, *, by_folder: bool = True) -> list[str]:
+    """The options that name an anchor and its experts; of more than two experts, the anchor alone.
+
+    Args:
+        recipe: that names the files.
+        by_folder: whether a folder that holds them may stand for them.
+    """
+    if len(recipe.experts) != 2:
+        return ["--anchor", str(recipe.anchor)]
+    low = recipe.expert_names.index("low expert") if "low expert" in recipe.expert_names else 0
+    files = (recipe.anchor, recipe.experts[low], recipe.experts[1 - low])
+    return named(*files) if by_folder else _one_by_one(*files)
 
 
 def named(*files: Path) -> list[str]:
     """The options that name an anchor, a low and a high expert: by their folder, if it holds them under these names."""
     if family_in(files[0].parent) == list(files):
         return ["--family", str(files[0].parent)]
+    return _one_by_one(*files)
+
+
+def _one_by_one(*files: Path) -> list[str]:
     return [str(word) for pair in zip(("--anchor", "--low", "--high"), files, strict=True) for word in pair]
 
 
@@ -91,7 +105,7 @@ def model_of(model: str | None, checkpoint: Path) -> list[str]:
     return ["--model", model or "MODEL"] if model is not None or not known else []
 
 
-def file_beside(path: Path, kind: str, value: float | None = None) -> Path | None:
+def file_beside(path: Path, kind: str, value: float | None = None, *, frames: int = 1) -> Path | None:
     """The readable file of trajectories near a file whose name begins as one of a kind, as in ``ccm example``.
 
     It is searched for in the folder of the file, in that around it, and in the one in which ``ccm`` runs.
@@ -101,6 +115,7 @@ def file_beside(path: Path, kind: str, value: float | None = None) -> Path | Non
         kind: ``"test"`` or ``"validation"``.
         value: the physical value that the file is of, if its name has numbers. Without one, of several files that in
             the middle is taken: those at the ends are the hardest.
+        frames: that it must have at least.
     """
 
     def off(file: Path) -> float:
@@ -117,7 +132,7 @@ def file_beside(path: Path, kind: str, value: float | None = None) -> Path | Non
             there = [file for file in files_of(folder) if file.stem.lower().startswith(CALLED[kind])]
         except OSError:
             continue
-        others = [file for file in there if file.absolute() != path.absolute() and _opens(file)]
+        others = [file for file in there if file.absolute() != path.absolute() and _has(file, frames)]
         if others and value is None:
             return sorted(others, key=off)[len(others) // 2]
         if others:
@@ -125,13 +140,20 @@ def file_beside(path: Path, kind: str, value: float | None = None) -> Path | Non
     return None
 
 
-def _opens(path: Path) -> bool:
-    """Whether a file of trajectories can be read as it is, with no word on its axes."""
+def _has(path: Path, frames: int) -> bool:
+    """Whether a file of trajectories can be read as it is, with no word on its axes, and has so many frames."""
     try:
-        open_recording(path)
+        return open_recording(path).shape[1] >= frames
     except (ValueError, OSError, ModuleNotFoundError):
         return False
-    return True
+
+
+def _history(model: str | None, checkpoint: Path) -> int:
+    """Frames in a model's window as far as its checkpoint or its description tells; otherwise 1."""
+    try:
+        return int(describe(open_weights(checkpoint), model).get("history", 1))
+    except (ValueError, OSError):  # whatever is wrong with it, its own command says
+        return 1
 
 
 def frames_beside(path: Path) -> list[str]:
@@ -162,13 +184,20 @@ def others_of(recording: Recording, layout: Layout, chosen: Sequence[int], obser
 
 
 def evaluate_next(
-    recipe: Recipe, merged: Path, model: str | None, held_out: Sequence[str] | None = None, *, after: str = "Next"
+    recipe: Recipe,
+    merged: Path,
+    model: str | None,
+    held_out: Sequence[str] | None = None,
+    *,
+    after: str = "Next",
+    by_folder: bool = True,
 ) -> None:
     """After a merge: compare it with what it was made of, on held-out trajectories or a test file beside the anchor."""
     if held_out is None:
-        test = file_beside(recipe.anchor, "test", recipe.value)
+        needed = _history(model, recipe.anchor) + FRAMES + 1  # and a future to score
+        test = file_beside(recipe.anchor, "test", recipe.value, frames=needed)
         held_out = ["--trajectories", "TRAJECTORIES" if test is None else str(test)]
-    words = (*family(recipe), "--merged", str(merged), *model_of(model, recipe.anchor), *held_out)
+    words = (*family(recipe, by_folder=by_folder), "--merged", str(merged), *model_of(model, recipe.anchor), *held_out)
     follow("evaluate", *words, after=after)
 
 

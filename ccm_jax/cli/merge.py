@@ -236,7 +236,7 @@ def command(source: Source, where: Where, method: str | None, output: Path, **gi
             f"The value lies outside the experts' range, where a straight line may not hold{other_scale(chosen)}. "
             "--validation FILE fits the coordinate on trajectories of known values."
         )
-    evaluate_next(chosen, output, model)
+    evaluate_next(chosen, output, model, by_folder=source.recipe is None)
 
 
 def other_scale(recipe: Recipe) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ccm_jax._given import trivial, worse_than_trivial
+from ccm_jax.cli.predicts import Reading
 
 
 def persistence_option(function: click.decorators.FC) -> click.decorators.FC:
@@ -17,7 +18,14 @@ def persistence_option(function: click.decorators.FC) -> click.decorators.FC:
 
 
 def check_persistence(
-    verb: str, persistence: float, best: float, *, accept: bool, axes: str = "", unit: str = ""
+    verb: str,
+    persistence: float,
+    best: float,
+    *,
+    accept: bool,
+    axes: str = "",
+    unit: str = "",
+    reading: Reading = Reading(),  # noqa: B008
 ) -> None:
     """Raises ValueError unless the best network has a smaller error than the last frame repeated, and than zeros.
 
@@ -27,6 +35,7 @@ def check_persistence(
         best: smallest error of a network, infinite if all diverge.
         accept: whether that is known, and wanted.
         axes: how the file's axes are read, where the network takes them otherwise, too.
+        reading: what is known of how the network's output is read; if another reading is better, it is to blame.
         unit: that the frames seem to have another unit than validation, where they do: then nothing else is to blame.
     """
     if accept or not worse_than_trivial(best, persistence):
@@ -34,9 +43,17 @@ def check_persistence(
     what, error = trivial(persistence)
     if unit:
         raise ValueError(f"{unit}. (Here {what} has error {error:.4g}, and every network at least {best:.4g}.)")
+    said = f"{verb}: {what} has error {error:.4g}, and every network at least {best:.4g}: "
+    if reading.better:
+        raise ValueError(f"{said}{reading.better}.")
     raise ValueError(
-        f"{verb}: {what} has error {error:.4g}, and every network at least {best:.4g}: "
+        said
         + (f"{axes}; " if axes else "")
-        + "check units, the order of channels, and the mean and std of --model. If states hardly change, add "
+        + f"check units, the order of channels, and {what_to_check(reading)} of --model. If states hardly change, add "
         "--accept-persistence."
     )
+
+
+def what_to_check(reading: Reading) -> str:
+    """What a description of a network says of its output."""
+    return "the mean, std and predicts (frame or increment)" if reading.own else "the mean and std"

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
+import tempfile
+from pathlib import Path
+
+import yaml
 
 from ccm_jax._checks import counted
 from ccm_jax.io.recordings import Recording, open_recording
 from ccm_jax.io.weights import Weights
+from ccm_jax.io.yamltext import read_yaml
 from ccm_jax.surrogate import surrogate_of
 
 # Letters of --axes as files of others have them, the likely ones first; y before x has the same shapes.
@@ -82,9 +87,29 @@ def dimension_of(weights: Weights, model: str | None, recording: Recording) -> i
     return fit[0] if len(fit) == 1 else None
 
 
+def _superfluous(weights: Weights, model: str | None, recording: Recording) -> str:
+    """The line of a description on channels without which a network takes the frames of a file; empty if none is."""
+    if model is None or not Path(model).is_file() or "channels" not in (said := read_yaml(Path(model))):
+        return ""
+    word = f"channels: {said.pop('channels')}"
+    if "static" in said:
+        said["static"] = str((Path(model).parent / str(said["static"])).absolute())
+    with tempfile.TemporaryDirectory() as folder:
+        without = Path(folder) / "network.yaml"
+        without.write_text(yaml.safe_dump(said), encoding="utf-8")
+        try:
+            surrogate_of(weights, str(without), (*recording.shape[2:], len(recording.fields)))
+        except (ValueError, RuntimeError):
+            return ""
+    return word
+
+
 def remedy_of(weights: Weights, model: str | None, recording: Recording) -> str:
     """What to do about frames that do not fit a network: the reading of their axes that does, if there is one."""
     fit = readings_that_fit(weights, model, recording)
+    if word := _superfluous(weights, model, recording):
+        axes = f"; or, if the file's axes are in another order, add --axes {' or '.join(fit)}" if fit else ""
+        return f"{model} says '{word}', and without this line the network takes these frames: remove it{axes}"
     if not fit:
         dim, told = dimension_of(weights, model, recording), told_dimension(recording)
         if None in (dim, told) or dim == told:

@@ -14,6 +14,7 @@ from ccm_jax._reasons import clean
 from ccm_jax.chart import FEATURES, Features, Gated, Polynomial
 from ccm_jax.cli.units import Units, Where, as_units, near, place_of
 from ccm_jax.expert_weights import expert_weights
+from ccm_jax.io.save import name_of
 from ccm_jax.io.yamltext import read_yaml
 
 KEYS = (
@@ -61,11 +62,22 @@ class Recipe(NamedTuple):
     units: Units | None = None
 
     @property
-    def is_line(self) -> bool:
-        """Whether it is the line through a low and a high expert, in this order, and holds both of them exactly."""
+    def holds_experts(self) -> bool:
+        """Whether each expert is a point of the chart, at its own coordinate."""
+        if self.filters:
+            return False
+        count = len(self.experts)
+        how: dict[str, Any] = {"features": self.features, "ridge": self.ridge}
+        weights = [expert_weights(count, np.asarray(self.coordinates), np.asarray(c), **how) for c in self.coordinates]
+        return np.allclose(weights, np.eye(count), atol=1e-6)
+
+    @property
+    def expert_names(self) -> tuple[str, ...]:
+        """What the experts are called in the terminal: low and high, or by their files where they are others."""
         ends = [c[0] for c in self.coordinates if len(c) == 1]
-        plain = self.features == Polynomial() and not self.ridge and not self.filters
-        return plain and len(self.coordinates) == len(ends) == 2 and ends[0] < ends[1]
+        if len(self.coordinates) == len(ends) == 2 and ends[0] != ends[1]:
+            return ("low expert", "high expert") if ends[0] < ends[1] else ("high expert", "low expert")
+        return tuple(f"expert {name_of(path)}" for path in self.experts)
 
 
 def read_recipe(path: Path, where: Where | None = None) -> Recipe:

@@ -27,6 +27,7 @@ from ccm_jax.cli.forecast import Forecasted, forecast
 from ccm_jax.cli.frames import layout_options, read_regimes, read_samples
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.pictures import draw_forecast
+from ccm_jax.cli.predicts import UNITS, what_to_check
 from ccm_jax.cli.prefix import ANCHOR_KEPT, find
 from ccm_jax.cli.prefix_length import frames_option
 from ccm_jax.cli.prior import as_prior, parse_prior, prior_option
@@ -41,7 +42,6 @@ from ccm_jax.io.description import HELP
 from ccm_jax.metrics import relative_l2
 
 JUMP = 2.0  # a first step that changes a state by more than so many times its size is no step of a solution
-UNITS = "check that channels come in the order of the training data and in its units, and the network's mean and std"
 
 
 def write(output: Path, draw: Callable[[Path], None] | None, frames: np.ndarray, **more: np.ndarray) -> None:
@@ -54,8 +54,13 @@ def write(output: Path, draw: Callable[[Path], None] | None, frames: np.ndarray,
     say(f"Wrote {output}{made}: {counted(len(frames), 'frame')} of shape {list(frames.shape[1:])}.")
 
 
-def said_errors(predicted: np.ndarray, truth: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Relative L2 errors of frames, ``[T]``, said in the terminal beside those of the last frame before them."""
+def said_errors(
+    predicted: np.ndarray, truth: np.ndarray, start: np.ndarray, check: Callable[[], str] = lambda: UNITS
+) -> np.ndarray:
+    """Relative L2 errors of frames, ``[T]``, said in the terminal beside those of the last frame before them.
+
+    Where the network is worse than that, ``check`` tells what to look at.
+    """
     repeated, real = np.broadcast_to(start, truth.shape), jnp.asarray(truth)[None]
     errors, still = (np.asarray(relative_l2(jnp.asarray(x)[None], real))[0] for x in (predicted, repeated))
     errors = np.where(np.isfinite(errors), errors, np.inf)
@@ -63,7 +68,7 @@ def said_errors(predicted: np.ndarray, truth: np.ndarray, start: np.ndarray) -> 
     say(f"relative L2 error: mean {mean}, last frame {last} (the last given frame repeated: mean {repeating})")
     if worse_than_trivial(float(errors.mean()), float(still.mean())):
         what, error = trivial(float(still.mean()))
-        warn(f"{what} has error {number(error)}, less than the network; {UNITS}.")
+        warn(f"{what} has error {number(error)}, less than the network; {check()}.")
     return errors
 
 
@@ -104,7 +109,8 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
             shorter = f": the variance {name} is negative ({lowest:.3g}); merge nearer to the experts"
         warn(f"the rollout is not finite from predicted frame {good + 1} on{shorter}.")
     start, real = x[0, history - 1], x[0, history : history + count] if given["truth"] else None
-    errors = {} if real is None else {"errors": said_errors(predicted, real, start)}
+    check = functools.partial(what_to_check, weights, given["model"], x)
+    errors = {} if real is None else {"errors": said_errors(predicted, real, start, check)}
     if real is None:
         say_jump(predicted, start)
     if not good:

@@ -84,6 +84,7 @@ def observed(missing: int, points: int) -> str:
 
 
 KEPT = "The anchor is kept"
+NOISE = "If the frames are noisy, add noise of the same size to the validation trajectories."
 WRITTEN = "The anchor should be kept, and the merge is written only because of --write-anyway"
 
 
@@ -94,13 +95,12 @@ def why_stranger(sure: Sure, kept: str = f"{KEPT}.", *, gaps: bool = False) -> s
         where = ", and far outside the validation regimes more often" * any(a.beyond for a in sure.axes)
         return (
             f"These frames are explained worse than most validation frames (p = {sure.p_value:.2g}; below 0.05, as in "
-            f"one of twenty trajectories of this family{where}): another equation, unit or order of axes, or more "
-            f"noise than validation has{filled}? {kept}"
+            f"one of twenty trajectories of this family{where}): another equation, unit or order of axes{filled}? "
+            f"{NOISE} {kept}"
         )
     return (
         f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): "
-        "another equation, forcing, wall, unit or order of x and y (--axes), or more noise than validation has"
-        f"{filled}? {kept}"
+        f"another equation, forcing, wall, unit or order of x and y (--axes){filled}? {NOISE} {kept}"
     )
 
 
@@ -112,7 +112,7 @@ def why_refuted(found: Found, kept: str = KEPT) -> str:
         "if the value may lie further out, try --reach 4, which also changes p; otherwise, " * found.at_end_of_search
     )
     check = f"{further}check that time step, grid, units, and the order of channels and axes (--axes) are those of the "
-    check += "training data."
+    check += f"training data. {NOISE}"
     if found.clue:
         check = over_all(found.clue)
     ratio = found.loss / found.anchor_loss
@@ -142,13 +142,20 @@ def show_candidates(found: Found, axes: int) -> None:
         say(f"  {typed(c, axes)}  {bar}")
 
 
-def show(found: Found, axes: int, *, written: bool = False) -> None:
+def show(
+    found: Found,
+    axes: int,
+    *,
+    written: bool = False,
+    experts: Sequence[str] = ("low expert", "high expert"),
+) -> None:
     """The coordinate and its yardsticks, and how sure it is.
 
     Args:
         found: by the readout.
         axes: of the chart, without its gate.
         written: whether the merge is written even where the anchor is the answer.
+        experts: what they are called.
     """
     kept = WRITTEN if written else KEPT
     gated = any(len(c) > axes for c in (found.coordinate, *found.candidates))
@@ -192,7 +199,7 @@ def show(found: Found, axes: int, *, written: bool = False) -> None:
                 "--coordinate)."
             )
     errors = {"merged": found.loss, "anchor": found.anchor_loss}
-    errors |= dict(zip(("low expert", "high expert"), found.expert_losses, strict=False))
+    errors |= dict(zip(experts, found.expert_losses, strict=False))
     errors["last frame repeated"] = found.persistence_loss
     say(f"error on {of}: {', '.join(f'{name} {number(error)}' for name, error in errors.items())}")
     if found.clue and found.sure is None and not found.at_end_of_search and not found.loss < found.anchor_loss:

@@ -185,7 +185,8 @@ def values_of(validation: Regimes, names: Sequence[str], axes: int) -> tuple[tup
             there = f"{', '.join(varying)} for {counted(axes, 'axis')}"
             why = f"validation has {there}; name them in their order with --parameter."
         else:
-            why = f"--validation tells no parameter that varies; {MORE}."
+            have = f"has the same {', '.join(common)} everywhere" if common else "has no values of a parameter"
+            why = f"--validation {have}; {MORE}."
         return (), np.zeros((0, axes)), why
     return chosen, np.array([[parameters[name] for name in chosen] for parameters in known], np.float64), ""
 
@@ -198,9 +199,9 @@ def with_uncertainty(
     chosen, values, why = values_of(validation, names, axes)
     if why:
         return readout, Known(), why
-    fewest = min(len(set(column)) for column in values.T.tolist())
+    fewest, name = min((len(set(column)), name) for column, name in zip(values.T.tolist(), chosen, strict=True))
     if fewest < FEWEST:
-        return readout, Known(), f"--validation has {fewest} of them; {MORE}."
+        return readout, Known(), f"--validation has {counted(fewest, 'value')} of {name}; {MORE}."
     try:
         with waiting("compiling and fitting its uncertainty", steps=True) as progress, warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*the coordinate falls as")  # as remarks() says, with the remedy here

@@ -1,0 +1,65 @@
+"""What to run where the anchor is kept: the network that fits the frames best, or a calibration without validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ccm_jax.cli.console import say
+from ccm_jax.cli.following import family, follow, free, rollout_next
+from ccm_jax.cli.prefix import Found
+from ccm_jax.cli.recipe import Recipe
+from ccm_jax.cli.showing import number, typed
+from ccm_jax.cli.wanted import Options, words_of
+from ccm_jax.io.save import ending_of
+
+
+def best_network(recipe: Recipe, found: Found) -> Path:
+    """Where no merge is the answer: the anchor, or the expert that fits the frames better, which is said."""
+    losses = found.expert_losses
+    if len(losses) != len(recipe.experts) or not min(losses, default=np.inf) < found.anchor_loss:
+        return recipe.anchor
+    best = int(np.argmin(losses))
+    say(f"The {recipe.expert_names[best]} fits these frames better than the anchor.")
+    return recipe.experts[best] if recipe.experts[best].suffix == recipe.anchor.suffix else recipe.anchor
+
+
+def calibrate_again(recipe: Recipe, source: Path | None, options: Options, output: str) -> None:
+    """The calibration that was asked for, to be run again with an output."""
+    files = family(recipe) if source is None else ["--recipe", str(source)]
+    follow("calibrate", *files, *words_of(options), "-o", output)
+
+
+def kept_next(
+    recipe: Recipe, found: Found, source: Path | None, options: Options, sample: int, without: Callable[[], Found]
+) -> None:
+    """Suggests a rollout of the network that fits the frames best.
+
+    Where only the p-value speaks against a merge, noise may be the reason, and a merge that is found without validation
+    may be better than the expert that would be suggested; then the calibration without validation is.
+
+    Args:
+        recipe: of the chart.
+        found: where the anchor is kept.
+        source: file of the recipe; None if there is none.
+        options: of this run.
+        sample: the first that was observed.
+        without: finds the coordinate without validation.
+    """
+    doubted = found.sure is not None and found.sure.stranger and not found.refuted and not found.at_end_of_search
+    if doubted and min(found.expert_losses, default=np.inf) < found.anchor_loss:
+        again = without()
+        best = min(again.expert_losses)
+        if not again.keeps_anchor and again.loss < min(best, again.anchor_loss):
+            name = recipe.expert_names[int(np.argmin(again.expert_losses))]
+            say(
+                f"Without --validation, a merge at {typed(again.coordinate, len(recipe.coordinates[0]))} fits these "
+                f"frames best (error {number(again.loss)}, {name} {number(best)}). If noise is the reason, use that, "
+                "and compare it on held-out frames (ccm evaluate):"
+            )
+            plain = options._replace(validation=None, until=None, parameter=(), prior=())
+            name = free(f"merged-without-validation{ending_of(recipe.anchor)}")
+            return calibrate_again(recipe, source, plain, name)
+    return rollout_next(best_network(recipe, found), options.model, options.prefix, sample, options.layout)
