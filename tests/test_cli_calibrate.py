@@ -105,8 +105,39 @@ def test_curves_and_planes_calibrate_by_recipe(slow: Slow, tmp_path: Path, kind:
     np.testing.assert_allclose(np.ravel(report["coordinate"]), at, atol=2e-2)
     facts = json.loads(open_safetensors(tmp_path / "m.safetensors").metadata["provenance"])
     np.testing.assert_allclose(facts["coordinate"], np.ravel(report["coordinate"]))
+    errors = " ".join(done.output.split())  # each expert is a point of the chart
+    low, high, third = report["expert_losses"]
+    assert f"expert low {low:.4f}, expert high {high:.4f}, expert third {third:.4f}, last frame repeated" in errors
     again = ccm("merge", "--recipe", recipe, "-o", tmp_path / "again.safetensors")
     assert again.exit_code == 2 and "there is no coordinate" in again.output
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_recipe_of_two_experts_names_them_and_its_own_files(
+    slow: Slow, seen: np.ndarray, tmp_path: Path, swapped: bool
+) -> None:
+    experts = [f"  - {{path: {slow.folder}/{n}.safetensors, coordinate: {c}}}" for n, c in (("low", -1), ("high", 1))]
+    recipe = tmp_path / "recipe.yaml"
+    files = "\n".join(experts[:: -1 if swapped else 1])
+    recipe.write_text(f"anchor: {slow.folder}/anchor.safetensors\nexperts:\n{files}\nfeatures: {{name: Gated}}\n")
+    done, report = calibrate(slow, seen[:1], tmp_path, "--recipe", recipe, *BANK)
+    assert done.exit_code == 0, done.output
+    low, high = report["expert_losses"][:: -1 if swapped else 1]
+    said = " ".join(done.output.split())
+    assert f"low expert {low:.4f}" in said and f"high expert {high:.4f}" in said and high < low
+    three = [part for name in ("anchor", "low", "high") for part in (f"--{name}", f"{slow.folder}/{name}.safetensors")]
+    assert f"Then: ccm evaluate {' '.join(three)} --merged" in said
+
+
+def test_experts_that_a_chart_does_not_go_through_are_no_points_of_it() -> None:
+    three = ((-1.0,), (1.0,), (0.25,))
+    files = tuple(Path(name) for name in ("a", "b", "c"))
+    assert Recipe(Path("o"), files, three, (), Polynomial(2)).holds_experts
+    assert not Recipe(Path("o"), files, three, (), Polynomial(1)).holds_experts
+    two = Recipe(Path("o"), files[:2], three[:2], ())
+    assert two.holds_experts and not two._replace(ridge=0.1).holds_experts
+    assert not two._replace(filters=(Filter("*", None),)).holds_experts
+    assert two.expert_names == ("low expert", "high expert")
 
 
 def test_a_range_tells_the_value_at_the_coordinate(slow: Slow, seen: np.ndarray, tmp_path: Path) -> None:

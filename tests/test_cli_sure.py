@@ -199,11 +199,12 @@ def test_experts_are_compared_on_the_observed_frames_too(decays: Decays, tmp_pat
     ("values", "said"),
     [
         (None, "No interval: give --validation FILE"),
-        ("none", "--validation tells no parameter that varies"),
+        ("none", "--validation has no values of a parameter; it needs"),
         (
             (0.6, 0.6, 1.0, 1.0, 1.0, 1.0),
-            "--validation has 2 of them; it needs trajectories of three or more known values",
+            "--validation has 2 values of rate; it needs trajectories of three or more known values",
         ),
+        ((1.0,) * 6, "--validation has the same rate everywhere; it needs"),
         ("once", "two trajectories or more"),
         ("shuffled", "do not tell the regimes apart"),
     ],

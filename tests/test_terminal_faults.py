@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from ccm_jax import example
-from ccm_jax.cli.calibrate import best_network
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import read_regimes
+from ccm_jax.cli.kept import best_network
 from ccm_jax.cli.prefix import Found
 from ccm_jax.cli.showing import number, scored, show, show_candidates, typed, why_stranger
 from ccm_jax.io.recordings import open_recording
@@ -280,10 +280,12 @@ def test_a_p_value_is_said_in_its_strength() -> None:
     assert why_stranger(weak).startswith("These frames are explained worse than most validation frames (p = 0.02")  # type: ignore[arg-type]
     assert why_stranger(strong, gaps=True).startswith("No point of this chart explains these frames (p = 1e-05")  # type: ignore[arg-type]
     assert "gaps that the fill does not restore" in why_stranger(strong, gaps=True)  # type: ignore[arg-type]
+    assert all("add noise of the same size to the validation" in why_stranger(s) for s in (weak, strong))  # type: ignore[arg-type]
 
 
 def test_where_no_merge_is_the_answer_the_network_that_fits_best_is_run() -> None:
-    recipe = SimpleNamespace(anchor=Path("a.npz"), experts=(Path("l.npz"), Path("h.npz")))
+    names = ("low expert", "high expert")
+    recipe = SimpleNamespace(anchor=Path("a.npz"), experts=(Path("l.npz"), Path("h.npz")), expert_names=names)
     for losses, best in (((0.3, 0.2), "h.npz"), ((0.6, 0.7), "a.npz"), ((), "a.npz")):
         found = SimpleNamespace(expert_losses=losses, anchor_loss=0.5)
         assert best_network(recipe, found) == Path(best)  # type: ignore[arg-type]

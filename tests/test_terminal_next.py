@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ccm_jax.cli.card import card
 from ccm_jax.cli.frames import Layout
+from ccm_jax.cli.kept import kept_next
 from ccm_jax.cli.readings import other_axes
+from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.verdict import KINDS, Method, judge
 from ccm_jax.cli.wanted import FRAMES, Options, words_of
 from ccm_jax.io.recordings import open_recording
@@ -48,6 +53,77 @@ def test_files_beside_the_folder_of_a_family_are_filled_in(own: Path) -> None:
     assert next_of("data", "describe", ".") == ["calibrate", "--family", "fam", *model, *frames, *out]
     merged = next_of("merge", "--family", "fam", "-c", "1", "-o", "m.safetensors")
     assert merged[-2:] == ["--trajectories", "seen.npz"]
+
+
+def test_files_that_are_too_short_are_not_suggested(own: Path) -> None:
+    np.savez(own / "fam" / "seen.npz", frames=np.ones((5, 8, 1), np.float32), dim=1)
+    words = next_of("merge", "--family", "fam", "-c", "1", "-o", "m.safetensors")
+    assert words[-2:] == ["--trajectories", "seen.npz"]
+    (own / "seen.npz").unlink()
+    again = next_of("merge", "--family", "fam", "-c", "1", "-o", "again.safetensors")
+    assert again[-2:] == ["--trajectories", "TRAJECTORIES"]
+    np.savez(own / "seen.npz", frames=np.ones((6, 8, 1), np.float32), dim=1)
+    (own / "net.yaml").write_text("model: own_scaling:apply\nhistory: 2\n")  # of six frames, none is left to score
+    words = next_of("merge", "--family", "fam", "--model", "net.yaml", "-c", "1", "-o", "more.safetensors")
+    assert words[-2:] == ["--trajectories", "TRAJECTORIES"]
+
+
+def test_after_a_verdict_the_forecast_starts_where_it_was_scored(own: Path) -> None:
+    x = 0.93 ** np.arange(9)[None, :, None, None] * np.linspace(1, 2, 24).reshape(3, 1, 8, 1)
+    np.savez("held.npz", frames=x.astype(np.float32), dim=1)
+    model, out = ("--model", "own_scaling:apply"), ("-o", "m.safetensors")
+    assert ccm("merge", "--family", "fam", "-c", "1", *out).exit_code == 0
+    words = next_of("evaluate", "--family", "fam", "--merged", "m.safetensors", *model, "--trajectories", "held.npz")
+    assert words[0] == "rollout" and words[-5:] == ["--start", "5", "--truth", "-o", "rollout.npz"]
+    assert ccm(*words).exit_code == 0
+
+
+def stub(**said: Any) -> Any:
+    return SimpleNamespace(**{"expert_losses": (0.2, 0.5), "anchor_loss": 0.4, "at_end_of_search": False} | said)
+
+
+@pytest.mark.parametrize(
+    ("without", "words"),
+    [
+        (stub(keeps_anchor=False, loss=0.15, coordinate=(-1.4,)), ["calibrate", "--family", "fam"]),
+        (stub(keeps_anchor=False, loss=0.25, coordinate=(-1.4,)), ["rollout", "fam/low.npz"]),
+        (stub(keeps_anchor=True, loss=0.15, coordinate=(-1.4,)), ["rollout", "fam/low.npz"]),
+    ],
+)
+def test_where_noise_may_be_the_reason_a_better_merge_comes_before_an_expert(
+    own: Path, capsys: pytest.CaptureFixture[str], without: Any, words: list[str]
+) -> None:
+    recipe = Recipe(Path("fam/anchor.npz"), (Path("fam/low.npz"), Path("fam/high.npz")), ((-1.0,), (1.0,)), ())
+    none = dict.fromkeys(Options._fields) | {"missing": "refuse", "frames": FRAMES, "parameter": (), "prior": ()}
+    options = Options(**none | {"prefix": Path("seen.npz"), "layout": Layout(), "validation": Path("val.npz")})
+    doubted = stub(sure=SimpleNamespace(stranger=True), refuted=False)
+    kept_next(recipe, doubted, None, options, 0, lambda: without)
+    said = capsys.readouterr().out.splitlines()[-1]
+    found = shlex.split(said.removeprefix("Next: ccm "), comments=True)
+    assert found[: len(words)] == words and "--validation" not in found
+    kept_next(recipe, stub(sure=None), None, options, 0, lambda: pytest.fail("nothing is searched again"))
+
+
+def test_a_card_tells_a_calibration_in_words(own: Path) -> None:
+    frames = ["0.25"] * 4
+    settings = {"search": "continuous", "free_gate": True, "begin": 3, "frame_weights": frames, "pull": 0, "growth": 3}
+    found = {"prefix": "seen.npz", "frames": 4, "loss": 0.1, "readout": settings | {"validation": ["rate = 1"]}}
+    found |= {"intervals": {"rate": [0.5, 0.75]}, "p_value": 0.5, "ends_not_known": {"rate": ["lower"]}}
+    arrays = {"scale": np.ones(1, np.float32)}
+    facts = {"experts": [], "coordinate": [1.0], "method": "chart", "made_by": "ccm_jax", "created": "now"}
+    facts |= {"anchor": {"path": "a", "sha256": "0" * 64}, "found": found}
+    said = card(Path("m.safetensors"), facts, Weights(Path("a.npz"), "npz", arrays, {}))
+    assert "- search: over all coordinates of a range, gate searched too, by the errors of the last frame, " in said
+    assert "settings chosen on validation trajectories of rate = 1\n" in said
+    assert "- 90 % interval: rate 0.5 to 0.75\n" in said and "- p-value: 0.5\n" in said
+    assert "- ends of the interval that are only bounds: rate (lower)\n" in said
+    assert not any(word in said for word in ("free_gate", "frame_weights", "pull", "growth", "anchor_loss"))
+
+
+def test_the_help_of_calibrate_tells_an_outcome_of_each_condition() -> None:
+    said = ccm("calibrate", "--help").output
+    assert said.count("not written, exit code 3") == 5 and "either of these" not in said
+    assert "refused,     exit code 2" in said
 
 
 def test_what_was_asked_for_is_suggested_again(own: Path) -> None:
