@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import html
 import json
 import re
 import shutil
@@ -171,6 +172,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+def test_a_page_has_the_name_that_the_menu_gives_it(site: Path) -> None:
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    named = re.findall(r"^ +- (.+): (\S+)\.md$", menu, re.M)
+    assert len(named) > 50
+    for name, path in named:
+        page = (site / path.removesuffix("index") / "index.html").read_text(encoding="utf-8")
+        title = re.search(r"<h1[^>]*>(.*?)<a class=.headerlink", page, re.S)
+        assert title is not None
+        said = html.unescape(re.sub(r"<[^>]*>", "", title[1]))
+        assert said == name or path == "index", f"{path}: {said}, in the menu {name}"
+
+
+@pytest.mark.slow
 def test_a_page_outside_the_menu_has_the_menu_of_its_section(site: Path) -> None:
     page = (site / "choices" / "index.html").read_text(encoding="utf-8")
     assert 'href="../reliability/"' in page.partition('data-md-type="navigation"')[2].partition("<article")[0]
@@ -268,14 +282,15 @@ def test_on_a_phone_a_table_keeps_its_first_column_and_a_figure_scrolls(browser:
         "const before = lefts(); box.scrollLeft = 120; return lefts().map((left, i) => before[i] - left)}"
     )
     assert moved[0] < 25 and moved[1] == pytest.approx(120, abs=1)  # the first stops at the edge of the table
-    page.goto(f"{address_of_site}/beyond/")
+    page.goto(f"{address_of_site}/solvers/")
     widths = page.evaluate("(f => [f.scrollWidth, f.clientWidth])(document.querySelector('.figure'))")
     assert widths[0] > widths[1] + 100
     for name in ("peers/", "how-to/known-value/"):  # three columns of words fit
         page.goto(f"{address_of_site}/{name}")
         box = "document.querySelector('.md-typeset__scrollwrap')"
         assert page.evaluate(f"{box}.scrollWidth <= {box}.clientWidth"), name
-    for name in ("", "notebooks/01_merge_in_five_minutes/", "notebooks/02_rd_ood_end_to_end/"):  # large type: whole
+    whole = ("", "beyond/", "peers/", "notebooks/01_merge_in_five_minutes/", "notebooks/02_rd_ood_end_to_end/")
+    for name in whole:  # large type, or panels one below the other
         page.goto(f"{address_of_site}/{name}")
         cut = page.evaluate(
             "[...document.querySelectorAll('.figure')].filter(f => f.scrollWidth > f.clientWidth)"
@@ -288,7 +303,8 @@ def test_on_a_phone_a_table_keeps_its_first_column_and_a_figure_scrolls(browser:
 @pytest.mark.parametrize(
     "query, name",
     [("fit_chart", "reference/charts"), ("uncertainty", "how-to/how-sure"), ("FNO", "reference/models")]
-    + [("viscosity known", "how-to/known-value"), ("fit_prefix_readout", "reference/readouts")],
+    + [("viscosity known", "how-to/known-value"), ("fit_prefix_readout", "reference/readouts")]
+    + [("p-value", "how-to/how-sure"), ("time step", "how-to/own-data")],
 )
 def test_the_search_shows_first_the_page_about_it(browser: Any, address_of_site: str, query: str, name: str) -> None:
     page = browser.new_page()
