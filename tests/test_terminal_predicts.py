@@ -118,3 +118,36 @@ def test_the_file_that_names_a_module_is_named(own: Path) -> None:
     done = ccm("evaluate", *family, "--merged", "m.safetensors", "--trajectories", "seen.npz")
     assert done.exit_code == 2 and "m.safetensors says that it is of own_mover:frame" in done.output
     assert "anchor" not in done.output
+
+
+BATCHED = """
+import equinox as eqx, jax
+
+class Net(eqx.Module):
+    layer: eqx.nn.Conv1d
+
+    def __call__(self, x):  # [N, X, C], of a batch
+        return jax.vmap(lambda one: self.layer(one.T).T)(x)
+
+def build(seed=0):
+    return Net(eqx.nn.Conv1d(1, 1, 3, padding=1, key=jax.random.key(seed)))
+"""
+
+
+def test_a_network_of_batches_is_told_what_to_write(own: Path) -> None:
+    """And not to read the axes of a good file otherwise."""
+    eqx = pytest.importorskip("equinox")
+    (own / "own_batched.py").write_text(BATCHED)
+    import own_batched  # type: ignore[import-not-found]
+
+    (own / "nets").mkdir()
+    for seed, name in enumerate(("anchor", "low", "high")):
+        eqx.tree_serialise_leaves(own / "nets" / f"{name}.eqx", own_batched.build(seed))
+    how = ("calibrate", "--family", "nets", "--prefix", "seen.npz", "--sample", 0, "--model")
+    done = ccm(*how, "own_batched:build")
+    said = (
+        "with batched: true, channels: last: give --model a YAML file: model: own_batched:build, batched: true, chann"
+    )
+    assert done.exit_code == 2 and said in done.output and "--axes" not in done.output, done.output
+    model = describe(own / "half.yaml", model="own_batched:build", channels="last")
+    assert "with batched: true: write batched: true into half.yaml" in ccm(*how, model).output

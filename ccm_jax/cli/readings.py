@@ -6,6 +6,7 @@ import contextlib
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -87,29 +88,51 @@ def dimension_of(weights: Weights, model: str | None, recording: Recording) -> i
     return fit[0] if len(fit) == 1 else None
 
 
-def _superfluous(weights: Weights, model: str | None, recording: Recording) -> str:
-    """The line of a description on channels without which a network takes the frames of a file; empty if none is."""
-    if model is None or not Path(model).is_file() or "channels" not in (said := read_yaml(Path(model))):
+VARIANTS: tuple[dict[str, Any], ...] = (
+    *({"batched": batched} for batched in (True, False)),
+    *({"channels": channels} for channels in ("first", "last")),
+    *({"batched": b, "channels": c} for b in (True, False) for c in ("first", "last")),
+)
+
+
+def _other_layout(weights: Weights, model: str | None, recording: Recording) -> str:
+    """What a description would say for a user's network to take the frames of a file as they are; empty if unknown."""
+    if model is None:
         return ""
-    word = f"channels: {said.pop('channels')}"
+    written = Path(model).is_file()
+    said = read_yaml(Path(model)) if written else {"model": model}
+    if ":" not in str(said.get("model")):
+        return ""
     if "static" in said:
         said["static"] = str((Path(model).parent / str(said["static"])).absolute())
+    if "channels" in said and _takes(weights, {k: v for k, v in said.items() if k != "channels"}, recording):
+        word = f"channels: {said['channels']}"
+        return f"{model} says '{word}', and without this line the network takes these frames: remove it"
+    for more in VARIANTS:
+        if _takes(weights, said | more, recording):
+            lines = ", ".join(f"{name}: {str(value).lower()}" for name, value in more.items())
+            where = f"write {lines} into {model}" if written else f"give --model a YAML file: model: {model}, {lines}"
+            return f"the network takes these frames with {lines}: {where}"
+    return ""
+
+
+def _takes(weights: Weights, said: dict[str, Any], recording: Recording) -> bool:
+    """Whether a network, as a description has it, takes the frames of a file."""
     with tempfile.TemporaryDirectory() as folder:
-        without = Path(folder) / "network.yaml"
-        without.write_text(yaml.safe_dump(said), encoding="utf-8")
+        path = Path(folder) / "network.yaml"
+        path.write_text(yaml.safe_dump(said), encoding="utf-8")
         try:
-            surrogate_of(weights, str(without), (*recording.shape[2:], len(recording.fields)))
-        except (ValueError, RuntimeError):
-            return ""
-    return word
+            surrogate_of(weights, str(path), (*recording.shape[2:], len(recording.fields)))
+        except (ValueError, RuntimeError):  # of a network of others, too
+            return False
+    return True
 
 
 def remedy_of(weights: Weights, model: str | None, recording: Recording) -> str:
-    """What to do about frames that do not fit a network: the reading of their axes that does, if there is one."""
+    """What to do about frames that do not fit a network: a layout of the network that does, or a reading of axes."""
+    if other := _other_layout(weights, model, recording):
+        return other
     fit = readings_that_fit(weights, model, recording)
-    if word := _superfluous(weights, model, recording):
-        axes = f"; or, if the file's axes are in another order, add --axes {' or '.join(fit)}" if fit else ""
-        return f"{model} says '{word}', and without this line the network takes these frames: remove it{axes}"
     if not fit:
         dim, told = dimension_of(weights, model, recording), told_dimension(recording)
         if None in (dim, told) or dim == told:
