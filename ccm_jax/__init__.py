@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from ccm_jax import train as train
     from ccm_jax import train_chart as train_chart
 
-_LAZY = ("example", "interop", "io", "models", "processor", "surrogate", "train", "train_chart")
+_LAZY = ("example", "interop", "io", "loading", "models", "processor", "surrogate", "train", "train_chart")
 _RENAMED = {"Readout": "Estimate"}  # old names, for one version
 
 __all__ = [

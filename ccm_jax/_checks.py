@@ -55,7 +55,7 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
         if isinstance(tree, (str, os.PathLike, np.lib.npyio.NpzFile)):
             raise ValueError(
                 f"{function}: `{name}` is {kind_of(tree)}, expected a tree of arrays; load it first: "
-                "ccm_jax.interop.like.load_like(path, like)."
+                "ccm_jax.loading.load_like(path, like)."
             )
     (first, reference), *others = trees.items()
     expected = dict(jax.tree_util.tree_flatten_with_path(reference)[0])

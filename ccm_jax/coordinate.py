@@ -128,6 +128,8 @@ def normalised_coordinate(
     if scale not in ("linear", "log"):
         raise ValueError(f"{name}: scale is {scale!r}, expected 'linear' or 'log'.")
     check_real(f"{name}: value is", value)
+    check_real(f"{name}: low is", low)
+    check_real(f"{name}: high is", high)
     if not low < high:
         raise ValueError(
             f"{name}: low is {low} and high is {high}, expected low < high; "
@@ -136,13 +138,17 @@ def normalised_coordinate(
     if scale == "log":
         if low <= 0 or (not is_traced(value) and np.any(np.asarray(value) <= 0)):
             raise ValueError(
-                f"{name}: a log scale needs positive values, got {value} with low {low}; check the sign, "
-                "or take a linear scale."
+                f"{name}: a log scale needs positive values: value is {value}, low {low}; check the sign, or take a "
+                "linear scale."
             )
-        return normalised_coordinate(jnp.log(jnp.asarray(value, float)), float(np.log(low)), float(np.log(high)))
+        logarithm: Any = jnp.log(jnp.asarray(value, float)) if is_traced(value) else np.log(np.asarray(value, float))
+        return normalised_coordinate(logarithm, float(np.log(low)), float(np.log(high)))
     if not is_traced(value) and not np.all(np.isfinite(np.asarray(value))):
         raise ValueError(f"{name}: value is {value}, expected a finite number.")
-    return 2 * (jnp.asarray(value, float) - (low + high) / 2) / (high - low)
+    if is_traced(value, low, high):
+        return 2 * (jnp.asarray(value, float) - (low + high) / 2) / (high - low)
+    exact = np.asarray(value, np.float64)  # so that experts are at -1 and 1 to the last bit
+    return jnp.asarray((exact - low - (high - exact)) / (high - low), float)
 
 
 def coordinate_from_metadata(

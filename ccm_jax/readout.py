@@ -112,7 +112,7 @@ class PrefixReadout:
 
         Args:
             frames: of one trajectory ``[T, *space, C]``, or of a batch ``[N, T, *space, C]``, with
-                ``T >= history + K``, in the model's units.
+                ``T >= history + K``, of which the first ``history + K`` are read, in the model's units.
             batch: None for one trajectory; of a batch, ``"each"`` for one coordinate each, ``"pooled"`` for one in all.
             context: the model's inputs beside the window, a tree of arrays (``[N, ...]`` for a batch).
             prior: what is known of the physical value beside the frames; it shapes the posterior and leaves the

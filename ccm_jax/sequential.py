@@ -9,6 +9,7 @@ the spread of the coordinates found on trajectories of one validation regime aft
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import as_count, counted
-from ccm_jax._frames import as_frames
+from ccm_jax._frames import as_frames, sizes_of
 from ccm_jax._given import check_model
 from ccm_jax._shown import shown
 from ccm_jax.chart import Chart
@@ -148,6 +149,8 @@ def fit_sequential(
         )
     fitted = with_noises(plain, *NOISES[int(np.argmax(np.where(constant, likelihoods, -np.inf)))].tolist())
     tracks = [filtered(fitted, x, c)[0] for x, c in zip(sets, given, strict=True)]
+    sizes = jnp.asarray(sizes_of(sets, max(x.shape[1] for x in sets)), jnp.float32)
+    fitted = dataclasses.replace(fitted, known=sets[0].shape[2:], sizes=sizes)
     return Sequential(fitted, jnp.asarray(_factors(tracks, level), jnp.float32))
 
 

@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import is_traced
-from ccm_jax._frames import as_frames, warn_of_unit
+from ccm_jax._checks import as_count, is_traced
+from ccm_jax._frames import as_frames
 from ccm_jax._given import SINGLE, check_axes
 from ccm_jax._shown import shown
+from ccm_jax._track_doubts import warn_of_track
 from ccm_jax.chart import Chart
 from ccm_jax.kalman import Belief, Noises, Quadratic, condition, jump_odds, jumped, noise_of, predict, weigh
 from ccm_jax.minimize import slopes_along
@@ -162,6 +163,7 @@ class Tracker:
             steps: frames to come.
             linear: whether to extrapolate the coordinate at its rate, within ``low`` and ``high``, or to hold it.
         """
+        steps = as_count("Tracker.ahead: steps", steps)
         if isinstance(state, Track):
             c, rate = state.coordinate[..., -1, :], state.rate[..., -1, :]
         else:
@@ -186,7 +188,8 @@ class Tracker:
             ValueError: for frames that are too few, NaN, infinite, or none of the model's; under ``jit``, for shapes.
 
         Warns:
-            UserWarning: if the frames are 30 times larger or smaller than any of validation.
+            UserWarning: if the frames are 30 times larger or smaller than any of validation; if the network is no better
+                than the last frame repeated; or if the coordinate is mostly at an end of its range.
         """
         if batch not in (None, "each"):
             raise ValueError(f"Tracker: batch is {batch!r}, expected None or 'each'.")
@@ -199,9 +202,11 @@ class Tracker:
                 f"T above the {self.history} of the model's window."
             )
         if not is_traced(x) and not bool(jnp.isfinite(x).all()):
-            raise ValueError("Tracker: frames hold NaN or infinite values; mend or drop them.")
+            raise ValueError(
+                "Tracker: frames hold NaN or infinite values; mend them, or give frames one by one to update, which skips "
+                "them."
+            )
         check_axes("Tracker", self.known, np.shape(frames), x.ndim)
-        warn_of_unit("Tracker", self.sizes, x)
         plain = dataclasses.replace(self, known=None, sizes=None)  # one program, with validation or without
         try:
             track, _ = filtered(plain, x, context)
@@ -211,6 +216,7 @@ class Tracker:
             raise ValueError(
                 f"Tracker: frames have shape {list(np.shape(frames))}, expected {wanted}. The model said: {error}"
             ) from error
+        warn_of_track("Tracker", self, x, track)
         return track if batch else jax.tree.map(lambda leaf: leaf[0], track)
 
 

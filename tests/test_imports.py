@@ -54,6 +54,7 @@ OUTER = {
     "interop": {"models"},
     "io": set(),
     "surrogate": {"models", "interop", "io"},
+    "loading": {"interop", "io"},
     "example": {"surrogate", "io"},
     "cli": {"models", "interop", "io", "surrogate", "example"},
 }

@@ -215,7 +215,7 @@ def test_merged_weights_of_flax_load_as_the_page_says(tmp_path: Path, monkeypatc
 def test_checkpoints_of_other_programs_are_read_into_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Orbax's own folder of an nnx network with BatchNorm, by the block of the page, and a file of Equinox."""
     nnx, eqx, ocp = (pytest.importorskip(name) for name in ("flax.nnx", "equinox", "orbax.checkpoint"))
-    from ccm_jax.interop.like import load_like
+    from ccm_jax.loading import load_like
 
     def build(seed: int) -> Any:
         rngs = nnx.Rngs(seed)

@@ -130,7 +130,8 @@ def test_what_is_not_finite_tells_nothing() -> None:
     track = tracker(chart, make_rollout(explosive), process_noise=0.1, observation_noise=1e-3)(x)
     assert bool(jnp.all(jnp.isfinite(track.coordinate))) and bool(jnp.all(track.coordinate <= 0.5))
     nothing = make_rollout(lambda params, window: jnp.nan * apply(params, window))
-    silent = tracker(chart, nothing, process_noise=0.5)(x)
+    with pytest.warns(UserWarning, match="^Tracker: every rollout diverges on these frames; check that axes"):
+        silent = tracker(chart, nothing, process_noise=0.5)(x)
     assert bool(jnp.all(silent.coordinate == 0.0)) and bool(jnp.all(jnp.isinf(silent.error)))
     np.testing.assert_allclose(silent.std[:, 0], jnp.sqrt(1 + 0.25 * jnp.arange(1, 6)), rtol=1e-5)
     gap = tracker(chart, rollout_fn, process_noise=0.1, observation_noise=1e-3)
@@ -257,3 +258,24 @@ def test_paths_that_are_known_widen_the_intervals_until_they_contain_them() -> N
     assert covered(plain) < 0.6 and covered(fitted) > 0.85
     with pytest.raises(ValueError, match="a path has shape"):
         fit_tracker(family(), rollout_fn, sets, paths=[walk[3:, None] for walk in walks], **how)
+
+
+def test_a_track_at_the_end_of_its_range_or_no_better_than_stillness_is_noticed() -> None:
+    one, x = tracker(family(), rollout_fn), observe(np.linspace(-0.5, 0.5, 12), noise=0.01)
+    one(x[0])  # warnings are errors in tests
+    with pytest.warns(UserWarning, match=r"in 1\d of 12 frames, the coordinate is at an end of its range, \[-2.5\] to"):
+        tracker(family(), rollout_fn, std=10.0, process_noise=1.0)(observe([4.0] * 12)[0])
+    still = jnp.broadcast_to(x[0, :1], x[0].shape) * (1 + 1e-3 * jnp.arange(13.0)[:, None, None, None])
+    with pytest.warns(
+        UserWarning, match="repeating the last frame has error 0.00.* on these frames, no more than the netw"
+    ):
+        one(still)
+    with pytest.raises(ValueError, match="steps is -3, expected a whole number of at least 1"):
+        one.ahead(one.start(x[0, :1]), -3)
+
+
+def test_experts_are_at_one_to_the_last_bit() -> None:
+    from ccm_jax import coordinate_from_metadata
+
+    for value, c in ((0.03, -1.0), (0.038, 1.0), (0.034, 0.0)):
+        assert float(coordinate_from_metadata(value, 0.03, 0.038).coordinate[0]) == pytest.approx(c, abs=1e-15)

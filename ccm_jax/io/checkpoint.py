@@ -111,7 +111,7 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
     if not (path / _METADATA).is_file() or not (path / _TREE).is_dir():
         raise ValueError(
             f"checkpoint.load: {path} is not a checkpoint (no {_METADATA} and {_TREE}/ in it): half-written, or of "
-            "another program: load_any reads folders of Orbax, and ccm_jax.interop.like.load_like any checkpoint."
+            "another program: load_any reads folders of Orbax, and ccm_jax.loading.load_like any checkpoint."
         )
     check_checksums("checkpoint.load", path, "it is damaged: restore it from a copy or make it again")
     stored = _reading(path, lambda: ocp.metadata(path / _TREE).metadata)
