@@ -200,6 +200,13 @@ def test_kept_rows_were_measured_by_these_sources(path: Path) -> None:
         pytest.xfail(f"changed since: {', '.join(modules)}")
 
 
+def test_the_rows_of_ratios_are_short_on_the_page_and_none_is_left_out() -> None:
+    from experiments.peers.docs import SHORT
+    from experiments.peers.page import QUESTIONS
+
+    assert list(SHORT) == list(QUESTIONS) and max(map(len, SHORT.values())) <= 43
+
+
 def test_the_pages_of_the_documentation_are_those_of_the_results() -> None:
     """``python -m experiments.peers.docs`` was run after the results were written."""
     from experiments.peers import docs

@@ -11,7 +11,7 @@ from typing import Any
 from ccm_jax.io.atomic import finite, read_json, write_text
 from experiments.peers.budget import TUNED_AT
 from experiments.peers.decisions import led
-from experiments.peers.page import EXCEPT, KNOWN, MAY, QUESTIONS, figures_of, with_results
+from experiments.peers.page import EXCEPT, KNOWN, MAY, figures_of, with_results
 from experiments.report.alternatives import chosen_windows, reading, tables
 from experiments.report.claims import budget, folded, footnote, when, windows
 from experiments.report.reach import reaches
@@ -27,8 +27,22 @@ SPLITS = (
     ("experts trained through two steps of the rollout", None, 2, 1),
     ("experts that are averages of two fine-tunings", None, 1, 2),
 )
+# Rows of ratios, short enough for a phone; the page explains their words above the table.
+SHORT = {
+    "posthoc_ratio": "CCM-Scale / other use of the experts",
+    "slerp_ratio": "CCM-Scale / SLERP of the experts",
+    "finetune_ratio": "CCM-Scale / conditioned, fine-tuned",
+    "finetune_ratio_coord": "CCM-Coord / conditioned, fine-tuned",
+    "scratch_ratio": "CCM-Scale / conditioned, from scratch",
+    "scratch_ratio_sought": "CCM-Scale² / conditioned, from scratch",
+    "frames_ratio": "CCM-Prefix / unconditioned",
+    "frames_ratio_labelled": "CCM-Prefix / conditioned",
+    "frames_ratio_adaptive": "CCM-Prefix / CoDA or GEPS (one seed)",
+    "frames_ratio_solver": "CCM-Prefix / coarse solver (one seed)",
+    "anchor_ratio": "CCM-Prefix, one-frame anchor / that anchor",
+}
 # Ratios of CCM-Prefix on the anchor that validation chose, which a footnote describes.
-MARKED = tuple(key for key in QUESTIONS if key.startswith("frames_ratio"))
+MARKED = tuple(key for key in SHORT if key.startswith("frames_ratio"))
 RESULTS = ROOT / "results" / "peers.json"
 PAGES = {name: ROOT / "docs" / f"{name}.md" for name in ("peers", "comparisons")}
 
@@ -45,7 +59,7 @@ def pages(content: dict[str, Any]) -> dict[str, str]:
         "reading": folded(reading(content)).strip(),
         "budget": budget(content) | {"longest": longest},
     }
-    words: dict[str, Any] = {"questions": QUESTIONS, "known": KNOWN, "may": MAY, "except": EXCEPT, "axes": TITLES}
+    words: dict[str, Any] = {"questions": SHORT, "known": KNOWN, "may": MAY, "except": EXCEPT, "axes": TITLES}
     words |= {"tuned": TUNED_AT, "splits": SPLITS, "led": {knows: led(content["decisions"], knows) for knows in KNOWN}}
     words["kept"] = chosen_windows(content)[1]
     words |= {"marked": MARKED if numbers["footnote"] else (), "reach": reaches(shown["systems"])}
