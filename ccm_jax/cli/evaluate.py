@@ -22,7 +22,7 @@ from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.persistence import check_persistence, persistence_option
-from ccm_jax.cli.predicts import Reading, reading_of
+from ccm_jax.cli.predicts import STEPS, Reading, reading_of
 from ccm_jax.cli.prefix_length import frames_option
 from ccm_jax.cli.readings import other_axes
 from ccm_jax.cli.source import NAMES, family_options, files_of
@@ -256,7 +256,7 @@ def command(target: Path | None, accept_persistence: bool, as_json: bool, **give
     if worse_than_trivial(best, persistence):
         weights, recording = open_weights(anchor), given["layout"].open(trajectories)
         axes = other_axes(weights, given["model"], recording)
-        x = None if accept_persistence else read_samples(recording, found.samples[:1])
+        x = None if accept_persistence else read_samples(recording, found.samples[:1], found.observed + STEPS)
         reading = reading_of(weights, given["model"], x)
     check_persistence("evaluate", persistence, best, accept=accept_persistence, axes=axes, reading=reading)
     if target is not None:

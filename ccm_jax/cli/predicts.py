@@ -16,7 +16,7 @@ from ccm_jax.models import is_registered
 from ccm_jax.surrogate import surrogate_of
 
 CLEARLY = 0.5  # of the error as it is read: below it, the other reading is meant
-MOST = 8  # trajectories, and steps of each, that are compared
+STEPS = 8  # of each trajectory, and trajectories, that are compared
 UNITS = "check that channels come in the order of the training data and in its units, and the network's mean and std"
 HOW = {"increment": "if its output is added to the last frame", "frame": "if its output is taken as the next frame"}
 
@@ -48,8 +48,8 @@ def reading_of(weights: Weights, model: str | None, frames: np.ndarray | None) -
     if frames is None:
         return Reading(True)
     surrogate = surrogate_of(weights, model, frames.shape[2:])
-    history, x = surrogate.history, np.asarray(frames[:MOST], np.float32)
-    starts = range(min(MOST, x.shape[1] - history))
+    history, x = surrogate.history, np.asarray(frames[:STEPS], np.float32)
+    starts = range(min(STEPS, x.shape[1] - history))
     if not len(starts):
         return Reading(True)
     windows = jnp.asarray(np.concatenate([x[:, t : t + history] for t in starts]))
