@@ -188,8 +188,8 @@ class Tracker:
             ValueError: for frames that are too few, NaN, infinite, or none of the model's; under ``jit``, for shapes.
 
         Warns:
-            UserWarning: if the frames are 30 times larger or smaller than any of validation; if the network is no better
-                than the last frame repeated; or if the coordinate is mostly at an end of its range.
+            UserWarning: if the frames are 30 times larger or smaller than any of validation, if the network is not
+                better than the last frame repeated, or if the coordinate is mostly at an end of its range.
         """
         if batch not in (None, "each"):
             raise ValueError(f"Tracker: batch is {batch!r}, expected None or 'each'.")
@@ -203,8 +203,8 @@ class Tracker:
             )
         if not is_traced(x) and not bool(jnp.isfinite(x).all()):
             raise ValueError(
-                "Tracker: frames hold NaN or infinite values; mend them, or give frames one by one to update, which skips "
-                "them."
+                "Tracker: frames hold NaN or infinite values; mend them, or give frames one by one to update, which "
+                "skips them."
             )
         check_axes("Tracker", self.known, np.shape(frames), x.ndim)
         plain = dataclasses.replace(self, known=None, sizes=None)  # one program, with validation or without
