@@ -289,3 +289,16 @@ def test_where_no_merge_is_the_answer_the_network_that_fits_best_is_run() -> Non
     for losses, best in (((0.3, 0.2), "h.npz"), ((0.6, 0.7), "a.npz"), ((), "a.npz")):
         found = SimpleNamespace(expert_losses=losses, anchor_loss=0.5)
         assert best_network(recipe, found) == Path(best)  # type: ignore[arg-type]
+
+
+def test_fields_in_another_order_than_those_of_validation_are_refused(tmp_path: Path) -> None:
+    """Both files name them, so that nothing is to be fitted before it is said."""
+    from ccm_jax.cli.frames import read_regimes
+    from ccm_jax.io.recordings import open_recording
+
+    for name, fields in (("seen", ["v", "u"]), ("others", ["u", "v"])):
+        np.savez(tmp_path / f"{name}.npz", frames=np.ones((2, 9, 8, 8, 2)), dim=2, fields=fields)
+    seen, others = (open_recording(tmp_path / f"{name}.npz") for name in ("seen", "others"))
+    with pytest.raises(ValueError, match="seen.npz has the fields v, u, and .*others.npz u, v: .*--fields u,v"):
+        read_regimes(others, seen)
+    assert read_regimes(others, open_recording(tmp_path / "seen.npz", fields=("u", "v"))).trajectories

@@ -18,7 +18,7 @@ from ccm_jax.cli.checkpoints import note
 from ccm_jax.io.boundary import memory
 from ccm_jax.io.overwrite import is_read
 from ccm_jax.io.recordings import Recording, open_recording
-from ccm_jax.io.recordings.opening import other_step
+from ccm_jax.io.recordings.opening import other_step, refuse_other_order
 from ccm_jax.io.recordings.parameters import NOT_FINITE
 from ccm_jax.io.recordings.recording import time_step
 
@@ -265,14 +265,15 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
         ValueError: for frames that cannot be read, or whose time step or number of space axes is not that of the file
             which they are beside.
     """
+    if beside is not None:
+        refuse_other_order(beside, recording)
     if beside is not None and (steps := other_step(beside, recording)):
         raise ValueError(
             f"{recording.path} has frames {steps[1]:.4g} apart in time, and {beside.path} {steps[0]:.4g}; a network "
             "predicts one time step: choose every n-th frame of one, or correct its times."
         )
     if beside is not None and len(recording.shape) != len(beside.shape):
-        space = len(beside.shape) - 2
-        dim = len(recording.shape) - 2
+        dim, space = (len(each.shape) - 2 for each in (recording, beside))
         if assumed_axes(beside) and not assumed_axes(recording):  # then the other file is read wrongly
             letters = f"{'NT' if dim < space else 'T'}{'XYZ'[:dim]}C"
             remedy = f"if both are {dim}-D, add --axes {letters}{assumed_axes(beside)}"
@@ -293,8 +294,6 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
         groups.setdefault(name, []).append(i)
         told.setdefault(name, values)
     check_size(recording, recording.shape[0])
-    trajectories = {
-        name: read_samples(recording, chosen, remedy="; mend it, or leave it out of the file")
-        for name, chosen in groups.items()
-    }
+    how = {"remedy": "; mend it, or leave it out of the file"}
+    trajectories = {name: read_samples(recording, chosen, **how) for name, chosen in groups.items()}
     return Regimes(trajectories, list(told.values()), recording.path)

@@ -64,7 +64,7 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
     if thing is None:
         near = difflib.get_close_matches(short, [each for each in dir(imported) if each[0] != "_"], n=1)
         meant = f" Did you mean {module}:{near[0]}?" if near else ""
-        raise ValueError(f"{name}: {module} has no {short} and does not register it; a network is MODULE:NAME.{meant}")
+        raise ValueError(f"{name}: {module} has no {short}; a network is MODULE:NAME.{meant}")
     kind = kind_of(thing)
     if kind is None and callable(thing):
         missing = _missing(thing, arguments)

@@ -50,8 +50,8 @@ def match(
         if other:
             name = other[0]
             notes.append(
-                f"{expert.path}: {name}{_more(other)} is {arrays[name].dtype}, and {anchor.arrays[name].dtype} in the "
-                "anchor; merged in the wider of the two, and stored as the anchor's."
+                f"{expert.path}: {name}{_more(other)} {'is' if len(other) == 1 else 'are'} {arrays[name].dtype}, and "
+                f"{anchor.arrays[name].dtype} in the anchor; merged in the wider type, and stored as the anchor's."
             )
         if cast:
             arrays |= {name: np.asarray(arrays[name]).astype(anchor.arrays[name].dtype) for name in other}

@@ -167,10 +167,10 @@ def keep_equal_or_refuse(name: str, leaves: Sequence[np.ndarray], out: np.ndarra
             ends = ("the anchor", "the low expert", "the high expert")
             named = wrong == [0] or len(leaves) == len(ends)
             who = "" if not wrong else ends[wrong[-1]] if named else f"expert {wrong[-1]}"
-            why = (
-                f"in {who}, for which there is no merge" if wrong else f"here: the sum leaves the range of {out.dtype}"
-            )
-            remedy = "train that file again" if wrong else "merge nearer to the experts, or store them in a wider type"
+            why, remedy = f"in {who}", "a merge needs finite weights: train that one again"
+            if not wrong:
+                why = f"here: the sum leaves the range of {out.dtype}"
+                remedy = "merge nearer to the experts, or store them in a wider type"
             raise ValueError(f"merge: {name} is NaN or infinite {why}; {remedy}.")
     out[bad] = first
 

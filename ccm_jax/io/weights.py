@@ -117,7 +117,7 @@ def _content(path: Path) -> tuple[str, Any, dict[str, Any]]:
     with open(path, "rb") as file:
         head = file.read(16)
     if head[:4] == b"PK\3\4" or zipfile.is_zipfile(path):
-        with reading("open_weights", path, "Save it anew by numpy.savez"):
+        with reading("open_weights", path, "save it anew by numpy.savez"):
             arrays = open_npz(path) if path.suffix not in TORCH else None
         if arrays is not None:
             return "npz", arrays, {}

@@ -142,6 +142,16 @@ def other_step(first: Recording, other: Recording) -> tuple[float, float] | None
     return (mine, its) if mine is not None and its is not None and abs(mine - its) > 1e-2 * max(mine, its) else None
 
 
+def refuse_other_order(first: Recording, other: Recording) -> None:
+    """Raises ValueError for two files that name the same fields in another order, in which a network would mix them."""
+    mine, its = first.fields, other.fields
+    if mine != its and sorted(mine) == sorted(its):
+        raise ValueError(
+            f"{first.path} has the fields {', '.join(mine)}, and {other.path} {', '.join(its)}: say the order in which "
+            f"the network takes them by --fields {','.join(its)} or another."
+        )
+
+
 def _step_if_even(recording: Recording) -> float | None:
     try:
         return recording.time_step
