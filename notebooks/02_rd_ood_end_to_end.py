@@ -420,7 +420,7 @@ print(f"""\
 {ranges["support"][1]:g}.
 - The best coordinate in hindsight gives {outside["best"]:.3f}; its correlation with D_u is \
 {results["summary"]["best_correlation"]:.3f}.
-- D_u of the furthest flow: {value[0]:.5f}, 90 % interval {interval[0, 0]:.5f} to {interval[0, 1]:.5f}; true {true}.""")
+- D_u of the furthest trajectory: {value[0]:.5f}, 90 % interval {interval[0, 0]:.5f} to {interval[0, 1]:.5f}; true {true}.""")
 
 # %% [markdown]
 # **Where next.** The whole pipeline on

@@ -250,14 +250,12 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
     Given a family instead (--anchor, --low and --high, or --recipe), it finds the coordinate from the first frames, and
     every predicted number has a 90 % interval.
 
-    If no point of the chart explains those frames, a forecast is written only if the merge
+    If no point of the chart explains those frames (p < 0.05), nothing is written, with exit code 3 (keep the anchor), where
 
     \b
-    - has less than half of the anchor's error on them;
-    - is not at the end of the searched range;
-    - does not fit another time step better.
-
-    Otherwise nothing is written, and the exit code is 3 (keep the anchor).
+    - the merge has more than half of the anchor's error on them;
+    - p < 0.001, and the coordinate is at the end of the searched range;
+    - another time step fits better.
 
     \b
     ccm rollout merged.safetensors --model neuraloperator --initial start.npy --steps 50 -o rollout.npz
