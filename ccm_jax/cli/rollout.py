@@ -250,7 +250,8 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
     Given a family instead (--anchor, --low and --high, or --recipe), it finds the coordinate from the first frames, and
     every predicted number has a 90 % interval.
 
-    If no point of the chart explains those frames (p < 0.05), nothing is written, with exit code 3 (keep the anchor), where
+    If no point of the chart explains those frames (p < 0.05), nothing is written, with exit code 3 (keep the anchor),
+    where
 
     \b
     - the merge has more than half of the anchor's error on them;
