@@ -114,7 +114,8 @@ def test_a_calibrated_file_says_how_its_coordinate_was_found(family: Path, tmp_p
     found = json.loads(open_safetensors(out).metadata["provenance"])["found"]
     assert found["model"] == "neuraloperator" and len(found["prefix_sha256"]) == 64
     assert found["loss"] == json.loads((tmp_path / "merged.json").read_text())["loss"]
-    assert "prefix_sha256" in (tmp_path / "merged.safetensors.md").read_text()
+    card = (tmp_path / "merged.safetensors.md").read_text()
+    assert f"their SHA-256: `{found['prefix_sha256'][:12]}`" in card
     assert (tmp_path / "merged.png").stat().st_size > 1000
 
 

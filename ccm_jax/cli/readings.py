@@ -130,9 +130,12 @@ def _takes(weights: Weights, said: dict[str, Any], recording: Recording) -> bool
 
 def remedy_of(weights: Weights, model: str | None, recording: Recording) -> str:
     """What to do about frames that do not fit a network: a layout of the network that does, or a reading of axes."""
-    if other := _other_layout(weights, model, recording):
+    guessed = told_dimension(recording) is None  # then axes are looked at first, else the network
+    if not guessed and (other := _other_layout(weights, model, recording)):
         return other
     fit = readings_that_fit(weights, model, recording)
+    if not fit and guessed and (other := _other_layout(weights, model, recording)):
+        return other
     if not fit:
         dim, told = dimension_of(weights, model, recording), told_dimension(recording)
         if None in (dim, told) or dim == told:
