@@ -294,6 +294,6 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
         groups.setdefault(name, []).append(i)
         told.setdefault(name, values)
     check_size(recording, recording.shape[0])
-    how = {"remedy": "; mend it, or leave it out of the file"}
+    how: dict[str, Any] = {"remedy": "; mend it, or leave it out of the file"}
     trajectories = {name: read_samples(recording, chosen, **how) for name, chosen in groups.items()}
     return Regimes(trajectories, list(told.values()), recording.path)
