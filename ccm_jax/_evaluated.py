@@ -32,7 +32,8 @@ def check_future(what: str, trajectories: Any, history: int, prefix: int) -> Non
         history: frames in the model's window.
         prefix: observed frames after it.
     """
-    history, prefix = as_count(f"{what}: history", history), as_count(f"{what}: prefix", prefix, 0)
+    name = what.partition(":")[0]
+    history, prefix = as_count(f"{name}: history", history), as_count(f"{name}: prefix", prefix, 0)
     shape = np.shape(trajectories)
     if len(shape) > 1 and shape[1] <= history + prefix:
         raise ValueError(

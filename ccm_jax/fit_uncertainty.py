@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ccm_jax._checks import check_real, counted
+from ccm_jax._checks import check_level, check_real, counted
 from ccm_jax._doubts import warn
 from ccm_jax._frames import as_frames
 from ccm_jax._interval_doubts import warn_if_within
@@ -110,8 +110,7 @@ def fit_uncertainty(
             f"{NAME}: validation is a path, expected a list of arrays [N, T, *space, C], one for each value."
         )
     check_real(f"{NAME}: values are", values)
-    if not 0 < level < 1:
-        raise ValueError(f"{NAME}: level is {level}, expected between 0 and 1, such as 0.9.")
+    check_level(NAME, level)
     labels = np.asarray(values, np.float64)
     labels = labels[:, None] if labels.ndim == 1 else labels
     axes = readout.chart.features.dim - isinstance(readout.chart.features, Gated)

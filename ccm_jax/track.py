@@ -211,10 +211,9 @@ class Tracker:
         try:
             track, _ = filtered(plain, x, context)
         except ValueError as error:
-            wanted = "a batch [N, T, *space, C]" if batch else f"{SINGLE}; for a batch give batch='each'"
-            wanted = wanted.removeprefix("expected ")
+            wanted = "expected a batch [N, T, *space, C]" if batch else f"{SINGLE}; for a batch give batch='each'"
             raise ValueError(
-                f"Tracker: frames have shape {list(np.shape(frames))}, expected {wanted}. The model said: {error}"
+                f"Tracker: frames have shape {list(np.shape(frames))}, {wanted}. The model said: {error}"
             ) from error
         warn_of_track("Tracker", self, x, track)
         return track if batch else jax.tree.map(lambda leaf: leaf[0], track)

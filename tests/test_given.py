@@ -212,7 +212,7 @@ def test_what_is_no_readout_is_named(readout):
         predict_rollout(CHART, X[0])
     for how, said in (
         ({"values": ["a", "b", "c"]}, "values are .*, expected real numbers"),
-        ({"level": 90}, "level is 90, expected between 0 and 1"),
+        ({"level": 90}, "level is 90, expected a share between 0 and 1"),
         ({"contexts": [None]}, "contexts 1, regimes 3, expected one each"),
     ):
         with pytest.raises(ValueError, match=f"^fit_uncertainty: {said}"):
