@@ -18,7 +18,7 @@ The README's snippet, which a test runs::
     readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
     found = readout(flow[:5])
     weights = chart(found)
-    print(found.coordinate.round(2))
+    print(found.coordinate)
     for params in (anchor, merged, weights):
         errors = ccm_jax.evaluate.future_error(params, family.rollout_fn, flow[None])
         print(errors.mean())
