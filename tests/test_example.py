@@ -165,7 +165,8 @@ def test_the_forecast_covers_as_little_as_its_page_says(tmp_path: Path) -> None:
     files = [part for name in example.WEIGHTS for part in (f"--{name}", example.path(f"{name}.safetensors"))]
     frames = ("--initial", example.path("test-0.0025.npz"), "--truth", "--validation", example.path(example.VALIDATION))
     done = ccm("rollout", *files, *frames, "--samples", 8, "-o", tmp_path / "forecast.npz")
-    printed = re.search(r"contains (\d+) % of the true values, (\d+) % in the last frame", " ".join(done.output.split()))
+    line = " ".join(done.output.split())
+    printed = re.search(r"contains (\d+) % of the true values, (\d+) % in the last frame", line)
     assert said is not None and printed is not None, done.output
     np.testing.assert_allclose([float(n) for n in printed.groups()], [float(n) for n in said.groups()], atol=2)
 
