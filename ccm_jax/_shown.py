@@ -66,6 +66,8 @@ def shown_readout(readout: Any) -> str:
     )
     told = [f"chart of {_numbers(jax.tree.leaves(readout.chart.origin))}"]
     told += [] if readout.known is None else [f"validated on frames {list(readout.known)}"]
+    if readout.error_over_anchor is not None:
+        told[-1] += f" (future error {typical(readout.error_over_anchor):.2g} times the anchor's)"
     if readout.uncertainty is None:
         told.append("no uncertainty: see fit_uncertainty")
     else:
@@ -74,6 +76,11 @@ def shown_readout(readout: Any) -> str:
         told.append(f"knows its uncertainty{ends}")
     between = ", " if readout.known is None and readout.uncertainty is None else ",\n              "
     return f"PrefixReadout({first}{between}{', '.join(told)})"
+
+
+def typical(ratios: Any) -> float:
+    """The geometric mean of errors over those of the anchor; infinite if one of them is."""
+    return float(np.exp(np.mean(np.log(np.maximum(np.asarray(ratios, float), 1e-30)))))
 
 
 def sized(self: Any) -> str:

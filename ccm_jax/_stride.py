@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._plain import plain
 from ccm_jax.chart import Gated
 from ccm_jax.metrics import relative_l2
 from ccm_jax.rollout import call_rollout
@@ -43,8 +43,7 @@ def stride_clue(readout: PrefixReadout, frames: Any) -> str:
         candidates = candidates[candidates[:, -1] == 1]
     places = np.concatenate([np.zeros_like(candidates[:1]), candidates])
     window, seen = jnp.asarray(frames[:, :1]), jnp.asarray(frames[:, 1 : count + 1])
-    if readout.uncertainty is not None or readout.worst is not None:
-        readout = dataclasses.replace(readout, uncertainty=None, worst=None)  # one program, whether it has them or not
+    readout = plain(readout)
     strides = [(n, 1) for n in range(1, MOST + 1)] + [(1, m) for m in range(2, min(MOST, count) + 1)]
     strides.sort(key=max)  # the nearest to one step per frame first
     every = np.asarray(_errors(readout, jnp.asarray(places), window, seen, tuple(strides)), float)

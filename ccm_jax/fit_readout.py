@@ -20,7 +20,7 @@ from ccm_jax.metrics import over
 from ccm_jax.parallel import place
 from ccm_jax.readout import PrefixReadout, coarse_errors, read
 from ccm_jax.rollout import RolloutFn
-from ccm_jax.validation import as_regimes, check_choices, check_settings, check_validation, growth_of, warn_of_step
+from ccm_jax.validation import as_regimes, check_choices, check_settings, check_validation, growth_of, warn_of_fit
 
 Array = jax.Array
 
@@ -236,8 +236,7 @@ def choose(
         The readout, bounded by the growth of validation trajectories, and all that was tried.
     """
     regimes = as_regimes(starts[0].chart, validation)
-    given = [None] * len(regimes) if contexts is None else list(contexts)
-    if len(given) != len(regimes):
+    if len(given := [None] * len(regimes) if contexts is None else list(contexts)) != len(regimes):
         raise ValueError(f"fit_prefix_readout: contexts {len(given)}, regimes {len(regimes)}, expected one each.")
     check_validation(starts[0], regimes, given)
     frames, observed = starts[0].frames, starts[0].history + starts[0].frames
@@ -281,8 +280,9 @@ def choose(
             "normalisation are those that the model was trained on."
         )
     best = best_choice(tried, harmless=isinstance(starts[0].chart.features, Gated))
-    warn_of_step("fit_prefix_readout", made[best], data, places[best])
-    chosen = dataclasses.replace(made[best], worst=jnp.float32(worst[best]))
+    warn_of_fit("fit_prefix_readout", made[best], data, places[best], tried[best])
+    ratios = jnp.asarray(tried[best], jnp.float32)
+    chosen = dataclasses.replace(made[best], worst=jnp.float32(worst[best]), error_over_anchor=ratios)
     return Fitted(chosen, tuple(Tried(*key, tuple(ratios)) for key, ratios in tried.items()))
 
 

@@ -15,6 +15,7 @@ from ccm_jax._checks import check_level, check_real, counted
 from ccm_jax._doubts import warn
 from ccm_jax._frames import as_frames
 from ccm_jax._interval_doubts import warn_if_within
+from ccm_jax._plain import plain
 from ccm_jax.chart import Gated
 from ccm_jax.curve import Curve, fit_curve
 from ccm_jax.forecast import Residual, evidence_of, fit_residual, spread_of
@@ -119,14 +120,14 @@ def fit_uncertainty(
     if len(given) != len(validation):
         raise ValueError(f"{NAME}: contexts {len(given)}, regimes {len(validation)}, expected one each.")
     observed = readout.history + readout.frames
-    plain = dataclasses.replace(readout, uncertainty=None, worst=None)
+    bare = plain(readout)
     found, local, statistic, loss = [], [], [], []
     shape = {"history": readout.history, "frames": readout.frames}
     for i, (x, context) in enumerate(zip(validation, given, strict=True)):
         seen = as_frames(readout.chart, x, f"{NAME}: frames of validation[{i}]")[:, :observed]
-        estimate = plain(seen, batch="each", context=context, mesh=mesh)
+        estimate = bare(seen, batch="each", context=context, mesh=mesh)
         c = estimate.coordinate
-        local.append(local_at(plain, seen, context, c, mesh=mesh))
+        local.append(local_at(bare, seen, context, c, mesh=mesh))
         tried = statistic_of(readout.chart, readout.rollout_fn, seen, c, context=context, **shape)
         statistic.append(np.asarray(tried, np.float64))
         loss.append(np.asarray(estimate.loss))
@@ -152,7 +153,7 @@ def fit_uncertainty(
     sure = Uncertainty(curves, values_on, floor, tightness, inflation, membership, logarithmic=logarithmic)
     sure = _refined(sure, local, labels)
     if min(np.shape(x)[1] for x in validation) > observed:
-        residual = _residual(plain, sure, list(zip(validation, given, found, local, loss, strict=True)))
+        residual = _residual(bare, sure, list(zip(validation, given, found, local, loss, strict=True)))
         sure = dataclasses.replace(sure, residual=residual)
     return dataclasses.replace(readout, uncertainty=sure)
 

@@ -22,6 +22,7 @@ from ccm_jax._checks import is_traced, kind_of
 from ccm_jax._forward import forward_only
 from ccm_jax._frames import as_frames, warn_of_unit
 from ccm_jax._given import check_axes, check_single, explained, warn_of_estimate
+from ccm_jax._plain import plain
 from ccm_jax._shown import shown, shown_readout
 from ccm_jax.chart import Chart
 from ccm_jax.coordinate import Estimate
@@ -67,6 +68,7 @@ class PrefixReadout:
         uncertainty: fitted by :func:`ccm_jax.fit_uncertainty`, for posteriors; None for none.
         known: shape ``[*space, C]`` of the validation frames that decided on the settings; None without validation.
         worst: the largest loss on a validation trajectory, to compare that of observed frames with.
+        error_over_anchor: future error over the anchor's on each validation regime, ``[R]``; None without validation.
         sizes: lowest and highest root mean square of observed frames of validation, ``[2]``; None without validation.
     """
 
@@ -87,6 +89,7 @@ class PrefixReadout:
     uncertainty: Uncertainty | None = None
     known: tuple[int, ...] | None = field(default=None, metadata={"static": True})
     worst: Array | None = None
+    error_over_anchor: Array | None = None
     sizes: Array | None = None
 
     def __repr__(self) -> str:
@@ -149,8 +152,8 @@ class PrefixReadout:
             raise ValueError(f"PrefixReadout: prior is {kind_of(prior)}, expected Prior(value, deviation).")
         seen = observations("PrefixReadout", self, x, mask, missing)
         # One program, however frames were completed, and whether a posterior follows or not.
-        plain = dataclasses.replace(self, fill=Fill(), uncertainty=None, worst=None)
-        placed = (plain, seen, context) if is_traced(seen) or mesh is None else place((plain, seen, context), mesh)
+        bare = plain(self, fill=Fill())
+        placed = (bare, seen, context) if is_traced(seen) or mesh is None else place((bare, seen, context), mesh)
         try:
             coarse = coarse_errors(*placed, mesh=mesh)
         except ValueError as error:

@@ -8,13 +8,13 @@ later have different noise:
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._plain import plain
 from ccm_jax.readout import PrefixReadout
 
 Array = Any
@@ -43,10 +43,7 @@ def starting_at(readout: PrefixReadout, begins: Sequence[int]) -> tuple[PrefixRe
             f"starting_at: begins are {list(begins)}, expected one or more of 0 to {frames - 1}; with "
             f"{frames} predicted frames a later one leaves none to compare with."
         )
-    return tuple(
-        dataclasses.replace(readout, begin=b, weights=jnp.full(frames - b, 1 / (frames - b), jnp.float32), worst=None)
-        for b in begins
-    )
+    return tuple(plain(readout, begin=b, weights=jnp.full(frames - b, 1 / (frames - b), jnp.float32)) for b in begins)
 
 
 def mean_over_starts(readouts: Sequence[PrefixReadout], frames: Any, **how: Any) -> Array:

@@ -47,6 +47,26 @@ def growth_of(regimes: Sequence[Array], observed: int) -> float:
     return 2 * float(max(factors))
 
 
+def warn_of_fit(
+    function: str, readout: PrefixReadout, data: Sequence[Any], found: Sequence[Array], ratios: Sequence[float]
+) -> None:
+    """Warns of validation on which another time step explains the frames, or no merge is better than the anchor.
+
+    Args:
+        function: name in the warning.
+        readout: that was chosen.
+        data: trajectories ``[N, T, *space, C]`` and context of each regime.
+        found: coordinates ``[N, d]`` of each regime.
+        ratios: future error over the anchor's on each regime.
+    """
+    warn_of_step(function, readout, data, found)
+    if round(min(ratios), 3) >= 1:  # equal where the readout keeps the anchor
+        warn(
+            f"{function}: on no validation regime is a merge better than the anchor (error {max(ratios):.3g} times the "
+            "anchor's at most); check that validation is of the experts' equation, in the model's units and time step."
+        )
+
+
 def warn_of_step(function: str, readout: PrefixReadout, data: Sequence[Any], found: Sequence[Array]) -> None:
     """Warns of the first regime most of whose coordinates end at the rim, if another time step explains its frames.
 

@@ -109,6 +109,8 @@ def test_a_calibration_says_how_sure_it_is(decays: Decays, tmp_path: Path) -> No
     assert not axis["flat"] and not axis["outside_validation"] and found["sure"]["p_value"] > 0.05
     assert "90 % interval" in done.output and "rate" in done.output and "p = " in done.output
     assert sum(axis["probability"]) == pytest.approx(1, abs=1e-4)
+    assert "on validation: error of later frames" in done.output
+    assert len(found["readout"]["error_over_anchor"]) == len(found["readout"]["validation"])
     assert len(found["residuals"]["merged"]) == 4 and (tmp_path / "m.png").stat().st_size > 10_000
     (tmp_path / "all").mkdir()
     _, every = report(decays, tmp_path / "all")

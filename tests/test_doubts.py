@@ -86,6 +86,18 @@ def test_distances_are_in_norms_of_the_anchor_and_unknown_of_none() -> None:
     assert np.isnan(distances([(0 * a, b)])).all() and distances([(0 * a, 0 * a)]).tolist() == [0.0]
 
 
+def test_what_a_readout_gains_on_validation_is_told_and_nothing_gained_is_warned_of() -> None:
+    readout = fit_prefix_readout(CHART, DECAY, [flows(r) for r in (-1.4, -1.0, -0.6)], choices=Choices(begin=(3,)))
+    gains = np.asarray(readout.error_over_anchor)
+    assert gains.shape == (3,) and gains[0] < 0.2 and gains[2] < 0.2
+    assert re.search(r"future error 0\.\d+ times the anchor's", repr(readout))
+    stripes = jnp.array([1.0, -1.0] * 4)[None, :, None]  # what no flow has
+    useless = fit_chart({"b": 0 * stripes}, [{"b": -stripes}, {"b": stripes}], [-1.0, 1.0])
+    striped = make_rollout(lambda params, window: 0.9 * window[:, -1] + params["b"])
+    with pytest.warns(UserWarning, match="on no validation regime is a merge better than the anchor"):
+        fit_prefix_readout(useless, striped, [flows(-1.4, noise=0.0)], choices=Choices(begin=(3,)))
+
+
 def test_frames_that_fit_much_worse_than_validation_are_noticed() -> None:
     readout = fit_prefix_readout(CHART, DECAY, [flows(r) for r in (-1.4, -1.0, -0.6)], choices=Choices(begin=(3,)))
     assert readout.worst is not None and 1e-4 < float(readout.worst) < 1e-2

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._given import RIM, gate_at_end
+from ccm_jax._plain import plain
 from ccm_jax._stride import stride_clue
 from ccm_jax.chart import Gated, complete
 from ccm_jax.cli.fitting import Fitted, with_gate
@@ -99,14 +100,14 @@ class Found(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """All of it; one axis in plain numbers."""
 
-        def plain(c: Any) -> Any:
+        def short(c: Any) -> Any:
             return c[0] if len(c) == 1 else list(c)
 
         return self._asdict() | {
-            "coordinate": "anchor" if self.keeps_anchor else plain(self.coordinate),
-            "best_merge": plain(self.coordinate) if np.isfinite(self.loss) else None,
-            "candidates": [plain(c) for c in self.candidates],
-            "choices": [plain(c) if any(c) else "anchor" for c in self.choices],
+            "coordinate": "anchor" if self.keeps_anchor else short(self.coordinate),
+            "best_merge": short(self.coordinate) if np.isfinite(self.loss) else None,
+            "candidates": [short(c) for c in self.candidates],
+            "choices": [short(c) if any(c) else "anchor" for c in self.choices],
             "spread": self.spread,
             "readout": dict(self.readout),
             "residuals": dict(self.residuals),
@@ -138,9 +139,11 @@ def find(
     Raises:
         ValueError: for frames that the model does not take, or on which nothing is finite.
     """
-    readout = dataclasses.replace(fitted.readout, uncertainty=None, worst=None)
+    readout = plain(fitted.readout)
     x = observations("calibrate", readout, jnp.asarray(frames), mask)
+    ratios = fitted.readout.error_over_anchor
     settings = described(readout) | {"validation": fitted.regimes}
+    settings["error_over_anchor"] = None if ratios is None else np.asarray(ratios, float).tolist()
     if isinstance(x, Observed):
         seen = np.asarray(x.mask, bool)
         settings |= {"observed": float(seen.mean()), "points": seen.size, "missing": int((~seen).sum())}

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from ccm_jax._checks import counted
 from ccm_jax._given import HIGHEST_GATE, STRANGE
+from ccm_jax._shown import typical
 from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.prefix import Found
@@ -202,6 +204,7 @@ def show(
     errors |= dict(zip(experts, found.expert_losses, strict=False))
     errors["last frame repeated"] = found.persistence_loss
     say(f"error on {of}: {', '.join(f'{name} {number(error)}' for name, error in errors.items())}")
+    show_validated(found.readout)
     if found.clue and found.sure is None and not found.at_end_of_search and not found.loss < found.anchor_loss:
         warn(f"check the time step: {over_all(found.clue)}")
     if found.at_end_of_search and not found.keeps_anchor:
@@ -212,6 +215,18 @@ def show(
         say(f"No interval: {found.unsure}")
     elif not (found.sure.stranger and found.keeps_anchor):  # where no point explains the frames, it says nothing
         show_sure(found.sure, found.coordinate)
+
+
+def show_validated(readout: Mapping[str, Any]) -> None:
+    """What the readout gains on validation trajectories, after the observed frames."""
+    ratios, regimes = readout.get("error_over_anchor"), readout.get("validation")
+    if not ratios or not regimes:
+        return
+    worst = int(np.argmax(ratios))
+    said = f"on validation: error of later frames {typical(ratios):.2g} times the anchor's"
+    if len(ratios) > 1:
+        said += f" ({counted(len(ratios), 'regime')}; at most {ratios[worst]:.2g}, {regimes[worst]})"
+    say(said)
 
 
 def between(low: str, high: str, cut: tuple[bool, ...]) -> str:
