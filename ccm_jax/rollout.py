@@ -81,9 +81,7 @@ class Rollout:
         steps = as_count("make_rollout: steps", steps, 0)
 
         def body(window: Array, _: None) -> tuple[Array, Array]:
-            frame = self.apply(params, window)
-            _check_frame(frame, window)
-            return jnp.concatenate([window[:, 1:], frame[:, None]], axis=1), frame
+            return advance(self.apply, params, window)
 
         try:
             _, frames = jax.lax.scan(body, window, None, length=steps)
@@ -104,6 +102,13 @@ class Rollout:
     def __hash__(self) -> int:
         found = _hash(self.apply)
         return id(self.apply) if found is None else found
+
+
+def advance(apply: Apply, params: Params, window: Array) -> tuple[Array, Array]:
+    """One step of a model: the next window, and the frame that is new in it."""
+    frame = apply(params, window)
+    _check_frame(frame, window)
+    return jnp.concatenate([window[:, 1:], frame[:, None]], axis=1), frame
 
 
 def _remedy(apply: Apply, params: Params, window: Array) -> str:

@@ -13,9 +13,11 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, PartitionSpec
 
+from ccm_jax._checks import is_traced
+from ccm_jax._convolutions import rollout_for_training, slow_in_loops
 from ccm_jax.metrics import relative_l2
 from ccm_jax.parallel import batch_axes
-from ccm_jax.rollout import Apply, make_rollout
+from ccm_jax.rollout import Apply
 
 Array = jax.Array
 Params = Any
@@ -82,7 +84,7 @@ def make_loss(apply: Apply, *, history: int = 1, unroll: int = 1) -> Loss:
         ``loss(params, frames)`` with ``frames [N, history + unroll, *space, C]``; each step of an unrolled loss is
         rematerialised, so its memory does not grow with the network's depth times ``unroll``.
     """
-    rollout_fn = make_rollout(jax.checkpoint(apply) if unroll > 1 else apply)
+    rollout_fn = rollout_for_training(jax.checkpoint(apply) if unroll > 1 else apply)
 
     def loss(params: Params, frames: Array) -> Array:
         predicted = rollout_fn(params, frames[:, :history], unroll)
@@ -188,6 +190,9 @@ def train_chunk(
 ) -> tuple[TrainState, Array]:
     """Runs ``len(order)`` updates in one compiled scan; the state's memory is reused, so keep only the new one.
 
+    On CPU, updates of a network with convolutions are compiled one by one, because XLA runs their gradients many times
+    slower inside a loop (https://github.com/jax-ml/jax/issues/12868).
+
     Args:
         state: training state (donated).
         trajectories: data on the device, ``[N, T, *space, C]``.
@@ -209,7 +214,15 @@ def train_chunk(
     """
     _check_state("train_chunk", state, optimizer)
     # What an optimizer starts from is in the state: only how it goes on is part of the program.
-    return _chunk(state, trajectories, order, seed, _Program(loss_fn, optimizer.update, frames, corrupt, mesh))
+    program = _Program(loss_fn, optimizer.update, frames, corrupt, mesh)
+    batch = jax.ShapeDtypeStruct((order.shape[1], frames, *trajectories.shape[2:]), trajectories.dtype)
+    if is_traced(state, order) or not len(order) or not slow_in_loops(loss_fn, state.params, batch):
+        return _chunk(state, trajectories, order, seed, program)
+    losses = []
+    for i in range(len(order)):
+        state, loss = _chunk(state, trajectories, order[i : i + 1], seed, program)
+        losses.append(loss)
+    return state, jnp.concatenate(losses)
 
 
 class _Program(NamedTuple):
@@ -243,6 +256,9 @@ def _chunk(
                 batch = _share(batch, mesh, axes)
             return _step(state, batch, loss_fn, update, axes)
 
+        if len(order) == 1:  # a scan of length one is a loop, too
+            state, loss = body(state, order[0])
+            return state, loss[None]
         return jax.lax.scan(body, state, order)
 
     if axes is None:

@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import is_merged
+from ccm_jax._convolutions import rollout_for_training
 from ccm_jax.chart import Chart, Features, as_coordinate, complete
 from ccm_jax.choose_chart import Regime
 from ccm_jax.metrics import relative_l2
-from ccm_jax.rollout import Apply, make_rollout
+from ccm_jax.rollout import Apply
 from ccm_jax.train import Loss, batch_order, init_state, make_optimizer, train_chunk
 
 Array = jax.Array
@@ -134,7 +135,7 @@ def chart_loss(
         that are :func:`labelled`.
     """
     parts = Trained() if trained is None else trained
-    rollout_fn = make_rollout(jax.checkpoint(apply) if unroll > 1 else apply)
+    rollout_fn = rollout_for_training(jax.checkpoint(apply) if unroll > 1 else apply)
     dim = chart.features.dim
     with_slopes = jax.tree_util.tree_map_with_path(lambda path, leaf: bool(parts.leaves(path, leaf)), chart.origin)
     # A basis that is zero and stays so costs nothing: its leaf is the origin's for all samples of a batch at once.
