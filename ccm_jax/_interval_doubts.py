@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from ccm_jax._checks import is_traced
+from ccm_jax._checks import counted, is_traced
 from ccm_jax._doubts import warn
 
 if TYPE_CHECKING:
@@ -46,6 +46,27 @@ def warn_extrapolated(posterior: Posterior) -> None:
         )
 
 
+def warn_if_left_out(function: str, regime: np.ndarray, told: np.ndarray, labels: np.ndarray) -> None:
+    """Warns of regimes of the lowest or highest values on none of whose trajectories the readout finds a coordinate.
+
+    Args:
+        function: name in the warning.
+        regime: number of the regime of each trajectory, ``[N]``.
+        told: whether a coordinate was found on it, ``[N]``.
+        labels: physical values of the regimes, ``[R, axes]``.
+    """
+    kept = np.unique(regime[told])
+    low, high = labels[kept].min(axis=0), labels[kept].max(axis=0)
+    lost = [r for r in np.setdiff1d(regime, kept) if np.any(labels[r] < low) or np.any(labels[r] > high)]
+    if lost:
+        values = "; ".join(", ".join(f"{value:g}" for value in labels[r]) for r in lost)
+        warn(
+            f"{function}: the readout keeps the anchor on all of {counted(len(lost), 'validation regime')} (values "
+            f"{values}): nothing is known of how sure it is there. Compare experts and anchor on them "
+            "(ccm_jax.evaluate.future_error); an expert that was trained too little is the usual reason."
+        )
+
+
 def warn_if_within(function: str, found: np.ndarray, regime: np.ndarray) -> None:
     """Warns of validation regimes that all lie between the experts, along an axis of coordinates ``[N, d]``."""
     finite = np.isfinite(found).all(axis=-1)
@@ -55,7 +76,7 @@ def warn_if_within(function: str, found: np.ndarray, regime: np.ndarray) -> None
         if np.all(np.abs(column) < 1 + NEAR):
             where = "" if len(mean.T) == 1 else f" on axis {axis}"
             warn(
-                f"{function}: all validation regimes lie between the experts (coordinates {column.min():+.2f} to "
-                f"{column.max():+.2f}{where}), so that nothing checks the intervals of values beyond them; add regimes "
-                "beyond both experts, such as at coordinates -1.25 and +1.25."
+                f"{function}: the coordinates found on validation, {column.min():+.2f} to {column.max():+.2f}{where}, "
+                "all lie between the experts at -1 and +1, so that nothing checks intervals beyond them; add regimes "
+                "of values beyond both experts'. If some are already, check that these experts are those of the ends."
             )

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from ccm_jax._checks import check_level, check_real, counted
 from ccm_jax._doubts import warn
 from ccm_jax._frames import as_frames
-from ccm_jax._interval_doubts import warn_if_within
+from ccm_jax._interval_doubts import warn_if_left_out, warn_if_within
 from ccm_jax._plain import plain
 from ccm_jax.chart import Gated
 from ccm_jax.curve import Curve, fit_curve
@@ -84,9 +84,9 @@ def fit_uncertainty(
             arguments of other kinds.
 
     Warns:
-        UserWarning: if all regimes lie between the experts, so that nothing checks the intervals of values beyond them;
-            if the coordinate falls as the value rises; if the grid of values is too coarse; for so few trajectories
-            that their scatter is known to 30 % only.
+        UserWarning: if the readout keeps the anchor on all trajectories of the lowest or highest value; if all regimes
+            lie between the experts, so that nothing checks the intervals of values beyond them; if the coordinate falls
+            as the value rises; if the grid of values is too coarse; for few trajectories, whose scatter is uncertain.
 
     Example:
         >>> from ccm_jax import fit_chart, fit_prefix_readout, make_rollout
@@ -148,7 +148,9 @@ def fit_uncertainty(
     curves, logarithmic = tuple(one[0] for one in fitted), tuple(one[1] for one in fitted)
     _warn_if_few(regime)
     _warn_if_falling(curves, logarithmic, labels)
-    warn_if_within(NAME, np.concatenate(found)[:, :axes], regime)
+    told = np.isfinite(np.concatenate([at.variance for at in local])).all(axis=-1)  # not where the anchor is kept
+    warn_if_left_out(NAME, regime, told, labels)
+    warn_if_within(NAME, np.concatenate(found)[told, :axes], regime[told])
     values_on = jnp.asarray(grid, jnp.float32)
     sure = Uncertainty(curves, values_on, floor, tightness, inflation, membership, logarithmic=logarithmic)
     sure = _refined(sure, local, labels)
@@ -196,8 +198,9 @@ def _refined(sure: Uncertainty, local: Sequence[Local], labels: np.ndarray) -> U
     left = coarsest / 2**halvings
     if left > MISSED:
         warn(
-            f"{NAME}: {(POINTS - 1) * 2**halvings + 1} values are {left:,.0f} deviations of the coordinate apart: the "
-            "peak of a posterior may lie between two of them; give a smaller reach, or regimes over a smaller range."
+            f"{NAME}: the grid of {(POINTS - 1) * 2**halvings + 1} values is too coarse: from one to the next, the "
+            f"coordinate moves by {left:,.0f} of its standard deviations, and the peak of a posterior may lie between "
+            "them; give a smaller reach, or regimes over a smaller range."
         )
     grid = np.stack([np.linspace(low, high, (POINTS - 1) * 2**halvings + 1) for low, high in ends])
     return dataclasses.replace(sure, values=jnp.asarray(grid, jnp.float32))

@@ -1,5 +1,6 @@
 """What looks wrong is said in one line, at the user's call; what is meant passes without a word."""
 
+import dataclasses
 import re
 import warnings
 from collections import OrderedDict
@@ -174,7 +175,9 @@ def test_a_grid_that_misses_peaks_is_noticed() -> None:
     rates = [-1.6, -1.0, -0.4]
     readout = fit_prefix_readout(CHART, DECAY)
     regimes = [flows(r, noise=1e-6, seed=i) for i, r in enumerate(rates)]
-    with pytest.warns(UserWarning, match=r"fit_uncertainty: 8193 values are [\d,]+ deviations of the coordinate apart"):
+    with pytest.warns(
+        UserWarning, match=r"fit_uncertainty: the grid of 8193 values is too coarse: .* moves by [\d,]+ of"
+    ):
         fit_uncertainty(readout, regimes, rates, reach=1000.0)
 
 
@@ -190,11 +193,21 @@ def test_an_estimate_prints_its_value_and_whether_that_is_extrapolated() -> None
     assert " at 0x" not in repr(readout) and len(repr(readout)) < 1000
 
 
+def test_ends_where_the_anchor_is_kept_are_told() -> None:
+    """A network that does not decay faster than -0.7 has no better merge for what decays slower."""
+    gated = dataclasses.replace(CHART, features=Gated())
+    limited = make_rollout(lambda params, window: window[:, -1] * jnp.exp(0.1 * jnp.minimum(params["rate"][0], -1.0)))
+    readout = dataclasses.replace(fit_prefix_readout(gated, limited), pull=jnp.float32(0.1))
+    rates = [-1.6, -1.5, -1.3, -0.6]
+    with pytest.warns(UserWarning, match=r"keeps the anchor on all of 1 validation regime \(values -0.6\)"):
+        sure = fit_uncertainty(readout, [flows(r, seed=9) for r in rates], rates)
+    assert sure.uncertainty is not None
+    np.testing.assert_allclose(sure.uncertainty.known(), [[-1.6, -1.3]], rtol=1e-5)
+
+
 def test_intervals_that_no_regime_checks_are_said() -> None:
     readout, inside, beyond = fit_prefix_readout(CHART, DECAY), [-1.4, -1.0, -0.6], [-1.6, -1.0, -0.4]
-    with pytest.warns(
-        UserWarning, match=r"^fit_uncertainty: all validation regimes lie between the experts .*-0\.[78]"
-    ):
+    with pytest.warns(UserWarning, match=r"^fit_uncertainty: the coordinates found on validation, -0\.[78]"):
         unchecked = fit_uncertainty(readout, [flows(r, seed=9) for r in inside], inside)
     checked = fit_uncertainty(readout, [flows(r, seed=9) for r in beyond], beyond)  # without a warning
     far = flows(-1.7, seed=1)[0, :5]

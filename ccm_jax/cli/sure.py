@@ -209,7 +209,10 @@ def with_uncertainty(
             sure = fit_uncertainty(readout, list(validation.trajectories.values()), values, **how)
     except ValueError as error:
         return readout, Known(), line_of(error)
-    return sure, Known(chosen, tuple(values.min(axis=0).tolist()), tuple(values.max(axis=0).tolist())), ""
+    assert sure.uncertainty is not None
+    ends = np.asarray(sure.uncertainty.known(), float)  # of the regimes in which a coordinate is found, in float32
+    low, high = (values[np.abs(values - end).argmin(axis=0), np.arange(len(chosen))].tolist() for end in ends.T)
+    return sure, Known(chosen, tuple(low), tuple(high)), ""
 
 
 def sure_of(readout: PrefixReadout, known: Known, x: Any, mask: Any = None, prior: Prior | None = None) -> Sure:
