@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import counted, is_traced
 from ccm_jax._doubts import warn
 
 if TYPE_CHECKING:
+    from ccm_jax.curve import Curve
+    from ccm_jax.fit_uncertainty import Read
     from ccm_jax.posterior import Posterior
 
+ROUGH = 0.3  # relative standard error of the scatter from which on intervals are called rough
+DISORDER = 0.2  # of the range of coordinates: a step back by more is no scatter
 NEAR = 0.05  # a regime found at most so far beyond an expert is at the expert: its own trajectories scatter
 
 
@@ -28,6 +33,18 @@ def warn_cut(posterior: Posterior) -> None:
             f"Estimate.interval: the posterior is cut off at {at:.4g} on axis {axis}, where the values that it "
             f"considers end, so that the {('lower', 'upper')[end]} end of the interval is not known; give "
             "fit_uncertainty a larger reach, or regimes nearer to this one."
+        )
+
+
+def warn_flat(function: str, posterior: Posterior) -> None:
+    """Warns of a posterior that frames leave as wide as its grid, where numbers are known."""
+    if is_traced(posterior) or jax.process_count() > 1:
+        return
+    if len(lost := np.argwhere(np.asarray(posterior.flat()))):
+        # Always the same words for an axis: Python then says it once for each line that asks.
+        warn(
+            f"{function}: the frames say nothing of the value on axis {lost[0][-1]} (the anchor is kept, or they do "
+            "not depend on it): the posterior is as wide as the grid of values; give more frames, or a prior."
         )
 
 
@@ -64,6 +81,46 @@ def warn_if_left_out(function: str, regime: np.ndarray, told: np.ndarray, labels
             f"{function}: the readout keeps the anchor on all of {counted(len(lost), 'validation regime')} (values "
             f"{values}): nothing is known of how sure it is there. Compare experts and anchor on them "
             "(ccm_jax.evaluate.future_error); an expert that was trained too little is the usual reason."
+        )
+
+
+def warn_if_few(function: str, regime: np.ndarray) -> None:
+    """Warns of a scatter within regimes that so few trajectories hardly tell."""
+    count = len(np.unique(regime))
+    if len(regime) - count < 1 / (2 * ROUGH**2):  # the degrees of freedom for that error
+        warn(
+            f"{function}: {len(regime)} trajectories of {count} values hardly tell how much a coordinate scatters; "
+            "intervals are rough, and probably too narrow: give more trajectories of each value."
+        )
+
+
+def warn_if_falling(
+    function: str, curves: tuple[Curve, ...], logarithmic: tuple[bool, ...], labels: np.ndarray
+) -> None:
+    """Warns of a coordinate that falls as the value rises, as it does for experts in each other's place."""
+    for axis, (curve, log) in enumerate(zip(curves, logarithmic, strict=True)):
+        ends = np.array([labels[:, axis].min(), labels[:, axis].max()])
+        low, high = np.asarray(curve(jnp.asarray(np.log(ends) if log else ends))[0])
+        if high < low:
+            warn(
+                f"{function}: the coordinate falls as the value rises on axis {axis}; unless the experts are meant to "
+                "be in this order, the low and the high one are in each other's place."
+            )
+
+
+def warn_if_disordered(function: str, axis: int, read: Read) -> None:
+    """Warns of coordinates that rise and fall as the value rises: of values in another order than the regimes."""
+    values = np.unique(read.value)
+    found = [read.found[read.value == value] for value in values]
+    mean = np.array([one.mean() for one in found])
+    error = np.sqrt([one.var() / max(len(one) - 1, 1) for one in found])
+    steps = np.diff(mean)
+    clear = np.abs(steps) > np.maximum(DISORDER * np.ptp(mean), 4 * (error[1:] + error[:-1]))
+    if (steps[clear] > 0).any() and (steps[clear] < 0).any():
+        places = ", ".join(f"{at:+.2f} at {value:g}" for value, at in zip(values, mean, strict=True))
+        warn(
+            f"{function}: the coordinate rises and falls with the value on axis {axis} ({places}); check that values "
+            "are in the order of validation, and that all regimes are of the experts' equation."
         )
 
 

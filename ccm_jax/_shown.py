@@ -43,6 +43,8 @@ def shown_estimate(found: Any) -> str:
         outside = np.asarray(found.posterior.beyond())
         many = f"{outside.any(axis=-1).sum()} of {len(outside)}" if outside.size > LONGEST else outside
         sure = {"value": found.posterior.value(), "interval_90": found.posterior.interval()}
+        if (flat := np.asarray(found.posterior.flat())).any():
+            sure |= {"flat": f"{flat.any(axis=-1).sum()} of {len(flat)}" if flat.size > LONGEST else flat}
         first |= sure | ({} if found.posterior.known is None else {"outside_validation": many})
     names = ("p_value", "loss", "anchor_loss", "persistence_loss")
     second = {name: getattr(found, name) for name in names if getattr(found, name) is not None}

@@ -13,7 +13,7 @@ import numpy as np
 
 from ccm_jax._checks import check_level, check_real, is_traced
 from ccm_jax._doubts import is_far, warn
-from ccm_jax._interval_doubts import warn_cut, warn_extrapolated
+from ccm_jax._interval_doubts import warn_cut, warn_extrapolated, warn_flat
 from ccm_jax._moved import warn_moved
 from ccm_jax._shown import shown, shown_estimate
 from ccm_jax.coordinate_map import CoordinateMap
@@ -66,8 +66,14 @@ class Estimate(NamedTuple):
         return (self.coordinate == 0).all(axis=-1) & (self.loss == self.anchor_loss)
 
     def value(self) -> Array:
-        """The physical value on each axis: the median of the posterior, ``[d]``."""
-        return self._sure("value").value()
+        """The physical value on each axis: the median of the posterior, ``[d]``.
+
+        Warns:
+            UserWarning: if the frames say nothing of it, so that it is only the middle of the values considered.
+        """
+        posterior = self._sure("value")
+        warn_flat("Estimate.value", posterior)
+        return posterior.value()
 
     def interval(self, level: float = 0.9) -> Array:
         """The central credible interval of the physical value on each axis, ``[d, 2]``.
@@ -76,11 +82,13 @@ class Estimate(NamedTuple):
         calibrated there, and may be too narrow, above all with few regimes.
 
         Warns:
-            UserWarning: of an end that is cut off, because the values that are considered end there; and of a value
-                outside the validation regimes if none of them lies beyond the expert on that side.
+            UserWarning: if the frames say nothing of the value; of an end that is cut off, because the values that are
+                considered end there; and of a value outside the validation regimes if none of them lies beyond the
+                expert on that side.
         """
         posterior = self._sure("interval")
         check_level("Estimate.interval", level)
+        warn_flat("Estimate.interval", posterior)
         warn_cut(posterior)
         warn_extrapolated(posterior)
         return posterior.interval(level)

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from ccm_jax._checks import check_level, check_real, counted
 from ccm_jax._doubts import warn
 from ccm_jax._frames import as_frames
-from ccm_jax._interval_doubts import warn_if_left_out, warn_if_within
+from ccm_jax._interval_doubts import warn_if_disordered, warn_if_falling, warn_if_few, warn_if_left_out, warn_if_within
 from ccm_jax._plain import plain
 from ccm_jax.chart import Gated
 from ccm_jax.curve import Curve, fit_curve
@@ -30,7 +30,6 @@ COARSE = 2.0  # steps of the grid that are larger, in deviations of the coordina
 FINER = 5  # times at most that steps are halved
 MISSED = 10.0  # deviations: between values further apart, a peak can be less likely than the tail far outside
 FEWEST = 3  # regimes
-ROUGH = 0.3  # relative standard error of the scatter from which on intervals are called rough
 
 
 class Read(NamedTuple):
@@ -86,7 +85,8 @@ def fit_uncertainty(
     Warns:
         UserWarning: if the readout keeps the anchor on all trajectories of the lowest or highest value; if all regimes
             lie between the experts, so that nothing checks the intervals of values beyond them; if the coordinate falls
-            as the value rises; if the grid of values is too coarse; for few trajectories, whose scatter is uncertain.
+            as the value rises, or goes up and down; if the grid of values is too coarse; for few trajectories, whose
+            scatter is uncertain.
 
     Example:
         >>> from ccm_jax import fit_chart, fit_prefix_readout, make_rollout
@@ -141,13 +141,14 @@ def fit_uncertainty(
         usable = np.isfinite(coordinate) & np.isfinite(variance)
         read = Read(regime[usable], labels[regime[usable], axis], coordinate[usable], variance[usable])
         fitted.append(_fit_axis(read, level))
+        warn_if_disordered(NAME, axis, read)
     grid = np.stack([_grid(labels[:, axis], reach) for axis in range(axes)])
     floor, tightness, inflation = (jnp.asarray([one[i] for one in fitted], jnp.float32) for i in (2, 3, 4))
     kept = np.isfinite(np.concatenate(statistic))
     membership = fit_membership(np.concatenate(statistic)[kept], np.concatenate(found)[kept, :axes], regime[kept])
     curves, logarithmic = tuple(one[0] for one in fitted), tuple(one[1] for one in fitted)
-    _warn_if_few(regime)
-    _warn_if_falling(curves, logarithmic, labels)
+    warn_if_few(NAME, regime)
+    warn_if_falling(NAME, curves, logarithmic, labels)
     told = np.isfinite(np.concatenate([at.variance for at in local])).all(axis=-1)  # not where the anchor is kept
     warn_if_left_out(NAME, regime, told, labels)
     warn_if_within(NAME, np.concatenate(found)[told, :axes], regime[told])
@@ -158,28 +159,6 @@ def fit_uncertainty(
         residual = _residual(bare, sure, list(zip(validation, given, found, local, loss, strict=True)))
         sure = dataclasses.replace(sure, residual=residual)
     return dataclasses.replace(readout, uncertainty=sure)
-
-
-def _warn_if_few(regime: np.ndarray) -> None:
-    """Warns of a scatter within regimes that so few trajectories hardly tell."""
-    count = len(np.unique(regime))
-    if len(regime) - count < 1 / (2 * ROUGH**2):  # the degrees of freedom for that error
-        warn(
-            f"{NAME}: {len(regime)} trajectories of {count} values hardly tell how much a coordinate scatters; "
-            "intervals are rough, and probably too narrow: give more trajectories of each value."
-        )
-
-
-def _warn_if_falling(curves: tuple[Curve, ...], logarithmic: tuple[bool, ...], labels: np.ndarray) -> None:
-    """Warns of a coordinate that falls as the value rises, as it does for experts in each other's place."""
-    for axis, (curve, log) in enumerate(zip(curves, logarithmic, strict=True)):
-        ends = np.array([labels[:, axis].min(), labels[:, axis].max()])
-        low, high = np.asarray(curve(jnp.asarray(np.log(ends) if log else ends))[0])
-        if high < low:
-            warn(
-                f"{NAME}: the coordinate falls as the value rises on axis {axis}; unless the experts are meant to be "
-                "in this order, the low and the high one are in each other's place."
-            )
 
 
 def _refined(sure: Uncertainty, local: Sequence[Local], labels: np.ndarray) -> Uncertainty:

@@ -193,6 +193,23 @@ def test_an_estimate_prints_its_value_and_whether_that_is_extrapolated() -> None
     assert " at 0x" not in repr(readout) and len(repr(readout)) < 1000
 
 
+def test_values_in_another_order_than_validation_are_noticed() -> None:
+    rates = [-1.6, -1.3, -1.0, -0.7, -0.4]
+    regimes = [flows(r, seed=i) for i, r in enumerate(rates)]
+    with pytest.warns(UserWarning, match=r"rises and falls with the value on axis 0 \(\+0.60 at -1.6, -1.20 at -1.3"):
+        fit_uncertainty(fit_prefix_readout(CHART, DECAY), regimes, [-1.3, -1.0, -0.4, -1.6, -0.7])
+
+
+def test_a_value_of_which_frames_say_nothing_is_no_value() -> None:
+    gated = dataclasses.replace(CHART, features=Gated())
+    rates = [-1.6, -1.3, -0.7, -0.4]
+    sure = fit_uncertainty(fit_prefix_readout(gated, DECAY), [flows(r, seed=9) for r in rates], rates)
+    kept = dataclasses.replace(sure, pull=jnp.float32(9.0))(flows(-1.02)[0])
+    assert bool(kept.keeps_anchor) and "flat=[True]" in repr(kept)
+    with pytest.warns(UserWarning, match="Estimate.value: the frames say nothing of the value on axis 0"):
+        kept.value()
+
+
 def test_ends_where_the_anchor_is_kept_are_told() -> None:
     """A network that does not decay faster than -0.7 has no better merge for what decays slower."""
     gated = dataclasses.replace(CHART, features=Gated())

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ccm_jax._interval_doubts import warn_if_few
 from ccm_jax.curve import fit_curve
-from ccm_jax.fit_uncertainty import Read, _fit_axis, _warn_if_few
+from ccm_jax.fit_uncertainty import Read, _fit_axis
 from ccm_jax.uncertainty import Local, Uncertainty, small_sample
 
 PLACES = (0.9, 1.1, 1.3, 1.5, 1.7, 2.1)
@@ -77,7 +78,7 @@ def test_deviations_are_not_shrunk_and_grow_where_few_trajectories_tell_them() -
 
 def test_few_trajectories_are_warned_of() -> None:
     with pytest.warns(UserWarning, match="10 trajectories of 5 values hardly tell .* give more trajectories"):
-        _warn_if_few(np.repeat(np.arange(5), 2))
+        warn_if_few("fit_uncertainty", np.repeat(np.arange(5), 2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _warn_if_few(np.repeat(np.arange(6), 2))
+        warn_if_few("fit_uncertainty", np.repeat(np.arange(6), 2))
