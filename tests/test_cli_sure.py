@@ -257,6 +257,15 @@ def test_a_prior_without_intervals_is_refused(decays: Decays, tmp_path: Path) ->
     assert done.exit_code == 2 and "--prior needs intervals" in done.output and not list(tmp_path.iterdir())
 
 
+def test_names_and_priors_are_checked_before_anything_is_fitted(
+    decays: Decays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ccm_jax.cli.calibrate.fit_readout", lambda *given, **how: pytest.fail("fitted"))
+    for given, said in ((("--parameter", "nu"), "--parameter nu"), (("--prior", "1:1") * 2, "is given 2 times")):
+        done, _ = report(decays, tmp_path, *given)
+        assert done.exit_code == 2 and said in done.output and "rate" in done.output
+
+
 def test_a_rollout_has_a_band(decays: Decays, tmp_path: Path) -> None:
     others = ("--validation", decays.folder / "others.npz")
     how = ("--initial", decays.folder / "seen.npz", "--truth", *others, "--samples", "5", "--seed", "3")

@@ -206,6 +206,8 @@ def test_an_equinox_network_by_names_and_by_its_own_files(tmp_path: Path, nets: 
     np.testing.assert_allclose(through(tmp_path, "own_equinox:build")["best_merge"], 0.5, atol=0.01)
     with pytest.raises(ValueError, match=r"file: layers.0.bias is missing, and the Sequential has \(4, 1, 1\)"):
         params_of(module, {"layers.0.weight": params["layers.0.weight"]}, "file")
+    slashes = {f"params/{name.replace('.', '/')}": leaf for name, leaf in by_name.items()}
+    jax.tree.map(np.testing.assert_array_equal, params_of(module, slashes, "file"), params)
     with pytest.raises(ValueError, match="file has 1 arrays, and the Sequential 4 leaves"):
         params_of(module, {"0": np.ones(2)}, "file")
 

@@ -29,7 +29,7 @@ from ccm_jax.cli.pictures import draw_calibration
 from ccm_jax.cli.predicts import Reading, reading_of
 from ccm_jax.cli.prefix import ANCHOR_KEPT, Found, find
 from ccm_jax.cli.prefix_length import FRAMES, frames_option
-from ccm_jax.cli.prior import as_prior, parse_prior, prior_option
+from ccm_jax.cli.prior import as_prior, check_named, parse_prior, prior_option
 from ccm_jax.cli.readings import other_axes
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.showing import show, show_candidates, typed
@@ -181,6 +181,8 @@ def command(source: Source, **given: Any) -> None:
         )
     regimes = None if others is None else read_regimes(others, recording)
     opened, axes = open_chart(recipe, options.model, recording), len(recipe.coordinates[0])
+    if options.bank is None:
+        check_named(options.prior, regimes, options.parameter, axes)
     count, stopped = options.frames, None
     needed = None if options.until is not None else opened.surrogate.history + count
     if needed is not None and recording.shape[1] < needed:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import as_numbers, counted
-from ccm_jax.cli.sure import Known
+from ccm_jax.cli.frames import Regimes
+from ccm_jax.cli.sure import MORE, Known, values_of
 from ccm_jax.posterior import Prior
 from ccm_jax.readout import PrefixReadout
 
@@ -42,21 +43,40 @@ def parse_prior(given: Sequence[str]) -> list[tuple[float, float]]:
     return rows
 
 
+def check_named(given: Sequence[str], validation: Regimes | None, parameters: Sequence[str], axes: int) -> None:
+    """Checks parameters and priors against those that validation knows, before anything is fitted.
+
+    Args:
+        given: texts of ``--prior``.
+        validation: the regimes, or None.
+        parameters: names that ``--parameter`` gives.
+        axes: of the chart.
+
+    Raises:
+        ValueError: for a name that validation does not have, or priors that no interval can follow from.
+    """
+    names: tuple[str, ...] = ()
+    why = f"give --validation FILE; {MORE}."
+    if validation is not None:
+        names, _, why = values_of(validation, parameters, axes)
+    if given and why:
+        raise ValueError(f"--prior needs intervals, and there are none: {why}")
+    if given and len(given) != len(names):
+        raise ValueError(
+            f"--prior is given {counted(len(given), 'time')}, expected once for each of {', '.join(names)}."
+        )
+
+
 def as_prior(given: Sequence[str], readout: PrefixReadout, known: Known, unsure: str) -> Prior | None:
     """``"VALUE:DEVIATION"`` for each axis as a prior of the readout's values; None if none is given.
 
     Raises:
-        ValueError: for another number of them, a value far from all that the readout thinks possible, or a readout
-            without intervals.
+        ValueError: for a value far from all that the readout thinks possible, or a readout without intervals.
     """
     if not given:
         return None
     if readout.uncertainty is None:
         raise ValueError(f"--prior needs intervals, and there are none: {unsure}")
-    if len(given) != len(known.names):
-        raise ValueError(
-            f"--prior is given {counted(len(given), 'time')}, expected once for each of {', '.join(known.names)}."
-        )
     rows = parse_prior(given)
     for text, (value, _), name, grid in zip(
         given, rows, known.names, np.asarray(readout.uncertainty.values), strict=True

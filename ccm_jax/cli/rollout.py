@@ -30,7 +30,7 @@ from ccm_jax.cli.pictures import draw_forecast
 from ccm_jax.cli.predicts import UNITS, what_to_check
 from ccm_jax.cli.prefix import ANCHOR_KEPT, find
 from ccm_jax.cli.prefix_length import frames_option
-from ccm_jax.cli.prior import as_prior, parse_prior, prior_option
+from ccm_jax.cli.prior import as_prior, check_named, parse_prior, prior_option
 from ccm_jax.cli.showing import number, show_sure, why_kept, why_refuted, why_stranger
 from ccm_jax.cli.source import Source, source_options
 from ccm_jax.cli.strips import draw_rollout
@@ -139,6 +139,7 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
     opened = open_chart(recipe, given["model"], recording)
     validation = read_regimes(given["layout"].open_validation(given["validation"]), recording)
     check_apart("--initial", given["initial"], [given["sample"]], x[None], validation)
+    check_named(given["prior"], validation, given["parameter"], len(recipe.coordinates[0]))
     fitted = fit_readout(opened, x.shape[1:], given["frames"], validation, parameters=given["parameter"])
     prior = as_prior(given["prior"], fitted.readout, fitted.known, fitted.unsure)
     how = {name: given[name] for name in ("truth", "samples", "seed")}

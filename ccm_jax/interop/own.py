@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import is_merged
+from ccm_jax._names import at_level, dotted
 from ccm_jax._reasons import reason_of
 from ccm_jax.interop.layout import Layout, next_frame
 from ccm_jax.models import Model
@@ -182,8 +183,10 @@ def params_of(module: Any, arrays: Arrays, what: str) -> dict[str, Any]:
     if are_numbered(arrays):
         given = named_leaves(module, arrays, what)
     else:
-        given = {_plain(name): leaf for name, leaf in arrays.items()}
+        given = {_plain(name): leaf for name, leaf in dotted(arrays).items()}
+        given = at_level(given, {name_of(path) for path, leaf in leaves if _is_array(leaf)})
     params: dict[str, Any] = {}
+    there_are = ", ".join(sorted(given)[:3])
     for path, leaf in leaves:
         name = name_of(path)
         found = given.pop(name, None)
@@ -191,7 +194,8 @@ def params_of(module: Any, arrays: Arrays, what: str) -> dict[str, Any]:
             continue
         if found is None or np.shape(found) != np.shape(leaf):
             there = "missing" if found is None else f"{np.shape(found)}"
-            raise ValueError(f"{what}: {name} is {there}, and the {type(module).__name__} has {np.shape(leaf)}.")
+            hint = f"; the file has {there_are}, ..." if found is None else "."
+            raise ValueError(f"{what}: {name} is {there}, and the {type(module).__name__} has {np.shape(leaf)}{hint}")
         params[name] = jnp.asarray(found)
     left = [name for name, leaf in given.items() if is_merged(leaf)]
     if left:

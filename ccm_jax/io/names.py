@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ccm_jax._names import dotted
+
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Nested dictionaries and lists as one dictionary, names and numbers joined by dots.
@@ -38,13 +40,13 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries again: names are cut at dots.
+    """Nested dictionaries again: names are cut at dots, or at slashes where they have no dots.
 
     Raises:
         ValueError: if a name is both a leaf and a folder of leaves.
     """
     tree: dict[str, Any] = {}
-    for name, leaf in flat.items():
+    for name, leaf in dotted(flat).items():
         *path, last = name.split(".")
         node = tree
         for key in path:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._names import dotted
 from ccm_jax._reasons import clean
 from ccm_jax.chart import Features, Polynomial
 from ccm_jax.expert_weights import expert_weights
@@ -229,9 +230,10 @@ def check_same_names(
     for name in [*expected, *got]:
         if name not in got or name not in expected:
             there, missing = (first, second) if name in expected else (second, first)
-            raise ValueError(
-                f"{function}: tensor {name} of {there} is missing in {missing}; experts must come from this anchor."
-            )
+            remedy = "experts must come from this anchor"
+            if set(dotted(expected)) == set(dotted(got)):
+                remedy = "one file joins names by dots and the other by slashes: write both in the same way"
+            raise ValueError(f"{function}: tensor {name} of {there} is missing in {missing}; {remedy}.")
         a, b = (f"{x[name].dtype}{list(x[name].shape)}" for x in (expected, got))
         if a != b:
             raise ValueError(
