@@ -266,6 +266,32 @@ def test_names_and_priors_are_checked_before_anything_is_fitted(
         assert done.exit_code == 2 and said in done.output and "rate" in done.output
 
 
+def test_another_unit_is_refused_before_anything_is_fitted(
+    decays: Decays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ccm_jax.cli.calibrate.fit_readout", lambda *given, **how: pytest.fail("fitted"))
+    stored = np.load(decays.folder / "seen.npz")["frames"]
+    # Of a decay, the network is linear: only the noise of another sensor is no state of it.
+    noise = 1e4 * np.random.default_rng(0).standard_normal(stored.shape).astype(np.float32)
+    path = save(tmp_path / "far.npz", noise)
+    done, _ = report(decays, tmp_path, prefix=str(path))
+    assert done.exit_code == 2 and "times larger than those of validation" in done.output
+
+
+def test_what_merged_weights_were_calibrated_on_is_told_where_they_are_evaluated(
+    decays: Decays, tmp_path: Path
+) -> None:
+    seen, other = decays.folder / "seen.npz", save(tmp_path / "other.npz", decay(7, 0.7), rate=np.full(6, 0.7))
+    assert report(decays, tmp_path, "--sample", "0")[0].exit_code == 0
+    merged = tmp_path / "m.safetensors"
+    for sample, said in (("0,1,2", True), ("1:4", False)):
+        done = decays("evaluate", "--merged", merged, "--trajectories", seen, "--sample", sample)
+        assert ("calibrated on the first frames of sample 0" in done.output) == said, done.output
+        assert "another regime" not in done.output
+    done = decays("evaluate", "--merged", merged, "--trajectories", other)
+    assert "calibrated for rate 1." in done.output and "these trajectories have 0.7: the comparison" in done.output
+
+
 def test_a_rollout_has_a_band(decays: Decays, tmp_path: Path) -> None:
     others = ("--validation", decays.folder / "others.npz")
     how = ("--initial", decays.folder / "seen.npz", "--truth", *others, "--samples", "5", "--seed", "3")

@@ -13,7 +13,7 @@ from ccm_jax._checks import counted
 from ccm_jax._doubts import BEYOND
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
-from ccm_jax.cli.apart import check_apart, unit_unlike
+from ccm_jax.cli.apart import check_apart, check_unit, unit_unlike
 from ccm_jax.cli.beginning import words_for
 from ccm_jax.cli.card import digest
 from ccm_jax.cli.checkpoints import check_there, new_folder, note, warn
@@ -192,8 +192,12 @@ def command(source: Source, **given: Any) -> None:
             f"--frames{assumed_axes(recording)}."
         )
     frames, mask = read_observations(recording, chosen, options.missing, options.mask, needed)
+    unit = ""
     if regimes is not None:
         check_apart("--prefix", options.prefix, chosen, frames, regimes, mask)
+        unit = unit_unlike(regimes, options.prefix, frames, mask)
+    if unit and not (options.accept_persistence or options.write_anyway):
+        check_unit(opened, count, frames, mask, unit)
     experts = recipe.coordinates if recipe.holds_experts else ()
 
     def find_with(count: int, validated: bool = True) -> Found:
@@ -211,7 +215,6 @@ def command(source: Source, **given: Any) -> None:
     else:
         found, stopped = find_until(opened, frames, regimes, options.until, find_with)
         count = found.frames
-    unit = "" if regimes is None else unit_unlike(regimes, options.prefix, frames, mask)
     found = found._replace(clue="") if unit else found  # the unit explains a fit that another time step seems to mend
     best = min(found.loss, found.anchor_loss)
     trivial = worse_than_trivial(best, found.persistence_loss)

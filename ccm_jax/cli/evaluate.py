@@ -16,11 +16,12 @@ from ccm_jax._checks import counted
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.beginning import words_for
-from ccm_jax.cli.checkpoints import check_says, check_there, new_folder, open_checkpoints, warn
+from ccm_jax.cli.checkpoints import check_says, check_there, new_folder, note, open_checkpoints, warn
 from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.frames import Layout, choose_samples, layout_options, read_samples, size_of
 from ccm_jax.cli.grouped import Grouped
+from ccm_jax.cli.judged import remarks
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.predicts import STEPS, Reading, reading_of
 from ccm_jax.cli.prefix_length import frames_option
@@ -52,6 +53,7 @@ class Errors(NamedTuple):
         frames: future frames that are scored.
         observed: frames before them.
         clue: what the time step of the file seems to be; empty where nothing points to another one.
+        remarks: what merged checkpoints say of these trajectories.
     """
 
     methods: list[Method]
@@ -60,6 +62,7 @@ class Errors(NamedTuple):
     frames: int
     observed: int = 0
     clue: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -117,7 +120,8 @@ def evaluate(
         best = int(np.argmin(means)) or 1  # beside the anchor, which always counts
         with waiting("looking at the time step"):
             clue = clue_of_networks([weights[0], weights[best]], rollout_fn, first)
-    return Errors(methods, persistence, chosen, length - observed, observed, clue)
+    said = [line for w in others for line in remarks(w, recording, chosen)]
+    return Errors(methods, persistence, chosen, length - observed, observed, clue, tuple(said))
 
 
 def check_not_zero(recording: Recording, numbers: list[int], frames: np.ndarray, observed: int) -> None:
@@ -265,6 +269,8 @@ def command(target: Path | None, accept_persistence: bool, as_json: bool, **give
         say(f"Wrote {target}{made}.")
     if found.clue:
         warn(f"{trajectories}: check the time step: over its first frames, {found.clue} If so, no verdict is one.")
+    for line in found.remarks:
+        note(line)
     verdict = judge(found.methods)
     say(verdict.text)
     if as_json:

@@ -240,7 +240,7 @@ def _features(path: Path, content: Any, dim: int) -> Features:
         inner = content["inner"] or {}
         arguments["inner"] = _features(path, {"name": "Polynomial"} | inner if isinstance(inner, dict) else inner, dim)
     try:
-        if any(not isinstance(value, (int, bool, Polynomial)) for value in arguments.values()):
+        if any(not isinstance(value, (int, bool, *FEATURES.values())) for value in arguments.values()):
             raise TypeError(f"{arguments} are not all whole numbers or true and false")
         return FEATURES[content["name"]](**arguments)
     except (TypeError, ValueError) as error:
