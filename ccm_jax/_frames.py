@@ -16,6 +16,8 @@ from ccm_jax.observed import Frames, Observed
 
 Array = jax.Array
 UNLIKE = 30.0  # times larger or smaller than any of validation: frames in another unit
+UNLIKE_ALIKE = 10.0  # the same, where all of validation is of one size:
+ALIKE = 2.0  # times the smallest, at most
 
 
 def as_frames(chart: Chart, frames: Any, what: str = "frames") -> Array:
@@ -57,7 +59,8 @@ def other_unit(sizes: Any, frames: Any, mask: Any = None) -> str:
     x = np.square(np.asarray(frames, np.float64))
     mean = x.mean() if mask is None else x[np.asarray(mask)].mean()
     size, (low, high) = float(np.sqrt(mean)), (float(s) for s in np.asarray(sizes, np.float64))
-    if not (low > 0 and 0 < size < np.inf) or low / UNLIKE <= size <= high * UNLIKE:
+    far = UNLIKE if high > ALIKE * low else UNLIKE_ALIKE
+    if not (low > 0 and 0 < size < np.inf) or low / far <= size <= high * far:
         return ""
     ratio = size / np.sqrt(low * high)
     times = float(f"{max(ratio, 1 / ratio):.2g}")

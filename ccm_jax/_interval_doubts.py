@@ -10,6 +10,7 @@ import numpy as np
 
 from ccm_jax._checks import counted, is_traced
 from ccm_jax._doubts import warn
+from ccm_jax._scale_doubts import DISORDER
 
 if TYPE_CHECKING:
     from ccm_jax.curve import Curve
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ccm_jax.posterior import Posterior
 
 ROUGH = 0.3  # relative standard error of the scatter from which on intervals are called rough
-DISORDER = 0.2  # of the range of coordinates: a step back by more is no scatter
 NEAR = 0.05  # a regime found at most so far beyond an expert is at the expert: its own trajectories scatter
 
 
@@ -121,6 +121,24 @@ def warn_if_disordered(function: str, axis: int, read: Read) -> None:
         warn(
             f"{function}: the coordinate rises and falls with the value on axis {axis} ({places}); check that values "
             "are in the order of validation, and that all regimes are of the experts' equation."
+        )
+
+
+def warn_if_exchanged(function: str, found: np.ndarray, labels: np.ndarray) -> None:
+    """Warns of values of two axes whose columns are exchanged: each coordinate then follows the other's values.
+
+    Args:
+        function: name in the warning.
+        found: coordinates of all trajectories, ``[N, 2]``; of other numbers of axes nothing is said.
+        labels: their physical values, ``[N, 2]``.
+    """
+    if found.shape[1] != 2 or not (np.ptp(found, axis=0).all() and np.ptp(labels, axis=0).all()):
+        return
+    follows = np.abs(np.corrcoef(found.T, labels.T)[:2, 2:])  # [axis, column]
+    if follows[0, 1] > follows[0, 0] and follows[1, 0] > follows[1, 1]:
+        warn(
+            f"{function}: the first coordinate follows the second column of values, and the second coordinate the "
+            "first; check that the columns of values are in the order of the chart's axes."
         )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 # Begins the line of what a network raised: in the error of a compiled program it stands behind a traceback.
 FAILED = "torch_rollout: "
 LONGEST = 160  # characters of another's text
+MANUAL = re.compile(r" \(https://flax\.readthedocs\.io/\S+\)")  # Flax names a page of its manual in every error
 LONGEST_REASON = 320  # of an error: enough for its first sentence, with an address
 
 
@@ -33,7 +36,7 @@ def reason_of(error: BaseException) -> str:
         >>> reason_of(KeyError("w")), reason_of(ValueError("it is cut off.")), reason_of(AssertionError())
         ("KeyError 'w'", 'it is cut off', 'AssertionError')
     """
-    first = text_of(error).partition("\n")[0]
+    first = MANUAL.sub("", text_of(error).partition("\n")[0])
     if len(first) > LONGEST_REASON:  # at a word, and so that it shows
         first = f"{first[: LONGEST_REASON - 40].rsplit(' ', 1)[0]} …"
     plain = type(error) in (ValueError, OSError) and first

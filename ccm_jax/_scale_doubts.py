@@ -13,6 +13,7 @@ from ccm_jax._given import RIM
 NAME = "fit_scale_readout"
 POOR = 0.5  # an error of the coordinate, where experts are 2 apart, with which a merge is no better than the nearest
 CLEARLY = 0.7  # of the default scale's leave-one-out error: below it, the other scale is named
+DISORDER = 0.2  # of the range of coordinates: a step back by more is no scatter
 VISIBLE = 0.02  # a difference of coordinates that changes a rollout; best coordinates are not known more exactly
 
 
@@ -46,11 +47,23 @@ def warn_of_map(values: Sequence[float], best: Sequence[float], tried: np.ndarra
             f"{NAME}: the best coordinate falls as the value rises; check that values are in the order of validation, "
             "and that low and high belong to the low and the high expert."
         )
+    elif _rises_and_falls(values, best):
+        warn(
+            f"{NAME}: the best coordinate rises and falls with the value; check that values are in the order of "
+            "validation, and that all regimes are of the experts' equation."
+        )
     elif POOR < error < np.inf:  # infinite where too few values are left to fit
         warn(
             f"{NAME}: the curve misses the coordinate of a value left out of the fit by {error:.2g}, where the experts "
             "are 2 apart; check values and trajectories, and do not rely on it."
         )
+
+
+def _rises_and_falls(values: Sequence[float], best: Sequence[float]) -> bool:
+    """Whether coordinates, in the order of their values, move clearly in both directions."""
+    steps = np.diff(np.asarray(best)[np.argsort(values, kind="stable")])
+    clear = steps[np.abs(steps) > max(DISORDER * np.ptp(best), VISIBLE)]
+    return bool((clear > 0).any() and (clear < 0).any())
 
 
 def warn_of_scale(errors: Mapping[Any, float]) -> None:

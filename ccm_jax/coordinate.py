@@ -126,13 +126,17 @@ def _untried(function: str, coordinate: Array, clip: float | None) -> Estimate:
 
 
 def normalised_coordinate(
-    value: float | Array, low: float, high: float, *, scale: Literal["linear", "log"] = "linear"
+    value: float | Array,
+    low: float,
+    high: float,
+    *,
+    scale: Literal["linear", "log"] = "linear",
+    name: str = "coordinate_from_metadata",
 ) -> Array:
     """The paper's ``s(value) = 2 (value - middle) / (high - low)``: -1 at ``low``, +1 at ``high``.
 
-    With ``scale="log"``, the same for logarithms. Raises ValueError as :func:`coordinate_from_metadata`.
+    With ``scale="log"``, the same for logarithms. Raises ValueError as :func:`coordinate_from_metadata`, by ``name``.
     """
-    name = "coordinate_from_metadata"
     if scale not in ("linear", "log"):
         raise ValueError(f"{name}: scale is {scale!r}, expected 'linear' or 'log'.")
     check_real(f"{name}: value is", value)
@@ -150,7 +154,7 @@ def normalised_coordinate(
                 "linear scale."
             )
         logarithm: Any = jnp.log(jnp.asarray(value, float)) if is_traced(value) else np.log(np.asarray(value, float))
-        return normalised_coordinate(logarithm, float(np.log(low)), float(np.log(high)))
+        return normalised_coordinate(logarithm, float(np.log(low)), float(np.log(high)), name=name)
     if not is_traced(value) and not np.all(np.isfinite(np.asarray(value))):
         raise ValueError(f"{name}: value is {value}, expected a finite number.")
     if is_traced(value, low, high):
@@ -220,7 +224,8 @@ def coordinate_from_map(
     Raises:
         ValueError: as :func:`coordinate_from_metadata`, or for a value beyond the map's reach.
     """
-    return _untried("coordinate_from_map", fitted(normalised_coordinate(value, low, high, scale=scale)), clip)
+    name = "coordinate_from_map"
+    return _untried(name, fitted(normalised_coordinate(value, low, high, scale=scale, name=name)), clip)
 
 
 def fit_coordinate_map(

@@ -14,7 +14,14 @@ from jax.sharding import Mesh
 from ccm_jax._checks import check_level, check_real, counted
 from ccm_jax._doubts import warn
 from ccm_jax._frames import as_frames
-from ccm_jax._interval_doubts import warn_if_disordered, warn_if_falling, warn_if_few, warn_if_left_out, warn_if_within
+from ccm_jax._interval_doubts import (
+    warn_if_disordered,
+    warn_if_exchanged,
+    warn_if_falling,
+    warn_if_few,
+    warn_if_left_out,
+    warn_if_within,
+)
 from ccm_jax._plain import plain
 from ccm_jax.chart import Gated
 from ccm_jax.curve import Curve, fit_curve
@@ -151,6 +158,7 @@ def fit_uncertainty(
     warn_if_falling(NAME, curves, logarithmic, labels)
     told = np.isfinite(np.concatenate([at.variance for at in local])).all(axis=-1)  # not where the anchor is kept
     warn_if_left_out(NAME, regime, told, labels)
+    warn_if_exchanged(NAME, np.concatenate(found)[told, :axes], labels[regime[told]])
     warn_if_within(NAME, np.concatenate(found)[told, :axes], regime[told])
     values_on = jnp.asarray(grid, jnp.float32)
     sure = Uncertainty(curves, values_on, floor, tightness, inflation, membership, logarithmic=logarithmic)

@@ -103,7 +103,7 @@ class ScaleReadout:
 
     def beyond(self, value: float) -> bool:
         """Whether a value lies outside the validation regimes, so that its coordinate is extrapolated."""
-        s = float(normalised_coordinate(value, self.low, self.high, scale=self.scale))
+        s = float(normalised_coordinate(value, self.low, self.high, scale=self.scale, name="ScaleReadout.beyond"))
         return not float(self.map.low) - ROUNDING <= s <= float(self.map.high) + ROUNDING
 
     def __call__(self, value: float | Array) -> Estimate:
@@ -117,7 +117,7 @@ class ScaleReadout:
             return coordinate_from_map(value, self.low, self.high, self.map, scale=self.scale, clip=None)
         except ValueError as error:
             if not str(error).startswith("CoordinateMap:"):
-                raise
+                raise ValueError(str(error).replace("coordinate_from_map:", "ScaleReadout:", 1)) from error
             low, high = self.known
             raise ValueError(
                 f"ScaleReadout: value is {np.asarray(value):g}, too far from the validation values {low:.4g} to "
@@ -243,7 +243,7 @@ def _scales(scale: str | None, numbers: Sequence[float]) -> tuple[Literal["linea
 def _normalised(values: Sequence[float], low: float, high: float, scale: Literal["linear", "log"]) -> list[float]:
     """Coordinates of values as metadata alone gives them."""
     # Decimal values should give decimal coordinates: float32 arithmetic must not show.
-    return [round(float(normalised_coordinate(value, low, high, scale=scale)), 5) for value in values]
+    return [round(float(normalised_coordinate(value, low, high, scale=scale, name=NAME)), 5) for value in values]
 
 
 class ChosenMap(NamedTuple):

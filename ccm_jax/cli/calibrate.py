@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +251,8 @@ def command(source: Source, **given: Any) -> None:
             return calibrate_again(recipe, source.recipe, options, free(f"merged{ending_of(recipe.anchor)}"))
         if unit:  # frames in another unit are no start
             return None
-        return kept_next(recipe, found, source.recipe, options, chosen[0], lambda: find_with(count, False))
+        again = functools.partial(find_with, count, False)
+        return kept_next(recipe, found, source.recipe, options, chosen[0], recording.shape[1], again)
 
     numbers = found.as_json() | ({} if stopped is None else {"until": stopped})
     if report is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ccm_jax.cli.beginning import words_for
 from ccm_jax.cli.console import say
 from ccm_jax.cli.following import family, follow, free, rollout_next
 from ccm_jax.cli.prefix import Found
@@ -33,7 +34,13 @@ def calibrate_again(recipe: Recipe, source: Path | None, options: Options, outpu
 
 
 def kept_next(
-    recipe: Recipe, found: Found, source: Path | None, options: Options, sample: int, without: Callable[[], Found]
+    recipe: Recipe,
+    found: Found,
+    source: Path | None,
+    options: Options,
+    sample: int,
+    frames: int,
+    without: Callable[[], Found],
 ) -> None:
     """Suggests a rollout of the network that fits the frames best.
 
@@ -46,8 +53,11 @@ def kept_next(
         source: file of the recipe; None if there is none.
         options: of this run.
         sample: the first that was observed.
+        frames: that its file has.
         without: finds the coordinate without validation.
     """
+    if found.clue:  # of another time step: no network runs on these frames as they are
+        return None
     doubted = found.sure is not None and found.sure.stranger and not found.refuted and not found.at_end_of_search
     if doubted and min(found.expert_losses, default=np.inf) < found.anchor_loss:
         again = without()
@@ -62,4 +72,6 @@ def kept_next(
             plain = options._replace(validation=None, until=None, parameter=(), prior=())
             name = free(f"merged-without-validation{ending_of(recipe.anchor)}")
             return calibrate_again(recipe, source, plain, name)
-    return rollout_next(best_network(recipe, found), options.model, options.prefix, sample, options.layout)
+    start = words_for(found.history + found.frames, frames)
+    network = best_network(recipe, found)
+    return rollout_next(network, options.model, options.prefix, sample, options.layout, start=start)

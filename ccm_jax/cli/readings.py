@@ -138,6 +138,13 @@ def remedy_of(weights: Weights, model: str | None, recording: Recording) -> str:
         return other
     if not fit:
         dim, told = dimension_of(weights, model, recording), told_dimension(recording)
+        samples, *frame = recording.shape
+        if guessed and samples == 1 and dim == len(frame):
+            whole = [*frame, len(recording.fields)]
+            return (
+                f"{recording.path} seems to hold a single frame {whole} without a time axis, as the network is "
+                f"{dim}-D: give frames [T, *space, C]"
+            )
         if None in (dim, told) or dim == told:
             return ""
         return f"{recording.path} says that its frames are {told}-D, and this network is {dim}-D: give {dim}-D frames"

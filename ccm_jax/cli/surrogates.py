@@ -56,6 +56,9 @@ def surrogate_for(weights: Weights, model: str | None, recording: Recording) -> 
         of_frames = any(word in str(error) for word in ("does not fit", "channels"))
         if not of_frames:
             raise
+        if "ScopeParamNotFound" in str(error):  # of Flax: then no frames fit
+            names = shorten(tuple(weights.arrays))
+            raise ValueError(f"{str(error).rstrip('.')}; {weights.path} has {names}.") from error
         if better := remedy_of(weights, model, recording):
             raise ValueError(f"{str(error).rstrip('.')}; {better}.") from error
         channels, takes = len(recording.fields), channels_of(weights, model, recording)
