@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
 import jax
@@ -68,12 +69,13 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
             )
     for name, tree in others:
         got = dict(jax.tree_util.tree_flatten_with_path(tree)[0])
+        apart = _level_more(first, reference, name, tree) or _level_more(name, tree, first, reference) or remedy
         for path in [*expected, *got]:
             where = f"leaf {jax.tree_util.keystr(path) or '(root)'}"
             if path not in got:
-                raise ValueError(f"{function}: {where} of `{first}` is missing in `{name}`; {remedy}")
+                raise ValueError(f"{function}: {where} of `{first}` is missing in `{name}`; {apart}")
             if path not in expected:
-                raise ValueError(f"{function}: {where} of `{name}` is missing in `{first}`; {remedy}")
+                raise ValueError(f"{function}: {where} of `{name}` is missing in `{first}`; {apart}")
             a, b = _describe(expected[path]), _describe(got[path])
             if a != b:
                 same = np.shape(expected[path]) == np.shape(got[path])
@@ -97,6 +99,16 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
                 f"{where} is {theirs}, but {ours} in `{first}`; jax.tree.unflatten(jax.tree.structure({first}), "
                 "jax.tree.leaves(it)) gives it the same containers."
             )
+
+
+def _level_more(name: str, tree: Any, other: str, inner: Any) -> str:
+    """What to do where a tree is another one below a single key, as Flax's parameters are; empty for others."""
+    if not isinstance(tree, Mapping) or len(tree) != 1:
+        return ""
+    ((key, below),) = tree.items()
+    if not _held_alike(below, inner):
+        return ""
+    return f"`{name}` has the level {key!r}, and `{other}` lacks it: pass both with or without it."
 
 
 def _held_alike(tree: Any, reference: Any) -> bool:

@@ -18,6 +18,7 @@ Array = jax.Array
 UNLIKE = 30.0  # times larger or smaller than any of validation: frames in another unit
 UNLIKE_ALIKE = 10.0  # the same, where all of validation is of one size:
 ALIKE = 2.0  # times the smallest, at most
+DOUBTFUL = 3.0  # the factor that is told where frames are doubtful for another reason, too
 
 
 def as_frames(chart: Chart, frames: Any, what: str = "frames") -> Array:
@@ -46,20 +47,21 @@ def sizes_of(regimes: Iterable[Any], observed: int) -> np.ndarray:
     return np.array([every.min(), every.max()])
 
 
-def other_unit(sizes: Any, frames: Any, mask: Any = None) -> str:
+def other_unit(sizes: Any, frames: Any, mask: Any = None, *, far: float | None = None) -> str:
     """What frames ``[N, T, *space, C]`` of another unit are told, without a full stop; empty for others.
 
     Args:
         sizes: of validation, of :func:`sizes_of`; None where there is none.
         frames: 0 where they were not observed.
         mask: where they were, ``[N, T, *space]``; None is everywhere.
+        far: factor from which on frames are told; by default one that no flow of the same unit has.
     """
     if sizes is None or is_traced((sizes, frames, mask)) or jax.process_count() > 1:
         return ""
     x = np.square(np.asarray(frames, np.float64))
     mean = x.mean() if mask is None else x[np.asarray(mask)].mean()
     size, (low, high) = float(np.sqrt(mean)), (float(s) for s in np.asarray(sizes, np.float64))
-    far = UNLIKE if high > ALIKE * low else UNLIKE_ALIKE
+    far = far or (UNLIKE if high > ALIKE * low else UNLIKE_ALIKE)
     if not (low > 0 and 0 < size < np.inf) or low / far <= size <= high * far:
         return ""
     ratio = size / np.sqrt(low * high)
@@ -71,9 +73,10 @@ def other_unit(sizes: Any, frames: Any, mask: Any = None) -> str:
     )
 
 
-def warn_of_unit(function: str, sizes: Any, x: Frames) -> bool:
+def warn_of_unit(function: str, sizes: Any, x: Frames, *, far: float | None = None) -> bool:
     """Warns of frames that :func:`other_unit` tells something of, where numbers are known; says whether."""
-    said = other_unit(sizes, x.frames, x.mask) if isinstance(x, Observed) else other_unit(sizes, x)
+    frames, mask = (x.frames, x.mask) if isinstance(x, Observed) else (x, None)
+    said = other_unit(sizes, frames, mask, far=far)
     if said:
         warn(f"{function}: {said}.")
     return bool(said)

@@ -152,8 +152,8 @@ def trivial(persistence: float) -> tuple[str, float]:
 
 def warn_of_estimate(
     function: str, readout: PrefixReadout, shape: tuple[int, ...], found: Estimate, frames: Array | None, gaps: bool
-) -> None:
-    """Warns of whatever makes an estimate doubtful, where numbers are known.
+) -> bool:
+    """Warns of whatever makes an estimate doubtful, where numbers are known; says whether no network fits the frames.
 
     Args:
         function: name in the warnings.
@@ -170,20 +170,20 @@ def warn_of_estimate(
             f"{function}: frames have shape {list(shape[2:])}, and those of validation, which decided on the settings, "
             f"{list(readout.known or ())}; networks err differently on another grid: fit the readout on this grid."
         )
-    _warn_persistence(function, found)
+    unfit = _warn_persistence(function, found)
     if not _warn_at_end(function, readout, found, clue) and not other_grid:
         _warn_stray(function, readout, found, clue)
     _warn_gate(function, readout, found)
-    if len(found.coordinate) == shape[0]:  # one coordinate for all fits none as well as its own would
-        _warn_stranger(function, found, clue, gaps)
+    pooled = len(found.coordinate) != shape[0]  # one coordinate for all fits none as well as its own would
+    return (not pooled and _warn_stranger(function, found, clue, gaps)) or unfit
 
 
-def _warn_stranger(function: str, found: Estimate, clue: Clue, gaps: bool) -> None:
+def _warn_stranger(function: str, found: Estimate, clue: Clue, gaps: bool) -> bool:
     """Warns of frames that no point of the chart explains; of a batch, if most are such: a wrong unit concerns all."""
     if found.p_value is None or is_traced(found) or jax.process_count() > 1:
-        return
+        return False
     p = np.asarray(found.p_value)
-    if np.median(p) < STRANGE:
+    if stranger := bool(np.median(p) < STRANGE):
         which = "these frames" if len(p) == 1 else f"the frames of {_which(np.flatnonzero(p < STRANGE), len(p))}"
         reason = "validation had no gaps, so that a bad fill (choose_fill) may be the reason; " * gaps
         warn(
@@ -191,6 +191,7 @@ def _warn_stranger(function: str, found: Estimate, clue: Clue, gaps: bool) -> No
             "units, channels and equation, and the error on held-out frames before you use the merge"
             f"{clue(np.flatnonzero(p < STRANGE)) or '.'}"
         )
+    return stranger
 
 
 def _warn_stray(function: str, readout: PrefixReadout, found: Estimate, clue: Clue) -> None:
@@ -267,15 +268,10 @@ def _which(lost: np.ndarray, total: int) -> str:
     return f"trajectory {lost[0]}" if len(lost) == 1 else f"{len(lost)} of {total} trajectories"
 
 
-def _warn_persistence(function: str, found: Estimate) -> None:
-    """Warns if every network diverges or is no better than a trivial forecast of observed frames, where that is known.
-
-    Args:
-        function: name in the warning.
-        found: with losses ``[N, n]``, and those of the anchor and of persistence, ``[N]``.
-    """
+def _warn_persistence(function: str, found: Estimate) -> bool:
+    """Warns if every network diverges, or none is better than a trivial forecast of observed frames: says whether."""
     if is_traced(found) or jax.process_count() > 1 or found.anchor_loss is None or found.persistence_loss is None:
-        return
+        return False
     lost = np.flatnonzero(~np.isfinite(np.asarray(found.coordinate)).all(axis=-1))
     if len(lost):
         warn(
@@ -287,10 +283,11 @@ def _warn_persistence(function: str, found: Estimate) -> None:
     tried = np.asarray(found.losses).min(axis=-1)
     found_loss = tried if found.loss is None else np.fmin(np.asarray(found.loss), tried)
     best, persistence = float(np.mean(np.minimum(found_loss, anchor))), float(np.mean(repeated))
-    if np.isfinite(best) and worse_than_trivial(best, persistence):
+    if unfit := np.isfinite(best) and worse_than_trivial(best, persistence):
         what, error = trivial(persistence)
         warn(
             f"{function}: {what} has error {error:.3g} on these frames, no more than the best network "
             f"({best:.3g}); check that axes are [T, *space, C], and that the order of channels, their units and "
             "normalization are those of the training data (states that hardly change are no reason for concern)."
         )
+    return bool(unfit)

@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 
 from ccm_jax._checks import is_traced, kind_of
 from ccm_jax._forward import forward_only
-from ccm_jax._frames import as_frames, warn_of_unit
+from ccm_jax._frames import DOUBTFUL, as_frames, warn_of_unit
 from ccm_jax._given import check_axes, check_single, explained, warn_of_estimate
 from ccm_jax._plain import plain
 from ccm_jax._shown import shown, shown_readout
@@ -167,7 +167,8 @@ class PrefixReadout:
         judge = self if whole else dataclasses.replace(self, worst=None)  # filled gaps err, too
         if not warn_of_unit("PrefixReadout", self.sizes, seen):
             known = x if whole and context is None else None
-            warn_of_estimate("PrefixReadout", judge, x.shape, estimate, known, gaps=not whole)
+            if warn_of_estimate("PrefixReadout", judge, x.shape, estimate, known, gaps=not whole):
+                warn_of_unit("PrefixReadout", self.sizes, seen, far=DOUBTFUL)
         return estimate if batch == "each" else jax.tree.map(lambda leaf: leaf[0], estimate)
 
     def _p_value(self, x: Frames, context: Any, coordinate: Array) -> Array | None:

@@ -92,8 +92,8 @@ def test_merging_is_the_library_s_and_says_where_it_comes_from(family: Path, tmp
 @pytest.mark.parametrize(
     "leaf, file, line",
     [
-        ("lift.kernel", "m.safetensors", 'ccm_jax.io.safetensors.load_safetensors("m.safetensors")'),
-        ("lift.kernel", "m.pt", 'ccm_jax.io.weights.open_weights("m.pt").arrays'),
+        ("lift.kernel", "m.safetensors", 'ccm_jax.loading.load_like("m.safetensors", like)'),
+        ("lift.kernel", "m.pt", 'ccm_jax.loading.load_like("m.pt", like)'),
         ("lift.weight", "m.safetensors", 'model.load_state_dict(safetensors.torch.load_file("m.safetensors"))'),
         ("lift.weight", "m.pt", 'model.load_state_dict(torch.load("m.pt", weights_only=True))'),
     ],

@@ -126,6 +126,13 @@ def test_kept_leaves_are_the_anchor_s_at_every_coordinate() -> None:
         ccm_jax.keep_leaves(anchor, [{"w": jnp.zeros(2)}], statistics)
 
 
+def test_a_level_that_one_tree_lacks_is_named() -> None:
+    inner = {"w": jnp.zeros(2)}
+    for anchor, high, said in ((inner, {"params": inner}, "`high` has"), ({"params": inner}, inner, "`anchor` has")):
+        with pytest.raises(ValueError, match=f"{said} the level 'params', and `.*` lacks it: pass both"):
+            merge_pytree(anchor, anchor, high, 0.5)
+
+
 def test_numpy_leaves_and_empty_trees_merge() -> None:
     merged = merge_pytree({"w": np.zeros(2)}, {"w": np.ones(2)}, {"w": np.full(2, 3.0)}, 0.0)
     np.testing.assert_allclose(merged["w"], [2.0, 2.0])

@@ -134,7 +134,10 @@ def test_a_file_of_another_dimension_is_not_read_by_other_axes(tmp_path: Path) -
 def test_frames_in_another_unit_are_told_the_factor(tmp_path: Path) -> None:
     x = np.random.default_rng(0).random((3, 2, 6, 4, 4, 1)) + 1
     regimes = Regimes({str(i): trajectories for i, trajectories in enumerate(x)}, [])
-    assert unit_unlike(regimes, Path("p.npz"), 20 * x[0]) == ""
+    assert unit_unlike(regimes, Path("p.npz"), 9 * x[0]) == ""
+    assert "about 9 times larger" in unit_unlike(regimes, Path("p.npz"), 9 * x[0], far=3)
+    various = Regimes(regimes.trajectories | {"small": 0.1 * x[0]}, [])  # of several sizes: one more is less unlikely
+    assert unit_unlike(various, Path("p.npz"), 20 * x[0]) == ""
     said = unit_unlike(regimes, Path("p.npz"), 1000 * x[0, :, :5])
     assert said.startswith("p.npz: the frames are about 1,000 times larger than those of validation (root mean square")
     assert said.endswith("check their unit")

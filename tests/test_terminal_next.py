@@ -78,8 +78,13 @@ def test_after_a_verdict_the_forecast_starts_where_it_was_scored(own: Path) -> N
     assert ccm(*words).exit_code == 0
 
 
+PLACE = {"clue": "", "history": 1, "frames": 4}
+
+
 def stub(**said: Any) -> Any:
-    return SimpleNamespace(**{"expert_losses": (0.2, 0.5), "anchor_loss": 0.4, "at_end_of_search": False} | said)
+    return SimpleNamespace(
+        **{"expert_losses": (0.2, 0.5), "anchor_loss": 0.4, "at_end_of_search": False, **PLACE} | said
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,11 +102,14 @@ def test_where_noise_may_be_the_reason_a_better_merge_comes_before_an_expert(
     none = dict.fromkeys(Options._fields) | {"missing": "refuse", "frames": FRAMES, "parameter": (), "prior": ()}
     options = Options(**none | {"prefix": Path("seen.npz"), "layout": Layout(), "validation": Path("val.npz")})
     doubted = stub(sure=SimpleNamespace(stranger=True), refuted=False)
-    kept_next(recipe, doubted, None, options, 0, lambda: without)
+    kept_next(recipe, doubted, None, options, 0, 9, lambda: without)
     said = capsys.readouterr().out.splitlines()[-1]
     found = shlex.split(said.removeprefix("Next: ccm "), comments=True)
     assert found[: len(words)] == words and "--validation" not in found
-    kept_next(recipe, stub(sure=None), None, options, 0, lambda: pytest.fail("nothing is searched again"))
+    kept_next(recipe, stub(sure=None), None, options, 0, 9, lambda: pytest.fail("nothing is searched again"))
+    assert "--start 5 --truth" in capsys.readouterr().out
+    kept_next(recipe, stub(sure=None, clue="2 steps fit better"), None, options, 0, 9, lambda: without)
+    assert not capsys.readouterr().out  # nothing runs on frames of another time step
 
 
 def test_a_card_tells_a_calibration_in_words(own: Path) -> None:

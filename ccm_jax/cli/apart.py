@@ -48,9 +48,11 @@ def _same(x: np.ndarray, other: np.ndarray, where: np.ndarray) -> bool:
     return bool(x.shape == other.shape and where.any() and np.array_equal(x[where], other[where]))
 
 
-def unit_unlike(regimes: Regimes, path: Path, frames: np.ndarray, mask: np.ndarray | None = None) -> str:
+def unit_unlike(
+    regimes: Regimes, path: Path, frames: np.ndarray, mask: np.ndarray | None = None, *, far: float | None = None
+) -> str:
     """What is said of observed frames ``[N, T, *space, C]`` in another unit than validation's; empty for others."""
-    said = other_unit(sizes_of(regimes.trajectories.values(), frames.shape[1]), frames, mask)
+    said = other_unit(sizes_of(regimes.trajectories.values(), frames.shape[1]), frames, mask, far=far)
     return said and f"{path}: {said}"
 
 

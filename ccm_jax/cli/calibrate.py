@@ -12,6 +12,7 @@ import numpy as np
 from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._doubts import BEYOND
+from ccm_jax._frames import DOUBTFUL
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.apart import check_apart, check_unit, unit_unlike
@@ -232,6 +233,8 @@ def command(source: Source, **given: Any) -> None:
         reading = Reading() if unit else reading_of(open_weights(recipe.anchor), options.model, whole)
         blame: dict[str, Any] = {"axes": axes_of, "unit": unit, "reading": reading}
         check_persistence("calibrate", found.persistence_loss, best, accept=False, **blame)
+    if doubtful and regimes is not None and (size := unit_unlike(regimes, options.prefix, frames, mask, far=DOUBTFUL)):
+        warn(f"{size}.")
     if axes_of:
         warn(f"{recording.path}: {axes_of}: check which of them is meant.")
     if options.range is not None and found.sure is not None:

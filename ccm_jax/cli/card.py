@@ -182,9 +182,10 @@ def _loading(output: Path, weights: Weights) -> str:
             f"load with\n{how}."
         )
     if any(leaf.rsplit(".", 1)[-1] == "kernel" for leaf in weights.arrays):  # what Flax calls a weight
-        read = "load_safetensors" if output.suffix == ".safetensors" else "open_weights"
-        module, end = ("safetensors", "") if output.suffix == ".safetensors" else ("weights", ".arrays")
-        return f'Read the parameters of this Flax network with\n`ccm_jax.io.{module}.{read}("{name}"){end}`.'
+        return (
+            f'Read the parameters of this Flax network with\n`ccm_jax.loading.load_like("{name}", like)`, where `like` '
+            "is a tree of the same structure,\nsuch as the result of `module.init`."
+        )
     if not (weights.kind.startswith("torch") or weights.kind in ("safetensors", "sharded", "huggingface")):
         return f'Read the arrays by name with\n`ccm_jax.io.weights.open_weights("{name}").arrays`.'
     torch = f'torch.load("{name}", weights_only=True)'
