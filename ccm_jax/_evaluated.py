@@ -52,18 +52,22 @@ def _as_array(what: str, trajectories: Any) -> Any:
                 f"{what} are {kind_of(trajectories)}, expected an array [N, T, *space, C]; a file is opened by "
                 "ccm_jax.io.recordings.open_recording."
             ) from error
-    if len(trajectories.shape) == 3 and not is_traced(trajectories):
-        n, t, c = trajectories.shape
-        warn(
-            f"{what} have shape {[n, t, c]}, read as {n} trajectories of {counted(t, 'frame')} with "
-            f"{counted(c, 'channel')} and no space [N, T, C]; of one trajectory [T, X, C] give x[None]."
-        )
     kind, size = np.dtype(trajectories.dtype).kind, np.dtype(trajectories.dtype).itemsize
     if kind in "iub" or (kind != "c" and size < 4):
         trajectories = trajectories.astype(np.float32)
     if not is_traced(trajectories) and bool(jnp.isnan(trajectories).any()):
         warn(f"{what} hold NaN, and so do their errors; drop or mend those.")
     return trajectories
+
+
+def _warn_without_space(what: str, trajectories: Any) -> None:
+    """Warns of three axes that a network took, which may be those of one trajectory."""
+    if len(trajectories.shape) == 3 and not is_traced(trajectories):
+        n, t, c = trajectories.shape
+        warn(
+            f"{what} have shape {[n, t, c]}, read as {n} trajectories of {counted(t, 'frame')} with "
+            f"{counted(c, 'channel')} and no space [N, T, C]; of one trajectory [T, X, C] give x[None]."
+        )
 
 
 def _shape_in(how: dict[str, Any]) -> dict[str, int]:
@@ -95,7 +99,9 @@ def in_order(function: Callable[..., Array]) -> Callable[..., Array]:
         trajectories = _as_array(f"{function.__name__}: trajectories", trajectories)
         check_future(f"{function.__name__}: trajectories", trajectories, **_shape_in(how))
         try:
-            return function(params, rollout_fn, trajectories, **how)
+            errors = function(params, rollout_fn, trajectories, **how)
+            _warn_without_space(f"{function.__name__}: trajectories", trajectories)
+            return errors
         except ValueError as error:
             if not isinstance(params, (Chart, Estimate)):
                 _raise_as(function.__name__, error)
@@ -129,7 +135,9 @@ def as_rows(function: Callable[..., Array]) -> Callable[..., Array]:
         trajectories = _as_array(f"{function.__name__}: trajectories", trajectories)
         check_future(f"{function.__name__}: trajectories", trajectories, **_shape_in(how))
         try:
-            return function(chart, rollout_fn, trajectories, *c, **how)
+            errors = function(chart, rollout_fn, trajectories, *c, **how)
+            _warn_without_space(f"{function.__name__}: trajectories", trajectories)
+            return errors
         except ValueError as error:
             _raise_as(function.__name__, error)
 

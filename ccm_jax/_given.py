@@ -10,6 +10,7 @@ import numpy as np
 
 from ccm_jax._checks import is_merged, is_traced, kind_of
 from ccm_jax._doubts import warn
+from ccm_jax._shown import shown_p
 from ccm_jax._stride import Clue
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.rollout import call_rollout, shape_of
@@ -187,8 +188,8 @@ def _warn_stranger(function: str, found: Estimate, clue: Clue, gaps: bool) -> bo
         which = "these frames" if len(p) == 1 else f"the frames of {_which(np.flatnonzero(p < STRANGE), len(p))}"
         reason = "validation had no gaps, so that a bad fill (choose_fill) may be the reason; " * gaps
         warn(
-            f"{function}: no point of the chart explains {which} (p = {p.min():.1g}); {reason}check the time step, "
-            "units, channels and equation, and the error on held-out frames before you use the merge"
+            f"{function}: no point of the chart explains {which} ({shown_p(float(p.min()))}); {reason}check the time "
+            "step, units, channels and equation, and the error on held-out frames before you use the merge"
             f"{clue(np.flatnonzero(p < STRANGE)) or '.'}"
         )
     return stranger

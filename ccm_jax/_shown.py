@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 ROW = 100  # letters of one line of a representation in two
+LEAST = 1e-12  # smaller p-values are not told apart
 LONGEST = 8  # numbers that are printed one by one
 
 
@@ -48,7 +49,7 @@ def shown_estimate(found: Any) -> str:
         first |= sure | ({} if found.posterior.known is None else {"outside_validation": many})
     names = ("p_value", "loss", "anchor_loss", "persistence_loss")
     second = {name: getattr(found, name) for name in names if getattr(found, name) is not None}
-    second |= {"tried": found.losses.shape[-1]} if found.losses.size else {}
+    second |= {"candidates": found.losses.shape[-1]} if found.losses.size else {}
     rows = [", ".join(f"{name}={_said(value)}" for name, value in row.items()) for row in (first, second) if row]
     between = ",\n         " if sum(map(len, rows)) > ROW else ", "
     return f"Estimate({between.join(rows)})"
@@ -67,7 +68,7 @@ def shown_readout(readout: Any) -> str:
         f"{low} to {high}{gate}"
     )
     told = [f"chart of {_numbers(jax.tree.leaves(readout.chart.origin))}"]
-    told += [] if readout.known is None else [f"validated on frames {list(readout.known)}"]
+    told += [] if readout.known is None else [f"validated on frames of shape {list(readout.known)}"]
     if readout.error_over_anchor is not None:
         told[-1] += f" (future error {typical(readout.error_over_anchor):.2g} times the anchor's)"
     if readout.uncertainty is None:
@@ -78,6 +79,16 @@ def shown_readout(readout: Any) -> str:
         told.append(f"knows its uncertainty{ends}")
     between = ", " if readout.known is None and readout.uncertainty is None else ",\n              "
     return f"PrefixReadout({first}{between}{', '.join(told)})"
+
+
+def shown_p(p: float) -> str:
+    """A p-value in words; one that is 0 in the computer's numbers is not 0.
+
+    Example:
+        >>> shown_p(0.714), shown_p(0.0)
+        ('p = 0.71', 'p < 1e-12')
+    """
+    return f"p = {p:.2g}" if p >= LEAST else f"p < {LEAST:.0e}"
 
 
 def typical(ratios: Any) -> float:

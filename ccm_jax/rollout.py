@@ -117,7 +117,7 @@ def _remedy(apply: Apply, params: Params, window: Array) -> str:
         return "expected [N, history, *space, C]; of one trajectory give window[None]."
     if shape_of(apply, params, window[None, None]) == (1, *window.shape):
         return "expected [N, history, *space, C]; of one frame give window[None, None]."
-    if shape_of(apply, {"params": params}, window) == (*window.shape[:1], *window.shape[2:]):
+    if shape_of(apply, {"params": params}, window) is not None:
         return 'params lack the level "params", as of Flax; give the whole tree of init, {"params": ...}.'
     if shape_of(apply, window, params) == (*window.shape[:1], *window.shape[2:]):
         return "the arguments of apply are (params, window), in this order."

@@ -39,6 +39,7 @@ from ccm_jax.io.save import name_of
 from ccm_jax.io.weights import open_weights
 from ccm_jax.parallel import mesh_of_all, place
 
+HARDLY = 0.9  # of persistence's error: a network with more has hardly any skill
 GROUP = 16  # trajectories that are in memory together, or fewer:
 TOGETHER = 1 << 30  # bytes that they may take
 
@@ -263,6 +264,11 @@ def command(target: Path | None, accept_persistence: bool, as_json: bool, **give
         x = None if accept_persistence else read_samples(recording, found.samples[:1], found.observed + STEPS)
         reading = reading_of(weights, given["model"], x)
     check_persistence("evaluate", persistence, best, accept=accept_persistence, axes=axes, reading=reading)
+    if HARDLY * persistence < best < persistence:
+        warn(
+            f"every network's error is close to that of the last frame repeated ({best:.3g} and {persistence:.3g}): "
+            "check units, the order of channels and the time step before relying on the verdict."
+        )
     if target is not None:
         made = new_folder(target)
         write_csv(found, target)

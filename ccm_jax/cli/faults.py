@@ -82,9 +82,17 @@ def line_of_run(error: RuntimeError) -> str | None:
     return one_line(f"the network failed while it ran: {said[:LONGEST].rstrip('.')}; see --model.")
 
 
+# What others call a command, or another command an option -> the name here.
+CALLED = {"forecast": "rollout", "predict": "rollout", "run": "rollout", "compare": "evaluate", "score": "evaluate"}
+CALLED |= {"fit": "calibrate", "infer": "calibrate", "describe": "data", "convert": "data"}
+FILES = ("--prefix", "--initial", "--trajectories")  # the frames that a command reads
+
+
 def meant(name: str, names: Sequence[str]) -> str:
-    """The nearest of the names that there are, as a question after a message; empty if none is near."""
-    near = difflib.get_close_matches(name, names, n=1)
+    """The name that is meant, as a question after a message: in other words, or the nearest; empty if unknown."""
+    if CALLED.get(name) in names:
+        return f" Did you mean {CALLED[name]}?"
+    near = [other for other in FILES if name in FILES and other in names] or difflib.get_close_matches(name, names, n=1)
     return f" Did you mean {near[0]}?" if near else ""
 
 
@@ -122,7 +130,9 @@ def exit_interrupted() -> NoReturn:
 def _line_of_usage(error: click.ClickException, command: str) -> str:
     said = " ".join(error.format_message().split()).rstrip(".")
     if isinstance(error, click.NoSuchOption):
-        near = meant(error.option_name, error.possibilities or [])
+        ctx = error.ctx
+        there = [] if ctx is None else [o for p in ctx.command.params if p.param_type_name == "option" for o in p.opts]
+        near = meant(error.option_name, there or error.possibilities or [])
         said = f"there is no option {error.option_name}{near and '.' + near}"
     ctx = getattr(error, "ctx", None)
     see = f"see {command if ctx is None else ctx.command_path} --help."

@@ -33,13 +33,15 @@ MANY = 8  # samples that are named one by one
 
 
 def follow(*words: str | Path | None, after: str = "Next") -> None:
-    """Prints ``Next: ccm ...``, and as a comment what its places stand for; words that are None are left out.
+    """Prints ``Next: ccm ...``, and as comments what its places stand for; words that are None are left out.
 
     ``after`` is what stands before the command; ``"Then"`` for the second of two.
     """
     given = [str(word) for word in words if word is not None]
-    places = "; ".join(f"{word}: {PLACES[word]}" for word in given if word in PLACES)
-    say(f"{after}: ccm {shlex.join(given)}" + (f"  # {places}" if places else ""))
+    say(f"{after}: ccm {shlex.join(given)}")
+    for word in given:
+        if word in PLACES:
+            say(f"  # {word}: {PLACES[word]}")
 
 
 def family(recipe: Recipe, *, by_folder: bool = True) -> list[str]:

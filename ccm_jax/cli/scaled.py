@@ -10,7 +10,7 @@ import numpy as np
 
 from ccm_jax import processor
 from ccm_jax._checks import counted
-from ccm_jax._given import RIM
+from ccm_jax._given import RIM, trivial, worse_than_trivial
 from ccm_jax._scale_doubts import better_scale
 from ccm_jax.chart import Gated
 from ccm_jax.cli.card import digest
@@ -26,6 +26,7 @@ from ccm_jax.cli.steps import check_step
 from ccm_jax.cli.sure import values_of
 from ccm_jax.cli.units import place_of
 from ccm_jax.cli.waiting import waiting
+from ccm_jax.evaluate import persistence_error
 from ccm_jax.parallel import mesh_of_all
 from ccm_jax.scale import BANK, ScaleReadout, fit_scale_readout
 
@@ -92,6 +93,7 @@ def by_validation(
     frames = frames or FRAMES
     check_step(opened, regimes, frames)
     frames = min(frames, shortest - surrogate.history - 1)
+    trajectories = list(regimes.trajectories.values())
     scale = recipe.units.scale
     try:
         with waiting("fitting the coordinate of a value", steps=True) as progress, warnings.catch_warnings():
@@ -100,7 +102,7 @@ def by_validation(
             readout = fit_scale_readout(
                 opened.chart,
                 surrogate.rollout_fn,
-                list(regimes.trajectories.values()),
+                trajectories,
                 known.tolist(),
                 low=recipe.units.low,
                 high=recipe.units.high,
@@ -115,6 +117,14 @@ def by_validation(
         raise ValueError(f"--validation {path}: {line_of(error)}") from error
     fit = readout.fit
     assert fit is not None
+    still = [float(np.mean(persistence_error(x, history=surrogate.history, prefix=frames))) for x in trajectories]
+    best, persistence = float(np.mean([min(row) for row in fit.sweep])), float(np.mean(still))
+    if worse_than_trivial(best, persistence):
+        what, error = trivial(persistence)
+        warn(
+            f"--validation {path}: {what} has error {error:.4g}, and the best merges {best:.4g}: check units, the order "
+            "of channels, and the mean and std of --model before you use these weights."
+        )
     if np.polyfit(fit.coordinates, fit.best, 1)[0] <= 0:
         raise ValueError(
             f"--validation {path}: the best coordinate does not rise with {names[0]}: see --range, and that the low "

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ccm_jax._checks import counted
 from ccm_jax._given import HIGHEST_GATE, STRANGE
-from ccm_jax._shown import typical
+from ccm_jax._shown import shown_p, typical
 from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.prefix import Found
@@ -96,12 +96,12 @@ def why_stranger(sure: Sure, kept: str = f"{KEPT}.", *, gaps: bool = False) -> s
     if sure.p_value > STRANGE:
         where = ", and far outside the validation regimes more often" * any(a.beyond for a in sure.axes)
         return (
-            f"These frames are explained worse than most validation frames (p = {sure.p_value:.2g}; below 0.05, as in "
+            f"These frames are explained worse than most validation frames ({shown_p(sure.p_value)}; below 0.05, as in "
             f"one of twenty trajectories of this family{where}): another equation, unit or order of axes{filled}? "
             f"{NOISE} {kept}"
         )
     return (
-        f"No point of this chart explains these frames (p = {sure.p_value:.2g} against the validation regimes): "
+        f"No point of this chart explains these frames ({shown_p(sure.p_value)} against the validation regimes): "
         f"another equation, forcing, wall, unit or order of x and y (--axes){filled}? {NOISE} {kept}"
     )
 
@@ -119,7 +119,7 @@ def why_refuted(found: Found, kept: str = KEPT) -> str:
         check = over_all(found.clue)
     ratio = found.loss / found.anchor_loss
     but = f", though the merge has {ratio:.2g} times its error" * bool(ratio < 1)
-    said = f"{rim}no point of this chart explains these frames (p = {found.sure.p_value:.2g}): {check}"
+    said = f"{rim}no point of this chart explains these frames ({shown_p(found.sure.p_value)}): {check}"
     return f"{said} {kept}{but}."
 
 

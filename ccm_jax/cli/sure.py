@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ccm_jax._checks import counted
+from ccm_jax._shown import shown_p
 from ccm_jax.chart import Gated
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
@@ -140,7 +141,7 @@ class Sure(NamedTuple):
                     "validation regimes beyond this value."
                 )
         if not self.stranger:
-            said.append(f"p = {self.p_value:.2g}: the chart explains these frames as well as the validation frames.")
+            said.append(f"{shown_p(self.p_value)}: the chart explains these frames as well as the validation frames.")
         return said
 
     def as_json(self) -> dict[str, Any]:

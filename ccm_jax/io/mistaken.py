@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 # How a file begins -> what it is, and what to do.
@@ -20,6 +21,15 @@ def mistaken_for(path: Path) -> str | None:
     with open(path, "rb") as file:
         head = file.read(64)
     return next((what for begin, what in _BEGINS.items() if head.lstrip().startswith(begin)), None)
+
+
+def holds_trajectories(path: Path) -> bool:
+    """Whether a zip archive of arrays holds frames, as :func:`ccm_jax.io.recordings.write_recording` names them."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "frames.npy" in archive.namelist()
+    except (zipfile.BadZipFile, OSError):  # whatever is wrong with it, its reader says
+        return False
 
 
 def part_of_checkpoint(folder: Path) -> str | None:

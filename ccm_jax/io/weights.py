@@ -18,7 +18,7 @@ import numpy as np
 
 from ccm_jax._reasons import clean
 from ccm_jax.io.boundary import Unreadable, check_names, reading
-from ccm_jax.io.mistaken import mistaken_for, part_of_checkpoint
+from ccm_jax.io.mistaken import holds_trajectories, mistaken_for, part_of_checkpoint
 from ccm_jax.io.msgpack import looks_like_msgpack, open_msgpack
 from ccm_jax.io.names import flatten
 from ccm_jax.io.numpyfile import MAGIC, open_leaves, open_npz
@@ -117,6 +117,10 @@ def _content(path: Path) -> tuple[str, Any, dict[str, Any]]:
     with open(path, "rb") as file:
         head = file.read(16)
     if head[:4] == b"PK\3\4" or zipfile.is_zipfile(path):
+        if holds_trajectories(path):
+            raise Unreadable(
+                f"open_weights: {path} holds trajectories, expected weights; see ccm data describe {path}."
+            )
         with reading("open_weights", path, "save it anew by numpy.savez"):
             arrays = open_npz(path) if path.suffix not in TORCH else None
         if arrays is not None:
