@@ -184,7 +184,7 @@ def test_what_to_give_for_a_model_is_said(tmp_path: Path) -> None:
     for name in ("anchor", "low", "high"):
         save_safetensors(tmp_path / f"{name}.safetensors", {"w": np.arange(3) + np.float32(name == "low")})
     said = ccm("merge", *of(tmp_path), "-c", 1, "-o", tmp_path / "m.safetensors").output
-    assert "# MODEL: neuraloperator, fno2d, dpot-torch, or your network as MODULE:NAME;" in said
+    assert "# MODEL: neuraloperator, fno2d, dpot-torch, or your network as MODULE:NAME\n" in said
 
 
 def test_long_work_is_said_once_where_there_is_no_terminal(

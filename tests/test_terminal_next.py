@@ -41,7 +41,13 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def next_of(*words: str) -> list[str]:
     done = ccm(*words)
     assert done.exit_code == 0, done.output
-    return shlex.split(done.output.splitlines()[-1].removeprefix("Next: ccm "), comments=True)
+    return suggested(done.output)
+
+
+def suggested(output: str) -> list[str]:
+    """The words of the last command that an output says to run next."""
+    *_, said = (line for line in output.splitlines() if line.startswith("Next: ccm "))
+    return shlex.split(said.removeprefix("Next: ccm "))
 
 
 def test_files_beside_the_folder_of_a_family_are_filled_in(own: Path) -> None:
@@ -103,8 +109,7 @@ def test_where_noise_may_be_the_reason_a_better_merge_comes_before_an_expert(
     options = Options(**none | {"prefix": Path("seen.npz"), "layout": Layout(), "validation": Path("val.npz")})
     doubted = stub(sure=SimpleNamespace(stranger=True), refuted=False)
     kept_next(recipe, doubted, None, options, 0, 9, lambda: without)
-    said = capsys.readouterr().out.splitlines()[-1]
-    found = shlex.split(said.removeprefix("Next: ccm "), comments=True)
+    found = suggested(capsys.readouterr().out)
     assert found[: len(words)] == words and "--validation" not in found
     kept_next(recipe, stub(sure=None), None, options, 0, 9, lambda: pytest.fail("nothing is searched again"))
     assert "--start 5 --truth" in capsys.readouterr().out

@@ -120,10 +120,10 @@ def by_validation(
     still = [float(np.mean(persistence_error(x, history=surrogate.history, prefix=frames))) for x in trajectories]
     best, persistence = float(np.mean([min(row) for row in fit.sweep])), float(np.mean(still))
     if worse_than_trivial(best, persistence):
-        what, error = trivial(persistence)
+        what, least = trivial(persistence)
         warn(
-            f"--validation {path}: {what} has error {error:.4g}, and the best merges {best:.4g}: check units, the order "
-            "of channels, and the mean and std of --model before you use these weights."
+            f"--validation {path}: {what} has error {least:.4g}, and the best merges {best:.4g}: check units, the "
+            "order of channels, and the mean and std of --model before you use these weights."
         )
     if np.polyfit(fit.coordinates, fit.best, 1)[0] <= 0:
         raise ValueError(
