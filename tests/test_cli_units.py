@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from ccm_jax import merge_pytree
+from ccm_jax import Gated, Multilinear, merge_pytree
+from ccm_jax.cli.recipe import read_recipe
 from ccm_jax.cli.units import Units
 from ccm_jax.io.safetensors import open_safetensors, save_safetensors
 from tests.terminal import NAMES, arrays, ccm, of
@@ -190,3 +191,16 @@ def test_recipes_without_sense_are_refused_by_name(
     done = ccm("merge", "--recipe", path, *typed, "-o", family / "out.safetensors")
     assert done.exit_code == 2 and message in done.output and str(path) in done.output, done.output
     assert len(done.output.splitlines()) == 1 and not (family / "out.safetensors").exists()
+
+
+def test_the_corners_of_a_rectangle_are_features_of_a_recipe(tmp_path: Path) -> None:
+    corners = [[-1, -1], [-1, 1], [1, -1], [1, 1]]
+    experts = "\n".join(f"  - {{path: {i}.npz, coordinate: {corner}}}" for i, corner in enumerate(corners))
+    for features, expected in (
+        ("{name: Multilinear, dim: 2}", Multilinear(2)),
+        ("{name: Gated, inner: {name: Multilinear, dim: 2}}", Gated(Multilinear(2))),
+    ):
+        (tmp_path / "r.yaml").write_text(
+            f"anchor: a.npz\nexperts:\n{experts}\nfeatures: {features}\ncoordinate: [0.3, -0.7]\n"
+        )
+        assert read_recipe(tmp_path / "r.yaml").features == expected

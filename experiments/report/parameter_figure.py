@@ -50,7 +50,7 @@ def error_by_regime(results: dict[str, Any], curves: Sequence[dict[str, Any]] = 
         lines.append(Curve(curve["short"], colour, x, y))
         ax.plot(x, y, color=colour, linestyle=(0, (4, 2)), lw=1.3, label=curve["short"])
     ax.set(yscale="log", xscale=axis["scale"], xlabel=axis_label(results["config"]))
-    ax.set_ylabel("relative L2 error after the prefix")
+    ax.set_ylabel("relative L2 error after the observed frames")
     place: Any = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "top", "fontsize": 9}
     middle = np.sqrt(axis["low"] * axis["high"]) if axis["scale"] == "log" else (axis["low"] + axis["high"]) / 2
     ax.text(middle, 0.985, "training range", color="#666666", **place)

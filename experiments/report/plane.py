@@ -137,7 +137,7 @@ def table_rows(results: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]
 
 def terminal_table(results: dict[str, Any]) -> Table:
     """Mean errors over the plane, for the terminal."""
-    title = "relative L2 error after the prefix, mean over test regimes"
+    title = "relative L2 error after the observed frames, mean over test regimes"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     for heading in ("experts at", "", "inside", "outside", "all", "over best"):
         table.add_column(heading, justify="left" if heading in ("experts at", "") else "right", no_wrap=True)

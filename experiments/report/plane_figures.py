@@ -56,7 +56,7 @@ def errors(results: dict[str, Any]) -> Figure:
         axes[i][1].set_title(f"experts at {CHARTS[order[i]]}\n{row[1][0]}", fontsize=9)
     axes[-1][len(axes[-1]) // 2].set_xlabel(_axis_label(config["axis"]), fontsize=8)
     if image is not None:
-        figure.colorbar(image, ax=axes, label="relative L2 error after the prefix", fraction=0.02)
+        figure.colorbar(image, ax=axes, label="relative L2 error after the observed frames", fraction=0.02)
     return figure
 
 

@@ -129,7 +129,7 @@ def to_csv(results: dict[str, Any]) -> str:
 
 def terminal_table(results: dict[str, Any]) -> Table:
     """The errors by regime, and the reductions, for the terminal."""
-    title = "relative L2 error after the prefix (* outside the training range)"
+    title = "relative L2 error after the observed frames (* outside the training range)"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     shown = columns(METHODS)
     for heading in ("value", "s", *shown.values(), "at"):
