@@ -79,7 +79,7 @@ def warn_if_left_out(function: str, regime: np.ndarray, told: np.ndarray, labels
         values = "; ".join(", ".join(f"{value:g}" for value in labels[r]) for r in lost)
         warn(
             f"{function}: the readout keeps the anchor on all of {counted(len(lost), 'validation regime')} (values "
-            f"{values}): nothing is known of how sure it is there. Compare experts and anchor on them "
+            f"{values}): its uncertainty there cannot be estimated. Compare experts and anchor on them "
             "(ccm_jax.evaluate.future_error); an expert that was trained too little is the usual reason."
         )
 

@@ -228,7 +228,7 @@ def fit_chart(
         weights: of each expert in the fit, ``[n]``, positive; equal by default. A ratio of 1e8 interpolates exactly.
 
     Returns:
-        A :class:`Chart` whose weights have the leaf dtypes of ``anchor``; it has an example.
+        A :class:`Chart`; its weights have the dtypes of ``anchor``. See its example.
 
     Raises:
         ValueError: if the trees do not match, or if the experts do not determine the features.

@@ -169,7 +169,7 @@ def _mean(errors: Any) -> float:
 def __getattr__(name: str) -> Any:
     if name == "reduction":
         warnings.warn(
-            "metrics.reduction is now metrics.gain; the old name goes with the next version.", FutureWarning, 2
+            "metrics.reduction is now metrics.gain; the old name will be removed in the next release.", FutureWarning, 2
         )
         return gain
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

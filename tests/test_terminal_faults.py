@@ -106,10 +106,10 @@ def test_far_coordinates_of_filters_are_warned_of(tmp_path: Path) -> None:
     )
     (tmp_path / "r.yaml").write_text(text)
     done = ccm("merge", "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "m.safetensors")
-    assert done.exit_code == 0 and "warning: coordinate +4 is 4 half ranges" in done.output
+    assert done.exit_code == 0 and "warning: coordinate +4 is 4 times as far from the midpoint" in done.output
     (tmp_path / "r.yaml").write_text(text.replace("coordinate: 4}", "coordinate: 40}"))
     said = refused("merge", "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "n.safetensors")
-    assert "coordinate +40 is 40 half ranges" in said and "at most 10" in said
+    assert "coordinate +40 is 40 times as far from the midpoint" in said and "at most 10" in said
 
 
 @pytest.mark.parametrize(

@@ -274,7 +274,9 @@ def command(target: Path | None, accept_persistence: bool, as_json: bool, **give
         write_csv(found, target)
         say(f"Wrote {target}{made}.")
     if found.clue:
-        warn(f"{trajectories}: check the time step: over its first frames, {found.clue} If so, no verdict is one.")
+        warn(
+            f"{trajectories}: check the time step: over its first frames, {found.clue} If so, ignore the verdict below."
+        )
     for line in found.remarks:
         note(line)
     verdict = judge(found.methods)

@@ -164,10 +164,10 @@ def check_near(recipe: Recipe) -> None:
         for c, (low, high) in zip(place, _ends(recipe), strict=False):
             distance = _half_ranges(c, low, high)
             if distance > BEYOND:
-                value = f"; if {c:g} is a physical value, give --value {c:g} --range LOW:HIGH" * (len(place) == 1)
+                value = f"; if {c:g} is a physical value, pass --value {c:g} --range LOW:HIGH" * (len(place) == 1)
                 raise ValueError(
-                    f"coordinate {c:+g} is {distance:.3g} half ranges from the middle of the experts, which are at "
-                    f"{low:+g} and {high:+g}; expected at most {BEYOND:g}{value}."
+                    f"coordinate {c:+g} is {distance:.3g} times as far from the midpoint of the experts (at {low:+g} "
+                    f"and {high:+g}) as they are; expected at most {BEYOND:g} times{value}."
                 )
 
 
@@ -190,25 +190,25 @@ def _of_value(recipe: Recipe, place: tuple[float, ...]) -> str | None:
         return None
     return (
         f"value {recipe.value:g} is at coordinate {place[0]:+g}, far outside the experts' range {recipe.units}: check "
-        f"its unit; calibration looks no further than {REACH:g}."
+        f"its unit; calibration searches no further than {REACH:g}."
     )
 
 
 def _remarks(recipe: Recipe, place: tuple[float, ...], typed: bool) -> list[str]:
-    said, value = [], " A physical value is given by --value and --range." if typed else ""
+    said, value = [], " Pass a physical value by --value and --range." if typed else ""
     for c, (low, high) in zip(place, _ends(recipe), strict=False):
         if low == high:
             continue
         distance = _half_ranges(c, low, high)
         if distance > REACH:
             far = _of_value(recipe, place) or (
-                f"coordinate {c:+g} is {distance:.3g} half ranges from the middle of the experts, which are at "
-                f"{low:+g} and {high:+g}; calibration looks no further than {REACH:g}.{value}"
+                f"coordinate {c:+g} is {distance:.3g} times as far from the midpoint of the experts (at {low:+g} and "
+                f"{high:+g}) as they are; calibration searches no further than {REACH:g}.{value}"
             )
             said.append(f"{far} Compare the merge with the anchor on held-out frames (ccm evaluate).")
         elif typed and recipe.value is None and (low, high) == (-1, 1) and 0 < abs(c) < MIDDLE:
             said.append(
                 f"coordinate {c:+g} is nearly the average of the experts, which are at -1 and +1; if {c:g} is a "
-                f"physical value, give --value {c:g} --range LOW:HIGH."
+                f"physical value, pass --value {c:g} --range LOW:HIGH."
             )
     return said
