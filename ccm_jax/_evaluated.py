@@ -56,7 +56,7 @@ def _as_array(what: str, trajectories: Any) -> Any:
     if kind in "iub" or (kind != "c" and size < 4):
         trajectories = trajectories.astype(np.float32)
     if not is_traced(trajectories) and bool(jnp.isnan(trajectories).any()):
-        warn(f"{what} hold NaN, and so do their errors; drop or mend those.")
+        warn(f"{what} contain NaN, so their errors are NaN; fix or remove them.")
     return trajectories
 
 

@@ -130,8 +130,8 @@ def warn_unmoved(function: str, chart: Chart) -> None:
     ]
     if lost:
         warn(
-            f"{function}: the chart holds NaN or infinite weights, first in {lost[0]}, so that rollouts diverge; see "
-            "whether the training of the anchor or of an expert diverged."
+            f"{function}: the chart contains NaN or infinite weights, first in {lost[0]}, so that rollouts diverge; "
+            "see whether the training of the anchor or of an expert diverged."
         )
         return
     if not any(np.any(np.asarray(leaf[first:])) for leaf in jax.tree.leaves(chart.basis)):

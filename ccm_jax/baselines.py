@@ -2,8 +2,7 @@
 
 All are written for complex weights, of which real ones are the special case: the magnitude of a number is ``|d|``, its
 sign the phase ``d / |d|``, and two updates agree where ``Re(conj(d_1) d_2) > 0``. Models that store complex weights as
-pairs of reals are viewed as complex first (:func:`complex_view`): trimming or dropping the real half of a Fourier
-coefficient and keeping its imaginary half would change its phase, which no method intends.
+pairs of reals are viewed as complex first (:func:`complex_view`): dropping only one half would change the phase.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_same_tree, counted, is_merged
+from ccm_jax._checks import check_one_each, check_same_tree, counted, is_merged
 
 __all__ = [
     "BASELINES",
@@ -208,8 +207,9 @@ def fisher_average(experts: Sequence[Params], fishers: Sequence[Params], *, epsi
         fishers: like them; the mean squared gradient of each weight, ``E |g|^2`` for complex ones.
         epsilon: added to every F, so that weights that no expert uses are averaged plainly.
     """
-    if len(experts) != len(fishers) or not experts:
-        raise ValueError(f"fisher_average: experts {len(experts)}, Fisher trees {len(fishers)}, expected as many.")
+    if not experts:
+        raise ValueError("fisher_average: experts is empty; expected one expert or more.")
+    check_one_each("fisher_average", fishers, "Fisher tree", experts, "expert")
     check_same_tree("fisher_average", {f"experts[{i}]": e for i, e in enumerate(experts)}, "give trees of one model.")
 
     def merge(*leaves: Array) -> Array:

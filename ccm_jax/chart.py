@@ -83,7 +83,7 @@ class Polynomial:
 
 @dataclass(frozen=True)
 class Gated:
-    """Other features with a gate on the constant one: the last coordinate scales the shared adaptation.
+    """Other features with a gate on the constant one: the last coordinate scales the shared update.
 
     A coordinate is ``[c, gate]``. Coordinate 0 with gate 0 is the anchor. Experts have gate 1, the default for a
     coordinate without a gate. Readouts search gates from 0 to 2.

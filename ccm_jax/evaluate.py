@@ -176,7 +176,7 @@ def future_error_each(
     if len(coordinates) != len(trajectories):
         raise ValueError(
             f"future_error_each: coordinates have shape {list(np.shape(coordinates))}, trajectories "
-            f"{list(np.shape(trajectories))}, expected as many."
+            f"{list(np.shape(trajectories))}; expected one coordinate per trajectory."
         )
 
     def errors(chart: Chart, given: tuple[Array, Any], coordinates: Array) -> Array:

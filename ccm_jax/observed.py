@@ -143,7 +143,7 @@ def check_prefix(
     finite, empty = _finite_and_empty(prefix, mask, range(history, history + frames))
     if not finite:
         frame = int(np.argwhere(~np.isfinite(np.asarray(prefix)))[0, 1])
-        raise ValueError(f"{function}: prefix holds NaN or infinite values, first in frame {frame}; {remedy}.")
+        raise ValueError(f"{function}: prefix contains NaN or infinite values, first in frame {frame}; {remedy}.")
     if np.asarray(empty).any():
         raise ValueError(
             f"{function}: frame {history + int(np.argwhere(np.asarray(empty))[0, 1])} of the prefix is 0 everywhere, "

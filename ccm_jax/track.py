@@ -203,7 +203,7 @@ class Tracker:
             )
         if not is_traced(x) and not bool(jnp.isfinite(x).all()):
             raise ValueError(
-                "Tracker: frames hold NaN or infinite values; mend them, or give frames one by one to update, which "
+                "Tracker: frames contain NaN or infinite values; fix them, or pass frames one by one to update, which "
                 "skips them."
             )
         check_axes("Tracker", self.known, np.shape(frames), x.ndim)

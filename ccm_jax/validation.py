@@ -104,7 +104,7 @@ def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts:
             )
         check_prefix(f"{name}, validation[{i}]", x, readout.history, readout.frames)
         if not bool(jnp.isfinite(x).all()):
-            raise ValueError(f"{name}: validation[{i}] holds NaN or infinite values; fix or remove them.")
+            raise ValueError(f"{name}: validation[{i}] contains NaN or infinite values; fix or remove them.")
     window, context = regimes[0][:, : readout.history], contexts[0]
 
     def step(params: Any, window: Array, context: Any) -> Array:

@@ -371,7 +371,7 @@ def test_arguments_of_another_kind_are_named() -> None:
     weights = {"rate": jnp.array([-1.0])}
     with pytest.raises(ValueError, match=r"^future_error: trajectories are a str, expected an array \[N, T"):
         future_error(weights, DECAY, "test.npz")
-    with pytest.warns(UserWarning, match="future_error: trajectories hold NaN, and so do their errors"):
+    with pytest.warns(UserWarning, match="^future_error: trajectories contain NaN, so their errors are NaN; fix or"):
         future_error(weights, DECAY, np.full((1, 8, 4, 1), np.nan, np.float32))
     with pytest.raises(ValueError, match=r"`anchor` is a str, expected a tree of arrays; load it first"):
         fit_chart("anchor.npz", [weights, weights], [-1.0, 1.0])
@@ -390,7 +390,7 @@ def test_evaluations_take_any_numbers_and_name_what_is_none() -> None:
         future_error(params, DECAY, x, prefix="four")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"params is a Rollout .*the arguments are \(params, rollout_fn, traj"):
         future_error(DECAY, lambda params, window, steps: window, x)  # type: ignore[arg-type]
-    with pytest.warns(UserWarning, match="future_error: trajectories hold NaN"):
+    with pytest.warns(UserWarning, match="future_error: trajectories contain NaN"):
         future_error(params, DECAY, jnp.asarray(x).at[0, 7].set(jnp.nan))
 
 

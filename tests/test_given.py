@@ -213,7 +213,7 @@ def test_what_is_no_readout_is_named(readout):
     for how, said in (
         ({"values": ["a", "b", "c"]}, "values are .*, expected real numbers"),
         ({"level": 90}, "level is 90, expected a share between 0 and 1"),
-        ({"contexts": [None]}, "contexts 1, regimes 3, expected one each"),
+        ({"contexts": [None]}, "got 1 context for 3 regimes; expected one per regime"),
     ):
         with pytest.raises(ValueError, match=f"^fit_uncertainty: {said}"):
             fit_uncertainty(readout, [X] * 3, **{"values": [1.0, 2.0, 3.0]} | how)

@@ -146,7 +146,7 @@ def test_nan_has_a_next_step(tmp_path: Path) -> None:
     frames[1, 6, 3, 3] = np.nan
     np.save(tmp_path / "nan.npy", frames)
     words = ("--trajectories", tmp_path / "nan.npy")
-    assert "first in frame 6; mend it, or choose other samples with --sample" in refused("evaluate", *FAMILY, *words)
+    assert "first in frame 6; fix it, or choose other samples with --sample" in refused("evaluate", *FAMILY, *words)
 
 
 def test_arguments_of_a_method_are_named() -> None:
@@ -180,8 +180,8 @@ def test_the_gate_has_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert typed((-1.5, 0.8), 1) == "-1.50, gate 0.80" and typed((-1.5, 0.8), 2) == "-1.50, +0.80"
     show(found(), 1)
     said = capsys.readouterr().out
-    assert "coordinate -1.50, gate 0.80\n" in said and "(gate: the factor of the experts' shared update" in said
-    assert "█" not in said
+    assert "coordinate -1.50, gate 0.80\n" in said
+    assert "(gate: factor on the shared update; 1 = all of it, 0 = none)" in said and "█" not in said
     show_candidates(found(), 1)
     assert "3.000e+06" in capsys.readouterr().out
     show(found(coordinate=(-1.5,), candidates=[[-2.5], [0.0]]), 1)
@@ -248,7 +248,7 @@ def test_parameters_that_are_not_finite_are_noted(tmp_path: Path) -> None:
     recording = open_recording(tmp_path / "v.npz")
     with contextlib.redirect_stderr(io.StringIO()) as said:
         read_regimes(recording, recording)
-    assert "v.npz: not read as a parameter: nu: holds NaN or infinite values." in said.getvalue()
+    assert "v.npz: not read as a parameter: nu: contains NaN or infinite values." in said.getvalue()
 
 
 def test_uneven_times_are_said_of_a_file(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def read_samples(
     *,
     mask: np.ndarray | None = None,
     missing: str = "refuse",
-    remedy: str = "; mend it, or choose other samples with --sample",
+    remedy: str = "; fix it, or choose other samples with --sample",
 ) -> np.ndarray:
     """Trajectories ``[N, T, *space, C]`` of the samples of these numbers, 0 outside of a mask ``[N, T, *space]``.
 
@@ -181,7 +181,7 @@ def read_samples(
     if not np.isfinite(frames).all():
         where = np.argwhere(~np.isfinite(frames))[0]
         raise ValueError(
-            f"{recording.path}: sample {chosen[where[0]]} holds NaN or infinite values, first in frame {where[1]}"
+            f"{recording.path}: sample {chosen[where[0]]} contains NaN or infinite values, first in frame {where[1]}"
             f"{remedy}."
         )
     return frames
@@ -294,6 +294,6 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
         groups.setdefault(name, []).append(i)
         told.setdefault(name, values)
     check_size(recording, recording.shape[0])
-    how: dict[str, Any] = {"remedy": "; mend it, or leave it out of the file"}
+    how: dict[str, Any] = {"remedy": "; fix it, or leave it out of the file"}
     trajectories = {name: read_samples(recording, chosen, **how) for name, chosen in groups.items()}
     return Regimes(trajectories, list(told.values()), recording.path)

@@ -84,7 +84,7 @@ def verdict(whole: Residuals) -> str:
         return (
             f"The experts' distance from the anchor is {max(whole.low, whole.high):.3g} of its norm, as for weights "
             f"that were trained independently. They can hardly come from this anchor. {near}"
-            "A merge of weights that have no anchor in common means nothing."
+            "A merge of weights without a common anchor is meaningless."
         )
     if whole.direction == 0:
         return "The experts are equal: there is no direction between them."

@@ -50,7 +50,7 @@ def save(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] | Non
     Args:
         path: the folder to make.
         tree: any pytree of arrays (tuples and named tuples read back with ``like``).
-        metadata: JSON-able facts, e.g. config, seed, versions, normalisation.
+        metadata: JSON-able facts, e.g. config, seed, versions, normalization.
 
     Raises:
         ValueError: if ``path`` exists.
