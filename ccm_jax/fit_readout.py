@@ -184,8 +184,7 @@ def fit_prefix_readout(
         A :class:`~ccm_jax.PrefixReadout`.
 
     Raises:
-        ValueError: for arguments of other kinds, or validation trajectories that are too short, not finite or of
-            different channels.
+        ValueError: for wrong types, or validation trajectories that are too short, not finite or of other channels.
 
     Example:
         >>> from ccm_jax import Gated, fit_chart, make_rollout
