@@ -159,7 +159,7 @@ def check_listed(function: str, experts: Any, anchor: Any = None) -> None:
     """
     if not isinstance(experts, (list, tuple)):
         raise ValueError(
-            f"{function}: experts is {kind_of(experts)}, expected a list of trees; give [low, high], and their "
+            f"{function}: experts is {kind_of(experts)}, expected a list of trees; pass [low, high], and their "
             "coordinates after it."
         )
     if not experts:

@@ -117,7 +117,7 @@ def discover_coordinates(
         [10.0, 15.0, 17.5, 20.0]
     """
     if (apply is None) != (windows is None):
-        raise ValueError("discover_coordinates: apply and windows go together; give both, or neither.")
+        raise ValueError("discover_coordinates: apply and windows go together; pass both, or neither.")
     if len(experts) < 3:
         raise ValueError(
             f"discover_coordinates: {counted(len(experts), 'expert')}, expected three or more; two always lie on a "

@@ -68,8 +68,8 @@ def future_frames(
     except ValueError as error:
         if context is None and shape_of(predict, trajectories[None]) is not None:
             raise ValueError(
-                f"future_frames: trajectories have shape {list(trajectories.shape)}, expected [N, T, *space, C]; of "
-                "one trajectory give x[None]."
+                f"future_frames: trajectories have shape {list(trajectories.shape)}, expected [N, T, *space, C]; for "
+                "one trajectory, pass x[None]."
             ) from error
         raise
 

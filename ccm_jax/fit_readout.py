@@ -115,7 +115,7 @@ def prefix_readout(
             )
     axes = chart.features.dim - gated
     if axes not in COARSE:
-        raise ValueError(f"fit_prefix_readout: the chart has {axes} axes, expected 1, 2 or 3; give it candidates.")
+        raise ValueError(f"fit_prefix_readout: the chart has {axes} axes, expected 1 to 3; use PrefixReadout instead.")
     free = bool(settings.get("free_gate"))
     sides = [np.linspace(-reach, reach, (COARSE_GATED if free else COARSE)[axes])] * axes
     if gated:

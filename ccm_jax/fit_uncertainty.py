@@ -186,7 +186,7 @@ def _refined(sure: Uncertainty, local: Sequence[Local], labels: np.ndarray) -> U
         warn(
             f"{NAME}: the grid of {(POINTS - 1) * 2**halvings + 1} values is too coarse: from one to the next, the "
             f"coordinate moves by {left:,.0f} of its standard deviations, and the peak of a posterior may lie between "
-            "them; give a smaller reach, or regimes over a smaller range."
+            "them; pass a smaller reach, or regimes over a smaller range."
         )
     grid = np.stack([np.linspace(low, high, (POINTS - 1) * 2**halvings + 1) for low, high in ends])
     return dataclasses.replace(sure, values=jnp.asarray(grid, jnp.float32))

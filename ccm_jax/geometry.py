@@ -64,7 +64,9 @@ def residual_geometry(anchor: Params, low: Params, high: Params) -> list[LayerGe
 
     The last entry, ``"(all)"``, is the whole tree.
     """
-    check_same_tree("residual_geometry", {"anchor": anchor, "low": low, "high": high}, "give one family.")
+    check_same_tree(
+        "residual_geometry", {"anchor": anchor, "low": low, "high": high}, "pass an anchor and its experts."
+    )
     named = jax.tree_util.tree_flatten_with_path(anchor)[0]
     paths = [jax.tree_util.keystr(path) for path, leaf in named if is_merged(leaf)]
     merged = [[leaf for leaf in jax.tree.leaves(tree) if is_merged(leaf)] for tree in (anchor, low, high)]

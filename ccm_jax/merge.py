@@ -88,7 +88,7 @@ def _one_by_one(function: Callable[How, Params]) -> Callable[How, Params]:
         if len(given) == 3 and isinstance(given[1], (list, tuple)) and not named.keys() & {"high", "coordinate"}:
             raise ValueError(
                 f"merge_pytree: low is {kind_of(given[1])} of {counted(len(given[1]), 'tree')}, expected one "
-                "expert; the arguments are (anchor, low, high, coordinate): give *[low, high], or for more experts "
+                "expert; the arguments are (anchor, low, high, coordinate): pass *[low, high], or for more experts "
                 "fit_chart(anchor, experts, coordinates)."
             )
         return function(*given, **named)

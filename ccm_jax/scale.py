@@ -240,7 +240,7 @@ def _scales(scale: str | None, numbers: Sequence[float]) -> tuple[Literal["linea
 
 def _normalized(values: Sequence[float], low: float, high: float, scale: Literal["linear", "log"]) -> list[float]:
     """Coordinates of values as metadata alone gives them."""
-    # Decimal values should give decimal coordinates: float32 arithmetic must not show.
+    # Decimal values should yield decimal coordinates: float32 arithmetic must not show.
     return [round(float(normalised_coordinate(value, low, high, scale=scale, name=NAME)), 5) for value in values]
 
 

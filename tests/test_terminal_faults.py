@@ -91,7 +91,8 @@ def test_errors_of_the_system_name_the_path_and_the_remedy(code: int, said: str)
 def test_equal_experts_span_no_direction(tmp_path: Path) -> None:
     low = example.path("low.safetensors")
     twice = ("--anchor", example.path("anchor.safetensors"), "--low", low, "--high", low)
-    assert "equal experts span no direction; give two" in refused("merge", *twice, "-c", "1", "-o", "m.pt")
+    said = refused("merge", *twice, "-c", "1", "-o", "m.pt")
+    assert f"--high and --low are the same file, {low}, so there is no direction between them; pass two diff" in said
     save_safetensors(tmp_path / "copy.safetensors", arrays(low))
     said = refused("calibrate", *twice[:5], tmp_path / "copy.safetensors", "--prefix", SEEN, "--sample", "0")
     assert "hold the same weights, which span no direction" in said
@@ -259,7 +260,7 @@ def test_uneven_times_are_said_of_a_file(tmp_path: Path) -> None:
 
 def test_a_sample_counts_once(tmp_path: Path) -> None:
     said = refused("evaluate", *FAMILY, "--trajectories", SEEN, "--sample", "0,0,1")
-    assert said == "ccm: --sample 0,0,1: 0 is there twice, and would count twice; give it once."
+    assert said == "ccm: --sample 0,0,1: 0 is there twice, and would count twice; pass it once."
 
 
 def test_a_key_of_a_recipe_stands_once(tmp_path: Path) -> None:

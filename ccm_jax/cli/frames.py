@@ -116,7 +116,7 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
         )
     twice = [i for i in chosen if chosen.count(i) > 1] if samples is not None and "," in samples else []
     if twice:
-        raise ValueError(f"--sample {samples}: {twice[0]} is there twice, and would count twice; give it once.")
+        raise ValueError(f"--sample {samples}: {twice[0]} is there twice, and would count twice; pass it once.")
     if not chosen or not count:
         asked = "" if samples is None else f"--sample {samples}: "
         raise ValueError(f"{asked}no samples to read; {recording.path} has {count}.")
@@ -203,12 +203,12 @@ def read_observations(
         The mask is None if nothing is said of one.
     """
     if missing == "refuse" and mask is None:
-        remedy = "; fix or remove it, or give --missing nan if NaN marks what was not observed"
+        remedy = "; fix or remove it, or pass --missing nan if NaN marks what was not observed"
         return read_samples(recording, chosen, count, remedy=remedy), None
     check_size(recording, len(chosen), count)
     shape = (len(chosen), len(range(recording.shape[1])[:count]), *recording.shape[2:])
     where = np.ones(shape, bool) if mask is None else read_mask(mask, recording.shape, chosen, count)
-    remedy = "" if missing == "nan" else " where the mask says that it was observed; correct it, or give --missing nan"
+    remedy = "" if missing == "nan" else " where the mask says that it was observed; correct it, or pass --missing nan"
     return read_samples(recording, chosen, count, mask=where, missing=missing, remedy=remedy), where
 
 

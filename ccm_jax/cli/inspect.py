@@ -115,7 +115,8 @@ def doubtful(anchor: Weights, experts: Sequence[Weights], *, direction: bool) ->
     if equal and direction and np.any(far):
         same = " and ".join(str(expert.path) for expert in experts)
         return (
-            f"{same} begin with the same numbers in every tensor, and equal experts span no direction; see ccm inspect."
+            f"{same} begin with the same numbers in every tensor, so there is no direction between them; see ccm "
+            "inspect."
         )
     if not np.any(far > APART):
         return None

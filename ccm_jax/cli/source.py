@@ -41,7 +41,10 @@ class Source(NamedTuple):
         if not (self.anchor and self.low and self.high):
             raise click.UsageError("--anchor, --low and --high are needed, or --family, or --recipe")
         if self.low == self.high:
-            raise ValueError(f"--high: {self.high} is --low, too, and equal experts span no direction; give two.")
+            raise ValueError(
+                f"--high and --low are the same file, {self.high}, so there is no direction between them; pass two "
+                "different experts."
+            )
         if self.anchor in (self.low, self.high):
             same = "low" if self.anchor == self.low else "high"
             note(f"--{same} is the anchor itself, so that only the other expert moves the weights.")
@@ -56,7 +59,7 @@ class Source(NamedTuple):
         if len(where.coordinate) > 1:
             raise ValueError(
                 f"--coordinate is given {len(where.coordinate)} times, expected once: two experts span one axis. Of "
-                "several experts, give a --recipe."
+                "several experts, pass a --recipe."
             )
         return plain._replace(coordinate=where.coordinate)
 
@@ -92,7 +95,7 @@ def files_of(family: Path | None, *files: Path | None) -> tuple[Path | None, ...
         warn(*exchanged(*files))
         return files
     if any(files):
-        raise click.UsageError("--family stands for --anchor, --low and --high; give one or the other")
+        raise click.UsageError("--family stands for --anchor, --low and --high; pass one or the other")
     return tuple(in_folder(family))
 
 
@@ -137,7 +140,7 @@ def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def packed(*, family: Path | None, recipe: Path | None, **rest: Any) -> Any:
         if family is not None and recipe is not None:
-            raise click.UsageError("--family stands for --anchor, --low and --high; give one or the other")
+            raise click.UsageError("--family stands for --anchor, --low and --high; pass one or the other")
         anchor, low, high = files_of(family, *(rest.pop(name) for name in NAMES))
         is_read(*(split_part(path)[0] for path in (anchor, low, high) if path is not None))
         return function(source=Source(anchor, low, high, recipe), **rest)
