@@ -95,7 +95,7 @@ def test_equal_experts_span_no_direction(tmp_path: Path) -> None:
     assert f"--high and --low are the same file, {low}, so there is no direction between them; pass two diff" in said
     save_safetensors(tmp_path / "copy.safetensors", arrays(low))
     said = refused("calibrate", *twice[:5], tmp_path / "copy.safetensors", "--prefix", SEEN, "--sample", "0")
-    assert "hold the same weights, which span no direction" in said
+    assert "contain the same weights, so there is no direction between them; pass two different experts" in said
 
 
 def test_far_coordinates_of_filters_are_warned_of(tmp_path: Path) -> None:
