@@ -57,7 +57,7 @@ def rollout_along(
     except ValueError as error:
         raise ValueError(
             f"rollout_along: window has shape {list(window.shape)}, path {list(jnp.shape(path))}, expected [history, "
-            f"*space, C] and [T, {chart.features.dim}]. The model said: {error}"
+            f"*space, C] and [T, {chart.features.dim}]. The model raised: {error}"
         ) from error
 
 

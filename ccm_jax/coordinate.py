@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
         persistence_loss: of repeating the last frame of the window, which every model should beat.
         rollouts: number of prefix rollouts, one for each value and one for each derivative along an axis.
         posterior: of the physical value; None before :func:`ccm_jax.fit_uncertainty`.
-        p_value: small if no point of the chart explains the frames, so that they belong to another family; None before
+        p_value: small if no point of the chart explains the frames, so they belong to another family; None before
             :func:`ccm_jax.fit_uncertainty`, which has an example of :meth:`value` and :meth:`interval`.
     """
 
@@ -60,7 +60,7 @@ class Estimate(NamedTuple):
 
     @property
     def keeps_anchor(self) -> Array:
-        """Whether the anchor's own weights fit best, so that no merge is made: coordinate and gate are 0."""
+        """Whether the anchor's own weights fit best, so no merge is made: coordinate and gate are 0."""
         if self.loss is None or self.anchor_loss is None:
             return jnp.zeros(jnp.shape(self.coordinate)[:-1], bool)
         return (self.coordinate == 0).all(axis=-1) & (self.loss == self.anchor_loss)
@@ -69,7 +69,7 @@ class Estimate(NamedTuple):
         """The physical value on each axis: the median of the posterior, ``[d]``.
 
         Warns:
-            UserWarning: if the frames say nothing of it, so that it is only the middle of the values considered.
+            UserWarning: if the frames say nothing of it, so it is only the middle of the values considered.
         """
         posterior = self._sure("value")
         warn_flat("Estimate.value", posterior)

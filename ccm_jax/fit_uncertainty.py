@@ -91,7 +91,7 @@ def fit_uncertainty(
 
     Warns:
         UserWarning: if the readout keeps the anchor on all trajectories of the lowest or highest value; if all regimes
-            lie between the experts, so that nothing checks the intervals of values beyond them; if the coordinate falls
+            lie between the experts, so nothing checks the intervals of values beyond them; if the coordinate falls
             as the value rises, or goes up and down; if the grid of values is too coarse; for few trajectories, whose
             scatter is uncertain.
 

@@ -146,8 +146,8 @@ def check_prefix(
         raise ValueError(f"{function}: prefix contains NaN or infinite values, first in frame {frame}; {remedy}.")
     if np.asarray(empty).any():
         raise ValueError(
-            f"{function}: frame {history + int(np.argwhere(np.asarray(empty))[0, 1])} of the prefix is 0 everywhere, "
-            "and a relative error needs something to be relative to; begin the prefix where the state has left zero."
+            f"{function}: frame {history + int(np.argwhere(np.asarray(empty))[0, 1])} of the prefix is all zeros, "
+            "so its relative error is undefined; start the prefix at a nonzero state."
         )
 
 

@@ -136,8 +136,8 @@ class PrefixReadout:
         Warns:
             UserWarning: if the frames are 30 times larger or smaller than any of validation (alone, as it explains
                 others); if no network beats the last frame repeated or a forecast of zeros (swapped channels? other
-                units?); if every rollout diverges; if a coordinate is at an end of what is searched; if the frames have
-                another grid than validation's, or a much larger error; or if no point of the chart explains them.
+                units?); if every rollout diverges; if a coordinate is at the edge of the search range; if the frames
+                have another grid than validation's, or a much larger error; or if no point of the chart explains them.
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")

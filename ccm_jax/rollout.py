@@ -245,7 +245,8 @@ def call_rollout(
         such = "" if more else ", such as make_rollout(apply)"
         raise ValueError(
             f"rollout_fn does not take {what}; expected rollout_fn{takes}{such}, and frames of the grid and channels "
-            f"that the model was trained on (these have {counted(window.shape[-1], 'channel')}); it said: {said}."
+            f"that the model was trained on (these have {counted(window.shape[-1], 'channel')}). The model raised: "
+            f"{said}."
         ) from error
     if not hasattr(frames, "shape"):
         raise ValueError(f"rollout_fn returns {kind_of(frames)}, expected frames [N, steps, *space, C].")

@@ -102,7 +102,7 @@ class ScaleReadout:
         return float(low), float(high)
 
     def beyond(self, value: float) -> bool:
-        """Whether a value lies outside the validation regimes, so that its coordinate is extrapolated."""
+        """Whether a value lies outside the validation regimes, so its coordinate is extrapolated."""
         s = float(normalised_coordinate(value, self.low, self.high, scale=self.scale, name="ScaleReadout.beyond"))
         return not float(self.map.low) - ROUNDING <= s <= float(self.map.high) + ROUNDING
 
@@ -170,8 +170,8 @@ def fit_scale_readout(
 
     Warns:
         UserWarning: if ``scale`` is not given, and left-out regimes are predicted clearly better on the other one; if
-            no value lies between those of the experts; if best coordinates are at an end of the bank, or fall as values
-            rise; if a value left out of the fit is missed by more than 0.5.
+            no value lies between those of the experts; if best coordinates are at the edge of the bank, or fall as
+            values rise; if a value left out of the fit is missed by more than 0.5.
 
     Example:
         >>> from ccm_jax import fit_chart, make_rollout

@@ -189,7 +189,7 @@ class Tracker:
 
         Warns:
             UserWarning: if the frames are 30 times larger or smaller than any of validation, if the network is not
-                better than the last frame repeated, or if the coordinate is mostly at an end of its range.
+                better than the last frame repeated, or if the coordinate is mostly at the edge of the search range.
         """
         if batch not in (None, "each"):
             raise ValueError(f"Tracker: batch is {batch!r}, expected None or 'each'.")

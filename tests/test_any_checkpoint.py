@@ -501,6 +501,6 @@ def test_equal_and_unrelated_experts_are_warned_of(tmp_path: Path) -> None:
     save_safetensors(tmp_path / "low.safetensors", tree[0])
     said = merged(tmp_path, *of(tmp_path), output="b.safetensors").stderr
     assert (
-        "high.safetensors is 1.36 of the anchor's norm away" in said
-        and "as if trained independently; see ccm inspect" in said
+        "high.safetensors differs from the anchor by 1.36 times the anchor's norm" in said
+        and "as if it had been trained independently; see ccm inspect" in said
     )

@@ -121,7 +121,10 @@ ONE = np.ones(20)
         (methods(anchor=[1.0, 1.0], merged=[0.5, 0.5]), "Verdict: none from 2 trajectories"),
         (methods(anchor=[1.0], merged=[0.5]), "Verdict: none from 1 trajectory"),
         (methods(anchor=[1.0, 1.1, 0.9, 1.0], merged=[0.1, 0.12, 0.1, 0.09]), "Verdict: use CCM"),
-        (methods(anchor=[1.0, 1.0, 1.0], merged=[0.5, 0.9, 1.2]), "Not told apart: about 34 trajectories like these"),
+        (
+            methods(anchor=[1.0, 1.0, 1.0], merged=[0.5, 0.9, 1.2]),
+            "No significant difference: about 34 such trajectories",
+        ),
     ],
 )
 def test_the_verdict(found: list[Method], verdict: str) -> None:
