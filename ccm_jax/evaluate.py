@@ -96,8 +96,8 @@ def future_error(
         trajectories: ``[N, T, *space, C]``, in the model's units; the first ``history + prefix`` frames are not scored.
         history: frames in the model's window.
         prefix: the K observed frames after it.
-        context: the model's inputs beside the window, a tree of arrays ``[N, ...]``.
-        mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
+        context: the model's inputs besides the window, a tree of arrays ``[N, ...]``.
+        mesh: devices to spread over, from :func:`~ccm_jax.parallel.make_mesh`.
 
     Returns:
         ``[N, T - history - prefix]``.

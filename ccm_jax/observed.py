@@ -189,7 +189,7 @@ def sensor_mask(sensors: Any, grid: Sequence[Any], *, periodic: bool = False) ->
     """The mask of point sensors: True at the grid points nearest to them.
 
     Args:
-        sensors: ``[P, d]``; whole numbers where the grid is given by its shape, positions where it is by its points.
+        sensors: ``[P, d]``; indices if ``grid`` is a shape, positions if it holds points.
         grid: the shape, ``(64, 64)``, or the positions of the points along each axis, evenly spaced.
         periodic: whether positions wrap around.
 

@@ -44,7 +44,7 @@ class Found(NamedTuple):
         anchor_loss: of the anchor.
         persistence_loss: of the last frame of the window repeated.
         choices: of each trajectory by itself; all zeros are the anchor.
-        candidates: coordinates that were tried first, ``[n, d]``.
+        candidates: coordinates evaluated first, before any refinement, ``[n, d]``.
         losses: theirs, ``[n]``; infinite where a rollout diverged.
         at_end_of_search: whether the coordinate lies at the edge of the search range.
         moved_toward_anchor: whether it lies nearer to the anchor than the minimum, whose rollout outgrows the frames.
