@@ -204,7 +204,7 @@ def sweep_errors(
 ) -> np.ndarray:
     """:func:`future_error_sweep` of any number of candidates and trajectories, in calls of a few: ``[n, N, T_future]``.
 
-    One program serves whatever their numbers, and a CPU's cache holds the trajectories of a call.
+    One compiled program serves any number of them, and the trajectories of a call fit into a CPU's cache.
     """
     spread, how = place(chart, mesh), {"history": history, "prefix": prefix, "mesh": mesh}
 
