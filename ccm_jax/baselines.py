@@ -97,8 +97,7 @@ def task_arithmetic(anchor: Params, experts: Sequence[Params], *, scale: float =
 
 
 def ties(anchor: Params, experts: Sequence[Params], *, density: float = 0.2, scale: float = 1.0) -> Params:
-    """TIES: trim each update to its largest entries, elect a sign, and average the entries that agree (Yadav et al.,
-    2023).
+    """TIES: trim each update to its largest entries, elect a sign, average entries that agree (Yadav et al., 2023).
 
     Args:
         anchor: weights of the anchor.

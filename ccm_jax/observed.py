@@ -210,8 +210,8 @@ def sensor_mask(sensors: Any, grid: Sequence[Any], *, periodic: bool = False) ->
     at = np.asarray(sensors)
     if at.ndim != 2 or not len(at) or at.shape[1] != len(axes):
         raise ValueError(
-            f"sensor_mask: sensors have shape {list(at.shape)}, expected [P, {len(axes)}], one row or more; pass each "
-            "sensor an entry per axis of the grid."
+            f"sensor_mask: sensors have shape {list(at.shape)}, expected [P, {len(axes)}], one row or more; each "
+            "sensor needs one entry per axis of the grid."
         )
     if by_shape and not np.issubdtype(at.dtype, np.integer):
         raise ValueError(

@@ -184,7 +184,7 @@ def make_rollout(apply: Apply) -> RolloutFn:
     """
     expected = "expected a function (params, window) -> frame"
     if isinstance(apply, type):
-        raise ValueError(f"make_rollout: apply is the class {apply.__name__}, {expected}; make a network of it first.")
+        raise ValueError(f"make_rollout: apply is the class {apply.__name__}, {expected}; instantiate it first.")
     if hasattr(apply, "init") and callable(getattr(apply, "apply", None)):
         raise ValueError(f"make_rollout: apply is {kind_of(apply)}, {expected}; pass its .apply.")
     if not callable(apply):

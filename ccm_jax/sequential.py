@@ -176,7 +176,7 @@ def _check(sets: Sequence[Array], contexts: Sequence[Any], history: int) -> None
         if x.ndim < 3 or x.shape[1] <= history or len(x) < 2:
             raise ValueError(
                 f"{NAME}: validation[{i}] has shape {list(x.shape)}, expected [N, T, *space, C] with two trajectories "
-                f"or more, whose scatter is what is learned, and T above the {history} of the model's window."
+                f"or more, to estimate their scatter, and T above the {history} of the model's window."
             )
         if not bool(jnp.isfinite(x).all()):
             raise ValueError(f"{NAME}: validation[{i}] contains NaN or infinite values; fix or remove them.")

@@ -215,7 +215,7 @@ class Tracker:
         except ValueError as error:
             wanted = "expected a batch [N, T, *space, C]" if batch else f"{SINGLE}; for a batch, pass batch='each'"
             raise ValueError(
-                f"Tracker: frames have shape {list(np.shape(frames))}, {wanted}. The model said: {error}"
+                f"Tracker: frames have shape {list(np.shape(frames))}, {wanted}. The model raised: {error}"
             ) from error
         warn_of_track("Tracker", self, x, track)
         return track if batch else jax.tree.map(lambda leaf: leaf[0], track)

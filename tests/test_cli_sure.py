@@ -208,7 +208,7 @@ def test_experts_are_compared_on_the_observed_frames_too(decays: Decays, tmp_pat
         ),
         ((1.0,) * 6, "--validation has the same rate everywhere; it needs"),
         ("once", "two trajectories or more"),
-        ("shuffled", "do not tell the regimes apart"),
+        ("shuffled", "do not distinguish the regimes"),
     ],
 )
 def test_where_there_is_no_interval_a_line_says_how_to_get_one(

@@ -160,7 +160,7 @@ def test_what_is_no_model_is_refused_before_its_first_call() -> None:
             return window[:, -1]
 
     for given, said in (
-        (Network, "the class Network, .*; make a network of it first"),
+        (Network, "the class Network, .*; instantiate it first"),
         (Network(), r"a Network, expected a function \(params, window\) -> frame; pass its .apply"),
         (Holder(), r"a Holder that takes \(window: Any\)|a Holder that takes \(window: 'Any'\)"),
         (lambda params, window, time: window, r"a function that takes \(params, window, time\), .*with a context"),
@@ -208,7 +208,7 @@ def test_a_value_of_which_frames_say_nothing_is_no_value() -> None:
     sure = fit_uncertainty(fit_prefix_readout(gated, DECAY), [flows(r, seed=9) for r in rates], rates)
     kept = dataclasses.replace(sure, pull=jnp.float32(9.0))(flows(-1.02)[0])
     assert bool(kept.keeps_anchor) and "flat=[True]" in repr(kept)
-    with pytest.warns(UserWarning, match="Estimate.value: the frames say nothing of the value on axis 0"):
+    with pytest.warns(UserWarning, match="Estimate.value: the frames do not constrain the value on axis 0"):
         kept.value()
 
 

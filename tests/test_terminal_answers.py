@@ -150,7 +150,7 @@ def test_at_an_end_of_the_range_a_merge_must_be_clearly_better(tmp_path: Path) -
     assert done.exit_code == 0 and "ccm: warning: the coordinate is at the end" in done.stderr
     assert json.loads((tmp_path / "n.json").read_text())["coordinate"] == -1.5
     kept = ccm("calibrate", *FAMILY, *how, "--bank", "-0.5:1:0.5", "-o", tmp_path / "n.safetensors", "--force")
-    assert kept.exit_code == 3 and "n.safetensors is of an earlier run, and stays as it was" in kept.stderr
+    assert kept.exit_code == 3 and "n.safetensors is from an earlier run and was not changed" in kept.stderr
     more = ("--bank", "-0.5:1:0.5", "--write-anyway", "--force", "-o", tmp_path / "m.safetensors")
     assert ccm("calibrate", *FAMILY, *how, *more).exit_code == 0 and (tmp_path / "m.safetensors").exists()
 

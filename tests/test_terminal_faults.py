@@ -80,7 +80,7 @@ def test_a_missing_folder_is_made(tmp_path: Path) -> None:
         (errno.EACCES, "choose another place"),
         (errno.EISDIR, "name a file in it"),
         (errno.ENOSPC, "nothing was written"),
-        (errno.EIO, "see the disk"),
+        (errno.EIO, "check the disk"),
     ],
 )
 def test_errors_of_the_system_name_the_path_and_the_remedy(code: int, said: str) -> None:
@@ -133,7 +133,7 @@ def test_files_that_stand_for_each_other() -> None:
     weights = example.path("anchor.safetensors")
     assert "has the name of a checkpoint, expected trajectories" in refused("calibrate", *FAMILY, "--prefix", weights)
     said = refused("calibrate", *FAMILY, "--prefix", SEEN, "--model", "neuraloperator")
-    assert "describes its network itself; leave --model out" in said
+    assert "already describes its network; omit --model" in said
     for span in ("0:9", f"3:{10**20}"):
         assert "there is no sample 4, expected 0 to 3" in refused(
             "evaluate", *FAMILY, "--trajectories", SEEN, "--sample", span
@@ -260,7 +260,7 @@ def test_uneven_times_are_said_of_a_file(tmp_path: Path) -> None:
 
 def test_a_sample_counts_once(tmp_path: Path) -> None:
     said = refused("evaluate", *FAMILY, "--trajectories", SEEN, "--sample", "0,0,1")
-    assert said == "ccm: --sample 0,0,1: 0 is there twice, and would count twice; pass it once."
+    assert said == "ccm: --sample 0,0,1: 0 is listed twice and would count twice; list it once."
 
 
 def test_a_key_of_a_recipe_stands_once(tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ def command(source: Source, **given: Any) -> None:
     elif options.output is not None:
         say(f"Wrote the weights at {typed(found.coordinate, axes)} to {options.output}{made}.")
     if keep and options.output is not None and options.output.exists():
-        warn(f"{options.output} is of an earlier run, and stays as it was.")
+        warn(f"{options.output} is from an earlier run and was not changed.")
     say(f"Numbers: {report}" + (f"; figure: {report.with_suffix('.png')}." if drawn else "."))
     if options.output is None or (finite and keep):
         weights_next()

@@ -207,7 +207,7 @@ def networks_of(
     found: dict[Path, tuple[str, str]] = {}
     for path, name, kind in given:
         if path in found:
-            raise ValueError(f"{path} is given twice, as {found[path][0]} and as {kind}; leave one out.")
+            raise ValueError(f"{path} is passed twice, as {found[path][0]} and as {kind}; leave one out.")
         found[path] = (str(path) if name in [n for n, _ in found.values()] else name, kind)
     return found
 

@@ -169,8 +169,8 @@ def _say(recipe: Recipe, readout: ScaleReadout, name: str, known: np.ndarray) ->
         warn(f"{words}, that error is {dict(fit.scales)[other]:.2g}: check which scale the physics suggests.")
     if not low <= recipe.value <= high:
         warn(
-            f"value {recipe.value:g} is outside the validation regimes ({low:.4g} to {high:.4g}), where the curve goes "
-            "on in a straight line: compare the merge with the anchor on held-out frames (ccm evaluate)."
+            f"value {recipe.value:g} is outside the validation regimes ({low:.4g} to {high:.4g}), where the curve "
+            "continues as a straight line: compare the merge with the anchor on held-out frames (ccm evaluate)."
         )
     if np.abs(np.subtract(fit.coordinates, fit.best)).max() > APART:
         warn(

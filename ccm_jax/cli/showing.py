@@ -24,7 +24,7 @@ BAR = 40  # characters of the longest bar
 def why_at_end(found: Found) -> str:
     """What a coordinate at the edge of the search range says, with what to look at."""
     banked = found.readout.get("search") == "bank"
-    further = "Give a wider --bank" if banked else "If the value may lie further out, try --reach 4"
+    further = "Pass a wider --bank" if banked else "If the value may lie further out, try --reach 4"
     check = (
         f"{further}; otherwise, check that grid, time step, units, and the order of channels and axes are those of the "
         "training data."

@@ -58,8 +58,8 @@ class Source(NamedTuple):
             return plain._replace(coordinate=(at,), value=where.value, units=where.units)
         if len(where.coordinate) > 1:
             raise ValueError(
-                f"--coordinate is given {len(where.coordinate)} times, expected once: two experts span one axis. Of "
-                "several experts, pass a --recipe."
+                f"--coordinate is given {len(where.coordinate)} times, expected once: two experts span one axis. For "
+                "more experts, pass a --recipe."
             )
         return plain._replace(coordinate=where.coordinate)
 

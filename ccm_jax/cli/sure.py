@@ -51,7 +51,7 @@ class Axis(NamedTuple):
         value: median of the posterior.
         interval: that holds 90 % of it.
         coordinate_interval: the same of the coordinate.
-        flat: whether the frames say nothing of the value.
+        flat: whether the frames do not constrain the value.
         falls: whether the coordinate falls as the value rises.
         cut: whether the lower and the upper end of the interval are cut off at the end of ``values``.
         known: lowest and highest value of the validation regimes.

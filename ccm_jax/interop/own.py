@@ -216,7 +216,7 @@ def named_leaves(module: Any, arrays: Arrays, what: str) -> dict[str, Any]:
     """
     stored = [name_of(path) for path, leaf in jax.tree_util.tree_flatten_with_path(module)[0] if _is_stored(leaf)]
     if len(stored) != len(arrays):
-        raise ValueError(f"{what} has {len(arrays)} arrays, and the {type(module).__name__} {len(stored)} leaves.")
+        raise ValueError(f"{what} has {len(arrays)} arrays; the network expects {len(stored)}.")
     return {name: arrays[str(i)] for i, name in enumerate(stored)}
 
 

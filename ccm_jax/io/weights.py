@@ -139,7 +139,7 @@ def _content(path: Path) -> tuple[str, Any, dict[str, Any]]:
     if path.suffix == ".msgpack" or (what is None and looks_like_msgpack(head)):
         return "msgpack", open_msgpack(path), {}
     if path.suffix == ".npz":
-        raise ValueError("it is cut off, or no archive of numpy.savez")
+        raise ValueError("it is cut off, or not an archive of numpy.savez")
     raise Unreadable(
         f"open_weights: {path} is {what or f'cut off, or a checkpoint of no kind that is read; {REMEDY}'}."
     )

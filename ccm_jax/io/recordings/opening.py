@@ -43,7 +43,7 @@ def open_recording(path: str | Path, *, fields: Sequence[str] | None = None, axe
         *((f"points along {a}", x, n) for a, x, n in zip("xyz", found.axes or (), found.shape[2:], strict=False)),
     ):
         if values is not None and (np.ndim(values) != 1 or np.asarray(values).dtype.kind not in "fiu"):
-            raise ValueError(f"open_recording: {path} has {what} that are no list of numbers; write it again.")
+            raise ValueError(f"open_recording: {path} has {what} that are not a list of numbers; write it again.")
         if values is not None and not np.isfinite(values).all():
             at = int(np.argmin(np.isfinite(values)))
             raise ValueError(

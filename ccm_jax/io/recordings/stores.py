@@ -67,7 +67,7 @@ def read_store(path: Path, *, axes: str | None = None) -> Recording | None:
             if a.dtype.kind in "fiu" or name in data.dims
         }
         said = labelled.contents(path, arrays, lambda name: np.asarray(data[name].values), data.attrs, layout)
-        others = tuple(f"{name}: no array of real numbers" for name in data.variables if name not in arrays)
+        others = tuple(f"{name}: not an array of real numbers" for name in data.variables if name not in arrays)
 
     @contextmanager
     def arrays_of() -> Iterator[Mapping[str, Any]]:
