@@ -206,7 +206,7 @@ def test_a_negative_variance_is_named_whatever_framework_it_is_of(tmp_path: Path
     )
     nested = [{"bn": {name.removeprefix("bn."): tree[name]}} for tree in trees]
     with pytest.warns(
-        UserWarning, match=r"merge_pytree: bn.*var.* becomes negative here \(-0.4\), and a variance is not"
+        UserWarning, match=r"merge_pytree: bn.*var.* becomes negative here \(-0.4\), which is invalid for a variance"
     ):
         merge_pytree(*nested, -2.0)
     chart = fit_chart(nested[0], nested[1:], [-1.0, 1.0])

@@ -343,7 +343,7 @@ def test_validation_values_of_another_unit_than_the_experts_are_warned_of() -> N
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit_scale_readout(CHART, DECAY, regimes, values, low=1.0, high=3.0, scale="linear")
-    with pytest.warns(UserWarning, match="none lies between them, so that the curve is extrap"):
+    with pytest.warns(UserWarning, match="none lies between them, so the curve is extrap"):
         fit_scale_readout(CHART, DECAY, regimes, [1e3 * v for v in values], low=1.0, high=3.0, scale="linear")
     with pytest.warns(UserWarning, match=r"experts are at coordinates \[0.1, 1.6\]"):
         fit_chart({"rate": jnp.array([-1.0])}, [{"rate": jnp.array([r])} for r in (-1.5, -0.5)], [0.1, 1.6])
@@ -353,7 +353,7 @@ def test_a_small_p_value_of_filled_frames_names_the_gaps() -> None:
     readout = fit_prefix_readout(CHART, DECAY)
     frames = np.exp(-0.1 * np.arange(5.0))[None, :, None, None] * np.ones((1, 5, 4, 1), np.float32)
     found = readout(frames, batch="each")._replace(p_value=jnp.array([1e-5]))
-    for gaps, said in ((True, "validation had no gaps, so that a bad fill"), (False, "1e-05); check")):
+    for gaps, said in ((True, "validation had no gaps, so a bad fill"), (False, "1e-05); check")):
         with pytest.warns(UserWarning, match=re.escape(said)):
             warn_of_estimate("PrefixReadout", readout, (1, 5, 4, 1), found, None, gaps)
 
