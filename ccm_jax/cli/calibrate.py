@@ -132,7 +132,7 @@ def command(source: Source, **given: Any) -> None:
     - repeating the last frame has the smallest error:     refused,     exit code 2
     - no merge has a smaller error than the anchor:        not written, exit code 3
     - another time step fits better, no p or p < 0.05:     not written, exit code 3
-    - p < 0.001, coordinate at the edge of the range:       not written, exit code 3
+    - p < 0.001, coordinate at the edge of the range:      not written, exit code 3
     - p < 0.05, more than half of the anchor's error:      not written, exit code 3
     - coordinate at the edge of the range, more than half
       of the anchor's error:                               not written, exit code 3

@@ -83,7 +83,7 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
             raise ValueError(f"--model {name}: {reason_of(error)}, when it was called; see args.") from error
         kind = kind_of(thing) or ("function" if inspect.isroutine(thing) or _is_jitted(thing) else None)
     elif arguments:
-        raise ValueError(f"{name} is there already, and takes no args; name the function that builds it.")
+        raise ValueError(f"{name} already exists and takes no args; name the function that builds it.")
     if kind is None and isinstance(thing, tuple) and thing:
         items = ", ".join(type(item).__name__ for item in thing)
         raise ValueError(

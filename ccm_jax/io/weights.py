@@ -121,7 +121,7 @@ def _content(path: Path) -> tuple[str, Any, dict[str, Any]]:
             raise Unreadable(
                 f"open_weights: {path} holds trajectories, expected weights; see ccm data describe {path}."
             )
-        with reading("open_weights", path, "save it anew by numpy.savez"):
+        with reading("open_weights", path, "save it again with numpy.savez"):
             arrays = open_npz(path) if path.suffix not in TORCH else None
         if arrays is not None:
             return "npz", arrays, {}

@@ -101,7 +101,7 @@ def _times_of_groups(path: Path, file: h5py.File, groups: list[str]) -> np.ndarr
     times = [np.ravel(whole(file[group]["grid"]["t"])) for group in groups if "t" in file[group].get("grid", {})]
     short = min(len(each) for each in times)
     if max(len(each) for each in times) > short + 1:
-        raise ValueError(f"open_recording: the samples of {path} have different numbers of times; write them anew.")
+        raise ValueError(f"open_recording: the samples of {path} have different numbers of times; write them again.")
     rows = np.stack([each[:short] for each in times])
     return rows if len(rows) == len(groups) else np.concatenate([rows, np.repeat(rows[:1], len(groups) - len(rows), 0)])
 
