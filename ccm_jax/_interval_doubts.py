@@ -97,14 +97,14 @@ def warn_if_few(function: str, regime: np.ndarray) -> None:
 def warn_if_falling(
     function: str, curves: tuple[Curve, ...], logarithmic: tuple[bool, ...], labels: np.ndarray
 ) -> None:
-    """Warns of a coordinate that falls as the value rises, as it does for experts in each other's place."""
+    """Warns of a coordinate that falls as the value rises, as it does for swapped experts."""
     for axis, (curve, log) in enumerate(zip(curves, logarithmic, strict=True)):
         ends = np.array([labels[:, axis].min(), labels[:, axis].max()])
         low, high = np.asarray(curve(jnp.asarray(np.log(ends) if log else ends))[0])
         if high < low:
             warn(
                 f"{function}: the coordinate falls as the value rises on axis {axis}; unless the experts are meant to "
-                "be in this order, the low and the high one are in each other's place."
+                "be in this order, the low and the high one are swapped."
             )
 
 

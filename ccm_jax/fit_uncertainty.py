@@ -74,11 +74,11 @@ def fit_uncertainty(
 
     Args:
         readout: of :func:`~ccm_jax.fit_prefix_readout`.
-        validation: trajectories of each regime, ``[N, T, *space, C]``, two or more a regime.
+        validation: trajectories of each regime, ``[N, T, *space, C]``, two or more per regime.
         values: the physical value of each regime, ``[R]`` or ``[R, d]`` for several axes.
         reach: how far the grid of values extends beyond the validation regimes, in widths of their range.
         level: the coverage that intervals are calibrated to.
-        contexts: for each regime what the model takes beside the window.
+        contexts: the model's inputs besides the window, for each regime.
         mesh: devices to spread over.
         progress: called as ``progress(done, total)`` after each regime.
 
@@ -87,11 +87,11 @@ def fit_uncertainty(
 
     Raises:
         ValueError: for fewer than three regimes with distinct values, coordinates that do not depend on them, or
-            arguments of other kinds.
+            wrong types.
 
     Warns:
         UserWarning: if the readout keeps the anchor on all trajectories of the lowest or highest value; if all regimes
-            lie between the experts, so that nothing checks the intervals of values beyond them; if the coordinate falls
+            lie between the experts, so nothing checks the intervals of values beyond them; if the coordinate falls
             as the value rises, or goes up and down; if the grid of values is too coarse; for few trajectories, whose
             scatter is uncertain.
 

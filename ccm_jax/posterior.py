@@ -25,7 +25,7 @@ class Prior(NamedTuple):
     """Uncertain metadata: a normal distribution of the physical value, on each axis.
 
     Attributes:
-        value: its mean, in units of the axis; a number or ``[d]``.
+        value: mean of that distribution, in units of the axis; a number or ``[d]``.
         deviation: its standard deviation, positive; infinite for no information.
     """
 
@@ -38,12 +38,12 @@ class Posterior(NamedTuple):
 
     Attributes:
         values: physical values in rising order, ``[d, G]``; coordinates where no regime was labelled.
-        probability: of each, with sum 1, ``[d, G]``.
-        mean: of the coordinate, given the value, ``[d, G]``.
-        deviation: of the coordinate, given the value, ``[d, G]``.
+        probability: probability of each value, with sum 1, ``[d, G]``.
+        mean: mean of the coordinate, given the value, ``[d, G]``.
+        deviation: standard deviation of the coordinate, given the value, ``[d, G]``.
         rest: coordinates that are not read as a value, the gate, ``[D - d]``.
         known: lowest and highest value of the validation regimes, ``[d, 2]``; None where no regime was labelled.
-        reached: coordinates at which those two are found, ``[d, 2]``; None where no regime was labelled.
+        reached: coordinates found at these two values, ``[d, 2]``; None where no regime was labelled.
     """
 
     values: Array

@@ -300,7 +300,7 @@ def test_weather_as_netcdf_has_levels_as_channels_and_is_unpacked(tmp_path: Path
     np.testing.assert_array_equal(np.nan_to_num(x, nan=11.5), expected)
     said = " ".join(r.assumed)
     assert "hours since 1900" in said and "level is taken for channels" in said and "latitude, longitude" in said
-    with pytest.raises(ValueError, match="says itself what its axes are; leave --axes TXY"):
+    with pytest.raises(ValueError, match="already declares its axes; omit --axes TXY"):
         open_recording(path, axes="TXY")
 
 

@@ -73,7 +73,7 @@ def by_validation(
     regimes = read_regimes(recording)
     names, values, why = values_of(regimes, parameter, 1)
     if why:
-        raise ValueError(f"--validation {path}: {why}")
+        raise ValueError(f"--validation {path} {why}")
     known = values[:, 0]
     count = len(set(known.tolist()))
     if count < FEWEST:
@@ -127,8 +127,8 @@ def by_validation(
         )
     if np.polyfit(fit.coordinates, fit.best, 1)[0] <= 0:
         raise ValueError(
-            f"--validation {path}: the best coordinate does not rise with {names[0]}: see --range, and that the low "
-            "and the high expert are not exchanged."
+            f"--validation {path}: the best coordinate does not increase with {names[0]}: check --range and whether "
+            "the low and the high expert are swapped."
         )
     placed = recipe._replace(coordinate=(at,))
     check_near(placed)
@@ -180,6 +180,7 @@ def _say(recipe: Recipe, readout: ScaleReadout, name: str, known: np.ndarray) ->
     ends = np.abs(np.abs(fit.best) - np.abs(BANK).max()) < RIM
     if ends.any():
         warn(
-            f"at {name} {known[int(np.argmax(ends))]:.4g}, the best coordinate is at the end of what is searched: see "
-            "that grid, time step, units and the order of channels are those of the training data."
+            f"at {name} {known[int(np.argmax(ends))]:.4g}, the best coordinate is at the edge of the search range; "
+            "the optimum may lie outside: check that grid, time step, units and the order of channels are those of the "
+            "training data."
         )

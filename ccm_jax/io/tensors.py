@@ -115,7 +115,7 @@ class Tensors:
     ) -> np.ndarray:
         """A view of a storage, which must hold all of it: a stride beyond its end would read other memory.
 
-        Strides of ``expand`` are 0, and those of ``unfold`` overlap, so that a view may be larger than its storage: as
+        Strides of ``expand`` are 0, and those of ``unfold`` overlap, so a view may be larger than its storage: as
         far as :meth:`spend` allows. PyTorch conjugates and negates lazily: it says so in ``bits``, and the storage is
         as it was.
         """

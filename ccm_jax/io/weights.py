@@ -62,7 +62,7 @@ class Weights(NamedTuple):
 
 
 def open_weights(path: Path_) -> Weights:
-    """Opens a checkpoint of any kind that is known, told by its content.
+    """Opens a checkpoint of any kind that is known, detected from its content.
 
     Args:
         path: of a file or folder; behind ``::`` the name of a part of it, such as ``last.pt::ema``.
