@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any, SupportsFloat
 
 import jax
@@ -159,7 +159,7 @@ def check_listed(function: str, experts: Any, anchor: Any = None) -> None:
     """
     if not isinstance(experts, (list, tuple)):
         raise ValueError(
-            f"{function}: experts is {kind_of(experts)}, expected a list of trees; give [low, high], and their "
+            f"{function}: experts is {kind_of(experts)}, expected a list of trees; pass [low, high], and their "
             "coordinates after it."
         )
     if not experts:
@@ -212,6 +212,13 @@ def undetermined(c: np.ndarray, axes: int, rank: int, needed: int, features: Any
         f"the {needed} features of {features}{why}; add experts at other coordinates, use fewer features, or set "
         "ridge > 0."
     )
+
+
+def check_one_each(function: str, got: Sized, what: str, expected: Sized, of: str) -> None:
+    """Raises ValueError unless there are as many of one thing as of another, such as contexts and regimes."""
+    if len(got) != len(expected):
+        came = f"{counted(len(got), what)} for {counted(len(expected), of)}"
+        raise ValueError(f"{function}: got {came}; expected one per {of}.")
 
 
 def counted(count: int, noun: str) -> str:

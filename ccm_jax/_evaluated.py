@@ -38,7 +38,7 @@ def check_future(what: str, trajectories: Any, history: int, prefix: int) -> Non
     if len(shape) > 1 and shape[1] <= history + prefix:
         raise ValueError(
             f"{what} have {counted(shape[1], 'frame')}, expected more than the {history} of the window and {prefix} of "
-            "the prefix together; give longer trajectories [N, T, *space, C], or a shorter prefix."
+            "the prefix together; use longer trajectories [N, T, *space, C], or a shorter prefix."
         )
 
 
@@ -56,7 +56,7 @@ def _as_array(what: str, trajectories: Any) -> Any:
     if kind in "iub" or (kind != "c" and size < 4):
         trajectories = trajectories.astype(np.float32)
     if not is_traced(trajectories) and bool(jnp.isnan(trajectories).any()):
-        warn(f"{what} hold NaN, and so do their errors; drop or mend those.")
+        warn(f"{what} contain NaN, so their errors are NaN; fix or remove them.")
     return trajectories
 
 
@@ -66,7 +66,7 @@ def _warn_without_space(what: str, trajectories: Any) -> None:
         n, t, c = trajectories.shape
         warn(
             f"{what} have shape {[n, t, c]}, read as {n} trajectories of {counted(t, 'frame')} with "
-            f"{counted(c, 'channel')} and no space [N, T, C]; of one trajectory [T, X, C] give x[None]."
+            f"{counted(c, 'channel')} and no space [N, T, C]; for one trajectory [T, X, C], pass x[None]."
         )
 
 
@@ -107,7 +107,7 @@ def in_order(function: Callable[..., Array]) -> Callable[..., Array]:
                 _raise_as(function.__name__, error)
             raise ValueError(
                 f"{function.__name__}: params is {'a Chart' if isinstance(params, Chart) else 'an Estimate'}, expected "
-                "weights; give chart(found)."
+                "weights; pass chart(found)."
             ) from error
 
     return checked

@@ -33,7 +33,7 @@ def as_frames(chart: Chart, frames: Any, what: str = "frames") -> Array:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} are {kind_of(frames)}, {expected}: an array of numbers.") from error
     if jnp.iscomplexobj(x):
-        raise ValueError(f"{what} are {x.dtype}, expected real numbers; give real and imaginary parts as two channels.")
+        raise ValueError(f"{what} are {x.dtype}, expected real numbers; pass real and imaginary parts as two channels.")
     if x.ndim < 2:
         raise ValueError(f"{what} have shape {list(x.shape)}, {expected}.")
     weights = [leaf.real.dtype for leaf in jax.tree.leaves(chart.origin) if is_merged(leaf)]

@@ -30,14 +30,14 @@ HIGHEST_GATE = (
     "not trained to the end; check the merge on held-out frames"
 )
 EXACT = 1e-2  # relative errors below this are small, whatever those on validation are
-BATCH = "for a batch [N, T, *space, C] give batch='each', one coordinate per trajectory, or 'pooled', one for all"
+BATCH = "for a batch [N, T, *space, C], pass batch='each', one coordinate per trajectory, or 'pooled', one for all"
 
 
 def check_model(function: str, chart: Any, rollout_fn: Any) -> None:
     """Raises ValueError unless a chart and a rollout are given, in this order."""
     if not isinstance(chart, Chart):
         swapped = "; the arguments are (chart, rollout_fn)" if callable(chart) else ""
-        inside = "; give its .chart" if isinstance(getattr(chart, "chart", None), Chart) else swapped
+        inside = "; pass its .chart" if isinstance(getattr(chart, "chart", None), Chart) else swapped
         raise ValueError(f"{function}: chart is {kind_of(chart)}, expected a Chart of fit_chart{inside}.")
     if not callable(rollout_fn) or isinstance(rollout_fn, Chart):
         raise ValueError(
@@ -130,8 +130,8 @@ def warn_unmoved(function: str, chart: Chart) -> None:
     ]
     if lost:
         warn(
-            f"{function}: the chart holds NaN or infinite weights, first in {lost[0]}, so that rollouts diverge; see "
-            "whether the training of the anchor or of an expert diverged."
+            f"{function}: the chart contains NaN or infinite weights, first in {lost[0]}, so that rollouts diverge; "
+            "see whether the training of the anchor or of an expert diverged."
         )
         return
     if not any(np.any(np.asarray(leaf[first:])) for leaf in jax.tree.leaves(chart.basis)):
@@ -205,7 +205,7 @@ def _warn_stray(function: str, readout: PrefixReadout, found: Estimate, clue: Cl
     if np.isfinite(loss) and loss > max(STRAY * worst, EXACT):
         warn(
             f"{function}: the error on these frames is {loss:.2g}, and on those of validation at most {worst:.2g}; "
-            "check the time step and units, and give validation the noise of these frames"
+            "check the time step and units, and add the noise of these frames to validation"
             f"{clue(np.argsort(-np.asarray(found.loss))) or '.'}"
         )
 

@@ -30,9 +30,9 @@ def warn_cut(posterior: Posterior) -> None:
         *_, axis, end = (int(i) for i in lost[0])
         at = float(np.asarray(posterior.values)[..., axis, :].reshape(-1, posterior.values.shape[-1])[0, -end])
         warn(
-            f"Estimate.interval: the posterior is cut off at {at:.4g} on axis {axis}, where the values that it "
-            f"considers end, so that the {('lower', 'upper')[end]} end of the interval is not known; give "
-            "fit_uncertainty a larger reach, or regimes nearer to this one."
+            f"Estimate.interval: the posterior is cut off at {at:.4g} on axis {axis}, the end of the values that it "
+            f"considers, so the {('lower', 'upper')[end]} end of the interval is not known; pass a larger reach to "
+            "fit_uncertainty, or regimes nearer to this one."
         )
 
 
@@ -44,7 +44,7 @@ def warn_flat(function: str, posterior: Posterior) -> None:
         # Always the same words for an axis: Python then says it once for each line that asks.
         warn(
             f"{function}: the frames say nothing of the value on axis {lost[0][-1]} (the anchor is kept, or they do "
-            "not depend on it): the posterior is as wide as the grid of values; give more frames, or a prior."
+            "not depend on it): the posterior is as wide as the grid of values; use more frames, or pass a prior."
         )
 
 
@@ -58,8 +58,8 @@ def warn_extrapolated(posterior: Posterior) -> None:
         # Always the same words: Python then says it once for each line that asks.
         warn(
             "Estimate.interval: the value lies outside the validation regimes, and none of them lies beyond the expert "
-            "on that side: the interval is extrapolated, and may be far too narrow; give fit_uncertainty regimes "
-            "beyond both experts."
+            "on that side: the interval is extrapolated, and may be far too narrow; pass regimes beyond both "
+            "experts to fit_uncertainty."
         )
 
 
@@ -79,7 +79,7 @@ def warn_if_left_out(function: str, regime: np.ndarray, told: np.ndarray, labels
         values = "; ".join(", ".join(f"{value:g}" for value in labels[r]) for r in lost)
         warn(
             f"{function}: the readout keeps the anchor on all of {counted(len(lost), 'validation regime')} (values "
-            f"{values}): nothing is known of how sure it is there. Compare experts and anchor on them "
+            f"{values}): its uncertainty there cannot be estimated. Compare experts and anchor on them "
             "(ccm_jax.evaluate.future_error); an expert that was trained too little is the usual reason."
         )
 
@@ -90,7 +90,7 @@ def warn_if_few(function: str, regime: np.ndarray) -> None:
     if len(regime) - count < 1 / (2 * ROUGH**2):  # the degrees of freedom for that error
         warn(
             f"{function}: {len(regime)} trajectories of {count} values hardly tell how much a coordinate scatters; "
-            "intervals are rough, and probably too narrow: give more trajectories of each value."
+            "intervals are rough, and probably too narrow: add trajectories of each value."
         )
 
 
@@ -152,6 +152,6 @@ def warn_if_within(function: str, found: np.ndarray, regime: np.ndarray) -> None
             where = "" if len(mean.T) == 1 else f" on axis {axis}"
             warn(
                 f"{function}: the coordinates found on validation, {column.min():+.2f} to {column.max():+.2f}{where}, "
-                "all lie between the experts at -1 and +1, so that nothing checks intervals beyond them; add regimes "
+                "all lie between the experts at -1 and +1, so nothing checks intervals beyond them; add regimes "
                 "of values beyond both experts'. If some are already, check that these experts are those of the ends."
             )

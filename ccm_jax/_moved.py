@@ -64,7 +64,7 @@ class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def warn_moved(old: str, new: str) -> None:
     """Warns whoever called the caller that a name is another now."""
-    warnings.warn(f"{old} is now {new}; the old name goes with the next version.", FutureWarning, 3)
+    warnings.warn(f"{old} is now {new}; the old name will be removed in the next release.", FutureWarning, 3)
 
 
 def keep_old_names(moved: Mapping[str, str]) -> None:

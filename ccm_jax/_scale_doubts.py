@@ -71,7 +71,7 @@ def warn_of_scale(errors: Mapping[Any, float]) -> None:
     if better_scale(errors, "linear"):
         warn(
             f'{NAME}: the map predicts the coordinates of left-out regimes better with scale="log" (error '
-            f'{errors["log"]:.2g}) than with the default scale="linear" (error {errors["linear"]:.2g}); give '
+            f'{errors["log"]:.2g}) than with the default scale="linear" (error {errors["linear"]:.2g}); pass '
             'scale="log", or scale="auto", which takes the better one.'
         )
 

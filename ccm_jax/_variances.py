@@ -49,7 +49,7 @@ def warn_of_variance(function: str, tree: Any, anchor: Any) -> Any:
     if found is not None and negative_variance(anchor) is None:
         name, lowest = found
         warn(
-            f"{function}: {name} becomes negative here ({lowest:.3g}), and a variance is not: BatchNorm would give "
-            "NaN. Merge nearer to the experts, or keep the anchor's with keep_leaves."
+            f"{function}: {name} becomes negative here ({lowest:.3g}), which is invalid for a variance: BatchNorm "
+            "would give NaN. Merge nearer to the experts, or keep the anchor's with keep_leaves."
         )
     return tree

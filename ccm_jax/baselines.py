@@ -2,8 +2,7 @@
 
 All are written for complex weights, of which real ones are the special case: the magnitude of a number is ``|d|``, its
 sign the phase ``d / |d|``, and two updates agree where ``Re(conj(d_1) d_2) > 0``. Models that store complex weights as
-pairs of reals are viewed as complex first (:func:`complex_view`): trimming or dropping the real half of a Fourier
-coefficient and keeping its imaginary half would change its phase, which no method intends.
+pairs of reals are viewed as complex first (:func:`complex_view`): dropping only one half would change the phase.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import check_same_tree, counted, is_merged
+from ccm_jax._checks import check_one_each, check_same_tree, counted, is_merged
 
 __all__ = [
     "BASELINES",
@@ -78,7 +77,7 @@ def average(*trees: Params, weights: Sequence[float] | None = None) -> Params:
     w = [1.0] * len(trees) if weights is None else list(weights)
     if len(w) != len(trees) or not sum(w):
         raise ValueError(f"average: weights are {w}, expected {counted(len(trees), 'number')} with a sum other than 0.")
-    check_same_tree("average", {f"trees[{i}]": tree for i, tree in enumerate(trees)}, "give trees of one model.")
+    check_same_tree("average", {f"trees[{i}]": tree for i, tree in enumerate(trees)}, "pass trees of one model.")
     return _map(lambda *leaves: sum(a * b for a, b in zip(w, leaves, strict=True)) / sum(w), *trees)
 
 
@@ -167,7 +166,7 @@ def slerp(a: Params, b: Params, t: float | Array, *, parallel: float = 0.9995) -
 
     ``sin((1 - t) w) / sin(w) a + sin(t w) / sin(w) b`` with ``w`` the angle between the two leaves.
     """
-    check_same_tree("slerp", {"a": a, "b": b}, "give trees of one model.")
+    check_same_tree("slerp", {"a": a, "b": b}, "pass trees of one model.")
 
     def merge(x: Array, y: Array) -> Array:
         cosine = _cosine(x, y)
@@ -208,9 +207,10 @@ def fisher_average(experts: Sequence[Params], fishers: Sequence[Params], *, epsi
         fishers: like them; the mean squared gradient of each weight, ``E |g|^2`` for complex ones.
         epsilon: added to every F, so that weights that no expert uses are averaged plainly.
     """
-    if len(experts) != len(fishers) or not experts:
-        raise ValueError(f"fisher_average: experts {len(experts)}, Fisher trees {len(fishers)}, expected as many.")
-    check_same_tree("fisher_average", {f"experts[{i}]": e for i, e in enumerate(experts)}, "give trees of one model.")
+    if not experts:
+        raise ValueError("fisher_average: experts is empty; expected one expert or more.")
+    check_one_each("fisher_average", fishers, "Fisher tree", experts, "expert")
+    check_same_tree("fisher_average", {f"experts[{i}]": e for i, e in enumerate(experts)}, "pass trees of one model.")
 
     def merge(*leaves: Array) -> Array:
         weights, information = leaves[: len(experts)], [f.real + epsilon for f in leaves[len(experts) :]]
@@ -250,7 +250,7 @@ def _slerp(
     if t is None:
         first, last = np.ravel(coordinates[0]), np.ravel(coordinates[-1])
         if not np.any(last - first):
-            raise ValueError("slerp: the first and the last expert have the same coordinate; give t.")
+            raise ValueError("slerp: the first and the last expert have the same coordinate; pass t.")
         t = float((np.ravel(coordinate) - first) @ (last - first) / ((last - first) @ (last - first)))
     return slerp(experts[0], experts[-1], t, **how)
 

@@ -83,7 +83,7 @@ class Polynomial:
 
 @dataclass(frozen=True)
 class Gated:
-    """Other features with a gate on the constant one: the last coordinate scales the shared adaptation.
+    """Other features with a gate on the constant one: the last coordinate scales the shared update.
 
     A coordinate is ``[c, gate]``. Coordinate 0 with gate 0 is the anchor. Experts have gate 1, the default for a
     coordinate without a gate. Readouts search gates from 0 to 2.
@@ -228,7 +228,7 @@ def fit_chart(
         weights: of each expert in the fit, ``[n]``, positive; equal by default. A ratio of 1e8 interpolates exactly.
 
     Returns:
-        A :class:`Chart` whose weights have the leaf dtypes of ``anchor``; it has an example.
+        A :class:`Chart`; its weights have the dtypes of ``anchor``. See its example.
 
     Raises:
         ValueError: if the trees do not match, or if the experts do not determine the features.

@@ -132,7 +132,7 @@ def choose_chart(
         if not isinstance(regime, Regime):
             raise ValueError(
                 f"choose_chart: validation[{i}] is of type {type(regime).__name__}, expected Regime(coordinate, "
-                "trajectories); give ccm_jax.Regime(coordinate, trajectories) for each."
+                "trajectories); pass ccm_jax.Regime(coordinate, trajectories) for each."
             )
     products = update_products(anchor, experts)
     tried = []

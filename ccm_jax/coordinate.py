@@ -231,5 +231,5 @@ def coordinate_from_map(
 def fit_coordinate_map(
     values: Any, coordinates: Any, *, degree: int = 1, intercept: bool = False, reach: float = 1.0
 ) -> CoordinateMap:
-    """See :meth:`CoordinateMap.fit`: a calibrated map from normalised metadata to chart coordinates."""
+    """See :meth:`CoordinateMap.fit`: a calibrated map from normalized metadata to chart coordinates."""
     return CoordinateMap.fit(values, coordinates, degree=degree, intercept=intercept, reach=reach)

@@ -1,4 +1,4 @@
-"""A calibrated map from normalised metadata to chart coordinates: the paper's single factor, or a monotone curve."""
+"""A calibrated map from normalized metadata to chart coordinates: the paper's single factor, or a monotone curve."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CoordinateMap:
         return shown(self)
 
     def __call__(self, value: float | Array) -> Array:
-        """The chart coordinate of normalised metadata, any shape.
+        """The chart coordinate of normalized metadata, any shape.
 
         Raises:
             ValueError: beyond ``reach``. A traced value cannot raise: it gives NaN there.
@@ -69,7 +69,7 @@ class CoordinateMap:
         """Fits the map by least squares, on validation regimes only.
 
         Args:
-            values: normalised metadata s of the regimes, ``[n]``.
+            values: normalized metadata s of the regimes, ``[n]``.
             coordinates: their best coordinates on the chart, ``[n]``.
             degree: 1 for a line, 2 or 3 for a monotone curve.
             intercept: False for the paper's ``alpha = gamma s`` (degree 1 only); True for a free offset.
@@ -92,8 +92,8 @@ class CoordinateMap:
         needed = degree + 1 if intercept else 1
         if s.shape != alpha.shape or len(np.unique(s)) < max(needed, 2):
             raise ValueError(
-                f"{name}: {len(np.unique(s))} distinct values for {len(alpha)} coordinates, expected as many values as "
-                f"coordinates and at least {max(needed, 2)} distinct ones; add validation regimes."
+                f"{name}: {len(np.unique(s))} distinct values for {len(alpha)} coordinates, expected one value per "
+                f"coordinate and at least {max(needed, 2)} distinct ones; add validation regimes."
             )
         if not (np.all(np.isfinite(s)) and np.all(np.isfinite(alpha))):
             raise ValueError(f"{name}: values or coordinates are not finite; drop the regimes whose readout failed.")

@@ -2,7 +2,7 @@
 
     d_i = expert_i - anchor,    G_ij = <d_i, d_j>,    H G H = sum_k lambda_k q_k q_k^T,    c_ik ~ sqrt(lambda_k) q_ik
 
-``H`` removes the mean of the updates, their shared adaptation. Experts on a line then give one dominant eigenvalue. The
+``H`` removes the mean of the updates, their shared update. Experts on a line then give one dominant eigenvalue. The
 noise of fine-tuning is independent between experts: it adds to the diagonal of ``G``, and where it is about the same
 for all of them it does not turn the vectors. Separate noise for each expert, as in factor analysis, is not fitted: with
 five experts it cannot be distinguished from a curved path.
@@ -117,7 +117,7 @@ def discover_coordinates(
         [10.0, 15.0, 17.5, 20.0]
     """
     if (apply is None) != (windows is None):
-        raise ValueError("discover_coordinates: apply and windows go together; give both, or neither.")
+        raise ValueError("discover_coordinates: apply and windows go together; pass both, or neither.")
     if len(experts) < 3:
         raise ValueError(
             f"discover_coordinates: {counted(len(experts), 'expert')}, expected three or more; two always lie on a "

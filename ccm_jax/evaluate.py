@@ -68,8 +68,8 @@ def future_frames(
     except ValueError as error:
         if context is None and shape_of(predict, trajectories[None]) is not None:
             raise ValueError(
-                f"future_frames: trajectories have shape {list(trajectories.shape)}, expected [N, T, *space, C]; of "
-                "one trajectory give x[None]."
+                f"future_frames: trajectories have shape {list(trajectories.shape)}, expected [N, T, *space, C]; for "
+                "one trajectory, pass x[None]."
             ) from error
         raise
 
@@ -176,7 +176,7 @@ def future_error_each(
     if len(coordinates) != len(trajectories):
         raise ValueError(
             f"future_error_each: coordinates have shape {list(np.shape(coordinates))}, trajectories "
-            f"{list(np.shape(trajectories))}, expected as many."
+            f"{list(np.shape(trajectories))}; expected one coordinate per trajectory."
         )
 
     def errors(chart: Chart, given: tuple[Array, Any], coordinates: Array) -> Array:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ccm_jax._checks import check_one_each
 from ccm_jax._frames import sizes_of
 from ccm_jax._given import warn_unmoved
 from ccm_jax.chart import Chart, Gated
@@ -41,8 +42,8 @@ class Choices(NamedTuple):
         begin: observed frames skipped before the scored rollout begins; None tries 0 and K - 1. A single step from the
             last frame but one is short, but starts after the initial transient.
         skip: frames of that rollout, from its first, that are not scored.
-        pull: penalty per unit of distance from the anchor, in units of log loss; the next larger one is tried only if
-            none of the smaller ones leaves every regime unharmed.
+        pull: strength of the regularization toward the anchor, in units of log loss per unit of distance; the next
+            larger one is tried only if none of the smaller ones leaves every regime unharmed.
     """
 
     free_gate: tuple[bool, ...] = (False, True)
@@ -114,7 +115,7 @@ def prefix_readout(
             )
     axes = chart.features.dim - gated
     if axes not in COARSE:
-        raise ValueError(f"fit_prefix_readout: the chart has {axes} axes, expected 1, 2 or 3; give it candidates.")
+        raise ValueError(f"fit_prefix_readout: the chart has {axes} axes, expected 1 to 3; use PrefixReadout instead.")
     free = bool(settings.get("free_gate"))
     sides = [np.linspace(-reach, reach, (COARSE_GATED if free else COARSE)[axes])] * axes
     if gated:
@@ -177,14 +178,13 @@ def fit_prefix_readout(
         choices: what validation decides among.
         contexts: the model's additional inputs for each regime; see :func:`~ccm_jax.rollout.call_rollout`.
         mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
-        progress: called as ``progress(done, total)`` after each step on a validation regime.
+        progress: called as ``progress(done, total)`` after each step on a validation regime, such as ``print``.
 
     Returns:
         A :class:`~ccm_jax.PrefixReadout`.
 
     Raises:
-        ValueError: for arguments of other kinds, or validation trajectories that are too short, not finite or of
-            different channels.
+        ValueError: for wrong types, or validation trajectories that are too short, not finite or of other channels.
 
     Example:
         >>> from ccm_jax import Gated, fit_chart, make_rollout
@@ -236,8 +236,8 @@ def choose(
         The readout, bounded by the growth of validation trajectories, and all that was tried.
     """
     regimes = as_regimes(starts[0].chart, validation)
-    if len(given := [None] * len(regimes) if contexts is None else list(contexts)) != len(regimes):
-        raise ValueError(f"fit_prefix_readout: contexts {len(given)}, regimes {len(regimes)}, expected one each.")
+    given = [None] * len(regimes) if contexts is None else list(contexts)
+    check_one_each("fit_prefix_readout", given, "context", regimes, "regime")
     check_validation(starts[0], regimes, given)
     frames, observed = starts[0].frames, starts[0].history + starts[0].frames
     begins = tuple(sorted({0, frames - 1})) if choices.begin is None else choices.begin
@@ -277,7 +277,7 @@ def choose(
     if all(np.isinf(ratios).all() for ratios in tried.values()):
         raise ValueError(
             "fit_prefix_readout: every choice diverges on every validation regime; check that channels, units and "
-            "normalisation are those that the model was trained on."
+            "normalization are those that the model was trained on."
         )
     best = best_choice(tried, harmless=isinstance(starts[0].chart.features, Gated))
     warn_of_fit("fit_prefix_readout", made[best], data, places[best], tried[best])

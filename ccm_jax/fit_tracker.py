@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import as_count, as_number, check_real, is_traced
+from ccm_jax._checks import as_count, as_number, check_one_each, check_real, is_traced
 from ccm_jax._frames import as_frames, sizes_of
 from ccm_jax._given import check_model
 from ccm_jax.along import one_step_errors
@@ -238,7 +238,7 @@ def choose_tracker(
     best = min(found.error for found in tried)
     if not np.isfinite(best):
         raise ValueError(
-            "fit_tracker: every choice diverges on validation; check that channels, units and normalisation are those "
+            "fit_tracker: every choice diverges on validation; check that channels, units and normalization are those "
             "that the model was trained on."
         )
     tied = [found for found in tried if found.error <= (1 + TIED) * best]
@@ -277,8 +277,7 @@ def _check(sets: Sequence[Array], contexts: Sequence[Any], history: int, choices
     name = "fit_tracker"
     if not sets:
         raise ValueError(f"{name}: validation is empty, expected sets of trajectories [N, T, *space, C].")
-    if len(contexts) != len(sets):
-        raise ValueError(f"{name}: {len(contexts)} contexts for {len(sets)} sets of trajectories, expected one each.")
+    check_one_each(name, contexts, "context", sets, "regime")
     if not choices.steps or not choices.order or min(choices.steps) < 1 or set(choices.order) - {0, 1, 2}:
         raise ValueError(
             f"{name}: choices are {choices}, expected one or more of each, steps of at least 1, and orders 0, 1 or 2."
@@ -290,4 +289,4 @@ def _check(sets: Sequence[Array], contexts: Sequence[Any], history: int, choices
                 f"{history + 2}: {history} of the window, and two that follow."
             )
         if not bool(jnp.isfinite(x).all()):
-            raise ValueError(f"{name}: validation[{i}] holds NaN or infinite values; mend or drop them.")
+            raise ValueError(f"{name}: validation[{i}] contains NaN or infinite values; fix or remove them.")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ccm_jax._checks import check_level, check_real, counted
+from ccm_jax._checks import check_level, check_one_each, check_real, counted
 from ccm_jax._doubts import warn
 from ccm_jax._frames import as_frames
 from ccm_jax._interval_doubts import (
@@ -124,8 +124,7 @@ def fit_uncertainty(
     axes = readout.chart.features.dim - isinstance(readout.chart.features, Gated)
     _check(labels, validation, axes)
     given = [None] * len(validation) if contexts is None else list(contexts)
-    if len(given) != len(validation):
-        raise ValueError(f"{NAME}: contexts {len(given)}, regimes {len(validation)}, expected one each.")
+    check_one_each(NAME, given, "context", validation, "regime")
     observed = readout.history + readout.frames
     bare = plain(readout)
     found, local, statistic, loss = [], [], [], []
@@ -187,7 +186,7 @@ def _refined(sure: Uncertainty, local: Sequence[Local], labels: np.ndarray) -> U
         warn(
             f"{NAME}: the grid of {(POINTS - 1) * 2**halvings + 1} values is too coarse: from one to the next, the "
             f"coordinate moves by {left:,.0f} of its standard deviations, and the peak of a posterior may lie between "
-            "them; give a smaller reach, or regimes over a smaller range."
+            "them; pass a smaller reach, or regimes over a smaller range."
         )
     grid = np.stack([np.linspace(low, high, (POINTS - 1) * 2**halvings + 1) for low, high in ends])
     return dataclasses.replace(sure, values=jnp.asarray(grid, jnp.float32))

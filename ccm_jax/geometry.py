@@ -27,9 +27,9 @@ class LayerGeometry(NamedTuple):
         anchor_norm: norm of the anchor's leaf.
         low_norm: norm of the low expert's update.
         high_norm: norm of the high expert's update.
-        shared_norm: norm of the shared adaptation.
+        shared_norm: norm of the shared update.
         direction_norm: norm of the physical direction.
-        cosine: cosine between the two updates; -1 is a pure direction, +1 a pure shared adaptation.
+        cosine: cosine between the two updates; -1 is a pure direction, +1 a pure shared update.
     """
 
     name: str
@@ -60,8 +60,13 @@ def tree_cosine(a: Params, b: Params) -> Array:
 
 
 def residual_geometry(anchor: Params, low: Params, high: Params) -> list[LayerGeometry]:
-    """Norms and cosines of the residuals per leaf; the last entry, ``"(all)"``, is the whole tree."""
-    check_same_tree("residual_geometry", {"anchor": anchor, "low": low, "high": high}, "give one family.")
+    """Norms and cosines of the residuals, i.e. weight updates (task vectors), leaf by leaf.
+
+    The last entry, ``"(all)"``, is the whole tree.
+    """
+    check_same_tree(
+        "residual_geometry", {"anchor": anchor, "low": low, "high": high}, "pass an anchor and its experts."
+    )
     named = jax.tree_util.tree_flatten_with_path(anchor)[0]
     paths = [jax.tree_util.keystr(path) for path, leaf in named if is_merged(leaf)]
     merged = [[leaf for leaf in jax.tree.leaves(tree) if is_merged(leaf)] for tree in (anchor, low, high)]

@@ -113,7 +113,7 @@ def fit_membership(statistic: Any, coordinate: Any, regime: Any) -> Membership:
     if known < FEWEST:
         raise ValueError(
             f"fit_uncertainty: one-step errors are finite in {known} of the regimes, expected {FEWEST} or more; see "
-            "that channels, units and normalisation are those that the model was trained on."
+            "that channels, units and normalization are those that the model was trained on."
         )
     t, c, r = np.asarray(statistic), np.asarray(place_of(np.asarray(coordinate))), np.asarray(regime)
     regimes = np.unique(r)

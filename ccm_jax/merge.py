@@ -38,9 +38,11 @@ class Split(NamedTuple):
 
 
 def split_residuals(anchor: Params, low: Params, high: Params) -> Split:
-    """Splits two weight updates into a shared adaptation and a physical direction.
+    """Splits two weight updates into a shared update and a physical direction.
 
         shared = (high + low) / 2 - anchor,    direction = (high - low) / 2
+
+    The updates are the residuals ``low - anchor`` and ``high - anchor``, also known as task vectors.
 
     Args:
         anchor: weights of the family anchor.
@@ -86,7 +88,7 @@ def _one_by_one(function: Callable[How, Params]) -> Callable[How, Params]:
         if len(given) == 3 and isinstance(given[1], (list, tuple)) and not named.keys() & {"high", "coordinate"}:
             raise ValueError(
                 f"merge_pytree: low is {kind_of(given[1])} of {counted(len(given[1]), 'tree')}, expected one "
-                "expert; the arguments are (anchor, low, high, coordinate): give *[low, high], or for more experts "
+                "expert; the arguments are (anchor, low, high, coordinate): pass *[low, high], or for more experts "
                 "fit_chart(anchor, experts, coordinates)."
             )
         return function(*given, **named)
@@ -119,7 +121,7 @@ def merge_pytree(
         low: weights of the expert at the low end of the parameter.
         high: weights of the expert at the high end.
         coordinate: position on the physical direction, a scalar, or an :class:`~ccm_jax.Estimate` of one.
-        shared_scale: weight of the shared adaptation, a scalar.
+        shared_scale: weight of the shared update, a scalar.
         in_place: whether to reuse the memory of ``anchor``, whose arrays are then deleted (except those shared with an
             expert).
 

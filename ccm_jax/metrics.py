@@ -94,7 +94,7 @@ def max_error(predicted: Array, true: Array) -> Array:
 def fourier_error(predicted: Array, true: Array, *, low: int = 4, high: int = 12) -> Array:
     """PDEBench's banded Fourier RMSE, for low, middle and high wavenumbers.
 
-    The un-normalised transform of the error is summed over shells ``floor(|k|)`` of the waves with no negative
+    The un-normalized transform of the error is summed over shells ``floor(|k|)`` of the waves with no negative
     component; ``F_s = sqrt(mean_N E_s) / P`` with ``P`` points on a unit domain; bands are means over shells
     ``[0, low)``, ``[low, high)`` and ``[high, n / 2)``, with ``n`` points along the shortest axis.
 
@@ -169,7 +169,7 @@ def _mean(errors: Any) -> float:
 def __getattr__(name: str) -> Any:
     if name == "reduction":
         warnings.warn(
-            "metrics.reduction is now metrics.gain; the old name goes with the next version.", FutureWarning, 2
+            "metrics.reduction is now metrics.gain; the old name will be removed in the next release.", FutureWarning, 2
         )
         return gain
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Normalisation of states: fitted once on the anchor's data and shared by every expert."""
+"""Normalization of states: fitted once on the anchor's data and shared by every expert."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def fit_normalization(trajectories: Array) -> Normalization:
     """Mean and standard deviation per channel of ``[..., C]``.
 
     Raises:
-        ValueError: if a channel is constant, holds NaN or infinity, or has numbers whose squares overflow.
+        ValueError: if a channel is constant, contains NaN or infinity, or has numbers whose squares overflow.
     """
     x = jnp.asarray(trajectories).reshape(-1, trajectories.shape[-1])
     mean, std = x.mean(axis=0), x.std(axis=0)
@@ -44,7 +44,7 @@ def fit_normalization(trajectories: Array) -> Normalization:
 
 
 def normalized(apply: Apply, normalization: Normalization) -> Apply:
-    """Wraps a model of normalised states as a model of physical states, ``apply(params, window) -> frame``."""
+    """Wraps a model of normalized states as a model of physical states, ``apply(params, window) -> frame``."""
     mean, std = normalization
 
     def physical(params: object, window: Array) -> Array:
@@ -56,7 +56,7 @@ def normalized(apply: Apply, normalization: Normalization) -> Apply:
 
 
 def normalized_rollout(rollout_fn: RolloutFn, normalization: Normalization) -> RolloutFn:
-    """Wraps a rollout of normalised states as one of physical states: scaled once before and once after."""
+    """Wraps a rollout of normalized states as one of physical states: scaled once before and once after."""
     mean, std = normalization
 
     def physical(params: object, window: Array, steps: int, *context: object) -> Array:

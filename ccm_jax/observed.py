@@ -69,7 +69,7 @@ def as_mask(function: str, frames: Array, mask: Any, missing: Missing) -> Array:
     if where.dtype != bool:
         raise ValueError(
             f"{function}: mask is {where.dtype}, expected booleans, True where a point was observed; for zeros and "
-            "ones give mask.astype(bool)."
+            "ones pass mask.astype(bool)."
         )
     leading = where.ndim - len(shape[2:])
     fits = 0 <= leading <= 2 and all(a in (b, 1) for a, b in zip(where.shape[::-1], shape[::-1], strict=False))
@@ -96,7 +96,7 @@ def check_observed(function: str, where: Array, windows: Sequence[range], counte
     points = np.asarray(where.any(axis=tuple(range(2, where.ndim))))  # [N, T]
     if not points.any():
         raise ValueError(
-            f"{function}: the mask leaves no point observed; True means observed, so give ~mask if it marks the gaps."
+            f"{function}: the mask leaves no point observed; True means observed, so pass ~mask if it marks the gaps."
         )
     for window in windows:
         empty = np.argwhere(~points[:, list(window)])
@@ -143,7 +143,7 @@ def check_prefix(
     finite, empty = _finite_and_empty(prefix, mask, range(history, history + frames))
     if not finite:
         frame = int(np.argwhere(~np.isfinite(np.asarray(prefix)))[0, 1])
-        raise ValueError(f"{function}: prefix holds NaN or infinite values, first in frame {frame}; {remedy}.")
+        raise ValueError(f"{function}: prefix contains NaN or infinite values, first in frame {frame}; {remedy}.")
     if np.asarray(empty).any():
         raise ValueError(
             f"{function}: frame {history + int(np.argwhere(np.asarray(empty))[0, 1])} of the prefix is 0 everywhere, "
@@ -169,7 +169,7 @@ def observations(
     See :class:`~ccm_jax.PrefixReadout` for the arguments, and for what is refused in the name of ``function``.
     """
     history, frames = readout.history, readout.frames
-    remedy = REMEDY if missing == "nan" else f"{REMEDY}, or give missing='nan' if NaN marks what was not observed"
+    remedy = REMEDY if missing == "nan" else f"{REMEDY}, or pass missing='nan' if NaN marks what was not observed"
     length = history + frames  # one program, however many frames follow
     if mask is None and missing == "refuse" and readout.fill.cutoff is None:
         x = x[:, :length]
@@ -210,13 +210,13 @@ def sensor_mask(sensors: Any, grid: Sequence[Any], *, periodic: bool = False) ->
     at = np.asarray(sensors)
     if at.ndim != 2 or not len(at) or at.shape[1] != len(axes):
         raise ValueError(
-            f"sensor_mask: sensors have shape {list(at.shape)}, expected [P, {len(axes)}], one row or more; give each "
+            f"sensor_mask: sensors have shape {list(at.shape)}, expected [P, {len(axes)}], one row or more; pass each "
             "sensor an entry per axis of the grid."
         )
     if by_shape and not np.issubdtype(at.dtype, np.integer):
         raise ValueError(
             f"sensor_mask: sensors are {at.dtype}, expected whole numbers beside a grid that is given by its shape; "
-            "for positions give the points of each axis."
+            "for positions, pass the points of each axis."
         )
     found = []
     for axis, (points, here) in enumerate(zip(axes, at.T, strict=True)):

@@ -32,7 +32,7 @@ def plane_bank(bank: Any, gates: Any) -> Array:
 
     Args:
         bank: coordinates ``[n]`` on the line, sorted.
-        gates: scales ``[m]`` of the shared adaptation.
+        gates: scales ``[m]`` of the shared update.
 
     Returns:
         ``[1 + m n, 2]``: first the anchor, (0, 0), then the bank at each gate.
@@ -129,15 +129,15 @@ def coordinate_from_prefix(
             to come from one regime.
         chunk: candidates that run side by side; see :func:`prefix_errors`.
         mesh: devices to spread over; see :func:`prefix_errors`.
-        home: a preferred coordinate ``[d]``, for instance the anchor's on a gated chart; see :func:`select`.
-        pull: the penalty per unit of distance from it.
+        home: the reference coordinate ``[d]``, for instance the anchor's on a gated chart; see :func:`select`.
+        pull: strength of the regularization toward it, in units of log loss per unit of distance.
 
     Returns:
         A :class:`Estimate` with the mean relative L2 error over the K frames as losses. A candidate whose
         rollout is not finite is never chosen.
 
     Raises:
-        ValueError: for a prefix that is too short or holds NaN, or misshapen candidates.
+        ValueError: for a prefix that is too short or contains NaN, or misshapen candidates.
     """
     name = "coordinate_from_prefix"
     check_model(name, chart, rollout_fn)
@@ -168,19 +168,21 @@ def coordinate_from_prefix(
 
 
 def select(candidates: Array, losses: Array, *, home: Any = None, pull: float | Array = 0.0) -> Estimate:
-    """Chooses the finite candidate with the smallest loss, with an optional penalty on the distance from home.
+    """Chooses the finite candidate with the smallest loss, with an optional penalty on the distance from ``home``.
 
         coordinate = argmin_c  log loss(c) + pull * |c - home|
 
-    The first frames are not typical of later ones, so a small prefix error alone is weak evidence. Each unit of
-    distance has to lower the error by a factor of ``exp(-pull)``. With a large pull, home is left only if it diverges.
-    Choose the pull on validation regimes.
+    ``home`` is the reference coordinate; ``pull`` is the strength of the regularization toward it. The first frames are
+    not typical of later ones, so a small prefix error alone is weak evidence. Each unit of distance has to lower the
+    error by a factor of ``exp(-pull)``. With a large ``pull``, the estimate leaves ``home`` only if the rollout there
+    diverges. Choose ``pull`` on validation regimes.
 
     Args:
         candidates: ``[n, d]``.
         losses: ``[n]``, errors, so none is negative; one that is not finite is never chosen.
-        home: a coordinate ``[d]``, such as the anchor's on a gated chart; None for no penalty.
-        pull: at least 0, in units of log loss per unit of distance; infinite never leaves a home that is finite.
+        home: the reference coordinate ``[d]``, such as the anchor's on a gated chart; None for no penalty.
+        pull: strength of the regularization toward it, at least 0, in units of log loss per unit of distance; with
+            infinity, the estimate is ``home`` unless the rollout there diverges.
     """
     place = None if home is None else as_coordinate("select", home, candidates.shape[-1])
     return _select(jnp.asarray(candidates), jnp.asarray(losses), place, pull)
@@ -238,23 +240,23 @@ def keep_bounded(
     context: Any = None,
     parts: int = 5,
 ) -> Array:
-    """Moves coordinates toward home until the rollout stays bounded; needs no truth.
+    """Moves coordinates toward a reference until the rollout stays bounded; needs no ground truth.
 
     A few observed frames do not reveal whether a rollout will blow up later, so the rollout is run before it is
-    trusted. Each coordinate moves toward home in equal steps, until the rollout is finite and its fields stay within
-    their bounds. If no point is bounded, the coordinate is returned unchanged.
+    trusted. Each coordinate moves toward ``home`` in equal steps, until the rollout is finite and its fields stay
+    within their bounds. If no point is bounded, the coordinate is returned unchanged.
 
     Args:
         chart: weights as a function of coordinates.
         rollout_fn: ``(params, window [N, history, ...], steps) -> [N, steps, ...]``.
         windows: last observed frames of each trajectory, ``[N, history, *space, C]``.
         coordinates: ``[N, d]``.
-        home: ``[d]``, such as the anchor's.
+        home: the reference coordinate ``[d]``, such as the anchor's.
         bounds: ``[N, C]``, the largest root mean square over space that each field may reach.
         steps: length of the rollout.
         start: index of its first frame within the trajectory, for models that take the time.
         context: what the model takes beside the window, ``[N, ...]``.
-        parts: number of steps to home.
+        parts: number of steps to ``home``.
 
     Returns:
         Coordinates ``[N, d]``.

@@ -37,7 +37,7 @@ def prepare() -> None:
 
 
 def share_processor() -> None:
-    """Makes every CPU core a device, up to eight; call before JAX initialises, environment variables win.
+    """Makes each CPU core a device, up to eight; call it before JAX initializes; environment variables take precedence.
 
     Rollouts of different trajectories are independent. With a core and a cache of its own, each takes two thirds of the
     time that it takes if all cores share each operation (two cores, networks of this package's size).
@@ -50,10 +50,10 @@ def share_processor() -> None:
 
 
 def keep_compiled(*, shortest: float | None = None) -> Path | None:
-    """Keeps compiled programs on disk between runs; returns the folder, or None where there is no writing.
+    """Keeps compiled programs on disk between runs; returns the folder, or None if it is not writable.
 
     The folder is ``ccm_jax`` in the user's cache folder, apart for each version of jaxlib and each kind of processor: a
-    program that was compiled for another processor may crash. ``JAX_COMPILATION_CACHE_DIR`` wins: JAX reads it itself.
+    program that was compiled for another processor may crash. ``JAX_COMPILATION_CACHE_DIR`` takes precedence.
 
     Args:
         shortest: seconds that a program must have compiled to be kept; None leaves JAX's setting, 1 s.

@@ -114,11 +114,11 @@ def advance(apply: Apply, params: Params, window: Array) -> tuple[Array, Array]:
 def _remedy(apply: Apply, params: Params, window: Array) -> str:
     """What to change where a model fails on a window, and would not if it was called otherwise; empty if unknown."""
     if shape_of(apply, params, window[None]) == (1, *window.shape[1:]):
-        return "expected [N, history, *space, C]; of one trajectory give window[None]."
+        return "expected [N, history, *space, C]; for one trajectory, pass window[None]."
     if shape_of(apply, params, window[None, None]) == (1, *window.shape):
-        return "expected [N, history, *space, C]; of one frame give window[None, None]."
+        return "expected [N, history, *space, C]; for one frame, pass window[None, None]."
     if shape_of(apply, {"params": params}, window) is not None:
-        return 'params lack the level "params", as of Flax; give the whole tree of init, {"params": ...}.'
+        return 'params lack the level "params", as of Flax; pass the whole tree of init, {"params": ...}.'
     if shape_of(apply, window, params) == (*window.shape[:1], *window.shape[2:]):
         return "the arguments of apply are (params, window), in this order."
     return ""
@@ -186,7 +186,7 @@ def make_rollout(apply: Apply) -> RolloutFn:
     if isinstance(apply, type):
         raise ValueError(f"make_rollout: apply is the class {apply.__name__}, {expected}; make a network of it first.")
     if hasattr(apply, "init") and callable(getattr(apply, "apply", None)):
-        raise ValueError(f"make_rollout: apply is {kind_of(apply)}, {expected}; give its .apply.")
+        raise ValueError(f"make_rollout: apply is {kind_of(apply)}, {expected}; pass its .apply.")
     if not callable(apply):
         raise ValueError(f"make_rollout: apply is {kind_of(apply)}, {expected}.")
     takes = _signature(apply)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ccm_jax._checks import check_real, is_traced
+from ccm_jax._checks import check_one_each, check_real, is_traced
 from ccm_jax._evaluated import check_future
 from ccm_jax._scale_doubts import NAME, better_scale, warn_of_map, warn_of_scale, warn_of_units
 from ccm_jax._shown import shown
@@ -30,7 +30,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "line": {"degree": 1, "intercept": True},
     "monotone quadratic": {"degree": 2, "intercept": True},
 }
-ROUNDING = 2e-5  # of normalised values, which are rounded to five decimals
+ROUNDING = 2e-5  # of normalized values, which are rounded to five decimals
 REACH = 2.0  # widths beyond the validation regimes
 BANK = np.linspace(-2.5, 2.5, 21)  # coordinates at which the error of the future is measured
 
@@ -39,7 +39,7 @@ class MapFit(NamedTuple):
     """How a map was fitted.
 
     Attributes:
-        coordinates: normalised metadata of the validation regimes, ``[R]``.
+        coordinates: normalized metadata of the validation regimes, ``[R]``.
         best: their best coordinates on the chart, ``[R]``.
         sweep: errors of the future along the bank, ``[R, n]``.
         kind: of the map, a key of ``KINDS``.
@@ -64,7 +64,7 @@ class ScaleReadout:
     """A function from a physical value to an :class:`~ccm_jax.Estimate`.
 
     Attributes:
-        map: from normalised metadata to coordinates.
+        map: from normalized metadata to coordinates.
         low: value at the low expert.
         high: value at the high expert.
         scale: ``"linear"`` or ``"log"``.
@@ -192,14 +192,12 @@ def fit_scale_readout(
 
     Source: CCM-Scale of arXiv 2605.14546; its one number gamma is the simplest of the maps.
     """
-    if len(values) != len(validation):
-        raise ValueError(f"{NAME}: {len(values)} values for {len(validation)} regimes, expected one each.")
+    check_one_each(NAME, values, "value", validation, "regime")
     check_real(f"{NAME}: values are", values)
     if len(set(values)) < 2 or not np.isfinite(np.asarray(values, float)).all():
         raise ValueError(f"{NAME}: values are {list(values)}, expected finite ones, at least two of them different.")
     given = [None] * len(validation) if contexts is None else list(contexts)
-    if len(given) != len(validation):
-        raise ValueError(f"{NAME}: {len(given)} contexts for {len(validation)} regimes, expected one each.")
+    check_one_each(NAME, given, "context", validation, "regime")
     if scale not in (None, "linear", "log", "auto"):
         raise ValueError(f"{NAME}: scale is {scale!r}, expected 'linear', 'log' or 'auto'.")
     for i, x in enumerate(validation):
@@ -207,7 +205,7 @@ def fit_scale_readout(
     tried = np.asarray(BANK if bank is None else bank, np.float64)
     candidates = np.asarray(complete(chart.features, jnp.asarray(tried, jnp.float32)[:, None]))
     warn_of_units(values, low, high)
-    placed = {of: _normalised(values, low, high, of) for of in _scales(scale, [*values, low, high])}
+    placed = {of: _normalized(values, low, high, of) for of in _scales(scale, [*values, low, high])}
     sweep = []
     how: dict[str, Any] = {"history": history, "prefix": frames, "mesh": mesh}
     for i, (value, x, context) in enumerate(zip(values, validation, given, strict=True)):
@@ -240,9 +238,9 @@ def _scales(scale: str | None, numbers: Sequence[float]) -> tuple[Literal["linea
     return ("linear", "log") if min(numbers) > 0 else ("linear",)
 
 
-def _normalised(values: Sequence[float], low: float, high: float, scale: Literal["linear", "log"]) -> list[float]:
+def _normalized(values: Sequence[float], low: float, high: float, scale: Literal["linear", "log"]) -> list[float]:
     """Coordinates of values as metadata alone gives them."""
-    # Decimal values should give decimal coordinates: float32 arithmetic must not show.
+    # Decimal values should yield decimal coordinates: float32 arithmetic must not show.
     return [round(float(normalised_coordinate(value, low, high, scale=scale, name=NAME)), 5) for value in values]
 
 
@@ -258,7 +256,7 @@ def choose_map(coordinates: Sequence[float], best: Sequence[float]) -> ChosenMap
     """Chooses the kind of map that best predicts the best coordinate of left-out regimes, and fits it on all.
 
     Args:
-        coordinates: normalised metadata of the validation regimes, ``[R]``.
+        coordinates: normalized metadata of the validation regimes, ``[R]``.
         best: their best coordinates along this axis of the chart, ``[R]``; see
             :func:`~ccm_jax.hindsight.best_in_hindsight`.
 

@@ -144,7 +144,7 @@ def fit_sequential(
     constant = (NOISES[:, 1] == 0) & (NOISES[:, 2] == 0) & np.isfinite(likelihoods)
     if not constant.any():
         raise ValueError(
-            f"{NAME}: no rollout is finite on validation; check that channels, units and normalisation are those that "
+            f"{NAME}: no rollout is finite on validation; check that channels, units and normalization are those that "
             "the model was trained on."
         )
     fitted = with_noises(plain, *NOISES[int(np.argmax(np.where(constant, likelihoods, -np.inf)))].tolist())
@@ -169,8 +169,8 @@ def _factors(tracks: Sequence[Track], level: float) -> np.ndarray:
 def _check(sets: Sequence[Array], contexts: Sequence[Any], history: int) -> None:
     if not sets or len(contexts) != len(sets):
         raise ValueError(
-            f"{NAME}: {counted(len(sets), 'regime')} and {counted(len(contexts), 'context')}, expected one or more, "
-            "and as many."
+            f"{NAME}: got {counted(len(contexts), 'context')} for {counted(len(sets), 'regime')}; expected one regime "
+            "or more, and one context per regime."
         )
     for i, x in enumerate(sets):
         if x.ndim < 3 or x.shape[1] <= history or len(x) < 2:
@@ -179,4 +179,4 @@ def _check(sets: Sequence[Array], contexts: Sequence[Any], history: int) -> None
                 f"or more, whose scatter is what is learned, and T above the {history} of the model's window."
             )
         if not bool(jnp.isfinite(x).all()):
-            raise ValueError(f"{NAME}: validation[{i}] holds NaN or infinite values; fix or remove them.")
+            raise ValueError(f"{NAME}: validation[{i}] contains NaN or infinite values; fix or remove them.")

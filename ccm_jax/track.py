@@ -128,7 +128,7 @@ class Tracker:
         if x.ndim < 2 or len(x) != self.history:
             raise ValueError(
                 f"Tracker.start: frames have shape {x.shape}, expected the {self.history} of the model's window, "
-                "[history, *space, C]; give the frames after them to update, one by one."
+                "[history, *space, C]; pass the frames after them to update, one by one."
             )
         window = jnp.concatenate([x, jnp.zeros((self.steps - 1, *x.shape[1:]), x.dtype)])
         return TrackState(self.belief, window, jnp.int32(self.history))
@@ -203,7 +203,7 @@ class Tracker:
             )
         if not is_traced(x) and not bool(jnp.isfinite(x).all()):
             raise ValueError(
-                "Tracker: frames hold NaN or infinite values; mend them, or give frames one by one to update, which "
+                "Tracker: frames contain NaN or infinite values; fix them, or pass frames one by one to update, which "
                 "skips them."
             )
         check_axes("Tracker", self.known, np.shape(frames), x.ndim)
@@ -211,7 +211,7 @@ class Tracker:
         try:
             track, _ = filtered(plain, x, context)
         except ValueError as error:
-            wanted = "expected a batch [N, T, *space, C]" if batch else f"{SINGLE}; for a batch give batch='each'"
+            wanted = "expected a batch [N, T, *space, C]" if batch else f"{SINGLE}; for a batch, pass batch='each'"
             raise ValueError(
                 f"Tracker: frames have shape {list(np.shape(frames))}, {wanted}. The model said: {error}"
             ) from error

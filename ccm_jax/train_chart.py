@@ -201,7 +201,7 @@ def labelled(features: Features, regimes: Sequence[Regime]) -> Array:
     for i, regime in enumerate(regimes):
         x = jnp.asarray(regime.trajectories)
         if regime.context is not None:
-            raise ValueError(f"train_chart: regimes[{i}] has a context, which charts are not trained with; give none.")
+            raise ValueError(f"train_chart: regimes[{i}] has a context, which charts are not trained with; omit it.")
         if parts and x.shape[1:] != (*parts[0].shape[1:-1], parts[0].shape[-1] - features.dim):
             raise ValueError(
                 f"train_chart: regimes[{i}].trajectories have shape {x.shape}, expected frames like those of "

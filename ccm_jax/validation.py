@@ -28,12 +28,12 @@ def as_regimes(chart: Chart, validation: Sequence[Any]) -> list[Array]:
     if isinstance(validation, Mapping):
         raise ValueError(
             "fit_prefix_readout: validation is a mapping, expected a list of arrays [N, T, *space, C], one for each "
-            "regime; give list(validation.values())."
+            "regime; pass list(validation.values())."
         )
     if 0 < getattr(validation, "ndim", 0) < MANY:
         raise ValueError(
             f"fit_prefix_readout: validation is one array {list(validation.shape)}, expected a list of arrays "  # type: ignore[attr-defined]
-            "[N, T, *space, C], one for each regime; give [x] for one regime, or list(x) for several."
+            "[N, T, *space, C], one for each regime; pass [x] for one regime, or list(x) for several."
         )
     return [as_frames(chart, x, f"fit_prefix_readout: frames of validation[{i}]") for i, x in enumerate(validation)]
 
@@ -100,11 +100,11 @@ def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts:
         if x.shape[1:] != regimes[0].shape[1:]:
             raise ValueError(
                 f"{name}: validation[{i}] has frames {list(x.shape[1:])}, validation[0] {list(regimes[0].shape[1:])}; "
-                "give all regimes the same frames, grid and channels."
+                "use the same frames, grid and channels for all regimes."
             )
         check_prefix(f"{name}, validation[{i}]", x, readout.history, readout.frames)
         if not bool(jnp.isfinite(x).all()):
-            raise ValueError(f"{name}: validation[{i}] holds NaN or infinite values; fix or remove them.")
+            raise ValueError(f"{name}: validation[{i}] contains NaN or infinite values; fix or remove them.")
     window, context = regimes[0][:, : readout.history], contexts[0]
 
     def step(params: Any, window: Array, context: Any) -> Array:
@@ -128,7 +128,7 @@ def _refuse_single(what: str, readout: PrefixReadout, x: Array, context: Any) ->
     """Raises ValueError for a trajectory where a batch of them is expected."""
     if lacks_batch(readout, x, context):
         raise ValueError(
-            f"{what} has shape {list(x.shape)}, expected [N, T, *space, C]; it has no batch axis: give x[None]."
+            f"{what} has shape {list(x.shape)}, expected [N, T, *space, C]; it has no batch axis: pass x[None]."
         )
 
 

@@ -399,9 +399,9 @@ def test_a_module_that_a_file_names_is_not_imported(tmp_path: Path) -> None:
     path = save_safetensors(tmp_path / "a.safetensors", {"w": W}, said)
     np.save(tmp_path / "seen.npy", np.ones((4, 3, 4, 1), np.float32))
     line = refused("rollout", path, "--initial", tmp_path / "seen.npy", "-o", tmp_path / "r.npz")
-    assert "if you trust that, give it as --model" in line
+    assert "if you trust that, pass it as --model" in line
     path = save_safetensors(tmp_path / "b.safetensors", {"w": W}, {"ccm_description": '{"model": "fno", "code": 1}'})
-    assert "give --model" in refused("rollout", path, "--initial", tmp_path / "seen.npy", "-o", tmp_path / "r.npz")
+    assert "pass --model" in refused("rollout", path, "--initial", tmp_path / "seen.npy", "-o", tmp_path / "r.npz")
 
 
 def test_experts_that_training_scripts_built_with_other_options_are_told(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_coordinates_of_several_axes_are_told_by_all_of_them() -> None:
     assert BASELINES["nearest_expert"].merge(ANCHOR, experts, where, (0.0, 0.9)) is TWO
     halfway = BASELINES["slerp"].merge(ANCHOR, experts, where, (5.0, 0.0))
     chex.assert_trees_all_close(halfway, baselines.slerp(ONE, TWO, 0.5))
-    with pytest.raises(ValueError, match="slerp: the first and the last expert have the same coordinate; give t"):
+    with pytest.raises(ValueError, match="slerp: the first and the last expert have the same coordinate; pass t"):
         BASELINES["slerp"].merge(ANCHOR, experts, [1.0, 1.0], 0.0)
 
 

@@ -151,7 +151,7 @@ def test_features_are_an_object_and_not_its_class() -> None:
 
 def test_experts_are_a_list() -> None:
     with pytest.raises(
-        ValueError, match=r"^fit_chart: experts is a dict, expected a list of trees; give \[low, high\]"
+        ValueError, match=r"^fit_chart: experts is a dict, expected a list of trees; pass \[low, high\]"
     ):
         fit_chart({"w": jnp.zeros(2)}, {"w": jnp.ones(2)}, [1.0])  # type: ignore[arg-type]
 

@@ -225,14 +225,14 @@ def test_what_others_saved_by_orbax_merges_with_its_containers(tmp_path: Path) -
     flat = ccm("merge", "--anchor", tmp_path / "anchor", *files, "-c", 1.5, "-o", tmp_path / "m.safetensors")
     assert flat.exit_code == 0 and list(arrays(tmp_path / "m.safetensors")) == ["layers.0.w", "layers.1.w"]
     several = ccm("inspect", tmp_path / "manager")
-    assert several.exit_code == 2 and "holds 7; give one of them" in several.output
+    assert several.exit_code == 2 and "holds 7; choose one of them" in several.output
     with ocp.CheckpointManager(tmp_path / "items") as manager:
         items = {"params": {"w": np.ones(2), "step": 7}, "ema": {"w": np.full(2, 9.0)}}
         saved = {name: ocp.args.PyTreeSave(tree) for name, tree in items.items()}
         manager.save(3, args=ocp.args.Composite(meta=ocp.args.JsonSave({"a": 1}), **saved))
     step = tmp_path / "items" / "3"
     both = ccm("inspect", step)
-    assert both.exit_code == 2 and "holds ema, params; give one of them" in both.output
+    assert both.exit_code == 2 and "holds ema, params; choose one of them" in both.output
     for name, tree in items.items():
         read = arrays(step / name)
         assert read.keys() == tree.keys() and all(np.array_equal(read[k], tree[k]) for k in read)
@@ -303,7 +303,7 @@ def test_data_generate_says_where_data_come_from() -> None:
         (["merge", "FAMILY", "-c", "1", "--method", "best", "-o", "out.safetensors"], "expected chart, average"),
         (["merge", "FAMILY", "-c", "1", "--method", "ties", "--set", "x=1", "-o", "out.safetensors"], "method ties"),
         (["merge", "FAMILY", "--method", "nearest_expert", "-o", "out.safetensors"], "needed by method nearest_expert"),
-        (["calibrate", "FAMILY", "--prefix", "seen.npy", "-o", "out.safetensors"], "give --model"),
+        (["calibrate", "FAMILY", "--prefix", "seen.npy", "-o", "out.safetensors"], "pass --model"),
         (["calibrate", "FAMILY", "--model", "dpot-torch", "--prefix", "seen.npy"], "there are no blocks.0"),
         (["calibrate", "FAMILY", "--model", "fno", "--prefix", "seen.npy", "--bank", "1:0:1"], "--bank 1:0:1"),
         (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "seen.npy", "--frames", "9"], "observe more"),

@@ -46,7 +46,7 @@ def test_masks_of_a_grid_of_frames_and_of_samples_are_read(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (None, "give --missing nan if NaN marks what was not observed"),
+        (None, "pass --missing nan if NaN marks what was not observed"),
         (np.ones((4, 5)), "where the mask says that it was observed"),
         (np.ones((5, 4)), "has shape [5, 4], expected that of the grid, [4, 5]"),
         (2 * np.ones((4, 5)), "zeros and ones"),

@@ -200,7 +200,7 @@ def test_experts_are_compared_on_the_observed_frames_too(decays: Decays, tmp_pat
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (None, "No interval: give --validation FILE"),
+        (None, "No interval: pass --validation FILE"),
         ("none", "--validation has no values of a parameter; it needs"),
         (
             (0.6, 0.6, 1.0, 1.0, 1.0, 1.0),

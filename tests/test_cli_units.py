@@ -58,10 +58,10 @@ def test_a_coordinate_has_its_physical_value_back(scale: Literal["linear", "log"
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        (("-c", "4"), "coordinate +4 is 4 half ranges from the middle"),
+        (("-c", "4"), "coordinate +4 is 4 times as far from the midpoint"),
         (("-c", "-2.6"), "coordinate -2.6 is"),
         (("--value", "6e-3", *RANGE), "value 0.006 is at coordinate +4, far outside the experts' range 0.001 to 0.003"),
-        (("-c", "4e-3"), "if 0.004 is a physical value, give --value 0.004 --range"),
+        (("-c", "4e-3"), "if 0.004 is a physical value, pass --value 0.004 --range"),
     ],
 )
 def test_doubtful_places_are_merged_with_a_warning(family: Path, place: tuple[str, ...], said: str) -> None:
@@ -74,8 +74,8 @@ def test_doubtful_places_are_merged_with_a_warning(family: Path, place: tuple[st
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        (("-c", "250"), "coordinate +250 is 250 half ranges from the middle of the experts, which are at -1 and +1"),
-        (("-c", "-11"), "if -11 is a physical value, give --value -11 --range LOW:HIGH"),
+        (("-c", "250"), "coordinate +250 is 250 times as far from the midpoint of the experts (at -1 and +1)"),
+        (("-c", "-11"), "if -11 is a physical value, pass --value -11 --range LOW:HIGH"),
         (("--value", "0.5", *RANGE), "far outside the experts' range 0.001 to 0.003"),
     ],
 )

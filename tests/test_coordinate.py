@@ -139,7 +139,7 @@ def test_a_bad_prefix_is_refused(bad: str) -> None:
     prefix, message = {
         "short": (x[0, :4], "prefix has 4 frames .* observe more frames"),
         "empty": (x[0, :0], "prefix has 0 frames"),
-        "nan": (x[0].at[3].set(jnp.nan), "prefix holds NaN or infinite values, first in frame 3"),
+        "nan": (x[0].at[3].set(jnp.nan), "prefix contains NaN or infinite values, first in frame 3"),
     }[bad]
     with pytest.raises(ValueError, match=message):
         coordinate_from_prefix(chart, rollout_fn, prefix)

@@ -159,7 +159,7 @@ def test_what_is_no_model_is_refused_before_its_first_call() -> None:
 
     for given, said in (
         (Network, "the class Network, .*; make a network of it first"),
-        (Network(), r"a Network, expected a function \(params, window\) -> frame; give its .apply"),
+        (Network(), r"a Network, expected a function \(params, window\) -> frame; pass its .apply"),
         (Holder(), r"a Holder that takes \(window: Any\)|a Holder that takes \(window: 'Any'\)"),
         (lambda params, window, time: window, r"a function that takes \(params, window, time\), .*with a context"),
     ):
@@ -167,7 +167,7 @@ def test_what_is_no_model_is_refused_before_its_first_call() -> None:
             make_rollout(given)  # type: ignore[arg-type]
     make_rollout(jax.jit(Network().apply))
     inner = make_rollout(lambda variables, window: window[:, -1] * variables["params"]["w"][0])
-    with pytest.raises(ValueError, match='params lack the level "params", as of Flax; give the whole tree of init'):
+    with pytest.raises(ValueError, match='params lack the level "params", as of Flax; pass the whole tree of init'):
         inner({"w": jnp.ones(1)}, jnp.ones((1, 1, 8, 1)), 2)
 
 
@@ -272,7 +272,7 @@ def test_reverse_mode_is_told_to_take_forward_mode() -> None:
 def test_experts_given_as_a_list_are_told_how_to_give_them() -> None:
     anchor, low, high = ({"w": jnp.full(2, x)} for x in (0.0, -1.0, 1.0))
     merge: Any = merge_pytree
-    with pytest.raises(ValueError, match=r"^merge_pytree: low is a list of 2 trees, .*give \*\[low, high\], or .*fit_"):
+    with pytest.raises(ValueError, match=r"^merge_pytree: low is a list of 2 trees, .*pass \*\[low, high\], or .*fit_"):
         merge(anchor, [low, high], 0.5)
     with pytest.raises(TypeError, match="coordinate"):
         merge(anchor, low, high)
@@ -294,7 +294,7 @@ def test_errors_of_the_future_take_estimates_and_name_what_is_in_their_place() -
         future_error_sweep(CHART, DECAY, x, [-1.0, 1.0])
     with pytest.raises(ValueError, match=r"^future_error_each: chart is a dict, expected a Chart"):
         future_error_each(CHART(0.0), DECAY, x, found)
-    with pytest.raises(ValueError, match=r"^future_error: params is a Chart, expected weights; give chart\(found\)"):
+    with pytest.raises(ValueError, match=r"^future_error: params is a Chart, expected weights; pass chart\(found\)"):
         future_error(CHART, DECAY, x)
     with pytest.raises(ValueError, match=r"^make_rollout: window is a dict.*\(params, window, steps\)"):
         DECAY(x[:, :1], CHART(0.0), 3)
@@ -330,7 +330,7 @@ def test_an_error_of_the_model_is_its_own_with_a_note_of_the_window() -> None:
 
 def test_one_frame_without_the_axes_of_a_window_is_named() -> None:
     rollout_fn = make_rollout(lambda params, window: params * jnp.pad(window, ((0, 0),) * 5)[:, -1])
-    with pytest.raises(ValueError, match=r"of one frame give window\[None, None\]"):
+    with pytest.raises(ValueError, match=r"for one frame, pass window\[None, None\]"):
         rollout_fn(0.5, jnp.ones((4, 4, 2)), 2)
 
 
@@ -371,7 +371,7 @@ def test_arguments_of_another_kind_are_named() -> None:
     weights = {"rate": jnp.array([-1.0])}
     with pytest.raises(ValueError, match=r"^future_error: trajectories are a str, expected an array \[N, T"):
         future_error(weights, DECAY, "test.npz")
-    with pytest.warns(UserWarning, match="future_error: trajectories hold NaN, and so do their errors"):
+    with pytest.warns(UserWarning, match="^future_error: trajectories contain NaN, so their errors are NaN; fix or"):
         future_error(weights, DECAY, np.full((1, 8, 4, 1), np.nan, np.float32))
     with pytest.raises(ValueError, match=r"`anchor` is a str, expected a tree of arrays; load it first"):
         fit_chart("anchor.npz", [weights, weights], [-1.0, 1.0])
@@ -390,7 +390,7 @@ def test_evaluations_take_any_numbers_and_name_what_is_none() -> None:
         future_error(params, DECAY, x, prefix="four")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"params is a Rollout .*the arguments are \(params, rollout_fn, traj"):
         future_error(DECAY, lambda params, window, steps: window, x)  # type: ignore[arg-type]
-    with pytest.warns(UserWarning, match="future_error: trajectories hold NaN"):
+    with pytest.warns(UserWarning, match="future_error: trajectories contain NaN"):
         future_error(params, DECAY, jnp.asarray(x).at[0, 7].set(jnp.nan))
 
 
@@ -400,7 +400,7 @@ def test_a_map_of_values_names_the_regime_and_the_value_that_do_not_fit() -> Non
     readout = fit_scale_readout(CHART, DECAY, regimes, [-1.5, -1.0, -0.5], **how)
     with pytest.raises(ValueError, match="ScaleReadout: value is 50, too far from the validation values -1.5 to -0.5"):
         readout(50.0)
-    with pytest.raises(ValueError, match=r"fit_scale_readout: validation\[1\] has shape .*give x\[None\]"):
+    with pytest.raises(ValueError, match=r"fit_scale_readout: validation\[1\] has shape .*pass x\[None\]"):
         line = make_rollout(lambda p, u: jnp.einsum("nxc->nxc", u[:, -1]) * jnp.exp(0.1 * p["rate"][0]))
         fit_scale_readout(CHART, line, [regimes[0], jnp.ones((9, 8, 1))], [-1.5, -0.5], **how)
     for values, said in (((-1.0, -1.0, -1.0), "at least two of them different"), (("a",) * 3, "real numbers")):

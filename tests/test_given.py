@@ -188,7 +188,7 @@ def test_what_cannot_be_rolled_out_is_refused(apply, window, steps, said):
 
 @pytest.mark.parametrize("points", [8, 4])
 def test_a_regime_of_one_trajectory_needs_its_batch_axis(points):
-    with pytest.raises(ValueError, match=r"^fit_prefix_readout: validation\[0\] has .*no batch axis: give x\[None\]"):
+    with pytest.raises(ValueError, match=r"^fit_prefix_readout: validation\[0\] has .*no batch axis: pass x\[None\]"):
         fit_prefix_readout(CHART, ROLL, [X[0, :, :points], X[1, :, :points]])
 
 
@@ -213,7 +213,7 @@ def test_what_is_no_readout_is_named(readout):
     for how, said in (
         ({"values": ["a", "b", "c"]}, "values are .*, expected real numbers"),
         ({"level": 90}, "level is 90, expected a share between 0 and 1"),
-        ({"contexts": [None]}, "contexts 1, regimes 3, expected one each"),
+        ({"contexts": [None]}, "got 1 context for 3 regimes; expected one per regime"),
     ):
         with pytest.raises(ValueError, match=f"^fit_uncertainty: {said}"):
             fit_uncertainty(readout, [X] * 3, **{"values": [1.0, 2.0, 3.0]} | how)
@@ -221,7 +221,7 @@ def test_what_is_no_readout_is_named(readout):
 
 def test_regimes_of_choose_chart_are_objects():
     experts = [{"k": 0.9 * KERNEL}, {"k": 1.1 * KERNEL}]
-    message = r"^choose_chart: validation\[0\] is of type .*, expected Regime.*give ccm_jax.Regime"
+    message = r"^choose_chart: validation\[0\] is of type .*, expected Regime.*pass ccm_jax.Regime"
     with pytest.raises(ValueError, match=message):
         choose_chart({"k": KERNEL}, experts, [-1, 1], ROLL, [X])
     with pytest.raises(ValueError, match="^choose_chart: experts are numbers, .*swap the last two"):
@@ -232,7 +232,7 @@ def test_regimes_of_choose_chart_are_objects():
 
 def test_one_trajectory_without_its_batch_axis_is_told_so() -> None:
     family = example.load()
-    with pytest.raises(ValueError, match=r"expected \[N, T, \*space, C\]; of one trajectory give x\[None\]"):
+    with pytest.raises(ValueError, match=r"expected \[N, T, \*space, C\]; for one trajectory, pass x\[None\]"):
         future_error(family.anchor, family.rollout_fn, family.test[1][0])
 
 
@@ -260,7 +260,7 @@ def test_what_makes_an_estimate_doubtful_is_said() -> None:
 def test_a_model_that_would_take_other_arguments_is_told_which() -> None:
     family = example.load()
     x = family.test[1]
-    with pytest.raises(ValueError, match=r"window \[1, 32, 32, 1\].*; of one trajectory give window\[None\]"):
+    with pytest.raises(ValueError, match=r"window \[1, 32, 32, 1\].*; for one trajectory, pass window\[None\]"):
         family.rollout_fn(family.anchor, x[0, :1], 3)
     with pytest.raises(ValueError, match=r"the arguments of apply are \(params, window\), in this order"):
         make_rollout(lambda window, params: family.apply(params, window))(family.anchor, x[:, :1], 3)

@@ -206,9 +206,9 @@ def test_a_cutoff_smooths_the_start_and_not_what_is_compared_with() -> None:
         ({"mask": np.arange(7)[:, None, None] > 0 * np.ones((N, N))}, "frame 0 of trajectory 0, from which the model"),
         ({"mask": np.arange(7)[:, None, None] < 1 + 0 * np.ones((N, N))}, "Choices(begin=(0,))"),
         ({"missing": "zero"}, "'refuse' or 'nan'"),
-        ({"hole": np.nan}, "give missing='nan'"),
+        ({"hole": np.nan}, "pass missing='nan'"),
         ({"hole": np.inf, "missing": "nan"}, "NaN or infinite"),
-        ({"hole": np.nan, "mask": np.ones((N, N), bool)}, "give missing='nan'"),
+        ({"hole": np.nan, "mask": np.ones((N, N), bool)}, "pass missing='nan'"),
     ],
 )
 def test_masks_that_cannot_be_are_named(how: dict[str, Any], message: str) -> None:

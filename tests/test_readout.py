@@ -233,7 +233,7 @@ def test_double_precision_and_whole_numbers_are_read(x64: None) -> None:
         ({"plain": True, "choices": {"pull": (0.1,)}}, "pull is 0.1, but the chart has no gate"),
         ({"short": True}, "a future to be judged on"),
         ({"channels": True}, "frames that the model takes"),
-        ({"mixed": True}, "give all regimes the same frames"),
+        ({"mixed": True}, "use the same frames"),
         ({"nan": True}, "NaN or infinite"),
         ({"empty": True}, "validation is empty"),
         ({"choices": {"begin": (4,)}}, "leave none of the 4 frames"),
@@ -241,7 +241,7 @@ def test_double_precision_and_whole_numbers_are_read(x64: None) -> None:
         ({"choices": {"pull": ()}}, "one pull or more"),
         ({"how": {"reach": -1.0}}, "reach is -1.0, expected a number above 0"),
         ({"how": {"frames": 2.5}}, "frames is 2.5, expected a whole number"),
-        ({"how": {"contexts": [None, None]}}, "expected one each"),
+        ({"how": {"contexts": [None, None]}}, "got 2 contexts .*; expected one per regime"),
         ({"diverges": True}, "every choice diverges"),
     ],
 )
@@ -273,7 +273,7 @@ def test_validation_that_is_no_list_of_arrays_is_one_line() -> None:
     with pytest.raises(ValueError, match="validation is a mapping"):
         fit_prefix_readout(chart, run, {-1.0: x, 1.0: x})  # type: ignore[arg-type]
     with pytest.raises(
-        ValueError, match=r"validation is one array \[2, 8, 4, 1\], expected a list.*give \[x\] for one"
+        ValueError, match=r"validation is one array \[2, 8, 4, 1\], expected a list.*pass \[x\] for one"
     ):
         fit_prefix_readout(chart, run, x)
     with pytest.raises(ValueError, match=r"fit_prefix_readout: frames of validation\[0\] are a tuple, expected"):

@@ -91,7 +91,8 @@ def test_errors_of_the_system_name_the_path_and_the_remedy(code: int, said: str)
 def test_equal_experts_span_no_direction(tmp_path: Path) -> None:
     low = example.path("low.safetensors")
     twice = ("--anchor", example.path("anchor.safetensors"), "--low", low, "--high", low)
-    assert "equal experts span no direction; give two" in refused("merge", *twice, "-c", "1", "-o", "m.pt")
+    said = refused("merge", *twice, "-c", "1", "-o", "m.pt")
+    assert f"--high and --low are the same file, {low}, so there is no direction between them; pass two diff" in said
     save_safetensors(tmp_path / "copy.safetensors", arrays(low))
     said = refused("calibrate", *twice[:5], tmp_path / "copy.safetensors", "--prefix", SEEN, "--sample", "0")
     assert "hold the same weights, which span no direction" in said
@@ -106,10 +107,10 @@ def test_far_coordinates_of_filters_are_warned_of(tmp_path: Path) -> None:
     )
     (tmp_path / "r.yaml").write_text(text)
     done = ccm("merge", "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "m.safetensors")
-    assert done.exit_code == 0 and "warning: coordinate +4 is 4 half ranges" in done.output
+    assert done.exit_code == 0 and "warning: coordinate +4 is 4 times as far from the midpoint" in done.output
     (tmp_path / "r.yaml").write_text(text.replace("coordinate: 4}", "coordinate: 40}"))
     said = refused("merge", "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "n.safetensors")
-    assert "coordinate +40 is 40 half ranges" in said and "at most 10" in said
+    assert "coordinate +40 is 40 times as far from the midpoint" in said and "at most 10" in said
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_nan_has_a_next_step(tmp_path: Path) -> None:
     frames[1, 6, 3, 3] = np.nan
     np.save(tmp_path / "nan.npy", frames)
     words = ("--trajectories", tmp_path / "nan.npy")
-    assert "first in frame 6; mend it, or choose other samples with --sample" in refused("evaluate", *FAMILY, *words)
+    assert "first in frame 6; fix it, or choose other samples with --sample" in refused("evaluate", *FAMILY, *words)
 
 
 def test_arguments_of_a_method_are_named() -> None:
@@ -180,8 +181,8 @@ def test_the_gate_has_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert typed((-1.5, 0.8), 1) == "-1.50, gate 0.80" and typed((-1.5, 0.8), 2) == "-1.50, +0.80"
     show(found(), 1)
     said = capsys.readouterr().out
-    assert "coordinate -1.50, gate 0.80\n" in said and "(gate: the factor of the experts' shared update" in said
-    assert "█" not in said
+    assert "coordinate -1.50, gate 0.80\n" in said
+    assert "(gate: factor on the shared update; 1 = all of it, 0 = none)" in said and "█" not in said
     show_candidates(found(), 1)
     assert "3.000e+06" in capsys.readouterr().out
     show(found(coordinate=(-1.5,), candidates=[[-2.5], [0.0]]), 1)
@@ -248,7 +249,7 @@ def test_parameters_that_are_not_finite_are_noted(tmp_path: Path) -> None:
     recording = open_recording(tmp_path / "v.npz")
     with contextlib.redirect_stderr(io.StringIO()) as said:
         read_regimes(recording, recording)
-    assert "v.npz: not read as a parameter: nu: holds NaN or infinite values." in said.getvalue()
+    assert "v.npz: not read as a parameter: nu: contains NaN or infinite values." in said.getvalue()
 
 
 def test_uneven_times_are_said_of_a_file(tmp_path: Path) -> None:
@@ -259,7 +260,7 @@ def test_uneven_times_are_said_of_a_file(tmp_path: Path) -> None:
 
 def test_a_sample_counts_once(tmp_path: Path) -> None:
     said = refused("evaluate", *FAMILY, "--trajectories", SEEN, "--sample", "0,0,1")
-    assert said == "ccm: --sample 0,0,1: 0 is there twice, and would count twice; give it once."
+    assert said == "ccm: --sample 0,0,1: 0 is there twice, and would count twice; pass it once."
 
 
 def test_a_key_of_a_recipe_stands_once(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_validation_apart_from_the_prefix_and_longer(tmp_path: Path) -> None:
     said = refused("calibrate", *FAMILY, "--prefix", SEEN, "--sample", "0", "--validation", others, "--frames", "14")
     assert said == (
         f"ccm: --validation {others} has trajectories of 15 frames, and --frames 14 needs at least 16: lower "
-        "--frames, or give longer trajectories."
+        "--frames, or use longer trajectories."
     )
 
 
@@ -128,7 +128,7 @@ def test_titles_of_tables_are_one_line() -> None:
 def test_a_file_of_another_dimension_is_not_read_by_other_axes(tmp_path: Path) -> None:
     np.savez(tmp_path / "line.npz", frames=np.ones((4, 9, 32, 1)), dim=1)
     said = refused("calibrate", *FAMILY, "--prefix", tmp_path / "line.npz")
-    assert "says that its frames are 1-D, and this network is 2-D: give 2-D frames." in said and "--axes" not in said
+    assert "says that its frames are 1-D, and this network is 2-D: pass 2-D frames." in said and "--axes" not in said
 
 
 def test_frames_in_another_unit_are_told_the_factor(tmp_path: Path) -> None:

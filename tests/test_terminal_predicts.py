@@ -73,7 +73,7 @@ def test_the_other_reading_of_an_output_is_tried_and_told(own: Path, case: str) 
     name, said, line = CASES[case]
     model = f"own_mover:{name}"
     model = describe(own / "net.yaml", model=model, **said) if said else model
-    remedy = "into a file network.yaml, and give it as --model" if not said else line
+    remedy = "into a file network.yaml, and pass it as --model" if not said else line
     family = ("--family", "fam", "--model", model)
     refused = [
         ccm("calibrate", *family, "--prefix", "seen.npz", "--sample", 0, "--bank", "-1:1:0.5"),
@@ -146,7 +146,8 @@ def test_a_network_of_batches_is_told_what_to_write(own: Path) -> None:
     how = ("calibrate", "--family", "nets", "--prefix", "seen.npz", "--sample", 0, "--model")
     done = ccm(*how, "own_batched:build")
     said = (
-        "with batched: true, channels: last: give --model a YAML file: model: own_batched:build, batched: true, chann"
+        "with batched: true, channels: last: pass a YAML file as --model: model: own_batched:build, batched: true, "
+        "chann"
     )
     assert done.exit_code == 2 and said in done.output and "--axes" not in done.output, done.output
     model = describe(own / "half.yaml", model="own_batched:build", channels="last")

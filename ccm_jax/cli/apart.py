@@ -36,7 +36,7 @@ def check_apart(
             if any(_same(x, other, where) for other in trajectories):
                 raise ValueError(
                     f"--validation {regimes.path} holds sample {chosen[i]} of {option} {path} (regime {name}): "
-                    "settings would be chosen on the frames that they are then judged by; give trajectories of other "
+                    "settings would be chosen on the frames that they are then judged by; use trajectories of other "
                     "regimes."
                 )
 

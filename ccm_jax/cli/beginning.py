@@ -49,7 +49,7 @@ def place_in(path: Path, frames: int, history: int, given: dict[str, Any]) -> tu
     start, steps, truth = given["start"], given["steps"], given["truth"]
     if start == "last":
         if truth or steps is None:
-            raise ValueError("rollout: --start last begins after the last frame; give --steps, and no --truth.")
+            raise ValueError("rollout: --start last begins after the last frame; pass --steps, and omit --truth.")
         observed = frames
     else:
         observed = history if start == "first" else start

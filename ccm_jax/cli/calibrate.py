@@ -217,7 +217,7 @@ def command(source: Source, **given: Any) -> None:
     else:
         found, stopped = find_until(opened, frames, regimes, options.until, find_with)
         count = found.frames
-    found = found._replace(clue="") if unit else found  # the unit explains a fit that another time step seems to mend
+    found = found._replace(clue="") if unit else found  # the unit explains what another time step seems to improve
     best = min(found.loss, found.anchor_loss)
     trivial = worse_than_trivial(best, found.persistence_loss)
     doubtful = not unit and (trivial or found.at_end_of_search or (found.sure is not None and found.sure.stranger))

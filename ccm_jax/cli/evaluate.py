@@ -245,7 +245,7 @@ def command(target: Path | None, accept_persistence: bool, as_json: bool, **give
         raise click.UsageError("--anchor is needed, or --family")
     networks = networks_of(anchor, low, high, given.pop("merged"))
     if len(networks) < 2:
-        raise click.UsageError("nothing to compare the anchor with; give --merged, --low or --high")
+        raise click.UsageError("nothing to compare the anchor with; pass --merged, --low or --high")
     check_there(*networks, given["trajectories"])
     if target is not None:
         if target.suffix != ".csv":
@@ -274,7 +274,9 @@ def command(target: Path | None, accept_persistence: bool, as_json: bool, **give
         write_csv(found, target)
         say(f"Wrote {target}{made}.")
     if found.clue:
-        warn(f"{trajectories}: check the time step: over its first frames, {found.clue} If so, no verdict is one.")
+        warn(
+            f"{trajectories}: check the time step: over its first frames, {found.clue} If so, ignore the verdict below."
+        )
     for line in found.remarks:
         note(line)
     verdict = judge(found.methods)

@@ -69,7 +69,9 @@ def open_chart(recipe: Recipe, model: str | None, recording: Recording) -> Opene
     moves = (jax.tree.map(lambda a, b: bool(np.any(a != b)), trees[1], other) for other in trees[2:])
     if len(trees) > 2 and not any(any(jax.tree.leaves(each)) for each in moves):
         same = " and ".join(str(path) for path in recipe.experts)
-        raise ValueError(f"{same} hold the same weights, which span no direction; give the experts of both ends.")
+        raise ValueError(
+            f"{same} contain the same weights, so there is no direction between them; pass two different experts."
+        )
     with warnings.catch_warnings():
         # As is said where the files are merged, and by the readout.
         warnings.filterwarnings("ignore", ".*(as if trained independently|is not finite)")
@@ -109,7 +111,7 @@ def fit_readout(
     if bank is not None:
         return Fitted(in_bank(readout, bank), None, Known(), "a bank has none; leave --bank out.")
     if validation is None:
-        return Fitted(readout, None, Known(), f"give --validation FILE; {MORE}.")
+        return Fitted(readout, None, Known(), f"pass --validation FILE; {MORE}.")
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(chart.basis)):
         return Fitted(readout, None, Known(), "an expert has numbers that are not finite.")
     check_grids(validation, frame)
@@ -134,7 +136,7 @@ def check_grids(validation: Regimes, frame: tuple[int, ...]) -> None:
         if x.shape[2:] != frame:
             raise ValueError(
                 f"--validation: trajectories of the regime {name} have frames {list(x.shape[2:])}, and those observed "
-                f"{list(frame)}; give both the grid and the channels that the model was trained on."
+                f"{list(frame)}; both need the grid and the channels that the model was trained on."
             )
 
 
@@ -144,7 +146,7 @@ def check_lengths(validation: Regimes, history: int, count: int) -> None:
     if length < needed:
         raise ValueError(
             f"--validation {validation.path} has trajectories of {counted(length, 'frame')}, and --frames {count} "
-            f"needs at least {needed}: lower --frames, or give longer trajectories."
+            f"needs at least {needed}: lower --frames, or use longer trajectories."
         )
 
 

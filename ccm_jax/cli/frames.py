@@ -116,7 +116,7 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
         )
     twice = [i for i in chosen if chosen.count(i) > 1] if samples is not None and "," in samples else []
     if twice:
-        raise ValueError(f"--sample {samples}: {twice[0]} is there twice, and would count twice; give it once.")
+        raise ValueError(f"--sample {samples}: {twice[0]} is there twice, and would count twice; pass it once.")
     if not chosen or not count:
         asked = "" if samples is None else f"--sample {samples}: "
         raise ValueError(f"{asked}no samples to read; {recording.path} has {count}.")
@@ -155,7 +155,7 @@ def read_samples(
     *,
     mask: np.ndarray | None = None,
     missing: str = "refuse",
-    remedy: str = "; mend it, or choose other samples with --sample",
+    remedy: str = "; fix it, or choose other samples with --sample",
 ) -> np.ndarray:
     """Trajectories ``[N, T, *space, C]`` of the samples of these numbers, 0 outside of a mask ``[N, T, *space]``.
 
@@ -181,7 +181,7 @@ def read_samples(
     if not np.isfinite(frames).all():
         where = np.argwhere(~np.isfinite(frames))[0]
         raise ValueError(
-            f"{recording.path}: sample {chosen[where[0]]} holds NaN or infinite values, first in frame {where[1]}"
+            f"{recording.path}: sample {chosen[where[0]]} contains NaN or infinite values, first in frame {where[1]}"
             f"{remedy}."
         )
     return frames
@@ -203,12 +203,12 @@ def read_observations(
         The mask is None if nothing is said of one.
     """
     if missing == "refuse" and mask is None:
-        remedy = "; fix or remove it, or give --missing nan if NaN marks what was not observed"
+        remedy = "; fix or remove it, or pass --missing nan if NaN marks what was not observed"
         return read_samples(recording, chosen, count, remedy=remedy), None
     check_size(recording, len(chosen), count)
     shape = (len(chosen), len(range(recording.shape[1])[:count]), *recording.shape[2:])
     where = np.ones(shape, bool) if mask is None else read_mask(mask, recording.shape, chosen, count)
-    remedy = "" if missing == "nan" else " where the mask says that it was observed; correct it, or give --missing nan"
+    remedy = "" if missing == "nan" else " where the mask says that it was observed; correct it, or pass --missing nan"
     return read_samples(recording, chosen, count, mask=where, missing=missing, remedy=remedy), where
 
 
@@ -294,6 +294,6 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
         groups.setdefault(name, []).append(i)
         told.setdefault(name, values)
     check_size(recording, recording.shape[0])
-    how: dict[str, Any] = {"remedy": "; mend it, or leave it out of the file"}
+    how: dict[str, Any] = {"remedy": "; fix it, or leave it out of the file"}
     trajectories = {name: read_samples(recording, chosen, **how) for name, chosen in groups.items()}
     return Regimes(trajectories, list(told.values()), recording.path)

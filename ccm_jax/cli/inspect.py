@@ -84,7 +84,7 @@ def verdict(whole: Residuals) -> str:
         return (
             f"The experts' distance from the anchor is {max(whole.low, whole.high):.3g} of its norm, as for weights "
             f"that were trained independently. They can hardly come from this anchor. {near}"
-            "A merge of weights that have no anchor in common means nothing."
+            "A merge of weights without a common anchor is meaningless."
         )
     if whole.direction == 0:
         return "The experts are equal: there is no direction between them."
@@ -115,7 +115,8 @@ def doubtful(anchor: Weights, experts: Sequence[Weights], *, direction: bool) ->
     if equal and direction and np.any(far):
         same = " and ".join(str(expert.path) for expert in experts)
         return (
-            f"{same} begin with the same numbers in every tensor, and equal experts span no direction; see ccm inspect."
+            f"{same} begin with the same numbers in every tensor, so there is no direction between them; see ccm "
+            "inspect."
         )
     if not np.any(far > APART):
         return None

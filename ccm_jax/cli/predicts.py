@@ -86,4 +86,4 @@ def _remedy(model: Any, name: str, read: str, other: str) -> str:
     if model is not None and Path(model).is_file():
         instead = f", in place of predicts: {read}" if read != "frame" else ""
         return f"write the line 'predicts: {other}' into {model}{instead}"
-    return f"write the lines 'model: {name}' and 'predicts: {other}' into a file network.yaml, and give it as --model"
+    return f"write the lines 'model: {name}' and 'predicts: {other}' into a file network.yaml, and pass it as --model"

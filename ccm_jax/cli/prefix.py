@@ -219,7 +219,7 @@ def found_by(readout: PrefixReadout, x: Frames, always: bool, done: Callable[[],
     if not np.isfinite(min(loss, anchor_loss)):
         raise ValueError(
             "calibrate: neither the anchor nor a merge has a finite rollout on these frames; are they in the "
-            "model's units, and does --model give the network's mean and std?"
+            "model's units, and does --model set the network's mean and std?"
         )
     tried = np.asarray(readout.candidates, float)
     return Found(

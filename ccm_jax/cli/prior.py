@@ -56,7 +56,7 @@ def check_named(given: Sequence[str], validation: Regimes | None, parameters: Se
         ValueError: for a name that validation does not have, or priors that no interval can follow from.
     """
     names: tuple[str, ...] = ()
-    why = f"give --validation FILE; {MORE}."
+    why = f"pass --validation FILE; {MORE}."
     if validation is not None:
         names, _, why = values_of(validation, parameters, axes)
     if given and why:
@@ -84,7 +84,7 @@ def as_prior(given: Sequence[str], readout: PrefixReadout, known: Known, unsure:
         if not grid[0] <= value <= grid[-1]:
             raise ValueError(
                 f"--prior {text}: {value:g} is beyond the values of {name} that validation reaches, "
-                f"{grid[0]:.4g} to {grid[-1]:.4g}; check its unit, or give validation regimes nearer to it."
+                f"{grid[0]:.4g} to {grid[-1]:.4g}; check its unit, or pass validation regimes nearer to it."
             )
     values, deviations = np.array(rows, np.float32).T
     # Narrower than the grid is the same as one cell of it, and would leave no probability between two.

@@ -111,7 +111,9 @@ def _other_layout(weights: Weights, model: str | None, recording: Recording) -> 
     for more in VARIANTS:
         if _takes(weights, said | more, recording):
             lines = ", ".join(f"{name}: {str(value).lower()}" for name, value in more.items())
-            where = f"write {lines} into {model}" if written else f"give --model a YAML file: model: {model}, {lines}"
+            where = (
+                f"write {lines} into {model}" if written else f"pass a YAML file as --model: model: {model}, {lines}"
+            )
             return f"the network takes these frames with {lines}: {where}"
     return ""
 
@@ -143,11 +145,11 @@ def remedy_of(weights: Weights, model: str | None, recording: Recording) -> str:
             whole = [*frame, len(recording.fields)]
             return (
                 f"{recording.path} seems to hold a single frame {whole} without a time axis, as the network is "
-                f"{dim}-D: give frames [T, *space, C]"
+                f"{dim}-D: pass frames [T, *space, C]"
             )
         if None in (dim, told) or dim == told:
             return ""
-        return f"{recording.path} says that its frames are {told}-D, and this network is {dim}-D: give {dim}-D frames"
+        return f"{recording.path} says that its frames are {told}-D, and this network is {dim}-D: pass {dim}-D frames"
     fits = f"only {fit[0]} fits" if len(fit) == 1 else f"{' and '.join(fit)} fit"
     name = model or "the network"
     return f"{recording.path} is {read_as(recording)}, and {fits} {name}: add --axes {' or '.join(fit)}"

@@ -126,7 +126,7 @@ def read_recipe(path: Path, where: Where | None = None) -> Recipe:
         raise ValueError(f"{path}: experts have coordinates of {' and '.join(map(str, sorted(lengths)))} numbers.")
     place = _place(path, content, Where() if where is None else where, units)
     if not place.coordinate and where is not None and content.get("method", "chart") == "chart":
-        raise ValueError(f"{path}: there is no coordinate; write one, or give --coordinate.")
+        raise ValueError(f"{path}: there is no coordinate; write one, or pass --coordinate.")
     recipe = Recipe(
         path.parent / str(content["anchor"]),
         tuple(path.parent / str(e["path"]) for e in experts),

@@ -183,7 +183,7 @@ def write_band(found: Forecasted, output: Path, fields: Sequence[str]) -> None:
         say(f"The 90 % interval contains {mean} of the true values, {last} in the last frame.")
         if covered.mean() < LEVEL / 2:
             warn(
-                "the interval is far too narrow for this trajectory: do not rely on it, and give --validation "
+                "the interval is far too narrow for this trajectory: do not rely on it, and pass --validation "
                 "trajectories of values nearer to this one, and beyond it."
             )
     good = min(finite_frames(part) for part in (found.mean, found.low, found.high))
@@ -272,10 +272,10 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
     """
     family = any(path is not None for path in source)
     if family == (checkpoint is not None):
-        raise click.UsageError("give either CHECKPOINT, or --anchor, --low and --high, or --recipe")
+        raise click.UsageError("pass either CHECKPOINT, or --anchor, --low and --high, or --recipe")
     needy = [f"--{name}" for name in ("validation", "parameter", "prior", "samples") if given[name]]
     if not family and needy:
-        raise ValueError(f"rollout: {needy[0]} needs a family: give --anchor, --low and --high instead of CHECKPOINT.")
+        raise ValueError(f"rollout: {needy[0]} needs a family: pass --anchor, --low and --high instead of CHECKPOINT.")
     if family and given["start"] != "first":
         raise ValueError(
             "rollout: --start needs a CHECKPOINT; a family's forecast begins after the observed frames (--frames)."

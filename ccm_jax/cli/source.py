@@ -41,7 +41,10 @@ class Source(NamedTuple):
         if not (self.anchor and self.low and self.high):
             raise click.UsageError("--anchor, --low and --high are needed, or --family, or --recipe")
         if self.low == self.high:
-            raise ValueError(f"--high: {self.high} is --low, too, and equal experts span no direction; give two.")
+            raise ValueError(
+                f"--high and --low are the same file, {self.high}, so there is no direction between them; pass two "
+                "different experts."
+            )
         if self.anchor in (self.low, self.high):
             same = "low" if self.anchor == self.low else "high"
             note(f"--{same} is the anchor itself, so that only the other expert moves the weights.")
@@ -56,7 +59,7 @@ class Source(NamedTuple):
         if len(where.coordinate) > 1:
             raise ValueError(
                 f"--coordinate is given {len(where.coordinate)} times, expected once: two experts span one axis. Of "
-                "several experts, give a --recipe."
+                "several experts, pass a --recipe."
             )
         return plain._replace(coordinate=where.coordinate)
 
@@ -92,7 +95,7 @@ def files_of(family: Path | None, *files: Path | None) -> tuple[Path | None, ...
         warn(*exchanged(*files))
         return files
     if any(files):
-        raise click.UsageError("--family stands for --anchor, --low and --high; give one or the other")
+        raise click.UsageError("--family stands for --anchor, --low and --high; pass one or the other")
     return tuple(in_folder(family))
 
 
@@ -137,7 +140,7 @@ def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def packed(*, family: Path | None, recipe: Path | None, **rest: Any) -> Any:
         if family is not None and recipe is not None:
-            raise click.UsageError("--family stands for --anchor, --low and --high; give one or the other")
+            raise click.UsageError("--family stands for --anchor, --low and --high; pass one or the other")
         anchor, low, high = files_of(family, *(rest.pop(name) for name in NAMES))
         is_read(*(split_part(path)[0] for path in (anchor, low, high) if path is not None))
         return function(source=Source(anchor, low, high, recipe), **rest)
@@ -164,10 +167,10 @@ def check_near(recipe: Recipe) -> None:
         for c, (low, high) in zip(place, _ends(recipe), strict=False):
             distance = _half_ranges(c, low, high)
             if distance > BEYOND:
-                value = f"; if {c:g} is a physical value, give --value {c:g} --range LOW:HIGH" * (len(place) == 1)
+                value = f"; if {c:g} is a physical value, pass --value {c:g} --range LOW:HIGH" * (len(place) == 1)
                 raise ValueError(
-                    f"coordinate {c:+g} is {distance:.3g} half ranges from the middle of the experts, which are at "
-                    f"{low:+g} and {high:+g}; expected at most {BEYOND:g}{value}."
+                    f"coordinate {c:+g} is {distance:.3g} times as far from the midpoint of the experts (at {low:+g} "
+                    f"and {high:+g}) as they are; expected at most {BEYOND:g} times{value}."
                 )
 
 
@@ -190,25 +193,25 @@ def _of_value(recipe: Recipe, place: tuple[float, ...]) -> str | None:
         return None
     return (
         f"value {recipe.value:g} is at coordinate {place[0]:+g}, far outside the experts' range {recipe.units}: check "
-        f"its unit; calibration looks no further than {REACH:g}."
+        f"its unit; calibration searches no further than {REACH:g}."
     )
 
 
 def _remarks(recipe: Recipe, place: tuple[float, ...], typed: bool) -> list[str]:
-    said, value = [], " A physical value is given by --value and --range." if typed else ""
+    said, value = [], " Pass a physical value by --value and --range." if typed else ""
     for c, (low, high) in zip(place, _ends(recipe), strict=False):
         if low == high:
             continue
         distance = _half_ranges(c, low, high)
         if distance > REACH:
             far = _of_value(recipe, place) or (
-                f"coordinate {c:+g} is {distance:.3g} half ranges from the middle of the experts, which are at "
-                f"{low:+g} and {high:+g}; calibration looks no further than {REACH:g}.{value}"
+                f"coordinate {c:+g} is {distance:.3g} times as far from the midpoint of the experts (at {low:+g} and "
+                f"{high:+g}) as they are; calibration searches no further than {REACH:g}.{value}"
             )
             said.append(f"{far} Compare the merge with the anchor on held-out frames (ccm evaluate).")
         elif typed and recipe.value is None and (low, high) == (-1, 1) and 0 < abs(c) < MIDDLE:
             said.append(
                 f"coordinate {c:+g} is nearly the average of the experts, which are at -1 and +1; if {c:g} is a "
-                f"physical value, give --value {c:g} --range LOW:HIGH."
+                f"physical value, pass --value {c:g} --range LOW:HIGH."
             )
     return said

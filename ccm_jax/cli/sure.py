@@ -121,7 +121,7 @@ class Sure(NamedTuple):
             if axis.flat and self.stranger:
                 continue  # frames of another family are the reason, and more of them no remedy
             if axis.flat:
-                said.append(f"The frames do not constrain {axis.name}: observe more (--frames), or give --prior.")
+                said.append(f"The frames do not constrain {axis.name}: observe more (--frames), or pass --prior.")
                 continue
             for end, cut, value in zip(("lower", "upper"), axis.cut, (axis.values[0], axis.values[-1]), strict=True):
                 if cut:
@@ -137,7 +137,7 @@ class Sure(NamedTuple):
                     f"{high:.4g})."
                 )
                 said.append(
-                    "The interval was not calibrated there, and is probably too narrow: do not rely on it, or give "
+                    "The interval was not calibrated there, and is probably too narrow: do not rely on it, or pass "
                     "validation regimes beyond this value."
                 )
         if not self.stranger:

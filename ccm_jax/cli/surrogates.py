@@ -65,7 +65,7 @@ def surrogate_for(weights: Weights, model: str | None, recording: Recording) -> 
         if takes is not None:
             raise ValueError(
                 f"{recording.path} has {counted(channels, 'channel')} ({shorten(recording.fields)}), and the network "
-                f"of {weights.path} takes {takes}; choose them by --fields, or give a file like the training data."
+                f"of {weights.path} takes {takes}; choose them by --fields, or use a file like the training data."
             ) from error
         said = [*(recording.assumed or [read_as(recording)]), f"fields are {shorten(recording.fields)}"]
         said += [f"left out is {text}" for text in recording.left_out]

@@ -27,7 +27,7 @@ class Units(NamedTuple):
         """The coordinate of a physical value, to six decimals; ``what`` names the place in errors."""
         largest = max(abs(self.low), abs(self.high), abs(value) if math.isfinite(value) else 0.0)
         if not largest < LARGEST:
-            raise ValueError(f"{what}: {largest:g} is too large for single precision; give values in another unit.")
+            raise ValueError(f"{what}: {largest:g} is too large for single precision; use another unit.")
         if self.low < self.high and math.isfinite(value):  # what float32 cannot hold is no coordinate either
             near(max(abs(value), abs(self.low), abs(self.high)) / max(abs(self.high), abs(self.low)), what)
         try:

@@ -12,7 +12,7 @@ from ccm_jax.interop.flat import Names, Params
 
 
 def dpot_from_torch(state: Mapping[str, Any]) -> tuple[dict[str, Any], Params]:
-    """A DPOT ``state_dict`` (temporal aggregation by ``exp_mlp``, no normalisation inside) as ``models.DPOT``.
+    """A DPOT ``state_dict`` (temporal aggregation by ``exp_mlp``, no normalization inside) as ``models.DPOT``.
 
     Args:
         state: its arrays by name; of the published files, what lies under ``model``.

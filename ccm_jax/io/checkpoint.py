@@ -50,7 +50,7 @@ def save(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] | Non
     Args:
         path: the folder to make.
         tree: any pytree of arrays (tuples and named tuples read back with ``like``).
-        metadata: JSON-able facts, e.g. config, seed, versions, normalisation.
+        metadata: JSON-able facts, e.g. config, seed, versions, normalization.
 
     Raises:
         ValueError: if ``path`` exists.
@@ -154,11 +154,11 @@ def load_any(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
         items, steps = ([p.name for p in folders if ok(p)] for ok in (_is_tree, lambda p: (p / _STEP).exists()))
         if len(items) > 1 or (steps and not items):
             there, one = ", ".join(items or steps), path / (items or steps)[0]
-            raise ValueError(f"checkpoint.load: {path} holds {there}; give one of them, as {one}.")
+            raise ValueError(f"checkpoint.load: {path} holds {there}; choose one of them, as {one}.")
         if not items:
             raise ValueError(
                 f"checkpoint.load: {path} is not a checkpoint, neither of checkpoint.save nor of Orbax: half-written, "
-                "or of another kind; give the folder that holds one."
+                "or of another kind; pass the folder that holds one."
             )
         name = items[0]
     host = _on_host(_reading(path, lambda: ocp.metadata(root, name).metadata))

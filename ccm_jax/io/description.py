@@ -39,7 +39,7 @@ def describe(weights: Weights, description: str | None) -> dict[str, Any]:
     Raises:
         ValueError: if neither tells, a key is unknown, or description and file contradict each other.
     """
-    with reading("describe", weights.path, "give --model"):
+    with reading("describe", weights.path, "pass --model"):
         told = stored(weights, DESCRIBED) or {}
         if description is None:
             return _with_static(_trust(weights, told) if told else _of_run(weights), weights)
@@ -92,7 +92,7 @@ def _with_static(said: dict[str, Any], weights: Weights) -> dict[str, Any]:
     """The same, unless it takes static fields that nobody gives."""
     if isinstance(said.get("static"), str):
         raise ValueError(
-            f"{weights.path} was made with static fields, which it does not hold; give the YAML description that names "
+            f"{weights.path} was made with static fields, which it does not hold; pass the YAML description that names "
             "them as --model."
         )
     return said
@@ -157,7 +157,7 @@ def model_name(weights: Weights, description: str | None) -> str | None:
 def _trusted(weights: Weights, name: Any) -> Any:
     """The name of a model, unless it names a module: code runs on the user's word, not on a file's."""
     if ":" in str(name):
-        raise ValueError(f"{weights.path} says that it is of {name}; if you trust that, give it as --model.")
+        raise ValueError(f"{weights.path} says that it is of {name}; if you trust that, pass it as --model.")
     return name
 
 
@@ -183,7 +183,7 @@ def _facts(weights: Weights) -> dict[str, Any]:
     """What the checkpoint of a run says of its model."""
     config, scale = stored(weights, "config"), stored(weights, "normalization")
     if not config or not scale:
-        raise ValueError(f"{weights.path} does not say which network it is of; give --model: {NAMES}.")
+        raise ValueError(f"{weights.path} does not record its network; pass --model: {NAMES}.")
     channels = len(scale["mean"])
     args = {"out_channels": channels} | config["model"]["args"]
     return {"model": config["model"]["name"], "history": config["model"]["history"], "args": args, **scale}

@@ -173,7 +173,7 @@ def _known(name: str, anchor: Mapping[str, Any], what: str) -> str:
         if len(wrapped) == 1:
             return wrapped[0]
         raise ValueError(
-            f"with_adapter: {what} belongs to {name}, and the anchor has no such weight; give the anchor that it was "
+            f"with_adapter: {what} belongs to {name}, and the anchor has no such weight; pass the anchor that it was "
             "trained from."
         )
     return name

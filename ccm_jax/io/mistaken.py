@@ -39,5 +39,5 @@ def part_of_checkpoint(folder: Path) -> str | None:
     if shards:
         return f"parts of a checkpoint, {shards[0]} and others, and no index; fetch the *.index.json beside them"
     if any(name.startswith("adapter_model.") for name in names):
-        return "a LoRA adapter; give it as an expert, beside the anchor that it was trained from"
+        return "a LoRA adapter; pass it as an expert, beside the anchor that it was trained from"
     return None

@@ -183,7 +183,7 @@ def check_variance(name: str, values: np.ndarray) -> None:
     """Raises ValueError if a variance is negative, from which a network would take a root."""
     if values.size and float(np.min(values)) < 0:
         raise ValueError(
-            f"merge: {name} becomes negative here ({float(np.min(values)):.3g}), and a variance is not: BatchNorm "
-            "would give NaN. Merge nearer to the experts, or keep those of one place in a recipe: "
-            f"filters: [{{name: '*{variance_of(name)}', coordinate: 1}}]."
+            f"merge: {name} becomes negative here ({float(np.min(values)):.3g}), which is invalid for a variance: "
+            "BatchNorm would give NaN. Merge nearer to the experts, or keep those of one place in a recipe: filters: "
+            f"[{{name: '*{variance_of(name)}', coordinate: 1}}]."
         )

@@ -32,14 +32,14 @@ class Conv3(nn.Module):
 class UNet(nn.Module):
     """U-Net: window of past frames -> next frame, on any grid divisible by ``2 ** (len(widths) - 1)``.
 
-    Two group-normalised 3 x 3 convolutions per level, strided convolutions down, nearest neighbours up, and skip
+    Two group-normalized 3 x 3 convolutions per level, strided convolutions down, nearest neighbours up, and skip
     connections at each level.
 
     Attributes:
         out_channels: channels of a frame.
         widths: features of each level, from the finest; divisible by ``groups``.
         boundary: ``"periodic"``; ``"zero-flux"``, which repeats the edge; or ``"walls"``, zeros beyond the edge.
-        groups: groups of the normalisation.
+        groups: groups of the normalization.
         residual: whether the network predicts the increment over the newest frame.
 
     Example:

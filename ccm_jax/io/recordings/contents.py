@@ -249,7 +249,9 @@ def with_axes(path: Path, arrays: Mapping[str, tuple[int, ...]], text: str) -> t
     }
     if not fit:
         there = ", ".join(f"{name} {list(shape)}" for name, shape in arrays.items()) or "no arrays"
-        raise ValueError(f"--axes {text} (axes=...) fits nothing in {path}, which holds {there}; give each axis one.")
+        raise ValueError(
+            f"--axes {text} (axes=...) fits nothing in {path}, which holds {there}; pass one letter per axis."
+        )
     left_out = [
         f"{name}: {list(shape)} does not fit the axes {text}" for name, shape in arrays.items() if name not in fit
     ]

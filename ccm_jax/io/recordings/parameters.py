@@ -21,7 +21,7 @@ _SYMBOL = re.compile("nu|re|ra|pr|ma|rho|beta|eta|zeta|alpha|gamma|kappa|mu|sigm
 
 # Attributes that say how a file is made, not what it holds.
 _FORMAT = re.compile(r"_.*|CLASS|NAME|VERSION|TITLE|DIMENSION_LIST|REFERENCE_LIST|n_spatial_dims|n_trajectories")
-NOT_FINITE = "holds NaN or infinite values"  # why a parameter is left out
+NOT_FINITE = "contains NaN or infinite values"  # why a parameter is left out
 MOST = 10**6  # samples; a file of more has holes
 
 

@@ -42,7 +42,7 @@ def read_store(path: Path, *, axes: str | None = None) -> Recording | None:
     if engine == "zarr" and _is_array(path):
         raise Unreadable(
             f"open_recording: {path} is one Zarr array, whose axes have no names; write it by xarray's to_zarr with "
-            "names, or as a .npy and give --axes (axes=...)."
+            "names, or as a .npy and pass --axes (axes=...)."
         )
     missing = [name for name in _NEEDS[engine] if importlib.util.find_spec(name) is None]
     if missing:
