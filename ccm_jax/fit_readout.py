@@ -178,7 +178,7 @@ def fit_prefix_readout(
         choices: the options among which validation decides.
         contexts: the model's additional inputs for each regime; see :func:`~ccm_jax.rollout.call_rollout`.
         mesh: devices to spread over, from :func:`~ccm_jax.parallel.make_mesh`.
-        progress: called as ``progress(done, total)`` after each step on a validation regime.
+        progress: called as ``progress(done, total)`` after each step on a validation regime, such as ``print``.
 
     Returns:
         A :class:`~ccm_jax.PrefixReadout`.

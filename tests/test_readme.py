@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+import ccm_jax
 from ccm_jax.io.atomic import read_json
 from experiments.report import alternatives, claims
 from experiments.report.readme import LIMITS, marks, readme, replace, results
@@ -37,7 +39,7 @@ def test_no_comparison_that_ccm_loses_is_left_out_of_the_readme() -> None:
     assert drawn == shown and set(peers["ratios"]["rd_ood"]) == shown | relaxed
     told = {key for keys in claims.CLAIMS.values() for key in keys} | set(alternatives.FEW.values())
     assert told >= shown  # in words, or as a row of the README's table
-    assert all(words in README.replace("\n  ", " ") for words in claims.said(peers).values())
+    assert all(f"| {words} |" in README for words in claims.cells(peers).values())
 
 
 def test_the_words_of_the_readme_s_claims_hold() -> None:
@@ -166,6 +168,20 @@ def test_the_example_for_one_s_own_network_runs(capsys: pytest.CaptureFixture[st
     told = re.search(r"mean\(\)\)  # (.*)", blocks[1])
     errors = [float(error) for error in capsys.readouterr().out.split()[-3:]]
     assert told and errors == pytest.approx([float(error) for error in told[1].split(", ")], abs=0.004)
+
+
+def test_the_readme_s_lines_for_one_s_own_network_run() -> None:
+    nn = pytest.importorskip("flax.linen")
+    block = re.search(r"<!-- own network -->\n```python\n(.*?)```", README, re.S)
+    assert block is not None
+    module = nn.Conv(1, (3,), padding="CIRCULAR")
+    networks = [module.init(jax.random.key(seed), jax.numpy.ones((1, 16, 1))) for seed in range(3)]
+    scope: dict[str, Any] = dict(zip(("anchor", "low", "high"), networks, strict=True))
+    scope |= {"ccm_jax": ccm_jax, "module": module, "frames": jax.random.normal(jax.random.key(4), (5, 16, 1))}
+    with jax.numpy_rank_promotion("allow"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # noise has no coordinate
+        exec(block[1], scope)
+    assert jax.tree.structure(scope["weights"]) == jax.tree.structure(networks[0])
 
 
 @pytest.mark.parametrize("library", ["equinox", "linen", "nnx"])

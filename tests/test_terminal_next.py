@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
@@ -137,6 +138,7 @@ def test_the_help_of_calibrate_tells_an_outcome_of_each_condition() -> None:
     said = ccm("calibrate", "--help").output
     assert said.count("not written, exit code 3") == 5 and "either of these" not in said
     assert "refused,     exit code 2" in said
+    assert re.search("every merge diverges: +never written, exit code 3", said)
 
 
 def test_what_was_asked_for_is_suggested_again(own: Path) -> None:

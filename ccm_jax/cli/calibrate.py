@@ -129,14 +129,15 @@ def command(source: Source, **given: Any) -> None:
     the intervals need validation trajectories of three or more known values. When the weights are written:
 
     \b
-    - repeating the last frame has the smallest error:     refused,     exit code 2
+    - no network beats repeating the last frame or zeros:  refused,     exit code 2
+    - every merge diverges:                              never written, exit code 3
     - no merge has a smaller error than the anchor:        not written, exit code 3
     - another time step fits better, no p or p < 0.05:     not written, exit code 3
     - p < 0.001, coordinate at the edge of the range:      not written, exit code 3
     - p < 0.05, more than half of the anchor's error:      not written, exit code 3
     - coordinate at the edge of the range, more than half
       of the anchor's error:                               not written, exit code 3
-    - exit code 3, with --write-anyway:                    written,     exit code 0
+    - exit code 3 for another reason, --write-anyway:      written,     exit code 0
     - anything else:                                       written,     exit code 0
 
     Exit code 3 means: keep the anchor.

@@ -13,7 +13,7 @@ def persistence_option(function: click.decorators.FC) -> click.decorators.FC:
     return click.option(
         "--accept-persistence",
         is_flag=True,
-        help="Continue even if repeating the last frame has the smallest error; for states that hardly change.",
+        help="Continue even if no network beats repeating the last frame; for states that hardly change.",
     )(function)
 
 

@@ -75,7 +75,11 @@ def check_config(config: ConfigDict) -> None:
     outside = ((asked < ends[0]) | (asked > ends[1])).any(axis=1)
     beyond = [v for v, out in zip(regimes.test, outside, strict=True) if out]
     least, most = (by_axis(config, value_of(config, end if len(axes) > 1 else float(end[0]))) for end in ends)
-    reach = ", ".join(f"{axis.label} {a:.3g} to {b:.3g}" for (axis, a), (_, b) in zip(least, most, strict=True))
+    positive = min(np.ravel(regimes.support)) > 0  # a diffusivity: then no value below 0 is a choice
+    spans = [(axis.label, a, b) for (axis, a), (_, b) in zip(least, most, strict=True)]
+    reach = ", ".join(
+        f"{name} above 0 to {b:.3g}" if positive and a <= 0 else f"{name} {a:.3g} to {b:.3g}" for name, a, b in spans
+    )
     reach += f" ({MAP_REACH} times the range of the validation regimes beyond them)"
     need(not beyond, "regimes.test", reach, beyond)
 

@@ -37,6 +37,7 @@ BESIDE: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     ),
 }
 # The README's rows: a label in bold is CCM's, a method's label or a ratio of which the alternative is taken.
+SIZES = "grids of 32² and networks of 10⁵ to 10⁶ weights"
 FEW = {
     "the last observed frame, unchanged (for scale)": "persistence",
     "the anchor alone, trained longer where that is better": "anchor_ratio",
@@ -179,8 +180,7 @@ def about(peers: dict[str, Any]) -> str:
     missing, done = len(peers["not_run"]), peers["done"]
     words = (
         "Relative errors of the sixteen frames after the five observed ones, outside the anchor's training range "
-        f"({furthest_tests()}), over three seeds. All are small: grids of 32² and networks of 10⁵ to 10⁶ "
-        "weights. **Bold**: the smallest of its column."
+        f"({furthest_tests()}), over three seeds. All are small: {SIZES}. **Bold**: the smallest of its column."
     )
     return words + (f" Of {missing + done} runs, {missing} have not been done yet." if missing else "")
 

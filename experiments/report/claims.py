@@ -11,8 +11,8 @@ from typing import Any
 import jinja2
 
 from ccm_jax.io.atomic import read_json
-from experiments.report.alternatives import CONDITIONED, FALLBACK, chosen_windows, fallback, one_frame, worst
-from experiments.report.ratios import briefly, in_words, named, times
+from experiments.report.alternatives import CONDITIONED, FALLBACK, SIZES, chosen_windows, fallback, one_frame, worst
+from experiments.report.ratios import briefly, in_words, named, sides, times
 from experiments.report.reach import validation_of
 from experiments.report.record import runs_of
 from experiments.report.systems import SHORT
@@ -36,6 +36,7 @@ def budget(peers: dict[str, Any]) -> dict[str, Any]:
     """CCM-Scale over its alternatives with a small budget, in words; see :mod:`experiments.peers.plane`."""
     found = peers["small_budgets"]
     words = {"ratios": briefly(found["scale_over_conditioned"]), "lora": briefly(found["scale_over_lora"])}
+    words |= {f"{name}_cells": " | ".join(sides(found[f"scale_over_{name}"])) for name in ("conditioned", "lora")}
     sizes = sorted({trajectories for _, trajectories in found["cells"]})
     words |= {"trajectories": f"{sizes[0]} to {sizes[-1]}"}
     return words | {key: found[key] for key in ("fewest", "most", "seeds")} | {"cells": len(found["cells"])}
@@ -50,8 +51,16 @@ def _errors(gains: dict[str, Any]) -> dict[str, str]:
 
 def said(peers: dict[str, Any]) -> dict[str, str]:
     """Every claim of the README in words, with CCM on the anchor that sees one frame."""
-    found = {c: {s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT} for c, keys in CLAIMS.items()}
-    return {claim: briefly(ratios) for claim, ratios in found.items()}
+    return {claim: briefly(ratios) for claim, ratios in _ratios(peers).items()}
+
+
+def cells(peers: dict[str, Any]) -> dict[str, str]:
+    """The same as cells of the README's table: where CCM's error is smaller, not clearly different, and larger."""
+    return {claim: " | ".join(sides(ratios)) for claim, ratios in _ratios(peers).items()}
+
+
+def _ratios(peers: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {c: {s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT} for c, keys in CLAIMS.items()}
 
 
 def numbers(folder: Path) -> dict[str, Any]:
@@ -62,6 +71,8 @@ def numbers(folder: Path) -> dict[str, Any]:
     noise = {row["at"]: row["ours"]["mean"] for row in read_json(folder / "paper.json")["prefix"]["noise"]}
     return {
         **said(peers),
+        "cells": cells(peers),
+        "sizes": SIZES,
         "validation": validation_of(HIDDEN),
         "budget": budget(peers),
         "errors": {name: _errors(row["gains"]) for name, row in runs.items()},

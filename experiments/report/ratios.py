@@ -56,6 +56,26 @@ def briefly(ratios: dict[str, Ratio | None]) -> str:
     return _in_a_row(told)
 
 
+def sides(ratios: dict[str, Ratio | None]) -> tuple[str, str, str]:
+    """The same in three cells of a table: where the error is smaller, not clearly different, and larger.
+
+    Example:
+        >>> ahead, unclear = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 1.1, "low": 0.9, "high": 1.3}
+        >>> sides({"rd_ood": ahead, "ns_ood": ahead | {"mean": 0.25}, "rdb_gravity": unclear, "rdb_ood": None})
+        ('2.0 to 4.0\xa0×, two systems', 'gravity', '–')
+    """
+    kinds = _by_kind(ratios)
+    cells = []
+    for kind in (AHEAD, UNCLEAR, BEHIND):
+        found = kinds.get(kind, {})
+        where = named(found) if len(found) == 1 else f"{COUNTS[len(found)]} systems" if found else "–"
+        sizes = sorted(max(ratio["mean"], 1 / ratio["mean"]) for ratio in found.values())
+        span = " to ".join(dict.fromkeys(_said(size) for size in (*sizes[:1], *sizes[-1:])))
+        cells.append(where if kind == UNCLEAR or not found else f"{span}\N{NO-BREAK SPACE}×, {where}")
+    smaller, unclear, larger = cells
+    return smaller, unclear, larger
+
+
 def _in_a_row(told: list[str]) -> str:
     *first, last = told or ["not measured yet"]
     return f"{', '.join(first)}, and {last}" if first else last

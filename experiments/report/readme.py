@@ -37,7 +37,9 @@ def replace(text: str, name: str, part: str) -> str:
 def readme(text: str, folder: Path) -> str:
     """The README with its parts from the files of ``folder``."""
     peers = read_json(folder / "peers.json")
-    parts = (claims.folded(alternatives.about(peers)).strip(), alternatives.small_table(peers), claims.measured(folder))
+    fold = "<details>\n<summary>Errors on each system</summary>"
+    errors = (claims.folded(alternatives.about(peers)).strip(), alternatives.small_table(peers))
+    parts = (claims.measured(folder), fold, *errors, "</details>")
     return replace(replace(text, "when", claims.when(folder)), "beside", "\n\n".join(parts))
 
 
