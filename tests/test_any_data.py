@@ -528,7 +528,7 @@ def test_a_refusal_names_the_axes_with_which_the_network_runs(tmp_path: Path) ->
 def test_an_empty_axis_holds_no_frames_and_a_broken_link_is_left_out(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "none.h5", "w") as file:
         file["u"] = np.zeros((0, T, H, W))
-    with pytest.raises(ValueError, match=r"u has shape \[0, 6, 4, 5\], which holds no frames"):
+    with pytest.raises(ValueError, match=r"u is empty: shape \[0, 6, 4, 5\] holds no frames"):
         open_recording(tmp_path / "none.h5")
     with h5py.File(tmp_path / "link.h5", "w") as file:
         file["u"], file["lost"] = np.zeros((N, T, H, W)), h5py.SoftLink("/nothing")
