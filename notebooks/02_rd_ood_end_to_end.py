@@ -13,12 +13,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb)
 #
-# **You will have** four networks, trained here; their errors at eight diffusivities, inside and outside the training
+# **What you get:** four networks, trained here; their errors at eight diffusivities, inside and outside the training
 # range; a report in one file; and weights merged at a diffusivity of your choice, by one command that takes your own
 # checkpoints too.
 #
-# **It runs** on two CPU cores, or any GPU runtime; the second setup cell prints how long the training took when it was
-# measured. To see a merge without training, begin with [merge in five
+# **Requirements:** two CPU cores, or any GPU runtime; the second setup cell prints how long a run takes. To see a merge without training, begin with [merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb). Your own checkpoints:
 # [bring your own](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb).
 #
@@ -93,7 +92,7 @@ plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
 GREY, BLUE, ORANGE, GREEN = "#777777", "#56B4E9", "#E69F00", "#009E73"  # anchor, low and high expert, merged
 FIELD = {"origin": "lower", "cmap": "RdBu_r", "interpolation": "bilinear"}
 timed = json.loads((clone / "results" / "rd_ood_time.json").read_text())
-print(f"The run below took {timed['cold_seconds'] / 60:.1f} minutes on {timed['machine']['cores']} idle CPU cores.")
+print(f"On {timed['machine']['cores']} idle CPU cores, such a run took {timed['cold_seconds'] / 60:.1f} minutes.")
 
 # %% [markdown]
 # ## What the diffusivity does
@@ -134,13 +133,13 @@ plt.show()
 #   + \alpha \, \tfrac{1}{2}(\theta_\text{high} - \theta_\text{low})$$
 #
 # The coordinate $\alpha$ is −1 at the low expert and +1 at the high one, and extrapolates beyond; the gate $g$ says how
-# much to keep of what both learned in common.
+# much of their shared update to keep.
 #
 # Both experts see the same initial states in the same order, each simulated at its own diffusivity (*paired batches*).
 # Most of the noise of training is then the same in both, and cancels in their difference.
 #
-# Merging uses the training of two experts. What would that training bring to the anchor alone? A second anchor, trained
-# on for as many steps as both experts together, shows it: the *longer anchor*, `anchor+` in the table below.
+# For a fair comparison, a second anchor is trained for as many extra steps as both experts together: the *longer anchor*,
+# `anchor+` in the table below.
 #
 # ## Run it
 #
@@ -244,9 +243,9 @@ plt.show()
 # %% [markdown]
 # The errors in the picture are those of $u$ in this frame; those printed above are of both fields.
 #
-# How far off is the diffusivity? `fit_uncertainty` learns it from the validation trajectories. Below, all test trajectories of this
-# diffusivity. It lies beyond the validation values, so that the intervals are extrapolated, and their errors have a
-# common part.
+# How certain is the diffusivity? `fit_uncertainty` learns its typical error from the validation trajectories. Below, all
+# test trajectories of this diffusivity. It lies beyond the validation values: the intervals are extrapolated, and their
+# errors are correlated.
 # [How often such intervals contain the truth](https://github.com/OWNER/ccm_jax/blob/main/docs/beyond.md), on three
 # systems.
 
@@ -286,11 +285,11 @@ plt.show()
 # | CCM-Coord | $D_u$ on the linear scale of the two experts | yes | no |
 # | CCM-Scale | a map from $D_u$, fitted on the validation trajectories | yes | no |
 # | CCM-Prefix | the best fit to the observed frames, as above | no | five |
-# | best in hindsight | the smallest error of the forecast itself: a bound, not a method | | |
+# | best in hindsight (oracle) | the best one given the true future: a bound, not a method | | |
 #
-# *Outside* means outside the anchor's training range. The validation values reach a little beyond that range, on both
-# sides; the cell prints how far. CCM-Scale and CCM-Prefix are fitted on them, so that the outer test values, further out
-# still, are extrapolated from there. CCM-Coord uses no validation.
+# *Outside* means outside the anchor's training range. CCM-Scale and CCM-Prefix are fitted on validation values that reach
+# a little beyond that range on both sides (the cell prints how far); the outer test values are extrapolated from there.
+# CCM-Coord uses no validation.
 
 # %%
 names = {"anchor": "anchor", "anchor_more": "longer anchor", "ccm_coord": "CCM-Coord"}
