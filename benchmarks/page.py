@@ -19,15 +19,15 @@ FOLDER = ROOT / "docs" / "performance"
 HEAD = """# Speed
 
 Each benchmark compares this package with the obvious alternative, in one run on one machine with interleaved rounds.
-Numbers are medians with their range. Where both sides do the same work, they are timed only after their outputs
-agree. The command above each table writes its data; `python -m benchmarks.page` writes this page.
+Numbers are medians, with the range of the rounds in brackets. Where both sides do the same work, they are timed only
+after their outputs agree. The command above each table writes its data; `python -m benchmarks.page` writes this page.
 """
 
 
 def with_range(value: dict[str, float], scale: float = 1.0, digits: int = 2) -> str:
     """Median [low, high]."""
     middle, low, high = (f"{scale * value[key]:.{digits}f}" for key in ("median", "low", "high"))
-    return f"**{middle}** [{low}, {high}]"
+    return f"{middle} [{low}, {high}]"
 
 
 def about(content: dict[str, Any]) -> str:
@@ -44,7 +44,8 @@ def fno(content: dict[str, Any]) -> str:
         "`python -m benchmarks.fno --output docs/performance/fno.json`",
         "![Time of neuraloperator over ours](performance/fno.png)",
         "Times are in milliseconds.",
-        "- *Ratio*: neuraloperator's time (the faster of eager and compiled) divided by ours.\n"
+        "- *Ratio*: neuraloperator's time (the faster of eager and compiled) divided by ours: above 1, ours is "
+        "faster.\n"
         "- *Per core*: the forward pass with the batch split over one device per core, as in the experiments' "
         "rollouts; small networks also train this way.\n"
         "- *First call*: seconds to build, compile and run the first forward pass and the first training call "
@@ -89,7 +90,7 @@ def _times(row: dict[str, Any], what: str) -> list[str]:
 
 def calibration(content: dict[str, Any]) -> str:
     """Prefix calibration against a loop over state dicts."""
-    table = ["| trajectories | ours, 13 | PyTorch, 13 | ratio | on one device | ours, 39 | 39 over 13 |"]
+    table = ["| trajectories | ours, 13 | PyTorch, 13 | ratio | on one device | ours, 39 | time, 39 / 13 |"]
     table += ["|---|---|---|---|---|---|---|"]
     for row in content["rows"]:
         times = row["seconds"]
@@ -100,9 +101,9 @@ def calibration(content: dict[str, Any]) -> str:
     size = content["rows"][0]
     text = (
         f"Candidates of neuraloperator's FNO, width {size['width']}, {size['grid']}², K = 4; 39 candidates "
-        "are those of three gates. Both sides include "
-        "merging the candidates, and neither includes fitting the chart once. We split the trajectories over one "
-        "device per core, as the experiments do; *on one device* is the ratio without that."
+        "are 13 coordinates at three gates each. Both timings include merging the candidates; neither includes fitting "
+        "the chart. *Ratio*: PyTorch's time divided by ours, with our trajectories split over one device per core, as "
+        "in the experiments; *on one device*: without that split."
     )
     command = "`python -m benchmarks.calibration --output docs/performance/calibration.json`"
     parts = ["## Prefix calibration", command, text, "\n".join(table)]
@@ -111,16 +112,17 @@ def calibration(content: dict[str, Any]) -> str:
 
 
 def continuous(found: dict[str, Any]) -> list[str]:
-    """The continuous readout beside a bank."""
+    """Continuous search beside grid search."""
     table = ["| readout | seconds | rollouts | loss | distance to the planted coordinate |", "|---|---|---|---|---|"]
     for name, seconds in found["seconds"].items():
         rollouts, loss, off = (found[what][name] for what in ("rollouts", "loss", "off_planted"))
         cells = [name, with_range(seconds), f"{rollouts:.1f}", f"{loss:.5f}", f"{off:.4f}"]
         table.append(f"| {' | '.join(cells)} |")
     text = (
-        "One coordinate for each of 16 trajectories, from frames with 1 % noise. A rollout counts as one, and its "
-        "derivative as one more. *By default* the scored rollout begins half way through the prefix. "
-        f"The bank takes {with_range(found['bank_over_continuous'])} × the time of the continuous search."
+        "One coordinate for each of 16 trajectories, from frames with 1 % noise, by continuous search and by grid "
+        "search (the paper's bank). *Rollouts*: a derivative counts as one more. *By default*: the scored rollout "
+        "begins half way through the prefix. Grid search takes "
+        f"{with_range(found['bank_over_continuous'])} × the time of the continuous search."
     )
     return [text, "\n".join(table)]
 
@@ -143,7 +145,9 @@ def torch_speed(content: dict[str, Any]) -> str:
 
 def torch_family(content: dict[str, Any]) -> str:
     """Networks trained in PyTorch, calibrated here, beside PyTorch's own merge."""
-    table = ["| network | weights | output difference | bank: ours, PyTorch | loss difference | continuous | errors |"]
+    table = [
+        "| network | weights | output difference | grid search: ours, PyTorch | loss difference | continuous | errors |"
+    ]
     table += ["|---|---|---|---|---|---|---|"]
     for name, row in content["rows"].items():
         bank, best = row["bank"], row["continuous"]
@@ -158,10 +162,10 @@ def torch_family(content: dict[str, Any]) -> str:
     text = (
         "Networks trained and fine-tuned in PyTorch, calibrated by `ccm calibrate`, and loaded back by "
         "`load_state_dict(strict=True)`. *Output difference*: relative difference from PyTorch's own merge. "
-        "*Bank*: the coordinate that each side chooses. *Continuous*: the coordinate found, where PyTorch's "
-        "loss is lower than at 0.1 to either side. *Errors* of anchor, low and high expert and the merge at the "
-        "continuous coordinate, on other trajectories of the calibrated regime, which lies at +2. The training was "
-        "made longer once, after the errors of a shorter one had been seen, in which the ViT diverged."
+        "*Grid search*: the coordinate that each side chooses. *Continuous*: the coordinate that our search finds; "
+        "PyTorch's loss there is lower than at 0.1 to either side. *Errors*: of anchor, low expert, high expert, and "
+        "the merge at that coordinate, on other trajectories of the calibrated regime, which lies at +2. We lengthened "
+        "the training once, after seeing the errors of a shorter run in which the ViT diverged."
     )
     command = "`python -m benchmarks.torch_family --output docs/performance/torch_family.json`"
     return "\n\n".join(["## Families trained in PyTorch", command, text, "\n".join(table), about(content)])
@@ -196,10 +200,8 @@ def scaling(content: dict[str, Any]) -> str:
         devices.append(f"| {count} | {' | '.join(cells)} |")
     text = "Calibration with 13 candidates, 32², width 32, K = 4, 8 trajectories; one size is varied at a time."
     shared = (
-        "The devices of the last table are parts of one CPU and share its cores, so which number of them is fastest "
-        "depends on the problem: it is another one in [the notebook on many "
-        "devices](../notebooks/03_prefix_on_many_devices.ipynb), with another network and more candidates and "
-        "trajectories."
+        "These devices share the cores of one CPU, so the fastest device count depends on the problem; [the "
+        "notebook](../notebooks/03_prefix_on_many_devices.ipynb) finds a different one."
     )
     command = "`python -m benchmarks.scaling --output docs/performance/scaling.json`"
     parts = ["## Scaling", command, text, "\n".join(table), "\n".join(devices), shared, about(content)]
@@ -252,13 +254,13 @@ def summary(found: dict[str, Any], run: dict[str, Any]) -> str:
     unclear = ": no clear difference" if files["low"] <= 1 <= files["high"] else ""
     whole, compiling = run["cold_seconds"], run["compile_seconds"]
     lines = [
-        "In short, on two CPU cores. **Nothing here was measured on a GPU or TPU.** "
-        "[Thresholds](#thresholds) that were set before the measurements are at the end.",
+        "In short, on two CPU cores. **Nothing here was measured on a GPU or TPU.** [Thresholds](#thresholds) were set "
+        "before the measurements.",
         f"- An FNO's training step is {step} × faster than neuraloperator's, its forward pass {forward} ×. Its first "
         f"call takes {ours} s, neuraloperator's {theirs} s.",
         f"- Calibration with {many['trajectories']} trajectories and 13 candidates is {with_range(many['ratio'])} × "
         f"faster than a loop in PyTorch; {with_range(many['ratio_one_device'])} × on one device.",
-        f"- With a network in PyTorch, it takes {' and '.join(torch)} of the time of a loop in PyTorch.",
+        f"- Calibration of a network in PyTorch takes {' and '.join(torch)} of the time of a loop in PyTorch.",
         f"- Merging files is {with_range(files)} × faster than mergekit{unclear}.",
         f"- The main experiment takes {whole:.0f} s, of which XLA compiles for {compiling:.0f} s.",
     ]

@@ -13,7 +13,7 @@ def thresholds(found: dict[str, Any], run: dict[str, Any]) -> str:
         run: content of ``results/rd_ood_time.json``.
 
     Returns:
-        Markdown; what does not reach its threshold is bold.
+        Markdown; what misses its threshold is marked.
     """
     fno, many = found["fno"]["rows"], found["calibration"]["rows"][0]
     networks, family = found["torch_speed"]["rows"], found["torch_family"]["rows"].values()
@@ -56,6 +56,6 @@ def thresholds(found: dict[str, Any], run: dict[str, Any]) -> str:
         reached = value <= -bound if bound < 0 else value >= bound
         shown = f"{value:.0f}" if abs(bound) >= 10 else f"{value:.0e}" if abs(bound) < 1e-3 else f"{value:.2f}"
         goal = f"{'at most' if bound < 0 else 'at least'} {abs(bound):g}"
-        table.append(f"| {words} | {shown if reached else f'**{shown}**'} | {goal} |")
-    text = "Our own, set before the measurements. Medians; in bold, what does not reach its threshold."
+        table.append(f"| {words} | {shown}{'' if reached else ' ✗ missed'} | {goal} |")
+    text = "Our own, set before the measurements, for medians; ✗ marks what missed its threshold."
     return "\n\n".join(["## Thresholds", text, "\n".join(table)])

@@ -13,10 +13,10 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb)
 #
-# **Start here. You will have** the viscosity of a flow from five of its frames, with an interval; weights that forecast
+# **Start here. What you get:** the viscosity of a flow from five of its frames, with an interval; weights that forecast
 # the flow; and `merge_from_frames`, a function that does the same with your networks.
 #
-# **It runs** on two CPU cores. Nothing is trained: networks and flows come with the package. The other notebooks:
+# **Requirements:** two CPU cores; nothing is trained. Networks and flows come with the package. The other notebooks:
 # [the main experiment](https://github.com/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb),
 # [many devices](https://github.com/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb),
 # [your own networks and data](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb).
@@ -95,7 +95,7 @@ print(f"anchor: mean error of {len(error)} forecast frames {error.mean():.1%}")
 # @title Plot: the truth, and the anchor's forecast
 plt.rcParams |= {"figure.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10, "legend.frameon": False}
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
-COLOURS = {"anchor": "#777777", "low expert": "#56B4E9", "merged": "#009E73"}
+COLOURS = {"anchor": "black", "low expert": "#56B4E9", "merged": "#009E73"}
 bound = np.abs(flow).max()
 FIELD = {"vmin": -bound, "vmax": bound, "cmap": "RdBu_r", "origin": "lower", "interpolation": "bicubic"}
 figure, axes = plt.subplots(2, 4, figsize=(6, 3.1))
@@ -119,7 +119,7 @@ plt.show()
 #
 # - $\Delta^- = \frac{1}{2}(\theta_\text{high} - \theta_\text{low})$, the *direction*: $\alpha = -1$ is the low expert,
 #   $\alpha = +1$ the high one, and values beyond extrapolate.
-# - $\Delta^+ = \frac{1}{2}(\theta_\text{high} + \theta_\text{low}) - \theta_0$, what both experts learned in common:
+# - $\Delta^+ = \frac{1}{2}(\theta_\text{high} + \theta_\text{low}) - \theta_0$, the *shared update*:
 #   $g = 1$ keeps all of it, $g = 0$ nothing.
 #
 # `fit_prefix_readout` chooses the settings of a readout on validation flows of other viscosities. The readout then finds
@@ -135,8 +135,8 @@ print(f"coordinate {found.coordinate[0]:+.2f}, gate {found.coordinate[1]:.2f}")
 print(f"error on the last observed frame, one step ahead: merged {found.loss:.4f}, anchor {found.anchor_loss:.4f}")
 
 # %% [markdown]
-# From validation flows of known viscosity, `fit_uncertainty` learns how far off the coordinate usually is. The
-# coordinate stays the same; the estimate now has a viscosity, intervals and a p-value.
+# `fit_uncertainty` learns the typical error of the coordinate from validation flows of known viscosity. The coordinate
+# stays the same; the estimate now has a viscosity, intervals and a p-value.
 
 # %%
 readout = ccm_jax.fit_uncertainty(readout, family.validation, family.validation_values)
@@ -205,8 +205,8 @@ for value, x in flows.items():
     print(f"  at {value:<9g}", "     ".join(f"{error.mean():6.1%}" for error in errors[value].values()))
 
 # %% [markdown]
-# How good is the coordinate that was found? Roll out 81 networks along the line, and look where the error is smallest.
-# That needs the truth: it is the best choice in hindsight.
+# How good is this coordinate? Roll out 81 networks along the line, and look where the error is smallest: the *oracle*,
+# the best coordinate given the true future.
 
 
 # %%
@@ -241,10 +241,10 @@ plt.show()
 # %% [markdown]
 # ## Further out
 #
-# At 0.0005, twice as far from the training range, even the best coordinate on the line leaves a larger error, and that
-# coordinate is not the one that the viscosity has on the experts' scale: a straight line through two experts no longer
-# describes the network that would be needed. By its last frames the merged forecast is poor, and little better than the
-# low expert's, or worse: "When it fails", below, shows one such flow.
+# At 0.0005, twice as far from the training range, even the best coordinate on the line has a larger error, and it differs
+# from the viscosity's coordinate on the experts' scale: a straight line through two experts no longer reaches the right
+# network. In its last frames the merged forecast is poor, little better than the low expert's or worse: "When it fails",
+# below, shows one such flow.
 
 # %%
 for value in (0.00075, 0.0005):
@@ -265,11 +265,11 @@ figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", 
 plt.show()
 
 # %% [markdown]
-# ## How sure is it?
+# ## How certain is it?
 #
 # The viscosity of each flow, its 90 % interval, and a p-value: how often frames of this family fit as badly or worse.
-# How often do the intervals contain the truth? Here they are counted for all test flows, too few for a verdict, and all of
-# one family:
+# The cell counts how often the intervals contain the truth, for all test flows: too few for a verdict, and of one family
+# only. See the
 # [coverage on three systems](https://github.com/OWNER/ccm_jax/blob/main/docs/beyond.md).
 
 # %%
@@ -301,8 +301,8 @@ plt.show()
 #
 # ### The frames fit, the forecast fails
 #
-# All flows at 0.0005, the furthest viscosity. Coordinate, interval and p-value come from five frames and say how well
-# *these* are explained. They do not say how long a forecast holds.
+# All flows at 0.0005, the furthest viscosity. Coordinate, interval and p-value come from five frames, and say how well
+# *these* are explained, not how long a forecast stays accurate.
 
 # %%
 far = jnp.asarray(family.test[0])
@@ -343,19 +343,19 @@ figure.colorbar(image, ax=axes, label="vorticity", shrink=0.8)
 plt.show()
 
 # %% [markdown]
-# In the last frames the merged network makes vortices that the flow does not have.
+# In the last frames, the merged network produces vortices that the flow does not have.
 #
-# The one warning is `found.posterior.beyond()`: the value lies outside the validation values. It says the same of flows on
-# which the merge works. What tells them apart is later frames: `ccm evaluate` compares the merge with the anchor and the
+# The one warning is `found.posterior.beyond()`: the value lies outside the validation values. It is also true of flows on
+# which the merge works. Only later frames can distinguish them: `ccm evaluate` compares the merge with the anchor and the
 # nearest expert on them. If you have none, validate on values beyond both experts, as far out as you forecast.
 #
-# ### The frames are wrong
+# ### The frames are out of the family
 #
 # Frames that this family cannot explain get a coordinate, too. Two common mistakes: a wrong time step, and a rotated
-# grid. The p-value tells them. Below 0.05, no weights on the chart explain the frames as well as they explain validation
+# grid. The p-value detects both. Below 0.05, no weights on the chart explain the frames as well as they explain validation
 # flows: check time step, axes, channels and units. It also flags one in twenty flows of the family itself, and more
-# outside the validation regimes: compare the merge with the anchor on held-out frames before you discard it. A large one
-# is [no guarantee](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/how-sure.md).
+# outside the validation regimes: there, compare the merge with the anchor on held-out frames first. A large p-value is
+# [no guarantee](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/how-sure.md).
 
 # %%
 import textwrap

@@ -13,12 +13,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb)
 #
-# **You will have** four networks, trained here; their errors at eight diffusivities, inside and outside the training
+# **What you get:** four networks, trained here; their errors at eight diffusivities, inside and outside the training
 # range; a report in one file; and weights merged at a diffusivity of your choice, by one command that takes your own
 # checkpoints too.
 #
-# **It runs** on two CPU cores, or any GPU runtime; the second setup cell prints how long the training took when it was
-# measured. To see a merge without training, begin with [merge in five
+# **Requirements:** two CPU cores, or any GPU runtime; the second setup cell prints how long a run takes. To see a merge without training, begin with [merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb). Your own checkpoints:
 # [bring your own](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb).
 #
@@ -90,10 +89,10 @@ folder.mkdir(parents=True, exist_ok=True)
 os.chdir(folder)
 plt.rcParams |= {"figure.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10, "legend.frameon": False}
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
-GREY, BLUE, ORANGE, GREEN = "#777777", "#56B4E9", "#E69F00", "#009E73"  # anchor, low and high expert, merged
+BLACK, BLUE, ORANGE, GREEN = "black", "#56B4E9", "#E69F00", "#009E73"  # anchor, low and high expert, merged
 FIELD = {"origin": "lower", "cmap": "RdBu_r", "interpolation": "bilinear"}
 timed = json.loads((clone / "results" / "rd_ood_time.json").read_text())
-print(f"The run below took {timed['cold_seconds'] / 60:.1f} minutes on {timed['machine']['cores']} idle CPU cores.")
+print(f"On {timed['machine']['cores']} idle CPU cores, such a run took {timed['cold_seconds'] / 60:.1f} minutes.")
 
 # %% [markdown]
 # ## What the diffusivity does
@@ -134,13 +133,13 @@ plt.show()
 #   + \alpha \, \tfrac{1}{2}(\theta_\text{high} - \theta_\text{low})$$
 #
 # The coordinate $\alpha$ is −1 at the low expert and +1 at the high one, and extrapolates beyond; the gate $g$ says how
-# much to keep of what both learned in common.
+# much of their shared update to keep.
 #
 # Both experts see the same initial states in the same order, each simulated at its own diffusivity (*paired batches*).
 # Most of the noise of training is then the same in both, and cancels in their difference.
 #
-# Merging uses the training of two experts. What would that training bring to the anchor alone? A second anchor, trained
-# on for as many steps as both experts together, shows it: the *longer anchor*, `anchor+` in the table below.
+# For a fair comparison, a second anchor is trained for as many extra steps as both experts together: the *longer anchor*,
+# `anchor+` in the table below.
 #
 # ## Run it
 #
@@ -244,9 +243,9 @@ plt.show()
 # %% [markdown]
 # The errors in the picture are those of $u$ in this frame; those printed above are of both fields.
 #
-# How far off is the diffusivity? `fit_uncertainty` learns it from the validation trajectories. Below, all test trajectories of this
-# diffusivity. It lies beyond the validation values, so that the intervals are extrapolated, and their errors have a
-# common part.
+# How certain is the diffusivity? `fit_uncertainty` learns its typical error from the validation trajectories. Below, all
+# test trajectories of this diffusivity. It lies beyond the validation values: the intervals are extrapolated, and their
+# errors are correlated.
 # [How often such intervals contain the truth](https://github.com/OWNER/ccm_jax/blob/main/docs/beyond.md), on three
 # systems.
 
@@ -286,11 +285,11 @@ plt.show()
 # | CCM-Coord | $D_u$ on the linear scale of the two experts | yes | no |
 # | CCM-Scale | a map from $D_u$, fitted on the validation trajectories | yes | no |
 # | CCM-Prefix | the best fit to the observed frames, as above | no | five |
-# | best in hindsight | the smallest error of the forecast itself: a bound, not a method | | |
+# | best in hindsight (oracle) | the best one given the true future: a bound, not a method | | |
 #
-# *Outside* means outside the anchor's training range. The validation values reach a little beyond that range, on both
-# sides; the cell prints how far. CCM-Scale and CCM-Prefix are fitted on them, so that the outer test values, further out
-# still, are extrapolated from there. CCM-Coord uses no validation.
+# *Outside* means outside the anchor's training range. CCM-Scale and CCM-Prefix are fitted on validation values that reach
+# a little beyond that range on both sides (the cell prints how far); the outer test values are extrapolated from there.
+# CCM-Coord uses no validation.
 
 # %%
 names = {"anchor": "anchor", "anchor_more": "longer anchor", "ccm_coord": "CCM-Coord"}
@@ -312,15 +311,15 @@ rows = sorted(results["regimes"], key=lambda row: row["value"])
 ends = results["config"]["axis"]["low"], results["config"]["axis"]["high"]
 figure, ax = plt.subplots(figsize=(6, 4.4))
 ax.axvspan(*ends, color="#eef2f6")
-style = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "top", "color": GREY}
+style = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "top", "color": "#666666"}
 ax.text(np.mean(ends), 0.97, "training range", **style)
 for name, label, colour, dash in (
     ("low", "low expert", BLUE, "-o"),
-    ("anchor_more", "longer anchor", GREY, "--o"),
-    ("anchor", "anchor", GREY, "-o"),
+    ("anchor_more", "longer anchor", BLACK, "--o"),
+    ("anchor", "anchor", BLACK, "-o"),
     ("high", "high expert", ORANGE, "-o"),
     ("ccm_prefix", "CCM-Prefix", GREEN, "-o"),
-    ("best", "best in hindsight", "black", ":o"),
+    ("best", "best in hindsight", "#777777", ":o"),
 ):
     errors = [row["errors"][name] for row in rows]
     ax.plot([row["value"] for row in rows], errors, dash, color=colour, lw=2, ms=4, label=label)
@@ -352,12 +351,12 @@ gap = rows[1]["value"] - rows[0]["value"]
 for row, errors in zip(rows, map(np.log10, sweep.values())):
     band = (bank[0], bank[-1], row["value"] - 0.45 * gap, row["value"] + 0.45 * gap)
     curve = np.interp(fine, bank, errors - errors.min())[None]
-    image = ax.imshow(curve, extent=band, aspect="auto", cmap="Purples", vmin=0, vmax=1)
+    image = ax.imshow(curve, extent=band, aspect="auto", cmap="cividis_r", vmin=0, vmax=1)
     chosen = np.ravel(row["chosen"]["ccm_prefix"])
     ax.plot(chosen, np.full(len(chosen), row["value"]), "o", color=GREEN, ms=5, mec="white", mew=0.5)
-    ax.plot(row["chosen"]["best"], row["value"], "k*", ms=9, mec="white", mew=0.5)
+    ax.plot(row["chosen"]["best"], row["value"], "*", color="white", ms=11, mec="black", mew=0.8)
 reach = np.array([-2.8, 2.8])
-ax.plot(reach, np.mean(ends) + reach * np.ptp(ends) / 2, "k--", lw=1)
+ax.plot(reach, np.mean(ends) + reach * np.ptp(ends) / 2, "--", color="white", lw=1.5)
 ax.set(xlim=(bank[0], bank[-1]), ylim=(rows[0]["value"] - gap / 2, rows[-1]["value"] + gap / 2))
 ax.set(xlabel="coordinate", ylabel="diffusivity $D_u$", yticks=[row["value"] for row in rows])
 labels = [f"CCM-Prefix, {len(chosen)} trajectories", "best in hindsight", "CCM-Coord"]

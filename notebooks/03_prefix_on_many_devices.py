@@ -13,19 +13,19 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb)
 #
-# **You will have** `calibrate_all`, a function that finds a coordinate for each of many trajectories on one device or a
-# mesh of them; and a check, on eight devices, of what their number changes: neither the coordinates nor your code, but
-# what each device computes and holds.
+# **What you get:** `calibrate_all`, a function that finds a coordinate for each of many trajectories, on one device or a
+# mesh of them; and a check that eight devices give the same coordinates with the same code, each with a share of the work
+# and memory.
 #
-# **It runs** on two CPU cores; nothing is trained. What a coordinate is: [merge in five
+# **Requirements:** two CPU cores; nothing is trained. What a coordinate is: [merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb).
 #
 # Prefix calibration rolls out every candidate coordinate on every observed trajectory. These rollouts are independent:
 # one compiled call runs them all, and a mesh of devices shares them.
 #
-# **On Colab, choose a CPU runtime.** The first cell divides it into eight devices: enough to see how work and memory are
-# shared and that the results agree. They share its cores, so that speed is not what they show. A GPU or TPU runtime with
-# one chip runs everything, too, in one tile.
+# **On Colab, choose a CPU runtime.** The first cell divides it into eight devices, to show how work and memory are shared
+# and that the results agree. They share cores, so timings are not meaningful. A GPU or TPU runtime with one chip also runs
+# everything, in one tile.
 
 # %% cellView="form"
 # @title Run this cell first: finds ccm_jax or, as on Colab, installs it; makes eight devices of a CPU
@@ -76,7 +76,7 @@ DEVICES = jax.device_count()
 print(f"{DEVICES} {jax.default_backend()} device{'s' if DEVICES > 1 else ''}, {os.cpu_count()} CPU cores")
 
 # %% [markdown]
-# ## What is calibrated
+# ## The family and the flows
 #
 # The package's example family: an anchor, two experts, and flows at nine viscosities inside and outside the training
 # range. Of each flow, five frames are observed.
@@ -154,12 +154,12 @@ for n, result in results.items():
     np.testing.assert_allclose(result.losses, results[1].losses, rtol=1e-4)
 
 # %% [markdown]
-# ## What a device holds, and what it sends
+# ## Memory and communication
 #
-# XLA says how much memory a compiled program needs on each device, before it runs. `jax.vmap` over all candidates holds
-# the weights and hidden fields of all of them. The call runs as many side by side as fit the memory of an accelerator,
-# and one after another on a CPU: more candidates then take longer, not more memory. Devices exchange nothing while they
-# roll out; the only communication is to gather the table at the end.
+# XLA reports how much memory a compiled program needs on each device, before it runs. `jax.vmap` over all candidates needs
+# memory for the weights and hidden fields of all of them. The call instead runs as many at once as fit the memory of an
+# accelerator, and one after another on a CPU: more candidates then take longer, not more memory. The only communication
+# between devices is to gather the table at the end.
 
 
 # %%
@@ -194,25 +194,25 @@ plt.show()
 # %% [markdown]
 # ## What to expect on real devices
 #
-# Pass a mesh of those that there are, and change nothing else. This is the line to run there:
+# Pass a mesh of your devices, and change nothing else:
 #
 # ```python
 # readout(frames, batch="each", mesh=make_mesh())  # all devices along `data`; make_mesh(4): four along `candidate`
 # ```
 #
-# - **Each device has its share of the rollouts and waits for no other**, so that the time should fall about as their
-#   number grows, as long as each share keeps a device busy: many trajectories or candidates, or a large network.
+# - **Devices work independently**, so the time should be nearly inversely proportional to their number, if each share
+#   keeps a device busy: many trajectories or candidates, or a large network.
 #   We have [measured no accelerator](https://github.com/OWNER/ccm_jax/blob/main/docs/performance.md).
 # - **Which axis?** Put devices along `data` if there are many trajectories, along `candidate` if there is one; any
 #   division gives the same result.
-# - **Numbers that do not divide** are padded by repetition, and what is repeated is dropped: best are multiples.
+# - **Counts that do not divide evenly** are padded and the padding discarded; multiples are most efficient.
 # - **With one device, do nothing**: the call without `mesh` is one compiled program already.
 # - **For a network in PyTorch**, a mesh does not help: its candidates run one after another.
 #
 # ## Times on this machine
 #
-# Devices made of one CPU share its cores: the times below say how well the cores are used, and nothing about real
-# devices. Each is the median of some rounds in which all take turns.
+# These devices share the cores of one CPU: the times below show how well the cores are used, and nothing about real
+# devices. Each is the median of a few interleaved rounds.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # @title Code: the measurement

@@ -13,17 +13,17 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb)
 #
-# **You will have** your own network merged at a value outside its training data, in a file that your own code loads,
+# **What you get:** your own network merged at a value outside its training data, in a file that your own code loads,
 # with the value and an interval; the same by one command; and `merged_module`, a function that does it for PyTorch.
 #
-# **You need** three checkpoints of one network: an *anchor*, trained on a range of a parameter, and two *experts*,
+# **Requirements:** two CPU cores; three checkpoints of one network: an *anchor*, trained on a range of a parameter, and two *experts*,
 # fine-tuned from it at the ends of that range; and trajectories of known values to validate on. As it stands, the
 # notebook makes such files itself, with a small convolutional network.
 #
 # - **Part 1: JAX.** Equinox step by step, and what Flax changes. It needs no PyTorch.
-# - **Part 2: PyTorch**, neuraloperator included. Run *Your trajectories* first; of Part 1 you need only what it explains.
+# - **Part 2: PyTorch**, neuraloperator included. Run *Your trajectories* first, and read Part 1.
 #
-# **It runs** on two CPU cores. If you bring no checkpoints, it trains three small networks, and prints how long that took.
+# If you bring no checkpoints, the notebook trains three small networks, and prints how long that took.
 #
 # What a merge is: [merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb). To train the experts on
@@ -244,7 +244,7 @@ anchor, low, high = load(ANCHOR), load(LOW), load(HIGH)  # eqx.tree_deserialise_
 # %% [markdown]
 # ### Is the network called correctly?
 #
-# Compare its error one step ahead with that of repeating the last frame: if it is not far smaller, channels, units or
+# Compare its error one step ahead with that of *persistence*, the last frame repeated: if it is not far smaller, channels, units or
 # normalisation are wrong. `ccm inspect` compares the checkpoints, and says if the experts were probably not fine-tuned
 # from this anchor.
 
@@ -262,8 +262,8 @@ os.environ |= {"ANCHOR": ANCHOR, "LOW": LOW, "HIGH": HIGH, "OBSERVED": OBSERVED,
 # ### Find the weights
 #
 # The chart gives weights as a function of a coordinate, −1 at the low expert and +1 at the high one, and of a gate: how
-# much to keep of what both learned in common, all of it at 1. Validation decides whether the gate is searched, too. A gate
-# above 1 means that more of the common update would help: the anchor was not trained to the end.
+# much of the experts' shared update to keep, all of it at 1. Validation decides whether the gate is searched, too. A gate
+# above 1 means that more of the shared update helps: the anchor was not fully trained.
 #
 # The readout is fitted once, on validation trajectories; one call with observed frames then finds the coordinate.
 
@@ -284,8 +284,8 @@ print(f"error on the last observed frame, one step ahead: merged {found.loss:.4f
 # trajectories are at 0.004), but the curve is not: validation ends at 0.0045. An end of the interval may still lie beyond the
 # last value, where the curve is uncertain; where that end is only a bound, the cell says so.
 #
-# This interval is not a blind test: validation was extended after an interval of these very trajectories, from values up to
-# 0.00325, was seen to be cut off.
+# This interval is not a blind test: we extended validation after seeing that, with values up to 0.00325, an interval of
+# these very trajectories was cut off.
 
 # %% tags=["full"]
 readout = ccm_jax.fit_uncertainty(readout, list(validation.values()), list(validation))
@@ -322,7 +322,7 @@ for name, params in networks.items():
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: the last frame of a trajectory, and its error
-COLOURS = {"anchor": "#777777", "high expert": "#E69F00", "merged": "#009E73"}
+COLOURS = {"anchor": "black", "high expert": "#E69F00", "merged": "#009E73"}
 FIELD = {"origin": "lower", "cmap": "RdBu_r", "interpolation": "bilinear"}
 figure, axes = plt.subplots(2, 4, figsize=(6, 3.2))
 u = {name: frames[0, -1, ..., 0].T for name, frames in {"truth": future, **forecasts}.items()}
@@ -352,8 +352,8 @@ plt.show()
 # %% [markdown]
 # ### The same in a terminal
 #
-# Beside the checkpoints, the command needs the class of the network, here `build` in `my_network.py`, and a YAML file that
-# says how it is called. The file's folder is on `PYTHONPATH`.
+# Besides the checkpoints, the command needs the class of the network, here `build` in `my_network.py` (its folder is on
+# `PYTHONPATH`), and a YAML file that says how it is called.
 
 # %% language="bash"
 # set -e
@@ -454,7 +454,7 @@ print(f"largest difference after four steps: {np.abs(np.asarray(frames[:, -1]) -
 # %% [markdown]
 # ### From three modules to the merged one
 #
-# The steps of Part 1 in one function. **Put your modules, your layout and your arrays into its slots.**
+# The steps of Part 1 in one function. **Pass your modules, layout and arrays as its arguments.**
 
 
 # %%
@@ -511,14 +511,14 @@ print(f"""\
 - The same network in Equinox and in PyTorch: coordinates {found.coordinate[0]:+.2f} and {mine.coordinate[0]:+.2f}.""")
 
 # %% [markdown]
-# **Checklist for your own**
+# **Checklist for your own networks**
 #
 # 1. The experts were fine-tuned from this anchor, in the same way: `ccm inspect` does not warn.
-# 2. The network is called correctly: the anchor's error is far below that of the last frame repeated.
+# 2. The network is called correctly: the anchor's error is far below that of persistence.
 # 3. Validation: three values or more, at least two trajectories of each, other than those you will observe; to
 #    extrapolate, values beyond both experts.
 # 4. The merge beats the anchor *and* the nearest expert on held-out frames: `ccm evaluate`.
-# 5. How sure it is, and when not to merge: [how certain is the
+# 5. How certain it is, and when not to merge: [how certain is the
 #    coordinate](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/how-sure.md).
 #
 # **Where next.** [The main

@@ -13,8 +13,9 @@ import pytest
 import ccm_jax
 from ccm_jax.io.atomic import read_json
 from experiments.report import alternatives, claims
+from experiments.report.ratios import in_words
 from experiments.report.readme import LIMITS, marks, readme, replace, results
-from experiments.report.record import ROOT, figure
+from experiments.report.record import ROOT, figure, runs_of
 from experiments.site.hook import PROJECT
 from tests.terminal import ccm
 
@@ -91,6 +92,13 @@ def test_the_seconds_of_the_readme_are_those_of_the_files() -> None:
     assert "about four minutes on two cores" in README and 210 < run < 270
 
 
+def test_ccm_gains_less_on_tuned_anchors_as_the_page_of_results_says() -> None:
+    runs, ratios = runs_of(ROOT / "results")[0], read_json(ROOT / "results" / "peers.json")["ratios"]
+    assert all(
+        1 - runs[name]["gains"]["ccm_prefix"]["mean"] < found["anchor_ratio"]["mean"] for name, found in ratios.items()
+    )
+
+
 def test_of_several_comparisons_the_one_in_which_ccm_does_worst_is_shown() -> None:
     one, two = ({"mean": mean, "low": None, "high": None} for mean in (0.5, 2.0))
     peers = {"ratios": {"rd_ood": {"a": one, "b": two, "c": {"mean": None}}}}
@@ -105,7 +113,7 @@ def test_a_ratio_whose_interval_contains_one_is_no_difference_and_one_seed_is_sa
         "rdb_gravity": {"mean": 0.5, "low": None, "high": None},
         "rdb_ood": None,
     }
-    assert claims.in_words(ratios) == (
+    assert in_words(ratios) == (
         "2.0\xa0× smaller for reaction–diffusion; no clear difference for Navier–Stokes; "
         "in one seed, 2.0\xa0× smaller for gravity"
     )

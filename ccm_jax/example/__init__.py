@@ -1,4 +1,4 @@
-"""A small family that comes with the package: a real anchor, two real experts, and trajectories to try them on.
+"""A small family that comes with the package: an anchor, two experts, and trajectories to try them on.
 
 The fields are the vorticity of forced two-dimensional Navier-Stokes on 32 x 32 points, one frame per unit of time. The
 anchor is a Fourier neural operator trained at viscosities from 1e-3 to 2e-3; the experts are fine-tuned at both ends of

@@ -80,9 +80,7 @@ def value(of: dict[str, list[Found]], stacked: bool) -> Figure | None:
         ax.plot(s, 100 * error, "o-", ms=4, color=GREY, label="error of the value")
         few = covered < LEVEL - 0.05
         ax.plot(s[few], 100 * width[few] / 2, "o", ms=7, color=RED, label=f"covers less than {LEVEL - 0.05:.0%}")
-        ax.set(
-            title=name_of(system), xlabel="coordinate of the value", ylabel="% of the experts' distance", ylim=(0, None)
-        )
+        ax.set(title=name_of(system), xlabel="coordinate of the value", ylabel="% of the experts' gap", ylim=(0, None))
         tidy(ax)
     axes[0].legend(frameon=False, fontsize=8, loc="upper center")
     axes[0].set_ylim(top=1.5 * axes[0].get_ylim()[1])  # room for it

@@ -20,7 +20,7 @@ TEMPLATE = Path(__file__).parent / "beyond.html.j2"
 # Each figure: its heading, and the page of the documentation that says how to do it.
 HEADINGS = {
     "value": ("Inferred values and their uncertainty", "how-to/how-sure.md"),
-    "strangers": ("Frames from another family", "how-to/how-sure.md"),
+    "strangers": ("Out-of-family frames", "how-to/how-sure.md"),
     "noise": ("Noise, gaps and sensors", "how-to/missing-data.md"),
     "plane": ("Two parameters", "how-to/two-parameters.md"),
     "experts": ("More experts with the same total steps", "how-to/more-experts.md"),
@@ -31,21 +31,27 @@ HEADINGS = {
 
 # Each number in words, with the goal that it was given.
 WORDS = {
-    "value_error_inside": ("median error of the value inside, relative to the experts' distance", "at most 0.03"),
-    "value_error_outside": ("median error of the value outside, relative to the experts' distance", "at most 0.08"),
+    "value_error_inside": (
+        "median error of the value inside, relative to the gap between the experts' values",
+        "at most 0.03",
+    ),
+    "value_error_outside": (
+        "median error of the value outside, relative to the gap between the experts' values",
+        "at most 0.08",
+    ),
     "value_error_noise": ("median error of the value with 10 % noise and half of the points missing", "at most 0.10"),
     "coverage_inside": ("coverage of 90 % intervals for the value, inside", "0.85 to 0.95"),
     "coverage_outside": ("coverage of 90 % intervals for the value, outside", "at least 0.85"),
     "width_ratio": ("mean interval width, outside relative to inside", "at most 3"),
     "forecast_coverage_inside": ("coverage of 90 % intervals for forecasts, inside", "0.85 to 0.95"),
     "forecast_coverage_outside": ("coverage of 90 % intervals for forecasts, outside", "at least 0.85"),
-    "flagged": ("fraction of foreign frames flagged when they double the error, worst kind", "at least 0.95"),
+    "flagged": ("fraction of out-of-family frames flagged when they double the error, worst kind", "at least 0.95"),
     "false_alarms": ("fraction of the family's own frames flagged, inside", "at most 0.05"),
     "false_alarms_outside": (
         "fraction of the family's own frames flagged, outside up to coordinates of ±2",
         "at most 0.10",
     ),
-    "plane_over_best": ("two parameters: CCM-Prefix relative to the best in hindsight", "at most 1.10"),
+    "plane_over_best": ("two parameters: CCM-Prefix relative to the oracle", "at most 1.10"),
     "unlabelled_correlation": ("correlation of discovered and true coordinates", "at least 0.98"),
     "drift_over_known": ("drift: one-step error of the filter relative to the known path", "at most 1.3"),
 }

@@ -30,7 +30,7 @@ ARMS = {
     "trained": "five experts, corrected by training on all regimes at once",
 }
 FRAMES = 4  # of a prefix, `config.calibration.frames` of ns_drift: one-step errors count after them
-# Changes that make foreign frames (experiments.beyond.strangers), in words that begin with their names in the figure.
+# Changes that make out-of-family frames (experiments.beyond.strangers); they begin with their names in the figure.
 CHANGES = {
     "threshold": "threshold of the reaction",
     "diffusivity_v": "diffusivity v",
@@ -43,7 +43,7 @@ CHANGES = {
     "other walls": "other walls replace those of the family",
 }
 INSIDE, OUTSIDE = 0.85, 1.02  # thresholds for more experts, relative to the line through two
-CAUGHT = 0.95  # a kind of foreign frames is noticed if so many are flagged where they double the error
+CAUGHT = 0.95  # a kind of out-of-family frames is detected if so many are flagged where they double the error
 
 
 def name_of(row: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.report.ratios import named
 from experiments.report.reach import config_of, reach_of
+from experiments.report.results import listed
 from experiments.report.statistics import interval
 from experiments.report.systems import SHORT
 
@@ -36,10 +37,10 @@ BESIDE: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         },
     ),
 }
-# The README's rows: a label in bold is CCM's, a method's label or a ratio of which the alternative is taken.
 SIZES = "grids of 32² and networks of 10⁵ to 10⁶ weights"
+# The README's rows: a label in bold is CCM's, a method's label or a ratio of which the alternative is taken.
 FEW = {
-    "the last observed frame, unchanged (for scale)": "persistence",
+    "persistence: the last observed frame repeated (reference)": "persistence",
     "the anchor alone, trained longer where that is better": "anchor_ratio",
     "CCM-Prefix, five frames observed": PREFIX,
     "CCM-Scale, value known": SCALE,
@@ -75,22 +76,27 @@ def tables(peers: dict[str, Any]) -> str:
         lines.append(_line(f"**{ours}**", [error(_mean(peers, s, ours)) for s in SHORT]))
         if ours == SCALE:
             lines.append(_line(f"{COORD}, without validation", [_by_label(peers, s, SCALE, COORD) for s in SHORT]))
-        elif (chosen := chosen_windows(peers))[0]:
-            wide, kept = chosen
-            cells = [
-                _by_label(peers, s, PREFIX, WIDE if s in wide else PREFIX) + f" {FALLBACK}" * (s in kept) for s in SHORT
-            ]
-            lines.append(_line(f"{PREFIX}, its anchor seeing one frame or three, as validation chose", cells))
         for kind, keys in kinds.items():
             found = {s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT}
             single = all(r is None or r["low"] is None for r in found.values())
             cells = [cell(_mean(peers, s, r["peer"]), r, single) if r else NONE for s, r in found.items()]
             lines.append(_line(kind + " (one seed)" * single, cells))
         if ours == PREFIX:
-            unchanged = [error(_mean(peers, s, "persistence")) for s in SHORT]
-            lines.append(_line("for scale: the last observed frame, unchanged", unchanged))
+            repeated = [error(_mean(peers, s, "persistence")) for s in SHORT]
+            lines.append(_line("persistence: the last observed frame repeated (reference)", repeated))
         made.append("\n".join(lines))
     return "\n\n".join(made)
+
+
+def wide_table(peers: dict[str, Any]) -> str:
+    """Errors of CCM-Prefix with the anchor that validation chose, of one frame or of three."""
+    wide, kept = chosen_windows(peers)
+    labels = {s: WIDE if s in wide else PREFIX for s in SHORT}
+    cells = [f"{_by_label(peers, s, PREFIX, label)}{f' {FALLBACK}' * (s in kept)}" for s, label in labels.items()]
+    one = [error(_mean(peers, s, PREFIX)) for s in SHORT]
+    return "\n".join(
+        [*_head(), _line(f"{PREFIX}, one-frame anchor", one), _line("the anchor that validation chose", cells)]
+    )
 
 
 def _head() -> list[str]:
@@ -190,18 +196,24 @@ def reading(peers: dict[str, Any]) -> str:
     wide, kept = chosen_windows(peers)
     words = (
         "Of each kind, the tables show the method with the smallest error on the test regimes, which favours the "
-        "alternatives. **Bold**: clearly smaller than CCM's error in the first row. ≈: not clearly different from it; "
-        "one seed is too few to tell."
+        "alternatives. **Bold**: clearly smaller than CCM's error in the first row. ≈: no clear difference. Rows of "
+        "one seed have neither mark."
     )
-    words += f" For {named(wide)}, validation chose three frames, otherwise one." if wide else ""
-    return words + (f" {FALLBACK} {fallback(kept)}" if kept else "")
+    if not wide:
+        return words
+    errors = [f"{error(_mean(peers, s, WIDE))} for {SHORT[s]}" for s in wide]
+    words += (
+        f"\n\nCCM-Prefix's anchor sees one frame. If validation chooses between one frame and three, it chooses three "
+        f"for {named(wide)}, and CCM-Prefix's error is {listed(errors, 'and')}."
+    )
+    return words + (f" {fallback(kept)}" if kept else "")
 
 
 def fallback(kept: list[str]) -> str:
     """What the mark of an error of CCM-Prefix means that is its anchor's."""
     return (
-        f"For {named(kept)}, the readout of the three-frame network kept its anchor for every trajectory: this is the "
-        "anchor's error, and nothing is merged."
+        f"For {named(kept)}, the readout of the three-frame network kept its anchor for every trajectory: the error is "
+        "the anchor's, and nothing is merged."
     )
 
 

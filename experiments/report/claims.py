@@ -12,7 +12,7 @@ import jinja2
 
 from ccm_jax.io.atomic import read_json
 from experiments.report.alternatives import CONDITIONED, FALLBACK, SIZES, chosen_windows, fallback, one_frame, worst
-from experiments.report.ratios import briefly, in_words, named, sides, times
+from experiments.report.ratios import briefly, named, sides, times
 from experiments.report.reach import validation_of
 from experiments.report.record import runs_of
 from experiments.report.systems import SHORT
@@ -78,6 +78,7 @@ def numbers(folder: Path) -> dict[str, Any]:
         "errors": {name: _errors(row["gains"]) for name, row in runs.items()},
         "harm": {name: row["harm"] for name, row in runs.items()},
         "trained": {SHORT[s]: found for s, found in peers["trained"].items()},
+        "height": " ".join(times(peers["ratios"]["rdb_ood"]["anchor_ratio"]["mean"])).strip(),
         "far": {"coordinate": rows[max(rows)]["coordinate"], "errors": far},
         "noise": noise,
         "filled": read_json(folder / "beyond.json")["summary"],
@@ -130,20 +131,10 @@ def windows(peers: dict[str, Any]) -> str:
     return words + (f" {fallback(kept)}" if kept else "")
 
 
-def _on_one_frame(peers: dict[str, Any], key: str) -> str:
-    """A ratio of the systems for which validation chose three frames, had it chosen one."""
-    return in_words({s: one_frame(peers, s, peers["ratios"][s][key]) for s in chosen_windows(peers)[0]})
-
-
-def footnote(peers: dict[str, Any]) -> str:
-    """With which anchor CCM-Prefix stands in the table."""
+def window_note(peers: dict[str, Any]) -> str:
+    """What the table of CCM-Prefix on the anchors that validation chose shows; empty where it chose one frame."""
     wide, kept = chosen_windows(peers)
     if not wide:
         return ""
-    words = (
-        f"¹ CCM-Prefix's anchor sees three frames for {named(wide)}, as validation chose, otherwise one. "
-        "CCM-Prefix's error with the one-frame anchor instead, compared with that of the best unconditioned network: "
-        f"{_on_one_frame(peers, 'frames_ratio')}. Compared with that of the best conditioned network: "
-        f"{_on_one_frame(peers, 'frames_ratio_labelled')}."
-    )
-    return folded(words + (f"\n\n{FALLBACK} {fallback(kept)}" if kept else "")).strip()
+    words = f"Validation chose an anchor that sees three frames for {named(wide)}, otherwise one."
+    return folded(words + (f" {FALLBACK} {fallback(kept)}" if kept else "")).strip()

@@ -143,7 +143,7 @@ def geometry(results: dict[str, Any], narrow: bool = False) -> Figure:
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     scale = np.array([max(layer["anchor_norm"], 1e-12) for layer in layers])
     for offset, part, colour in ((0.2, "shared_norm", "#CC79A7"), (-0.2, "direction_norm", "#0072B2")):
-        label = {"shared_norm": "shared adaptation", "direction_norm": "physical direction"}[part]
+        label = {"shared_norm": "shared update", "direction_norm": "physical direction"}[part]
         left.barh(y + offset, [layer[part] for layer in layers] / scale, 0.38, color=colour, label=label)
     left.set_yticks(y, names, fontsize=8 if narrow else 7)
     left.set_xlabel("norm / anchor's" if narrow else "norm / norm of the anchor's leaf")

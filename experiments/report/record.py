@@ -12,6 +12,7 @@ import numpy as np
 from ccm_jax.io.atomic import read_json
 from experiments.report.ratios import times, with_interval
 from experiments.report.systems import TITLES
+from experiments.report.tuned import tuned, with_tuned_anchors
 
 ROOT = Path(__file__).parent.parent.parent
 OTHER_MERGES = {"task_arithmetic": "Task Arithmetic", "ties": "TIES", "dare": "DARE"}
@@ -55,8 +56,8 @@ def _number(found: dict[str, Any], digits: int) -> str:
     return told.replace("-", "\N{MINUS SIGN}")
 
 
-def beside_the_paper(study: dict[str, Any]) -> str:
-    """What the paper reports and what we measure, in Markdown."""
+def beside_the_paper(study: dict[str, Any], peers: dict[str, Any]) -> str:
+    """What the paper reports and what we measure, with its training and with tuned anchors, in Markdown."""
     rows = []
     for row in (row for key in PUBLISHED for row in study["published"] if row["key"] == key):
         theirs, ours, kind = row["published"], row["ours"], row["kind"]
@@ -65,8 +66,9 @@ def beside_the_paper(study: dict[str, Any]) -> str:
         else:
             digits = 2 if kind == "correlation" else 1
             told = (f"{theirs:.{digits}f}", _number(ours, digits))
-        rows.append((PUBLISHED[row["key"]], *told, direction(row)))
-    return _markdown(("error, relative to the anchor's", "the paper", "here", "same direction"), rows)
+        rows.append((PUBLISHED[row["key"]], *told, direction(row), tuned(peers, row["key"])))
+    head = ("error, relative to the anchor's", "the paper", "here", "same direction", "here, tuned anchors")
+    return _markdown(head, rows)
 
 
 def direction(row: dict[str, Any]) -> str:
@@ -138,6 +140,7 @@ def table(folder: Path) -> str:
     """The tables of the paper's numbers, of claims and of run times, in Markdown."""
     study, time = read_json(folder / "paper.json"), read_json(folder / "rd_ood_time.json")
     anchor, cold = read_json(folder / "rd_ood_convergence.json"), time["cold_seconds"]
+    peers = read_json(folder / "peers.json")
     whole = study["process_minutes"] / study["jobs"]
     gains = runs_of(folder)[0]["rd_ood"]["gains"]
     merges = {row["key"]: row["ours"]["mean"] for row in study["merges"]}
@@ -154,7 +157,7 @@ def table(folder: Path) -> str:
             *of("rd_ood"),
         ),
         ("CCM-Scale, a map fitted on validation regimes", gain(gains["ccm_scale"]), *of("rd_ood")),
-        ("best coordinate in hindsight, a bound", gain(gains["best"]), *of("rd_ood")),
+        ("oracle: the best coordinate in hindsight", gain(gains["best"]), *of("rd_ood")),
         ("average of the experts", gain(gains["average"]), *of("rd_ood")),
         *(
             (f"{label}, untuned ([tuned](comparisons.md))", " ".join(times(merges[key])), *of("controls"))
@@ -166,7 +169,7 @@ def table(folder: Path) -> str:
             *of("controls"),
         ),
         (
-            "DPOT: CCM-Coord, relative to the best coordinate in hindsight",
+            "DPOT: CCM-Coord, relative to the oracle",
             " ".join(times(study["summary"]["dpot_coord_over_best"])),
             *of("rd_dpot"),
         ),
@@ -185,8 +188,9 @@ def table(folder: Path) -> str:
     return "\n\n".join(
         (
             "## The paper's numbers and ours",
+            _wrapped(with_tuned_anchors(peers)),
             _wrapped(in_short(study)),
-            beside_the_paper(study),
+            beside_the_paper(study, peers),
             "## Reaction–diffusion in detail",
             f"Errors outside. Each row is measured by `python -m {paper} --only=NAME`:",
             _markdown(("error, relative to the better anchor's", "measured", "minutes", "NAME"), claims),
@@ -216,8 +220,16 @@ def runs_of(folder: Path) -> tuple[dict[str, Any], set[str]]:
 
 def systems_table(folder: Path) -> str:
     """Every configuration of the study, in Markdown."""
-    columns = ["system, axis", "`--config=`", "seeds", "minutes, cold", "Coord", "Prefix"]
-    columns += ["worst regime", "vs. better anchor", "correlation, lowest seed"]
+    columns = [
+        "system",
+        "seeds",
+        "minutes",
+        "Coord",
+        "Prefix",
+        "worst regime",
+        "vs. better anchor",
+        "lowest correlation",
+    ]
     lines: list[tuple[str, ...]] = []
     runs, anew = runs_of(folder)
     for name in (name for name in CONFIGURATIONS if name in runs):
@@ -227,8 +239,7 @@ def systems_table(folder: Path) -> str:
         known = [r for r in row["correlation"]["seeds"] if r is not None]
         lines.append(
             (
-                TITLES[name],
-                f"`{name}`",
+                f"{TITLES[name]}<br>`{name}`",
                 str(row["seeds"]),
                 minutes,
                 gain(row["gains"]["ccm_coord"]),
