@@ -14,7 +14,7 @@ import numpy as np
 
 
 def is_traced(*values: Any) -> bool:
-    """Whether any leaf is known only by shape, so that its value cannot be checked."""
+    """Whether any leaf is known only by shape, so its value cannot be checked."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 

@@ -106,8 +106,8 @@ def warn_independent(function: str, anchor: Any, experts: Sequence[Any]) -> None
     far = distances([_first(leaf) for leaf in row] for row in rows)
     if np.any(far > APART):
         warn(
-            f"{function}: experts[{int(np.argmax(far))}] is {far.max():.3g} of the anchor's norm away from it, as if "
-            "trained independently; check that all checkpoints are fine-tuned from this anchor."
+            f"{function}: experts[{int(np.argmax(far))}] differs from the anchor by {far.max():.3g} times the anchor's "
+            "norm, as if it had been trained independently; check that all checkpoints are fine-tuned from this anchor."
         )
 
 

@@ -25,7 +25,7 @@ def as_frames(chart: Chart, frames: Any, what: str = "frames") -> Array:
     """Frames in a floating type that is no narrower than the weights', so that a rollout keeps its type.
 
     Raises:
-        ValueError: for what is no array of real numbers with two axes or more, in the name of ``what``.
+        ValueError: for anything but an array of real numbers with two axes or more, in the name of ``what``.
     """
     expected = "expected [T, *space, C] or a batch of those"
     try:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 Array = jax.Array
 SINGLE = "expected one trajectory [T, *space, C]"
-RIM = 1e-3  # nearer than this to an end of what is searched, a coordinate lies at it
+RIM = 1e-3  # nearer than this to the edge of the search range, a coordinate lies at it
 STRANGE = 1e-3  # a p-value at which hardly any frames of the family itself are
 ZEROS = 1.0  # relative error of a forecast of zeros
 STRAY = 5.0  # times the largest error on validation: the family's own frames stay below it, also far outside
 HIGHEST_GATE = (
-    "the end of what is searched: more of the experts' shared update would fit better still, as for an anchor that was "
-    "not trained to the end; check the merge on held-out frames"
+    "the edge of the search range: more of the shared update would fit better still, as happens with an undertrained "
+    "anchor; check the merge on held-out frames"
 )
 EXACT = 1e-2  # relative errors below this are small, whatever those on validation are
 BATCH = "for a batch [N, T, *space, C], pass batch='each', one coordinate per trajectory, or 'pooled', one for all"
@@ -100,7 +100,7 @@ def explained(readout: PrefixReadout, x: Array, single: bool, error: ValueError)
 
 
 def lacks_batch(readout: PrefixReadout, x: Array, context: Any) -> bool:
-    """Whether the model takes ``x`` with another axis in front only, so that it is one trajectory and no batch."""
+    """Whether the model takes ``x`` with another axis in front only, so it is one trajectory and no batch."""
     alone, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
     return x.ndim > 1 and _takes(readout, alone, context) and not _takes(readout, x, context)
 
@@ -130,8 +130,8 @@ def warn_unmoved(function: str, chart: Chart) -> None:
     ]
     if lost:
         warn(
-            f"{function}: the chart contains NaN or infinite weights, first in {lost[0]}, so that rollouts diverge; "
-            "see whether the training of the anchor or of an expert diverged."
+            f"{function}: the chart contains NaN or infinite weights, first in {lost[0]}, so rollouts diverge; check "
+            "whether the training of the anchor or of an expert diverged."
         )
         return
     if not any(np.any(np.asarray(leaf[first:])) for leaf in jax.tree.leaves(chart.basis)):
@@ -186,7 +186,7 @@ def _warn_stranger(function: str, found: Estimate, clue: Clue, gaps: bool) -> bo
     p = np.asarray(found.p_value)
     if stranger := bool(np.median(p) < STRANGE):
         which = "these frames" if len(p) == 1 else f"the frames of {_which(np.flatnonzero(p < STRANGE), len(p))}"
-        reason = "validation had no gaps, so that a bad fill (choose_fill) may be the reason; " * gaps
+        reason = "validation had no gaps, so a bad fill (choose_fill) may be the reason; " * gaps
         warn(
             f"{function}: no point of the chart explains {which} ({shown_p(float(p.min()))}); {reason}check the time "
             "step, units, channels and equation, and the error on held-out frames before you use the merge"
@@ -211,7 +211,7 @@ def _warn_stray(function: str, readout: PrefixReadout, found: Estimate, clue: Cl
 
 
 def _warn_at_end(function: str, readout: PrefixReadout, found: Estimate, clue: Clue) -> bool:
-    """Warns of coordinates at an end of what a continuous search covers, where numbers are known; says whether.
+    """Warns of coordinates at the edge of a continuous search range, where numbers are known; says whether.
 
     Args:
         function: name in the warning.
@@ -227,15 +227,15 @@ def _warn_at_end(function: str, readout: PrefixReadout, found: Estimate, clue: C
         low, high = (np.asarray(a)[:axes] for a in (readout.low, readout.high))
         of = "the coordinate" if len(c) == 1 else f"the coordinate of {_which(lost, len(c))}"
         warn(
-            f"{function}: {of} is at an end of what is searched, {low.tolist()} to {high.tolist()}: no point within "
-            "fits best; check units, the order of channels and the experts' coordinates (reach=... searches further)"
+            f"{function}: {of} is at the edge of the search range, {low.tolist()} to {high.tolist()}; the optimum may "
+            "lie outside: check units, the order of channels and the experts' coordinates (reach=... searches further)"
             f"{clue(lost) or '.'}"
         )
     return len(lost) > 0
 
 
 def at_end(readout: PrefixReadout, coordinates: Any) -> np.ndarray:
-    """Which of coordinates ``[N, d]`` lie at an end of what a continuous search covers; none on other searches."""
+    """Which of coordinates ``[N, d]`` lie at the edge of a continuous search range; none on other searches."""
     if jax.process_count() > 1 or readout.search != "continuous":
         return np.zeros(0, int)
     axes = readout.chart.features.dim - isinstance(readout.chart.features, Gated)
@@ -251,7 +251,7 @@ def gate_at_end(readout: PrefixReadout, coordinates: Any) -> np.ndarray:
 
 
 def _warn_gate(function: str, readout: PrefixReadout, found: Estimate) -> None:
-    """Warns of gates at the end of what is searched, where numbers are known."""
+    """Warns of gates at the edge of the search range, where numbers are known."""
     if is_traced(found, readout):
         return
     lost = gate_at_end(readout, found.coordinate)
@@ -276,7 +276,7 @@ def _warn_persistence(function: str, found: Estimate) -> bool:
     lost = np.flatnonzero(~np.isfinite(np.asarray(found.coordinate)).all(axis=-1))
     if len(lost):
         warn(
-            f"{function}: every rollout of {_which(lost, len(found.coordinate))} diverges, so that the coordinate is "
+            f"{function}: every rollout of {_which(lost, len(found.coordinate))} diverges, so the coordinate is "
             "NaN; check that axes are [T, *space, C], and that the order of channels, their units and normalization "
             "are those of the training data."
         )

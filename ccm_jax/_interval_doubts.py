@@ -43,7 +43,7 @@ def warn_flat(function: str, posterior: Posterior) -> None:
     if len(lost := np.argwhere(np.asarray(posterior.flat()))):
         # Always the same words for an axis: Python then says it once for each line that asks.
         warn(
-            f"{function}: the frames say nothing of the value on axis {lost[0][-1]} (the anchor is kept, or they do "
+            f"{function}: the frames do not constrain the value on axis {lost[0][-1]} (the anchor is kept, or they do "
             "not depend on it): the posterior is as wide as the grid of values; use more frames, or pass a prior."
         )
 
@@ -80,7 +80,7 @@ def warn_if_left_out(function: str, regime: np.ndarray, told: np.ndarray, labels
         warn(
             f"{function}: the readout keeps the anchor on all of {counted(len(lost), 'validation regime')} (values "
             f"{values}): its uncertainty there cannot be estimated. Compare experts and anchor on them "
-            "(ccm_jax.evaluate.future_error); an expert that was trained too little is the usual reason."
+            "(ccm_jax.evaluate.future_error); the usual reason is an undertrained expert."
         )
 
 
@@ -89,22 +89,22 @@ def warn_if_few(function: str, regime: np.ndarray) -> None:
     count = len(np.unique(regime))
     if len(regime) - count < 1 / (2 * ROUGH**2):  # the degrees of freedom for that error
         warn(
-            f"{function}: {len(regime)} trajectories of {count} values hardly tell how much a coordinate scatters; "
-            "intervals are rough, and probably too narrow: add trajectories of each value."
+            f"{function}: {len(regime)} trajectories of {count} values are too few to estimate the scatter of a "
+            "coordinate; intervals are rough, and probably too narrow: add trajectories of each value."
         )
 
 
 def warn_if_falling(
     function: str, curves: tuple[Curve, ...], logarithmic: tuple[bool, ...], labels: np.ndarray
 ) -> None:
-    """Warns of a coordinate that falls as the value rises, as it does for experts in each other's place."""
+    """Warns of a coordinate that falls as the value rises, as it does for swapped experts."""
     for axis, (curve, log) in enumerate(zip(curves, logarithmic, strict=True)):
         ends = np.array([labels[:, axis].min(), labels[:, axis].max()])
         low, high = np.asarray(curve(jnp.asarray(np.log(ends) if log else ends))[0])
         if high < low:
             warn(
                 f"{function}: the coordinate falls as the value rises on axis {axis}; unless the experts are meant to "
-                "be in this order, the low and the high one are in each other's place."
+                "be in this order, the low and the high one are swapped."
             )
 
 

@@ -22,7 +22,7 @@ def warn_of_units(values: Sequence[float], low: float, high: float) -> None:
     if min(values) > max(low, high) or max(values) < min(low, high):
         warn(
             f"{NAME}: validation values are {min(values):g} to {max(values):g}, and those of the experts {low:g} and "
-            f"{high:g}: none lies between them, so that the curve is extrapolated there; check their unit."
+            f"{high:g}: none lies between them, so the curve is extrapolated there; check their unit."
         )
 
 
@@ -38,9 +38,9 @@ def warn_of_map(values: Sequence[float], best: Sequence[float], tried: np.ndarra
     ends = np.minimum(np.abs(np.subtract(best, tried.min())), np.abs(np.subtract(best, tried.max()))) < RIM
     if ends.any():
         warn(
-            f"{NAME}: at {int(ends.sum())} of {len(best)} values, the best coordinate is at an end of those tried, "
-            f"{tried.min():g} or {tried.max():g}; check that trajectories are [N, T, *space, C], and that grid, time "
-            "step, units and the order of channels are those of the training data."
+            f"{NAME}: at {int(ends.sum())} of {len(best)} values, the best coordinate is at the edge of the search "
+            f"range, {tried.min():g} or {tried.max():g}; check that trajectories are [N, T, *space, C], and that grid, "
+            "time step, units and the order of channels are those of the training data."
         )
     elif np.ptp(best) > 0 and np.polyfit(values, best, 1)[0] < 0:
         warn(

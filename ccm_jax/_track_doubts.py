@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ccm_jax.track import Tracker
     from ccm_jax.tracked import Track
 
-MANY = 0.5  # of the frames: a coordinate that is at an end for longer is not there for a moment
+MANY = 0.5  # of the frames: a coordinate that is at the edge for longer is not there for a moment
 
 
 def warn_of_track(function: str, tracker: Tracker, x: Any, track: Track) -> None:
@@ -50,7 +50,7 @@ def warn_of_track(function: str, tracker: Tracker, x: Any, track: Track) -> None
     ends = ((np.abs(c - low) < RIM) | (np.abs(c - high) < RIM)).any(axis=-1)
     if ends.mean() > MANY:
         warn(
-            f"{function}: in {int(ends.sum())} of {ends.size} frames, the coordinate is at an end of its range, "
-            f"{low.tolist()} to {high.tolist()}; check units, the order of channels, the time step and the experts' "
-            "coordinates (reach=... searches further)."
+            f"{function}: in {int(ends.sum())} of {ends.size} frames, the coordinate is at the edge of the search "
+            f"range, {low.tolist()} to {high.tolist()}; check units, the order of channels, the time step and the "
+            "experts' coordinates (reach=... searches further)."
         )

@@ -28,7 +28,7 @@ def rollout_along(
             :func:`~ccm_jax.rollout.call_rollout`.
         window: the last observed frames of one trajectory, ``[history, *space, C]``.
         path: a coordinate for each frame that is predicted, ``[T, d]``.
-        context: what the model takes beside the window, a tree of arrays without a batch axis.
+        context: the model's inputs besides the window, a tree of arrays without a batch axis.
         start: index within the trajectory of the first predicted frame; the default is ``history``.
 
     Returns:
@@ -57,7 +57,7 @@ def rollout_along(
     except ValueError as error:
         raise ValueError(
             f"rollout_along: window has shape {list(window.shape)}, path {list(jnp.shape(path))}, expected [history, "
-            f"*space, C] and [T, {chart.features.dim}]. The model said: {error}"
+            f"*space, C] and [T, {chart.features.dim}]. The model raised: {error}"
         ) from error
 
 
@@ -70,10 +70,10 @@ def one_step_errors(
     Args:
         chart: weights as a function of coordinates.
         rollout_fn: see :func:`rollout_along`.
-        frames: of trajectories, ``[N, T, *space, C]``.
+        frames: trajectories, ``[N, T, *space, C]``.
         path: the coordinate that each frame is predicted with, ``[N, T - history, d]``.
         history: frames in the model's window.
-        context: what the model takes beside the window, a tree of arrays ``[N, ...]``.
+        context: the model's inputs besides the window, a tree of arrays ``[N, ...]``.
 
     Returns:
         ``[N, T - history]``.

@@ -97,7 +97,7 @@ def task_arithmetic(anchor: Params, experts: Sequence[Params], *, scale: float =
 
 
 def ties(anchor: Params, experts: Sequence[Params], *, density: float = 0.2, scale: float = 1.0) -> Params:
-    """TIES: trim each update to its largest entries, elect a sign, and average what agrees (Yadav et al., 2023).
+    """TIES: trim each update to its largest entries, elect a sign, average entries that agree (Yadav et al., 2023).
 
     Args:
         anchor: weights of the anchor.
@@ -179,7 +179,7 @@ def slerp(a: Params, b: Params, t: float | Array, *, parallel: float = 0.9995) -
 
 
 def model_stock(anchor: Params, experts: Sequence[Params]) -> Params:
-    """Model Stock: between the anchor and the experts' mean, where their angle says, leaf by leaf (Jang et al., 2024).
+    """Model Stock: between anchor and mean of the experts, at a point set by their angle, by leaf (Jang et al., 2024).
 
     ``t mean + (1 - t) anchor`` with ``t = n c / (1 + (n - 1) c)``, ``c`` the mean cosine between two updates. Opposing
     updates are ignored (``c = 0``): the formula has a pole at ``c = -1 / (n - 1)``.
@@ -204,8 +204,8 @@ def fisher_average(experts: Sequence[Params], fishers: Sequence[Params], *, epsi
 
     Args:
         experts: trees of weights.
-        fishers: like them; the mean squared gradient of each weight, ``E |g|^2`` for complex ones.
-        epsilon: added to every F, so that weights that no expert uses are averaged plainly.
+        fishers: one tree per expert; the mean squared gradient of each weight, ``E |g|^2`` for complex ones.
+        epsilon: added to every F, so that weights that no expert uses get equal shares.
     """
     if not experts:
         raise ValueError("fisher_average: experts is empty; expected one expert or more.")
@@ -228,7 +228,7 @@ class Baseline(NamedTuple):
             number, or ``[dim]``, per expert, ``coordinate`` is that of the regime, and ``arguments`` are those of the
             method's function in this module.
         located: whether the weights depend on ``coordinate``.
-        needs: arguments without which it cannot be called, and which are no numbers.
+        needs: required arguments that are not numbers.
     """
 
     label: str

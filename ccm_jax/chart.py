@@ -145,7 +145,7 @@ class Chart:
     def __call__(self, coordinate: Array | float | Sequence[float] | Estimate) -> Params:
         """The weights at one coordinate ``[dim]``, or at that of a readout's :class:`~ccm_jax.Estimate`.
 
-        Without a gate it is 1, and one number may be a scalar.
+        Without a gate in the coordinate, the gate is 1; on one axis, the coordinate may be a scalar.
         """
         c = as_coordinate("Chart", complete(self.features, coordinate), self.features.dim)
         if self.warp is None:
@@ -220,12 +220,12 @@ def fit_chart(
     Args:
         anchor: tree of weights, the chart's origin.
         experts: ``n`` trees like ``anchor``, fine-tuned from it.
-        coordinates: of each expert, ``[n, dim]``, or ``[n]`` for one axis. With :class:`Gated` features, experts have
-            gate 1, which may be left out.
+        coordinates: coordinate of each expert, ``[n, dim]``, or ``[n]`` for one axis. With :class:`Gated` features,
+            experts have gate 1, which may be left out.
         features: coordinate -> features; the default is ``Polynomial()``, the line.
         ridge: weight of the penalty on the basis.
         warp: a map applied to coordinates before the features; a pytree if it has fitted numbers.
-        weights: of each expert in the fit, ``[n]``, positive; equal by default. A ratio of 1e8 interpolates exactly.
+        weights: weight of each expert, ``[n]``, positive; equal by default. A ratio of 1e8 interpolates exactly.
 
     Returns:
         A :class:`Chart`; its weights have the dtypes of ``anchor``. See its example.
@@ -234,7 +234,7 @@ def fit_chart(
         ValueError: if the trees do not match, or if the experts do not determine the features.
 
     Warns:
-        UserWarning: for experts that are equal, not finite or of another anchor, and coordinates like physical values.
+        UserWarning: for experts that are equal, not finite or of another anchor; if coordinates look like values.
     """
     features = Polynomial() if features is None else features
     if isinstance(features, type) or not callable(features):

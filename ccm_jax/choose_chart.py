@@ -61,7 +61,7 @@ class Regime(NamedTuple):
     Attributes:
         coordinate: a number, or ``[dim]``.
         trajectories: ``[N, T, *space, C]``.
-        context: what the model takes beside its window; see :func:`~ccm_jax.rollout.call_rollout`.
+        context: the model's inputs besides the window; see :func:`~ccm_jax.rollout.call_rollout`.
     """
 
     coordinate: Any
@@ -96,9 +96,9 @@ def choose_chart(
     Args:
         anchor: weights that all experts were fine-tuned from.
         experts: two or more trees like it, at different coordinates.
-        coordinates: theirs, ``[M]``, the ends at -1 and +1.
+        coordinates: coordinates of the experts, ``[M]``, with the ends at -1 and +1.
         rollout_fn: ``(params, window, steps) -> frames``; needed with validation regimes.
-        validation: regimes that are not tested.
+        validation: regimes that you do not test on.
         history: frames in the model's window.
         frames: observed frames after it, from the last of which rollouts start.
 

@@ -29,15 +29,15 @@ class Estimate(NamedTuple):
 
     Attributes:
         coordinate: the chosen coordinate, ``[d]``; NaN if no candidate had a finite rollout.
-        candidates: coordinates that were tried first, ``[n, d]``; empty for a readout of known values.
+        candidates: coordinates evaluated first, before any refinement, ``[n, d]``; empty for a readout of known values.
         losses: the loss of each candidate, ``[n]``; infinite where its rollout was not finite.
-        loss: at the chosen coordinate; where its rollout grew too much, at the coordinate before it moved toward the
-            anchor.
-        anchor_loss: of the anchor's own weights.
-        persistence_loss: of repeating the last frame of the window, which every model should beat.
+        loss: the loss at the chosen coordinate; where its rollout grew too much, at the coordinate before it moved
+            toward the anchor.
+        anchor_loss: the loss of the anchor's own weights.
+        persistence_loss: the loss of repeating the last frame of the window, which every model should beat.
         rollouts: number of prefix rollouts, one for each value and one for each derivative along an axis.
-        posterior: of the physical value; None before :func:`ccm_jax.fit_uncertainty`.
-        p_value: small if no point of the chart explains the frames, so that they belong to another family; None before
+        posterior: the posterior of the physical value; None before :func:`ccm_jax.fit_uncertainty`.
+        p_value: small if no point of the chart explains the frames, so they belong to another family; None before
             :func:`ccm_jax.fit_uncertainty`, which has an example of :meth:`value` and :meth:`interval`.
     """
 
@@ -60,7 +60,7 @@ class Estimate(NamedTuple):
 
     @property
     def keeps_anchor(self) -> Array:
-        """Whether the anchor's own weights fit best, so that no merge is made: coordinate and gate are 0."""
+        """Whether the anchor's own weights fit best, so no merge is made: coordinate and gate are 0."""
         if self.loss is None or self.anchor_loss is None:
             return jnp.zeros(jnp.shape(self.coordinate)[:-1], bool)
         return (self.coordinate == 0).all(axis=-1) & (self.loss == self.anchor_loss)
@@ -69,7 +69,7 @@ class Estimate(NamedTuple):
         """The physical value on each axis: the median of the posterior, ``[d]``.
 
         Warns:
-            UserWarning: if the frames say nothing of it, so that it is only the middle of the values considered.
+            UserWarning: if the frames do not constrain it, so it is only the middle of the values considered.
         """
         posterior = self._sure("value")
         warn_flat("Estimate.value", posterior)
@@ -82,8 +82,8 @@ class Estimate(NamedTuple):
         calibrated there, and may be too narrow, above all with few regimes.
 
         Warns:
-            UserWarning: if the frames say nothing of the value; of an end that is cut off, because the values that are
-                considered end there; and of a value outside the validation regimes if none of them lies beyond the
+            UserWarning: if the frames do not constrain the value; of an end that is cut off, because the values that
+                are considered end there; and of a value outside the validation regimes if none of them lies beyond the
                 expert on that side.
         """
         posterior = self._sure("interval")
@@ -177,7 +177,7 @@ def coordinate_from_metadata(
         value: the physical parameter of the regime, in the unit of ``low`` and ``high``.
         low: its value where the low expert was fine-tuned.
         high: its value where the high expert was fine-tuned.
-        scale: ``"linear"`` or ``"log"``; what ``--log`` says in the terminal is ``scale="log"`` here.
+        scale: ``"linear"`` or ``"log"``; ``--log`` in the terminal is ``scale="log"`` here.
         clip: largest absolute coordinate, for instance ``PAPER_CLIP``; None clips nothing.
 
     Raises:
@@ -218,7 +218,7 @@ def coordinate_from_map(
         low: its value where the low expert was fine-tuned.
         high: its value where the high expert was fine-tuned.
         fitted: the map, of :func:`fit_coordinate_map`.
-        scale: ``"linear"`` or ``"log"``; what ``--log`` says in the terminal is ``scale="log"`` here.
+        scale: ``"linear"`` or ``"log"``; ``--log`` in the terminal is ``scale="log"`` here.
         clip: largest absolute coordinate, for instance ``PAPER_CLIP``; None clips nothing.
 
     Raises:

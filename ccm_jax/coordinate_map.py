@@ -44,7 +44,7 @@ class CoordinateMap:
         """The chart coordinate of normalized metadata, any shape.
 
         Raises:
-            ValueError: beyond ``reach``. A traced value cannot raise: it gives NaN there.
+            ValueError: beyond ``reach``. A traced value cannot raise: the result is NaN there.
         """
         width = self.high - self.low
         t = (jnp.asarray(value, float) - self.low) / width

@@ -52,7 +52,7 @@ class Discovered(NamedTuple):
 def update_products(anchor: Params, experts: Sequence[Params]) -> np.ndarray:
     """Inner products of the experts' updates over all leaves that merge, ``[M, M]`` in double precision.
 
-    Works leaf by leaf, so that it needs the memory of one leaf of all experts; complex leaves count as pairs of reals.
+    Works leaf by leaf, so it needs the memory of one leaf of all experts; complex leaves count as pairs of reals.
     """
     named = {"anchor": anchor} | {f"experts[{i}]": expert for i, expert in enumerate(experts)}
     check_same_tree("update_products", named, "experts must be fine-tuned from this anchor.")

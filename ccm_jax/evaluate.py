@@ -96,8 +96,8 @@ def future_error(
         trajectories: ``[N, T, *space, C]``, in the model's units; the first ``history + prefix`` frames are not scored.
         history: frames in the model's window.
         prefix: the K observed frames after it.
-        context: the model's inputs beside the window, a tree of arrays ``[N, ...]``.
-        mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
+        context: the model's inputs besides the window, a tree of arrays ``[N, ...]``.
+        mesh: devices to spread over, from :func:`~ccm_jax.parallel.make_mesh`.
 
     Returns:
         ``[N, T - history - prefix]``.
@@ -204,7 +204,7 @@ def sweep_errors(
 ) -> np.ndarray:
     """:func:`future_error_sweep` of any number of candidates and trajectories, in calls of a few: ``[n, N, T_future]``.
 
-    One program serves whatever their numbers, and a CPU's cache holds the trajectories of a call.
+    One compiled program serves any number of them, and the trajectories of a call fit into a CPU's cache.
     """
     spread, how = place(chart, mesh), {"history": history, "prefix": prefix, "mesh": mesh}
 

@@ -26,7 +26,7 @@ def expert_weights(
 
     Args:
         n: number of experts.
-        coordinates: theirs, ``[n, dim]``.
+        coordinates: coordinates of the experts, ``[n, dim]``.
         coordinate: where to merge, ``[dim]``.
         features: of the chart.
         ridge: as the other arguments, that of :func:`fit_chart`.

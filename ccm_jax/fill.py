@@ -219,14 +219,14 @@ def choose_fill(
         validation: complete trajectories of each regime, ``[N, T, *space, C]``; a few frames of each are enough.
         mask: True where a point is observed, of a shape that broadcasts to ``[N, T, *space]``.
         noise: standard deviation of the noise over the root mean square of each field of a frame.
-        fills: what is tried, for instance :func:`fills_with_noise`.
-        seed: of the noise.
+        fills: the fills to compare, for instance :func:`fills_with_noise`.
+        seed: seed of the noise.
 
     Returns:
-        That with the smallest mean relative L2 error over all frames.
+        The fill with the smallest mean relative L2 error over all frames.
 
     Raises:
-        ValueError: if there is nothing to try, or nothing to try it on.
+        ValueError: if ``fills`` or ``validation`` is empty.
     """
     if not fills or not len(validation):
         raise ValueError(

@@ -175,9 +175,9 @@ def fit_prefix_readout(
         history: frames in the model's window.
         frames: the K observed frames after it.
         reach: the search stays within ``[-reach, reach]`` along every axis.
-        choices: what validation decides among.
+        choices: the options among which validation decides.
         contexts: the model's additional inputs for each regime; see :func:`~ccm_jax.rollout.call_rollout`.
-        mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
+        mesh: devices to spread over, from :func:`~ccm_jax.parallel.make_mesh`.
         progress: called as ``progress(done, total)`` after each step on a validation regime, such as ``print``.
 
     Returns:

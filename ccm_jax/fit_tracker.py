@@ -79,7 +79,7 @@ def tracker(
         chart: weights as a function of coordinates.
         rollout_fn: as of :class:`~ccm_jax.PrefixReadout`.
         history: frames in the model's window.
-        steps: of the rollout that ends in the newest frame.
+        steps: length of the rollout that ends in the newest frame.
         reach: the coordinate stays within ``[-reach, reach]`` along every axis.
         gate: whether the gate of a :class:`~ccm_jax.Gated` chart is filtered too, or is 1.
         **settings: fields of :class:`Tracker` that differ, numbers for all axes or one for each. The defaults are those
@@ -172,8 +172,8 @@ def fit_tracker(
             those you test.
         history: frames in the model's window.
         reach: the coordinate stays within ``[-reach, reach]`` along every axis.
-        choices: what is decided among; the default is :class:`TrackChoices`.
-        contexts: for each set what the model takes beside the window; see :func:`~ccm_jax.rollout.call_rollout`.
+        choices: the options among which validation decides; the default is :class:`TrackChoices`.
+        contexts: the model's inputs besides the window, for each set; see :func:`~ccm_jax.rollout.call_rollout`.
         paths: the true coordinates of each set after the first window, ``[T - history, d]`` or ``[N, T - history, d]``,
             where they are known: intervals are then widened until 90 % of those on validation contain them.
         progress: called as ``progress(done, total)`` after each step: all noise levels, then each order.

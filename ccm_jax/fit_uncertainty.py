@@ -74,11 +74,11 @@ def fit_uncertainty(
 
     Args:
         readout: of :func:`~ccm_jax.fit_prefix_readout`.
-        validation: trajectories of each regime, ``[N, T, *space, C]``, two or more a regime.
+        validation: trajectories of each regime, ``[N, T, *space, C]``, two or more per regime.
         values: the physical value of each regime, ``[R]`` or ``[R, d]`` for several axes.
         reach: how far the grid of values extends beyond the validation regimes, in widths of their range.
         level: the coverage that intervals are calibrated to.
-        contexts: for each regime what the model takes beside the window.
+        contexts: the model's inputs besides the window, for each regime.
         mesh: devices to spread over.
         progress: called as ``progress(done, total)`` after each regime.
 
@@ -87,11 +87,11 @@ def fit_uncertainty(
 
     Raises:
         ValueError: for fewer than three regimes with distinct values, coordinates that do not depend on them, or
-            arguments of other kinds.
+            wrong types.
 
     Warns:
         UserWarning: if the readout keeps the anchor on all trajectories of the lowest or highest value; if all regimes
-            lie between the experts, so that nothing checks the intervals of values beyond them; if the coordinate falls
+            lie between the experts, so nothing checks the intervals of values beyond them; if the coordinate falls
             as the value rises, or goes up and down; if the grid of values is too coarse; for few trajectories, whose
             scatter is uncertain.
 
@@ -213,15 +213,15 @@ def _fit_axis(read: Read, level: float) -> tuple[Curve, bool, float, float, floa
     if len(regimes) < FEWEST:
         raise ValueError(
             f"{NAME}: the readout finds a coordinate in {len(regimes)} of the regimes, expected {FEWEST} or more; "
-            "where it keeps the anchor it says nothing of the value. Give it regimes further from the anchor."
+            "where it keeps the anchor, it yields no value; pass regimes further from the anchor."
         )
     mean = np.array([read.found[read.regime == r].mean() for r in regimes])
     inner = read.found - mean[np.searchsorted(regimes, read.regime)]
     freedom = len(inner) - len(regimes)
     if freedom < 1:
         raise ValueError(
-            f"{NAME}: the readout finds a coordinate on one trajectory of each regime, expected two or more in one of "
-            "them at least: their scatter is what is learned. Give more of them, or regimes further from the anchor."
+            f"{NAME}: the readout finds a coordinate on one trajectory of each regime, expected two or more in at "
+            "least one of them, to estimate their scatter; pass more trajectories, or regimes further from the anchor."
         )
     inner = inner * np.sqrt(len(inner) / freedom)  # means were fitted
     floor, tightness = fit_scatter(inner, read.variance)
@@ -229,7 +229,7 @@ def _fit_axis(read: Read, level: float) -> tuple[Curve, bool, float, float, floa
     if np.ptp(mean) <= 4 * scatter / np.sqrt(len(inner) / len(regimes)):
         raise ValueError(
             f"{NAME}: the coordinates found in the regimes ({np.min(mean):+.2g} to {np.max(mean):+.2g}, with a "
-            f"standard deviation of {scatter:.2g} in each) do not tell the regimes apart; observe more frames, "
+            f"standard deviation of {scatter:.2g} in each) do not distinguish the regimes; observe more frames, "
             "or regimes further apart."
         )
     logs = (False, True) if (read.value > 0).all() else (False,)
@@ -282,5 +282,5 @@ def _check(labels: np.ndarray, validation: Sequence[Any], axes: int) -> None:
         if np.ndim(x) < 3 or len(x) < 2:
             raise ValueError(
                 f"{NAME}: validation[{i}] has shape {list(np.shape(x))}, expected [N, T, *space, C] with two "
-                "trajectories or more: their scatter is what is learned."
+                "trajectories or more, to estimate their scatter."
             )

@@ -117,7 +117,7 @@ def spread_of(
         posterior: of each trajectory.
         steps: frames to predict.
         start: index of the first of them in the trajectory.
-        context: what the model takes beside the window, ``[N, ...]``, or None.
+        context: the model's inputs besides the window, ``[N, ...]``, or None.
 
     Returns:
         Both ``[N, steps, *space, C]``.

@@ -58,7 +58,7 @@ def best_in_hindsight(
         history: frames in the model's window.
         frames: observed frames after it, from the last of which rollouts start.
         candidates: coordinates ``[n, d]`` that are tried first; by default :func:`coarse_grid`.
-        context: what the model takes beside the window, ``[N, ...]``.
+        context: the model's inputs besides the window, ``[N, ...]``.
         mesh: devices to spread the candidates over.
 
     Returns:

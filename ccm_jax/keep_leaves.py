@@ -21,8 +21,8 @@ def keep_leaves(anchor: Params, experts: Sequence[Params], keep: Callable[[str],
     Args:
         anchor: weights of the family anchor.
         experts: trees like ``anchor``.
-        keep: of the name of a leaf, as :func:`jax.tree_util.keystr` writes it, for instance ``"['norm']['var']"``:
-            whether it keeps the anchor's value.
+        keep: a function of the name of a leaf, as :func:`jax.tree_util.keystr` writes it, for instance
+            ``"['norm']['var']"``; True where the leaf keeps the anchor's value.
 
     Returns:
         The experts, in the same order.

@@ -112,7 +112,7 @@ def fit_membership(statistic: Any, coordinate: Any, regime: Any) -> Membership:
     known = len(np.unique(regime))
     if known < FEWEST:
         raise ValueError(
-            f"fit_uncertainty: one-step errors are finite in {known} of the regimes, expected {FEWEST} or more; see "
+            f"fit_uncertainty: one-step errors are finite in {known} of the regimes, expected {FEWEST} or more; check "
             "that channels, units and normalization are those that the model was trained on."
         )
     t, c, r = np.asarray(statistic), np.asarray(place_of(np.asarray(coordinate))), np.asarray(regime)

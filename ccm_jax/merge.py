@@ -114,7 +114,7 @@ def merge_pytree(
     = 0`` and ``coordinate = 0`` it is the anchor. Equivalent to ``fit_chart`` with two experts, but in one pass over
     the leaves, without storing both parts. Works under ``jit``, ``grad``, and ``vmap`` over the coordinate, and keeps
     the dtype of each leaf (as everywhere in jax, 64-bit floats only with ``jax_enable_x64``; leaves that do not merge
-    come back as they are).
+    are returned unchanged).
 
     Args:
         anchor: weights of the family anchor, a tree of arrays of any framework that jax reads.

@@ -48,7 +48,7 @@ def relative_l2(predicted: Array, true: Array, mask: Array | None = None) -> Arr
         mask: ``[N, T, *space]``, True at the points that both sums are taken over; a frame without any has error NaN.
 
     Raises:
-        ValueError: for frames of different shapes, as every metric of this module.
+        ValueError: for frames of different shapes, as for every metric of this module.
     """
     _check_shapes("relative_l2", predicted, true)
     axes = _event_axes(true)

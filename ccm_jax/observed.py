@@ -146,8 +146,8 @@ def check_prefix(
         raise ValueError(f"{function}: prefix contains NaN or infinite values, first in frame {frame}; {remedy}.")
     if np.asarray(empty).any():
         raise ValueError(
-            f"{function}: frame {history + int(np.argwhere(np.asarray(empty))[0, 1])} of the prefix is 0 everywhere, "
-            "and a relative error needs something to be relative to; begin the prefix where the state has left zero."
+            f"{function}: frame {history + int(np.argwhere(np.asarray(empty))[0, 1])} of the prefix is all zeros, "
+            "so its relative error is undefined; start the prefix at a nonzero state."
         )
 
 
@@ -189,7 +189,7 @@ def sensor_mask(sensors: Any, grid: Sequence[Any], *, periodic: bool = False) ->
     """The mask of point sensors: True at the grid points nearest to them.
 
     Args:
-        sensors: ``[P, d]``; whole numbers where the grid is given by its shape, positions where it is by its points.
+        sensors: ``[P, d]``; indices if ``grid`` is a shape, positions if it holds points.
         grid: the shape, ``(64, 64)``, or the positions of the points along each axis, evenly spaced.
         periodic: whether positions wrap around.
 
@@ -210,8 +210,8 @@ def sensor_mask(sensors: Any, grid: Sequence[Any], *, periodic: bool = False) ->
     at = np.asarray(sensors)
     if at.ndim != 2 or not len(at) or at.shape[1] != len(axes):
         raise ValueError(
-            f"sensor_mask: sensors have shape {list(at.shape)}, expected [P, {len(axes)}], one row or more; pass each "
-            "sensor an entry per axis of the grid."
+            f"sensor_mask: sensors have shape {list(at.shape)}, expected [P, {len(axes)}], one row or more; each "
+            "sensor needs one entry per axis of the grid."
         )
     if by_shape and not np.issubdtype(at.dtype, np.integer):
         raise ValueError(

@@ -31,8 +31,8 @@ def make_mesh(candidate: int = 1, *, devices: Sequence[jax.Device] | None = None
     """A mesh over all devices of all processes, ``candidate`` of them side by side and the rest over data.
 
     Args:
-        candidate: devices over which candidate coordinates are spread; it divides their number.
-        devices: those to use; by default all.
+        candidate: devices over which candidate coordinates are spread; it must divide the number of devices.
+        devices: the devices to use; all by default.
 
     Example:
         >>> dict(make_mesh(devices=jax.devices()[:1]).shape)
@@ -57,11 +57,11 @@ def mesh_of_all() -> Mesh | None:
 def place(tree: Any, mesh: Mesh | None, *axes: Any) -> Any:
     """The tree as global arrays on the mesh, each leaf cut along the named mesh axes, or whole on every device.
 
-    Every process gives the same host values. Without a mesh, the leaves go to the default device.
+    Every process passes the same host values. Without a mesh, the leaves go to the default device.
 
     Args:
         tree: arrays of the host or of one device.
-        mesh: of :func:`make_mesh`, or None.
+        mesh: from :func:`make_mesh`, or None.
         axes: for each leading axis of the leaves, the mesh axis (or several) that cuts it, or None.
     """
     if mesh is None:
@@ -145,8 +145,8 @@ def candidates_at_once(weights: Any, trajectories: Any, candidates: int, *, limi
     Args:
         weights: the tree of one candidate's weights (shapes are enough).
         trajectories: ``[N, T, *space, C]`` (the shape is enough).
-        candidates: their number.
-        limit: bytes of memory; by default what the device says, or 8 GiB if it does not.
+        candidates: number of candidates.
+        limit: bytes of memory; by default what the device reports, or 8 GiB if it reports none.
     """
     if limit is None:
         if jax.default_backend() == "cpu":

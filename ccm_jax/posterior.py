@@ -25,7 +25,7 @@ class Prior(NamedTuple):
     """Uncertain metadata: a normal distribution of the physical value, on each axis.
 
     Attributes:
-        value: its mean, in units of the axis; a number or ``[d]``.
+        value: mean of that distribution, in units of the axis; a number or ``[d]``.
         deviation: its standard deviation, positive; infinite for no information.
     """
 
@@ -38,12 +38,12 @@ class Posterior(NamedTuple):
 
     Attributes:
         values: physical values in rising order, ``[d, G]``; coordinates where no regime was labelled.
-        probability: of each, with sum 1, ``[d, G]``.
-        mean: of the coordinate, given the value, ``[d, G]``.
-        deviation: of the coordinate, given the value, ``[d, G]``.
+        probability: probability of each value, with sum 1, ``[d, G]``.
+        mean: mean of the coordinate, given the value, ``[d, G]``.
+        deviation: standard deviation of the coordinate, given the value, ``[d, G]``.
         rest: coordinates that are not read as a value, the gate, ``[D - d]``.
         known: lowest and highest value of the validation regimes, ``[d, 2]``; None where no regime was labelled.
-        reached: coordinates at which those two are found, ``[d, 2]``; None where no regime was labelled.
+        reached: coordinates found at these two values, ``[d, 2]``; None where no regime was labelled.
     """
 
     values: Array
@@ -152,7 +152,7 @@ def log_prior(prior: Prior | None, values: Array) -> Array:
     if known and not (np.isfinite(value).all() and (np.asarray(deviation) > 0).all()):
         raise ValueError(
             f"PrefixReadout: prior is {tuple(prior)}, expected a finite value and a deviation above 0; a value that is "
-            "known for certain is CCM-Scale's (fit_scale_readout)."
+            "known for certain needs no prior: use fit_scale_readout."
         )
     if known and not is_traced(values):
         beyond = np.flatnonzero((value < values[:, 0]) | (value > values[:, -1]))
@@ -160,8 +160,8 @@ def log_prior(prior: Prior | None, values: Array) -> Array:
             i = int(beyond[0])
             raise ValueError(
                 f"PrefixReadout: prior has the value {float(value[i]):g} on axis {i}, expected within "
-                f"{float(values[i, 0]):.4g} to {float(values[i, -1]):.4g}, all that validation reaches; check its "
-                "unit, or fit_uncertainty on regimes nearer to it, or with a larger reach."
+                f"{float(values[i, 0]):.4g} to {float(values[i, -1]):.4g}, the range that validation reaches; check "
+                "its unit, or fit_uncertainty on regimes nearer to it, or with a larger reach."
             )
     cell, away = (values[:, 1] - values[:, 0])[:, None], jnp.abs(values - value[:, None])
     shares = jnp.where(away < cell, 1 - away / cell, 1.0)  # the logarithm of 0 has no derivative

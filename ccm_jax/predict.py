@@ -35,16 +35,17 @@ def predict_rollout(
         readout: with the uncertainty of :func:`~ccm_jax.fit_uncertainty`, fitted on trajectories with future frames.
         frames: of one trajectory, ``[T, *space, C]``, or of a batch, ``[N, T, *space, C]``.
         steps: frames to predict; at most, and by default, as many as validation trajectories had.
-        batch: None for one trajectory; of a batch, ``"each"`` for one coordinate each.
-        context: what the model takes beside the window.
-        prior: what is known of the physical value beside the frames.
+        batch: None for one trajectory; for a batch, ``"each"``, one coordinate per trajectory.
+        context: the model's inputs besides the window.
+        prior: what is known of the physical value besides the frames.
         batched: the former spelling of ``batch="each"``, for one version.
 
     Returns:
         A :class:`~ccm_jax.forecast.Forecast`.
 
     Raises:
-        ValueError: without a fitted residual, for more steps than it knows, or as the readout for its frames.
+        ValueError: without a fitted residual, for more steps than validation had, or for frames that the readout
+            refuses.
 
     Example:
         >>> from ccm_jax import fit_chart, fit_prefix_readout, fit_uncertainty, make_rollout

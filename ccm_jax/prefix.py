@@ -67,8 +67,8 @@ def prefix_errors(
         candidates: coordinates ``[n, d]``.
         history: frames in the model's window.
         frames: the K scored frames.
-        begin: frames that are passed before the window.
-        context: what the model takes beside the window, a tree of arrays ``[N, ...]``; see
+        begin: frames skipped before the window.
+        context: the model's inputs besides the window, a tree of arrays ``[N, ...]``; see
             :func:`~ccm_jax.rollout.call_rollout`.
         chunk: candidates that run side by side, each with weights of its own; by default one on a CPU, which is
             fastest there, and as many as fit on an accelerator, see :func:`~ccm_jax.parallel.candidates_at_once`.
@@ -207,8 +207,8 @@ def refine_readout(readout: Estimate) -> Estimate:
 
     The losses resolve more than the bank's step: the chosen candidate and its two neighbours define a parabola, whose
     vertex lies within half a step. Neighbours in the list are neighbours in the bank if they are evenly spaced and
-    differ in nothing but the first coordinate. At the rim of the bank, beside a candidate that diverged or one of a
-    smaller loss, nothing moves.
+    differ in nothing but the first coordinate. The estimate is unchanged at the edge of the bank, and beside a
+    candidate that diverged or has a smaller loss.
     """
     c, losses = readout.candidates, readout.losses
     if len(c) < 3:  # no two neighbours, or an estimate that tried nothing
@@ -255,7 +255,7 @@ def keep_bounded(
         bounds: ``[N, C]``, the largest root mean square over space that each field may reach.
         steps: length of the rollout.
         start: index of its first frame within the trajectory, for models that take the time.
-        context: what the model takes beside the window, ``[N, ...]``.
+        context: the model's inputs besides the window, ``[N, ...]``.
         parts: number of steps to ``home``.
 
     Returns:

@@ -56,7 +56,7 @@ def keep_compiled(*, shortest: float | None = None) -> Path | None:
     program that was compiled for another processor may crash. ``JAX_COMPILATION_CACHE_DIR`` takes precedence.
 
     Args:
-        shortest: seconds that a program must have compiled to be kept; None leaves JAX's setting, 1 s.
+        shortest: programs that compiled in fewer seconds are not kept; None leaves JAX's setting, 1 s.
     """
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return None
@@ -92,7 +92,7 @@ def set_compiler() -> None:
     """Sets LLVM's level 2 and full vector width, unless ``XLA_FLAGS`` does; call before devices exist.
 
     The third level takes six times as long for jax's random numbers, a fifth of all compilation of a run, and networks
-    are no faster by it. XLA works with half of a vector of 512 bits unless it is told otherwise, which is slower for
+    run no faster with it. XLA works with half of a vector of 512 bits unless it is told otherwise, which is slower for
     activations. A processor without such vectors does not notice.
     """
     flags = os.environ.get("XLA_FLAGS", "")

@@ -50,11 +50,11 @@ class PrefixReadout:
 
     Attributes:
         chart: weights as a function of coordinates.
-        candidates: coordinates ``[n, d]`` that are tried first; for a bank search, the only ones.
+        candidates: coordinates ``[n, d]`` evaluated first; a bank search considers only these.
         low: lowest coordinate of a continuous search, ``[d]``.
         high: highest coordinate of a continuous search, ``[d]``.
-        weights: of the frames that are predicted, ``[K - begin]``, with sum 1; 0 leaves a frame out.
-        pull: penalty per unit of distance from the anchor, in units of log loss.
+        weights: weights of the predicted frames, ``[K - begin]``, with sum 1; 0 leaves a frame out.
+        pull: strength of the regularization toward the anchor, in units of log loss per unit of distance.
         growth: factor by which fields may grow beyond their prefix; None accepts every rollout.
         rollout_fn: ``(params, window [N, history, *space, C], steps) -> [N, steps, *space, C]``, or with a context
             ``(params, window, steps, context, start)``; see :func:`~ccm_jax.rollout.call_rollout`.
@@ -116,11 +116,12 @@ class PrefixReadout:
         Args:
             frames: of one trajectory ``[T, *space, C]``, or of a batch ``[N, T, *space, C]``, with
                 ``T >= history + K``, of which the first ``history + K`` are read, in the model's units.
-            batch: None for one trajectory; of a batch, ``"each"`` for one coordinate each, ``"pooled"`` for one in all.
-            context: the model's inputs beside the window, a tree of arrays (``[N, ...]`` for a batch).
-            prior: what is known of the physical value beside the frames; it shapes the posterior and leaves the
+            batch: None for one trajectory; for a batch, ``"each"``, one coordinate per trajectory, or ``"pooled"``, one
+                for all.
+            context: the model's inputs besides the window, a tree of arrays (``[N, ...]`` for a batch).
+            prior: what is known of the physical value besides the frames; it shapes the posterior and leaves the
                 coordinate as it is. Needs ``uncertainty``.
-            mesh: devices to spread over, of :func:`~ccm_jax.parallel.make_mesh`.
+            mesh: devices to spread over, from :func:`~ccm_jax.parallel.make_mesh`.
             mask: True where a point was observed: ``[*space]``, ``[T, *space]`` or ``[N, T, *space]``. Losses are then
                 ``|mask (predicted - true)| / |mask true|``, a frame of which nothing was observed has no weight, and
                 rollouts start from frames that ``fill`` completes.
@@ -130,14 +131,16 @@ class PrefixReadout:
             An :class:`~ccm_jax.Estimate`. A coordinate whose rollout is not finite is never chosen.
 
         Raises:
-            ValueError: for frames that are too few, NaN, infinite, 0 everywhere, a batch without ``batch``, or none of
-                the model's; if a mask leaves nothing to start from or score. Under ``jit``, for shapes only.
+            ValueError: for frames that are too few, NaN, infinite, all zeros or of another shape than the model's; for
+                a batch without ``batch``; if a mask leaves nothing to start from or score. Under ``jit``, for shapes
+                only.
 
         Warns:
-            UserWarning: if the frames are 30 times larger or smaller than any of validation (alone, as it explains
-                others); if no network beats the last frame repeated or a forecast of zeros (swapped channels? other
-                units?); if every rollout diverges; if a coordinate is at an end of what is searched; if the frames have
-                another grid than validation's, or a much larger error; or if no point of the chart explains them.
+            UserWarning: if the frames are 30 times larger or smaller than any of validation (then this is the
+                only warning); if no network beats the last frame repeated or a forecast of zeros (swapped channels?
+                other units?); if every rollout diverges; if a coordinate is at the edge of the search range; if the
+                frames have another grid than validation's, or a much larger error; or if no point of the chart explains
+                them.
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")

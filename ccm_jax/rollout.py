@@ -22,7 +22,7 @@ RolloutFn = Callable[..., Array]
 
 
 def repeat(step: Step, n: int) -> Step:
-    """The n-fold composition of ``step``, compiled once whatever ``n``: ``u_0 -> u_n``."""
+    """The n-fold composition of ``step``, compiled once for any ``n``: ``u_0 -> u_n``."""
 
     def repeated(u: Array) -> Array:
         return jax.lax.fori_loop(0, n, lambda _, state: step(state), u)
@@ -175,7 +175,7 @@ def make_rollout(apply: Apply) -> RolloutFn:
         window as its newest; the oldest leaves it.
 
     Raises:
-        ValueError: if ``apply`` is no function; on the first call, if it does not return one frame for a window.
+        ValueError: if ``apply`` is not a function; on the first call, if it does not return one frame for a window.
 
     Example:
         >>> rollout_fn = make_rollout(lambda params, window: params * window[:, -1])  # a model of single frames
@@ -184,7 +184,7 @@ def make_rollout(apply: Apply) -> RolloutFn:
     """
     expected = "expected a function (params, window) -> frame"
     if isinstance(apply, type):
-        raise ValueError(f"make_rollout: apply is the class {apply.__name__}, {expected}; make a network of it first.")
+        raise ValueError(f"make_rollout: apply is the class {apply.__name__}, {expected}; instantiate it first.")
     if hasattr(apply, "init") and callable(getattr(apply, "apply", None)):
         raise ValueError(f"make_rollout: apply is {kind_of(apply)}, {expected}; pass its .apply.")
     if not callable(apply):
@@ -245,7 +245,8 @@ def call_rollout(
         such = "" if more else ", such as make_rollout(apply)"
         raise ValueError(
             f"rollout_fn does not take {what}; expected rollout_fn{takes}{such}, and frames of the grid and channels "
-            f"that the model was trained on (these have {counted(window.shape[-1], 'channel')}); it said: {said}."
+            f"that the model was trained on (these have {counted(window.shape[-1], 'channel')}). The model raised: "
+            f"{said}."
         ) from error
     if not hasattr(frames, "shape"):
         raise ValueError(f"rollout_fn returns {kind_of(frames)}, expected frames [N, steps, *space, C].")

@@ -102,7 +102,7 @@ class ScaleReadout:
         return float(low), float(high)
 
     def beyond(self, value: float) -> bool:
-        """Whether a value lies outside the validation regimes, so that its coordinate is extrapolated."""
+        """Whether a value lies outside the validation regimes, so its coordinate is extrapolated."""
         s = float(normalised_coordinate(value, self.low, self.high, scale=self.scale, name="ScaleReadout.beyond"))
         return not float(self.map.low) - ROUNDING <= s <= float(self.map.high) + ROUNDING
 
@@ -150,28 +150,28 @@ def fit_scale_readout(
         values: the physical value of each regime.
         low: value at the low expert, coordinate -1.
         high: value at the high expert, coordinate +1.
-        scale: of the values, ``"linear"`` or ``"log"``; ``"auto"`` takes the one on which left-out regimes are
+        scale: scale of the values, ``"linear"`` or ``"log"``; ``"auto"`` takes the one on which left-out regimes are
             predicted better. None is ``"linear"``, with a warning where ``"log"`` is clearly better. Trying both costs
             no rollouts.
         history: frames in the model's window.
         frames: observed frames after it, from the last of which every rollout starts.
         bank: coordinates ``[n]`` at which the error of the future is measured; the default is ``BANK``.
-        contexts: for each regime what the model takes beside the window; see
+        contexts: the model's inputs besides the window, for each regime; see
             :func:`~ccm_jax.rollout.call_rollout`.
         mesh: devices to spread over.
-        progress: called with the value of each regime that is done.
+        progress: called with the value of each finished regime.
 
     Returns:
         A :class:`ScaleReadout`; its ``fit`` tells the errors on left-out regimes.
 
     Raises:
-        ValueError: if there are not as many values as regimes, or fewer than two; for trajectories without frames
+        ValueError: unless there is one value per regime, for two regimes or more; for trajectories without frames
             after the observed ones.
 
     Warns:
         UserWarning: if ``scale`` is not given, and left-out regimes are predicted clearly better on the other one; if
-            no value lies between those of the experts; if best coordinates are at an end of the bank, or fall as values
-            rise; if a value left out of the fit is missed by more than 0.5.
+            no value lies between those of the experts; if best coordinates are at the edge of the bank, or fall as
+            values rise; if a value left out of the fit is missed by more than 0.5.
 
     Example:
         >>> from ccm_jax import fit_chart, make_rollout

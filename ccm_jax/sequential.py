@@ -56,7 +56,7 @@ class Sequential:
         Args:
             frames: of one trajectory, ``[T, *space, C]``, or of a batch, ``[N, T, *space, C]``, in the model's units.
             batch: None for one trajectory, ``"each"`` for a batch.
-            context: what the model takes beside the window, a tree of arrays (``[N, ...]`` for a batch).
+            context: the model's inputs besides the window, a tree of arrays (``[N, ...]`` for a batch).
 
         Returns:
             A :class:`~ccm_jax.Track`, of which ``interval(level)`` are the intervals after each frame and
@@ -103,12 +103,12 @@ def fit_sequential(
     Args:
         chart: weights as a function of coordinates; a gate stays at 1.
         rollout_fn: as of :class:`~ccm_jax.PrefixReadout`.
-        validation: trajectories of each regime, ``[N, T, *space, C]``, two or more a regime; their values need not
+        validation: trajectories of each regime, ``[N, T, *space, C]``, two or more per regime; their values need not
             be known.
         history: frames in the model's window.
         reach: the coordinate stays within ``[-reach, reach]`` along every axis.
         level: the coverage that intervals are calibrated to.
-        contexts: for each regime what the model takes beside the window.
+        contexts: the model's inputs besides the window, for each regime.
 
     Returns:
         A :class:`Sequential`.
@@ -176,7 +176,7 @@ def _check(sets: Sequence[Array], contexts: Sequence[Any], history: int) -> None
         if x.ndim < 3 or x.shape[1] <= history or len(x) < 2:
             raise ValueError(
                 f"{NAME}: validation[{i}] has shape {list(x.shape)}, expected [N, T, *space, C] with two trajectories "
-                f"or more, whose scatter is what is learned, and T above the {history} of the model's window."
+                f"or more, to estimate their scatter, and T above the {history} of the model's window."
             )
         if not bool(jnp.isfinite(x).all()):
             raise ValueError(f"{NAME}: validation[{i}] contains NaN or infinite values; fix or remove them.")

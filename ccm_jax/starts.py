@@ -28,7 +28,7 @@ def starting_at(readout: PrefixReadout, begins: Sequence[int]) -> tuple[PrefixRe
         begins: numbers of the first frames of the windows; 0 is the first observed frame.
 
     Raises:
-        ValueError: if no begin is given, or one leaves no frame to compare with.
+        ValueError: if ``begins`` is empty, or one leaves no frame to compare with.
 
     Example:
         >>> from ccm_jax import fit_chart, fit_prefix_readout, make_rollout
@@ -54,7 +54,7 @@ def mean_over_starts(readouts: Sequence[PrefixReadout], frames: Any, **how: Any)
     Args:
         readouts: from :func:`starting_at`.
         frames: observed trajectories ``[N, T, *space, C]``.
-        **how: what the readouts take beside, for instance ``mask`` or ``missing``.
+        **how: further arguments of the readouts, for instance ``mask`` or ``missing``.
 
     Raises:
         ValueError: if there is no readout.

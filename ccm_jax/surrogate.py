@@ -167,8 +167,8 @@ def _history(name: str, params: Any, channels: int, dim: int, grid_channels: boo
     inputs = first["kernel"].shape[0] - (dim if grid_channels else 0)
     if inputs <= 0 or inputs % channels:
         raise ValueError(
-            f"the model takes {counted(inputs, 'channel')} beside the coordinates, and the frames have {channels}: "
-            "other fields, or positional_embedding=None, which a YAML file says by args: {grid_channels: false}."
+            f"the model takes {counted(inputs, 'channel')} besides the coordinates, and the frames have {channels}: "
+            "other fields, or positional_embedding=None, set in a YAML file by args: {grid_channels: false}."
         )
     return inputs // channels
 

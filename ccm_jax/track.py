@@ -60,17 +60,18 @@ class Tracker:
     Attributes:
         chart: weights as a function of coordinates; with :class:`~ccm_jax.Gated` features, a mean without a gate keeps
             it at 1, and a mean with a gate has it filtered too.
-        mean: of the coordinate before the first frame, ``[d]``.
-        std: of the coordinate before the first frame, ``[d]``; 0 keeps an axis where it is.
-        rate_std: of the rate before the first frame, per frame, ``[d]``; 0 with a rate noise of 0 is a random walk.
+        mean: mean of the coordinate before the first frame, ``[d]``.
+        std: standard deviation of the coordinate before the first frame, ``[d]``; 0 keeps an axis where it is.
+        rate_std: standard deviation of the rate before the first frame, per frame, ``[d]``; 0 with a rate noise of 0 is
+            a random walk.
         process_noise: standard deviation of the coordinate's own change per frame, ``[d]``; 0 for a constant.
         rate_noise: standard deviation of the rate's own change per frame, ``[d]``.
-        acceleration_std: of the acceleration before the first frame, per frame squared, ``[d]``; 0 with an
-            acceleration noise of 0 is a linear trend.
+        acceleration_std: standard deviation of the acceleration before the first frame, per frame squared, ``[d]``; 0
+            with an acceleration noise of 0 is a linear trend.
         acceleration_noise: standard deviation of the acceleration's change per frame, ``[d]``.
         jump_std: standard deviation of a jump of the coordinate, ``[d]``.
-        jump_probability: of a jump in a frame; where a frame makes a jump more probable than none, the coordinate may
-            move at once, and its rate stays.
+        jump_probability: probability of a jump in a frame; where a frame makes a jump more probable than none, the
+            coordinate may move at once, and its rate stays.
         observation_noise: standard deviation of r along the direction in which the coordinate moves it.
         relative_noise: the same as a share of the residual that no coordinate explains, so that a frame that the model
             predicts badly counts less.
@@ -79,7 +80,7 @@ class Tracker:
         high: highest coordinate, ``[d]``.
         rollout_fn: as of :class:`~ccm_jax.PrefixReadout`.
         history: frames in the model's window.
-        steps: of the rollout that ends in the newest frame; the first frames have fewer before them.
+        steps: length of the rollout that ends in the newest frame; the first frames have fewer before them.
         iterations: Gauss-Newton steps per frame.
         known: shape ``[*space, C]`` of the validation frames that decided on the noise levels; None without validation.
         sizes: lowest and highest root mean square of validation trajectories, ``[2]``; None without validation.
@@ -142,7 +143,7 @@ class Tracker:
         Args:
             state: before the frame.
             frame: ``[*space, C]``.
-            context: what the model takes beside the window, a tree of arrays without a batch axis.
+            context: the model's inputs besides the window, a tree of arrays without a batch axis.
 
         Raises:
             ValueError: for a frame of another shape than those before it.
@@ -179,17 +180,18 @@ class Tracker:
         Args:
             frames: of one trajectory, ``[T, *space, C]``, or of a batch, ``[N, T, *space, C]``, in the model's units.
             batch: None for one trajectory, ``"each"`` for a batch.
-            context: what the model takes beside the window, a tree of arrays (``[N, ...]`` for a batch).
+            context: the model's inputs besides the window, a tree of arrays (``[N, ...]`` for a batch).
 
         Returns:
             A :class:`Track` of the ``T - history`` frames after the first window.
 
         Raises:
-            ValueError: for frames that are too few, NaN, infinite, or none of the model's; under ``jit``, for shapes.
+            ValueError: for frames that are too few, NaN, infinite, or of another shape than the model's; under ``jit``,
+                for shapes.
 
         Warns:
             UserWarning: if the frames are 30 times larger or smaller than any of validation, if the network is not
-                better than the last frame repeated, or if the coordinate is mostly at an end of its range.
+                better than the last frame repeated, or if the coordinate is mostly at the edge of the search range.
         """
         if batch not in (None, "each"):
             raise ValueError(f"Tracker: batch is {batch!r}, expected None or 'each'.")
@@ -213,7 +215,7 @@ class Tracker:
         except ValueError as error:
             wanted = "expected a batch [N, T, *space, C]" if batch else f"{SINGLE}; for a batch, pass batch='each'"
             raise ValueError(
-                f"Tracker: frames have shape {list(np.shape(frames))}, {wanted}. The model said: {error}"
+                f"Tracker: frames have shape {list(np.shape(frames))}, {wanted}. The model raised: {error}"
             ) from error
         warn_of_track("Tracker", self, x, track)
         return track if batch else jax.tree.map(lambda leaf: leaf[0], track)

@@ -18,7 +18,7 @@ class Track(NamedTuple):
     """A filtered path: the estimate after each frame that follows the first window. Batches have a leading axis.
 
     Attributes:
-        coordinate: ``[T, d]``.
+        coordinate: estimated coordinate, ``[T, d]``.
         rate: change per frame, ``[T, d]``.
         std: standard deviation of the coordinate, with the tracker's ``bias_std``, ``[T, d]``.
         predicted: the predicted coordinate before each frame was observed, ``[T, d]``.

@@ -80,7 +80,7 @@ def warn_of_step(function: str, readout: PrefixReadout, data: Sequence[Any], fou
         lost = at_end(readout, coordinates)
         clue = Clue(readout, x)(lost) if context is None and 2 * len(lost) > len(x) else ""
         if clue:
-            warn(f"{function}: the coordinates of validation[{i}] are at an end of what is searched{clue}")
+            warn(f"{function}: the coordinates of validation[{i}] are at the edge of the search range{clue}")
             return
 
 

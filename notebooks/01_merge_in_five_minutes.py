@@ -95,7 +95,7 @@ print(f"anchor: mean error of {len(error)} forecast frames {error.mean():.1%}")
 # @title Plot: the truth, and the anchor's forecast
 plt.rcParams |= {"figure.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10, "legend.frameon": False}
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
-COLOURS = {"anchor": "#777777", "low expert": "#56B4E9", "merged": "#009E73"}
+COLOURS = {"anchor": "black", "low expert": "#56B4E9", "merged": "#009E73"}
 bound = np.abs(flow).max()
 FIELD = {"vmin": -bound, "vmax": bound, "cmap": "RdBu_r", "origin": "lower", "interpolation": "bicubic"}
 figure, axes = plt.subplots(2, 4, figsize=(6, 3.1))

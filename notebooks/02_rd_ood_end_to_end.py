@@ -90,7 +90,7 @@ folder.mkdir(parents=True, exist_ok=True)
 os.chdir(folder)
 plt.rcParams |= {"figure.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10, "legend.frameon": False}
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
-GREY, BLUE, ORANGE, GREEN = "#777777", "#56B4E9", "#E69F00", "#009E73"  # anchor, low and high expert, merged
+BLACK, BLUE, ORANGE, GREEN = "black", "#56B4E9", "#E69F00", "#009E73"  # anchor, low and high expert, merged
 FIELD = {"origin": "lower", "cmap": "RdBu_r", "interpolation": "bilinear"}
 timed = json.loads((clone / "results" / "rd_ood_time.json").read_text())
 print(f"On {timed['machine']['cores']} idle CPU cores, such a run took {timed['cold_seconds'] / 60:.1f} minutes.")
@@ -312,15 +312,15 @@ rows = sorted(results["regimes"], key=lambda row: row["value"])
 ends = results["config"]["axis"]["low"], results["config"]["axis"]["high"]
 figure, ax = plt.subplots(figsize=(6, 4.4))
 ax.axvspan(*ends, color="#eef2f6")
-style = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "top", "color": GREY}
+style = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "top", "color": "#666666"}
 ax.text(np.mean(ends), 0.97, "training range", **style)
 for name, label, colour, dash in (
     ("low", "low expert", BLUE, "-o"),
-    ("anchor_more", "longer anchor", GREY, "--o"),
-    ("anchor", "anchor", GREY, "-o"),
+    ("anchor_more", "longer anchor", BLACK, "--o"),
+    ("anchor", "anchor", BLACK, "-o"),
     ("high", "high expert", ORANGE, "-o"),
     ("ccm_prefix", "CCM-Prefix", GREEN, "-o"),
-    ("best", "best in hindsight", "black", ":o"),
+    ("best", "best in hindsight", "#777777", ":o"),
 ):
     errors = [row["errors"][name] for row in rows]
     ax.plot([row["value"] for row in rows], errors, dash, color=colour, lw=2, ms=4, label=label)
@@ -352,12 +352,12 @@ gap = rows[1]["value"] - rows[0]["value"]
 for row, errors in zip(rows, map(np.log10, sweep.values())):
     band = (bank[0], bank[-1], row["value"] - 0.45 * gap, row["value"] + 0.45 * gap)
     curve = np.interp(fine, bank, errors - errors.min())[None]
-    image = ax.imshow(curve, extent=band, aspect="auto", cmap="Purples", vmin=0, vmax=1)
+    image = ax.imshow(curve, extent=band, aspect="auto", cmap="cividis_r", vmin=0, vmax=1)
     chosen = np.ravel(row["chosen"]["ccm_prefix"])
     ax.plot(chosen, np.full(len(chosen), row["value"]), "o", color=GREEN, ms=5, mec="white", mew=0.5)
-    ax.plot(row["chosen"]["best"], row["value"], "k*", ms=9, mec="white", mew=0.5)
+    ax.plot(row["chosen"]["best"], row["value"], "*", color="white", ms=11, mec="black", mew=0.8)
 reach = np.array([-2.8, 2.8])
-ax.plot(reach, np.mean(ends) + reach * np.ptp(ends) / 2, "k--", lw=1)
+ax.plot(reach, np.mean(ends) + reach * np.ptp(ends) / 2, "--", color="white", lw=1.5)
 ax.set(xlim=(bank[0], bank[-1]), ylim=(rows[0]["value"] - gap / 2, rows[-1]["value"] + gap / 2))
 ax.set(xlabel="coordinate", ylabel="diffusivity $D_u$", yticks=[row["value"] for row in rows])
 labels = [f"CCM-Prefix, {len(chosen)} trajectories", "best in hindsight", "CCM-Coord"]

@@ -322,7 +322,7 @@ for name, params in networks.items():
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: the last frame of a trajectory, and its error
-COLOURS = {"anchor": "#777777", "high expert": "#E69F00", "merged": "#009E73"}
+COLOURS = {"anchor": "black", "high expert": "#E69F00", "merged": "#009E73"}
 FIELD = {"origin": "lower", "cmap": "RdBu_r", "interpolation": "bilinear"}
 figure, axes = plt.subplots(2, 4, figsize=(6, 3.2))
 u = {name: frames[0, -1, ..., 0].T for name, frames in {"truth": future, **forecasts}.items()}

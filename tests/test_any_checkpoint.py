@@ -206,7 +206,7 @@ def test_a_negative_variance_is_named_whatever_framework_it_is_of(tmp_path: Path
     )
     nested = [{"bn": {name.removeprefix("bn."): tree[name]}} for tree in trees]
     with pytest.warns(
-        UserWarning, match=r"merge_pytree: bn.*var.* becomes negative here \(-0.4\), and a variance is not"
+        UserWarning, match=r"merge_pytree: bn.*var.* becomes negative here \(-0.4\), which is invalid for a variance"
     ):
         merge_pytree(*nested, -2.0)
     chart = fit_chart(nested[0], nested[1:], [-1.0, 1.0])
@@ -496,11 +496,11 @@ def test_equal_and_unrelated_experts_are_warned_of(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     tree = [{"w": rng.standard_normal((20, 20)).astype(np.float32)} for _ in range(2)]
     said = merged(tmp_path, *family(tmp_path, tree[0], tree[1], tree[1])).stderr
-    assert "equal experts span no direction; see ccm inspect" in said
+    assert "so there is no direction between them; see ccm inspect" in said
     (tmp_path / "low.safetensors").unlink()
     save_safetensors(tmp_path / "low.safetensors", tree[0])
     said = merged(tmp_path, *of(tmp_path), output="b.safetensors").stderr
     assert (
-        "high.safetensors is 1.36 of the anchor's norm away" in said
-        and "as if trained independently; see ccm inspect" in said
+        "high.safetensors differs from the anchor by 1.36 times the anchor's norm" in said
+        and "as if it had been trained independently; see ccm inspect" in said
     )

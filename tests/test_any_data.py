@@ -300,7 +300,7 @@ def test_weather_as_netcdf_has_levels_as_channels_and_is_unpacked(tmp_path: Path
     np.testing.assert_array_equal(np.nan_to_num(x, nan=11.5), expected)
     said = " ".join(r.assumed)
     assert "hours since 1900" in said and "level is taken for channels" in said and "latitude, longitude" in said
-    with pytest.raises(ValueError, match="says itself what its axes are; leave --axes TXY"):
+    with pytest.raises(ValueError, match="already declares its axes; omit --axes TXY"):
         open_recording(path, axes="TXY")
 
 
@@ -533,7 +533,7 @@ def test_an_empty_axis_holds_no_frames_and_a_broken_link_is_left_out(tmp_path: P
     with h5py.File(tmp_path / "link.h5", "w") as file:
         file["u"], file["lost"] = np.zeros((N, T, H, W)), h5py.SoftLink("/nothing")
     found = open_recording(tmp_path / "link.h5")
-    assert found.shape == (N, T, H, W) and found.left_out == ("lost: no array of real numbers",)
+    assert found.shape == (N, T, H, W) and found.left_out == ("lost: not an array of real numbers",)
 
 
 def test_a_zarr_array_without_a_group_says_what_to_do(tmp_path: Path) -> None:

@@ -332,7 +332,7 @@ def test_data_generate_says_where_data_come_from() -> None:
         (["merge", "--recipe", "list.yaml", "-o", "out.safetensors"], "arguments are [1], expected names with numbers"),
         (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "seen.npy", "-o", "out.npz"], ".safetensors"),
         (["calibrate", "FAMILY", "--model", "neuraloperator", "--prefix", "seen.npy", "--report", "a.png"], ".json"),
-        (["calibrate", "FAMILY", "--model", "broken.yaml", "--prefix", "seen.npy"], "is no YAML file"),
+        (["calibrate", "FAMILY", "--model", "broken.yaml", "--prefix", "seen.npy"], "is not a YAML file"),
         (["calibrate", "FAMILY", "--model", "flat.yaml", "--prefix", "seen.npy"], "std is [0.0], expected positive"),
         (["rollout", "anchor.safetensors", "--initial", "complex.npy", "-o", "out.npz"], "expected real frames"),
         (["data", "describe", "anchor.safetensors"], "the name of a checkpoint"),

@@ -73,7 +73,7 @@ def test_a_network_that_diverges_never_wins(slow: Slow, tmp_path: Path) -> None:
     ("more", "message"),
     [
         (("--frames", "7", "--merged", "merged.safetensors"), "has 8 frames, expected more than 8"),
-        (("--merged", "anchor.safetensors"), "given twice"),
+        (("--merged", "anchor.safetensors"), "passed twice"),
         (("--merged", "merged.safetensors", "--csv", "e.txt"), "does not end in .csv"),
         (("--merged", "merged.safetensors", "--sample", "9"), "there is no sample 9"),
     ],
@@ -88,7 +88,7 @@ def test_frames_of_zero_have_no_relative_error(slow: Slow, tmp_path: Path) -> No
     frames[1, 6] = 0
     np.savez(tmp_path / "zero.npz", frames=frames, dim=2)
     done = evaluate(slow, "--merged", slow.folder / "merged.safetensors", trajectories=str(tmp_path / "zero.npz"))
-    assert done.exit_code == 2 and "sample 1 is 0 everywhere in frame 6" in done.output
+    assert done.exit_code == 2 and "sample 1 is all zeros in frame 6, where its relative" in done.output
 
 
 def methods(**errors: Any) -> list[Method]:
@@ -121,7 +121,10 @@ ONE = np.ones(20)
         (methods(anchor=[1.0, 1.0], merged=[0.5, 0.5]), "Verdict: none from 2 trajectories"),
         (methods(anchor=[1.0], merged=[0.5]), "Verdict: none from 1 trajectory"),
         (methods(anchor=[1.0, 1.1, 0.9, 1.0], merged=[0.1, 0.12, 0.1, 0.09]), "Verdict: use CCM"),
-        (methods(anchor=[1.0, 1.0, 1.0], merged=[0.5, 0.9, 1.2]), "Not told apart: about 34 trajectories like these"),
+        (
+            methods(anchor=[1.0, 1.0, 1.0], merged=[0.5, 0.9, 1.2]),
+            "No significant difference: about 34 such trajectories",
+        ),
     ],
 )
 def test_the_verdict(found: list[Method], verdict: str) -> None:

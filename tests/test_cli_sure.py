@@ -123,9 +123,9 @@ def test_experts_in_each_others_place_are_noticed_by_the_values_of_validation(de
     exchanged = decays._replace(family=[*decays.family[:3], high, "--high", low])
     done, found = report(exchanged, tmp_path, "--sample", "0")
     assert done.exit_code == 0, done.output
-    assert "The coordinate falls as rate rises: the low and high expert seem to be exchanged" in done.output
+    assert "The coordinate falls as rate rises: the low and high expert seem to be swapped" in done.output
     assert found["sure"]["axes"][0]["falls"] and found["coordinate"] < 0
-    assert "exchanged" not in report(decays, tmp_path / "right")[0].output
+    assert "swapped" not in report(decays, tmp_path / "right")[0].output
 
 
 def test_a_prior_moves_coordinate_and_interval(decays: Decays, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_frames_of_another_time_step_keep_the_anchor_and_are_told_so(decays: Dec
     assert done.exit_code == 3, done.output
     assert found["at_end_of_search"] and found["sure"]["p_value"] < 1e-3 and found["loss"] < 0.5 * found["anchor_loss"]
     said = " ".join(done.stderr.split())
-    assert "warning: the coordinate is at the end of the searched range, and no point of this chart explains" in said
+    assert "warning: the coordinate is at the edge of the search range, and no point of this chart explains" in said
     assert found["clue"] in said and "time steps apart? The anchor is kept" in said  # 2 or 3: a faster decay is both
     assert "90 % interval" not in done.output and not (tmp_path / "m.safetensors").exists()
     done, _ = report(decays, tmp_path, "--write-anyway", "--force", prefix="skipping.npz")
@@ -208,7 +208,7 @@ def test_experts_are_compared_on_the_observed_frames_too(decays: Decays, tmp_pat
         ),
         ((1.0,) * 6, "--validation has the same rate everywhere; it needs"),
         ("once", "two trajectories or more"),
-        ("shuffled", "do not tell the regimes apart"),
+        ("shuffled", "do not distinguish the regimes"),
     ],
 )
 def test_where_there_is_no_interval_a_line_says_how_to_get_one(

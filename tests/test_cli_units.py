@@ -67,7 +67,7 @@ def test_a_coordinate_has_its_physical_value_back(scale: Literal["linear", "log"
 def test_doubtful_places_are_merged_with_a_warning(family: Path, place: tuple[str, ...], said: str) -> None:
     done = ccm("merge", *of(family), *place, "-o", family / "out.safetensors")
     assert done.exit_code == 0 and said in done.stderr, done.output
-    assert ("given by --value" in done.stderr) == (place[0] == "-c" and abs(float(place[1])) > 1)
+    assert ("Pass a physical value by --value" in done.stderr) == (place[0] == "-c" and abs(float(place[1])) > 1)
     assert (family / "out.safetensors").exists()
 
 

@@ -355,7 +355,7 @@ def test_a_frame_of_zeros_cannot_be_scored_and_says_so() -> None:
     chart = fit_chart({"g": jnp.array(1.0)}, [{"g": jnp.array(0.5)}, {"g": jnp.array(1.5)}], [-1.0, 1.0])
     rollout_fn = make_rollout(lambda params, window: params["g"] * window[:, -1])
     frames = jnp.ones((6, 2, 2, 1)).at[3:].set(0.0)
-    with pytest.raises(ValueError, match="frame 3 of the prefix is 0 everywhere"):
+    with pytest.raises(ValueError, match="frame 3 of the prefix is all zeros, so its relative error"):
         coordinate_from_prefix(chart, rollout_fn, frames)
 
 

@@ -173,7 +173,9 @@ def test_a_network_of_one_s_own_is_trained_and_runs_from_its_checkpoint(tmp_path
     path, frame = trained(config, tmp_path / "stages"), (16, 1)
     assert checkpoint.load(path)["hidden"].shape == (3, 24)
     saved = open_weights(path)
-    with pytest.raises(ValueError, match="says that it is of stencil:stencil; if you trust that, pass it as --model"):
+    with pytest.raises(
+        ValueError, match="says that its network is stencil:stencil; if you trust that, pass it as --model"
+    ):
         surrogate_of(saved, None, frame)
     window = jax.random.normal(jax.random.key(0), (1, 1, *frame))
     by_name = surrogate_of(saved, "stencil:stencil", frame)

@@ -223,8 +223,8 @@ def test_broken_files_are_said(tmp_path: Path) -> None:
     for name, extra, message in (
         ("dim.npz", {"dim": np.nan}, "dim.npz says dim = nan, expected 1, 2 or 3"),
         ("half.npz", {"dim": 2.5}, "half.npz says dim = 2.5, expected 1, 2 or 3"),
-        ("once.npz", {"times": 0.5}, "once.npz has frames that are no list of numbers"),
-        ("text.npz", {"times": np.array(["a"] * T)}, "text.npz has frames that are no list of numbers"),
+        ("once.npz", {"times": 0.5}, "once.npz has frames that are not a list of numbers"),
+        ("text.npz", {"times": np.array(["a"] * T)}, "text.npz has frames that are not a list of numbers"),
     ):
         np.savez(tmp_path / name, frames=x, **extra)
         with pytest.raises(ValueError, match=message):

@@ -69,7 +69,7 @@ def test_one_trajectory_is_no_batch(readout):
         (
             convolved,
             r"rollout_fn does not take .*\[1, 1, 8, 2\]; expected rollout_fn\(params, window, steps\), such as m.*"
-            r"channels that the model was trained on \(these have 2 channels\); it said: ",
+            r"channels that the model was trained on \(these have 2 channels\)\. The model raised: ",
         ),
         (make_rollout(lambda p, w: w), r"make_rollout: apply returns \[1, 1, 8, 2\].*expected one frame.*\[1, 8, 2\]"),
         (make_rollout(lambda w, p: p["k"]), "rollout_fn does not take"),
@@ -237,7 +237,7 @@ def test_one_trajectory_without_its_batch_axis_is_told_so() -> None:
 
 
 def test_what_makes_an_estimate_doubtful_is_said() -> None:
-    """Experts in each other's place, frames of another grid, another time step; and when the anchor is kept."""
+    """Swapped experts, frames of another grid, another time step; and when the anchor is kept."""
     family = example.load()
     chart = fit_chart(family.anchor, [family.high, family.low], [-1.0, 1.0], features=Gated())
     one = Choices(free_gate=(False,), begin=(3,), pull=(0.0,))

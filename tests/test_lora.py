@@ -71,10 +71,10 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     save_safetensors(tmp_path / "anchor.safetensors", ANCHOR)
     save_safetensors(tmp_path / "low.safetensors", adapter())
     anchor = open_weights(tmp_path / "anchor.safetensors")
-    with pytest.raises(ValueError, match="is a LoRA adapter, and nothing says its scale; write lora_alpha into"):
+    with pytest.raises(ValueError, match="is a LoRA adapter without a recorded scale; write lora_alpha into"):
         open_expert(tmp_path / "low.safetensors", anchor)
     (tmp_path / "adapter_config.json").write_text("[")
-    with pytest.raises(ValueError, match="adapter_config.json is no JSON file"):
+    with pytest.raises(ValueError, match="adapter_config.json is not a JSON file"):
         open_expert(tmp_path / "low.safetensors", anchor)
     for wrong, message in (
         (

@@ -77,7 +77,9 @@ def test_deviations_are_not_shrunk_and_grow_where_few_trajectories_tell_them() -
 
 
 def test_few_trajectories_are_warned_of() -> None:
-    with pytest.warns(UserWarning, match="10 trajectories of 5 values hardly tell .* add trajectories of each value"):
+    with pytest.warns(
+        UserWarning, match="10 trajectories of 5 values are too few to estimate .* add trajectories of each value"
+    ):
         warn_if_few("fit_uncertainty", np.repeat(np.arange(5), 2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -30,7 +30,9 @@ def test_a_module_that_moved_is_found_under_its_old_name_with_a_warning(
     importlib.import_module(old.partition(".")[0])
     monkeypatch.delitem(sys.modules, old, raising=False)
     new, name = MOVED[old]
-    with pytest.warns(FutureWarning, match=rf"{old} is now {new}; the old name goes") as seen:
+    with pytest.warns(
+        FutureWarning, match=rf"{old} is now {new}; the old name will be removed in the next release"
+    ) as seen:
         scope: dict[str, object] = {}
         exec(compile(f"from {old} import {name}", "users_program.py", "exec"), scope)
     assert scope[name] is getattr(importlib.import_module(new), name)

@@ -109,7 +109,7 @@ def test_options_that_one_file_says_count_for_its_family(tmp_path: Path) -> None
     mute = save_safetensors(tmp_path / "mute.safetensors", arrays(tmp_path / "anchor.pt"))
     words[1] = mute
     done = ccm("merge", *words, "-c", 1, "-o", tmp_path / "m.safetensors")
-    assert done.exit_code == 0 and "mute.safetensors does not say with which options" in done.output
+    assert done.exit_code == 0 and "mute.safetensors does not record the options" in done.output
     assert "domain_padding" in rolled(tmp_path, tmp_path / "m.safetensors").output
     assert "assumed are those" in rolled(tmp_path, mute).output
     words[1] = write("non_linearity=relu", tmp_path / "other.pt")

@@ -7,11 +7,9 @@ import pytest
 from experiments.runner import notes
 from experiments.runner.progress import bar
 
-END = (
-    "PrefixReadout: the coordinate of {} is at an end of what is searched, [-2.5] to [2.5]: no point within fits best; "
-)
-END += "check units, the order of channels and the experts' coordinates (reach=... searches further)."
-SAID = "the coordinate is at an end of what is searched, -2.5 to 2.5: no point within fits best; "
+END = "PrefixReadout: the coordinate of {} is at the edge of the search range, [-2.5] to [2.5]; the optimum may lie "
+END += "outside: check units, the order of channels and the experts' coordinates (reach=... searches further)."
+SAID = "the coordinate is at the edge of the search range, -2.5 to 2.5; the optimum may lie outside: "
 SAID += "check units, the order of channels and the experts' coordinates "
 SAID += "(--config.calibration.low and --config.calibration.high search further)."
 

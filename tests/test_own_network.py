@@ -168,7 +168,7 @@ def test_a_torch_network_from_files_to_a_merge_that_torch_loads(tmp_path: Path, 
     assert rolled.exit_code == 0, rolled.output
     assert np.load(tmp_path / "r.npz")["errors"].mean() < 1e-2
     (tmp_path / "model.yaml").write_text("model: own_torch:build\nargs: {width: 4}\n")
-    with pytest.raises(ValueError, match=r"anchor does not fit .*0.weight is \(5, 4, 3, 3\), and the Sequential has"):
+    with pytest.raises(ValueError, match=r"anchor does not fit .*0.weight is \(5, 4, 3, 3\); the network expects"):
         surrogate_of(weights, str(tmp_path / "model.yaml"), FRAME)
 
 
@@ -204,7 +204,7 @@ def test_an_equinox_network_by_names_and_by_its_own_files(tmp_path: Path, nets: 
     family, seen = planted(surrogate, numbered)
     write_family(tmp_path, family, seen)
     np.testing.assert_allclose(through(tmp_path, "own_equinox:build")["best_merge"], 0.5, atol=0.01)
-    with pytest.raises(ValueError, match=r"file: layers.0.bias is missing, and the Sequential has \(4, 1, 1\)"):
+    with pytest.raises(ValueError, match=r"file: layers.0.bias is missing; the network expects shape \(4, 1, 1\)"):
         params_of(module, {"layers.0.weight": params["layers.0.weight"]}, "file")
     slashes = {f"params/{name.replace('.', '/')}": leaf for name, leaf in by_name.items()}
     jax.tree.map(np.testing.assert_array_equal, params_of(module, slashes, "file"), params)

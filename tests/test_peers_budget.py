@@ -50,7 +50,7 @@ def test_what_is_trained_can_be_kept(tmp_path):
         jax.tree.map(np.testing.assert_array_equal, checkpoint.load(tmp_path / name, like=tree), tree)
 
 
-@pytest.mark.filterwarnings("ignore:fit_chart. experts.* as if trained independently")
+@pytest.mark.filterwarnings("ignore:fit_chart. experts.* trained independently")
 def test_merged_adapters_are_the_chart_of_their_dense_updates():
     _, base = weights_of(2)
     low, high = (

@@ -95,7 +95,7 @@ def test_what_diverges_is_never_chosen() -> None:
     found = readout(observe(chart(2.0 if upward else -2.0))[0])
     assert np.isfinite(found.loss) and found.coordinate[0] * (1 if upward else -1) <= 1e-6
     broken = fit_prefix_readout(chart, make_rollout(lambda p, w: jnp.nan * apply(p, w)))
-    with pytest.warns(UserWarning, match="every rollout of the network diverges, so that the coordinate is NaN"):
+    with pytest.warns(UserWarning, match="every rollout of the network diverges, so the coordinate is NaN"):
         nothing = broken(observe(chart(0.5))[0])
     assert np.isnan(nothing.coordinate).all() and np.isinf(nothing.anchor_loss)
 
@@ -104,7 +104,9 @@ def test_a_coordinate_at_the_end_of_what_is_searched_is_remarked_on() -> None:
     chart = family()
     readout = fit_prefix_readout(chart, rollout_fn)
     both = jnp.concatenate([observe(chart(0.3), count=1), observe(chart(3.5), count=1)])
-    with pytest.warns(UserWarning, match=r"the coordinate of trajectory 1 is at an end of what is searched, \[-2.5\]"):
+    with pytest.warns(
+        UserWarning, match=r"the coordinate of trajectory 1 is at the edge of the search range, \[-2.5\]"
+    ):
         assert readout(both, batch="each").coordinate[1] == pytest.approx(2.5)
     assert fit_prefix_readout(chart, rollout_fn, reach=4.0)(both, batch="each").coordinate[1] == pytest.approx(
         3.5, abs=0.01
@@ -241,7 +243,7 @@ def test_double_precision_and_whole_numbers_are_read(x64: None) -> None:
         ({"choices": {"pull": ()}}, "one pull or more"),
         ({"how": {"reach": -1.0}}, "reach is -1.0, expected a number above 0"),
         ({"how": {"frames": 2.5}}, "frames is 2.5, expected a whole number"),
-        ({"how": {"contexts": [None, None]}}, "got 2 contexts .*; expected one per regime"),
+        ({"how": {"contexts": [None, None]}}, "got 2 contexts for 1 regime; expected one per regime"),
         ({"diverges": True}, "every choice diverges"),
     ],
 )

@@ -90,7 +90,7 @@ def test_experts_of_no_weight_leave_the_anchor_as_it_is(tmp_path: Path) -> None:
         (Gated(Polynomial(2)), [[-1.0, 1.0], [0.5, 1.0], [1.0, 1.0]], [0.7, 0.5]),
     ],
 )
-@pytest.mark.filterwarnings("ignore:fit_chart. experts.* as if trained independently")
+@pytest.mark.filterwarnings("ignore:fit_chart. experts.* trained independently")
 def test_any_chart_merges_from_files(tmp_path: Path, features: Any, coordinates: Any, where: Any) -> None:
     anchor, *experts = files(tmp_path, 4)
     out = merge_safetensors(anchor, experts, coordinates, where, tmp_path / "m.safetensors", features=features)

@@ -144,13 +144,13 @@ def test_at_an_end_of_the_range_a_merge_must_be_clearly_better(tmp_path: Path) -
     how = ("--prefix", TEST, "--sample", 0)
     done = ccm("calibrate", *FAMILY, *how, "--bank", "-0.5:1:0.5", "-o", tmp_path / "m.safetensors")
     assert done.exit_code == 3 and not (tmp_path / "m.safetensors").exists()
-    assert "ccm: warning: the coordinate is at the end" in done.stderr and "The anchor is kept" in done.stderr
+    assert "ccm: warning: the coordinate is at the edge" in done.stderr and "The anchor is kept" in done.stderr
     assert json.loads((tmp_path / "m.json").read_text())["coordinate"] == "anchor"
     done = ccm("calibrate", *FAMILY, *how, "--bank", "-1.5:0:0.5", "-o", tmp_path / "n.safetensors")
-    assert done.exit_code == 0 and "ccm: warning: the coordinate is at the end" in done.stderr
+    assert done.exit_code == 0 and "ccm: warning: the coordinate is at the edge" in done.stderr
     assert json.loads((tmp_path / "n.json").read_text())["coordinate"] == -1.5
     kept = ccm("calibrate", *FAMILY, *how, "--bank", "-0.5:1:0.5", "-o", tmp_path / "n.safetensors", "--force")
-    assert kept.exit_code == 3 and "n.safetensors is of an earlier run, and stays as it was" in kept.stderr
+    assert kept.exit_code == 3 and "n.safetensors is from an earlier run and was not changed" in kept.stderr
     more = ("--bank", "-0.5:1:0.5", "--write-anyway", "--force", "-o", tmp_path / "m.safetensors")
     assert ccm("calibrate", *FAMILY, *how, *more).exit_code == 0 and (tmp_path / "m.safetensors").exists()
 

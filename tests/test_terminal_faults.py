@@ -80,7 +80,7 @@ def test_a_missing_folder_is_made(tmp_path: Path) -> None:
         (errno.EACCES, "choose another place"),
         (errno.EISDIR, "name a file in it"),
         (errno.ENOSPC, "nothing was written"),
-        (errno.EIO, "see the disk"),
+        (errno.EIO, "check the disk"),
     ],
 )
 def test_errors_of_the_system_name_the_path_and_the_remedy(code: int, said: str) -> None:
@@ -95,7 +95,7 @@ def test_equal_experts_span_no_direction(tmp_path: Path) -> None:
     assert f"--high and --low are the same file, {low}, so there is no direction between them; pass two diff" in said
     save_safetensors(tmp_path / "copy.safetensors", arrays(low))
     said = refused("calibrate", *twice[:5], tmp_path / "copy.safetensors", "--prefix", SEEN, "--sample", "0")
-    assert "hold the same weights, which span no direction" in said
+    assert "contain the same weights, so there is no direction between them; pass two different experts" in said
 
 
 def test_far_coordinates_of_filters_are_warned_of(tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_far_coordinates_of_filters_are_warned_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda p: np.save(p, np.zeros((0, 9, 4, 4, 1))), "which holds no frames; write it anew"),
-        (lambda p: p.write_bytes(b""), "it is empty; write it anew with numpy.save"),
+        (lambda p: np.save(p, np.zeros((0, 9, 4, 4, 1))), "holds no frames; write the file again with frames in it"),
+        (lambda p: p.write_bytes(b""), "it is empty; write it again with numpy.save"),
         (lambda p: p.mkdir(), "is a folder; name one of its files"),
         (lambda p: np.save(p, np.load(SEEN)["frames"][:, :3]), "has 3 frames, expected at least 5"),
         (lambda p: None, "check the path"),
@@ -133,7 +133,7 @@ def test_files_that_stand_for_each_other() -> None:
     weights = example.path("anchor.safetensors")
     assert "has the name of a checkpoint, expected trajectories" in refused("calibrate", *FAMILY, "--prefix", weights)
     said = refused("calibrate", *FAMILY, "--prefix", SEEN, "--model", "neuraloperator")
-    assert "describes its network itself; leave --model out" in said
+    assert "already describes its network; omit --model" in said
     for span in ("0:9", f"3:{10**20}"):
         assert "there is no sample 4, expected 0 to 3" in refused(
             "evaluate", *FAMILY, "--trajectories", SEEN, "--sample", span
@@ -198,7 +198,7 @@ def test_a_coordinate_at_an_end_of_what_is_searched_is_warned_of(
 ) -> None:
     show(found(loss=loss, at_end_of_search=True, keeps_anchor=loss > 0.25), 1)
     said = capsys.readouterr()
-    assert said.err.startswith("ccm: warning: the coordinate is at the end of the searched range") and kept in said.err
+    assert said.err.startswith("ccm: warning: the coordinate is at the edge of the search range") and kept in said.err
     assert ("best coordinate of a merge" in said.out) == (loss > 0.25) and "fits these frames at least" not in said.out
 
 
@@ -260,7 +260,7 @@ def test_uneven_times_are_said_of_a_file(tmp_path: Path) -> None:
 
 def test_a_sample_counts_once(tmp_path: Path) -> None:
     said = refused("evaluate", *FAMILY, "--trajectories", SEEN, "--sample", "0,0,1")
-    assert said == "ccm: --sample 0,0,1: 0 is there twice, and would count twice; pass it once."
+    assert said == "ccm: --sample 0,0,1: 0 is listed twice and would count twice; list it once."
 
 
 def test_a_key_of_a_recipe_stands_once(tmp_path: Path) -> None:
@@ -278,9 +278,9 @@ def test_the_frames_that_are_scored_are_said() -> None:
 
 def test_a_p_value_is_said_in_its_strength() -> None:
     weak, strong = (SimpleNamespace(p_value=p, axes=[SimpleNamespace(beyond=True)]) for p in (0.02, 1e-5))
-    assert why_stranger(weak).startswith("These frames are explained worse than most validation frames (p = 0.02")  # type: ignore[arg-type]
+    assert why_stranger(weak).startswith("The chart explains these frames worse than most validation frames (p = 0.02")  # type: ignore[arg-type]
     assert why_stranger(strong, gaps=True).startswith("No point of this chart explains these frames (p = 1e-05")  # type: ignore[arg-type]
-    assert "gaps that the fill does not restore" in why_stranger(strong, gaps=True)  # type: ignore[arg-type]
+    assert "whether the fill restores the gaps" in why_stranger(strong, gaps=True)  # type: ignore[arg-type]
     assert all("add noise of the same size to the validation" in why_stranger(s) for s in (weak, strong))  # type: ignore[arg-type]
 
 

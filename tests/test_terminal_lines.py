@@ -76,11 +76,11 @@ def test_a_closed_pipe_ends_a_verb_without_a_word() -> None:
 def test_files_whose_names_contradict_their_roles_are_warned_of(tmp_path: Path) -> None:
     anchor, low, high = (str(example.path(f"{name}.safetensors")) for name in example.WEIGHTS)
     said = ccm("inspect", low, anchor, high).output
-    assert f"ccm: warning: {low} is given as anchor, and its name says low" in said
+    assert f"ccm: warning: {low} is passed as anchor, but its name says low" in said
     assert said.splitlines()[-1] == f"Next: ccm inspect {anchor} {low} {high}"
     assert "If this order is right nevertheless: the experts are close enough" in said
     words = ("--anchor", anchor, "--low", high, "--high", low, "-c", "1", "-o", tmp_path / "m.safetensors")
-    assert f"{high} is given as low, and its name says high" in ccm("merge", *words).output
+    assert f"{high} is passed as low, but its name says high" in ccm("merge", *words).output
     assert "warning" not in ccm("inspect", anchor, low, high).output
 
 

@@ -177,4 +177,4 @@ def test_a_verdict_says_the_same_error_and_what_would_be_enough() -> None:
     same = judge([Method("a", KINDS[2], "a", errors), Method("b", KINDS[2], "b", errors)]).text
     assert "a against b: the same error on each of 6 trajectories." in same
     near = judge([Method("a", KINDS[2], "a", errors), Method("b", KINDS[2], "b", errors[::-1] + 1e-9)]).text
-    assert "Not told apart, and 1,000 trajectories like these would not be enough." in near
+    assert "No significant difference, and 1,000 such trajectories would not resolve it." in near

@@ -117,7 +117,7 @@ def test_the_file_that_names_a_module_is_named(own: Path) -> None:
     made = ccm("calibrate", *family, "--model", "own_mover:frame", "--prefix", "seen.npz", "-o", "m.safetensors")
     assert made.exit_code == 0, made.output
     done = ccm("evaluate", *family, "--merged", "m.safetensors", "--trajectories", "seen.npz")
-    assert done.exit_code == 2 and "m.safetensors says that it is of own_mover:frame" in done.output
+    assert done.exit_code == 2 and "m.safetensors says that its network is own_mover:frame" in done.output
     assert "anchor" not in done.output
 
 

@@ -209,7 +209,7 @@ def test_weights_of_any_type_and_what_is_no_weight() -> None:
     assert torch_params(half)["weight"].dtype == jnp.bfloat16
     out = torch_rollout(half, FIRST._replace(channels="last"))(torch_params(half), x, 2)
     assert out.dtype == jnp.float32 and bool(jnp.isfinite(out).all())
-    with pytest.raises(ValueError, match=r"file: bias is missing, and the Linear has \(2,\)"):
+    with pytest.raises(ValueError, match=r"file: bias is missing; the network expects \(2,\)"):
         as_torch_params(half, {"weight": np.ones((2, 2))}, "file")
     wrapped = torch.nn.Sequential(torch.nn.Sequential(half))
     assert set(as_torch_params(torch.nn.Sequential(half), torch_params(half), "file")) == {"0.weight", "0.bias"}

@@ -263,7 +263,9 @@ def test_paths_that_are_known_widen_the_intervals_until_they_contain_them() -> N
 def test_a_track_at_the_end_of_its_range_or_no_better_than_stillness_is_noticed() -> None:
     one, x = tracker(family(), rollout_fn), observe(np.linspace(-0.5, 0.5, 12), noise=0.01)
     one(x[0])  # warnings are errors in tests
-    with pytest.warns(UserWarning, match=r"in 1\d of 12 frames, the coordinate is at an end of its range, \[-2.5\] to"):
+    with pytest.warns(
+        UserWarning, match=r"in 1\d of 12 frames, the coordinate is at the edge of the search range, \[-2.5\] to"
+    ):
         tracker(family(), rollout_fn, std=10.0, process_noise=1.0)(observe([4.0] * 12)[0])
     still = jnp.broadcast_to(x[0, :1], x[0].shape) * (1 + 1e-3 * jnp.arange(13.0)[:, None, None, None])
     with pytest.warns(

@@ -155,7 +155,7 @@ def test_the_anchor_says_nothing_of_the_value() -> None:
         kept = dataclasses.replace(fitted, pull=jnp.float32(1e6))(regimes[2][0])
     assert not np.any(kept.coordinate)
     assert kept.posterior is not None and bool(kept.posterior.flat()[0])
-    with pytest.warns(UserWarning, match="Estimate.interval: the frames say nothing of the value"):
+    with pytest.warns(UserWarning, match="Estimate.interval: the frames do not constrain the value"):
         assert np.isfinite(kept.interval()).all()
 
 
@@ -235,7 +235,7 @@ def test_one_trajectory_a_regime_that_says_something_is_refused() -> None:
 
 def test_what_says_nothing_is_refused(plain: PrefixReadout, sure: PrefixReadout) -> None:
     same = [decay(jax.random.key(i), 1.0, 4) for i in range(4)]
-    with pytest.raises(ValueError, match="do not tell the regimes apart"):
+    with pytest.raises(ValueError, match="do not distinguish the regimes"):
         fit_uncertainty(plain, same, [0.5, 1.0, 1.5, 2.0])
     x = decay(jax.random.key(37), 1.3, 1)[0]
     with pytest.raises(ValueError, match="has no fitted uncertainty"):

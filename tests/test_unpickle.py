@@ -98,10 +98,10 @@ def test_the_programs_here_are_read_where_they_mean_no_harm(tmp_path: Path) -> N
 
 def test_a_tensor_is_a_view_of_a_storage_and_never_of_another_tensor(refused: Refused) -> None:
     wide = tensor(STORAGE, number(0), numbers(2048), numbers(0))
-    refused(tensor(wide, number(0), numbers(2048), numbers(1)), "no view of a storage")
-    refused(tensor(tensor()), "no view of a storage")
-    refused(tensor(p.EMPTY_LIST), "no view of a storage")
-    refused(tensor(number(0)), "no view of a storage")
+    refused(tensor(wide, number(0), numbers(2048), numbers(1)), "not a view of a storage")
+    refused(tensor(tensor()), "not a view of a storage")
+    refused(tensor(p.EMPTY_LIST), "not a view of a storage")
+    refused(tensor(number(0)), "not a view of a storage")
     refused(p.EMPTY_LIST + STORAGE + p.APPEND, "a storage that belongs to no tensor")
     refused(call(name("torch._utils", "_rebuild_parameter"), STORAGE, p.NEWFALSE, ORDERED), "belongs to no tensor")
 

@@ -125,22 +125,22 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 def command(source: Source, **given: Any) -> None:
     """Find the coordinate that best fits the observed frames, and write the weights there.
 
-    When the weights are written, with p from --validation:
+    p, from --validation, is the p-value of the frames: a small p means that no point of the chart explains them. p and
+    the intervals need validation trajectories of three or more known values. When the weights are written:
 
     \b
     - no network beats repeating the last frame or zeros:  refused,     exit code 2
     - every merge diverges:                              never written, exit code 3
     - no merge has a smaller error than the anchor:        not written, exit code 3
     - another time step fits better, no p or p < 0.05:     not written, exit code 3
-    - p < 0.001, coordinate at the end of the range:       not written, exit code 3
+    - p < 0.001, coordinate at the edge of the range:      not written, exit code 3
     - p < 0.05, more than half of the anchor's error:      not written, exit code 3
-    - coordinate at the end of the range, more than half
+    - coordinate at the edge of the range, more than half
       of the anchor's error:                               not written, exit code 3
     - exit code 3 for another reason, --write-anyway:      written,     exit code 0
     - anything else:                                       written,     exit code 0
 
-    Exit code 3 means: keep the anchor. p is small where no point of the chart explains the frames. It, and intervals,
-    need validation trajectories of three or more known values.
+    Exit code 3 means: keep the anchor.
 
     \b
     ccm calibrate --anchor a.pt --low l.pt --high h.pt --model neuraloperator --prefix seen.npy -o merged.safetensors
@@ -159,7 +159,7 @@ def command(source: Source, **given: Any) -> None:
     if recipe.method != "chart":
         raise ValueError(f"{source.recipe}: method is {recipe.method}, and only a chart has a coordinate to find.")
     if options.bank is not None and options.reach != REACH:
-        raise ValueError("--bank and --reach exclude each other: a bank says itself how far it reaches.")
+        raise ValueError("--bank and --reach exclude each other: a bank sets its own range.")
     if options.bank is not None and options.validation is not None:
         raise ValueError("--bank and --validation exclude each other: a bank has no settings to choose.")
     bank = None if options.bank is None else parse_bank(options.bank)
@@ -283,7 +283,7 @@ def command(source: Source, **given: Any) -> None:
     elif options.output is not None:
         say(f"Wrote the weights at {typed(found.coordinate, axes)} to {options.output}{made}.")
     if keep and options.output is not None and options.output.exists():
-        warn(f"{options.output} is of an earlier run, and stays as it was.")
+        warn(f"{options.output} is from an earlier run and was not changed.")
     say(f"Numbers: {report}" + (f"; figure: {report.with_suffix('.png')}." if drawn else "."))
     if options.output is None or (finite and keep):
         weights_next()

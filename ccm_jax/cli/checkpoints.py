@@ -42,7 +42,7 @@ def open_checkpoints(function: str, paths: Sequence[Path], *, cast: bool = False
 
 
 def check_says(model: str | None, others: Sequence[Weights]) -> None:
-    """Raises ValueError, by the name of the file, if one beside the anchor says that it is of a module.
+    """Raises ValueError, by the name of the file, if one beside the anchor says that its network is a module.
 
     Without ``--model``, the anchor counts as of the same network, and would be named though it says nothing.
     """

@@ -38,8 +38,7 @@ def command() -> None:
 def describe(path: Path, layout: Layout, as_json: bool) -> None:
     """Show the layout, fields, grid, times and parameters of a file.
 
-    PATH may be a folder, too: what cannot be read in it is said below the table, as are assumptions made where a file
-    does not say, and the parts left out, with reasons.
+    PATH may be a folder. Below the table: unreadable files, assumptions, and omitted parts with reasons.
 
     \b
     ccm data describe 2D_diff-react_NA_NA.h5

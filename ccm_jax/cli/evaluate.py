@@ -126,12 +126,12 @@ def evaluate(
 
 
 def check_not_zero(recording: Recording, numbers: list[int], frames: np.ndarray, observed: int) -> None:
-    """Raises ValueError if a frame after the observed ones is 0 everywhere."""
+    """Raises ValueError if a frame after the observed ones is all zeros."""
     zero = np.argwhere(~np.any(frames[:, observed:] != 0, axis=tuple(range(2, frames.ndim))))
     if len(zero):
         i, frame = zero[0]
         raise ValueError(
-            f"{recording.path}: sample {numbers[i]} is 0 everywhere in frame {observed + frame}, where a relative "
+            f"{recording.path}: sample {numbers[i]} is all zeros in frame {observed + frame}, where its relative "
             "error is undefined; exclude the sample with --sample."
         )
 
@@ -207,7 +207,7 @@ def networks_of(
     found: dict[Path, tuple[str, str]] = {}
     for path, name, kind in given:
         if path in found:
-            raise ValueError(f"{path} is given twice, as {found[path][0]} and as {kind}; leave one out.")
+            raise ValueError(f"{path} is passed twice, as {found[path][0]} and as {kind}; leave one out.")
         found[path] = (str(path) if name in [n for n, _ in found.values()] else name, kind)
     return found
 

@@ -21,7 +21,7 @@ from ccm_jax.io.boundary import one_line
 INTERRUPTED = 130  # exit code: 128 and the number of the signal
 LONGEST = 4000  # characters of an error, which may quote a file
 DISK = "nothing was written: free some space, or choose an output on another disk"
-PLACE = "see its permissions, or choose another place"
+PLACE = "check its permissions, or choose another path"
 REMEDIES = {
     errno.ENOENT: "check that the path is right, from the folder that ccm runs in",
     errno.EACCES: PLACE,
@@ -67,7 +67,7 @@ def line_of(error: Exception | Warning | str) -> str:
         path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
         mark = rf"{re.escape(MARK)}\d+\.[0-9a-f]+-"  # of what was on its way to its place
         path = re.sub(mark, "", re.sub(rf"{mark}[^/\\]+[/\\]", "", path))
-        remedy = REMEDIES.get(error.errno or 0, "see the disk, and the name")
+        remedy = REMEDIES.get(error.errno or 0, "check the disk, and the name")
         text = f"{path}: {error.strerror.lower()}; {remedy}." if path else f"{error.strerror}; {remedy}."
     return one_line(text[:LONGEST])
 

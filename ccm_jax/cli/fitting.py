@@ -74,7 +74,7 @@ def open_chart(recipe: Recipe, model: str | None, recording: Recording) -> Opene
         )
     with warnings.catch_warnings():
         # As is said where the files are merged, and by the readout.
-        warnings.filterwarnings("ignore", ".*(as if trained independently|is not finite)")
+        warnings.filterwarnings("ignore", ".*(trained independently|is not finite)")
         chart = fit_chart(trees[0], trees[1:], recipe.coordinates, features=features, ridge=recipe.ridge)
     return Opened(chart, surrogate)
 

@@ -116,7 +116,7 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
         )
     twice = [i for i in chosen if chosen.count(i) > 1] if samples is not None and "," in samples else []
     if twice:
-        raise ValueError(f"--sample {samples}: {twice[0]} is there twice, and would count twice; pass it once.")
+        raise ValueError(f"--sample {samples}: {twice[0]} is listed twice and would count twice; list it once.")
     if not chosen or not count:
         asked = "" if samples is None else f"--sample {samples}: "
         raise ValueError(f"{asked}no samples to read; {recording.path} has {count}.")

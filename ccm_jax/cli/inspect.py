@@ -19,7 +19,7 @@ from ccm_jax.cli.console import say, show_table
 from ccm_jax.cli.following import family_in, follow, frames_beside, free, model_of, named
 from ccm_jax.cli.source import NAMES, exchanged, in_folder, role_in
 from ccm_jax.cli.surrogates import with_names
-from ccm_jax.io.description import HELP
+from ccm_jax.io.description import NAMES as NAMES_OF_NETWORKS
 from ccm_jax.io.save import ending_of
 from ccm_jax.io.weights import Weights
 
@@ -90,9 +90,9 @@ def verdict(whole: Residuals) -> str:
         return "The experts are equal: there is no direction between them."
     share = whole.shared**2 / (whole.shared**2 + whole.direction**2)
     return (
-        f"The experts are close enough to this anchor to be fine-tuned from it; {100 * share:.0f} % of their updates "
-        "(by squared norm) is shared, and the rest is the direction. Distances do not show which of the files is the "
-        "anchor: check the names."
+        f"The experts are close enough to this anchor to be fine-tuned from it: {100 * share:.0f} % of their squared "
+        "update norm is shared; the rest is along the direction. This check cannot tell which file is the anchor: "
+        "check the names."
     )
 
 
@@ -121,8 +121,8 @@ def doubtful(anchor: Weights, experts: Sequence[Weights], *, direction: bool) ->
     if not np.any(far > APART):
         return None
     return (
-        f"{experts[int(np.argmax(far))].path} is {far.max():.3g} of the anchor's norm away from it, as if trained "
-        "independently; see ccm inspect."
+        f"{experts[int(np.argmax(far))].path} differs from the anchor by {far.max():.3g} times the anchor's norm, as "
+        "if it had been trained independently; see ccm inspect."
     )
 
 
@@ -175,7 +175,11 @@ def expanded(checkpoints: tuple[Path, ...]) -> tuple[Path, ...]:
 
 @click.command("inspect")
 @click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--model", metavar="MODEL", help=f"For the names of the arrays in a file of Equinox. {HELP}")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help=f"The network, needed only to name the arrays of an `.eqx` file: {NAMES_OF_NETWORKS}.",
+)
 @json_option
 def command(checkpoints: tuple[Path, ...], model: str | None, as_json: bool) -> None:
     """Show the contents of one checkpoint, or compare an anchor with its low and high expert.

@@ -227,7 +227,10 @@ def command(source: Source, where: Where, method: str | None, output: Path, **gi
     with waiting("merging"):
         facts = merge(chosen, output, found=found, model=model)
     if ignored:
-        warn(f"method {chosen.method} gives the same weights for every coordinate; yours is ignored")
+        typed = (
+            "--value" if where.value is not None else "--coordinate" if where.coordinate else "the recipe's coordinate"
+        )
+        warn(f"method {chosen.method} gives the same weights for every coordinate; {typed} is ignored.")
     if given["as_json"]:
         tell({"output": output, "card": card_of(output)} | facts)
     say(f"Wrote {output}{made}{at(chosen)} in {time.perf_counter() - begin:.1f} s, and its card {output}.md.")

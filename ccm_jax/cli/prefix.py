@@ -38,15 +38,15 @@ class Found(NamedTuple):
     Attributes:
         coordinate: of the best merge, with the gate last if that is not 1; that of all trajectories together.
         keeps_anchor: whether the anchor is the answer: it fits the frames at least as well; or no merge is clearly
-            better, and the best is at an end of what is searched, or no point of the chart explains the frames;
+            better, and the best is at the edge of the search range, or no point of the chart explains the frames;
             or that is refuted twice.
         loss: error of the best merge on the observed frames.
         anchor_loss: of the anchor.
         persistence_loss: of the last frame of the window repeated.
         choices: of each trajectory by itself; all zeros are the anchor.
-        candidates: coordinates that were tried first, ``[n, d]``.
+        candidates: coordinates evaluated first, before any refinement, ``[n, d]``.
         losses: theirs, ``[n]``; infinite where a rollout diverged.
-        at_end_of_search: whether the coordinate lies at an end of what is searched.
+        at_end_of_search: whether the coordinate lies at the edge of the search range.
         moved_toward_anchor: whether it lies nearer to the anchor than the minimum, whose rollout outgrows the frames.
         frames: that are observed after the first window.
         history: frames in the window.
@@ -242,7 +242,7 @@ def found_by(readout: PrefixReadout, x: Frames, always: bool, done: Callable[[],
 
 
 def _at_end_of_search(best: np.ndarray, readout: PrefixReadout) -> bool:
-    """Whether a coordinate lies at an end of what is searched along one of the axes."""
+    """Whether a coordinate lies at the edge of the search range along one of the axes."""
     tried = np.asarray(readout.candidates, float)
     searched = tried if readout.search == "bank" else np.stack([readout.low, readout.high])
     axes = slice(0, readout.chart.features.dim - isinstance(readout.chart.features, Gated))

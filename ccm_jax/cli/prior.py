@@ -59,6 +59,7 @@ def check_named(given: Sequence[str], validation: Regimes | None, parameters: Se
     why = f"pass --validation FILE; {MORE}."
     if validation is not None:
         names, _, why = values_of(validation, parameters, axes)
+        why = why and f"--validation {why}"
     if given and why:
         raise ValueError(f"--prior needs intervals, and there are none: {why}")
     if given and len(given) != len(names):

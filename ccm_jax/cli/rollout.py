@@ -256,7 +256,7 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
 
     \b
     - the merge has more than half of the anchor's error on them;
-    - p < 0.001, and the coordinate is at the end of the searched range;
+    - p < 0.001, and the coordinate is at the edge of the search range;
     - another time step fits better.
 
     \b

@@ -73,7 +73,7 @@ def by_validation(
     regimes = read_regimes(recording)
     names, values, why = values_of(regimes, parameter, 1)
     if why:
-        raise ValueError(f"--validation {path}: {why}")
+        raise ValueError(f"--validation {path} {why}")
     known = values[:, 0]
     count = len(set(known.tolist()))
     if count < FEWEST:
@@ -127,8 +127,8 @@ def by_validation(
         )
     if np.polyfit(fit.coordinates, fit.best, 1)[0] <= 0:
         raise ValueError(
-            f"--validation {path}: the best coordinate does not rise with {names[0]}: see --range, and that the low "
-            "and the high expert are not exchanged."
+            f"--validation {path}: the best coordinate does not increase with {names[0]}: check --range and whether "
+            "the low and the high expert are swapped."
         )
     placed = recipe._replace(coordinate=(at,))
     check_near(placed)
@@ -169,8 +169,8 @@ def _say(recipe: Recipe, readout: ScaleReadout, name: str, known: np.ndarray) ->
         warn(f"{words}, that error is {dict(fit.scales)[other]:.2g}: check which scale the physics suggests.")
     if not low <= recipe.value <= high:
         warn(
-            f"value {recipe.value:g} is outside the validation regimes ({low:.4g} to {high:.4g}), where the curve goes "
-            "on in a straight line: compare the merge with the anchor on held-out frames (ccm evaluate)."
+            f"value {recipe.value:g} is outside the validation regimes ({low:.4g} to {high:.4g}), where the curve "
+            "continues as a straight line: compare the merge with the anchor on held-out frames (ccm evaluate)."
         )
     if np.abs(np.subtract(fit.coordinates, fit.best)).max() > APART:
         warn(
@@ -180,6 +180,7 @@ def _say(recipe: Recipe, readout: ScaleReadout, name: str, known: np.ndarray) ->
     ends = np.abs(np.abs(fit.best) - np.abs(BANK).max()) < RIM
     if ends.any():
         warn(
-            f"at {name} {known[int(np.argmax(ends))]:.4g}, the best coordinate is at the end of what is searched: see "
-            "that grid, time step, units and the order of channels are those of the training data."
+            f"at {name} {known[int(np.argmax(ends))]:.4g}, the best coordinate is at the edge of the search range; "
+            "the optimum may lie outside: check that grid, time step, units and the order of channels are those of the "
+            "training data."
         )

@@ -22,16 +22,16 @@ BAR = 40  # characters of the longest bar
 
 
 def why_at_end(found: Found) -> str:
-    """What a coordinate at an end of what is searched says, with what to look at."""
+    """What a coordinate at the edge of the search range says, with what to look at."""
     banked = found.readout.get("search") == "bank"
-    further = "Give a wider --bank" if banked else "If the value may lie further out, try --reach 4"
+    further = "Pass a wider --bank" if banked else "If the value may lie further out, try --reach 4"
     check = (
         f"{further}; otherwise, check that grid, time step, units, and the order of channels and axes are those of the "
         "training data."
     )
     if found.clue:
         check = f"Check the time step: {over_all(found.clue)}"
-    return f"the coordinate is at the end of the searched range: no point within fits best. {check}"
+    return f"the coordinate is at the edge of the search range; the optimum may lie outside. {check}"
 
 
 def typed(coordinate: Sequence[float], axes: int) -> str:
@@ -92,24 +92,24 @@ WRITTEN = "The anchor should be kept, and the merge is written only because of -
 
 def why_stranger(sure: Sure, kept: str = f"{KEPT}.", *, gaps: bool = False) -> str:
     """The line for frames that no point of the chart explains: what may be the reason, and what is kept then."""
-    filled = ", or gaps that the fill does not restore" * gaps
+    filled = ", and whether the fill restores the gaps" * gaps
     if sure.p_value > STRANGE:
-        where = ", and far outside the validation regimes more often" * any(a.beyond for a in sure.axes)
+        where = ", and more of those far outside the validation regimes" * any(a.beyond for a in sure.axes)
         return (
-            f"These frames are explained worse than most validation frames ({shown_p(sure.p_value)}; below 0.05, as in "
-            f"one of twenty trajectories of this family{where}): another equation, unit or order of axes{filled}? "
+            f"The chart explains these frames worse than most validation frames ({shown_p(sure.p_value)}; 1 in 20 "
+            f"in-family trajectories falls below 0.05{where}). Check equation, units and axis order{filled}. "
             f"{NOISE} {kept}"
         )
     return (
-        f"No point of this chart explains these frames ({shown_p(sure.p_value)} against the validation regimes): "
-        f"another equation, forcing, wall, unit or order of x and y (--axes){filled}? {NOISE} {kept}"
+        f"No point of this chart explains these frames ({shown_p(sure.p_value)} against the validation regimes). "
+        f"Check equation, forcing, walls, units and the order of x and y (--axes){filled}. {NOISE} {kept}"
     )
 
 
 def why_refuted(found: Found, kept: str = KEPT) -> str:
     """The line for frames that no point of the chart explains, at the rim or with another time step."""
     assert found.sure is not None
-    rim = "the coordinate is at the end of the searched range, and " * found.at_end_of_search
+    rim = "the coordinate is at the edge of the search range, and " * found.at_end_of_search
     further = (
         "if the value may lie further out, try --reach 4, which also changes p; otherwise, " * found.at_end_of_search
     )

@@ -47,7 +47,7 @@ class Source(NamedTuple):
             )
         if self.anchor in (self.low, self.high):
             same = "low" if self.anchor == self.low else "high"
-            note(f"--{same} is the anchor itself, so that only the other expert moves the weights.")
+            note(f"--{same} is the anchor itself, so only the other expert moves the weights.")
         plain = Recipe(self.anchor, (self.low, self.high), ((-1.0,), (1.0,)), ())
         if where is None:
             return plain
@@ -58,8 +58,8 @@ class Source(NamedTuple):
             return plain._replace(coordinate=(at,), value=where.value, units=where.units)
         if len(where.coordinate) > 1:
             raise ValueError(
-                f"--coordinate is given {len(where.coordinate)} times, expected once: two experts span one axis. Of "
-                "several experts, pass a --recipe."
+                f"--coordinate is given {len(where.coordinate)} times, expected once: two experts span one axis. For "
+                "more experts, pass a --recipe."
             )
         return plain._replace(coordinate=where.coordinate)
 
@@ -112,7 +112,7 @@ def exchanged(*files: Path | None) -> list[str]:
         called = None if path is None else role_in(path)
         if called not in (None, role):
             said.append(
-                f"{path} is given as {role}, and its name says {called}; check that the files are not exchanged."
+                f"{path} is passed as {role}, but its name says {called}; check that the files are not swapped."
             )
     return said
 

@@ -65,7 +65,7 @@ def check_step(opened: Any, regimes: Regimes, count: int, *, anyway: bool = Fals
         more = f" So it is in the regimes {' and '.join(also)}." if also else ""
         warn(f"{said}{more} What is fitted on them may be wrong.")
         return
-    raise ValueError(f"{said} Give frames that are one step of the network apart, as in its training data.")
+    raise ValueError(f"{said} Use frames that are one step of the network apart, as in its training data.")
 
 
 def clue_of_networks(networks: Sequence[Any], rollout_fn: Any, x: np.ndarray) -> str:

@@ -51,7 +51,7 @@ class Axis(NamedTuple):
         value: median of the posterior.
         interval: that holds 90 % of it.
         coordinate_interval: the same of the coordinate.
-        flat: whether the frames say nothing of the value.
+        flat: whether the frames do not constrain the value.
         falls: whether the coordinate falls as the value rises.
         cut: whether the lower and the upper end of the interval are cut off at the end of ``values``.
         known: lowest and highest value of the validation regimes.
@@ -115,7 +115,7 @@ class Sure(NamedTuple):
         for axis in self.axes:
             if axis.falls and not axis.flat:
                 said.append(
-                    f"The coordinate falls as {axis.name} rises: the low and high expert seem to be exchanged, and "
+                    f"The coordinate falls as {axis.name} rises: the low and high expert seem to be swapped, and "
                     "ccm merge --value would go the wrong way."
                 )
             if axis.flat and self.stranger:
@@ -126,9 +126,8 @@ class Sure(NamedTuple):
             for end, cut, value in zip(("lower", "upper"), axis.cut, (axis.values[0], axis.values[-1]), strict=True):
                 if cut:
                     said.append(
-                        f"The {end} end of the interval is only a bound: {axis.name} {value:.4g}, the furthest value "
-                        "considered, is still possible, and what lies beyond would move the end further out. Give "
-                        "validation regimes nearer to it."
+                        f"The {end} end of the interval is only a bound: the search stops at {axis.name} {value:.4g}, "
+                        "where the posterior is still non-negligible. Add validation regimes nearer to it."
                     )
             if axis.beyond:
                 low, high = axis.known
@@ -161,7 +160,7 @@ def parameter_option(function: click.decorators.FC) -> click.decorators.FC:
 
 
 def values_of(validation: Regimes, names: Sequence[str], axes: int) -> tuple[tuple[str, ...], np.ndarray, str]:
-    """Names and values ``[R, axes]`` of the parameters that the axes stand for, or why they are not known.
+    """Names and values ``[R, axes]`` of the parameters that the axes stand for; or what is wrong with ``--validation``.
 
     Args:
         validation: the regimes.
@@ -184,10 +183,10 @@ def values_of(validation: Regimes, names: Sequence[str], axes: int) -> tuple[tup
     if not names and (len(varying) != 1 or axes != 1):
         if varying:
             there = f"{', '.join(varying)} for {counted(axes, 'axis')}"
-            why = f"validation has {there}; name them in their order with --parameter."
+            why = f"has {there}; name them in their order with --parameter."
         else:
             have = f"has the same {', '.join(common)} everywhere" if common else "has no values of a parameter"
-            why = f"--validation {have}; {MORE}."
+            why = f"{have}; {MORE}."
         return (), np.zeros((0, axes)), why
     return chosen, np.array([[parameters[name] for name in chosen] for parameters in known], np.float64), ""
 
@@ -199,7 +198,7 @@ def with_uncertainty(
     axes = readout.chart.features.dim - isinstance(readout.chart.features, Gated)
     chosen, values, why = values_of(validation, names, axes)
     if why:
-        return readout, Known(), why
+        return readout, Known(), f"--validation {why}"
     fewest, name = min((len(set(column)), name) for column, name in zip(values.T.tolist(), chosen, strict=True))
     if fewest < FEWEST:
         return readout, Known(), f"--validation has {counted(fewest, 'value')} of {name}; {MORE}."

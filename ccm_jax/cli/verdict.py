@@ -152,5 +152,5 @@ def _against(name: str, rival: Method, c: Comparison) -> str:
     if not c.low <= 1 <= c.high:
         return said
     if not np.isfinite(c.enough):
-        return f"{said} Not told apart, and {MOST:,} trajectories like these would not be enough."
-    return f"{said} Not told apart: about {c.enough:.0f} trajectories like these would be enough to tell them apart."
+        return f"{said} No significant difference, and {MOST:,} such trajectories would not resolve it."
+    return f"{said} No significant difference: about {c.enough:.0f} such trajectories would be needed to resolve it."

@@ -83,7 +83,7 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
             raise ValueError(f"--model {name}: {reason_of(error)}, when it was called; see args.") from error
         kind = kind_of(thing) or ("function" if inspect.isroutine(thing) or _is_jitted(thing) else None)
     elif arguments:
-        raise ValueError(f"{name} is there already, and takes no args; name the function that builds it.")
+        raise ValueError(f"{name} already exists and takes no args; name the function that builds it.")
     if kind is None and isinstance(thing, tuple) and thing:
         items = ", ".join(type(item).__name__ for item in thing)
         raise ValueError(
@@ -100,7 +100,7 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
 
 
 def kind_of(thing: Any) -> Kind | None:
-    """What a network is, told by the libraries that its class comes from; None for functions, classes and others."""
+    """What a network is, by the library that its class comes from; None for functions, classes and others."""
     if isinstance(thing, Model):
         return "model"
     if isinstance(thing, type):
@@ -193,9 +193,9 @@ def params_of(module: Any, arrays: Arrays, what: str) -> dict[str, Any]:
         if not _is_array(leaf):
             continue
         if found is None or np.shape(found) != np.shape(leaf):
-            there = "missing" if found is None else f"{np.shape(found)}"
+            there = "is missing" if found is None else f"has shape {np.shape(found)}"
             hint = f"; the file has {there_are}, ..." if found is None else "."
-            raise ValueError(f"{what}: {name} is {there}, and the {type(module).__name__} has {np.shape(leaf)}{hint}")
+            raise ValueError(f"{what}: {name} {there}; the network expects shape {np.shape(leaf)}{hint}")
         params[name] = jnp.asarray(found)
     left = [name for name, leaf in given.items() if is_merged(leaf)]
     if left:
@@ -216,7 +216,7 @@ def named_leaves(module: Any, arrays: Arrays, what: str) -> dict[str, Any]:
     """
     stored = [name_of(path) for path, leaf in jax.tree_util.tree_flatten_with_path(module)[0] if _is_stored(leaf)]
     if len(stored) != len(arrays):
-        raise ValueError(f"{what} has {len(arrays)} arrays, and the {type(module).__name__} {len(stored)} leaves.")
+        raise ValueError(f"{what} has {len(arrays)} arrays; the network expects {len(stored)}.")
     return {name: arrays[str(i)] for i, name in enumerate(stored)}
 
 

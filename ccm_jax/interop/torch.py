@@ -143,5 +143,5 @@ def as_torch_params(module: Any, arrays: Mapping[str, Any], what: str) -> dict[s
     for name in [*expected, *given]:
         if expected.get(name) != given.get(name):
             of, there = expected.get(name, "no such weight"), given.get(name, "missing")
-            raise ValueError(f"{what}: {name} is {there}, and the {type(module).__name__} has {of}.")
+            raise ValueError(f"{what}: {name} is {there}; the network expects {of}.")
     return params

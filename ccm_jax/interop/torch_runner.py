@@ -113,7 +113,7 @@ class Runner:
         placed = layout if static is None else layout._replace(static=self.fields(static))
         self.tried: set[tuple[int, ...]] = set()  # windows that the module takes
         self.derivative: bool | None = None  # whether torch.func.jvp works; None before it is asked for
-        # A functional call puts weights into the module for as long as it lasts, so that only one may run.
+        # A functional call puts weights into the module for as long as it lasts, so only one may run.
         self.alone = threading.Lock()
 
     def frames(self, params: Mapping[str, Any], window: Any, when: When) -> np.ndarray:

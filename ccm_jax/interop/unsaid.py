@@ -47,8 +47,8 @@ def unsaid(name: str, metadata: Mapping[str, Any], args: Mapping[str, Any], path
         return None
     known = f", args {', '.join(args)} given" if args else ""
     return (
-        f"{path} does not say with which options {name} was built{known}; assumed are those that leave no trace in "
-        f"weights: {_ASSUMED[name]}."
+        f"{path} does not record the options that {name} was built with{known}; assumed are those that leave no trace "
+        f"in weights: {_ASSUMED[name]}."
     )
 
 

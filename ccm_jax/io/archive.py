@@ -25,7 +25,7 @@ class Archive:
         self.left = allowed(self.data.size)
 
     def stored(self, name: str) -> bool:
-        """Whether the bytes of a member lie in the file as they are, so that they are no larger than it."""
+        """Whether the bytes of a member lie in the file as they are, so they are no larger than it."""
         info = self.zip.getinfo(name)
         return (
             info.compress_type == zipfile.ZIP_STORED and info.compress_size == info.file_size and not info.flag_bits & 1

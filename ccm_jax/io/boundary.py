@@ -34,10 +34,10 @@ def reading(function: str, path: Path_, remedy: str) -> Iterator[None]:
         Unreadable: instead of any other error.
 
     Example:
-        >>> with reading("open_weights", "a.npz", "save it anew by numpy.savez"):
+        >>> with reading("open_weights", "a.npz", "save it again"):
         ...     {}["w"]
         Traceback (most recent call last):
-        ccm_jax.io.boundary.Unreadable: open_weights: a.npz cannot be read: KeyError 'w'; save it anew by numpy.savez.
+        ccm_jax.io.boundary.Unreadable: open_weights: a.npz cannot be read: KeyError 'w'; save it again.
     """
     try:
         yield

@@ -45,12 +45,12 @@ def describe(weights: Weights, description: str | None) -> dict[str, Any]:
             return _with_static(_trust(weights, told) if told else _of_run(weights), weights)
     if description in FOREIGN:
         if stored(weights, "normalization") and isinstance(stored(weights, "config"), dict):
-            raise ValueError(f"--model {description}: {weights.path} describes its network itself; leave --model out.")
+            raise ValueError(f"--model {description}: {weights.path} already describes its network; omit --model.")
         return _together({"model": description}, told, weights)
     path = Path(description)
     if ":" in description and not path.exists():
         if not all(part.strip() for part in description.rpartition(":")[::2]):
-            raise ValueError(f"--model {description}: expected MODULE:NAME, both of Python.")
+            raise ValueError(f"--model {description}: expected MODULE:NAME, two names of Python.")
         run = _facts(weights) if stored(weights, "config") else {}
         return _together({"model": description}, told, weights) if told else run | {"model": description}
     if not path.is_file():
@@ -81,7 +81,7 @@ def _together(
         a, b = (_digest(v) if key == "static" else plain(v) for v in (flat[key], known[key]))
         if a != b:
             raise ValueError(
-                f"{path}: {key} is {a}, and {weights.path} was made with {b}; a network has one of them. Correct the "
+                f"{path}: {key} is {a}, and {weights.path} was made with {b}; a network has only one. Correct the "
                 "description, or leave that out."
             )
     args = {**(told.get("args") or {}), **(given.get("args") or {})}
@@ -157,7 +157,7 @@ def model_name(weights: Weights, description: str | None) -> str | None:
 def _trusted(weights: Weights, name: Any) -> Any:
     """The name of a model, unless it names a module: code runs on the user's word, not on a file's."""
     if ":" in str(name):
-        raise ValueError(f"{weights.path} says that it is of {name}; if you trust that, pass it as --model.")
+        raise ValueError(f"{weights.path} says that its network is {name}; if you trust that, pass it as --model.")
     return name
 
 

@@ -48,7 +48,7 @@ def open_expert(path: Path_, anchor: Weights) -> Weights:
     config = _config(beside) if beside.is_file() else dict(expert.metadata)
     if "lora_alpha" not in config:
         raise ValueError(
-            f"{file} is a LoRA adapter, and nothing says its scale; write lora_alpha into {beside}, as "
+            f"{file} is a LoRA adapter without a recorded scale; write lora_alpha into {beside}, as "
             '{"lora_alpha": 16}, the number that it was trained with.'
         )
     return expert._replace(path=path, arrays=with_adapter(anchor.arrays, expert.arrays, config), tree=None)
@@ -58,7 +58,7 @@ def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON file: {error}.") from error
+        raise ValueError(f"{path} is not a JSON file: {error}.") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path} holds {type(config).__name__}, expected names with values.")
     return config

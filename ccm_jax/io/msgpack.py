@@ -37,7 +37,7 @@ def open_msgpack(path: str | os.PathLike[str]) -> Any:
     reader = _Reader(data)
     content = reader.value()
     if reader.at != data.size:
-        raise ValueError(f"it goes on behind its end, byte {reader.at} of {data.size}")
+        raise ValueError(f"it continues past its end, byte {reader.at} of {data.size}")
     return _joined(content)
 
 
@@ -79,7 +79,7 @@ class _Reader:
         if 0xC7 <= code <= 0xC9 or 0xD4 <= code <= 0xD8:
             size = 1 << code - 0xD4 if code >= 0xD4 else self.number({0xC7: ">B", 0xC8: ">H", 0xC9: ">I"}[code])
             return self.extension(self.number(">b"), self.take(size))
-        raise ValueError(f"it has the code {code:#x}, which means nothing")
+        raise ValueError(f"it has the invalid code {code:#x}")
 
     def items(self, count: int) -> list[Any]:
         """So many values; none is reserved before it is there."""
@@ -95,7 +95,7 @@ class _Reader:
         found = self.items(2 * count)
         keys = found[::2]
         if not all(isinstance(key, (str, int)) for key in keys) or len(set(keys)) < len(keys):
-            raise ValueError("it has a key that is no text, or one twice")
+            raise ValueError("it has a key that is not text, or a key twice")
         return dict(zip(keys, found[1::2], strict=True))
 
     def extension(self, kind: int, data: np.ndarray) -> Any:
@@ -104,7 +104,7 @@ class _Reader:
         match kind, inner.value():
             case _, [list(shape), str(name), np.ndarray() as numbers] if kind in (_ARRAY, _SCALAR):
                 if inner.at != data.size:
-                    raise ValueError("an array goes on behind its end")
+                    raise ValueError("an array continues past its end")
                 return _array(shape, name, numbers)
             case 2, [float() | int() as real, float() | int() as imaginary]:
                 return complex(real, imaginary)

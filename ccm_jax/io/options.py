@@ -52,7 +52,7 @@ def share_options(function: str, anchor: Weights, experts: Sequence[Weights]) ->
                 said[key], sources[key] = theirs, expert.path
                 if key != DESCRIBED:  # what a merge was told; a user's own files say nothing like it
                     notes.append(
-                        f"{anchor.path} does not say with which options its network was built; those that "
+                        f"{anchor.path} does not record the options that its network was built with; those that "
                         f"{expert.path} says are taken."
                     )
             for name, a, b in _differing(said[key], theirs):

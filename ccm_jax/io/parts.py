@@ -59,7 +59,7 @@ def is_weights(content: Any) -> bool:
 
 
 def holds_more(leaf: Any) -> bool:
-    """Whether what lies beside arrays has arrays in it, or what is not read, so that a weight may go missing."""
+    """Whether what lies beside arrays has arrays in it, or what is not read, so a weight may go missing."""
     if isinstance(leaf, Mapping):
         return any(isinstance(v, np.ndarray) or holds_more(v) for v in leaf.values())
     if isinstance(leaf, (list, tuple, set, frozenset)):

@@ -38,7 +38,7 @@ DTYPES = {
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 HEADER = 1 << 25  # bytes; the largest models there are take a tenth of it
 METADATA = "__metadata__"  # the one entry of a header that is no tensor
-REMEDY = "save it anew by safetensors"
+REMEDY = "save it again with safetensors"
 
 
 class File(NamedTuple):

@@ -1,4 +1,4 @@
-"""Merged weights to a file of any kind that is written, told by its name; streamed but for folders of Orbax.
+"""Merged weights to a file of any kind that is written, chosen by its name; streamed but for folders of Orbax.
 
 ========================================  ==============================================================
 name                                      what is written

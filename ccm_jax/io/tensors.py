@@ -55,7 +55,7 @@ class Tensors:
             case ("storage", Placeholder(kind), str(key), _, int(count), *_):
                 pass
             case _:
-                raise ValueError("its pickle refers to something that is no storage")
+                raise ValueError("its pickle refers to something that is not a storage")
         if kind.removeprefix("torch.") not in STORAGES:
             return Placeholder(kind)
         dtype = np.dtype(STORAGES[kind.removeprefix("torch.")])
@@ -98,7 +98,7 @@ class Tensors:
             case "torch._utils._rebuild_tensor_v2", (Storage() as storage, offset, tuple(size), tuple(stride), *rest):
                 return self.tensor(storage, offset, size, stride, *rest)
             case "torch._utils._rebuild_tensor_v2", _:
-                raise ValueError("a tensor is no view of a storage")
+                raise ValueError("a tensor is not a view of a storage")
         found = numpy_call(function, arguments)
         self.spend(len(found) if isinstance(found, bytes) else getattr(found, "nbytes", 0))
         return found
@@ -115,13 +115,13 @@ class Tensors:
     ) -> np.ndarray:
         """A view of a storage, which must hold all of it: a stride beyond its end would read other memory.
 
-        Strides of ``expand`` are 0, and those of ``unfold`` overlap, so that a view may be larger than its storage: as
+        Strides of ``expand`` are 0, and those of ``unfold`` overlap, so a view may be larger than its storage: as
         far as :meth:`spend` allows. PyTorch conjugates and negates lazily: it says so in ``bits``, and the storage is
         as it was.
         """
         numbers = (offset, *size, *stride)
         if len(size) != len(stride) or any(type(n) is not int or not 0 <= n < 1 << 63 for n in numbers):
-            raise ValueError("a tensor is no view of a storage: expected natural numbers as size, stride and offset")
+            raise ValueError("a tensor is not a view of a storage: expected natural numbers as size, stride and offset")
         if bits and not (isinstance(bits, dict) and set(bits) <= {"conj", "neg"}):
             raise ValueError("a tensor has metadata that are unknown")
         if 0 in size:

@@ -72,7 +72,7 @@ class _Zipped(Tensors):
         return TorchFile(self.whole(program), said, "torch")
 
     def member(self, name: str) -> np.ndarray:
-        """The bytes of a member. PyTorch compresses none, so that they are views of the file and no larger than it."""
+        """The bytes of a member. PyTorch compresses none, so they are views of the file and no larger than it."""
         if not self.archive.stored(self.root + name):
             raise ValueError(f"{name} is compressed or encrypted, which torch.save does not do")
         return self.archive.view(self.root + name)

@@ -62,7 +62,7 @@ class Weights(NamedTuple):
 
 
 def open_weights(path: Path_) -> Weights:
-    """Opens a checkpoint of any kind that is known, told by its content.
+    """Opens a checkpoint of any kind that is known, detected from its content.
 
     Args:
         path: of a file or folder; behind ``::`` the name of a part of it, such as ``last.pt::ema``.
@@ -121,7 +121,7 @@ def _content(path: Path) -> tuple[str, Any, dict[str, Any]]:
             raise Unreadable(
                 f"open_weights: {path} holds trajectories, expected weights; see ccm data describe {path}."
             )
-        with reading("open_weights", path, "save it anew by numpy.savez"):
+        with reading("open_weights", path, "save it again with numpy.savez"):
             arrays = open_npz(path) if path.suffix not in TORCH else None
         if arrays is not None:
             return "npz", arrays, {}
@@ -139,7 +139,7 @@ def _content(path: Path) -> tuple[str, Any, dict[str, Any]]:
     if path.suffix == ".msgpack" or (what is None and looks_like_msgpack(head)):
         return "msgpack", open_msgpack(path), {}
     if path.suffix == ".npz":
-        raise ValueError("it is cut off, or no archive of numpy.savez")
+        raise ValueError("it is cut off, or not an archive of numpy.savez")
     raise Unreadable(
         f"open_weights: {path} is {what or f'cut off, or a checkpoint of no kind that is read; {REMEDY}'}."
     )

@@ -59,7 +59,7 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
         with open(Path(path), "rb") as file:
             return load_yaml(file.read(LARGEST + 1).decode("utf-8"))
     except ValueError as error:  # what is no UTF-8 is a ValueError as well
-        raise ValueError(f"{path} is no YAML file: {error}") from error
+        raise ValueError(f"{path} is not a YAML file: {error}") from error
 
 
 def _check_size(content: Any) -> None:

@@ -57,7 +57,7 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         why = "it is empty" if not path.stat().st_size else str(error).rstrip(".")
         writer = "numpy.savez" if path.suffix == ".npz" else "numpy.save"
-        raise ValueError(f"open_recording: {path} cannot be read: {why}; write it anew with {writer}.") from error
+        raise ValueError(f"open_recording: {path} cannot be read: {why}; write it again with {writer}.") from error
     taken = ["frames"] if "frames" in arrays else big
     fields = {name: arrays.pop(name) for name in taken}
     for name, array in fields.items():
@@ -67,7 +67,8 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
             )
         if not array.size:
             raise ValueError(
-                f"open_recording: {path}: {name} has shape {list(array.shape)}, which holds no frames; write it anew."
+                f"open_recording: {path}: {name} is empty: shape {list(array.shape)} holds no frames; write the file "
+                "again with frames in it."
             )
     dim, times = arrays.pop("dim", None), next((arrays.pop(name) for name in TIMES if name in arrays), None)
     variables: tuple[Variable, ...]
@@ -164,7 +165,7 @@ def _variable(path: Path, frames: np.ndarray, dim: Any, each: str | None) -> tup
         names = ", ".join(a.upper() for a in space) if len(space) != 2 else "H, W"
         raise ValueError(
             f"open_recording: {path} is {frames.dtype}{list(shape)}, expected real frames [T, {names}, C] or "
-            f"[N, T, {names}, C]; one or three space axes are told by dim=1 or dim=3 in an .npz, and all axes by "
+            f"[N, T, {names}, C]; one or three space axes are specified by dim=1 or dim=3 in an .npz, and all axes by "
             f"--axes{', as in --axes TX for one of a line' * (len(shape) == 2)} (axes=...)."
         )
     channels = f"{shape[-1]} channel{'s' * (shape[-1] != 1)}"

@@ -142,8 +142,8 @@ def _lengths(path: Path, variables: Sequence[Variable]) -> dict[str, int]:
             known = lengths.get(axis, 1)
             if n == 0:
                 raise ValueError(
-                    f"open_recording: {path}: {variable.name} has shape {list(variable.shape)}, which holds no frames; "
-                    "write it anew."
+                    f"open_recording: {path}: {variable.name} is empty: shape {list(variable.shape)} holds no frames; "
+                    "write the file again with frames in it."
                 )
             if axis in (CHANNEL, ONE):
                 continue

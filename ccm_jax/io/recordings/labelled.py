@@ -158,7 +158,7 @@ def contents_of_hdf5(path: Path, file: h5py.File) -> Contents:
     )
     variables = tuple(v._replace(decode=_decoder(found[v.name].attrs)) for v in said.variables)
     left_out = [f"{key}: an axis has no dimension scale" for key in nameless] + [
-        f"{key}: no array of real numbers" for key in others
+        f"{key}: not an array of real numbers" for key in others
     ]
     return said._replace(variables=variables, left_out=(*said.left_out, *left_out))
 

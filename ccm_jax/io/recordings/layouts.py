@@ -1,4 +1,4 @@
-"""HDF5: which of the layouts a file has is told by its content."""
+"""HDF5: the layout of a file is detected from its content."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # imported where a file needs it: frames in numpy's files do 
 
 @register_layout(".h5", ".hdf5", ".mat", ".nc", ".nc4")
 def read_hdf5(path: Path, *, axes: str | None = None) -> Recording | None:
-    """HDF5 of PDEBench, PDEInvBench, PDEArena, The Well, netCDF-4 or MATLAB 7.3; its layout is told by its content."""
+    """HDF5 of PDEBench, PDEInvBench, PDEArena, The Well, netCDF-4 or MATLAB 7.3, detected from its content."""
     if not is_hdf5(path):
         return None
     import h5py
@@ -73,7 +73,7 @@ def _only_group(path: Path, file: h5py.File) -> str:
 def _as_typed(path: Path, file: h5py.File, axes: str) -> Contents:
     """The arrays whose axes are typed."""
     if any(f"t{rank}_fields" in file for rank in range(3)) or labelled.has_scales(file):
-        raise ValueError(f"open_recording: {path} says itself what its axes are; leave --axes {axes} (axes=...) out.")
+        raise ValueError(f"open_recording: {path} already declares its axes; omit --axes {axes} (axes=...).")
     groups = pdebench.groups_of_samples(file)
     if groups:
         if "N" in axes.upper():

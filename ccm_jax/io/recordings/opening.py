@@ -14,7 +14,7 @@ from ccm_jax.io.recordings.stores import is_store
 
 
 def open_recording(path: str | Path, *, fields: Sequence[str] | None = None, axes: str | None = None) -> Recording:
-    """Opens a file of trajectories; its layout is told by its content.
+    """Opens a file of trajectories; its layout is detected from its content.
 
     Args:
         path: a file, or the folder of a Zarr store.
@@ -35,7 +35,7 @@ def open_recording(path: str | Path, *, fields: Sequence[str] | None = None, axe
         raise ValueError(f"open_recording: {path} is a folder; name one of its files ({inside}).")
     if not path.is_file() and not is_store(path):
         raise FileNotFoundError(f"open_recording: there is no file {path}; check the path.")
-    with reading("open_recording", path, "write it anew with write_recording"):
+    with reading("open_recording", path, "write it again with write_recording"):
         found = described(path, axes)
         check_names("open_recording", path, [*found.fields, *(name for row in found.parameters for name in row)])
     for what, values, n in (
@@ -43,7 +43,7 @@ def open_recording(path: str | Path, *, fields: Sequence[str] | None = None, axe
         *((f"points along {a}", x, n) for a, x, n in zip("xyz", found.axes or (), found.shape[2:], strict=False)),
     ):
         if values is not None and (np.ndim(values) != 1 or np.asarray(values).dtype.kind not in "fiu"):
-            raise ValueError(f"open_recording: {path} has {what} that are no list of numbers; write it anew.")
+            raise ValueError(f"open_recording: {path} has {what} that are not a list of numbers; write it again.")
         if values is not None and not np.isfinite(values).all():
             at = int(np.argmin(np.isfinite(values)))
             raise ValueError(
@@ -59,7 +59,7 @@ def open_recording(path: str | Path, *, fields: Sequence[str] | None = None, axe
             raise ValueError(
                 f"open_recording: {path} has {n} {what} in its data, and coordinates of {len(values)}: its axes are in "
                 f"another order than those of {found.layout}, or it is damaged. Say what they are by --axes "
-                "(axes=...), or write it anew with write_recording."
+                "(axes=...), or write it again with write_recording."
             )
     return found if fields is None else _with_fields(found, tuple(fields))
 

@@ -101,7 +101,7 @@ def _times_of_groups(path: Path, file: h5py.File, groups: list[str]) -> np.ndarr
     times = [np.ravel(whole(file[group]["grid"]["t"])) for group in groups if "t" in file[group].get("grid", {})]
     short = min(len(each) for each in times)
     if max(len(each) for each in times) > short + 1:
-        raise ValueError(f"open_recording: the samples of {path} have different numbers of times; write them anew.")
+        raise ValueError(f"open_recording: the samples of {path} have different numbers of times; write them again.")
     rows = np.stack([each[:short] for each in times])
     return rows if len(rows) == len(groups) else np.concatenate([rows, np.repeat(rows[:1], len(groups) - len(rows), 0)])
 
@@ -184,7 +184,7 @@ def flat(path: Path, file: h5py.File, group: str, axes: str | None = None) -> Co
         points,
         rows,
         tuple(assumed),
-        (*said, *more, *(f"{key}: no array of real numbers" for key in others)),
+        (*said, *more, *(f"{key}: not an array of real numbers" for key in others)),
     )
 
 
@@ -215,7 +215,7 @@ def incompressible(path: Path, file: h5py.File, group: str) -> Contents:
     rows, left_out = _rows(path, file, group, rest, tuple(variables))
     if "force" in arrays:
         left_out.insert(0, "force: does not change in time")
-    known = (*left_out, *(f"{key}: no array of real numbers" for key in others))
+    known = (*left_out, *(f"{key}: not an array of real numbers" for key in others))
     return Contents("pdebench-incompressible", tuple(variables), closed, times, points, rows, left_out=known)
 
 
@@ -265,7 +265,7 @@ def _rows(
     coordinates = {*TIMES, *SPACE, *(f"{axis}-coordinate" for axis in SPACE)}
     given = {key: array for key, array in rest.items() if key not in {*coordinates, *SPACING}}
     each, left_out = parameters.of_arrays(given, samples)
-    left_out += [f"{key}: a spacing, and no parameter of a system" for key in SPACING if key in rest]
+    left_out += [f"{key}: a spacing, not a parameter of a system" for key in SPACING if key in rest]
     lists, more = parameters.of_arrays(parameters.lists_of_attributes(file.attrs), samples)
     common = parameters.of_attributes(file.attrs) | parameters.of_attributes(file[group].attrs)
     rows = [parameters.joined(common | a | b, parameters.in_name(path)) for a, b in zip(lists, each, strict=True)]

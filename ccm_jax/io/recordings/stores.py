@@ -38,7 +38,7 @@ def read_store(path: Path, *, axes: str | None = None) -> Recording | None:
     if engine is None:
         return None
     if axes is not None:
-        raise ValueError(f"open_recording: {path} says itself what its axes are; leave --axes {axes} (axes=...) out.")
+        raise ValueError(f"open_recording: {path} already declares its axes; omit --axes {axes} (axes=...).")
     if engine == "zarr" and _is_array(path):
         raise Unreadable(
             f"open_recording: {path} is one Zarr array, whose axes have no names; write it by xarray's to_zarr with "
@@ -67,7 +67,7 @@ def read_store(path: Path, *, axes: str | None = None) -> Recording | None:
             if a.dtype.kind in "fiu" or name in data.dims
         }
         said = labelled.contents(path, arrays, lambda name: np.asarray(data[name].values), data.attrs, layout)
-        others = tuple(f"{name}: no array of real numbers" for name in data.variables if name not in arrays)
+        others = tuple(f"{name}: not an array of real numbers" for name in data.variables if name not in arrays)
 
     @contextmanager
     def arrays_of() -> Iterator[Mapping[str, Any]]:
