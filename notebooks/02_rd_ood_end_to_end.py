@@ -17,7 +17,8 @@
 # range; a report in one file; and weights merged at a diffusivity of your choice, by one command that takes your own
 # checkpoints too.
 #
-# **Requirements:** two CPU cores, or any GPU runtime; the second setup cell prints how long a run takes. To see a merge without training, begin with [merge in five
+# **Requirements:** two CPU cores, or any GPU runtime; the second setup cell prints how long a run takes. To see a merge
+# without training, begin with [merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb). Your own checkpoints:
 # [bring your own](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb).
 #

@@ -111,7 +111,7 @@ def test_the_first_code_cell_says_to_run_it_first_and_answers(path: Path) -> Non
 def test_a_notebook_begins_with_what_the_reader_will_have_and_what_it_runs_on(path: Path) -> None:
     cells = json.loads(path.with_suffix(".ipynb").read_text(encoding="utf-8"))["cells"]
     prose = "".join(cells[0]["source"])
-    assert prose.index("You will have") < prose.index("**It runs**")
+    assert prose.index("What you get:**") < prose.index("**Requirements:**")
 
 
 @each
