@@ -49,7 +49,7 @@ def test_names_and_fields_that_are_wrong_suggest_the_right_ones(tmp_path: Path) 
         ({"regimes.validation": (5e-4, 1e-3)}, r"validation is \[0.0005\], expected within \|s\| <= 1.25"),
         ({"regimes.validation": (2e-3, 1.1e-3)}, "expected apart from regimes.test"),
         ({"regimes.test": ()}, "config.regimes.test is .*, expected at least one value"),
-        ({"regimes.test": (0.02,)}, r"config.regimes.test is \[0.02\], expected .* -0.00425 to 0.00825 \("),
+        ({"regimes.test": (0.02,)}, r"config.regimes.test is \[0.02\], expected .* above 0 to 0.00825 \("),
         ({"regimes.test": (-1e-3,)}, "make_step: diffusivity_u is -0.001, expected a number >= 0"),
         ({"regimes.test": (-1e-3,), "axis.scale": "log"}, "expected positive values on a log axis"),
         ({"axis.label": ""}, "config.axis.label is '', expected a name of the axis"),

@@ -77,7 +77,7 @@ def test_a_missing_folder_is_made(tmp_path: Path) -> None:
     ("code", "said"),
     [
         (errno.ENOENT, "check that the path is right"),
-        (errno.EACCES, "choose another place"),
+        (errno.EACCES, "choose another path"),
         (errno.EISDIR, "name a file in it"),
         (errno.ENOSPC, "nothing was written"),
         (errno.EIO, "check the disk"),
