@@ -357,7 +357,7 @@ for row, errors in zip(rows, map(np.log10, sweep.values())):
     ax.plot(chosen, np.full(len(chosen), row["value"]), "o", color=GREEN, ms=5, mec="white", mew=0.5)
     ax.plot(row["chosen"]["best"], row["value"], "*", color="white", ms=11, mec="black", mew=0.8)
 reach = np.array([-2.8, 2.8])
-ax.plot(reach, np.mean(ends) + reach * np.ptp(ends) / 2, "--", color="white", lw=1.5)
+ax.plot(reach, np.mean(ends) + reach * np.ptp(ends) / 2, "--", color="#d55e00", lw=1.5)
 ax.set(xlim=(bank[0], bank[-1]), ylim=(rows[0]["value"] - gap / 2, rows[-1]["value"] + gap / 2))
 ax.set(xlabel="coordinate", ylabel="diffusivity $D_u$", yticks=[row["value"] for row in rows])
 labels = [f"CCM-Prefix, {len(chosen)} trajectories", "best in hindsight", "CCM-Coord"]
