@@ -10,7 +10,7 @@ import numpy as np
 
 from ccm_jax._checks import counted, is_traced
 from ccm_jax._doubts import warn
-from ccm_jax._scale_doubts import DISORDER
+from ccm_jax._scale_doubts import rises_and_falls
 
 if TYPE_CHECKING:
     from ccm_jax.curve import Curve
@@ -114,9 +114,7 @@ def warn_if_disordered(function: str, axis: int, read: Read) -> None:
     found = [read.found[read.value == value] for value in values]
     mean = np.array([one.mean() for one in found])
     error = np.sqrt([one.var() / max(len(one) - 1, 1) for one in found])
-    steps = np.diff(mean)
-    clear = np.abs(steps) > np.maximum(DISORDER * np.ptp(mean), 4 * (error[1:] + error[:-1]))
-    if (steps[clear] > 0).any() and (steps[clear] < 0).any():
+    if rises_and_falls(mean, 4 * (error[1:] + error[:-1])):
         places = ", ".join(f"{at:+.2f} at {value:g}" for value, at in zip(values, mean, strict=True))
         warn(
             f"{function}: the coordinate rises and falls with the value on axis {axis} ({places}); check that values "

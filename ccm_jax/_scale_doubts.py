@@ -47,7 +47,7 @@ def warn_of_map(values: Sequence[float], best: Sequence[float], tried: np.ndarra
             f"{NAME}: the best coordinate falls as the value rises; check that values are in the order of validation, "
             "and that low and high belong to the low and the high expert."
         )
-    elif _rises_and_falls(values, best):
+    elif rises_and_falls(np.asarray(best)[np.argsort(values, kind="stable")], VISIBLE):
         warn(
             f"{NAME}: the best coordinate rises and falls with the value; check that values are in the order of "
             "validation, and that all regimes are of the experts' equation."
@@ -59,10 +59,15 @@ def warn_of_map(values: Sequence[float], best: Sequence[float], tried: np.ndarra
         )
 
 
-def _rises_and_falls(values: Sequence[float], best: Sequence[float]) -> bool:
-    """Whether coordinates, in the order of their values, move clearly in both directions."""
-    steps = np.diff(np.asarray(best)[np.argsort(values, kind="stable")])
-    clear = steps[np.abs(steps) > max(DISORDER * np.ptp(best), VISIBLE)]
+def rises_and_falls(places: Any, least: Any) -> bool:
+    """Whether coordinates ``[n]``, in the order of their values, move clearly in both directions.
+
+    Args:
+        places: the coordinates.
+        least: step that is clear whatever their range, one number or ``[n - 1]``.
+    """
+    steps = np.diff(places)
+    clear = steps[np.abs(steps) > np.maximum(DISORDER * np.ptp(places), least)]
     return bool((clear > 0).any() and (clear < 0).any())
 
 
