@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import is_merged, is_traced, kind_of
+from ccm_jax._checks import is_traced, kind_of
 from ccm_jax._doubts import warn
 from ccm_jax._shown import shown_p
 from ccm_jax._stride import Clue
 from ccm_jax.chart import Chart, Gated
+from ccm_jax.membership import STRANGE
 from ccm_jax.rollout import call_rollout, shape_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 Array = jax.Array
 SINGLE = "expected one trajectory [T, *space, C]"
 RIM = 1e-3  # nearer than this to the edge of the search range, a coordinate lies at it
-STRANGE = 1e-3  # a p-value at which hardly any frames of the family itself are
 ZEROS = 1.0  # relative error of a forecast of zeros
 STRAY = 5.0  # times the largest error on validation: the family's own frames stay below it, also far outside
 HIGHEST_GATE = (
@@ -110,35 +110,6 @@ def _takes(readout: PrefixReadout, x: Array, context: Any = None) -> bool:
         return call_rollout(readout.rollout_fn, params, window, 1, context, readout.history)
 
     return shape_of(step, readout.chart.origin, x[:, : readout.history], context) is not None
-
-
-def warn_unmoved(function: str, chart: Chart) -> None:
-    """Warns of weights that are not finite, or the same at every coordinate, where they are known.
-
-    Args:
-        function: name in the warning.
-        chart: of the readout.
-    """
-    inner = chart.features.inner if isinstance(chart.features, Gated) else chart.features
-    first = int(getattr(inner, "constant", False))  # the feature that does not depend on the coordinate
-    if is_traced(chart) or jax.process_count() > 1:
-        return
-    lost = [
-        jax.tree_util.keystr(path)
-        for path, leaf in jax.tree_util.tree_leaves_with_path({"anchor": chart.origin, "update": chart.basis})
-        if is_merged(leaf) and not np.isfinite(np.asarray(leaf)).all()
-    ]
-    if lost:
-        warn(
-            f"{function}: the chart contains NaN or infinite weights, first in {lost[0]}, so rollouts diverge; check "
-            "whether the training of the anchor or of an expert diverged."
-        )
-        return
-    if not any(np.any(np.asarray(leaf[first:])) for leaf in jax.tree.leaves(chart.basis)):
-        warn(
-            f"{function}: the chart has the same weights at every coordinate; its experts are equal: check which "
-            "checkpoints were loaded."
-        )
 
 
 def worse_than_trivial(best: float, persistence: float) -> bool:

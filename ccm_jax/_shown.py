@@ -41,18 +41,29 @@ def shown_estimate(found: Any) -> str:
     first: dict[str, Any] = {"keeps_anchor": found.keeps_anchor} if np.any(found.keeps_anchor) else {}
     first["coordinate"] = found.coordinate
     if found.posterior is not None:
-        outside = np.asarray(found.posterior.beyond())
-        many = f"{outside.any(axis=-1).sum()} of {len(outside)}" if outside.size > LONGEST else outside
         sure = {"value": found.posterior.value(), "interval_90": found.posterior.interval()}
         if (flat := np.asarray(found.posterior.flat())).any():
             sure |= {"flat": f"{flat.any(axis=-1).sum()} of {len(flat)}" if flat.size > LONGEST else flat}
-        first |= sure | ({} if found.posterior.known is None else {"outside_validation": many})
+        first |= sure | ({} if found.posterior.known is None else {"outside_validation": _outside(found.posterior)})
+        if (unusual := np.asarray(found.posterior.unusual_gate())).any():
+            first |= {"unusual_gate": f"{unusual.sum()} of {unusual.size}" if unusual.ndim else True}
     names = ("p_value", "loss", "anchor_loss", "persistence_loss")
     second = {name: getattr(found, name) for name in names if getattr(found, name) is not None}
     second |= {"candidates": found.losses.shape[-1]} if found.losses.size else {}
     rows = [", ".join(f"{name}={_said(value)}" for name, value in row.items()) for row in (first, second) if row]
     between = ",\n         " if sum(map(len, rows)) > ROW else ", "
     return f"Estimate({between.join(rows)})"
+
+
+def _outside(posterior: Any) -> Any:
+    """Whether values lie outside the validation regimes, or partly, if only an end of the interval does."""
+    outside, partly = np.asarray(posterior.beyond()), np.asarray(posterior.partly_beyond())
+    if outside.size > LONGEST:
+        return f"{outside.any(axis=-1).sum()} of {len(outside)}"
+    if not partly.any():
+        return outside
+    words = np.where(partly, "partly", outside.astype(str))
+    return np.array2string(words, separator=", ", formatter={"str_kind": str}).replace("\n", "")
 
 
 def _said(value: Any) -> str:

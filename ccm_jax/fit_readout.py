@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ccm_jax._chart_doubts import warn_unmoved
 from ccm_jax._checks import check_one_each
 from ccm_jax._frames import sizes_of
-from ccm_jax._given import warn_unmoved
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.evaluate import future_error, future_error_each
 from ccm_jax.metrics import over

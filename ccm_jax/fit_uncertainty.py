@@ -29,7 +29,7 @@ from ccm_jax.forecast import Residual, evidence_of, fit_residual, spread_of
 from ccm_jax.membership import fit_membership, statistic_of
 from ccm_jax.readout import PrefixReadout, check_readout
 from ccm_jax.search import Local, local_at
-from ccm_jax.uncertainty import Uncertainty, fit_scatter, inflation_of, small_sample
+from ccm_jax.uncertainty import Uncertainty, fit_scatter, inflation_of, small_sample, usual_gates
 
 NAME = "fit_uncertainty"
 POINTS = 257  # of the grid of values, at least
@@ -161,6 +161,9 @@ def fit_uncertainty(
     warn_if_within(NAME, np.concatenate(found)[told, :axes], regime[told])
     values_on = jnp.asarray(grid, jnp.float32)
     sure = Uncertainty(curves, values_on, floor, tightness, inflation, membership, logarithmic=logarithmic)
+    if isinstance(readout.chart.features, Gated):
+        gates = jnp.asarray(usual_gates(np.concatenate(found)[told, -1]), jnp.float32)
+        sure = dataclasses.replace(sure, gates=gates)
     sure = _refined(sure, local, labels)
     if min(np.shape(x)[1] for x in validation) > observed:
         residual = _residual(bare, sure, list(zip(validation, given, found, local, loss, strict=True)))

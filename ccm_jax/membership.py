@@ -29,6 +29,7 @@ Array = jax.Array
 FEWEST = 3  # points of a curve
 SCATTER = 1e-3  # of T, at least: trajectories that agree to the last bit do not make strangers of all others
 ALARM = 0.05  # the p-value that left-out validation regimes fall below in this share of their trajectories
+STRANGE = 1e-3  # a p-value at which hardly any frames of the family itself are
 
 
 @jax.tree_util.register_dataclass

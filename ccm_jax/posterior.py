@@ -44,6 +44,7 @@ class Posterior(NamedTuple):
         rest: coordinates that are not read as a value, the gate, ``[D - d]``.
         known: lowest and highest value of the validation regimes, ``[d, 2]``; None where no regime was labelled.
         reached: coordinates found at these two values, ``[d, 2]``; None where no regime was labelled.
+        gates: the smallest and the largest gate that are usual on validation, ``[2]``; None without a gate.
     """
 
     values: Array
@@ -53,6 +54,7 @@ class Posterior(NamedTuple):
     rest: Array
     known: Array | None = None
     reached: Array | None = None
+    gates: Array | None = None
 
     def __repr__(self) -> str:
         if is_traced(self) or not all(getattr(leaf, "is_fully_addressable", True) for leaf in self):
@@ -91,6 +93,20 @@ class Posterior(NamedTuple):
             return jnp.zeros(self.probability.shape[:-1], bool)
         value = self.value()
         return (value < self.known[..., 0]) | (value > self.known[..., 1])
+
+    def partly_beyond(self, level: float = 0.9) -> Array:
+        """Whether the value lies inside the validation regimes and part of its interval outside, ``[..., d]``."""
+        if self.known is None:
+            return jnp.zeros(self.probability.shape[:-1], bool)
+        ends = self.interval(level)
+        return ((ends[..., 0] < self.known[..., 0]) | (ends[..., 1] > self.known[..., 1])) & ~self.beyond()
+
+    def unusual_gate(self) -> Array:
+        """Whether the gate is unusual on validation, so that intervals are wider for it; ``[...]``."""
+        if self.gates is None:
+            return jnp.zeros(self.rest.shape[:-1], bool)
+        gate = self.rest[..., -1]
+        return ((gate < self.gates[..., 0]) | (gate > self.gates[..., 1])) & (gate > 0)
 
     def cut(self) -> Array:
         """Whether the grid ends, below and above, before the probability has become small; ``[..., d, 2]``.

@@ -1,10 +1,14 @@
 """The uncertainty of a readout's coordinate: learned on validation regimes, applied at the minimum found.
 
-    var_found = inflation^2 * (floor^2 + tightness^2 * loss / curvature + newton^2)
+    var_found = inflation^2 * ((floor^2 + tightness^2 * loss / curvature) * far^2 + newton^2 + off^2)
 
 Loss over curvature is the variance of a least-squares fit whose residuals have the size of the loss. Its factor, a
 floor and the inflation that makes intervals cover are fitted; ``newton`` is the step that a minimum would still take,
 which is large where a coordinate was drawn back from its minimum.
+
+A coordinate ``a`` whose gate ``g`` is unusual on validation, near 0 above all, was never compared with a value there.
+With the nearest usual gate, ``h``, it might have been ``a`` itself, or ``a h / g``, which has the same direction of the
+update: ``off = |a| |h / g - 1|``, ``far = max(1, h / g)``. For usual gates they are 0 and 1.
 """
 
 from __future__ import annotations
@@ -60,6 +64,7 @@ class Uncertainty:
         membership: decides whether any point of the chart explains the frames.
         residual: the model's error at the right coordinate; None without future frames.
         logarithmic: for each axis whether its curve takes the logarithm of the value.
+        gates: the smallest and the largest gate that are usual on validation, ``[2]``; None for a chart without a gate.
     """
 
     curves: tuple[Curve, ...]
@@ -70,17 +75,26 @@ class Uncertainty:
     membership: Membership | None = None
     residual: Residual | None = None
     logarithmic: tuple[bool, ...] = field(default=(), metadata={"static": True})
+    gates: Array | None = None
 
     def __repr__(self) -> str:
         return shown(self)
 
-    def deviation(self, local: Local, pooled: int = 1) -> Array:
-        """Standard deviations of found coordinates, ``[N, d]``; of one from ``pooled`` trajectories, ``[1, d]``."""
+    def deviation(self, local: Local, pooled: int = 1, found: Array | None = None) -> Array:
+        """Standard deviations of coordinates ``[N, d]``; of one from ``pooled`` trajectories, ``[1, d]``.
+
+        With the coordinates ``found``, ``[N, D]``, deviations are larger where their gate is unusual.
+        """
         floor, tightness, inflation = (a[None] for a in (self.floor, self.tightness, self.inflation))
         # An infinite variance stays so, also where the tightness is 0.
         variance = jnp.where(jnp.isfinite(local.variance), tightness**2 * local.variance, jnp.inf)
         scatter = (floor**2 + variance) / pooled
-        return inflation * jnp.sqrt(scatter + local.newton**2)
+        if found is None or self.gates is None:
+            return inflation * jnp.sqrt(scatter + local.newton**2)
+        gate = found[:, -1:]  # at 0 the anchor is kept: its variance is infinite already
+        ratio = jnp.clip(gate, *self.gates) / jnp.where(gate > 0, gate, 1.0)
+        off = found[:, : self.values.shape[0]] * (ratio - 1)
+        return inflation * jnp.sqrt(scatter * jnp.maximum(ratio, 1.0) ** 2 + local.newton**2 + off**2)
 
     def __call__(self, found: Array, local: Local, prior: Prior | None = None, pooled: int = 1) -> Posterior:
         """The posterior of each coordinate ``[N, D]``, of which the first d axes are read as values."""
@@ -117,7 +131,7 @@ class Uncertainty:
 @functools.partial(jax.jit, static_argnames=("pooled",))
 def _posterior(sure: Uncertainty, found: Array, local: Local, weight: Array, pooled: int) -> Posterior:
     """Of coordinates ``[N, D]``; ``weight`` is the logarithm of the prior on the grid, ``[d, G]``."""
-    deviation, axes = sure.deviation(local, pooled), sure.values.shape[0]
+    deviation, axes = sure.deviation(local, pooled, found), sure.values.shape[0]
 
     def one(c: Array, sd: Array) -> Posterior:
         centre, variance = sure.expected()
@@ -129,7 +143,9 @@ def _posterior(sure: Uncertainty, found: Array, local: Local, weight: Array, poo
         # Both the curve and the frames speak of the coordinate; each counts by its precision.
         share = variance / jnp.maximum(total, TINY)
         mean = centre + share * (c[:axes, None] - centre)
-        return Posterior(sure.values, probability, mean, jnp.sqrt(share * measured), c[axes:], sure.known())
+        return Posterior(
+            sure.values, probability, mean, jnp.sqrt(share * measured), c[axes:], sure.known(), gates=sure.gates
+        )
 
     return jax.vmap(one)(found, deviation)
 
@@ -179,6 +195,21 @@ def fit_scatter(residual: np.ndarray, variance: np.ndarray) -> tuple[float, floa
     score = (np.log(total) + residual**2 / total).sum(axis=1)
     best = int(np.argmin(score))
     return float(floor[best]), float(tight[best])
+
+
+def usual_gates(gate: np.ndarray) -> np.ndarray:
+    """The smallest and the largest gate ``[2]`` that are usual for gates ``[N]`` of validation.
+
+    Those of a normal distribution of their mean and deviation, of which 99 % lie within, and in any case their own.
+
+    Example:
+        >>> usual_gates(np.array([0.9, 1.0, 1.1] * 4)).round(2).tolist()
+        [0.73, 1.27]
+    """
+    share = 0.99
+    z = NormalDist().inv_cdf(0.5 + share / 2)
+    away = z * small_sample(len(gate) - 1, share) * gate.std(ddof=1)
+    return np.array([max(min(gate.min(), gate.mean() - away), 0.0), max(gate.max(), gate.mean() + away)])
 
 
 def small_sample(freedom: int, level: float = 0.9) -> float:

@@ -140,7 +140,7 @@ def test_a_merge_that_is_clearly_better_than_the_anchor_outweighs_a_small_p_valu
     decays: Decays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One in twenty trajectories of the family itself has one."""
-    monkeypatch.setattr("ccm_jax.cli.sure.ALARM", 1.1)
+    monkeypatch.setattr("ccm_jax.cli.sure.STRANGE", 1.1)
     done, found = report(decays, tmp_path, "--sample", "0")
     assert done.exit_code == 0 and found["sure"]["no_point_explains_the_frames"] and not found["keeps_anchor"]
     said = " ".join(done.output.split())

@@ -19,6 +19,7 @@ from ccm_jax.cli.frames import read_regimes
 from ccm_jax.cli.kept import best_network
 from ccm_jax.cli.prefix import Found
 from ccm_jax.cli.showing import number, scored, show, show_candidates, typed, why_stranger
+from ccm_jax.cli.sure import Sure
 from ccm_jax.io.recordings import open_recording
 from ccm_jax.io.safetensors import save_safetensors
 from tests.terminal import arrays, ccm
@@ -277,11 +278,16 @@ def test_the_frames_that_are_scored_are_said() -> None:
 
 
 def test_a_p_value_is_said_in_its_strength() -> None:
-    weak, strong = (SimpleNamespace(p_value=p, axes=[SimpleNamespace(beyond=True)]) for p in (0.02, 1e-5))
-    assert why_stranger(weak).startswith("The chart explains these frames worse than most validation frames (p = 0.02")  # type: ignore[arg-type]
-    assert why_stranger(strong, gaps=True).startswith("No point of this chart explains these frames (p = 1e-05")  # type: ignore[arg-type]
-    assert "whether the fill restores the gaps" in why_stranger(strong, gaps=True)  # type: ignore[arg-type]
-    assert all("add noise of the same size to the validation" in why_stranger(s) for s in (weak, strong))  # type: ignore[arg-type]
+    usual, weak, strong = (Sure((), (), p) for p in (0.085, 0.02, 1e-5))
+    assert usual.remarks() == ["p = 0.085: these frames do not contradict the chart (below 0.05, they would)."]
+    (said,) = weak.remarks()
+    assert said.startswith("The chart explains these frames worse than most validation frames (p = 0.02; 1 in 20")
+    assert weak.unlike and not weak.stranger  # so the merge is kept
+    assert strong.unlike and strong.stranger and not strong.remarks()
+    refused = why_stranger(strong, gaps=True)
+    assert refused.startswith("No point of this chart explains these frames (p = 1e-05")
+    assert "whether the fill restores the gaps" in refused
+    assert all("add noise of the same size to the validation" in line for line in (said, refused))
 
 
 def test_where_no_merge_is_the_answer_the_network_that_fits_best_is_run() -> None:

@@ -159,6 +159,34 @@ def test_the_anchor_says_nothing_of_the_value() -> None:
         assert np.isfinite(kept.interval()).all()
 
 
+def test_a_value_at_an_unusual_gate_is_less_certain(sure: PrefixReadout) -> None:
+    """A coordinate near the anchor was never compared with a value: there it may be in proportion to its gate."""
+    assert sure.uncertainty is not None and sure.uncertainty.gates is None  # a chart without a gate
+    gated = dataclasses.replace(sure.uncertainty, gates=jnp.array([0.8, 1.2]))
+    local = Local(jnp.full((3, 1), 1e-6), jnp.zeros((3, 1)))
+    found = jnp.array([[0.5, 1.0], [0.5, 0.1], [0.0, 0.1]])
+    usual, small, middle = np.asarray(gated.deviation(local, found=found))[:, 0]
+    assert usual == np.asarray(gated.deviation(local))[0, 0]
+    inflation = float(gated.inflation[0])
+    assert small == pytest.approx(np.hypot(8 * usual, inflation * 0.5 * 7), rel=1e-4)
+    assert middle == pytest.approx(8 * usual, rel=1e-4)
+    posterior = gated(found, local)
+    assert posterior.unusual_gate().tolist() == [False, True, True]
+    width = np.diff(np.asarray(posterior.interval()), axis=-1)[:, 0, 0]
+    assert width[1] > width[2] > 3 * width[0]
+
+
+def test_gates_of_validation_bound_the_usual_ones() -> None:
+    anchor, low, high = ({"rate": jnp.array([r])} for r in (1.1, 0.7, 1.5))
+    chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())
+    regimes = [decay(jax.random.key(i), rate, 4) for i, rate in enumerate(RATES)]
+    read = fit_uncertainty(fit_prefix_readout(chart, make_rollout(model)), regimes, RATES)
+    assert read.uncertainty is not None and read.uncertainty.gates is not None
+    low_gate, high_gate = np.asarray(read.uncertainty.gates)
+    gates = np.concatenate([np.asarray(read(x[:, :5], batch="each").coordinate)[:, -1] for x in regimes])
+    assert 0 <= low_gate <= gates[gates > 0].min() and gates.max() <= high_gate
+
+
 def test_all_of_it_is_traced(sure: PrefixReadout) -> None:
     x = decay(jax.random.key(36), 1.3, 1)[0]
     found = jax.jit(lambda readout, x: readout(x))(sure, x)

@@ -134,7 +134,7 @@ def command(source: Source, **given: Any) -> None:
     - no merge has a smaller error than the anchor:        not written, exit code 3
     - another time step fits better, no p or p < 0.05:     not written, exit code 3
     - p < 0.001, coordinate at the edge of the range:      not written, exit code 3
-    - p < 0.05, more than half of the anchor's error:      not written, exit code 3
+    - p < 0.001, more than half of the anchor's error:     not written, exit code 3
     - coordinate at the edge of the range, more than half
       of the anchor's error:                               not written, exit code 3
     - exit code 3 for another reason, --write-anyway:      written,     exit code 0
@@ -221,7 +221,7 @@ def command(source: Source, **given: Any) -> None:
     found = found._replace(clue="") if unit else found  # the unit explains what another time step seems to improve
     best = min(found.loss, found.anchor_loss)
     trivial = worse_than_trivial(best, found.persistence_loss)
-    doubtful = not unit and (trivial or found.at_end_of_search or (found.sure is not None and found.sure.stranger))
+    doubtful = not unit and (trivial or found.at_end_of_search or (found.sure is not None and found.sure.unlike))
     axes_of = other_axes(open_weights(recipe.anchor), options.model, recording) if doubtful else ""
     if options.accept_persistence or not trivial:
         warn(*[f"{unit}."] * bool(unit))

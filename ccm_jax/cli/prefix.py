@@ -81,8 +81,8 @@ class Found(NamedTuple):
 
     @property
     def refuted(self) -> bool:
-        """Whether no point of the chart explains the frames, and the rim or another time step says so, too."""
-        if self.sure is None or not self.sure.stranger:
+        """Whether the chart hardly explains the frames, and the rim or another time step speaks against it, too."""
+        if self.sure is None or not self.sure.unlike:
             return False
         return bool(self.clue) or (self.at_end_of_search and self.sure.p_value < NEXT_TO_NONE)
 
@@ -189,7 +189,7 @@ def _with_clue(found: Found, readout: PrefixReadout, frames: np.ndarray, mask: n
     """The same, with what the time step seems to be where the fit is doubtful and all points are observed."""
     # Where the last frame repeated is better still, states hardly change, and it is no measure.
     badly = BADLY * found.persistence_loss < found.loss < found.persistence_loss
-    unlike = (badly or not clearly_better(found)) if found.sure is None else found.sure.stranger
+    unlike = (badly or not clearly_better(found)) if found.sure is None else found.sure.unlike
     doubtful = found.at_end_of_search or unlike
     return found._replace(clue=stride_clue(readout, frames)) if doubtful and mask is None else found
 

@@ -147,7 +147,7 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
         found = forecast(fitted, x, given["steps"], prior=prior, **how)
     if unit := unit_unlike(validation, given["initial"], found.observed[None]):
         warn(f"{unit}.")
-    if not found.sure.stranger:
+    if not found.sure.unlike:
         show_sure(found.sure, found.sure.coordinate)
     remain = len(x) - len(found.observed)
     if given["steps"] is None and len(found.mean) < remain:
@@ -155,7 +155,7 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
             f"{counted(len(found.mean), 'frame')} of the {remain} that remain in the file are predicted: as many as "
             "validation trajectories have after the observed ones, on which the interval is fitted."
         )
-    if found.sure.stranger:
+    if found.sure.unlike:
         with waiting("comparing with the anchor"):
             read = find(fitted, found.observed[None], prior=prior)
         if read.keeps_anchor:
@@ -166,7 +166,8 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
             say(f"{output} is not written.")
             rollout_next(recipe.anchor, given["model"], given["initial"], given["sample"], given["layout"])
             raise click.exceptions.Exit(ANCHOR_KEPT)
-        warn(why_stranger(found.sure, why_kept(read)))
+        if found.sure.stranger:
+            warn(why_stranger(found.sure, why_kept(read)))
         show_sure(found.sure, found.sure.coordinate)
     write_band(found, output, recording.fields)
 
@@ -251,7 +252,7 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
     Given a family instead (--anchor, --low and --high, or --recipe), it finds the coordinate from the first frames, and
     every predicted number has a 90 % interval.
 
-    If no point of the chart explains those frames (p < 0.05), nothing is written, with exit code 3 (keep the anchor),
+    If no point of the chart explains those frames (p < 0.001), nothing is written, with exit code 3 (keep the anchor),
     where
 
     \b

@@ -9,13 +9,13 @@ import numpy as np
 from rich.table import Table
 
 from ccm_jax._checks import counted
-from ccm_jax._given import HIGHEST_GATE, STRANGE
+from ccm_jax._given import HIGHEST_GATE
 from ccm_jax._shown import shown_p, typical
 from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.console import console, say
 from ccm_jax.cli.prefix import Found
 from ccm_jax.cli.steps import over_all
-from ccm_jax.cli.sure import Sure
+from ccm_jax.cli.sure import NOISE, Sure
 
 HARDLY = 0.95  # of the anchor's error: a merge with more is hardly better on the observed frames
 BAR = 40  # characters of the longest bar
@@ -86,20 +86,12 @@ def observed(missing: int, points: int) -> str:
 
 
 KEPT = "The anchor is kept"
-NOISE = "If the frames are noisy, add noise of the same size to the validation trajectories."
 WRITTEN = "The anchor should be kept, and the merge is written only because of --write-anyway"
 
 
 def why_stranger(sure: Sure, kept: str = f"{KEPT}.", *, gaps: bool = False) -> str:
     """The line for frames that no point of the chart explains: what may be the reason, and what is kept then."""
     filled = ", and whether the fill restores the gaps" * gaps
-    if sure.p_value > STRANGE:
-        where = ", and more of those far outside the validation regimes" * any(a.beyond for a in sure.axes)
-        return (
-            f"The chart explains these frames worse than most validation frames ({shown_p(sure.p_value)}; 1 in 20 "
-            f"in-family trajectories falls below 0.05{where}). Check equation, units and axis order{filled}. "
-            f"{NOISE} {kept}"
-        )
     return (
         f"No point of this chart explains these frames ({shown_p(sure.p_value)} against the validation regimes). "
         f"Check equation, forcing, walls, units and the order of x and y (--axes){filled}. {NOISE} {kept}"
@@ -205,7 +197,8 @@ def show(
     errors["last frame repeated"] = found.persistence_loss
     say(f"error on {of}: {', '.join(f'{name} {number(error)}' for name, error in errors.items())}")
     show_validated(found.readout)
-    if found.clue and found.sure is None and not found.at_end_of_search and not found.loss < found.anchor_loss:
+    fits = found.loss < found.anchor_loss and found.sure is None
+    if found.clue and not (found.refuted or found.at_end_of_search or fits):
         warn(f"check the time step: {over_all(found.clue)}")
     if found.at_end_of_search and not found.keeps_anchor:
         warn(f"{why_at_end(found)} Check the merge on held-out frames (ccm evaluate).")

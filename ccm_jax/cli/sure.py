@@ -19,13 +19,14 @@ from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.fit_uncertainty import FEWEST, fit_uncertainty
-from ccm_jax.membership import ALARM
+from ccm_jax.membership import ALARM, STRANGE
 from ccm_jax.posterior import Posterior, Prior
 from ccm_jax.readout import PrefixReadout
 
 LEVEL = 0.9
 POINTS = 257  # of the grid of coordinates
 ERF = np.vectorize(math.erf, otypes=[float])
+NOISE = "If the frames are noisy, add noise of the same size to the validation trajectories."
 MORE = "it needs trajectories of three or more known values of the parameter"
 
 
@@ -84,9 +85,15 @@ class Axis(NamedTuple):
         """Whether the value lies outside of what validation knows."""
         return not self.known[0] <= self.value <= self.known[1]
 
+    @property
+    def partly(self) -> bool:
+        """Whether the value lies inside of what validation knows, and part of its interval outside."""
+        return not self.beyond and not self.known[0] <= self.interval[0] <= self.interval[1] <= self.known[1]
+
     def as_json(self) -> dict[str, Any]:
         """All of it."""
-        return self._asdict() | {"outside_validation": self.beyond, "ends_not_known": self.ends_not_known}
+        outside = {"outside_validation": self.beyond, "interval_partly_outside": self.partly}
+        return self._asdict() | outside | {"ends_not_known": self.ends_not_known}
 
 
 class Sure(NamedTuple):
@@ -97,16 +104,24 @@ class Sure(NamedTuple):
         coordinate: mean of the posterior, which a prior moves, with the gate last if the chart has one.
         p_value: of the frames among those of validation regimes; small where no point of the chart explains them.
         level: of the intervals.
+        gates: the smallest and the largest that are usual on validation; None where it says nothing of the last of
+            ``coordinate``.
     """
 
     axes: tuple[Axis, ...]
     coordinate: tuple[float, ...]
     p_value: float
     level: float = LEVEL
+    gates: tuple[float, float] | None = None
 
     @property
     def stranger(self) -> bool:
         """Whether no point of the chart explains the frames."""
+        return self.p_value < STRANGE
+
+    @property
+    def unlike(self) -> bool:
+        """Whether the chart explains the frames worse than nearly all of validation; so are strangers."""
         return self.p_value < ALARM
 
     def remarks(self) -> list[str]:
@@ -129,8 +144,13 @@ class Sure(NamedTuple):
                         f"The {end} end of the interval is only a bound: the search stops at {axis.name} {value:.4g}, "
                         "where the posterior is still non-negligible. Add validation regimes nearer to it."
                     )
+            low, high = axis.known
+            if axis.partly and not any(axis.cut):
+                said.append(
+                    f"Partly extrapolated: the interval of {axis.name} reaches beyond the validation regimes "
+                    f"({low:.4g} to {high:.4g}), where it was not calibrated."
+                )
             if axis.beyond:
-                low, high = axis.known
                 said.append(
                     f"Extrapolated: {axis.name} {axis.value:.4g} is outside the validation regimes ({low:.4g} to "
                     f"{high:.4g})."
@@ -139,8 +159,22 @@ class Sure(NamedTuple):
                     "The interval was not calibrated there, and is probably too narrow: do not rely on it, or pass "
                     "validation regimes beyond this value."
                 )
-        if not self.stranger:
-            said.append(f"{shown_p(self.p_value)}: the chart explains these frames as well as the validation frames.")
+        if self.gates is not None and not all(axis.flat for axis in self.axes):
+            low, high = self.gates
+            said.append(
+                f"The gate {self.coordinate[-1]:.2f} is unusual (on validation, {low:.2f} to {high:.2f}): the interval "
+                "is wider for it."
+            )
+        if self.unlike and not self.stranger:
+            where = ", and more of those far outside the validation regimes" * any(a.beyond for a in self.axes)
+            said.append(
+                f"The chart explains these frames worse than most validation frames ({shown_p(self.p_value)}; 1 in 20 "
+                f"in-family trajectories falls below {ALARM:g}{where}). Check equation, units and axis order. {NOISE}"
+            )
+        elif not self.unlike:
+            said.append(
+                f"{shown_p(self.p_value)}: these frames do not contradict the chart (below {ALARM:g}, they would)."
+            )
         return said
 
     def as_json(self) -> dict[str, Any]:
@@ -244,7 +278,10 @@ def sure_of(readout: PrefixReadout, known: Known, x: Any, mask: Any = None, prio
                 density=np.gradient(cdf, coordinates).tolist(),
             )
         )
-    return Sure(tuple(axes), tuple(np.asarray(posterior.coordinate(), float).tolist()), float(found.p_value))
+    unusual = posterior.gates is not None and bool(posterior.unusual_gate())
+    gates = tuple(np.asarray(posterior.gates, float).tolist()) if unusual else None
+    coordinate = tuple(np.asarray(posterior.coordinate(), float).tolist())
+    return Sure(tuple(axes), coordinate, float(found.p_value), gates=gates)
 
 
 def coordinate_cdf(posterior: Posterior, axis: int) -> tuple[np.ndarray, np.ndarray]:
