@@ -125,11 +125,10 @@ for (i, j), device in np.ndenumerate(mesh.devices):
     label = dict(zip(("ha", "va"), side), fontsize=11, bbox={"fc": PAPER, "ec": "none", "pad": 2})
     ax.text((j + x) * w - 0.5, (i + y) * h - 0.5, f"device {device.id}", **label)
 ticks = [-2, -1, 0, 1, 2]
-ax.set_yticks(np.interp(ticks, candidates, np.arange(len(candidates))), [f"{c:+d}" if c else "0" for c in ticks])
+ax.set_yticks(np.interp(ticks, candidates, np.arange(len(candidates))), ["−2", "−1", "0", "+1", "+2"])
 counts = [len(x) for x in flows.values()]
-ends = [k for k, v in enumerate(flows) if v in (0.0005, 0.001125, 0.001875, 0.0025)]
-ax.set_xticks((np.cumsum(counts) - np.add(counts, 1) / 2)[ends], [f"{list(flows)[k]:g}" for k in ends])
-ax.set(ylabel="coordinate (axis candidate)", xlabel="viscosity of the trajectory (axis data)")
+ax.set_xticks(np.cumsum(counts) - np.add(counts, 1) / 2, [f"{value:g}" for value in flows], rotation=90)
+ax.set(ylabel="coordinate (axis candidate)", xlabel="trajectories, by viscosity (axis data)")
 bar = figure.colorbar(image, ax=ax, label="error on the observed frames", ticks=[0.05, 0.1, 0.2, 0.3], format="{x:g}")
 bar.minorticks_off()
 plt.show()
