@@ -128,7 +128,7 @@ def test_the_verdict_outside_the_training_range_comes_first() -> None:
     assert two_parts(f"{outside} {inside}") == (
         outside.replace(" times", "\u00a0times"),
         inside,
-    )  # no line ends before "times"
+    )
     assert two_parts(outside)[1] == ""
 
 

@@ -26,7 +26,7 @@ MAY = {
     "nothing more": "only an anchor",
     "two fine-tunings": "an anchor, and two experts fine-tuned from it",
     "one fine-tuning": "a one-frame anchor, fine-tuned once on labelled data of all regimes",
-    "without labels": "a new anchor on data without labels, seeing one or more frames, and two experts fine-tuned from it",
+    "without labels": "a new anchor of one or more frames on unlabelled data, and two experts fine-tuned from it",
     "from scratch": "a new network on labelled data of all regimes",
     "equation": "only the equation, and a fast solver",
 }

@@ -32,8 +32,8 @@ DIFFERENCES = 33  # the same for differences
 def explorer(run: Run, done: Stages) -> Stage:
     """Errors and pictures at every candidate, and at the coordinates that the buttons go to.
 
-    Stored: ``frames [R, 2 + n + 3, pictures, a, b]`` of the first test trajectory, of truth, anchor and every coordinate;
-    and ``coordinates`` and ``errors`` of the buttons, ``[R, 3]``.
+    Stored: ``frames [R, 2 + n + 3, pictures, a, b]`` of the first test trajectory, of truth, anchor and every
+    coordinate; and ``coordinates`` and ``errors`` of the buttons, ``[R, 3]``.
     """
 
     def build(work: Path) -> None:
@@ -131,7 +131,7 @@ def sprite(frames: np.ndarray) -> str:
 
 
 def differences(frames: np.ndarray) -> str:
-    """Candidates ``[2 + n, times, H, W]`` minus the truth, row 0; full red is the largest error of row 1 at any time."""
+    """Candidates ``[2 + n, times, H, W]`` minus the truth, row 0; full red is the largest error of row 1."""
     error = frames[1] - frames[0]
     bound = np.full(len(error), furthest(error).max())
     return bitmap(frames[2:] - frames[0], (-bound, bound), SIGNED, DIFFERENCES)
