@@ -133,12 +133,10 @@ def _filled_to_width(part: str) -> str:
 def windows(peers: dict[str, Any]) -> str:
     """The figure's note on the anchors of CCM-Prefix."""
     wide, kept = chosen_windows(peers)
-    words = (
-        f"¹ CCM-Prefix's anchor sees three frames for {named(wide)}, as validation chose, otherwise one."
-        if wide
-        else ""
-    )
-    return words + (f" {fallback(kept)}" if kept else "")
+    if not wide:
+        return ""
+    words = f"¹ The anchor sees three frames for {named(wide)}, as validation chose, otherwise one."
+    return words + (f" For {named(kept)}, the readout then keeps the anchor: nothing is merged." if kept else "")
 
 
 def window_note(peers: dict[str, Any]) -> str:

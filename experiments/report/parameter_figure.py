@@ -17,7 +17,7 @@ PEERS = ("#E69F00", "#56B4E9", "#CC79A7", "#D55E00", "#999999")  # of Okabe and 
 # They lie on those of CCM-Scale, or are controls: the table has them. An anchor that others are compared with is drawn.
 TABLE_ONLY = ("anchor_more", "average", "wrong_sign", "ccm_coord", "best")
 EXPERTS = ("low", "high")
-DASH = 4  # as long as the gaps: of two curves on each other, one is seen in the gaps of the other
+DASH = 6  # as long as the gaps: of two curves on each other, one is seen in the gaps of the other
 
 
 def error_by_regime(results: dict[str, Any], curves: Sequence[dict[str, Any]] = (), narrow: bool = False) -> Figure:
