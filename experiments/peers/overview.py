@@ -84,6 +84,8 @@ def overview(content: dict[str, Any], *, stacked: bool = False) -> Figure:
     for ax, system in zip(axes, systems, strict=True):
         ax.set_title(TITLES[system], fontsize=10, loc="right" if stacked else "center")
         _panel(ax, content, system, rows)
+    for ax in () if stacked else axes[:-2]:
+        ax.set_xlabel("")
     for ax in axes if stacked else axes[::2]:
         _label(ax, rows, size=7.5 if stacked else 9)
     marks = [axes[0].plot([], [], "o", color=colour, label=words)[0] for colour, words in NEEDS.values()]
