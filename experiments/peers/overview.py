@@ -75,9 +75,9 @@ def overview(content: dict[str, Any], *, stacked: bool = False) -> Figure:
         figure = new_figure(4.0, (0.2 * len(rows) + 0.8) * len(systems) + 0.8)
         axes = figure.subplots(len(systems), 1, squeeze=False, gridspec_kw={"hspace": 0.08})[:, 0]
     else:
-        lines = (len(systems) + 1) // 2
-        figure = new_figure(7.6, (0.2 * len(rows) + 0.75) * lines + 0.5)
-        grid = figure.subplots(lines, 2, sharey=True, squeeze=False)
+        count = (len(systems) + 1) // 2
+        figure = new_figure(7.6, (0.2 * len(rows) + 0.75) * count + 0.5)
+        grid = figure.subplots(count, 2, sharey=True, squeeze=False)
         axes = grid.ravel()[: len(systems)]
         for ax in grid.ravel()[len(systems) :]:
             ax.set_visible(False)
