@@ -122,7 +122,7 @@ def continuous(found: dict[str, Any]) -> list[str]:
         "One coordinate for each of 16 trajectories, from frames with 1 % noise, by continuous search and by grid "
         "search (the paper's bank). *Rollouts*: a derivative counts as one more. *By default*: the scored rollout "
         "begins half way through the prefix. Grid search takes "
-        f"{with_range(found['bank_over_continuous'])} × the time of the continuous search."
+        f"{with_range(found['bank_over_continuous'])} times the time of the continuous search."
     )
     return [text, "\n".join(table)]
 
@@ -256,12 +256,12 @@ def summary(found: dict[str, Any], run: dict[str, Any]) -> str:
     lines = [
         "In short, on two CPU cores. **Nothing here was measured on a GPU or TPU.** [Thresholds](#thresholds) were set "
         "before the measurements.",
-        f"- An FNO's training step is {step} × faster than neuraloperator's, its forward pass {forward} ×. Its first "
-        f"call takes {ours} s, neuraloperator's {theirs} s.",
-        f"- Calibration with {many['trajectories']} trajectories and 13 candidates is {with_range(many['ratio'])} × "
-        f"faster than a loop in PyTorch; {with_range(many['ratio_one_device'])} × on one device.",
+        f"- An FNO's training step is {step} times faster than neuraloperator's, its forward pass {forward} times. "
+        f"Its first call takes {ours} s, neuraloperator's {theirs} s.",
+        f"- Calibration with {many['trajectories']} trajectories and 13 candidates is {with_range(many['ratio'])} "
+        f"times faster than a loop in PyTorch; {with_range(many['ratio_one_device'])} times on one device.",
         f"- Calibration of a network in PyTorch takes {' and '.join(torch)} of the time of a loop in PyTorch.",
-        f"- Merging files is {with_range(files)} × faster than mergekit{unclear}.",
+        f"- Merging files is {with_range(files)} times faster than mergekit{unclear}.",
         f"- The main experiment takes {whole:.0f} s, of which XLA compiles for {compiling:.0f} s.",
     ]
     return f"{lines[0]}\n\n" + "\n".join(lines[1:])

@@ -177,9 +177,10 @@ def test_the_report_by_keyboard_and_ear(browser: Any, report: Path, width: int) 
 @pytest.mark.parametrize("width", [390, 1440])
 def test_one_picture_of_all_times_is_no_tower(browser: Any, tmp_path: Path, width: int) -> None:
     """One space axis: few frames of many points, all in one picture, beside the curve that drives it."""
-    bank, frames = [-1.0, 0.0, 1.0], np.random.default_rng(0).normal(size=(1, 5, 1, 6, 128))
-    np.savez(tmp_path / "explorer.npz", frames=frames, times=np.arange(6))
-    errors, chosen = {"anchor": 0.3, "best": 0.1}, {"best": 0.9, "ccm_prefix": [0.4, 0.5]}
+    bank, frames = [-1.0, 0.0, 1.0], np.random.default_rng(0).normal(size=(1, 8, 1, 6, 128))
+    own = {"coordinates": np.array([[1.0, 0.45, 0.0]]), "errors": np.array([[0.1, 0.15, 0.2]])}
+    np.savez(tmp_path / "explorer.npz", frames=frames, times=np.arange(6), **own)
+    errors, chosen = {"anchor": 0.3, "best": 0.1}, {"best": 1.4, "ccm_prefix": [0.4, 0.5]}
     regime = {"value": 1.0, "coordinate": 1.0, "split": "id", "errors": errors, "chosen": chosen}
     config = {"model": {"history": 1}, "calibration": {"frames": 4}, "axis": {"label": "viscosity", "unit": ""}}
     results = {"config": config, "regimes": [regime], "bank": bank}
@@ -193,8 +194,13 @@ def test_one_picture_of_all_times_is_no_tower(browser: Any, tmp_path: Path, widt
     (tmp_path / "page.html").write_text(f'<meta charset="utf-8"><style>{style}</style><main>{shown}</main>')
     page, problems = opened(browser, tmp_path / "page.html", width, "light")
     page.wait_for_selector("#explorer[data-ready=yes]")
-    said = " ".join(page.inner_text(".marks .prefix").split())
-    assert said == "CCM-Prefix +0.45 nearest computed point: 0.00"
+    prefix, best = (" ".join(page.inner_text(f".marks .{name}").split()) for name in ("prefix", "best"))
+    assert (prefix, best) == ("CCM-Prefix +0.45", "best in hindsight +1.40 nearest computed: +1.00")
+    page.click(".marks .prefix")  # which no candidate is
+    assert page.inner_text("#said") == "Error at +0.45: 0.150, 0.50 times the anchor's."
+    page.click(".marks .best")
+    page.click(".marks .metadata")
+    assert page.inner_text("#alpha-value") == "+1.00"
     box = page.query_selector("#frames canvas").bounding_box()
     assert box["height"] < 100 and box["width"] > 2 * box["height"]
     assert not problems and page.evaluate("document.documentElement.scrollWidth") <= width

@@ -40,7 +40,7 @@ def test_no_comparison_that_ccm_loses_is_left_out_of_the_readme() -> None:
     assert drawn == shown and set(peers["ratios"]["rd_ood"]) == shown | relaxed
     told = {key for keys in claims.CLAIMS.values() for key in keys} | set(alternatives.FEW.values())
     assert told >= shown  # in words, or as a row of the README's table
-    assert all(f"| {words} |" in README for words in claims.cells(peers).values())
+    assert all(f"| {cells} |" in README for cells in claims.beside(peers).values())
 
 
 def test_the_words_of_the_readme_s_claims_hold() -> None:
@@ -114,8 +114,8 @@ def test_a_ratio_whose_interval_contains_one_is_no_difference_and_one_seed_is_sa
         "rdb_ood": None,
     }
     assert in_words(ratios) == (
-        "2.0\xa0× smaller for reaction–diffusion; no clear difference for Navier–Stokes; "
-        "in one seed, 2.0\xa0× smaller for gravity"
+        "2.0\xa0times smaller for reaction–diffusion; no clear difference for Navier–Stokes; "
+        "in one seed, 2.0\xa0times smaller for gravity"
     )
 
 

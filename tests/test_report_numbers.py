@@ -97,13 +97,13 @@ def test_the_head_names_the_system_and_the_numbers_that_decide() -> None:
     assert anchor["text"] == "trained for as many steps as CCM in total: 0.250"
     assert [card["source"] for card in (scale, prefix)] == ["from the value", "from 5 frames"]
     assert other["source"] == "from the value, 3 seeds"
-    assert (scale["text"], scale["kind"]) == ("2 × smaller [1.7, 2.5]", "better")
+    assert (scale["text"], scale["kind"]) == ("2 times smaller [1.7, 2.5]", "better")
     assert (prefix["text"], prefix["kind"]) == ("diverges", "worse")
-    assert other["kind"] == "other" and other["text"] == "2 × larger [0.95, 2.5] than CCM-Scale"
+    assert other["kind"] == "other" and other["text"] == "2 times larger [0.95, 2.5] than CCM-Scale"
     *_, other = head.cards(
         {"config": CONFIG, "summary": summary}, peer | {"inside": {"mean": 2, "low": 1.5, "high": 3}}
     )
-    assert other["text"].endswith(" than CCM-Scale; inside: 2 × smaller [1.5, 3]")
+    assert other["text"].endswith(" than CCM-Scale; inside: 2 times smaller [1.5, 3]")
     longer = {"better_anchor": "anchor_more", "ood_error": errors | {"anchor": None}}
     first, *_ = head.cards({"config": CONFIG, "summary": summary | longer}, None)
     assert (first["name"], first["text"]) == ("anchor, trained longer", "before that: it diverges")
@@ -116,16 +116,19 @@ def test_the_head_says_where_a_conditioned_network_is_better_and_only_where_an_i
     def said(outside: dict[str, float], inside: dict[str, float] | None) -> str:
         return head.alternative(outside | {"inside": inside}).replace("\u00a0", " ").partition("errors are ")[2]
 
-    both = "1.3 × smaller than CCM-Scale's outside the training range and 1.3 × smaller inside it."
+    both = "1.3 times smaller than CCM-Scale's outside the training range and 1.3 times smaller inside it."
     assert said(clear, clear) == both
-    assert said(clear, unclear) == said(clear, None) == "1.3 × smaller than CCM-Scale's outside the training range."
-    assert said(unclear, clear) == "1.3 × smaller than CCM-Scale's inside the training range."
+    assert said(clear, unclear) == said(clear, None) == "1.3 times smaller than CCM-Scale's outside the training range."
+    assert said(unclear, clear) == "1.3 times smaller than CCM-Scale's inside the training range."
     assert head.alternative(unclear | {"inside": None}) == head.alternative(None) == ""
 
 
 def test_the_verdict_outside_the_training_range_comes_first() -> None:
-    outside, inside = "Outside the training range, it is 4 × smaller.", "Inside the training range, it is better."
-    assert two_parts(f"{outside} {inside}") == (outside.replace(" ×", "\u00a0×"), inside)  # no line ends before ×
+    outside, inside = "Outside the training range, it is 4 times smaller.", "Inside the training range, it is better."
+    assert two_parts(f"{outside} {inside}") == (
+        outside.replace(" times", "\u00a0times"),
+        inside,
+    )
     assert two_parts(outside)[1] == ""
 
 

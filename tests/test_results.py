@@ -66,14 +66,14 @@ def said(**changed: float) -> str:
 
 def test_the_verdict_says_what_beats_the_better_of_two_anchors() -> None:
     ways = dict.fromkeys(("ccm_coord", "ccm_scale", "ccm_prefix"), 0.4)
-    assert "CCM-Prefix: its error is 4 × smaller than the anchor's." in said()
+    assert "CCM-Prefix: its error is 4 times smaller than the anchor's." in said()
     both = said(ccm_scale=0.2, anchor_more=0.3)  # trained longer, it is better in the mean
     assert (
-        "use CCM-Scale if you know the value: its error is 1.5 × smaller than that of the anchor trained longer."
+        "use CCM-Scale if you know the value: its error is 1.5 times smaller than that of the anchor trained longer."
         in both
     )
-    assert "If not, use CCM-Prefix: 3 × smaller. CCM-Coord does not" in both
-    assert "its error is 1.05 × smaller" in said(**ways | {"ccm_prefix": 0.381})
+    assert "If not, use CCM-Prefix: 3 times smaller. CCM-Coord does not" in both
+    assert "its error is 1.05 times smaller" in said(**ways | {"ccm_prefix": 0.381})
     assert "keep the anchor: no merge clearly beats it." in said(**ways)
     assert "keep the anchor that was trained longer: no merge" in said(**ways | {"anchor_more": 0.39})
 
@@ -81,7 +81,7 @@ def test_the_verdict_says_what_beats_the_better_of_two_anchors() -> None:
 def test_the_verdict_never_passes_over_the_average() -> None:
     ways = dict.fromkeys(("ccm_coord", "ccm_scale", "ccm_prefix"), 0.4)
     best = said(**ways | {"average": 0.2})
-    assert "use the endpoint average: its error is 2 × smaller than the anchor's." in best
+    assert "use the endpoint average: its error is 2 times smaller than the anchor's." in best
     assert "CCM-Coord, CCM-Scale and CCM-Prefix do not clearly beat the anchor." in best
     assert "use the endpoint average:" in said(average=0.05) and "use CCM-Prefix:" in said(average=0.2)
     lost = dict.fromkeys(METHODS, float("inf"))

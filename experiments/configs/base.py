@@ -93,7 +93,7 @@ def get_config() -> ConfigDict:
     c.calibration.begin = config_dict.placeholder(int)  # observed frames before the scored rollout; none: by validation
     c.calibration.skip = config_dict.placeholder(int)  # first frames of that rollout not scored; none: all are
     c.calibration.free_gate = config_dict.placeholder(bool)  # whether the gate is searched; none: by validation
-    c.calibration.gates = (0.0, 0.5, 1.0)  # scales of the shared adaptation that the search starts from
+    c.calibration.gates = (0.0, 0.5, 1.0)  # scales of the shared update that the search starts from
     c.calibration.pull = config_dict.placeholder(float)  # toward the anchor; none: by validation
     c.calibration.clip = config_dict.placeholder(float)  # largest |coordinate| from metadata; none: no clip
     c.calibration.pooled = False  # one coordinate per test trajectory, or one per regime

@@ -27,7 +27,7 @@ def get_config(size: str = "") -> ConfigDict:
     c.model.args.update(modes=(8, 8), width=24, depth=4, boundary="padded", padding=0.0625)
     c.train.steps = 3000
     c.finetune.update(steps=800, learning_rate=1e-4)  # gentle: experts of a visible parameter forget the others
-    c.calibration.gates = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # so their shared adaptation is small, and may be scaled up
+    c.calibration.gates = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # so their shared update is small, and may be scaled up
     c.calibration.update(
         begin=0, skip=3, pull=0.1, free_gate=True
     )  # by the validation regimes of six seeds: those of one say too little

@@ -65,7 +65,7 @@ def overview(content: dict[str, Any], *, stacked: bool = False) -> Figure:
 
     Args:
         content: of ``results/peers.json``.
-        stacked: one panel below the other, for a phone, instead of side by side.
+        stacked: one panel below the other, for a phone, instead of two side by side.
     """
     systems = [system for system in TITLES if system in content["systems"]]
     rows: list[Line | str] = []
@@ -75,14 +75,18 @@ def overview(content: dict[str, Any], *, stacked: bool = False) -> Figure:
         figure = new_figure(4.0, (0.2 * len(rows) + 0.8) * len(systems) + 0.8)
         axes = figure.subplots(len(systems), 1, squeeze=False, gridspec_kw={"hspace": 0.08})[:, 0]
     else:
-        figure = new_figure(2.9 + 1.65 * len(systems), 0.25 * len(rows) + 1.35)
-        axes = figure.subplots(1, len(systems), sharey=True, squeeze=False)[0]
+        count = (len(systems) + 1) // 2
+        figure = new_figure(7.6, (0.2 * len(rows) + 0.75) * count + 0.5)
+        grid = figure.subplots(count, 2, sharey=True, squeeze=False)
+        axes = grid.ravel()[: len(systems)]
+        for ax in grid.ravel()[len(systems) :]:
+            ax.set_visible(False)
     for ax, system in zip(axes, systems, strict=True):
-        title, _, parameter = TITLES[system].partition(", ")
-        words = f"{title}, {parameter}" if stacked else f"{title}\n{parameter}"
-        ax.set_title(words, fontsize=10, loc="right" if stacked else "center")
+        ax.set_title(TITLES[system], fontsize=10, loc="right" if stacked else "center")
         _panel(ax, content, system, rows)
-    for ax in axes if stacked else axes[:1]:
+    for ax in () if stacked else axes[:-2]:
+        ax.set_xlabel("")
+    for ax in axes if stacked else axes[::2]:
         _label(ax, rows, size=7.5 if stacked else 9)
     marks = [axes[0].plot([], [], "o", color=colour, label=words)[0] for colour, words in NEEDS.values()]
     columns = 1 if stacked else 2

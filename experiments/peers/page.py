@@ -23,12 +23,12 @@ KNOWN = {
     "nothing": "You know neither",
 }
 MAY = {
-    "nothing more": "nothing; you only have an anchor",
-    "two fine-tunings": "two experts by short fine-tunings of it, or you have them",
-    "one fine-tuning": "one fine-tuning of a one-frame anchor on labelled data of all regimes",
-    "without labels": "a network from scratch without labels, of one or more frames, and two experts of it",
-    "from scratch": "a network from scratch on labelled data of all regimes",
-    "equation": "nothing; you have the equation and a fast solver",
+    "nothing more": "only an anchor",
+    "two fine-tunings": "an anchor, and two experts fine-tuned from it",
+    "one fine-tuning": "a one-frame anchor, fine-tuned once on labelled data of all regimes",
+    "without labels": "a new anchor of one or more frames on unlabelled data, and two experts fine-tuned from it",
+    "from scratch": "a new network on labelled data of all regimes",
+    "equation": "only the equation, and a fast solver",
 }
 # Rows that do not allow everything in the rows above them.
 EXCEPT = {

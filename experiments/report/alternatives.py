@@ -21,7 +21,7 @@ BESIDE: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     "five frames observed, value unknown": (
         PREFIX,
         {
-            "the anchor alone: as it is, or trained for as many steps as CCM, whichever is better": ("anchor_ratio",),
+            "the anchor alone, trained for as many steps as CCM where that is better": ("anchor_ratio",),
             "the best network trained without known values that sees one to five frames": ("frames_ratio",),
             "the best network conditioned on the value; the prefix readout infers it": ("frames_ratio_labelled",),
             "CoDA or GEPS, trained on data grouped by regime": ("frames_ratio_adaptive",),

@@ -11,8 +11,17 @@ from typing import Any
 import jinja2
 
 from ccm_jax.io.atomic import read_json
-from experiments.report.alternatives import CONDITIONED, FALLBACK, SIZES, chosen_windows, fallback, one_frame, worst
-from experiments.report.ratios import briefly, named, sides, times
+from experiments.report.alternatives import (
+    BREAKS,
+    CONDITIONED,
+    FALLBACK,
+    SIZES,
+    chosen_windows,
+    fallback,
+    one_frame,
+    worst,
+)
+from experiments.report.ratios import briefly, cells, named, times
 from experiments.report.reach import validation_of
 from experiments.report.record import runs_of
 from experiments.report.systems import SHORT
@@ -36,7 +45,7 @@ def budget(peers: dict[str, Any]) -> dict[str, Any]:
     """CCM-Scale over its alternatives with a small budget, in words; see :mod:`experiments.peers.plane`."""
     found = peers["small_budgets"]
     words = {"ratios": briefly(found["scale_over_conditioned"]), "lora": briefly(found["scale_over_lora"])}
-    words |= {f"{name}_cells": " | ".join(sides(found[f"scale_over_{name}"])) for name in ("conditioned", "lora")}
+    words |= {f"{name}_cells": cells(found[f"scale_over_{name}"]) for name in ("conditioned", "lora")}
     sizes = sorted({trajectories for _, trajectories in found["cells"]})
     words |= {"trajectories": f"{sizes[0]} to {sizes[-1]}"}
     return words | {key: found[key] for key in ("fewest", "most", "seeds")} | {"cells": len(found["cells"])}
@@ -54,9 +63,9 @@ def said(peers: dict[str, Any]) -> dict[str, str]:
     return {claim: briefly(ratios) for claim, ratios in _ratios(peers).items()}
 
 
-def cells(peers: dict[str, Any]) -> dict[str, str]:
-    """The same as cells of the README's table: where CCM's error is smaller, not clearly different, and larger."""
-    return {claim: " | ".join(sides(ratios)) for claim, ratios in _ratios(peers).items()}
+def beside(peers: dict[str, Any]) -> dict[str, str]:
+    """The same as cells of the README's table: CCM's error divided by the alternative's, on each system."""
+    return {claim: cells(ratios) for claim, ratios in _ratios(peers).items()}
 
 
 def _ratios(peers: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -71,7 +80,8 @@ def numbers(folder: Path) -> dict[str, Any]:
     noise = {row["at"]: row["ours"]["mean"] for row in read_json(folder / "paper.json")["prefix"]["noise"]}
     return {
         **said(peers),
-        "cells": cells(peers),
+        "beside": beside(peers),
+        "systems": " | ".join(BREAKS.get(name, name) for name in SHORT.values()),
         "sizes": SIZES,
         "validation": validation_of(HIDDEN),
         "budget": budget(peers),
@@ -123,12 +133,10 @@ def _filled_to_width(part: str) -> str:
 def windows(peers: dict[str, Any]) -> str:
     """The figure's note on the anchors of CCM-Prefix."""
     wide, kept = chosen_windows(peers)
-    words = (
-        f"¹ CCM-Prefix's anchor sees three frames for {named(wide)}, as validation chose, otherwise one."
-        if wide
-        else ""
-    )
-    return words + (f" {fallback(kept)}" if kept else "")
+    if not wide:
+        return ""
+    words = f"¹ The anchor sees three frames for {named(wide)}, as validation chose, otherwise one."
+    return words + (f" For {named(kept)}, the readout then keeps the anchor: nothing is merged." if kept else "")
 
 
 def window_note(peers: dict[str, Any]) -> str:

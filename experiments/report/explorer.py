@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax.evaluate import future_frames, split_future
+from ccm_jax.io.atomic import read_json
 from experiments.pipeline import networks, stages
-from experiments.pipeline.family import column
+from experiments.pipeline.family import column, mean_error
 from experiments.pipeline.stages import Run, Stages
 from experiments.pipeline.store import Stage, run_stage
 from experiments.report.colours import SIGNED, furthest, limits, palette
@@ -22,19 +23,24 @@ from experiments.report.results import found_best, observed
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 2
+VERSION = 3
 TIMES = 4  # frames shown side by side
 COLOURS = 65  # of the scale, odd for a white zero: more take more bytes; one is added for what is not finite
 DIFFERENCES = 33  # the same for differences
 
 
 def explorer(run: Run, done: Stages) -> Stage:
-    """Pictures of the first test trajectory, of truth, anchor and every candidate: ``[R, 2 + n, pictures, a, b]``."""
+    """Errors and pictures at every candidate, and at the coordinates that the buttons go to.
+
+    Stored: ``frames [R, 2 + n + 3, pictures, a, b]`` of the first test trajectory, of truth, anchor and every
+    coordinate; and ``coordinates`` and ``errors`` of the buttons, ``[R, 3]``.
+    """
 
     def build(work: Path) -> None:
         config = run.config
         family = networks.load_family(run.config, done.anchor, done.endpoints)
-        line, bank = family.line, jnp.asarray(column(family.bank))
+        line, bank = family.line, column(family.bank)
+        buttons = np.stack([marks(row, bank) for row in read_json(done.evaluation.path / "evaluation.json")["regimes"]])
         shape = {"history": family.history, "prefix": config.calibration.frames}
         tests = stages.load_trajectories(done.test)
         future = split_future(jnp.asarray(tests[0, :1]), **shape)[2].shape[1]
@@ -44,19 +50,38 @@ def explorer(run: Run, done: Stages) -> Stage:
             return panels(future_frames(params, family.rollout_fn, x, **shape)[0, ..., 0], at)
 
         @jax.jit
-        def regime(x: jax.Array) -> jax.Array:
-            swept = jax.lax.map(lambda c: shown(line(c), x), bank)
+        def regime(coordinates: jax.Array, x: jax.Array) -> jax.Array:
+            swept = jax.lax.map(lambda c: shown(line(c), x), coordinates)
             truth = panels(split_future(x, **shape)[2][0, ..., 0], at)
             return jnp.concatenate([truth[None], shown(family.anchor, x)[None], swept])
 
-        frames = np.stack([np.asarray(regime(jnp.asarray(x[:1]))) for x in tests])
+        every = [np.concatenate([bank, column(own)]) for own in buttons]
+        frames = [np.asarray(regime(jnp.asarray(c), jnp.asarray(x[:1]))) for c, x in zip(every, tests, strict=True)]
+        errors = [
+            [mean_error(family.errors_of(line(float(c)), jnp.asarray(x))) for c in own]
+            for own, x in zip(buttons, tests, strict=True)
+        ]
         if is_writer():
-            np.savez(work / "explorer.npz", allow_pickle=False, frames=frames.astype(np.float32), times=at)
+            found = {"frames": np.stack(frames).astype(np.float32), "coordinates": buttons, "errors": np.array(errors)}
+            np.savez(work / "explorer.npz", allow_pickle=False, times=at, **found)
 
     settings = stages.settings_of(run.config, "calibration", "axis", "model")
-    stage = run_stage(run.root, "explorer", settings, (done.test, done.anchor, done.endpoints), build, version=VERSION)
+    inputs = (done.test, done.anchor, done.endpoints, done.evaluation)
+    stage = run_stage(run.root, "explorer", settings, inputs, build, version=VERSION)
     finished(stage, "frames of every candidate, for the slider")
     return stage
+
+
+def marks(row: dict[str, Any], bank: np.ndarray) -> np.ndarray:
+    """The coordinates of the three buttons on a regime; 0 for one that is not finite or outside the bank.
+
+    Args:
+        row: of the regime, as the evaluation gives it.
+        bank: coordinates of the candidates.
+    """
+    chosen = row["chosen"]
+    named = np.array([row["coordinate"], np.mean(np.asarray(chosen["ccm_prefix"], float)), chosen["best"]], float)
+    return np.where((named >= bank.min()) & (named <= bank.max()), named, 0.0)
 
 
 def content(results: dict[str, Any], sweep: np.ndarray, stage: Stage, channel: str) -> dict[str, Any]:
@@ -73,12 +98,14 @@ def content(results: dict[str, Any], sweep: np.ndarray, stage: Stage, channel: s
     before = observed(results["config"])
     rows = []
     for i in sorted(range(len(regimes)), key=lambda i: regimes[i]["coordinate"]):
-        errors = sweep[i].mean(axis=-1)
+        coordinates, first = np.unique(np.concatenate([bank, stored["coordinates"][i]]).round(6), return_index=True)
+        errors = np.concatenate([sweep[i].mean(axis=-1), stored["errors"][i]])[first]
+        shown = frames[i][np.concatenate([[0, 1], 2 + first])]
         row = {key: regimes[i][key] for key in ("value", "coordinate", "split")}
         best = regimes[i]["chosen"]["best"] if found_best(regimes[i]) else None
         row |= {"anchor": regimes[i]["errors"]["anchor"], "best": best}
         row |= {"prefix": float(np.mean(regimes[i]["chosen"]["ccm_prefix"]))}
-        row |= {"sprite": sprite(frames[i]), "differences": differences(frames[i])}
+        row |= {"bank": coordinates.tolist(), "sprite": sprite(shown), "differences": differences(shown)}
         rows.append(row | {"errors": [float(f"{e:.6g}") if np.isfinite(e) else None for e in errors]})
     height, width = frames.shape[-2:]
     times = [int(t) + before + 1 for t in stored["times"]]  # counted from 1
@@ -88,7 +115,6 @@ def content(results: dict[str, Any], sweep: np.ndarray, stage: Stage, channel: s
     axis = results["config"]["axis"]
     return {
         "rows": rows,
-        "bank": bank,
         "height": height,
         "width": width,
         "heads": heads,
@@ -106,7 +132,8 @@ def sprite(frames: np.ndarray) -> str:
 
 def differences(frames: np.ndarray) -> str:
     """Candidates ``[2 + n, times, H, W]`` minus the truth, row 0; full red is the largest error of row 1."""
-    bound = furthest(frames[1] - frames[0])
+    error = frames[1] - frames[0]
+    bound = np.full(len(error), furthest(error).max())
     return bitmap(frames[2:] - frames[0], (-bound, bound), SIGNED, DIFFERENCES)
 
 

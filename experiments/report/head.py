@@ -103,11 +103,11 @@ def alternative(peer: dict[str, Any] | None) -> str:
     Example:
         >>> outside, inside = {"mean": 1.3, "low": 1.1, "high": 1.6}, {"mean": 2.2, "low": 1.6, "high": 3.1}
         >>> alternative(outside | {"inside": inside}).replace("\N{NO-BREAK SPACE}", " ").partition(": ")[2]
-        "its errors are 1.3 × smaller than CCM-Scale's outside the training range and 2.2 × smaller inside it."
+        "its errors are 1.3 times smaller than CCM-Scale's outside the training range and 2.2 times smaller inside it."
     """
     sides = {} if peer is None else {"outside": peer, "inside": peer.get("inside")}
     told = [
-        f"{digits(ratio['mean'])}\N{NO-BREAK SPACE}× smaller {where}"
+        f"{digits(ratio['mean'])}\N{NO-BREAK SPACE}times smaller {where}"
         for where, ratio in sides.items()
         if ratio and ratio["low"] > 1
     ]
@@ -126,8 +126,8 @@ def _against(ratio: dict[str, Any]) -> str:
 
 
 def _than(size: float | None, larger: bool, interval: list[float] | None) -> str:
-    """A factor in words, such as ``4.7 × smaller [4.5, 4.9]``."""
+    """A factor in words, such as ``4.7 times smaller [4.5, 4.9]``."""
     if size is None:
         return "diverges"
     ends = "" if interval is None else f" [{digits(interval[0])}, {digits(interval[1])}]"
-    return f"{digits(size)} × {'larger' if larger else 'smaller'}{ends}"
+    return f"{digits(size)} times {'larger' if larger else 'smaller'}{ends}"

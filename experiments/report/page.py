@@ -32,7 +32,7 @@ from experiments.runner.repository import published
 from experiments.runner.runtime import is_writer
 from experiments.runner.workdir import put_aside
 
-VERSION = 32
+VERSION = 33
 OUTPUTS = ("report.html", "results.json", "results.csv", "figures")
 FOLDED = ("ccm_prefix_paper", "low", "high", "average", "wrong_sign")  # columns of the table that a reader asks for
 WEIGHTS = "weights"  # folder of the run with anchor, low, high and the trajectories of VALIDATION
@@ -158,7 +158,12 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         rejects=too_often(*small, level=0.05),
         explorer=explorer.content(results, arrays["sweep"], shown, channels[0]),
         film=film(results, arrays, channels[0]),
-        peers={"count": len(curves), "seeds": peers.seeds(curves), "conditioned": conditioned},
+        peers={
+            "count": len(curves),
+            "windows": any("frame" in c["short"] for c in curves),
+            "seeds": peers.seeds(curves),
+            "conditioned": conditioned,
+        },
         machine=read_json(stages.anchor.path / "stage.json"),
         channels=channels,
         shape=f"[T, {', '.join(str(n) for n in space)}, {len(channels)}]",
@@ -194,7 +199,7 @@ def two_parts(said: str) -> tuple[str, str]:
         >>> two_parts("Outside it, use A. Inside the training range, B is better.")
         ('Outside it, use A.', 'Inside the training range, B is better.')
     """
-    outside, mark, inside = said.replace(" ×", "\N{NO-BREAK SPACE}×").partition(" Inside the training range,")
+    outside, mark, inside = said.replace(" times", "\N{NO-BREAK SPACE}times").partition(" Inside the training range,")
     return outside, (mark + inside).strip()
 
 

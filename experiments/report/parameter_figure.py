@@ -17,6 +17,7 @@ PEERS = ("#E69F00", "#56B4E9", "#CC79A7", "#D55E00", "#999999")  # of Okabe and 
 # They lie on those of CCM-Scale, or are controls: the table has them. An anchor that others are compared with is drawn.
 TABLE_ONLY = ("anchor_more", "average", "wrong_sign", "ccm_coord", "best")
 EXPERTS = ("low", "high")
+DASH = 6  # as long as the gaps: of two curves on each other, one is seen in the gaps of the other
 
 
 def error_by_regime(results: dict[str, Any], curves: Sequence[dict[str, Any]] = (), narrow: bool = False) -> Figure:
@@ -44,11 +45,11 @@ def error_by_regime(results: dict[str, Any], curves: Sequence[dict[str, Any]] = 
         look: dict[str, Any] = {"marker": "o", "lw": 2.0} if method.bold else {"lw": 1.3}
         look |= {"markeredgecolor": "#444444", "markeredgewidth": 0.4}
         ax.plot(x, y, color=colour, ms=4, label=method.label, **look)
-    for curve, colour in zip(curves, PEERS, strict=False):
+    for number, (curve, colour) in enumerate(zip(curves, PEERS, strict=False)):
         order = np.argsort(curve["values"])
         x, y = np.array([curve["values"], curve["errors"]], float)[:, order]
         lines.append(Curve(curve["short"], colour, x, y))
-        ax.plot(x, y, color=colour, linestyle=(0, (4, 2)), lw=1.3, label=curve["short"])
+        ax.plot(x, y, color=colour, linestyle=(DASH * (number % 2), (DASH, DASH)), lw=1.5, label=curve["short"])
     ax.set(yscale="log", xscale=axis["scale"], xlabel=axis_label(results["config"]))
     ax.set_ylabel("relative L2 error after the observed frames")
     place: Any = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "top", "fontsize": 9}

@@ -16,6 +16,7 @@ CONDITIONED = {"conditioned, fine-tuned": "finetune_ratio", "conditioned, from s
 SHORT = (
     (r"^conditioned.* value inferred .*", "conditioned, value inferred"),
     (r"^conditioned.*", "conditioned, value known"),
+    (r"^DPOT, window of (\d+),.*", r"DPOT (a transformer), \1 frames"),
     (r"^(.*), window of 1,.*", r"\1, 1 frame"),
     (r"^(.*), window of (\d+),.*", r"\1, \2 frames"),
     (r"^window of 1,.*", "network that sees 1 frame"),
@@ -49,7 +50,7 @@ def short(label: str) -> str:
 
     Example:
         >>> short("DPOT, window of 4, continued on all data"), short("conditioned, from scratch, Scale map")
-        ('DPOT, 4 frames', 'conditioned, value known')
+        ('DPOT (a transformer), 4 frames', 'conditioned, value known')
     """
     for pattern, name in SHORT:
         if re.match(pattern, label):

@@ -1,4 +1,4 @@
-"""Ratios of errors in words: ``2.9 × smaller``."""
+"""Ratios of errors in words: ``2.9 times smaller``."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def in_words(ratios: dict[str, Ratio | None]) -> str:
     Example:
         >>> ahead, single = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 2.0, "low": None, "high": None}
         >>> in_words({"rd_ood": ahead, "rdb_ood": {"mean": 1.1, "low": 0.9, "high": 1.3}})
-        '2.0\\xa0× smaller for reaction–diffusion; no clear difference for dam height'
+        '2.0\\xa0times smaller for reaction–diffusion; no clear difference for dam height'
         >>> in_words({"ns_ood": single})
-        'in one seed, 2.0\\xa0× larger for Navier–Stokes'
+        'in one seed, 2.0\\xa0times larger for Navier–Stokes'
         >>> in_words({"rd_ood": ahead, "ns_ood": ahead | {"mean": 0.25}, "rdb_gravity": ahead, "rdb_ood": single})
-        '2.0 to 4.0\\xa0× smaller for all but dam height; in one seed, 2.0\\xa0× larger for dam height'
+        '2.0 to 4.0\\xa0times smaller for all but dam height; in one seed, 2.0\\xa0times larger for dam height'
     """
     phrases = []
     for kind, found in _by_kind(ratios, apart=True).items():
@@ -42,38 +42,41 @@ def briefly(ratios: dict[str, Ratio | None]) -> str:
     Example:
         >>> ahead, unclear = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 1.1, "low": 0.9, "high": 1.3}
         >>> briefly({"rd_ood": ahead, "ns_ood": ahead | {"mean": 0.25}, "rdb_gravity": unclear, "rdb_ood": unclear})
-        '2.0 to 4.0\\xa0× smaller on two systems, and not clearly different on two'
+        '2.0 to 4.0\\xa0times smaller on two systems, and not clearly different on two'
         >>> briefly({"rd_ood": ahead | {"low": None}, "ns_ood": ahead, "rdb_gravity": None})
-        '2.0\\xa0× smaller on two systems'
+        '2.0\\xa0times smaller on two systems'
     """
     told: list[str] = []
     for kind, found in _by_kind(ratios).items():
         where = f"for {named(found)}" if len(found) == 1 else f"on {COUNTS[len(found)]}" + " systems" * (not told)
         sizes = sorted(max(ratio["mean"], 1 / ratio["mean"]) for ratio in found.values())
         low, high = _said(sizes[0]), _said(sizes[-1])
-        span = f"{high if low == high else f'{low} to {high}'}\N{NO-BREAK SPACE}×"
+        span = f"{high if low == high else f'{low} to {high}'}\N{NO-BREAK SPACE}times"
         told.append(f"not clearly different {where}" if kind == UNCLEAR else f"{span} {kind} {where}")
     return _in_a_row(told)
 
 
-def sides(ratios: dict[str, Ratio | None]) -> tuple[str, str, str]:
-    """The same in three cells of a table: where the error is smaller, not clearly different, and larger.
+def cells(ratios: dict[str, Ratio | None]) -> str:
+    """The ratios as cells of a table, one for each system, marked as clearly smaller, clearly larger, or neither.
+
+    A ratio of one seed has no mark.
 
     Example:
-        >>> ahead, unclear = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 1.1, "low": 0.9, "high": 1.3}
-        >>> sides({"rd_ood": ahead, "ns_ood": ahead | {"mean": 0.25}, "rdb_gravity": unclear, "rdb_ood": None})
-        ('2.0 to 4.0\xa0×, two systems', 'gravity', '–')
+        >>> clear, unclear = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 1.1, "low": 0.9, "high": 1.3}
+        >>> cells({"rd_ood": clear, "ns_ood": unclear, "rdb_gravity": {"mean": 207.6, "low": None, "high": None}})
+        '✓\xa00.50 | ≈\xa01.10 | 208 | –'
     """
-    kinds = _by_kind(ratios)
-    cells = []
-    for kind in (AHEAD, UNCLEAR, BEHIND):
-        found = kinds.get(kind, {})
-        where = named(found) if len(found) == 1 else f"{COUNTS[len(found)]} systems" if found else "–"
-        sizes = sorted(max(ratio["mean"], 1 / ratio["mean"]) for ratio in found.values())
-        span = " to ".join(dict.fromkeys(_said(size) for size in (*sizes[:1], *sizes[-1:])))
-        cells.append(where if kind == UNCLEAR or not found else f"{span}\N{NO-BREAK SPACE}×, {where}")
-    smaller, unclear, larger = cells
-    return smaller, unclear, larger
+    return " | ".join(_cell(ratios.get(system)) for system in SHORT)
+
+
+def _cell(ratio: Ratio | None) -> str:
+    if ratio is None or ratio["mean"] is None:
+        return "–"
+    said = f"{ratio['mean']:.2f}" if ratio["mean"] < 10 else f"{ratio['mean']:.0f}"
+    if ratio["low"] is None:
+        return said
+    mark = "≈" if ratio["low"] <= 1 <= ratio["high"] else "✓" if ratio["mean"] < 1 else "✗"
+    return f"{mark}\N{NO-BREAK SPACE}{said}"
 
 
 def _in_a_row(told: list[str]) -> str:
@@ -108,13 +111,13 @@ def _together(found: dict[str, Ratio], ratios: dict[str, Ratio | None]) -> str:
 
 
 def times(ratio: float) -> tuple[str, str]:
-    """A ratio of errors in words, such as ``("2.9 ×", "smaller")``."""
+    """A ratio of errors in words, such as ``("2.9 times", "smaller")``."""
     if 0.985 < ratio < 1.015:
         return "equal", ""
     return (
-        (f"{_said(1 / ratio)}\N{NO-BREAK SPACE}×", "smaller")
+        (f"{_said(1 / ratio)}\N{NO-BREAK SPACE}times", "smaller")
         if 0 < ratio < 1
-        else (f"{_said(ratio)}\N{NO-BREAK SPACE}×", "larger")
+        else (f"{_said(ratio)}\N{NO-BREAK SPACE}times", "larger")
     )
 
 
@@ -126,8 +129,8 @@ def each(ratios: Mapping[str, Ratio | None]) -> str:
     """Ratios of several systems in one phrase; those that are not measured are left out.
 
     Example:
-        >>> each({"rd_ood": {"mean": 2.0}, "ns_ood": {"mean": 3.0}, "rdb_ood": {"mean": 0.5}})
-        '2.0\\xa0× larger for reaction–diffusion and 3.0\\xa0× for Navier–Stokes; 2.0\\xa0× smaller for dam height'
+        >>> each({"ns_ood": {"mean": 2.0}, "rdb_gravity": {"mean": 3.0}, "rdb_ood": {"mean": 0.5}})
+        '2.0\\xa0times larger for Navier–Stokes and 3.0\\xa0times for gravity; 2.0\\xa0times smaller for dam height'
     """
     said: dict[str, list[str]] = {}
     for system, ratio in ratios.items():
@@ -148,9 +151,9 @@ def with_interval(ratio: Ratio) -> str:
 
     Example:
         >>> with_interval({"mean": 0.25, "low": 0.2, "high": 0.5})
-        '**4.0\\xa0× smaller** [2.0, 5.0]'
+        '**4.0\\xa0times smaller** [2.0, 5.0]'
         >>> with_interval({"mean": 0.25, "low": None, "high": None}), with_interval({"mean": None})
-        ('4.0\\xa0× smaller', 'diverges')
+        ('4.0\\xa0times smaller', 'diverges')
     """
     if ratio["mean"] is None:
         return "diverges"

@@ -45,7 +45,7 @@ def gain(found: dict[str, Any]) -> str:
 
     Example:
         >>> gain({"mean": 0.75, "low": 0.5, "high": 0.8})
-        '**4.0\\xa0× smaller** [2.0, 5.0]'
+        '**4.0\\xa0times smaller** [2.0, 5.0]'
     """
     ends = {"mean": "mean", "low": "high", "high": "low"}
     return with_interval({end: None if found[of] is None else max(1 - found[of], TINY) for end, of in ends.items()})

@@ -219,7 +219,7 @@ def _best_of(summary: dict[str, Any], better: list[str]) -> str:
     use = known + [name for name in ranked if name == "ccm_prefix"] or ranked[:1]
     if ranked[0] == AVERAGE:
         known, use = [], [AVERAGE]
-    factors = [f"{digits(means[summary['better_anchor']] / means[name])} ×" for name in use]
+    factors = [f"{digits(means[summary['better_anchor']] / means[name])} times" for name in use]
     labels = [named([name]) for name in use]
     # The better anchor in the mean: in single regimes it may be the other one.
     anchor = "that of the anchor trained longer" if summary["better_anchor"] == "anchor_more" else "the anchor's"

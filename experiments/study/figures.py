@@ -152,7 +152,7 @@ def along(found: dict[str, Any]) -> Figure:
         style = "-" if row["split"] == "ood" else ":"
         ax.plot(found["bank"], errors.mean(axis=1), style, color=colour, lw=1.4, label=f"s = {row['coordinate']:+.2g}")
         ax.fill_between(found["bank"], errors.min(axis=1), errors.max(axis=1), color=colour, alpha=0.15, lw=0)
-    ax.set(yscale="log", xlabel="coordinate along the line", ylabel="relative L2 error after the prefix")
+    ax.set(yscale="log", xlabel="coordinate along the line", ylabel="relative L2 error after the observed frames")
     figure.legend(frameon=False, loc="outside right upper", fontsize=8)
     tidy(ax)
     return figure
