@@ -11,8 +11,9 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from scipy.io import savemat
 
-from ccm_jax.cli.frames import Layout
+from ccm_jax.cli.frames import Layout, read_regimes
 from ccm_jax.io.recordings import common_parameter, open_recording, open_recordings, write_recording
 from ccm_jax.io.recordings import contents as rules
 from tests import recordings
@@ -600,6 +601,40 @@ def test_axes_are_typed_once_for_the_observed_frames_and_for_validation(tmp_path
     np.save(tmp_path / "flat.npy", x[0, 0])
     with pytest.raises(ValueError, match="--axes TCXY .* fits nothing in .*flat.npy"):
         layout.open_validation(tmp_path / "flat.npy")
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.h5", "a.mat"])
+def test_a_time_step_beside_the_frames_is_no_physical_parameter(tmp_path: Path, name: str) -> None:
+    def write_as(name: str, **beside: Any) -> Path:
+        path, arrays = tmp_path / name, {"frames": noise(2, 5, 8, 8, 1)} | beside
+        if name.endswith("h5"):
+            return write(path, arrays)
+        np.savez(path, **arrays) if name.endswith("npz") else savemat(path, arrays)
+        return path
+
+    axes = "NTXYC" if name.endswith("mat") else None
+    found = open_recording(write_as(name, dt=0.5, nu=0.95), axes=axes)
+    assert found.parameters == [{"nu": 0.95}] * 2 and found.time_step == 0.5
+    assert "dt = 0.5 is taken for the time between frames" in found.assumed
+    found = open_recording(write_as(name, dt=0.5, times=np.arange(5.0)), axes=axes)
+    assert found.parameters == [{}] * 2 and found.time_step == 1
+    assert any(text.startswith("dt: ") for text in found.left_out) or name.endswith("h5")
+    with pytest.raises(ValueError, match=r"dt is -1, expected a time between frames above 0; correct it"):
+        open_recording(write_as(name, dt=-1.0), axes=axes)
+
+
+def test_a_file_without_times_says_how_to_give_them(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", frames=noise(2, 5, 8, 8, 1))
+    assert "times: none; write times=..." in ccm("data", "describe", tmp_path / "a.npz").stdout
+
+
+def test_regimes_are_named_by_the_parameters_that_differ(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", frames=noise(3, 5, 8, 8, 1), nu=[0.5, 0.5, 1.0], drag=0.1)
+    regimes = read_regimes(open_recording(tmp_path / "a.npz"))
+    assert list(regimes.trajectories) == ["nu = 0.5", "nu = 1"]
+    assert regimes.parameters == [{"nu": 0.5, "drag": 0.1}, {"nu": 1.0, "drag": 0.1}]
+    np.savez(tmp_path / "b.npz", frames=noise(3, 5, 8, 8, 1), nu=0.5)
+    assert list(read_regimes(open_recording(tmp_path / "b.npz")).trajectories) == ["nu = 0.5"]
 
 
 def test_a_folder_is_described_though_a_file_of_it_is_damaged(tmp_path: Path) -> None:

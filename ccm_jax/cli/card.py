@@ -142,8 +142,25 @@ def _search(settings: Mapping[str, Any], frames: int) -> str:
     if settings.get("missing"):
         said.append(f"with {settings['missing']} of {settings['points']} points filled in ({settings['fill']})")
     regimes = settings.get("validation")
-    said += [f"settings chosen on validation trajectories of {'; '.join(regimes)}"] if regimes else []
+    said += [f"settings chosen on validation trajectories of {_regimes(regimes)}"] if regimes else []
     return ", ".join(said)
+
+
+def _regimes(names: Sequence[str]) -> str:
+    """Regimes in words, each parameter's name once.
+
+    Example:
+        >>> _regimes(["nu = 0.7", "nu = 1.2"]), _regimes(["f = 0, nu = 0.7", "f = 1, nu = 0.7"])
+        ('nu = 0.7, 1.2', '(f, nu) = (0, 0.7), (1, 0.7)')
+    """
+    pairs = [[part.partition(" = ")[::2] for part in name.split(", ")] for name in names]
+    called = {tuple(name for name, _ in each) for each in pairs}
+    if len(called) > 1 or not all(value for each in pairs for _, value in each):
+        return "; ".join(names)
+    if len(pairs[0]) == 1:
+        return f"{pairs[0][0][0]} = {', '.join(each[0][1] for each in pairs)}"
+    rows = ", ".join(f"({', '.join(value for _, value in each)})" for each in pairs)
+    return f"({', '.join(called.pop())}) = {rows}"
 
 
 def _told(value: Any) -> str:

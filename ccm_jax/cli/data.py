@@ -79,6 +79,8 @@ def describe(path: Path, layout: Layout, as_json: bool) -> None:
         for line, names in said.items():
             where = "" if len(names) == len(recordings) else f" ({', '.join(names[:3])}{', …' * (len(names) > 3)})"
             say(f"{what.replace('_', ' ')}: {without_python(line)}{where}")
+    if any(r.times is None for r in recordings):
+        say("times: none; write times=... (of each frame) or dt=... (between frames) next to the frames.")
     for r in recordings:
         try:
             time_step(r, None)

@@ -51,7 +51,7 @@ class Layout(NamedTuple):
             for axes in (*more, None):
                 with contextlib.suppress(ValueError):
                     found = self._replace(axes=axes).open(path)
-                    if axes is not None or not found.assumed:
+                    if axes is not None or not assumed_axes(found):
                         return found
             raise
 
@@ -288,9 +288,11 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
         note(f"{recording.path}: not read as a parameter: {clean('; '.join(unknown))}.")
     told: dict[str, Mapping[str, float]] = {}
     groups: dict[str, list[int]] = {}
-    for i, known in enumerate(recording.parameters):
-        values = {key: value for key, value in known.items() if key.lower() not in COUNTERS}
-        name = ", ".join(f"{key} = {value:.6g}" for key, value in sorted(values.items())) or "all"
+    rows = [{k: v for k, v in known.items() if k.lower() not in COUNTERS} for known in recording.parameters]
+    shared = set.intersection(*(set(row.items()) for row in rows)) if len({*map(str, rows)}) > 1 else set()
+    for i, values in enumerate(rows):
+        differ = sorted(item for item in values.items() if item not in shared)
+        name = ", ".join(f"{key} = {value:.6g}" for key, value in differ) or "all"
         groups.setdefault(name, []).append(i)
         told.setdefault(name, values)
     check_size(recording, recording.shape[0])

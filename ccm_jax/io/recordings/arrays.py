@@ -28,10 +28,9 @@ from ccm_jax.io.recordings.contents import (
     recording_of,
     with_axes,
 )
-from ccm_jax.io.recordings.recording import Recording
+from ccm_jax.io.recordings.recording import TIMES, Recording
 from ccm_jax.io.recordings.registry import register_layout
 
-TIMES = ("times", "time", "t")
 NAMES = ("fields", "channels")  # lists of text that name the channels
 # What a rollout of ours stores beside its frames, which are no parameters of trajectories.
 BESIDE = ("low", "high", "samples", "coordinates", "errors", "covered")

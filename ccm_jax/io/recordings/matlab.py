@@ -16,7 +16,7 @@ from ccm_jax.io.boundary import allowed
 from ccm_jax.io.recordings import parameters
 from ccm_jax.io.recordings.contents import SAMPLE, TIME, Contents, Variable, closed, listed, recording_of, with_axes
 from ccm_jax.io.recordings.hdf5 import is_hdf5
-from ccm_jax.io.recordings.recording import Recording
+from ccm_jax.io.recordings.recording import TIMES, Recording
 from ccm_jax.io.recordings.registry import register_layout
 
 # Bytes of a number by its class in MATLAB; cells, structures and text hold no frames. A complex one has two parts.
@@ -99,9 +99,14 @@ def read_matlab(path: Path, *, axes: str | None = None) -> Recording | None:
         return None
     arrays = _load(path)
     if axes is not None:
-        shapes = {k: v.shape for k, v in arrays.items() if v.ndim >= 2 and v.dtype.kind in "fiu" and k != "t"}
+        real = {k: v for k, v in arrays.items() if v.dtype.kind in "fiu" and k not in TIMES}
+        shapes = {k: v.shape for k, v in real.items() if v.ndim >= 2 and v.size > 1}
         variables, left_out = with_axes(path, shapes, axes)
-        found = Contents("matlab", variables, closed, arrays.get("t"), left_out=tuple(left_out))
+        samples = dict(zip(variables[0].axes, variables[0].shape, strict=True)).get(SAMPLE, 1)
+        rows, _ = parameters.of_arrays({k: v for k, v in real.items() if v.size == 1}, samples)
+        times = next((arrays[name] for name in TIMES if name in arrays), None)
+        times = np.ravel(times) if times is not None and max(times.shape) == times.size else times
+        found = Contents("matlab", variables, closed, times, {}, rows, left_out=tuple(left_out))
     elif {"a", "u", "t"} <= set(arrays):
         found = contents(path, {key: arrays[key].shape for key in ("a", "u")}, arrays["t"], hdf5=False)
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ccm_jax.io.boundary import check_names, reading
-from ccm_jax.io.recordings.recording import Recording
+from ccm_jax.io.recordings.recording import Recording, with_step
 from ccm_jax.io.recordings.registry import described, suffixes
 from ccm_jax.io.recordings.stores import is_store
 
@@ -61,6 +61,7 @@ def open_recording(path: str | Path, *, fields: Sequence[str] | None = None, axe
                 f"another order than those of {found.layout}, or it is damaged. Say what they are by --axes "
                 "(axes=...), or write it again with write_recording."
             )
+    found = with_step(found)
     return found if fields is None else _with_fields(found, tuple(fields))
 
 

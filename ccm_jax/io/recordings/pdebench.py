@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import h5py
 
 ORDER = ("density", "pressure", "Vx", "Vy", "Vz")  # the channels of PDEBench's own networks
-SPACING = ("dt", "dx", "dy", "dz")
+SPACING = ("dx", "dy", "dz")  # dt tells the times
 TIMES = ("t-coordinate", "t", "time", "times")
 
 

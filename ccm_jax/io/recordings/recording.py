@@ -90,6 +90,33 @@ def rounding_of(times: np.ndarray) -> float:
     return 2 * float(np.finfo(times.dtype).eps) * float(np.abs(times).max()) if times.dtype.kind == "f" else 0.0
 
 
+TIMES = ("times", "time", "t")  # arrays of the times of frames
+STEPS = ("dt", "delta_t", "time_step", "timestep")  # the time between frames, in lower case
+
+
+def with_step(recording: Recording) -> Recording:
+    """The recording with times from a number such as ``dt``, which is then no physical parameter.
+
+    Where the file has times as well, they count. A step that differs between trajectories remains a parameter.
+    """
+    names = sorted({name for row in recording.parameters for name in row if name.lower() in STEPS})
+    values = {row[name] for row in recording.parameters for name in names if name in row}
+    if not names or (recording.times is None and len(values) > 1):
+        return recording
+    rows = [{name: value for name, value in row.items() if name not in names} for row in recording.parameters]
+    if recording.times is not None:
+        said = (f"{', '.join(names)}: a time step, and the file has the times of the frames",)
+        return recording._replace(parameters=rows, left_out=(*recording.left_out, *said))
+    step = values.pop()
+    if step <= 0:
+        raise ValueError(
+            f"{recording.path}: {names[0]} is {step:g}, expected a time between frames above 0; correct it."
+        )
+    said = (f"{names[0]} = {step:g} is taken for the time between frames",)
+    times = step * np.arange(recording.shape[1])
+    return recording._replace(parameters=rows, times=times, assumed=(*recording.assumed, *said))
+
+
 # What an experiment's parameters are called in the files of others.
 ALIASES = {
     "diffusivity_u": ("Du", "D_u"),
