@@ -70,7 +70,7 @@ def fit_uncertainty(
 
     A curve through the validation regimes models the coordinate found for each physical value, and its uncertainty
     beyond them. Floor and tightness of the scatter around it are fitted by likelihood. Deviations are then inflated so
-    that intervals cover regimes that were left out of the fit.
+    that intervals cover regimes that were left out of the fit, and are larger where an estimate's gate is unusual.
 
     Args:
         readout: of :func:`~ccm_jax.fit_prefix_readout`.
