@@ -70,8 +70,8 @@ def led(decisions: list[dict[str, Any]], knows: str) -> str:
         return f"{best or 'none'} of {len(rows(trains))}"
 
     words = (
-        f"If you can train two experts only, CCM has the smallest error on {share('two fine-tunings')} systems; if you "
-        f"can also train a network from scratch without labels, on {share('without labels')}; with labelled data of "
+        f"If you can only train two experts, CCM has the smallest error on {share('two fine-tunings')} systems; if you "
+        f"can also train a new anchor without labels, on {share('without labels')}; with labelled data of "
         f"all regimes, on {share('from scratch')}"
     )
     if not any(d["ours"] for d in rows("from scratch")):
