@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 from ccm_jax import baselines, evaluate, geometry, metrics, normalize, parallel
 from ccm_jax._extras import import_ours
-from ccm_jax._moved import keep_old_names, warn_moved
 from ccm_jax.along import one_step_errors, rollout_along
 from ccm_jax.chart import Chart, Gated, Polynomial, fit_chart
 from ccm_jax.choose_chart import Regime, choose_chart
@@ -79,7 +78,6 @@ if TYPE_CHECKING:
     from ccm_jax import train_chart as train_chart
 
 _LAZY = ("example", "interop", "io", "loading", "models", "processor", "surrogate", "train", "train_chart")
-_RENAMED = {"Readout": "Estimate"}  # old names, for one version
 
 __all__ = [
     "Chart",
@@ -147,9 +145,6 @@ __all__ = [
 if not TYPE_CHECKING:  # or a type checker would take any name for one of ours
 
     def __getattr__(name: str) -> Any:
-        if name in _RENAMED:
-            warn_moved(f"ccm_jax.{name}", f"ccm_jax.{_RENAMED[name]}")
-            return globals()[_RENAMED[name]]
         if name not in _LAZY:
             near = (
                 [known for known in __dir__() if known.endswith(f"_{name}") or known.startswith(name)] if name else []
@@ -162,8 +157,3 @@ if not TYPE_CHECKING:  # or a type checker would take any name for one of ours
 
 def __dir__() -> list[str]:
     return sorted({*__all__, *_LAZY})
-
-
-keep_old_names(
-    {f"ccm_jax.{name}": f"ccm_jax.io.{name}" for name in ("checkpoint", "names", "safetensors", "torchfile", "weights")}
-)

@@ -23,22 +23,22 @@ Params = Any
 WITHIN = ("future_frames:", "future_error:", "future_error_each:", "future_error_sweep:")  # call one another
 
 
-def check_future(what: str, trajectories: Any, history: int, prefix: int) -> None:
+def check_future(what: str, trajectories: Any, history: int, frames: int) -> None:
     """Raises ValueError for trajectories ``[N, T, ...]`` without a frame after the observed ones.
 
     Args:
         what: function and argument, as the error begins.
         trajectories: anything with a shape; what has none is left to others.
         history: frames in the model's window.
-        prefix: observed frames after it.
+        frames: observed frames after it.
     """
     name = what.partition(":")[0]
-    history, prefix = as_count(f"{name}: history", history), as_count(f"{name}: prefix", prefix, 0)
+    history, frames = as_count(f"{name}: history", history), as_count(f"{name}: frames", frames, 0)
     shape = np.shape(trajectories)
-    if len(shape) > 1 and shape[1] <= history + prefix:
+    if len(shape) > 1 and shape[1] <= history + frames:
         raise ValueError(
-            f"{what} have {counted(shape[1], 'frame')}, expected more than the {history} of the window and {prefix} of "
-            "the prefix together; use longer trajectories [N, T, *space, C], or a shorter prefix."
+            f"{what} have {counted(shape[1], 'frame')}, expected more than the {history} of the window and the "
+            f"{frames} observed after it; use longer trajectories [N, T, *space, C], or fewer frames."
         )
 
 
@@ -72,7 +72,7 @@ def _warn_without_space(what: str, trajectories: Any) -> None:
 
 def _shape_in(how: dict[str, Any]) -> dict[str, int]:
     """The numbers of observed frames among the arguments of a function of :mod:`ccm_jax.evaluate`."""
-    return {"history": how.get("history", 1), "prefix": how.get("prefix", 4)}
+    return {"history": how.get("history", 1), "frames": how.get("frames", 4)}
 
 
 def _raise_as(name: str, error: ValueError) -> NoReturn:

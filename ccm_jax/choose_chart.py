@@ -181,7 +181,7 @@ def regime_error(chart: Chart, rollout_fn: Any, regime: Regime, *, history: int 
 
     def errors(given: Any, _: Any) -> Any:
         x, context = given
-        return future_error(params, rollout_fn, x, history=history, prefix=frames, context=context)[None]
+        return future_error(params, rollout_fn, x, history=history, frames=frames, context=context)[None]
 
     return float(as_error(in_groups(errors, (np.asarray(regime.trajectories), regime.context), np.zeros((1, 1)))))
 

@@ -5,7 +5,7 @@ Every readout, including those from observed frames (:mod:`ccm_jax.prefix`), ret
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,6 @@ import numpy as np
 from ccm_jax._checks import check_level, check_real, is_traced
 from ccm_jax._doubts import is_far, warn
 from ccm_jax._interval_doubts import warn_cut, warn_extrapolated, warn_flat
-from ccm_jax._moved import warn_moved
 from ccm_jax._shown import shown, shown_estimate
 from ccm_jax.coordinate_map import CoordinateMap
 from ccm_jax.posterior import Posterior
@@ -104,15 +103,6 @@ class Estimate(NamedTuple):
                 "fit_uncertainty(readout, validation, values)."
             )
         return self.posterior
-
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        if name != "Readout":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        warn_moved(f"{__name__}.Readout", f"{__name__}.Estimate")
-        return Estimate
 
 
 def _untried(function: str, coordinate: Array, clip: float | None) -> Estimate:

@@ -39,29 +39,29 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def split_future(trajectories: Array, *, history: int, prefix: int) -> tuple[Array, Array, Array]:
+def split_future(trajectories: Array, *, history: int, frames: int) -> tuple[Array, Array, Array]:
     """Cuts trajectories ``[N, T, ...]`` into observed frames, the window to restart from, and the future."""
-    check_future("split_future: trajectories", trajectories, history, prefix)
-    observed = history + prefix
-    return trajectories[:, :observed], trajectories[:, prefix:observed], trajectories[:, observed:]
+    check_future("split_future: trajectories", trajectories, history, frames)
+    observed = history + frames
+    return trajectories[:, :observed], trajectories[:, frames:observed], trajectories[:, observed:]
 
 
-@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix"))
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "frames"))
 def future_frames(
     params: Params,
     rollout_fn: RolloutFn,
     trajectories: Array,
     *,
     history: int = 1,
-    prefix: int = 4,
+    frames: int = 4,
     context: Any = None,
 ) -> Array:
-    """The predicted future of trajectories ``[N, T, ...]``: ``[N, T - history - prefix, ...]``."""
-    check_future("future_frames: trajectories", trajectories, history, prefix)
+    """The predicted future of trajectories ``[N, T, ...]``: ``[N, T - history - frames, ...]``."""
+    check_future("future_frames: trajectories", trajectories, history, frames)
 
     def predict(trajectories: Array) -> Array:
-        _, window, truth = split_future(trajectories, history=history, prefix=prefix)
-        return call_rollout(rollout_fn, params, window, truth.shape[1], context, history + prefix)
+        _, window, truth = split_future(trajectories, history=history, frames=frames)
+        return call_rollout(rollout_fn, params, window, truth.shape[1], context, history + frames)
 
     try:
         return predict(trajectories)
@@ -75,14 +75,14 @@ def future_frames(
 
 
 @in_order
-@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "frames", "mesh"))
 def future_error(
     params: Params,
     rollout_fn: RolloutFn,
     trajectories: Array,
     *,
     history: int = 1,
-    prefix: int = 4,
+    frames: int = 4,
     context: Any = None,
     mesh: Mesh | None = None,
 ) -> Array:
@@ -93,14 +93,14 @@ def future_error(
     Args:
         params: weights, such as ``chart(found)``.
         rollout_fn: ``(params, window [N, history, *space, C], steps) -> frames``, such as ``make_rollout(apply)``.
-        trajectories: ``[N, T, *space, C]``, in the model's units; the first ``history + prefix`` frames are not scored.
+        trajectories: ``[N, T, *space, C]``, in the model's units; the first ``history + frames`` frames are not scored.
         history: frames in the model's window.
-        prefix: the K observed frames after it.
+        frames: the K observed frames after it.
         context: the model's inputs besides the window, a tree of arrays ``[N, ...]``.
         mesh: devices to spread over, from :func:`~ccm_jax.parallel.make_mesh`.
 
     Returns:
-        ``[N, T - history - prefix]``.
+        ``[N, T - history - frames]``.
 
     Raises:
         ValueError: for trajectories without frames after the observed ones, without a batch axis, or that the model
@@ -118,23 +118,23 @@ def future_error(
 
     def errors(params: Params, given: tuple[Array, Any], _: Array) -> Array:
         x, context = given
-        _, _, truth = split_future(x, history=history, prefix=prefix)
-        return relative_l2(future_frames(params, rollout_fn, x, history=history, prefix=prefix, context=context), truth)
+        _, _, truth = split_future(x, history=history, frames=frames)
+        return relative_l2(future_frames(params, rollout_fn, x, history=history, frames=frames, context=context), truth)
 
     nothing = jnp.zeros((len(trajectories), 0))  # the weights are those of all trajectories
     return over_trajectories(errors, mesh)(params, (trajectories, context), nothing)
 
 
-@functools.partial(jax.jit, static_argnames=("history", "prefix"))
-def persistence_error(trajectories: Array, *, history: int = 1, prefix: int = 4) -> Array:
+@functools.partial(jax.jit, static_argnames=("history", "frames"))
+def persistence_error(trajectories: Array, *, history: int = 1, frames: int = 4) -> Array:
     """Relative L2 error of repeating the last observed frame, which every model should beat: ``[N, T_future]``."""
-    check_future("persistence_error: trajectories", trajectories, history, prefix)
-    _, window, truth = split_future(trajectories, history=history, prefix=prefix)
+    check_future("persistence_error: trajectories", trajectories, history, frames)
+    _, window, truth = split_future(trajectories, history=history, frames=frames)
     return relative_l2(jnp.broadcast_to(window[:, -1:], truth.shape), truth)
 
 
 @as_rows
-@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "frames", "mesh"))
 def future_error_sweep(
     chart: Chart,
     rollout_fn: RolloutFn,
@@ -142,7 +142,7 @@ def future_error_sweep(
     candidates: Array,
     *,
     history: int = 1,
-    prefix: int = 4,
+    frames: int = 4,
     context: Any = None,
     mesh: Mesh | None = None,
 ) -> Array:
@@ -152,7 +152,7 @@ def future_error_sweep(
         x, context = given
 
         def one(c: Array) -> Array:
-            return future_error(chart(c), rollout_fn, x, history=history, prefix=prefix, context=context)
+            return future_error(chart(c), rollout_fn, x, history=history, frames=frames, context=context)
 
         return map_candidates(one, candidates, candidates_at_once(chart.origin, x, len(candidates)))
 
@@ -160,7 +160,7 @@ def future_error_sweep(
 
 
 @as_rows
-@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix", "mesh"))
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "frames", "mesh"))
 def future_error_each(
     chart: Chart,
     rollout_fn: RolloutFn,
@@ -168,7 +168,7 @@ def future_error_each(
     coordinates: Array,
     *,
     history: int = 1,
-    prefix: int = 4,
+    frames: int = 4,
     context: Any = None,
     mesh: Mesh | None = None,
 ) -> Array:
@@ -182,7 +182,7 @@ def future_error_each(
     def errors(chart: Chart, given: tuple[Array, Any], coordinates: Array) -> Array:
         def one(each: tuple[Array, tuple[Array, Any]]) -> Array:
             coordinate, (trajectory, context) = jax.tree.map(lambda a: a[None], each)
-            how = {"history": history, "prefix": prefix, "context": context}
+            how = {"history": history, "frames": frames, "context": context}
             return future_error(chart(coordinate[0]), rollout_fn, trajectory, **how)[0]
 
         size = candidates_at_once(chart.origin, given[0][:1], len(coordinates))
@@ -198,7 +198,7 @@ def sweep_errors(
     candidates: Any,
     *,
     history: int = 1,
-    prefix: int = 4,
+    frames: int = 4,
     context: Any = None,
     mesh: Mesh | None = None,
 ) -> np.ndarray:
@@ -206,7 +206,7 @@ def sweep_errors(
 
     One compiled program serves any number of them, and the trajectories of a call fit into a CPU's cache.
     """
-    spread, how = place(chart, mesh), {"history": history, "prefix": prefix, "mesh": mesh}
+    spread, how = place(chart, mesh), {"history": history, "frames": frames, "mesh": mesh}
 
     def errors(given: tuple[Array, Any], bank: Array) -> Array:
         x, context = given

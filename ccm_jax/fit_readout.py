@@ -242,7 +242,7 @@ def choose(
     frames, observed = starts[0].frames, starts[0].history + starts[0].frames
     begins = tuple(sorted({0, frames - 1})) if choices.begin is None else choices.begin
     pulls = choices.pull if isinstance(starts[0].chart.features, Gated) else (0.0,)
-    how: dict[str, Any] = {"history": starts[0].history, "prefix": frames}
+    how: dict[str, Any] = {"history": starts[0].history, "frames": frames}
     origin, rollout_fn = starts[0].chart.origin, starts[0].rollout_fn
     anchors = [future_error(origin, rollout_fn, x, context=c, **how) for x, c in zip(regimes, given, strict=True)]
     tried: dict[Choice, list[float]] = {}

@@ -87,7 +87,7 @@ def best_in_hindsight(
             f"best_in_hindsight: candidates have shape {tried.shape}, expected [n, {axes}], one number for each axis."
         )
     whole = np.asarray(complete(chart.features, tried))
-    how: dict[str, Any] = {"history": history, "prefix": frames, "context": context}
+    how: dict[str, Any] = {"history": history, "frames": frames, "context": context}
     errors = [float(as_error(e)) for e in sweep_errors(chart, rollout_fn, x, whole, mesh=mesh, **how)]
     first = int(np.argmin(errors))
     if not np.isfinite(errors[first]):
@@ -128,7 +128,7 @@ class Region(NamedTuple):
         return cls(jnp.asarray(start), jnp.asarray(radius), jnp.asarray(tried.min(0)), jnp.asarray(tried.max(0)))
 
 
-@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "prefix"))
+@functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "frames"))
 def _search(
     chart: Chart,
     rollout_fn: RolloutFn,
@@ -136,16 +136,16 @@ def _search(
     region: Region,
     *,
     history: int,
-    prefix: int,
+    frames: int,
     context: Any,
 ) -> Minimum:
     """The minimum of the mean error from a start, within the region."""
-    _, window, truth = split_future(x, history=history, prefix=prefix)
+    _, window, truth = split_future(x, history=history, frames=frames)
     count, steps = truth.shape[:2]
     size = jnp.sqrt(jnp.sum(truth**2, tuple(range(2, truth.ndim)), keepdims=True))
 
     def residuals(c: Array) -> Array:
-        predicted = call_rollout(rollout_fn, chart(c), window, steps, context, history + prefix)
+        predicted = call_rollout(rollout_fn, chart(c), window, steps, context, history + frames)
         return ((predicted - truth) / size).reshape(count * steps, -1)
 
     start, low, high = region.start, region.low, region.high

@@ -7,7 +7,6 @@ over trajectories. Non-finite errors are kept: divergence is a value and never d
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import jax
@@ -164,12 +163,3 @@ def _mean(errors: Any) -> float:
     """The mean of errors; infinite as soon as one is None or not finite, so that divergence never wins."""
     mean = float(np.mean(np.asarray(errors, float)))  # where None is NaN
     return mean if math.isfinite(mean) else math.inf
-
-
-def __getattr__(name: str) -> Any:
-    if name == "reduction":
-        warnings.warn(
-            "metrics.reduction is now metrics.gain; the old name will be removed in the next release.", FutureWarning, 2
-        )
-        return gain
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -207,7 +207,7 @@ def fit_scale_readout(
     warn_of_units(values, low, high)
     placed = {of: _normalized(values, low, high, of) for of in _scales(scale, [*values, low, high])}
     sweep = []
-    how: dict[str, Any] = {"history": history, "prefix": frames, "mesh": mesh}
+    how: dict[str, Any] = {"history": history, "frames": frames, "mesh": mesh}
     for i, (value, x, context) in enumerate(zip(values, validation, given, strict=True)):
         try:
             errors = sweep_errors(chart, rollout_fn, x, candidates, context=context, **how)

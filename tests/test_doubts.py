@@ -390,8 +390,8 @@ def test_evaluations_take_any_numbers_and_name_what_is_none() -> None:
     plain = future_error(params, DECAY, x.astype(np.float32))
     for dtype in (np.int32, np.float16, bool):
         np.testing.assert_allclose(future_error(params, DECAY, x.astype(dtype)), plain, rtol=1e-6)
-    with pytest.raises(ValueError, match=r"future_error: prefix is 'four', expected a whole number"):
-        future_error(params, DECAY, x, prefix="four")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"future_error: frames is 'four', expected a whole number"):
+        future_error(params, DECAY, x, frames="four")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"params is a Rollout .*the arguments are \(params, rollout_fn, traj"):
         future_error(DECAY, lambda params, window, steps: window, x)  # type: ignore[arg-type]
     with pytest.warns(UserWarning, match="future_error: trajectories contain NaN"):

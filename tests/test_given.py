@@ -253,7 +253,7 @@ def test_what_makes_an_estimate_doubtful_is_said() -> None:
         readout(flow[:10:2])
     with pytest.warns(UserWarning, match=r"frames have shape \[16, 16, 1\], and those of validation"):
         dataclasses.replace(readout, uncertainty=None)(flow[:5, ::2, ::2])
-    kept = readout(np.asarray(future_frames(family.anchor, family.rollout_fn, flow[None], prefix=0))[0, :5])
+    kept = readout(np.asarray(future_frames(family.anchor, family.rollout_fn, flow[None], frames=0))[0, :5])
     assert bool(kept.keeps_anchor) and repr(kept).startswith("Estimate(keeps_anchor=True")
 
 

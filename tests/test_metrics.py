@@ -73,8 +73,6 @@ def test_fourier_error_against_a_loop_over_the_definition() -> None:
 
 def test_a_gain_is_of_means_over_regimes() -> None:
     assert metrics.gain(jnp.array([0.1, 0.2]), jnp.array([0.5, 0.1])) == pytest.approx(0.5)
-    with pytest.warns(FutureWarning, match=r"metrics\.reduction is now metrics\.gain"):
-        assert metrics.reduction is metrics.gain
 
 
 @pytest.mark.parametrize("diverged", [None, float("inf"), float("nan"), [0.1, float("inf")], [0.1, None]])
@@ -111,14 +109,14 @@ def scale(params: jax.Array, window: jax.Array) -> jax.Array:
 
 def test_the_future_starts_after_the_last_observed_frame() -> None:
     x = jnp.cumprod(jnp.full((2, 8, 3, 1), 2.0), axis=1)
-    observed, window, future = split_future(x, history=2, prefix=3)
+    observed, window, future = split_future(x, history=2, frames=3)
     assert observed.shape[1] == 5 and future.shape[1] == 3
     np.testing.assert_array_equal(window, x[:, 3:5])
     rollout_fn = make_rollout(scale)
-    np.testing.assert_allclose(future_error(jnp.array(2.0), rollout_fn, x, history=2, prefix=3), 0.0, atol=1e-6)
-    np.testing.assert_allclose(future_error(jnp.array(1.0), rollout_fn, x, history=2, prefix=3)[0], [0.5, 0.75, 0.875])
-    with pytest.raises(ValueError, match="trajectories have 8 frames, expected more than the 4 of the window and 4"):
-        split_future(x, history=4, prefix=4)
+    np.testing.assert_allclose(future_error(jnp.array(2.0), rollout_fn, x, history=2, frames=3), 0.0, atol=1e-6)
+    np.testing.assert_allclose(future_error(jnp.array(1.0), rollout_fn, x, history=2, frames=3)[0], [0.5, 0.75, 0.875])
+    with pytest.raises(ValueError, match="trajectories have 8 frames, expected more than the 4 of the window and the 4"):
+        split_future(x, history=4, frames=4)
     chart = fit_chart(jnp.array(1.0), [jnp.array(0.0), jnp.array(2.0)], [-1.0, 1.0])
     called: list[tuple[str, Any]] = [
         ("future_error", lambda: future_error(jnp.array(1.0), rollout_fn, x, history=4)),

@@ -98,7 +98,7 @@ def evaluate(
         )
     mesh = mesh_of_all() if surrogate.spreads else None
     weights = [place(surrogate.to_params(w.arrays), mesh) for w in opened]
-    rollout_fn, kept = surrogate.rollout_fn, {"history": surrogate.history, "prefix": how["frames"]}
+    rollout_fn, kept = surrogate.rollout_fn, {"history": surrogate.history, "frames": how["frames"]}
     found: list[list[np.ndarray]] = [[] for _ in range(len(opened) + 1)]
     size = max(1, min(GROUP, len(chosen), TOGETHER // size_of(recording, 1)))
     done, first = 0, None

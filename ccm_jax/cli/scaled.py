@@ -117,7 +117,7 @@ def by_validation(
         raise ValueError(f"--validation {path}: {line_of(error)}") from error
     fit = readout.fit
     assert fit is not None
-    still = [float(np.mean(persistence_error(x, history=surrogate.history, prefix=frames))) for x in trajectories]
+    still = [float(np.mean(persistence_error(x, history=surrogate.history, frames=frames))) for x in trajectories]
     best, persistence = float(np.mean([min(row) for row in fit.sweep])), float(np.mean(still))
     if worse_than_trivial(best, persistence):
         what, least = trivial(persistence)

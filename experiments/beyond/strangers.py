@@ -82,7 +82,7 @@ def _against_first(rows: list[Found]) -> Found:
 def one_rung(run: Run, there: Fitted, readout: PrefixReadout, trajectories: list[np.ndarray]) -> Found:
     """The share flagged, and the future error of the best candidate, over regimes of one rung."""
     observed, flags, errors = readout.history + readout.frames, [], []
-    how: dict[str, Any] = {"history": readout.history, "prefix": readout.frames}
+    how: dict[str, Any] = {"history": readout.history, "frames": readout.frames}
     bank = np.asarray(complete(readout.chart.features, jnp.asarray(column(there.family.bank))))
     for x in trajectories:
         found = readout(jnp.asarray(x[:, :observed]), batch="each")

@@ -126,7 +126,7 @@ def errors_adapted(anchor: Params, trajectories: Array, rate: Array, steps: Arra
 
     def one(x: Array) -> Array:
         weights = adapted(anchor, x[:OBSERVED], rate, steps, kind=kind, loss_fn=loss_fn, history=history)
-        return future_error(weights, rollout_fn, x[None], history=history, prefix=OBSERVED - history)[0]
+        return future_error(weights, rollout_fn, x[None], history=history, frames=OBSERVED - history)[0]
 
     return jax.lax.map(one, trajectories)
 

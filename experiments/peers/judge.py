@@ -54,7 +54,7 @@ class Judge(NamedTuple):
     @property
     def protocol(self) -> dict[str, Any]:
         """Where the future begins."""
-        return {"history": self.history, "prefix": self.frames}
+        return {"history": self.history, "frames": self.frames}
 
     def coordinates(self, split: str) -> list[float]:
         """The normalised parameter of each regime."""

@@ -57,7 +57,7 @@ class Family(NamedTuple):
     @property
     def protocol(self) -> dict[str, int]:
         """The arguments of :mod:`ccm_jax.evaluate` that say where the future begins."""
-        return {"history": self.history, "prefix": self.frames}
+        return {"history": self.history, "frames": self.frames}
 
     @property
     def line(self) -> Chart:

@@ -41,7 +41,7 @@ def explorer(run: Run, done: Stages) -> Stage:
         family = networks.load_family(run.config, done.anchor, done.endpoints)
         line, bank = family.line, column(family.bank)
         buttons = np.stack([marks(row, bank) for row in read_json(done.evaluation.path / "evaluation.json")["regimes"]])
-        shape = {"history": family.history, "prefix": config.calibration.frames}
+        shape = {"history": family.history, "frames": config.calibration.frames}
         tests = stages.load_trajectories(done.test)
         future = split_future(jnp.asarray(tests[0, :1]), **shape)[2].shape[1]
         at = np.unique(np.linspace(0, future - 1, TIMES).round().astype(int))

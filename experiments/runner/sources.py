@@ -28,7 +28,7 @@ OTHERS: tuple[str, ...] = (
     "experiments/runner/",
 )
 OTHERS += tuple(f"experiments/{wing}/{name}.py" for wing in ("peers", "beyond") for name in ("study", "rows"))
-NAMES = ("__init__.py", "version.py", "_moved.py", "_extras.py", "_extensions.py")
+NAMES = ("__init__.py", "version.py", "_extras.py", "_extensions.py")
 
 
 def sources_of() -> dict[str, str]:

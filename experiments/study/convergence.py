@@ -32,7 +32,7 @@ def anchor_errors(run: Run) -> tuple[dict[str, float], float]:
     anchor_stage = stages.anchor(run, support)
     _, apply = networks.normalized_model(run.config, anchor_stage)
     rollout_fn, params = make_rollout(apply), networks.load_params(anchor_stage, "anchor")
-    shape = {"history": config.model.history, "prefix": config.calibration.frames}
+    shape = {"history": config.model.history, "frames": config.calibration.frames}
     errors = {
         f"{value:g}": mean_error(future_error(params, rollout_fn, jnp.asarray(x), **shape))
         for value, x in zip(config.regimes.validation, stages.load_trajectories(validation), strict=True)
