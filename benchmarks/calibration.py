@@ -54,8 +54,9 @@ def chart_of(trees: list[dict[str, Any]], features: Any = None) -> tuple[Any, An
 
 def ours(trees: list[dict[str, Any]], x: np.ndarray, candidates: np.ndarray, mesh: Any) -> Callable[[], np.ndarray]:
     """All candidates ``[n, 2]`` on the plane of coordinate and gate, in one call."""
-    from ccm_jax import Gated, prefix_errors
+    from ccm_jax import Gated
     from ccm_jax.parallel import place
+    from ccm_jax.prefix import prefix_errors
 
     chart, rollout_fn = chart_of(trees, Gated())
     chart, frames, bank = place((chart, x, candidates.astype(np.float32)), mesh)

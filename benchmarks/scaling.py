@@ -32,9 +32,10 @@ def calibration(candidates: int, grid: int, width: int, horizon: int, spread_out
     """A calibration of this size; over all devices if ``spread_out``."""
     import jax
 
-    from ccm_jax import fit_chart, make_rollout, prefix_errors
+    from ccm_jax import fit_chart, make_rollout
     from ccm_jax.models import make_model
     from ccm_jax.parallel import make_mesh, place
+    from ccm_jax.prefix import prefix_errors
 
     mesh = make_mesh(2 if jax.device_count() % 4 == 0 else 1) if spread_out and jax.device_count() > 1 else None
     model = make_model("fno", modes=(MODES, MODES), width=width)

@@ -35,11 +35,12 @@ QUICK = (Case(8, 16, 2, 3),)
 
 
 def ours(module: Any, trees: list[dict[str, np.ndarray]], x: np.ndarray, bank: np.ndarray) -> Callable[[], np.ndarray]:
-    """Losses of all candidates by :func:`ccm_jax.prefix_errors`."""
+    """Losses of all candidates by :func:`ccm_jax.prefix.prefix_errors`."""
     import jax.numpy as jnp
 
-    from ccm_jax import fit_chart, prefix_errors
+    from ccm_jax import fit_chart
     from ccm_jax.interop.torch import torch_rollout
+    from ccm_jax.prefix import prefix_errors
 
     chart, rollout_fn = fit_chart(trees[0], trees[1:], [-1.0, 1.0]), torch_rollout(module)
     frames, candidates = jnp.asarray(x), jnp.asarray(bank[:, None])

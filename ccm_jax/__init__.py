@@ -17,15 +17,16 @@ Beyond these: ``predict_rollout`` (forecasts with intervals), ``fit_tracker`` (a
 a calibrated map).
 
 This module needs only jax and numpy, as do the namespaces ``baselines``, ``evaluate``, ``geometry``, ``metrics``,
-``normalize``, ``parallel`` and ``processor`` (compiler settings of a process). Namespaces with further dependencies are
-imported on first use: ``example`` (a trained family), ``io`` (files), ``models``, ``interop`` (weights of other
-packages), ``surrogate`` (a runnable model from a checkpoint), ``train`` and ``train_chart``.
+``normalize``, ``parallel``, ``prefix`` (grid search: the paper's readout) and ``processor`` (compiler settings of a
+process). Namespaces with further dependencies are imported on first use: ``example`` (a trained family), ``io``
+(files), ``models``, ``interop`` (weights of other packages), ``surrogate`` (a runnable model from a checkpoint),
+``train`` and ``train_chart``.
 """
 
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from ccm_jax import baselines, evaluate, geometry, metrics, normalize, parallel
+from ccm_jax import baselines, evaluate, geometry, metrics, normalize, parallel, prefix
 from ccm_jax._extras import import_ours
 from ccm_jax.along import one_step_errors, rollout_along
 from ccm_jax.chart import Chart, Gated, Polynomial, fit_chart
@@ -49,15 +50,6 @@ from ccm_jax.multilinear import Multilinear
 from ccm_jax.observed import sensor_mask
 from ccm_jax.posterior import Posterior, Prior
 from ccm_jax.predict import predict_rollout
-from ccm_jax.prefix import (
-    coordinate_from_prefix,
-    keep_bounded,
-    paper_bank,
-    plane_bank,
-    prefix_errors,
-    refine_readout,
-    select,
-)
 from ccm_jax.readout import PrefixReadout
 from ccm_jax.rollout import make_rollout, repeat, rollout
 from ccm_jax.scale import ScaleReadout, fit_scale_readout
@@ -104,7 +96,6 @@ __all__ = [
     "choose_fill",
     "coordinate_from_map",
     "coordinate_from_metadata",
-    "coordinate_from_prefix",
     "discover_coordinates",
     "fit_chart",
     "fit_coordinate_map",
@@ -113,21 +104,15 @@ __all__ = [
     "fit_sequential",
     "fit_tracker",
     "fit_uncertainty",
-    "keep_bounded",
     "keep_leaves",
     "make_rollout",
     "mean_over_starts",
     "merge_pytree",
     "one_step_errors",
-    "paper_bank",
-    "plane_bank",
     "predict_rollout",
-    "prefix_errors",
-    "refine_readout",
     "repeat",
     "rollout",
     "rollout_along",
-    "select",
     "sensor_mask",
     "split_residuals",
     "starting_at",
@@ -140,6 +125,7 @@ __all__ = [
     "metrics",
     "normalize",
     "parallel",
+    "prefix",
 ]
 
 if not TYPE_CHECKING:  # or a type checker would take any name for one of ours

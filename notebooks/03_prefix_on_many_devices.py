@@ -101,7 +101,7 @@ print(f"{len(candidates)} candidates x {len(observed)} trajectories = {len(candi
 def calibrate(mesh):
     """The coordinate of each trajectory, and the table of errors [N, n] that it was chosen from."""
     how = {"frames": 4, "batch": "each", "mesh": mesh}
-    return ccm_jax.coordinate_from_prefix(chart, family.rollout_fn, observed, candidates, **how)
+    return ccm_jax.prefix.coordinate_from_prefix(chart, family.rollout_fn, observed, candidates, **how)
 
 
 mesh = make_mesh(min(4, DEVICES))
@@ -169,7 +169,7 @@ def errors(c):
 
 
 def on_mesh(mesh):
-    return lambda c: ccm_jax.prefix_errors(chart, family.rollout_fn, observed, c[:, None], frames=4, mesh=mesh)
+    return lambda c: ccm_jax.prefix.prefix_errors(chart, family.rollout_fn, observed, c[:, None], frames=4, mesh=mesh)
 
 
 programs = {"vmap, 1 device": jax.vmap(errors)}

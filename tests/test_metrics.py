@@ -115,7 +115,9 @@ def test_the_future_starts_after_the_last_observed_frame() -> None:
     rollout_fn = make_rollout(scale)
     np.testing.assert_allclose(future_error(jnp.array(2.0), rollout_fn, x, history=2, frames=3), 0.0, atol=1e-6)
     np.testing.assert_allclose(future_error(jnp.array(1.0), rollout_fn, x, history=2, frames=3)[0], [0.5, 0.75, 0.875])
-    with pytest.raises(ValueError, match="trajectories have 8 frames, expected more than the 4 of the window and the 4"):
+    with pytest.raises(
+        ValueError, match="trajectories have 8 frames, expected more than the 4 of the window and the 4"
+    ):
         split_future(x, history=4, frames=4)
     chart = fit_chart(jnp.array(1.0), [jnp.array(0.0), jnp.array(2.0)], [-1.0, 1.0])
     called: list[tuple[str, Any]] = [

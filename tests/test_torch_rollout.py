@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ccm_jax import Gated, fit_chart, fit_prefix_readout, make_rollout, prefix_errors
+from ccm_jax import Gated, fit_chart, fit_prefix_readout, make_rollout
 from ccm_jax.cli.faults import line_of_run
 from ccm_jax.interop.layout import Layout
 from ccm_jax.interop.torch import FIRST, as_torch_params, torch_params, torch_rollout
+from ccm_jax.prefix import prefix_errors
 
 torch = pytest.importorskip("torch")
 ROOT = Path(__file__).parent.parent

@@ -10,9 +10,10 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from ccm_jax import Chart, Gated, Polynomial, fit_chart, prefix_errors
+from ccm_jax import Chart, Gated, Polynomial, fit_chart
 from ccm_jax.evaluate import as_error, future_error, future_error_each, in_groups, sweep_errors
 from ccm_jax.parallel import place
+from ccm_jax.prefix import prefix_errors
 from ccm_jax.rollout import RolloutFn
 
 Array = jax.Array

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from ccm_jax import Choices, PrefixReadout, paper_bank, plane_bank
+from ccm_jax import Choices, PrefixReadout
 from ccm_jax.fit_readout import CHOICES, prefix_readout
+from ccm_jax.prefix import paper_bank, plane_bank
 from experiments.pipeline.family import Family, bank_of
 
 

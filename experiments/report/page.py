@@ -12,9 +12,9 @@ import jinja2
 import numpy as np
 from ml_collections import ConfigDict
 
-from ccm_jax import paper_bank
 from ccm_jax.io import checkpoint
 from ccm_jax.io.atomic import finite, read_json, remove, replacing, write_text
+from ccm_jax.prefix import paper_bank
 from experiments.pipeline.archive import most_within, write_frames
 from experiments.pipeline.methods import ANCHORS, METHODS, deployable, headlines
 from experiments.pipeline.stages import Run, Stages, load_trajectories
