@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from ccm_jax._checks import as_count
 from ccm_jax._frames import as_frames
 from ccm_jax._given import check_axes
-from ccm_jax._moved import warn_moved
 from ccm_jax.forecast import Forecast, evidence_of, scale_of, spread_of
 from ccm_jax.posterior import Prior
 from ccm_jax.readout import PrefixReadout, check_readout
@@ -24,7 +23,6 @@ def predict_rollout(
     batch: Literal["each"] | None = None,
     context: Any = None,
     prior: Prior | None = None,
-    batched: bool = False,
 ) -> Forecast:
     """Finds a coordinate from observed frames, and rolls out from the last of them with predictive intervals.
 
@@ -38,7 +36,6 @@ def predict_rollout(
         batch: None for one trajectory; for a batch, ``"each"``, one coordinate per trajectory.
         context: the model's inputs besides the window.
         prior: what is known of the physical value besides the frames.
-        batched: the former spelling of ``batch="each"``, for one version.
 
     Returns:
         A :class:`~ccm_jax.forecast.Forecast`.
@@ -79,9 +76,7 @@ def predict_rollout(
         raise ValueError(f"predict_rollout: steps is {steps}, expected 1 to {most}, what validation trajectories had.")
     if batch not in (None, "each"):
         raise ValueError(f"predict_rollout: batch is {batch!r}, expected None or 'each'.")
-    if batched:
-        warn_moved("predict_rollout's batched=True", 'batch="each"')
-    batched = batched or batch == "each"
+    batched = batch == "each"
     x = as_frames(readout.chart, frames, "predict_rollout: frames")
     check_axes("predict_rollout", readout.known, x.shape, x.ndim + (not batched))
     if not batched:
