@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ccm_jax.cli.console import say
-from ccm_jax.cli.frames import COUNTERS, assumed_axes, Layout
+from ccm_jax.cli.frames import COUNTERS, Layout, assumed_axes
 from ccm_jax.cli.prefix_length import FRAMES
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.source import in_folder
