@@ -72,6 +72,7 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
         apart = _level_more(first, reference, name, tree) or _level_more(name, tree, first, reference) or remedy
         for path in [*expected, *got]:
             where = f"leaf {jax.tree_util.keystr(path) or '(root)'}"
+            _check_filtered(function, path, (first, expected, reference), (name, got, tree))
             if path not in got:
                 raise ValueError(f"{function}: {where} of `{first}` is missing in `{name}`; {apart}")
             if path not in expected:
@@ -99,6 +100,19 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
                 f"{where} is {theirs}, but {ours} in `{first}`; jax.tree.unflatten(jax.tree.structure({first}), "
                 "jax.tree.leaves(it)) gives it the same containers."
             )
+
+
+def _check_filtered(function: str, path: Any, one: tuple[str, Any, Any], two: tuple[str, Any, Any]) -> None:
+    """Raises ValueError for a leaf in whose place another tree has None, as a filter of Equinox leaves it."""
+    (has, leaves, _), (lacks, others, tree) = (one, two) if path in one[1] else (two, one)
+    if path in others:
+        return
+    places, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda leaf: leaf is None)
+    if any(place == path for place, _ in places) or not _is_array(leaves[path]):
+        raise ValueError(
+            f"{function}: leaf {jax.tree_util.keystr(path)} of `{has}`, {kind_of(leaves[path])}, was filtered out of "
+            f"`{lacks}`; pass all trees through the same eqx.partition or eqx.filter."
+        )
 
 
 def _level_more(name: str, tree: Any, other: str, inner: Any) -> str:
@@ -199,6 +213,16 @@ def check_ridge(ridge: Any) -> None:
     """Raises ValueError for the weight of a penalty that is no number of at least 0."""
     if as_number(ridge, "fit_chart: ridge") < 0:
         raise ValueError(f"fit_chart: ridge is {ridge}, expected at least 0, the weight of a penalty.")
+
+
+def wrong_coordinates(shape: tuple[int, ...], experts: int, dim: int) -> ValueError:
+    """The error of coordinates of experts that do not have the shape ``[experts, dim]``."""
+    rows = shape[0] if shape else 1
+    why = f": these are {counted(rows, 'coordinate')} for {counted(experts, 'expert')}; pass one row per expert"
+    return ValueError(
+        f"fit_chart: coordinates have shape {shape}, expected ({experts}, {dim}) for {counted(experts, 'expert')} on "
+        f"{counted(dim, 'axis')}{why * (rows != experts)}."
+    )
 
 
 def undetermined(c: np.ndarray, axes: int, rank: int, needed: int, features: Any) -> ValueError:

@@ -74,10 +74,10 @@ def warn_of_experts(function: str, trees: dict[str, Any], coordinates: Any, basi
         basis: what was fitted to them, a tree like theirs.
     """
     (name, anchor), *experts = trees.items()
-    others = [(e, c) for e, c in zip(experts, coordinates, strict=True) if e[1] is not anchor]  # or it is meant
-    warn_alike(function, dict(e for e, _ in others))
+    warn_alike(function, dict(e for e in experts if e[1] is not anchor))
     if not is_traced(coordinates):
-        warn_alike(function, {name: anchor} | dict(e for e, c in others if np.any(c)), only=name)
+        moved = [e for e, c in zip(experts, coordinates, strict=True) if np.any(c)]
+        warn_alike(function, {name: anchor} | dict(moved), only=name)
     warn_independent(function, anchor, [tree for _, tree in experts])
     warn_not_finite(function, basis, "basis", trees)
 

@@ -96,6 +96,10 @@ def explained(readout: PrefixReadout, x: Array, single: bool, error: ValueError)
             f"{SINGLE}; {BATCH}" if single else "expected a batch [N, T, *space, C]; for one trajectory leave batch out"
         )
         said = f"PrefixReadout: frames have shape {given}, {wanted}."
+    elif _takes(readout, jnp.repeat(x[:, None], readout.history, axis=1)):
+        given = list(x.shape[1:] if single else x.shape)
+        wanted = "[T, *space, C]" if single else "[N, T, *space, C]"
+        said = f"PrefixReadout: frames have shape {given}, expected {wanted} with T at least {needed}: no axis of time."
     return ValueError(said)
 
 

@@ -29,6 +29,16 @@ def text_of(error: BaseException) -> str:
     return str(error).strip()
 
 
+def raised(error: BaseException) -> str:
+    """What a model raised, as a sentence, where the error may hold that sentence already.
+
+    Example:
+        >>> raised(ValueError("not so. The model raised: rank 2.")), raised(ValueError("rank 2."))
+        ('The model raised: rank 2.', 'The model raised: rank 2.')
+    """
+    return f"The model raised: {str(error).rpartition('The model raised: ')[2]}"
+
+
 def reason_of(error: BaseException) -> str:
     """What an error of another library or of a user's code says, with its type where that says more.
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ccm_jax._reasons import raised
 from ccm_jax.chart import Chart
 from ccm_jax.metrics import relative_l2
 from ccm_jax.rollout import RolloutFn, call_rollout
@@ -57,7 +58,7 @@ def rollout_along(
     except ValueError as error:
         raise ValueError(
             f"rollout_along: window has shape {list(window.shape)}, path {list(jnp.shape(path))}, expected [history, "
-            f"*space, C] and [T, {chart.features.dim}]. The model raised: {error}"
+            f"*space, C] and [T, {chart.features.dim}]. {raised(error)}"
         ) from error
 
 

@@ -28,6 +28,7 @@ from ccm_jax._checks import (
     is_traced,
     kind_of,
     undetermined,
+    wrong_coordinates,
 )
 from ccm_jax._doubts import warn_far, warn_of_experts, warn_of_values
 from ccm_jax._shown import shown
@@ -260,10 +261,7 @@ def least_squares(
     c = jnp.asarray(coordinates, jnp.result_type(float))
     c = complete(features, c[:, None] if c.ndim == 1 else c)
     if c.shape != (n, features.dim):
-        raise ValueError(
-            f"fit_chart: coordinates have shape {np.shape(coordinates)}, expected ({n}, {features.dim}) "
-            f"for {counted(n, 'expert')} on {counted(features.dim, 'axis')}."
-        )
+        raise wrong_coordinates(np.shape(coordinates), n, features.dim)
     phi = jax.vmap(lambda row: features(row if warp is None else warp(row)))(c)
     w = np.ones(n) if weights is None else np.asarray(weights, np.float64)
     if w.shape != (n,) or not (np.isfinite(w) & (w > 0)).all():

@@ -170,6 +170,9 @@ def coordinate_from_metadata(
         scale: ``"linear"`` or ``"log"``; ``--log`` in the terminal is ``scale="log"`` here.
         clip: largest absolute coordinate, for instance ``PAPER_CLIP``; None clips nothing.
 
+    Returns:
+        An :class:`Estimate` with the coordinate ``[1]`` alone, which a chart takes.
+
     Raises:
         ValueError: unless ``low < high``, for several values, or for a non-positive one on a log scale.
 

@@ -82,7 +82,9 @@ def as_mask(function: str, frames: Array, mask: Any, missing: Missing) -> Array:
     return where & ~jnp.isnan(frames).any(axis=-1) if missing == "nan" else where
 
 
-def check_observed(function: str, where: Array, windows: Sequence[range], counted: np.ndarray) -> None:
+def check_observed(
+    function: str, where: Array, windows: Sequence[range], counted: np.ndarray, masked: bool = True
+) -> None:
     """Raises ValueError for masks ``[N, T, *space]`` that leave nothing to start from, or nothing to compare with.
 
     Args:
@@ -90,14 +92,14 @@ def check_observed(function: str, where: Array, windows: Sequence[range], counte
         where: True where a point was observed.
         windows: frames that a model starts from.
         counted: frames of which one at least must be observed.
+        masked: whether a mask was given, and not NaN alone.
     """
     if is_traced(where):
         return
     points = np.asarray(where.any(axis=tuple(range(2, where.ndim))))  # [N, T]
     if not points.any():
-        raise ValueError(
-            f"{function}: the mask leaves no point observed; True means observed, so pass ~mask if it marks the gaps."
-        )
+        why = "the mask leaves no point observed; True means observed, so pass ~mask if it marks the gaps"
+        raise ValueError(f"{function}: {why if masked else 'every point of the frames is NaN; pass observed frames'}.")
     for window in windows:
         empty = np.argwhere(~points[:, list(window)])
         if len(empty):
@@ -181,7 +183,7 @@ def observations(
     if not is_traced(readout.weights):
         starts = [readout.begin] if readout.growth is None else [readout.begin, frames]
         counted = readout.begin + history + np.flatnonzero(np.asarray(readout.weights) > 0)
-        check_observed(function, where, [range(start, start + history) for start in starts], counted)
+        check_observed(function, where, [range(start, start + history) for start in starts], counted, mask is not None)
     return observe(readout.fill, x, where)
 
 

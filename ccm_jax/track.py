@@ -21,11 +21,13 @@ import numpy as np
 from ccm_jax._checks import as_count, is_traced
 from ccm_jax._frames import as_frames
 from ccm_jax._given import SINGLE, check_axes
+from ccm_jax._reasons import raised
 from ccm_jax._shown import shown
 from ccm_jax._track_doubts import warn_of_track
 from ccm_jax.chart import Chart
 from ccm_jax.kalman import Belief, Noises, Quadratic, condition, jump_odds, jumped, noise_of, predict, weigh
 from ccm_jax.minimize import slopes_along
+from ccm_jax.observed import Missing
 from ccm_jax.parallel import candidates_at_once
 from ccm_jax.rollout import RolloutFn, call_rollout
 from ccm_jax.tracked import Track
@@ -174,13 +176,16 @@ class Tracker:
         along, low, high = (a.reshape(*ranks, *a.shape) for a in (along, self.low[None], self.high[None]))
         return jnp.clip(c[..., None, :] + along * rate[..., None, :], low, high)
 
-    def __call__(self, frames: Any, *, batch: Literal["each"] | None = None, context: Any = None) -> Track:
+    def __call__(
+        self, frames: Any, *, batch: Literal["each"] | None = None, context: Any = None, missing: Missing = "refuse"
+    ) -> Track:
         """Filters all frames of a trajectory.
 
         Args:
             frames: of one trajectory, ``[T, *space, C]``, or of a batch, ``[N, T, *space, C]``, in the model's units.
             batch: None for one trajectory, ``"each"`` for a batch.
             context: the model's inputs besides the window, a tree of arrays (``[N, ...]`` for a batch).
+            missing: ``"nan"`` skips frames after the first window that contain NaN; ``"refuse"`` refuses them.
 
         Returns:
             A :class:`Track` of the ``T - history`` frames after the first window.
@@ -203,11 +208,12 @@ class Tracker:
                 f"Tracker: frames have shape {np.shape(frames)}, expected {'[N, ' if batch else '['}T, *space, C] with "
                 f"T above the {self.history} of the model's window."
             )
-        if not is_traced(x) and not bool(jnp.isfinite(x).all()):
-            raise ValueError(
-                "Tracker: frames contain NaN or infinite values; fix them, or pass frames one by one to update, which "
-                "skips them."
-            )
+        if missing not in ("refuse", "nan"):
+            raise ValueError(f"Tracker: missing is {missing!r}, expected 'refuse' or 'nan'.")
+        needed = x[:, : self.history] if missing == "nan" else x
+        if not is_traced(x) and not bool(jnp.isfinite(needed).all()):
+            remedy = "start at a whole window" if missing == "nan" else "fix them, or skip them with missing='nan'"
+            raise ValueError(f"Tracker: frames contain NaN or infinite values; {remedy}.")
         check_axes("Tracker", self.known, np.shape(frames), x.ndim)
         plain = dataclasses.replace(self, known=None, sizes=None)  # one program, with validation or without
         try:
@@ -215,7 +221,7 @@ class Tracker:
         except ValueError as error:
             wanted = "expected a batch [N, T, *space, C]" if batch else f"{SINGLE}; for a batch, pass batch='each'"
             raise ValueError(
-                f"Tracker: frames have shape {list(np.shape(frames))}, {wanted}. The model raised: {error}"
+                f"Tracker: frames have shape {list(np.shape(frames))}, {wanted}. {raised(error)}"
             ) from error
         warn_of_track("Tracker", self, x, track)
         return track if batch else jax.tree.map(lambda leaf: leaf[0], track)

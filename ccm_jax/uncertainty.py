@@ -58,9 +58,9 @@ class Uncertainty:
     Attributes:
         curves: for each axis the coordinate at which a value is found; empty where no regime was labelled.
         values: grid of physical values, ``[d, G]``.
-        floor: ``[d]``.
-        tightness: ``[d]``.
-        inflation: ``[d]``.
+        floor: scatter of found coordinates that no observation removes, ``[d]``.
+        tightness: scatter per root of ``loss / curvature``, ``[d]``.
+        inflation: factor by which intervals are widened to cover on validation, ``[d]``.
         membership: decides whether any point of the chart explains the frames.
         residual: the model's error at the right coordinate; None without future frames.
         logarithmic: for each axis whether its curve takes the logarithm of the value.

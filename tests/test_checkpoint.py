@@ -87,12 +87,12 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 def test_foreign_half_written_and_damaged_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "file.safetensors").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"which is a folder; read a single file with ccm_jax.io.weights.open_weights"):
+    with pytest.raises(ValueError, match=r"is a file, and checkpoint.save makes folders; read it with load_any"):
         checkpoint.load(tmp_path / "file.safetensors")
     with pytest.raises(ValueError, match=r"checkpoint.load: .*nowhere is not a checkpoint: there is no such path"):
         checkpoint.load(tmp_path / "nowhere")
     (tmp_path / "foreign").mkdir()
-    with pytest.raises(ValueError, match="half-written, or of another program: load_any reads folders of Orbax"):
+    with pytest.raises(ValueError, match="half-written, or of another program: load_any reads checkpoints of any"):
         checkpoint.load(tmp_path / "foreign")
     path = checkpoint.save(tmp_path / "a", params())
     for part in path.glob("tree/*"):

@@ -239,7 +239,7 @@ def test_where_there_is_no_interval_a_line_says_how_to_get_one(
         (["--prior", "x:1"], "expected a number"),
         (["--prior", "130:1"], "beyond the values of rate"),
         (["--prior", "1.3:1", "--prior", "1.3:1"], "is given 2 times, expected once for each of rate"),
-        (["--parameter", "nu"], "there are: rate"),
+        (["--parameter", "nu"], "has rate, and no nu."),
     ],
 )
 def test_what_cannot_be_known_of_a_value_is_refused(

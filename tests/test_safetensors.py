@@ -13,8 +13,10 @@ import pytest
 import safetensors.numpy
 
 from ccm_jax import Gated, Polynomial, fit_chart, merge_pytree
+from ccm_jax.io import checkpoint
 from ccm_jax.io.names import flatten, restore, unflatten
 from ccm_jax.io.safetensors import load_safetensors, merge_safetensors, open_safetensors, save_safetensors
+from ccm_jax.loading import load_like
 
 
 def tree(seed: int) -> dict[str, Any]:
@@ -110,6 +112,19 @@ def test_names_are_cut_at_dots() -> None:
             unflatten(flat)
     with pytest.raises(ValueError, match="a.0 is str, expected arrays in dictionaries and lists"):
         flatten({"a": ["x"]})
+
+
+def test_the_arrays_of_a_module_are_saved_under_their_paths(tmp_path: Path) -> None:
+    eqx = pytest.importorskip("equinox")
+    network = eqx.nn.MLP(2, 2, 4, 1, key=jax.random.key(0))
+    path = save_safetensors(tmp_path / "a.safetensors", network)
+    assert sorted(open_safetensors(path).arrays)[:2] == ["layers.0.bias", "layers.0.weight"]
+    assert eqx.tree_equal(load_like(path, eqx.nn.MLP(2, 2, 4, 1, key=jax.random.key(1))), network)
+    tree, facts = checkpoint.load_any(path)
+    np.testing.assert_array_equal(tree["layers"]["0"]["weight"], network.layers[0].weight)
+    assert facts == {}
+    with pytest.raises(ValueError, match="save_safetensors: tree is a dict without arrays, expected some"):
+        save_safetensors(tmp_path / "b.safetensors", {})
 
 
 def test_lists_and_empty_places_come_back() -> None:

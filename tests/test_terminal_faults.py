@@ -66,7 +66,7 @@ def test_outputs_are_tried_before_any_work(
     monkeypatch.setattr(tempfile, "TemporaryFile", no)
     target = tmp_path / "missing" / words[-1] if missing else tmp_path / words[-1]
     said = refused(*words[:-1], target)
-    assert f"the folder {tmp_path} takes no files (permission denied); choose another folder" in said
+    assert f"no file can be made in the folder {tmp_path} (permission denied); choose another folder" in said
     assert not list(tmp_path.iterdir())
 
 

@@ -125,6 +125,18 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
 def command(source: Source, **given: Any) -> None:
     """Find the coordinate that best fits the observed frames, and write the weights there.
 
+    \b
+    ccm calibrate --anchor a.pt --low l.pt --high h.pt --model neuraloperator --prefix seen.npy -o merged.safetensors
+    ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 -o merged.safetensors
+    ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 --prior 4e-3:5e-4 --report found.json
+    ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 --until 0.1 -o merged.safetensors
+    ccm calibrate --recipe recipe.yaml --prefix seen.npy --missing nan --mask sensors.npy -o merged.safetensors
+
+    \b
+    On the example family (ccm example):
+    cd example
+    ccm calibrate --family . --prefix test-0.00075.npz --sample 0 --validation validation.npz -o merged.safetensors
+
     p, from --validation, is the p-value of the frames: a small p means that no point of the chart explains them. p and
     the intervals need validation trajectories of three or more known values. When the weights are written:
 
@@ -141,18 +153,6 @@ def command(source: Source, **given: Any) -> None:
     - anything else:                                       written,     exit code 0
 
     Exit code 3 means: keep the anchor.
-
-    \b
-    ccm calibrate --anchor a.pt --low l.pt --high h.pt --model neuraloperator --prefix seen.npy -o merged.safetensors
-    ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 -o merged.safetensors
-    ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 --prior 4e-3:5e-4 --report found.json
-    ccm calibrate --recipe recipe.yaml --prefix seen.npy --validation others.h5 --until 0.1 -o merged.safetensors
-    ccm calibrate --recipe recipe.yaml --prefix seen.npy --missing nan --mask sensors.npy -o merged.safetensors
-
-    \b
-    On the example family (ccm example):
-    cd example
-    ccm calibrate --family . --prefix test-0.00075.npz --sample 0 --validation validation.npz -o merged.safetensors
     """
     options = Options(**given)
     recipe = source.read()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ccm_jax.cli.console import say
-from ccm_jax.cli.frames import COUNTERS, Layout
+from ccm_jax.cli.frames import COUNTERS, Layout, assumed_axes
 from ccm_jax.cli.prefix_length import FRAMES
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.source import in_folder
@@ -135,6 +135,7 @@ def file_beside(path: Path, kind: str, value: float | None = None, *, frames: in
         except OSError:
             continue
         others = [file for file in there if file.absolute() != path.absolute() and _has(file, frames)]
+        others = [file for file in others if not assumed_axes(open_recording(file))] or others  # needs no --axes
         if others and value is None:
             return sorted(others, key=off)[len(others) // 2]
         if others:

@@ -199,6 +199,13 @@ def _check_axes(path: Path, recipe: Recipe) -> None:
                 f"{path}: {what} has {counted(len(c), 'number')}, expected {features.dim - gated}, one for each axis "
                 f"of {features}" + (", and a gate if it is not 1." if gated else ".")
             )
+    for i, c in enumerate(recipe.coordinates):
+        if c in recipe.coordinates[:i]:
+            first = recipe.coordinates.index(c)
+            raise ValueError(
+                f"{path}: experts[{first}] and experts[{i}] are both at coordinate {list(c)}; correct one, or leave it "
+                "out."
+            )
     try:
         at = recipe.coordinate or recipe.coordinates[0]
         expert_weights(

@@ -205,7 +205,7 @@ def write_band(found: Forecasted, output: Path, fields: Sequence[str]) -> None:
 @click.option("--model", metavar="MODEL", help=HELP)
 @click.option("--initial", required=True, type=click.Path(path_type=Path), help="File of frames to start from.")
 @layout_options
-@click.option("--sample", default=0, metavar="N", show_default=True, help="Which of its trajectories.")
+@click.option("--sample", default=0, metavar="N", show_default=True, help="Which of its trajectories, one.")
 @click.option(
     "--steps",
     type=click.IntRange(1, 10**6),

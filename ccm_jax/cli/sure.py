@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from ccm_jax._checks import counted
 from ccm_jax._shown import shown_p
 from ccm_jax.chart import Gated
+from ccm_jax.cli.checkpoints import note
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
 from ccm_jax.cli.waiting import waiting
@@ -193,6 +194,16 @@ def parameter_option(function: click.decorators.FC) -> click.decorators.FC:
     )(function)
 
 
+def common_names(validation: Regimes) -> list[str]:
+    """Parameters that all regimes have."""
+    return sorted(set.intersection(*(set(parameters) for parameters in validation.parameters)))
+
+
+def varying_names(validation: Regimes) -> list[str]:
+    """Those of them whose values differ."""
+    return [name for name in common_names(validation) if len({row[name] for row in validation.parameters}) > 1]
+
+
 def values_of(validation: Regimes, names: Sequence[str], axes: int) -> tuple[tuple[str, ...], np.ndarray, str]:
     """Names and values ``[R, axes]`` of the parameters that the axes stand for; or what is wrong with ``--validation``.
 
@@ -205,13 +216,16 @@ def values_of(validation: Regimes, names: Sequence[str], axes: int) -> tuple[tup
         ValueError: for a name that the file does not have, or another number of them than axes.
     """
     known = validation.parameters
-    common = sorted(set.intersection(*(set(parameters) for parameters in known)))
-    varying = [name for name in common if len({parameters[name] for parameters in known}) > 1]
+    common, varying = common_names(validation), varying_names(validation)
     unknown = [name for name in names if name not in common]
-    if unknown or (names and len(names) != axes):
+    if unknown:
         raise ValueError(
-            f"--parameter {', '.join(names)}: expected {counted(axes, 'parameter')} of every validation "
-            f"trajectory, one for each axis; there are: {', '.join(common) or 'none'}."
+            f"--parameter {unknown[0]}: {validation.path} has {', '.join(common) or 'no parameters'}, and no "
+            f"{unknown[0]}."
+        )
+    if names and len(names) != axes:
+        raise ValueError(
+            f"--parameter {', '.join(names)}: expected {counted(axes, 'parameter')}, one for each axis of the chart."
         )
     chosen = tuple(names) or tuple(varying)
     if not names and (len(varying) != 1 or axes != 1):
@@ -233,6 +247,10 @@ def with_uncertainty(
     chosen, values, why = values_of(validation, names, axes)
     if why:
         return readout, Known(), f"--validation {why}"
+    if names and (more := sorted(set(varying_names(validation)) - set(chosen))):
+        note(
+            f"--validation: {', '.join(more)} varies too, and is not told apart; --parameter names {', '.join(chosen)}."
+        )
     fewest, name = min((len(set(column)), name) for column, name in zip(values.T.tolist(), chosen, strict=True))
     if fewest < FEWEST:
         return readout, Known(), f"--validation has {counted(fewest, 'value')} of {name}; {MORE}."

@@ -51,7 +51,7 @@ def check_new(path: Path) -> None:
             pass
     except OSError as error:
         raise ValueError(
-            f"{path} cannot be written: the folder {folder.absolute()} takes no files "
+            f"{path} cannot be written: no file can be made in the folder {folder.absolute()} "
             f"({(error.strerror or str(error)).lower()}); choose another folder, or change its permissions."
         ) from error
 

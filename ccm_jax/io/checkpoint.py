@@ -26,6 +26,9 @@ from ccm_jax._reasons import clean
 from ccm_jax.chart import FEATURES, Chart
 from ccm_jax.io.atomic import partial_of, remove, remove_abandoned
 from ccm_jax.io.checksums import check_checksums, write_checksums
+from ccm_jax.io.names import unflatten
+from ccm_jax.io.parts import split_part
+from ccm_jax.io.shards import index_of
 
 Params = Any
 
@@ -111,7 +114,7 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
     if not (path / _METADATA).is_file() or not (path / _TREE).is_dir():
         raise ValueError(
             f"checkpoint.load: {path} is not a checkpoint (no {_METADATA} and {_TREE}/ in it): half-written, or of "
-            "another program: load_any reads folders of Orbax, and ccm_jax.loading.load_like any checkpoint."
+            "another program: load_any reads checkpoints of any format, and ccm_jax.loading.load_like into a network."
         )
     check_checksums("checkpoint.load", path, "it is damaged: restore it from a copy or make it again")
     stored = _reading(path, lambda: ocp.metadata(path / _TREE).metadata)
@@ -127,21 +130,29 @@ def _check_folder(path: Path) -> None:
         raise ValueError(f"checkpoint.load: {path} is not a checkpoint: there is no such path.")
     if path.is_file():
         raise ValueError(
-            f"checkpoint.load: {path} is not a checkpoint of checkpoint.save, which is a folder; read a single file "
-            "with ccm_jax.io.weights.open_weights."
+            f"checkpoint.load: {path} is a file, and checkpoint.save makes folders; read it with load_any."
         )
 
 
 def load_any(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
-    """Reads a checkpoint of :func:`save`, or one that another program wrote by Orbax, its own or a manager's step.
+    """Reads a checkpoint of any format into dictionaries and lists; :func:`~ccm_jax.loading.load_like` fills a network.
+
+    Args:
+        path: a folder (Orbax, Hugging Face) or file (safetensors, PyTorch, ``.eqx``, ``.msgpack``, ``.npz``).
 
     Returns:
-        The tree as numpy arrays (tuples as lists, named tuples as dictionaries), and the metadata, if it is ours.
+        The tree as numpy arrays (tuples are lists, named tuples dictionaries, flat names cut at dots), and metadata.
 
     Raises:
         ValueError: if it is no checkpoint, damaged, or a folder of several steps or trees, with their names.
     """
     path = Path(path).absolute()
+    file, _ = split_part(path)
+    if file.is_file() or index_of(file) is not None:
+        from ccm_jax.io import weights  # which reads folders of Orbax by this function
+
+        found = weights.open_weights(path)
+        return (unflatten(found.arrays) if found.tree is None else found.tree), found.metadata
     _check_folder(path)
     if (path / _METADATA).is_file() and (path / _TREE).is_dir():
         return load(path), load_metadata(path)

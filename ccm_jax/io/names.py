@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+
 from ccm_jax._names import dotted
 
 
@@ -12,7 +14,8 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Nested dictionaries and lists as one dictionary, names and numbers joined by dots.
 
     Args:
-        tree: arrays in dictionaries, lists and tuples; ``None`` is an empty place.
+        tree: arrays in dictionaries, lists and tuples; ``None`` is an empty place. Of other pytrees, such as a module
+            of Equinox or the state of nnx, the arrays are taken, as ``layers.0.weight``; their other leaves are not.
         prefix: what all names begin with.
 
     Raises:
@@ -24,8 +27,10 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
         items = [(str(i), value) for i, value in enumerate(tree)]
     elif tree is None:
         return {}
-    elif hasattr(tree, "shape") and hasattr(tree, "dtype"):
+    elif _is_array(tree):
         return {prefix: tree}
+    elif not jax.tree_util.all_leaves([tree]):
+        items = [(_name_of(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree) if _is_array(leaf)]
     else:
         raise ValueError(
             f"flatten: {prefix or '(root)'} is {type(tree).__name__}, expected arrays in dictionaries and lists."
@@ -37,6 +42,15 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
                 raise ValueError(f"flatten: two leaves become {name!r}; rename one.")
             flat[name] = leaf
     return flat
+
+
+def _is_array(leaf: Any) -> bool:
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+
+
+def _name_of(path: Any) -> str:
+    """The path of a leaf, without the ``value`` that nnx puts at its end."""
+    return jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._checks import kind_of
 from ccm_jax._names import dotted
 from ccm_jax._reasons import clean
 from ccm_jax.chart import Features, Polynomial
@@ -147,8 +148,21 @@ def begin_file(
 
 
 def save_safetensors(path: Path_, tree: Any, metadata: Mapping[str, str] | None = None) -> Path:
-    """Writes a tree of nested dictionaries, names joined by dots, to a path that does not exist yet."""
+    """Writes the arrays of a tree, names joined by dots, to a path that does not exist yet.
+
+    Args:
+        path: of the new file; :func:`~ccm_jax.loading.load_like` reads it back into a module.
+        tree: nested dictionaries and lists of arrays, or a module of Equinox or the state of nnx.
+        metadata: text for the header.
+
+    Raises:
+        ValueError: for a tree without arrays, leaves that are none, or a path that exists.
+    """
     flat = flatten(tree)
+    if not flat:
+        raise ValueError(
+            f"save_safetensors: tree is {kind_of(tree)} without arrays, expected some; check what is saved."
+        )
     with _new_file("save_safetensors", path) as partial:
         begins = begin_file("save_safetensors", partial, flat, metadata)
         for name, leaf in flat.items():

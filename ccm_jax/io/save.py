@@ -80,10 +80,13 @@ def save_weights(
     anchor: Weights,
     metadata: Mapping[str, Any],
 ) -> None:
-    """Writes ``trees[0] + sum_i weights(name)[i] (trees[i + 1] - trees[0])``.
+    """Writes ``trees[0] + sum_i weights(name)[i] (trees[i + 1] - trees[0])``, in the format that a name tells.
+
+    Formats: ``.safetensors``, ``.safetensors.index.json`` (shards), ``.pt``, ``.pth``, ``.bin`` and ``.ckpt`` (a
+    ``state_dict``), ``.eqx`` if the anchor is one, and a folder (of Hugging Face if the anchor is one, else of Orbax).
 
     Args:
-        output: where to; see the table above.
+        output: where to.
         trees: arrays by name; one alone is written as it is.
         weights: of the others, for each name.
         anchor: whose containers, shards and versions of modules are kept.

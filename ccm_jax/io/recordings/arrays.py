@@ -55,6 +55,11 @@ def read_numpy(path: Path, *, axes: str | None = None) -> Recording | None:
             raise ValueError(f"it has {listed(arrays)}, and none is called frames{_stacked(arrays, big)}")
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         why = "it is empty" if not path.stat().st_size else str(error).rstrip(".")
+        if "allow_pickle" in why or "Python objects" in why:
+            raise ValueError(
+                f"open_recording: {path} has an array of dtype object, expected numbers; store x.astype(numpy.float32) "
+                "there, and trajectories of different lengths in files of their own."
+            ) from error
         writer = "numpy.savez" if path.suffix == ".npz" else "numpy.save"
         raise ValueError(f"open_recording: {path} cannot be read: {why}; write it again with {writer}.") from error
     taken = ["frames"] if "frames" in arrays else big
