@@ -26,6 +26,7 @@ from ccm_jax.cli.frames import assumed_axes, choose_samples, layout_options, rea
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.kept import calibrate_again, kept_next
 from ccm_jax.cli.merge import merge
+from ccm_jax.cli.parameters import parameter_option
 from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.pictures import draw_calibration
 from ccm_jax.cli.predicts import Reading, reading_of
@@ -36,7 +37,6 @@ from ccm_jax.cli.readings import other_axes
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.showing import show, show_candidates, typed
 from ccm_jax.cli.source import Source, remarks, source_options
-from ccm_jax.cli.sure import parameter_option
 from ccm_jax.cli.units import range_options
 from ccm_jax.cli.until import check_until, find_until
 from ccm_jax.cli.waiting import waiting

@@ -18,9 +18,10 @@ from ccm_jax.cli.checkpoints import check_says
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
 from ccm_jax.cli.merge import open_family
+from ccm_jax.cli.parameters import MORE
 from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.cli.steps import check_step
-from ccm_jax.cli.sure import MORE, Known, with_uncertainty
+from ccm_jax.cli.sure import Known, with_uncertainty
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.fit_readout import REACH, fit_prefix_readout, prefix_readout

@@ -22,10 +22,10 @@ from ccm_jax.cli.frames import layout_options
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.inspect import doubtful
 from ccm_jax.cli.others import OTHERS, merge_by_other, tells_coordinate
+from ccm_jax.cli.parameters import parameter_option
 from ccm_jax.cli.prefix_length import frames_option
 from ccm_jax.cli.recipe import Recipe, weights_by_name
 from ccm_jax.cli.source import Source, check_near, remarks, source_options
-from ccm_jax.cli.sure import parameter_option
 from ccm_jax.cli.units import Where, where_options
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import check_new, together, write_text

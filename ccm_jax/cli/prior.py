@@ -10,7 +10,8 @@ import numpy as np
 
 from ccm_jax._checks import as_numbers, counted
 from ccm_jax.cli.frames import Regimes
-from ccm_jax.cli.sure import MORE, Known, values_of
+from ccm_jax.cli.parameters import MORE, values_of
+from ccm_jax.cli.sure import Known
 from ccm_jax.posterior import Prior
 from ccm_jax.readout import PrefixReadout
 

@@ -26,6 +26,7 @@ from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.forecast import Forecasted, forecast
 from ccm_jax.cli.frames import layout_options, read_regimes, read_samples
 from ccm_jax.cli.grouped import Grouped
+from ccm_jax.cli.parameters import parameter_option
 from ccm_jax.cli.pictures import draw_forecast
 from ccm_jax.cli.predicts import UNITS, what_to_check
 from ccm_jax.cli.prefix import ANCHOR_KEPT, find
@@ -34,7 +35,7 @@ from ccm_jax.cli.prior import as_prior, check_named, parse_prior, prior_option
 from ccm_jax.cli.showing import number, show_sure, why_kept, why_refuted, why_stranger
 from ccm_jax.cli.source import Source, source_options
 from ccm_jax.cli.strips import draw_rollout
-from ccm_jax.cli.sure import LEVEL, parameter_option
+from ccm_jax.cli.sure import LEVEL
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import check_new, together

@@ -19,11 +19,11 @@ from ccm_jax.cli.console import say
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.fitting import open_chart
 from ccm_jax.cli.frames import Layout, read_regimes
+from ccm_jax.cli.parameters import values_of
 from ccm_jax.cli.prefix_length import FRAMES
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.source import check_near
 from ccm_jax.cli.steps import check_step
-from ccm_jax.cli.sure import values_of
 from ccm_jax.cli.units import place_of
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.evaluate import persistence_error

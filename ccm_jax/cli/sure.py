@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import click
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -18,6 +17,7 @@ from ccm_jax.chart import Gated
 from ccm_jax.cli.checkpoints import note
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
+from ccm_jax.cli.parameters import MORE, values_of, varying_names
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.fit_uncertainty import FEWEST, fit_uncertainty
 from ccm_jax.membership import ALARM, STRANGE
@@ -28,7 +28,6 @@ LEVEL = 0.9
 POINTS = 257  # of the grid of coordinates
 ERF = np.vectorize(math.erf, otypes=[float])
 NOISE = "If the frames are noisy, add noise of the same size to the validation trajectories."
-MORE = "it needs trajectories of three or more known values of the parameter"
 
 
 class Known(NamedTuple):
@@ -182,61 +181,6 @@ class Sure(NamedTuple):
         """All of it."""
         axes = [axis.as_json() for axis in self.axes]
         return self._asdict() | {"axes": axes, "no_point_explains_the_frames": self.stranger}
-
-
-def parameter_option(function: click.decorators.FC) -> click.decorators.FC:
-    """The option that names the parameters of validation whose values are read."""
-    return click.option(
-        "--parameter",
-        multiple=True,
-        metavar="NAME",
-        help="Parameter of --validation along the axis; repeat for each axis. Default: the one that varies.",
-    )(function)
-
-
-def common_names(validation: Regimes) -> list[str]:
-    """Parameters that all regimes have."""
-    return sorted(set.intersection(*(set(parameters) for parameters in validation.parameters)))
-
-
-def varying_names(validation: Regimes) -> list[str]:
-    """Those of them whose values differ."""
-    return [name for name in common_names(validation) if len({row[name] for row in validation.parameters}) > 1]
-
-
-def values_of(validation: Regimes, names: Sequence[str], axes: int) -> tuple[tuple[str, ...], np.ndarray, str]:
-    """Names and values ``[R, axes]`` of the parameters that the axes stand for; or what is wrong with ``--validation``.
-
-    Args:
-        validation: the regimes.
-        names: of the parameters, in the order of the axes; if empty, that which varies.
-        axes: of the chart.
-
-    Raises:
-        ValueError: for a name that the file does not have, or another number of them than axes.
-    """
-    known = validation.parameters
-    common, varying = common_names(validation), varying_names(validation)
-    unknown = [name for name in names if name not in common]
-    if unknown:
-        raise ValueError(
-            f"--parameter {unknown[0]}: {validation.path} has {', '.join(common) or 'no parameters'}, and no "
-            f"{unknown[0]}."
-        )
-    if names and len(names) != axes:
-        raise ValueError(
-            f"--parameter {', '.join(names)}: expected {counted(axes, 'parameter')}, one for each axis of the chart."
-        )
-    chosen = tuple(names) or tuple(varying)
-    if not names and (len(varying) != 1 or axes != 1):
-        if varying:
-            there = f"{', '.join(varying)} for {counted(axes, 'axis')}"
-            why = f"has {there}; name them in their order with --parameter."
-        else:
-            have = f"has the same {', '.join(common)} everywhere" if common else "has no values of a parameter"
-            why = f"{have}; {MORE}."
-        return (), np.zeros((0, axes)), why
-    return chosen, np.array([[parameters[name] for name in chosen] for parameters in known], np.float64), ""
 
 
 def with_uncertainty(
