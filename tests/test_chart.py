@@ -242,6 +242,21 @@ def test_an_expert_with_the_anchor_s_weights_is_noticed_unless_it_is_at_0() -> N
     fit_chart(anchor, [low, dict(anchor), high], [-1.0, 0.0, 1.0])  # warnings are errors in tests
 
 
+def test_the_anchor_itself_as_an_expert_is_noticed() -> None:
+    anchor, high = {"w": jnp.zeros(2)}, {"w": jnp.ones(2)}
+    with pytest.warns(UserWarning, match=r"fit_chart: `anchor` and `experts\[0\]` have the same weights"):
+        fit_chart(anchor, [anchor, high], [-1.0, 1.0])
+
+
+def test_a_leaf_that_one_tree_lacks_after_a_filter_is_named() -> None:
+    anchor, expert = {"w": jnp.zeros(2), "act": None}, {"w": jnp.ones(2), "act": jnp.tanh}
+    message = r"leaf \['act'\] of `experts\[0\]`, a .*, was filtered out of `anchor`; pass all trees through the same"
+    with pytest.raises(ValueError, match=message):
+        fit_chart(anchor, [expert], [1.0])
+    with pytest.raises(ValueError, match="these are 2 coordinates for 1 expert; pass one row per expert"):
+        fit_chart({"w": jnp.zeros(2)}, [{"w": jnp.ones(2)}], [0.0, 1.0])
+
+
 def test_coordinates_that_are_not_finite_are_refused() -> None:
     chart = fit_chart({"w": jnp.zeros(2)}, [{"w": -jnp.ones(2)}, {"w": jnp.ones(2)}], [-1.0, 1.0])
     with pytest.raises(ValueError, match="Chart: coordinate is .*nan.*, expected finite numbers; .* keep the anchor"):

@@ -141,6 +141,16 @@ def test_what_is_not_finite_tells_nothing() -> None:
     np.testing.assert_allclose(state.belief.coordinate, 1.5, atol=0.05)
 
 
+def test_frames_with_gaps_are_skipped_where_nan_is_missing() -> None:
+    x = observe([0.6] * 7, noise=0.05)[0]
+    track = tracker(family(), rollout_fn)(x.at[3, 0].set(jnp.nan), missing="nan")
+    assert bool(jnp.isfinite(track.coordinate).all())
+    with pytest.raises(ValueError, match="Tracker: frames contain NaN or infinite values; start at a whole window"):
+        tracker(family(), rollout_fn)(x.at[0].set(jnp.nan), missing="nan")
+    with pytest.raises(ValueError, match="Tracker: missing is 'zero', expected 'refuse' or 'nan'"):
+        tracker(family(), rollout_fn)(x, missing="zero")  # type: ignore[arg-type]
+
+
 def test_validation_finds_the_noises_and_the_fit_follows_other_paths() -> None:
     walks = 0.15 * np.cumsum(np.random.default_rng(0).standard_normal((3, 20)), axis=1)
     # Less noise could not be told from the walk: frames say where the coordinate is to within 0.1 noise / 0.05.

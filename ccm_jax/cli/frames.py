@@ -291,11 +291,10 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
     rows = [{k: v for k, v in known.items() if k.lower() not in COUNTERS} for known in recording.parameters]
     shared = set.intersection(*(set(row.items()) for row in rows)) if len({*map(str, rows)}) > 1 else set()
     for i, values in enumerate(rows):
-        differ = sorted(item for item in values.items() if item not in shared)
-        name = ", ".join(f"{key} = {value:.6g}" for key, value in differ) or "all"
+        name = ", ".join(f"{k} = {v:.6g}" for k, v in sorted(set(values.items()) - shared)) or "all"
         groups.setdefault(name, []).append(i)
         told.setdefault(name, values)
     check_size(recording, recording.shape[0])
-    how: dict[str, Any] = {"remedy": "; fix it, or leave it out of the file"}
-    trajectories = {name: read_samples(recording, chosen, **how) for name, chosen in groups.items()}
+    remedy = "; fix it, or leave it out of the file"
+    trajectories = {name: read_samples(recording, chosen, remedy=remedy) for name, chosen in groups.items()}
     return Regimes(trajectories, list(told.values()), recording.path)
