@@ -199,20 +199,21 @@ def _check_axes(path: Path, recipe: Recipe) -> None:
                 f"{path}: {what} has {counted(len(c), 'number')}, expected {features.dim - gated}, one for each axis "
                 f"of {features}" + (", and a gate if it is not 1." if gated else ".")
             )
-    for i, c in enumerate(recipe.coordinates):
-        if c in recipe.coordinates[:i]:
-            first = recipe.coordinates.index(c)
-            raise ValueError(
-                f"{path}: experts[{first}] and experts[{i}] are both at coordinate {list(c)}; correct one, or leave it "
-                "out."
-            )
     try:
         at = recipe.coordinate or recipe.coordinates[0]
         expert_weights(
             len(recipe.experts), np.asarray(recipe.coordinates), np.asarray(at), features, ridge=recipe.ridge
         )
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {error}{_twice(recipe.coordinates)}") from error
+
+
+def _twice(coordinates: Sequence[tuple[float, ...]]) -> str:
+    """Which of the experts are at one coordinate, if not all; two of them may be, where others determine the chart."""
+    for i, c in enumerate(coordinates):
+        if c in coordinates[:i] and len(set(coordinates)) > 1:
+            return f" experts[{coordinates.index(c)}] and experts[{i}] are both at {list(c)}: correct one."
+    return ""
 
 
 def _coordinate(value: Any, what: str) -> tuple[float, ...]:

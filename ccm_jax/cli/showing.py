@@ -216,9 +216,9 @@ def show_validated(readout: Mapping[str, Any]) -> None:
     if not ratios or not regimes:
         return
     worst = int(np.argmax(ratios))
-    said = f"on validation: error of later frames {typical(ratios):.2g} times the anchor's"
+    said = f"on validation: the error of later frames is {typical(ratios):.2g} times the anchor's"
     if len(ratios) > 1:
-        said += f" ({counted(len(ratios), 'regime')}; at most {ratios[worst]:.2g}, {regimes[worst]})"
+        said += f" ({counted(len(ratios), 'regime')}; worst: {ratios[worst]:.2g} at {regimes[worst]})"
     say(said)
 
 
