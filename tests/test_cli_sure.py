@@ -231,6 +231,15 @@ def test_where_there_is_no_interval_a_line_says_how_to_get_one(
     assert found["sure"] is None and said in f"No interval: {found['unsure']}"
 
 
+def test_a_parameter_that_varies_beside_the_one_that_is_named_is_told(decays: Decays, tmp_path: Path) -> None:
+    with np.load(decays.folder / "others.npz") as others:
+        np.savez(tmp_path / "two.npz", **others, force=np.repeat(np.arange(len(RATES)) % 2, 6))
+    how = ("--prefix", decays.folder / "seen.npz", "--sample", "0", "--report", tmp_path / "m.json")
+    done = decays("calibrate", *how, "--validation", tmp_path / "two.npz", "--parameter", "rate")
+    said = " ".join(done.output.split())
+    assert done.exit_code == 0 and "force varies too, and is not told apart; --parameter names rate" in said, said
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

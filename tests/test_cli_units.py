@@ -193,6 +193,15 @@ def test_recipes_without_sense_are_refused_by_name(
     assert len(done.output.splitlines()) == 1 and not (family / "out.safetensors").exists()
 
 
+def test_two_experts_at_one_corner_are_named(tmp_path: Path) -> None:
+    experts = "\n".join(
+        f"  - {{path: {i}.npz, coordinate: {c}}}" for i, c in enumerate(([-1, -1], [-1, 1], [1, -1], [1, -1]))
+    )
+    (tmp_path / "r.yaml").write_text(f"anchor: a.npz\nexperts:\n{experts}\nfeatures: {{name: Multilinear, dim: 2}}\n")
+    with pytest.raises(ValueError, match=r"experts\[2\] and experts\[3\] are both at \[1.0, -1.0\]: correct one"):
+        read_recipe(tmp_path / "r.yaml")
+
+
 def test_the_corners_of_a_rectangle_are_features_of_a_recipe(tmp_path: Path) -> None:
     corners = [[-1, -1], [-1, 1], [1, -1], [1, 1]]
     experts = "\n".join(f"  - {{path: {i}.npz, coordinate: {corner}}}" for i, corner in enumerate(corners))
