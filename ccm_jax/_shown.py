@@ -37,8 +37,13 @@ def _is_told(value: Any) -> bool:
 
 
 def shown_estimate(found: Any) -> str:
-    """An Estimate with known numbers in at most two lines: the answer and how far to trust it, then its errors."""
-    first: dict[str, Any] = {"keeps_anchor": found.keeps_anchor} if np.any(found.keeps_anchor) else {}
+    """An Estimate with known numbers in at most two lines: the answer and how far to trust it, then its errors.
+
+    Of a larger batch, the smallest and the largest number of each column.
+    """
+    many = np.size(found.coordinate) > LONGEST
+    first: dict[str, Any] = {"trajectories": len(found.coordinate)} if many else {}
+    first |= {"keeps_anchor": found.keeps_anchor} if np.any(found.keeps_anchor) else {}
     first["coordinate"] = found.coordinate
     if found.posterior is not None:
         sure = {"value": found.posterior.value(), "interval_90": found.posterior.interval()}
@@ -50,7 +55,8 @@ def shown_estimate(found: Any) -> str:
     names = ("p_value", "loss", "anchor_loss", "persistence_loss")
     second = {name: getattr(found, name) for name in names if getattr(found, name) is not None}
     second |= {"candidates": found.losses.shape[-1]} if found.losses.size else {}
-    rows = [", ".join(f"{name}={_said(value)}" for name, value in row.items()) for row in (first, second) if row]
+    said = _ends if many else _said
+    rows = [", ".join(f"{name}={said(value)}" for name, value in row.items()) for row in (first, second) if row]
     between = ",\n         " if sum(map(len, rows)) > ROW else ", "
     return f"Estimate({between.join(rows)})"
 
@@ -64,6 +70,20 @@ def _outside(posterior: Any) -> Any:
         return outside
     words = np.where(partly, "partly", outside.astype(str))
     return np.array2string(words, separator=", ", formatter={"str_kind": str}).replace("\n", "")
+
+
+def _ends(value: Any) -> str:
+    """The smallest to the largest number of an array, for each column; of intervals, those of their widths."""
+    if np.ndim(value) == 0:
+        return _said(value)
+    array = np.asarray(value)
+    if array.dtype == bool:
+        return f"{array.reshape(len(array), -1).any(axis=-1).sum()} of {len(array)}"
+    if array.ndim == 3:
+        array = array[..., 1] - array[..., 0]
+    columns = [f"{column.min():.4g} to {column.max():.4g}" for column in array.reshape(len(array), -1).T]
+    said = columns[0] if array.ndim == 1 else f"[{', '.join(columns)}]"
+    return f"{said} wide" if np.ndim(value) == 3 else said
 
 
 def _said(value: Any) -> str:
@@ -132,7 +152,7 @@ def _value(value: Any) -> str:
 
 def _array(value: Any) -> str:
     known = not isinstance(value, jax.core.Tracer) and getattr(value, "is_fully_addressable", True)
-    if known and value.ndim < 3 and value.size <= LONGEST and np.dtype(value.dtype).kind in "fiub":
+    if known and value.ndim < 4 and value.size <= LONGEST and np.dtype(value.dtype).kind in "fiub":
         how: Any = {"separator": ", ", "formatter": {"float_kind": lambda number: f"{number:.4g}", "bool": str}}
         return np.array2string(np.asarray(value), **how).replace("\n", "")
     return f"{value.dtype}{list(value.shape)}"

@@ -195,6 +195,14 @@ def test_an_estimate_prints_its_value_and_whether_that_is_extrapolated() -> None
     assert " at 0x" not in repr(readout) and len(repr(readout)) < 1000
 
 
+def test_estimates_of_a_batch_print_their_ranges() -> None:
+    readout = fit_prefix_readout(CHART, DECAY)
+    x = np.concatenate([flows(rate) for rate in (-1.4, -1.0, -0.6)] * 3)
+    said = repr(readout(x[:, :5], batch="each"))
+    assert said.startswith(f"Estimate(trajectories={len(x)}, ") and "coordinate=[-" in said and " to " in said
+    assert "float32[" not in said
+
+
 def test_values_in_another_order_than_validation_are_noticed() -> None:
     rates = [-1.6, -1.3, -1.0, -0.7, -0.4]
     regimes = [flows(r, seed=i) for i, r in enumerate(rates)]
