@@ -14,18 +14,20 @@ from ccm_jax import (
     Polynomial,
     coordinate_from_map,
     coordinate_from_metadata,
-    coordinate_from_prefix,
     fit_chart,
     fit_coordinate_map,
-    keep_bounded,
     make_rollout,
+)
+from ccm_jax.coordinate import PAPER_CLIP
+from ccm_jax.prefix import (
+    coordinate_from_prefix,
+    keep_bounded,
     paper_bank,
     plane_bank,
     prefix_errors,
     refine_readout,
     select,
 )
-from ccm_jax.coordinate import PAPER_CLIP
 
 FIELD = 5
 
