@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 Array = jax.Array
 
-TINY = 1e-30  # a loss of zero has a finite logarithm
+TINY = 1e-18  # a loss of zero has a finite logarithm; the square, in derivatives of a quotient, is not 0 in float32
 CLOSE = 1e-3  # a step shorter than this, in units of the coordinate, is not taken
 STEPS = 6
 
@@ -82,6 +82,12 @@ def score_of(loss: Array, distance: Array, pull: Array | float) -> Array:
     return jnp.where(jnp.isfinite(loss), score, jnp.inf)
 
 
+def length_of(step: Array) -> Array:
+    """The norm of vectors ``[..., p]``; at 0 its derivative is 0, and not NaN."""
+    square = jnp.sum(step**2, axis=-1)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+
+
 def slopes_along(residuals: Callable[[Array], Array], coordinate: Array, free: tuple[int, ...]) -> tuple[Array, Array]:
     """Residuals at a coordinate ``[d]``, and their forward-mode derivatives along the free axes, ``[f, ...]``."""
     directions = jnp.eye(len(coordinate), dtype=coordinate.dtype)[jnp.array(free)]
@@ -95,7 +101,7 @@ def slopes_along(residuals: Callable[[Array], Array], coordinate: Array, free: t
 def linearize(problem: Problem, coordinate: Array) -> Linearized:
     """The loss at a coordinate ``[d]``, with its gradient and Gauss-Newton Hessian along the free axes."""
     r, slopes = slopes_along(problem.residuals, coordinate, problem.free)  # [m, p], [f, m, p]
-    norms = jnp.sqrt(jnp.sum(r**2, axis=-1))
+    norms = length_of(r)
     weights = problem.weights / jnp.maximum(norms, TINY)
     gradient = jnp.einsum("fmp,mp,m->f", slopes, r, weights)
     hessian = jnp.einsum("fmp,gmp,m->fg", slopes, slopes, weights)
@@ -129,13 +135,13 @@ def minimize(
 
     def step_from(c: Array, local: Linearized, radius: Array) -> Array:
         away = c - problem.home
-        unit = away[axes] / jnp.maximum(jnp.linalg.norm(away), TINY)
+        unit = away[axes] / jnp.maximum(length_of(away), TINY)
         loss = jnp.maximum(local.loss, TINY)
         slope = local.gradient / loss + jnp.minimum(problem.pull, 1e6) * unit
         curvature = local.hessian / loss
         damping = 1e-6 * jnp.maximum(jnp.trace(curvature), TINY)
         step = -jnp.linalg.solve(curvature + damping * jnp.eye(len(axes), dtype=c.dtype), slope)
-        step = jnp.nan_to_num(step * jnp.minimum(1.0, radius / jnp.maximum(jnp.linalg.norm(step), TINY)))
+        step = jnp.nan_to_num(step * jnp.minimum(1.0, radius / jnp.maximum(length_of(step), TINY)))
         return jnp.clip(c[axes] + step, low, high) - c[axes]
 
     def going(state: Any) -> Array:
@@ -144,15 +150,15 @@ def minimize(
 
     def body(state: Any) -> Any:
         c, local, score, radius, there, _, count = state
-        length = jnp.linalg.norm(there - c)
+        length = length_of(there - c)
         new = linearize(problem, there)
-        new_score = score_of(new.loss, jnp.linalg.norm(there - problem.home), problem.pull)
+        new_score = score_of(new.loss, length_of(there - problem.home), problem.pull)
         better = new_score < score
         kept = jax.tree.map(lambda a, b: jnp.where(better, a, b), (there, new, new_score), (c, local, score))
         # A step that is taken back is tried again in a quarter of the region, as long as that is worth a look.
         radius = jnp.where(count == 0, radius, jnp.where(better, jnp.maximum(radius, 2 * length), length / 4))
         step = step_from(kept[0], kept[1], radius)
-        worth = jnp.where(jnp.isfinite(kept[2]), jnp.linalg.norm(step), 0.0)
+        worth = jnp.where(jnp.isfinite(kept[2]), length_of(step), 0.0)
         return (*kept, radius, kept[0].at[axes].add(step), worth, count + 1)
 
     # The start is the first that is looked at: the residuals are traced, and compiled, once.

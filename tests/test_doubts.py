@@ -277,6 +277,8 @@ def test_reverse_mode_is_told_to_take_forward_mode() -> None:
     np.testing.assert_allclose(jax.jit(jax.jacfwd(coordinate))(-0.8), 2.0, rtol=1e-2)
     np.testing.assert_allclose(jax.vmap(jax.jacfwd(coordinate))(jnp.array([-0.8, -1.2])), 2.0, rtol=1e-2)
     assert np.isfinite(jax.jacfwd(jax.jacfwd(coordinate))(-0.8))
+    # Here the search starts at the anchor, where the distance from it has no derivative.
+    np.testing.assert_allclose(jax.jacfwd(coordinate)(-1.1), 2.0, rtol=1e-2)
 
 
 def test_experts_given_as_a_list_are_told_how_to_give_them() -> None:
