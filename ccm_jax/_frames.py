@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -45,6 +45,21 @@ def sizes_of(regimes: Iterable[Any], observed: int) -> np.ndarray:
     sizes = [np.square(np.asarray(x[:, :observed], np.float64)).mean(axis=tuple(range(1, x.ndim))) for x in regimes]
     every = np.sqrt(np.concatenate(sizes))
     return np.array([every.min(), every.max()])
+
+
+def warn_unlike(function: str, regimes: Sequence[Any]) -> None:
+    """Warns of a regime whose frames are so much larger or smaller than all others' that it has another unit."""
+    ends = np.array([sizes_of([x], x.shape[1]) for x in regimes])
+    for i, (low, high) in enumerate(ends):
+        others = np.delete(ends, i, axis=0)
+        if len(others) > 1 and (others.max() * UNLIKE < low or high * UNLIKE < others.min() < np.inf):
+            ratio = np.sqrt(low * high / (others.min() * others.max() + 1e-300))
+            times = float(f"{max(ratio, 1 / max(ratio, 1e-30)):.2g}")
+            warn(
+                f"{function}: the frames of validation[{i}] are about {times:,.0f} times "
+                f"{'larger' if ratio > 1 else 'smaller'} than those of all other regimes: check their unit."
+            )
+            return
 
 
 def other_unit(sizes: Any, frames: Any, mask: Any = None, *, far: float | None = None) -> str:

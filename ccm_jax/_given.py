@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import is_traced, kind_of
+from ccm_jax._checks import counted, is_traced, kind_of
 from ccm_jax._doubts import warn
 from ccm_jax._shown import shown_p
 from ccm_jax._stride import Clue
@@ -67,6 +67,11 @@ def check_axes(function: str, known: tuple[int, ...] | None, given: tuple[int, .
         given: shape of the frames, as they were given.
         axes: of the frames, with those of trajectories and time.
     """
+    if known is not None and axes == 2 + len(known) and given[-1] != known[-1]:
+        raise ValueError(
+            f"{function}: frames have {counted(given[-1], 'channel')} (shape {list(given)}), and those of validation "
+            f"{known[-1]}, expected [*space, C] = {list(known)} or another grid, with channels last."
+        )
     if known is not None and axes != 2 + len(known):
         wanted = SINGLE.replace("*space, C", ", ".join(map(str, known)))
         raise ValueError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from ccm_jax._checks import as_count, as_number, kind_of
 from ccm_jax._doubts import warn
-from ccm_jax._frames import as_frames
+from ccm_jax._frames import as_frames, warn_unlike
 from ccm_jax._given import at_end, check_model, lacks_batch
 from ccm_jax._stride import Clue
 from ccm_jax.chart import Chart
@@ -105,6 +105,7 @@ def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts:
         check_prefix(f"{name}, validation[{i}]", x, readout.history, readout.frames)
         if not bool(jnp.isfinite(x).all()):
             raise ValueError(f"{name}: validation[{i}] contains NaN or infinite values; fix or remove them.")
+    warn_unlike(name, regimes)
     window, context = regimes[0][:, : readout.history], contexts[0]
 
     def step(params: Any, window: Array, context: Any) -> Array:

@@ -195,6 +195,15 @@ def test_an_estimate_prints_its_value_and_whether_that_is_extrapolated() -> None
     assert " at 0x" not in repr(readout) and len(repr(readout)) < 1000
 
 
+def test_validation_of_another_unit_and_channels_elsewhere_are_noticed() -> None:
+    regimes = [flows(rate) for rate in (-1.4, -1.0, -0.6)]
+    with pytest.warns(UserWarning, match=r"frames of validation\[1\] are about 9.. times larger than those of all"):
+        fit_prefix_readout(CHART, DECAY, [regimes[0], 1e3 * regimes[1], regimes[2]])
+    readout = fit_prefix_readout(CHART, DECAY, regimes)
+    with pytest.raises(ValueError, match=r"^PrefixReadout: frames have 8 channels \(shape \[5, 1, 8\]\), and"):
+        readout(np.moveaxis(regimes[0][0, :5], -1, 1))
+
+
 def test_estimates_of_a_batch_print_their_ranges() -> None:
     readout = fit_prefix_readout(CHART, DECAY)
     x = np.concatenate([flows(rate) for rate in (-1.4, -1.0, -0.6)] * 3)

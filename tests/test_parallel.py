@@ -25,8 +25,9 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 import jax.numpy as jnp, numpy as np
 from ccm_jax import (
-    Choices, Gated, coordinate_from_prefix, fit_chart, fit_prefix_readout, make_rollout, plane_bank, prefix_errors
+    Choices, Gated, fit_chart, fit_prefix_readout, make_rollout
 )
+from ccm_jax.prefix import coordinate_from_prefix, plane_bank, prefix_errors
 from ccm_jax.evaluate import future_error_each, future_error_sweep
 from ccm_jax.models import make_model
 from ccm_jax.parallel import batch_axes, make_mesh, place
