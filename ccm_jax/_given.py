@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Array = jax.Array
 SINGLE = "expected one trajectory [T, *space, C]"
 RIM = 1e-3  # nearer than this to the edge of the search range, a coordinate lies at it
+POOR = 0.5  # of the error of repeating the last frame: a network with more is poor, or its frames are wrong
 ZEROS = 1.0  # relative error of a forecast of zeros
 STRAY = 5.0  # times the largest error on validation: the family's own frames stay below it, also far outside
 HIGHEST_GATE = (
@@ -91,6 +92,8 @@ def explained(readout: PrefixReadout, x: Array, single: bool, error: ValueError)
     """
     if str(error).startswith("make_rollout: it takes no context"):
         return error
+    if str(error).startswith("make_rollout: apply returns"):
+        return ValueError(str(error))
     other = x[0] if single else x[None]
     needed = readout.history + readout.frames
     said = str(error)
@@ -151,7 +154,7 @@ def warn_of_estimate(
             f"{function}: frames have shape {list(shape[2:])}, and those of validation, which decided on the settings, "
             f"{list(readout.known or ())}; networks err differently on another grid: fit the readout on this grid."
         )
-    unfit = _warn_persistence(function, found)
+    unfit = _warn_persistence(function, found, validated=readout.known is not None)
     if not _warn_at_end(function, readout, found, clue) and not other_grid:
         _warn_stray(function, readout, found, clue)
     _warn_gate(function, readout, found)
@@ -249,8 +252,11 @@ def _which(lost: np.ndarray, total: int) -> str:
     return f"trajectory {lost[0]}" if len(lost) == 1 else f"{len(lost)} of {total} trajectories"
 
 
-def _warn_persistence(function: str, found: Estimate) -> bool:
-    """Warns if every network diverges, or none is better than a trivial forecast of observed frames: says whether."""
+def _warn_persistence(function: str, found: Estimate, *, validated: bool) -> bool:
+    """Warns if every network diverges, or none is better than a trivial forecast of observed frames: says whether.
+
+    Without validation, nothing else tells a wrong unit: then also if the best is not clearly better.
+    """
     if is_traced(found) or jax.process_count() > 1 or found.anchor_loss is None or found.persistence_loss is None:
         return False
     lost = np.flatnonzero(~np.isfinite(np.asarray(found.coordinate)).all(axis=-1))
@@ -270,5 +276,11 @@ def _warn_persistence(function: str, found: Estimate) -> bool:
             f"{function}: {what} has error {error:.3g} on these frames, no more than the best network "
             f"({best:.3g}); check that axes are [T, *space, C], and that the order of channels, their units and "
             "normalization are those of the training data (states that hardly change are no reason for concern)."
+        )
+    elif not validated and POOR * persistence < best < np.inf:
+        warn(
+            f"{function}: the best network's error on these frames is {best / persistence:.0%} of that of repeating "
+            f"the last frame ({best:.3g} and {persistence:.3g}); check units, the order of channels, normalization and "
+            "the time step. With validation trajectories, the readout compares with theirs."
         )
     return bool(unfit)

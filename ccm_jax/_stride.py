@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ccm_jax.readout import PrefixReadout
 
 MOST = 3  # steps of a network from each frame to the next, or frames in one of its steps
+FINE = 33  # coordinates of one axis at which each time step is tried
 LOOKED_AT = 8  # doubtful trajectories that are looked at
 CLEARLY = 0.5  # of the error of a time step nearer to the network's: below it, another one explains the frames
 
@@ -41,7 +42,7 @@ def stride_clue(readout: PrefixReadout, frames: Any) -> str:
     candidates = np.asarray(readout.candidates)
     if isinstance(readout.chart.features, Gated):
         candidates = candidates[candidates[:, -1] == 1]
-    places = np.concatenate([np.zeros_like(candidates[:1]), candidates])
+    places = np.concatenate([np.zeros_like(candidates[:1]), candidates, *_between(candidates)])
     window, seen = jnp.asarray(frames[:, :1]), jnp.asarray(frames[:, 1 : count + 1])
     readout = plain(readout)
     strides = [(n, 1) for n in range(1, MOST + 1)] + [(1, m) for m in range(2, min(MOST, count) + 1)]
@@ -55,6 +56,15 @@ def stride_clue(readout: PrefixReadout, frames: Any) -> str:
     if n > 1:
         return f"{n} steps of the network per frame fit better {better}: are the frames {n} time steps apart?"
     return f"one step of the network per {m} frames fits better {better}: is their time step 1/{m} of the network's?"
+
+
+def _between(candidates: np.ndarray) -> list[np.ndarray]:
+    """Coordinates between those of one axis: a time step is judged at its best one, which may be none of them."""
+    axes = np.flatnonzero(np.ptp(candidates, axis=0) > 0)
+    if len(axes) != 1:
+        return []
+    low, high = (candidates[i] for i in (candidates[:, axes[0]].argmin(), candidates[:, axes[0]].argmax()))
+    return [np.linspace(low, high, FINE)]
 
 
 @functools.partial(jax.jit, static_argnames=("strides",))

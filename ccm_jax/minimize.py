@@ -85,7 +85,8 @@ def score_of(loss: Array, distance: Array, pull: Array | float) -> Array:
 def length_of(step: Array) -> Array:
     """The norm of vectors ``[..., p]``; at 0 its derivative is 0, and not NaN."""
     square = jnp.sum(step**2, axis=-1)
-    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+    zero = square == 0  # and NaN stays NaN
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, square)))
 
 
 def slopes_along(residuals: Callable[[Array], Array], coordinate: Array, free: tuple[int, ...]) -> tuple[Array, Array]:

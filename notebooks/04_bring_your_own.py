@@ -147,7 +147,7 @@ seen, unseen = truth[:4, :5], truth[4:]  # calibrate on five frames of four traj
 np.savez("mine.npz", frames=truth, **{PARAMETER: np.full(len(truth), true)})  # one value for each trajectory
 
 # %% language="bash"
-# ccm data describe mine.npz --axes NTXYC | grep -v ^Next
+# ccm data describe mine.npz --axes NTXYC | sed '/^Next/,$d'
 
 # %% [markdown]
 # ## Part 1: JAX

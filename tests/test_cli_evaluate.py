@@ -107,15 +107,19 @@ ONE = np.ones(20)
         (methods(anchor=ONE, low=1.2 * ONE, merged=0.5 * ONE + 0.1 * NOISE), "Verdict: use CCM (merged.pt)."),
         (
             methods(anchor=ONE, low=1.2 * ONE, merged=0.99 * ONE + NOISE),
-            "keep the anchor. 20 trajectories are too few to tell merged",
+            "20 trajectories are too few to tell it from anchor, which is simpler; evaluate more.",
         ),
         (methods(anchor=0.5 * ONE, low=ONE, merged=0.9 * ONE), "Verdict: keep the anchor."),
         (methods(anchor=ONE, low=0.4 * ONE, merged=0.9 * ONE), "Verdict: use an expert (low)."),
         (
             methods(anchor=ONE, low=0.5 * ONE, merged=0.5 * ONE - 1e-3 + 0.1 * NOISE),
-            "expert (low). 20 trajectories are too few",
+            "but 20 trajectories are too few to tell it from low, which is simpler",
         ),
-        (methods(anchor=np.append(ONE, np.inf), merged=np.append(ONE, 1.0)), "keep the anchor"),
+        (  # the anchor is not told from the merge, but from the expert
+            methods(anchor=[0.08, 0.09, 0.075], low=[0.055, 0.06, 0.05], merged=[0.02, 0.03, 0.09]),
+            "low against anchor: 0.673 of its error",
+        ),
+        (methods(anchor=np.append(ONE, np.inf), merged=np.append(ONE, 1.0)), "too few to tell it from anchor"),
         (methods(anchor=[np.inf] * 9, merged=[1.0] * 9), "Verdict: use CCM"),
         (methods(anchor=[np.inf, 1.0], merged=[1.0, np.inf]), "Verdict: none."),
         (methods(anchor=[1.0, 1.0], merged=[0.5, 0.5]), "Verdict: none from 2 trajectories"),

@@ -17,7 +17,7 @@ TEST = example.path("test-0.00075.npz")
 
 
 def test_an_end_that_is_not_known_lies_beyond_its_number() -> None:
-    assert between("1.89", "2.99", (True, True)) == "below 1.89 to above 2.99"
+    assert between("1.89", "2.99", (True, True)) == "≤ 1.89 to ≥ 2.99"
     assert between("1.89", "2.99", (False, False)) == "1.89 to 2.99"
 
 

@@ -144,12 +144,13 @@ def command(source: Source, **given: Any) -> None:
     - no network beats repeating the last frame or zeros:  refused,     exit code 2
     - every merge diverges:                              never written, exit code 3
     - no merge has a smaller error than the anchor:        not written, exit code 3
-    - another time step fits better, no p or p < 0.05:     not written, exit code 3
-    - p < 0.001, coordinate at the edge of the range:      not written, exit code 3
-    - p < 0.001, more than half of the anchor's error:     not written, exit code 3
-    - coordinate at the edge of the range, more than half
-      of the anchor's error:                               not written, exit code 3
-    - exit code 3 for another reason, --write-anyway:      written,     exit code 0
+    - another time step fits better, and p < 0.05 or
+      unknown:                                             not written, exit code 3
+    - p < 0.001, and coordinate at the edge of the range:  not written, exit code 3
+    - p < 0.001, and more than half the anchor's error:    not written, exit code 3
+    - coordinate at the edge of the range, and more than
+      half the anchor's error:                             not written, exit code 3
+    - exit code 3 for another reason, and --write-anyway:  written,     exit code 0
     - anything else:                                       written,     exit code 0
 
     Exit code 3 means: keep the anchor.

@@ -21,7 +21,7 @@ from ccm_jax.cli.source import NAMES, exchanged, in_folder, role_in
 from ccm_jax.cli.surrogates import with_names
 from ccm_jax.io.description import NAMES as NAMES_OF_NETWORKS
 from ccm_jax.io.save import ending_of
-from ccm_jax.io.weights import Weights
+from ccm_jax.io.weights import Weights, open_weights
 
 
 class Residuals(NamedTuple):
@@ -167,10 +167,19 @@ def expanded(checkpoints: tuple[Path, ...]) -> tuple[Path, ...]:
     """Anchor, low and high of a folder that holds them; else the checkpoints as they are."""
     if len(checkpoints) != 1 or not checkpoints[0].is_dir():
         return checkpoints
+    folder = checkpoints[0]
     try:
-        return tuple(in_folder(checkpoints[0]))
-    except ValueError:
-        return checkpoints
+        return tuple(in_folder(folder))
+    except ValueError as error:
+        try:
+            open_weights(folder.resolve())  # a folder of Orbax or Hugging Face is a checkpoint
+        except (ValueError, OSError):
+            what = str(error).removeprefix(f"--family: {folder} ").partition(", expected")[0]
+            raise ValueError(
+                f"inspect: {folder} is not a checkpoint, and {what}; expected a checkpoint, or a folder with "
+                f"{', '.join(NAMES)}, of any ending."
+            ) from None
+        return (folder.resolve(),)
 
 
 @click.command("inspect")

@@ -227,9 +227,9 @@ def between(low: str, high: str, cut: tuple[bool, ...]) -> str:
 
     Example:
         >>> between("0.09", "0.105", (False, True))
-        '0.09 to above 0.105'
+        '0.09 to ≥ 0.105'
     """
-    return f"{'below ' * cut[0]}{low} to {'above ' * cut[1]}{high}"
+    return f"{'≤ ' * cut[0]}{low} to {'≥ ' * cut[1]}{high}"
 
 
 def show_sure(sure: Sure, coordinate: tuple[float, ...]) -> None:

@@ -100,7 +100,7 @@ def student(freedom: Any) -> Any:
 
 
 def judge(methods: list[Method]) -> Verdict:
-    """The verdict: the smallest mean error wins, unless no interval tells it from something simpler."""
+    """The verdict: the smallest mean error wins; where no interval tells it from something simpler, it is open."""
     best = {
         kind: min((m for m in methods if m.kind == kind), key=lambda m: m.errors.mean(), default=None) for kind in KINDS
     }
@@ -119,18 +119,30 @@ def judge(methods: list[Method]) -> Verdict:
     alike = [m for m in methods if m.kind == winner.kind == KINDS[2] and m is not winner]
     against = {m.name: compare(winner.errors, m.errors) for m in (*rivals, *alike)}
     simpler = [m for m in rivals if KINDS.index(m.kind) < KINDS.index(winner.kind)]
-    tied = next((m for m in simpler if not against[m.name].better), None)
+    alike_to_it = [m for m in simpler if not against[m.name].better]
+    tied = next((m for m in alike_to_it if not _beaten(m, alike_to_it)), None)
     verdict = f"Verdict: {_advice(tied or winner)}"
     if tied is not None:
-        few = f"{counted(count, 'trajectory')} {'is' if count == 1 else 'are'} too few"
-        verdict += f" {few} to tell {winner.name} from it, and it is simpler."
+        verdict = (
+            f"Verdict: undecided. {winner.name} has the smallest error, {winner.errors.mean():.4f}, but {count} "
+            f"trajectories are too few to tell it from {tied.name}, which is simpler; evaluate more."
+        )
     lines = [verdict, *(f"  {_against(winner.name, m, against[m.name])}" for m in (*rivals, *alike))]
+    if tied is not None:
+        beaten = [m for m in alike_to_it if _beaten(m, [tied])]
+        lines += [f"  {_against(tied.name, m, compare(tied.errors, m.errors))}" for m in beaten]
     if alike:
         lines.append(
             f"  {winner.name} is the best of {len(alike) + 1} merged checkpoints on these trajectories, which favours "
             "it: compare it with the anchor on others."
         )
     return Verdict("\n".join(lines), tied or winner, winner.name, against)
+
+
+def _beaten(m: Method, others: list[Method]) -> bool:
+    """Whether the interval of another one's error over this one's lies below 1."""
+    finite = [other for other in others if other is not m and np.isfinite(other.errors.mean())]
+    return any(compare(other.errors, m.errors).better for other in finite)
 
 
 def _advice(m: Method) -> str:

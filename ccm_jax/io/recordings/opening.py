@@ -52,8 +52,8 @@ def open_recording(path: str | Path, *, fields: Sequence[str] | None = None, axe
             )
         if values is not None and len(values) != n and what == "frames":
             raise ValueError(
-                f"open_recording: {path} has {n} frames and {len(values)} times; write as many, or leave the times "
-                "out. If its axes are others than they were taken for, say what they are by --axes (axes=...)."
+                f"open_recording: {path} has {n} frames and {len(values)} times; write one per frame, or leave the "
+                "times out. If its axes are others than they were taken for, say what they are by --axes (axes=...)."
             )
         if values is not None and len(values) != n:
             raise ValueError(
