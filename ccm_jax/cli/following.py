@@ -29,6 +29,7 @@ PLACES = {
     "MODEL": f"{', '.join(FOREIGN)}, or your network as MODULE:NAME",
 }
 CALLED = {"test": ("test", "seen", "observed", "prefix"), "validation": ("val",)}  # kind of file -> names begin so
+NEARLY = 0.02  # relative: a value in the name of a file that differs by less is the value
 MANY = 8  # samples that are named one by one
 
 
@@ -121,8 +122,7 @@ def file_beside(path: Path, kind: str, value: float | None = None, *, frames: in
     """
 
     def off(file: Path) -> float:
-        numbers = [float(text) for text in re.findall(r"\d*\.?\d+(?:e[-+]?\d+)?", file.stem)]
-        return min((abs(number - (value or 0.0)) for number in numbers), default=float("inf"))
+        return min((abs(number - (value or 0.0)) for number in _numbers(file)), default=float("inf"))
 
     seen = set()
     for folder in (path.parent, path.parent / "..", Path()):
@@ -141,6 +141,17 @@ def file_beside(path: Path, kind: str, value: float | None = None, *, frames: in
         if others:
             return min(others, key=off)
     return None
+
+
+def _numbers(file: Path) -> list[float]:
+    """The numbers in the name of a file."""
+    return [float(text) for text in re.findall(r"\d*\.?\d+(?:e[-+]?\d+)?", file.stem)]
+
+
+def _is_of(file: Path, value: float | None) -> bool:
+    """Whether a file may be of a physical value: its name has no numbers, or one that is the value."""
+    numbers = _numbers(file)
+    return not numbers or (value is not None and any(abs(n - value) <= NEARLY * abs(value) for n in numbers))
 
 
 def _has(path: Path, frames: int) -> bool:
@@ -199,7 +210,8 @@ def evaluate_next(
     if held_out is None:
         needed = _history(model, recipe.anchor) + FRAMES + 1  # and a future to score
         test = file_beside(recipe.anchor, "test", recipe.value, frames=needed)
-        held_out = ["--trajectories", "TRAJECTORIES" if test is None else str(test)]
+        known = test is not None and _is_of(test, recipe.value)  # of another value, a merge is not to be judged
+        held_out = ["--trajectories", str(test) if known else "TRAJECTORIES"]
     words = (*family(recipe, by_folder=by_folder), "--merged", str(merged), *model_of(model, recipe.anchor), *held_out)
     follow("evaluate", *words, after=after)
 
