@@ -112,6 +112,7 @@ plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
 # %%
 OBSERVED = "test.h5"  # trajectories whose first frames are observed
 VALIDATION, PARAMETER = "validation.h5", "diffusivity_u"  # trajectories of other, known values, and their name
+BLIND = "blind.h5"  # trajectories of one more known value, to test an interval
 
 # %% cellView="form"
 # @title Setup: simulates the trajectories that do not exist
@@ -119,6 +120,7 @@ for name, values, count in (
     ("support.h5", "1e-3,1.5e-3,2e-3,2.5e-3,3e-3", 24),  # to train on
     (VALIDATION, "0.75e-3,1.25e-3,1.75e-3,2.25e-3,2.75e-3,3.25e-3,3.75e-3,4.5e-3", 2),
     (OBSERVED, "4e-3", 8),
+    (BLIND, "3.4e-3", 4),
 ):
     flags = f"--config=rd_ood:{os.environ.get('CCM_SIZE', '')} --value={values} --count={count} --output={name}".split()
     if not Path(name).exists():
@@ -285,7 +287,7 @@ print(f"error on the last observed frame, one step ahead: merged {found.loss:.4f
 # last value, where the curve is uncertain; where that end is only a bound, the cell says so.
 #
 # This interval is not a blind test: we extended validation after seeing that, with values up to 0.00325, an interval of
-# these very trajectories was cut off.
+# these very trajectories was cut off. The second one is: its value, 0.0034, was fixed before its trajectories were simulated.
 
 # %% tags=["full"]
 readout = ccm_jax.fit_uncertainty(readout, list(validation.values()), list(validation))
@@ -298,6 +300,10 @@ print(f"value {value:.5f}, 90 % interval {least:.5f} to {most:.5f}; true {true}"
 for end, cut in zip(("lower", "upper"), np.ravel(sure.posterior.cut())):
     if cut:
         print(f"the {end} end is not known: the interval ends where the values considered end")
+
+((hidden, other),) = by_value(BLIND).items()
+blind = readout(jnp.asarray(other[:, :5]), batch="pooled")
+print("value {:.5f}, 90 % interval {:.5f} to {:.5f}; true {}".format(blind.value()[0], *blind.interval(0.9)[0], hidden))
 
 # %% [markdown]
 # The merged weights make a module again, and an ordinary Equinox file:
