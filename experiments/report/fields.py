@@ -62,7 +62,7 @@ def case(regime: int = NEAR) -> Case:
         errors = np.asarray(relative_l2(jnp.asarray(frames[None]), jnp.asarray(truth[None])))[0]
         forecasts.append(Forecast(label, colour, frames[..., 0], errors))
     support = f"{family.low_value:g} to {family.high_value:g}"
-    title = f"Vorticity at {family.label.lower()} {family.test_values[regime]:g}; trained at {support}"
+    title = f"Vorticity at {family.label.lower()} {family.test_values[regime]:g}; training range {support}"
     return Case(title, np.asarray(x[:OBSERVED, ..., 0]), np.asarray(truth[..., 0]), forecasts)
 
 
