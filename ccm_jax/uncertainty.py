@@ -204,7 +204,7 @@ def usual_gates(gate: np.ndarray) -> np.ndarray:
 
     Example:
         >>> usual_gates(np.array([0.9, 1.0, 1.1] * 4)).round(2).tolist()
-        [0.73, 1.27]
+        [0.74, 1.26]
     """
     share = 0.99
     z = NormalDist().inv_cdf(0.5 + share / 2)
