@@ -164,9 +164,9 @@ def fit_prefix_readout(
     """Fits CCM-Prefix: a function from observed frames to a coordinate of a chart.
 
     Validation decides whether the gate is searched, which frames count, and how much better than the anchor a merge
-    must be. Among the choices that harm no regime, it takes the one with the smallest future error relative to the
-    anchor (geometric mean over regimes). The coordinate moves toward the anchor if its rollout grows, relative to
-    the prefix, more than twice as much as validation. Without that, the settings are those of :func:`prefix_readout`.
+    must be: of the choices that harm no regime, that with the smallest mean future error relative to the anchor. The
+    coordinate moves toward the anchor if its rollout grows, relative to the prefix, more than twice as much as
+    validation. Without it, settings are those of :func:`prefix_readout`, and only a poor fit tells another unit.
 
     Args:
         chart: of :func:`~ccm_jax.fit_chart`; with ``features=Gated()``, a readout can keep the anchor.
