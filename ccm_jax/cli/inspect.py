@@ -168,18 +168,21 @@ def expanded(checkpoints: tuple[Path, ...]) -> tuple[Path, ...]:
     if len(checkpoints) != 1 or not checkpoints[0].is_dir():
         return checkpoints
     folder = checkpoints[0]
+    whole = (folder if folder.name else folder.resolve(),)  # "." has no name
     try:
         return tuple(in_folder(folder))
     except ValueError as error:
         try:
-            open_weights(folder.resolve())  # a folder of Orbax or Hugging Face is a checkpoint
-        except (ValueError, OSError):
+            open_weights(whole[0])  # a folder of Orbax or Hugging Face is a checkpoint
+        except (ValueError, OSError) as other:
+            if "is not a checkpoint" not in str(other):  # it knows better
+                return whole
             what = str(error).removeprefix(f"--family: {folder} ").partition(", expected")[0]
             raise ValueError(
                 f"inspect: {folder} is not a checkpoint, and {what}; expected a checkpoint, or a folder with "
                 f"{', '.join(NAMES)}, of any ending."
             ) from None
-        return (folder.resolve(),)
+        return whole
 
 
 @click.command("inspect")
