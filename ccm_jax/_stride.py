@@ -42,16 +42,26 @@ def stride_clue(readout: PrefixReadout, frames: Any) -> str:
     candidates = np.asarray(readout.candidates)
     if isinstance(readout.chart.features, Gated):
         candidates = candidates[candidates[:, -1] == 1]
-    places = np.concatenate([np.zeros_like(candidates[:1]), candidates, *_between(candidates)])
+    places = np.concatenate([np.zeros_like(candidates[:1]), candidates])
     window, seen = jnp.asarray(frames[:, :1]), jnp.asarray(frames[:, 1 : count + 1])
     readout = plain(readout)
     strides = [(n, 1) for n in range(1, MOST + 1)] + [(1, m) for m in range(2, min(MOST, count) + 1)]
     strides.sort(key=max)  # the nearest to one step per frame first
-    every = np.asarray(_errors(readout, jnp.asarray(places), window, seen, tuple(strides)), float)
-    best = dict(zip(strides, np.where(np.isfinite(every), every, np.inf).min(axis=0), strict=True))
-    n, m = chosen = functools.reduce(lambda a, b: b if best[b] < CLEARLY * best[a] else a, strides)
+
+    def least(places: np.ndarray) -> dict[tuple[int, int], float]:
+        every = np.asarray(_errors(readout, jnp.asarray(places), window, seen, tuple(strides)), float)
+        return dict(zip(strides, np.where(np.isfinite(every), every, np.inf).min(axis=0).tolist(), strict=True))
+
+    def nearest(best: dict[tuple[int, int], float], of: list[tuple[int, int]]) -> tuple[int, int]:
+        return functools.reduce(lambda a, b: b if best[b] < CLEARLY * best[a] else a, of)
+
+    best = least(places)
+    n, m = chosen = nearest(best, strides)
     if chosen == (1, 1):
         return ""
+    if fine := _between(candidates):  # another step it is; which one is told by the best coordinate of each
+        best = least(np.concatenate([places, *fine]))
+        n, m = chosen = nearest(best, [s for s in strides if (s[0] > 1) == (n > 1) and s != (1, 1)])
     better = f"(error {best[chosen]:.2g} instead of {best[1, 1]:.2g})"
     if n > 1:
         return f"{n} steps of the network per frame fit better {better}: are the frames {n} time steps apart?"
@@ -59,7 +69,7 @@ def stride_clue(readout: PrefixReadout, frames: Any) -> str:
 
 
 def _between(candidates: np.ndarray) -> list[np.ndarray]:
-    """Coordinates between those of one axis: a time step is judged at its best one, which may be none of them."""
+    """Coordinates between those of one axis; none for several axes."""
     axes = np.flatnonzero(np.ptp(candidates, axis=0) > 0)
     if len(axes) != 1:
         return []
