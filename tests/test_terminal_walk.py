@@ -47,7 +47,8 @@ def test_what_to_run_next_holds_with_spaces_in_paths(tmp_path: Path) -> None:
     words = shlex.split(lines[-2])
     assert words[:2] == ["ccm", "calibrate"] and words[words.index("--family") + 1] == str(folder)
     assert Path(words[words.index("--validation") + 1]).exists()
-    said = ccm("merge", "--family", folder, "-c", "1", "-o", folder / "m.safetensors").output.splitlines()[-1]
+    value = ("--value", "7.5e-4", "--range", "1e-3:2e-3")  # of one of its test files
+    said = ccm("merge", "--family", folder, *value, "-o", folder / "m.safetensors").output.splitlines()[-1]
     words = shlex.split(said.removeprefix("Next: "))
     assert Path(words[words.index("--merged") + 1]).exists() and Path(words[words.index("--trajectories") + 1]).exists()
 

@@ -59,12 +59,12 @@ def briefly(ratios: dict[str, Ratio | None]) -> str:
 def cells(ratios: dict[str, Ratio | None]) -> str:
     """The ratios as cells of a table, one for each system, marked as clearly smaller, clearly larger, or neither.
 
-    A ratio of one seed has no mark.
+    The mark of a ratio of one seed is in brackets.
 
     Example:
         >>> clear, unclear = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 1.1, "low": 0.9, "high": 1.3}
         >>> cells({"rd_ood": clear, "ns_ood": unclear, "rdb_gravity": {"mean": 207.6, "low": None, "high": None}})
-        '✓\xa00.50 | ≈\xa01.10 | 208 | –'
+        '✓\xa00.50 | ≈\xa01.10 | (✗)\xa0208 | –'
     """
     return " | ".join(_cell(ratios.get(system)) for system in SHORT)
 
@@ -74,7 +74,7 @@ def _cell(ratio: Ratio | None) -> str:
         return "–"
     said = f"{ratio['mean']:.2f}" if ratio["mean"] < 10 else f"{ratio['mean']:.0f}"
     if ratio["low"] is None:
-        return said
+        return f"({'✓' if ratio['mean'] < 1 else '✗'})\N{NO-BREAK SPACE}{said}"
     mark = "≈" if ratio["low"] <= 1 <= ratio["high"] else "✓" if ratio["mean"] < 1 else "✗"
     return f"{mark}\N{NO-BREAK SPACE}{said}"
 
