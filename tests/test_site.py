@@ -141,7 +141,7 @@ def test_the_reference_documents_all_that_the_package_exports() -> None:
 
     pages = "".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
     shown = set(re.findall(r"^ +heading: (\S+)", pages, re.M))
-    modules = {"baselines", "evaluate", "geometry", "metrics", "normalize", "parallel", "__version__"}
+    modules = {"baselines", "evaluate", "geometry", "metrics", "normalize", "parallel", "prefix", "__version__"}
     assert {f"ccm_jax.{name}" for name in set(ccm_jax.__all__) - modules} <= shown
     assert all(f"::: ccm_jax.{name}." in pages for name in modules - {"__version__"})
 
