@@ -144,8 +144,7 @@ def command(source: Source, **given: Any) -> None:
     - no network beats repeating the last frame or zeros:  refused,     exit code 2
     - every merge diverges:                              never written, exit code 3
     - no merge has a smaller error than the anchor:        not written, exit code 3
-    - another time step fits better, and p < 0.05 or
-      unknown:                                             not written, exit code 3
+    - another time step fits better, p < 0.05 or unknown: not written, exit code 3
     - p < 0.001, and coordinate at the edge of the range:  not written, exit code 3
     - p < 0.001, and more than half the anchor's error:    not written, exit code 3
     - coordinate at the edge of the range, and more than
