@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import ccm_jax
 from ccm_jax import (
     Choices,
     Gated,
@@ -25,7 +26,7 @@ from ccm_jax import (
     starting_at,
 )
 from ccm_jax._doubts import BEYOND, TELLING, distances
-from ccm_jax._given import warn_of_estimate
+from ccm_jax._given import _warn_persistence, warn_of_estimate
 from ccm_jax.evaluate import future_error, future_error_each, future_error_sweep
 from ccm_jax.fit_readout import prefix_readout
 
@@ -202,6 +203,16 @@ def test_validation_of_another_unit_and_channels_elsewhere_are_noticed() -> None
     readout = fit_prefix_readout(CHART, DECAY, regimes)
     with pytest.raises(ValueError, match=r"^PrefixReadout: frames have 8 channels \(shape \[5, 1, 8\]\), and"):
         readout(np.moveaxis(regimes[0][0, :5], -1, 1))
+
+
+def test_a_poor_fit_is_told_where_there_is_no_validation() -> None:
+    error = dict(zip(("loss", "anchor_loss", "persistence_loss"), jnp.array([[0.6], [0.7], [0.9]]), strict=True))
+    found = ccm_jax.Estimate(jnp.zeros((1, 1)), jnp.zeros((1, 1, 1)), jnp.full((1, 1), 0.65), **error)
+    with pytest.warns(UserWarning, match=r"error on these frames is 67% of that of repeating the last frame \(0.6 and"):
+        assert not _warn_persistence("PrefixReadout", found, validated=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not _warn_persistence("PrefixReadout", found, validated=True)
 
 
 def test_estimates_of_a_batch_print_their_ranges() -> None:
