@@ -48,12 +48,12 @@ def test_charts_of_half_precision_meet_their_experts_exactly(dtype: Any) -> None
 
 @pytest.mark.parametrize("leaf", ["text", np.array(["a"]), np.array([object()]), None])
 def test_what_holds_no_numbers_is_named(leaf: Any) -> None:
-    tree = {"w": np.ones(2, np.float32), "note": leaf}
+    tree, low, high = ({"w": np.full(2, value, np.float32), "note": leaf} for value in (1, 0, 3))
     if leaf is None:  # is no leaf
-        assert fit_chart(tree, [tree, tree], [-1.0, 1.0])(0.5)["note"] is None
+        assert fit_chart(tree, [low, high], [-1.0, 1.0])(0.5)["note"] is None
         return
     with pytest.raises(ValueError, match=r"leaf \['note'\] of `anchor` is a .*, expected numbers; leave it out"):
-        fit_chart(tree, [tree, tree], [-1.0, 1.0])
+        fit_chart(tree, [low, high], [-1.0, 1.0])
 
 
 @pytest.mark.parametrize("method", [name for name, baseline in BASELINES.items() if not baseline.needs])

@@ -147,7 +147,8 @@ def test_lists_in_an_npz_are_parameters_of_each_trajectory(tmp_path: Path) -> No
     x, times = np.zeros((2, 5, 4, 4, 1), np.float16), np.arange(5.0)
     np.savez(tmp_path / "seen.npz", frames=x, times=times, viscosity=[1e-3, 2e-3], dt=1.0)
     recording = open_recording(tmp_path / "seen.npz")
-    assert recording.parameters == [{"viscosity": 1e-3, "dt": 1.0}, {"viscosity": 2e-3, "dt": 1.0}]
+    assert recording.parameters == [{"viscosity": 1e-3}, {"viscosity": 2e-3}]  # `dt` is the time step, no parameter
+    assert any(line.startswith("dt: a time step") for line in recording.left_out)
     assert recording.time_step == 1.0 and recording.trajectory(1).dtype == np.float32
 
 
