@@ -119,7 +119,7 @@ def test_a_smoke_run_gives_no_verdict(browser: Any, report: Path) -> None:
     assert page.inner_text("main .verdict") == "A smoke run tests the pipeline; its errors are meaningless."
     colour = "getComputedStyle({}).color"
     cards = page.evaluate(f"[...document.querySelectorAll('.card b')].map(b => {colour.format('b')})")
-    soft = page.evaluate(colour.format("document.querySelector('.lead')"))
+    soft = page.evaluate(colour.format("document.querySelector('p.soft')"))
     least = page.evaluate(colour.format("document.querySelector('td.least')"))
     assert len(cards) >= 3 and set(cards) == {soft} and least == page.evaluate(colour.format("document.body"))
 
@@ -196,7 +196,7 @@ def test_one_picture_of_all_times_is_no_tower(browser: Any, tmp_path: Path, widt
     prefix, best = (" ".join(page.inner_text(f".marks .{name}").split()) for name in ("prefix", "best"))
     assert (prefix, best) == ("CCM-Prefix +0.45", "best in hindsight +1.40 nearest computed: +1.00")
     page.click(".marks .prefix")  # which no candidate is
-    assert page.inner_text("#said") == "Error at +0.45: 0.150, 0.50 times the anchor's."
+    assert page.inner_text("#said") == "Error at +0.45: 0.150, 2.0 times smaller than the anchor's."
     page.click(".marks .best")
     page.click(".marks .metadata")
     assert page.inner_text("#alpha-value") == "+1.00"

@@ -15,7 +15,7 @@ from experiments.report.numbers import signed
 from experiments.report.results import found_best, observed
 
 NARROW = 3.9  # inches: on a phone, letters are then 1.2 times as high as they say
-BAR = ((-0.2, -1), (0.2, -1), (0.2, 1), (-0.2, 1), (-0.2, -1))  # a marker with an edge, which "|" lacks
+BAR = ((-0.08, -1), (0.08, -1), (0.08, 1), (-0.08, 1), (-0.08, -1))  # a marker with an edge, which "|" lacks
 
 
 def _legend(figure: Figure, narrow: bool, **settings: Any) -> None:
@@ -62,26 +62,26 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
     errors = np.where(np.isfinite(errors), errors, np.inf)
     smallest = errors.min(axis=1, keepdims=True)
     ratio = np.where(np.isfinite(errors), errors / np.where(np.isfinite(smallest), smallest, 1.0), np.nan)
-    figure = new_figure(NARROW if narrow else 7.8, 4.2)
+    figure = new_figure(NARROW if narrow else 7.8, 5.0)
     ax = figure.subplots()
-    step, size_of = bank[1] - bank[0], 0.75 if narrow else 1.0
+    step, size_of = bank[1] - bank[0], 0.8 if narrow else 1.0
     edges = np.append(bank - step / 2, bank[-1] + step / 2)
     image = ax.pcolormesh(edges, np.arange(len(rows) + 1) - 0.5, np.log10(ratio), cmap="cividis_r", vmin=0, vmax=1)
     for i, row in enumerate(rows):
         chosen = row["chosen"]
         prefix = np.atleast_1d(np.array(chosen["ccm_prefix"], float))
         marks = (
-            (row["coordinate"], BAR, "ccm_coord", 15, "#ffffff"),
-            (float(np.nanmean(prefix)), "o", "ccm_prefix", 11, METHODS["ccm_prefix"].colour),
-            (chosen["best"], "*", "best", 8, "#ffffff"),
-        )
-        ax.plot(prefix, np.full(len(prefix), i + 0.28), ".", color=METHODS["ccm_prefix"].colour, markersize=2)
-        for x, marker, name, size, colour in marks:
+            (row["coordinate"], 0.0, BAR, "ccm_coord", 24, "#ffffff"),
+            (float(np.nanmean(prefix)), 0.15, "o", "ccm_prefix", 7.5, METHODS["ccm_prefix"].colour),
+            (chosen["best"], -0.25, "*", "best", 10, "#ffffff"),
+        )  # each in a lane of its own
+        ax.plot(prefix, np.full(len(prefix), i + 0.4), ".", color=METHODS["ccm_prefix"].colour, markersize=2)
+        for x, lane, marker, name, size, colour in marks:
             if name == "best" and not found_best(row):
                 continue
             ax.plot(
                 x,
-                i,
+                i + lane,
                 marker=marker,
                 color=colour,
                 markersize=size * size_of,
@@ -101,6 +101,8 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
     columns = 1 if narrow else 3
     legend = figure.legend(loc="outside upper center", ncols=columns, fontsize=8, frameon=True, facecolor="#b9b9b9")
     legend.get_frame().set_edgecolor("none")
+    for handle in legend.get_lines():
+        handle.set_markersize(min(handle.get_markersize(), 10))
     return figure
 
 

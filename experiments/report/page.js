@@ -12,6 +12,12 @@
     event.preventDefault();
     target.scrollIntoView();
   }));
+  // Figures of several panels, one below the other on a phone, are folded there.
+  if (matchMedia("(max-width: 600px)").matches) document.querySelectorAll("figure.long").forEach(figure => {
+    const folded = Object.assign(document.createElement("details"), {className: "more"});
+    figure.replaceWith(folded);
+    folded.append(Object.assign(document.createElement("summary"), {textContent: "Show the figure"}), figure);
+  });
   document.querySelectorAll("pre.use:not(.python)").forEach(block => {  // a line ends before an option, not within it
     const parts = block.textContent.split(/(?= --?[a-z])/);
     block.replaceChildren(...parts.flatMap(part => part.startsWith(" ")
