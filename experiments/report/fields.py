@@ -16,7 +16,7 @@ from experiments.pipeline.methods import METHODS
 NEAR, FAR = 1, 0  # of the test regimes: s = -1.5 and -2
 OBSERVED = 5
 SHOWN = 4  # frames, from the first predicted one to the last; few, so that a phone shows their labels
-BLACK = "#222222"
+BLACK, GREY = "#222222", "#444444"
 GREYS = {"#222222": "#eeeeee", "#444444": "#bbbbbb", "#000000": "#eeeeee"}  # texts on white -> on dark
 
 
@@ -30,10 +30,9 @@ class Forecast(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One trajectory of the example family: its title, its observed frames, the truth after them, and two forecasts."""
+    """One trajectory of the example family: its title, the truth after the observed frames, and the forecasts."""
 
     title: str
-    observed: np.ndarray
     truth: np.ndarray
     forecasts: list[Forecast]
 
@@ -46,7 +45,7 @@ class Case(NamedTuple):
 
 
 def case(regime: int = NEAR) -> Case:
-    """The first trajectory of a test regime, forecast by the anchor and by CCM-Prefix."""
+    """The first trajectory of a test regime, forecast by the anchor, the expert nearest to it, and CCM-Prefix."""
     family = example.load()
     chart = ccm_jax.fit_chart(family.anchor, [family.low, family.high], [-1.0, 1.0], features=ccm_jax.Gated())
     readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
@@ -56,6 +55,7 @@ def case(regime: int = NEAR) -> Case:
     forecasts = []
     for label, weights, colour in (
         ("anchor", family.anchor, METHODS["anchor"].colour),
+        ("nearest expert", family.low, GREY),  # both test regimes lie below the training range
         ("CCM-Prefix", chart(found.coordinate), GREEN),
     ):
         frames = np.asarray(family.rollout_fn(weights, x[None, OBSERVED - 1 : OBSERVED], len(truth)))[0]
@@ -63,7 +63,7 @@ def case(regime: int = NEAR) -> Case:
         forecasts.append(Forecast(label, colour, frames[..., 0], errors))
     support = f"{family.low_value:g} to {family.high_value:g}"
     title = f"Vorticity at {family.label.lower()} {family.test_values[regime]:g}; training range {support}"
-    return Case(title, np.asarray(x[:OBSERVED, ..., 0]), np.asarray(truth[..., 0]), forecasts)
+    return Case(title, np.asarray(truth[..., 0]), forecasts)
 
 
 def for_dark_pages(made: Any) -> Any:
@@ -78,7 +78,7 @@ def for_dark_pages(made: Any) -> Any:
 
 
 def strip(shown: Case, columns: int = 4) -> Any:
-    """The last observed frame, then the last frame of the truth and of both forecasts, with their errors.
+    """The last frame of the truth and of all forecasts, with their errors.
 
     Args:
         columns: the pictures of a row; 2 for a phone.
@@ -86,10 +86,9 @@ def strip(shown: Case, columns: int = 4) -> Any:
     made = new_figure(7.35, 2.65) if columns == 4 else new_figure(3.9, 5.1)
     made.set_layout_engine("constrained", h_pad=0.08)
     last = OBSERVED + len(shown.truth)
-    panels = [(f"frame {OBSERVED},\nlast observed", BLACK, shown.observed[-1])]
-    panels.append((f"frame {last}, truth\n", BLACK, shown.truth[-1]))
+    panels = [(f"truth, frame {last}\n", BLACK, shown.truth[-1])]
     panels += [
-        (f"frame {last}, {one.label.removesuffix('-Prefix')}\nerror {one.errors[-1]:.0%}", one.colour, one.frames[-1])
+        (f"{one.label.removesuffix('-Prefix')}\nerror {one.errors[-1]:.0%}", one.colour, one.frames[-1])
         for one in shown.forecasts
     ]
     for ax, (label, colour, frame) in zip(made.subplots(len(panels) // columns, columns).flat, panels, strict=True):
@@ -100,7 +99,7 @@ def strip(shown: Case, columns: int = 4) -> Any:
 
 
 def figure(shown: Case) -> Any:
-    """Truth, anchor and CCM-Prefix, each with the error of its frames."""
+    """The truth and all forecasts, each with the error of its frames."""
     times = np.linspace(0, len(shown.truth) - 1, SHOWN).round().astype(int)
     rows = [Forecast("truth", BLACK, shown.truth, np.zeros(0)), *shown.forecasts]
     made = new_figure(1.75 * SHOWN + 0.35, 1.9 * len(rows) + 0.4)
