@@ -15,7 +15,8 @@ import pytest
 
 PAGES = Path(__file__).parent.parent / "docs" / "how-to"
 # Their blocks are files with titles, or need what a test writes first; other tests run them.
-ELSEWHERE = {"own-network.md", "own-readout.md", "own-data.md", "own-layout.md", "own-equation.md", "many-devices.md"}
+ELSEWHERE = {"own-network.md", "own-network-terminal.md", "equinox-flax.md", "pytorch.md"}
+ELSEWHERE |= {"own-readout.md", "own-data.md", "own-layout.md", "own-equation.md", "many-devices.md"}
 ELSEWHERE |= {"tried-networks.md", "own-backbone.md"}
 LONG = {"as-frames-arrive.md", "how-sure.md", "missing-data.md", "two-parameters.md"}
 SHOWN = sorted(page.name for page in PAGES.glob("*.md") if "```python\n" in page.read_text(encoding="utf-8"))
@@ -57,7 +58,7 @@ def test_every_block_of_a_page_is_code_with_its_imports(path: Path) -> None:
 def test_the_file_on_one_space_axis_is_read_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ccm_jax.io.recordings import common_parameter, open_recording
 
-    page = (PAGES / "own-network.md").read_text(encoding="utf-8")
+    page = (PAGES / "own-network-terminal.md").read_text(encoding="utf-8")
     block = re.search(r"<!-- one space axis -->\n```python\n(.*?)```", page, re.S)
     assert block is not None
     monkeypatch.chdir(tmp_path)

@@ -165,10 +165,19 @@ def test_the_configuration_names_in_the_readme_exist() -> None:
             assert Path(resolve(name).split(":")[0]).exists()
 
 
+def test_the_first_program_of_one_s_own_network_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "how-to" / "own-network.md").read_text()
+    block = re.search(r"<!-- first program -->\n```python\n(.*?)```", page, re.S)
+    assert block is not None
+    with jax.numpy_rank_promotion("allow"):
+        exec(block[1], {})
+    assert capsys.readouterr().out.strip() == block[1].rpartition("  # ")[2].strip()
+
+
 @pytest.mark.long
 def test_the_example_for_one_s_own_network_runs(capsys: pytest.CaptureFixture[str]) -> None:
     page = (ROOT / "docs" / "how-to" / "own-network.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", page, re.S)[:2]
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)[1:3]  # the first one stands alone
     scope: dict[str, Any] = {}
     with jax.numpy_rank_promotion("allow"):  # as a reader has it
         exec("".join(blocks), scope)
@@ -197,7 +206,7 @@ def test_the_examples_for_libraries_of_networks_run(
     library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("equinox" if library == "equinox" else "flax")
-    page = (ROOT / "docs" / "how-to" / "own-network.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "equinox-flax.md").read_text()
     block = re.search(rf"<!-- {library} -->\n```python\n(.*?)```", page, re.S)
     assert block is not None
     scope: dict[str, Any] = {}
@@ -222,7 +231,7 @@ def test_merged_weights_of_flax_load_as_the_page_says(tmp_path: Path, monkeypatc
     merge = ("merge", "--family", ".", "-c", "0.5", "-o")
     assert ccm(*merge, "merged").exit_code == 0
     assert all(ccm(*merge, f"other{ending}").exit_code == 2 for ending in (".msgpack", ".npz"))
-    page = (ROOT / "docs" / "how-to" / "own-network.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "own-network-terminal.md").read_text()
     block = re.search(r"<!-- merged by the terminal -->\n```python\n(.*?)```", page, re.S)
     assert block is not None
     scope: dict[str, Any] = {}
@@ -249,7 +258,7 @@ def test_checkpoints_of_other_programs_are_read_into_networks(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     with ocp.StandardCheckpointer() as writer:
         writer.save(tmp_path / "anchor", stored)
-    page = (ROOT / "docs" / "how-to" / "own-network.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "equinox-flax.md").read_text()
     block = re.search(r"<!-- files -->\n```python\n(.*?)```", page, re.S)
     assert block is not None
     scope: dict[str, Any] = {"nnx": nnx, "network": network}
