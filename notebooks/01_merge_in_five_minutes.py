@@ -164,29 +164,34 @@ from PIL import Image
 
 figure = plt.figure(figsize=(6, 3.7), dpi=140)
 above, below = figure.subfigures(2, 1, height_ratios=(1.6, 2))
-axes, ax = above.subplots(1, 4), below.subplots()
-images = [panel.imshow(flow[-1, ..., 0].T, **FIELD) for panel in axes]
-plt.setp(axes, xticks=[], yticks=[], frame_on=False)
-above.colorbar(images[0], ax=axes, label="vorticity", shrink=0.8, ticks=[-1.5, 0, 1.5])
+panels, ax = above.subplots(1, 4), below.subplots()
 steps = np.arange(OBSERVED + 1, len(flow) + 1)
+shown = {"truth": (flow[OBSERVED:], None), **forecasts}
+images = [panel.imshow(flow[-1, ..., 0].T, **FIELD) for panel in panels]
 lines = [ax.plot(steps, error, color=COLOURS[name], lw=2, label=name)[0] for name, (_, error) in forecasts.items()]
+plt.setp(panels, xticks=[], yticks=[], frame_on=False)
+above.colorbar(images[0], ax=panels, label="vorticity", shrink=0.8, ticks=[-1.5, 0, 1.5])
 ax.set(xlabel="frame", ylabel="relative L2 error", xlim=(6, 21), ylim=(0, None), xticks=[6, 11, 16, 21])
 ax.legend(loc="upper left")
-pages = []
-for t in range(len(steps)):
-    for panel, image, name in zip(axes, images, ("truth", *forecasts)):
-        frames, error = forecasts.get(name, (flow[OBSERVED:], None))
+
+
+def page(t):
+    """The picture after t steps."""
+    for panel, image, (name, (frames, error)) in zip(panels, images, shown.items()):
         image.set_data(frames[t, ..., 0].T)
-        panel.set_title(f"truth\nframe {steps[t]}" if name == "truth" else f"{name}\n{error[t]:.0%}", fontsize=10)
+        panel.set_title(f"truth\nframe {steps[t]}" if error is None else f"{name}\n{error[t]:.0%}", fontsize=10)
     for line, (_, error) in zip(lines, forecasts.values()):
         line.set_data(steps[: t + 1], error[: t + 1])
     figure.canvas.draw()
-    pages.append(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3]))
-plt.close(figure)
-palette = pages[-1].quantize(192, dither=Image.Dither.NONE, kmeans=1)
-first, *others = (page.quantize(palette=palette, dither=Image.Dither.NONE) for page in (pages[-1], *pages))
-times = [1500] + [250] * len(others)  # begins with the last frame, for readers of a still
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+
+
+pages = [page(t) for t in (len(steps) - 1, *range(len(steps)))]  # begins with the last, for readers of a still
+few = pages[0].quantize(192, kmeans=1)  # colours, the same for all
+first, *others = (each.quantize(palette=few, dither=Image.Dither.NONE) for each in pages)
+times = [1500] + [250] * len(others)
 first.save(file := io.BytesIO(), "png", save_all=True, append_images=others, duration=times, loop=0, optimize=True)
+plt.close(figure)
 show(file.getvalue())
 
 # %% [markdown]

@@ -331,6 +331,10 @@ figure.legend(loc="outside lower center", ncols=3)
 plt.show()
 
 # %% [markdown]
+# The longer anchor has a smaller error than the anchor at the upper diffusivities, but a larger one at the smallest, and so
+# a larger mean outside the training range: more training on the same values need not help beyond them. Gains are measured
+# against the better of the two.
+#
 # These are parts of CCM and the networks it starts from. Alternatives (a conditioned network, LoRA adapters, other
 # merges, fine-tuning on the frames) are compared in
 # [which method to use](https://github.com/OWNER/ccm_jax/blob/main/docs/peers.md). If you can train one network from

@@ -247,8 +247,8 @@ anchor, low, high = load(ANCHOR), load(LOW), load(HIGH)  # eqx.tree_deserialise_
 # ### Is the network called correctly?
 #
 # Compare its error one step ahead with that of *persistence*, the last frame repeated: if it is not far smaller, channels, units or
-# normalisation are wrong. `ccm inspect` compares the checkpoints, and says if the experts were probably not fine-tuned
-# from this anchor.
+# normalisation are wrong. `ccm inspect` compares the checkpoints tensor by tensor. Its verdict says whether the experts can
+# have been fine-tuned from this anchor.
 
 # %%
 rollout_fn = ccm_jax.make_rollout(apply)
@@ -258,7 +258,7 @@ print(f"error one step ahead: anchor {one_step:.4f}, last frame repeated {repeat
 os.environ |= {"ANCHOR": ANCHOR, "LOW": LOW, "HIGH": HIGH, "OBSERVED": OBSERVED, "VALIDATION": VALIDATION}
 
 # %% language="bash"
-# ccm inspect $ANCHOR $LOW $HIGH | grep '^The experts'
+# ccm inspect $ANCHOR $LOW $HIGH
 
 # %% [markdown]
 # ### Find the weights
@@ -385,7 +385,7 @@ plt.show()
 # | takes static fields as channels | `static: terrain.npy` |
 # | has complex weights | nothing, they merge like real ones |
 # | has buffers, as of BatchNorm | `keep: anchor` in a [recipe](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/command-line.md#recipes) |
-# | takes a forcing, the time or a parameter | [wrap it](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md) |
+# | takes a forcing, the time or a parameter | [wrap it](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md#inputs-beside-the-window) |
 #
 # ## Part 2: PyTorch
 #
