@@ -25,7 +25,7 @@ from experiments.report import sure as how_sure
 from experiments.report.film import film
 from experiments.report.inline import for_both_widths
 from experiments.report.links import link
-from experiments.report.numbers import by_regime, plain, signed, too_often
+from experiments.report.numbers import by_regime, digits, plain, signed, too_often
 from experiments.report.results import collect, observed, to_csv, typeset, verdict
 from experiments.runner.progress import finished
 from experiments.runner.repository import published
@@ -121,7 +121,8 @@ def write_page(results: dict[str, Any], stages: Stages, shown: Stage, folder: Pa
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "ensure_ascii": False}
-    environment.filters |= {"signed": signed, "plain": plain, "too_narrow": how_sure.too_narrow, "mean": mean_of}
+    environment.filters |= {"signed": signed, "plain": plain, "digits": digits}
+    environment.filters |= {"too_narrow": how_sure.too_narrow, "mean": mean_of}
     rows = sorted(results["regimes"], key=lambda row: row["coordinate"])
     config, ours = results["config"], headlines(observed(results["config"]))
     space, channels = arrays["frames/truth"].shape[2:-1], stored_channels(ConfigDict(config))
