@@ -355,6 +355,7 @@ def test_options_that_leave_no_trace_are_checked_where_they_are_said_and_told_wh
             unsaid("dpot-torch", {"said": {"args": said["said"]["args"] | {key: value}}}, {}, "a.pt")
 
 
+@pytest.mark.long
 def test_what_a_merge_was_told_of_its_network_is_in_its_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     state = fno2d_state(rng, (3, 3), 2)

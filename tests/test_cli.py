@@ -420,6 +420,7 @@ def test_a_place_that_a_method_does_not_know_is_not_ignored_in_silence(tmp_path:
     np.testing.assert_array_equal(*(arrays(tmp_path / f"{name}.safetensors")["w"] for name in ("told", "plain")))
 
 
+@pytest.mark.long
 def test_a_forecast_begins_after_the_last_frame_where_that_is_asked_for(tmp_path: Path) -> None:
     from ccm_jax import example
 

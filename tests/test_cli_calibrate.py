@@ -44,6 +44,7 @@ def calibrate(slow: Slow, frames: np.ndarray, out: Path, *more: Any, model: str 
     return done, json.loads(report.read_text()) if report.exists() else None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("case", "model", "bank"),
     [
@@ -90,6 +91,7 @@ RECIPES: dict[str, tuple[list[Any], str, Any, list[float], tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", RECIPES)
 def test_curves_and_planes_calibrate_by_recipe(slow: Slow, tmp_path: Path, kind: str) -> None:
     coordinates, features, function, at, bank = RECIPES[kind]

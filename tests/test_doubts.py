@@ -283,6 +283,7 @@ def test_another_time_step_is_named_where_a_fit_is_doubtful() -> None:
         fit_prefix_readout(CHART, DECAY, [flows(-1.0), flows(-3.875, noise=1e-5)])
 
 
+@pytest.mark.long
 def test_reverse_mode_is_told_to_take_forward_mode() -> None:
     readout = fit_prefix_readout(CHART, DECAY)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +145,3 @@ def test_the_filter_is_judged_beside_weights_that_know_the_path() -> None:
     assert len(figure(found).axes) == 2
     shown = table(found, "errors", HEADINGS, "errors"), table(found, "forecast", FORECASTS, "forecasts")
     assert all(len(one.columns) == 6 and one.row_count == 2 for one in shown)
-
-
-def test_the_page_s_program_runs() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "how-to" / "drift.md").read_text()
-    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.S))
-    there: dict[str, Any] = {}
-    exec(code, there)
-    np.testing.assert_allclose(there["track"].coordinate[-1], 0.8, atol=0.05)
-    np.testing.assert_allclose(there["state"].belief.coordinate, there["track"].coordinate[-1], atol=1e-5)
-    assert there["future"].shape == (10, 8, 1)
-    assert there["K"] > 0

@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 DEAD = 2**22 + 1  # more than a number of a process may be
 
 
+@pytest.mark.long
 def test_three_kills_of_a_tiny_run_lose_nothing(tmp_path: Path) -> None:
     output = tmp_path / "kill.json"
     command = [sys.executable, "-m", "tests.kill", "--kills=3", "--what=train", "--seed=3", f"--output={output}"]

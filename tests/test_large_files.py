@@ -44,6 +44,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
+@pytest.mark.long
 def test_a_prefix_costs_its_window_and_its_frames(family: Path, read: list[int], tmp_path: Path) -> None:
     how = ("--model", "neuraloperator", "--prefix", family / "long.h5", "--bank", "-2:2:0.25")
     done = ccm("calibrate", *of(family), *how, "--sample", "0,2", "--report", tmp_path / "found.json")

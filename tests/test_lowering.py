@@ -56,6 +56,7 @@ def family(name: str, **arguments: Any) -> tuple[Any, Any]:
     return model, fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:fit_chart. experts.* trained independently")
 @pytest.mark.parametrize("name", MODELS)
 def test_a_readout_and_its_forecast_lower(name: str, lowered: Callable[..., str]) -> None:

@@ -135,6 +135,7 @@ def test_the_terminal_merges_no_nan(slow: Slow, tmp_path: Path, method: tuple[st
     assert len(done.output.strip().splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:fit_prefix_readout. the chart contains NaN")
 def test_the_terminal_calibrates_to_the_anchor_and_draws_no_merge(slow: Slow, tmp_path: Path) -> None:
     how = ("--model", slow.folder / "model.yaml", "--prefix", slow.folder / "seen.npy", "--accept-persistence")
@@ -217,6 +218,7 @@ def growth(params: Any, window: jax.Array) -> jax.Array:
     return window[:, -1] * jnp.exp(params["rate"][0])
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:fit_prefix_readout. the chart contains NaN")
 def test_two_thousand_steps_with_candidates_that_blow_up() -> None:
     anchor, low, high = ({"rate": jnp.array([r])} for r in (-1e-4, -1e-1, 1e-1))

@@ -184,6 +184,7 @@ def test_a_function_of_jax(tmp_path: Path, nets: Any) -> None:
     np.testing.assert_allclose(through(tmp_path, model)["best_merge"], 0.5, atol=0.01)
 
 
+@pytest.mark.long
 def test_an_equinox_network_by_names_and_by_its_own_files(tmp_path: Path, nets: Any) -> None:
     eqx = pytest.importorskip("equinox")
     module = nets("own_equinox", EQUINOX).build()
@@ -212,6 +213,7 @@ def test_an_equinox_network_by_names_and_by_its_own_files(tmp_path: Path, nets: 
         params_of(module, {"0": np.ones(2)}, "file")
 
 
+@pytest.mark.long
 def test_an_nnx_network_in_a_folder_of_orbax(tmp_path: Path, nets: Any) -> None:
     nnx = pytest.importorskip("flax.nnx")
     module = nets("own_flax", FLAX).build()

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,20 @@ PAGES = Path(__file__).parent.parent / "docs" / "how-to"
 ELSEWHERE = {"own-network.md", "own-network-terminal.md", "equinox-flax.md", "pytorch.md"}
 ELSEWHERE |= {"own-readout.md", "own-data.md", "own-layout.md", "own-equation.md", "many-devices.md"}
 ELSEWHERE |= {"tried-networks.md", "own-backbone.md"}
-LONG = {"as-frames-arrive.md", "how-sure.md", "missing-data.md", "two-parameters.md"}
+LONG = {"as-frames-arrive.md", "conditioned.md", "drift.md", "how-sure.md", "known-value.md", "missing-data.md"}
+LONG |= {"more-experts.md", "two-parameters.md"}
+
+
+# What the names of a page hold at its end.
+HOLDS: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "drift.md": lambda it: (
+        np.allclose(it["track"].coordinate[-1], 0.8, atol=0.05)
+        and np.allclose(it["state"].belief.coordinate, it["track"].coordinate[-1], atol=1e-5)
+        and it["future"].shape == (10, 8, 1)
+        and it["K"] > 0
+    ),
+    "two-parameters.md": lambda it: np.allclose(it["best"], it["known"], atol=0.01),
+}
 SHOWN = sorted(page.name for page in PAGES.glob("*.md") if "```python\n" in page.read_text(encoding="utf-8"))
 
 
@@ -32,7 +46,8 @@ def test_the_blocks_of_a_page_run(name: str, tmp_path: Path, monkeypatch: pytest
     blocks = re.findall(r"```python\n(.*?)```", (PAGES / name).read_text(encoding="utf-8"), re.S)
     code = "\n".join(blocks)
     with jax.numpy_rank_promotion("allow"), contextlib.redirect_stdout(io.StringIO()) as printed:  # as a reader has it
-        exec(compile(code, name, "exec"), {"__name__": name})
+        exec(compile(code, name, "exec"), names := {"__name__": name})
+    assert name not in HOLDS or HOLDS[name](names)
     lines = [line.partition("  # ")[2] for line in code.splitlines() if line.startswith("print(")]
     if lines and all(lines):  # what a page says that it prints
         np.testing.assert_allclose(numbers(printed.getvalue()), numbers(" ".join(lines)), rtol=0.05)

@@ -68,6 +68,7 @@ def test_merged_adapters_are_the_chart_of_their_dense_updates():
     close(chart(alpha), jax.tree.map(by_hand, base, low["a"], low["b"], high["a"], high["b"]))
 
 
+@pytest.mark.long
 def test_training_an_adapter_leaves_its_base_exactly_as_it_was():
     model, base = weights_of(1)
     loss = lora.lora_loss(normalized(model.apply, Normalization(jnp.zeros(1), jnp.ones(1))))

@@ -173,6 +173,7 @@ def test_taylor_green_decays_exactly(x64: None) -> None:
     np.testing.assert_allclose(step(jnp.asarray(w)), w * np.exp(-0.5 * (0.2 + 0.03 * 8)), atol=1e-13)
 
 
+@pytest.mark.long
 def test_the_enstrophy_budget_is_closed(x64: None) -> None:
     """d/dt <w^2> / 2 = -viscosity <|grad w|^2> + <f w>: convection makes none."""
     n, dt, viscosity = 48, 1e-3, 2e-3

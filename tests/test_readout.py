@@ -84,6 +84,7 @@ def test_the_anchor_is_kept_where_it_fits_best_and_left_only_on_evidence() -> No
     assert stays.coordinate.tolist() == [0.0, 0.0]
 
 
+@pytest.mark.long
 def test_what_diverges_is_never_chosen() -> None:
     def explosive(params: Any, window: jax.Array) -> jax.Array:
         frame = apply(params, window)
@@ -138,6 +139,7 @@ def test_the_simplest_of_the_best_harmless_choices_is_taken() -> None:
     assert best_choice({line: [0.5, float("inf")], pulled: [0.6, 0.0]}) == pulled
 
 
+@pytest.mark.long
 def test_models_take_static_fields_the_parameter_and_the_time() -> None:
     def forced(params: Any, window: Any, steps: int, context: Any, start: int) -> jax.Array:
         def body(frame: jax.Array, k: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -42,6 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
+@pytest.mark.long
 def test_the_order_of_stages_does_not_matter(made: Run, tmp_path: Path) -> None:
     run = Run(made.config, tmp_path / "stages")
     stages.validation_data(run)

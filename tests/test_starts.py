@@ -24,6 +24,7 @@ def frames(noise: float) -> jax.Array:
     return clean + noise * jax.random.normal(jax.random.key(1), clean.shape)
 
 
+@pytest.mark.long
 def test_every_start_finds_the_same_coordinate_where_nothing_is_noisy() -> None:
     starts = starting_at(READOUT, (0, 1, 2))
     np.testing.assert_allclose(mean_over_starts(starts, frames(0.0)), 0.5, atol=1e-3)

@@ -54,6 +54,7 @@ def refuse(*_: Any, **__: Any) -> Any:
     raise AssertionError("the network is asked for")
 
 
+@pytest.mark.long
 def test_no_verb_asks_for_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("connect", "connect_ex", "sendto"):
         monkeypatch.setattr(socket.socket, name, refuse)

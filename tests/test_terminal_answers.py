@@ -130,6 +130,7 @@ def test_json_is_all_that_stdout_holds(tmp_path: Path) -> None:
     assert "tensors" in ccm("inspect", example.path("low.safetensors")).stdout  # text is back
 
 
+@pytest.mark.long
 def test_a_calibration_is_told_as_json_too(tmp_path: Path) -> None:
     how = ("--prefix", TEST, "--sample", 0, "--bank", "-2:2:0.5")
     done = ccm("calibrate", *FAMILY, *how, "-o", tmp_path / "m.safetensors", "--json")
@@ -140,6 +141,7 @@ def test_a_calibration_is_told_as_json_too(tmp_path: Path) -> None:
     assert shown.count("█") > 9 and shown.index("coordinate -1.50\n") < shown.index("Error at the coarse")
 
 
+@pytest.mark.long
 def test_at_an_end_of_the_range_a_merge_must_be_clearly_better(tmp_path: Path) -> None:
     how = ("--prefix", TEST, "--sample", 0)
     done = ccm("calibrate", *FAMILY, *how, "--bank", "-0.5:1:0.5", "-o", tmp_path / "m.safetensors")

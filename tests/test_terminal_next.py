@@ -75,6 +75,7 @@ def test_files_that_are_too_short_are_not_suggested(own: Path) -> None:
     assert words[-2:] == ["--trajectories", "TRAJECTORIES"]
 
 
+@pytest.mark.long
 def test_after_a_verdict_the_forecast_starts_where_it_was_scored(own: Path) -> None:
     x = 0.93 ** np.arange(9)[None, :, None, None] * np.linspace(1, 2, 24).reshape(3, 1, 8, 1)
     np.savez("held.npz", frames=x.astype(np.float32), dim=1)

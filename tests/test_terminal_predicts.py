@@ -68,6 +68,7 @@ CASES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_the_other_reading_of_an_output_is_tried_and_told(own: Path, case: str) -> None:
     name, said, line = CASES[case]
@@ -88,6 +89,7 @@ def test_the_other_reading_of_an_output_is_tried_and_told(own: Path, case: str) 
     assert rolled.exit_code == 0 and line.rstrip(".") in rolled.output, rolled.output
 
 
+@pytest.mark.long
 def test_what_is_read_rightly_or_neither_way_is_not_told_another_reading(own: Path) -> None:
     weights, frames = open_weights(own / "fam" / "anchor.safetensors"), np.load(own / "seen.npz")["frames"]
     right = describe(own / "net.yaml", model="own_mover:increment", predicts="increment")

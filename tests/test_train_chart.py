@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -85,10 +83,3 @@ def test_what_cannot_be_trained_is_said() -> None:
         train_chart(begin, apply, [Regime(0.0, regime(0.0).trajectories[:, :1])], schedule)
     with pytest.raises(ValueError, match="loss is not finite at step 0; lower the schedule's learning_rate"):
         train_chart(begin, apply, [Regime(0.0, jnp.full((6, 4, 4, 1), jnp.nan))], schedule)
-
-
-@pytest.mark.parametrize("page", ["more-experts", "unlabelled-experts"])
-def test_the_pages_run(page: str) -> None:
-    text = (Path(__file__).parent.parent / "docs" / "how-to" / f"{page}.md").read_text(encoding="utf-8")
-    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.S))
-    exec(compile(code, page, "exec"), {"__name__": page})

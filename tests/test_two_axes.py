@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +154,7 @@ def test_a_map_is_chosen_for_each_axis() -> None:
     assert shifted.kind == "line" and float(shifted.map(0.0)) == pytest.approx(0.2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", list(LAYOUTS))
 def test_readouts_of_a_plane_find_what_made_the_frames(layout: str) -> None:
     config = rd_2d.get_config("smoke")
@@ -215,6 +215,7 @@ def finished(folder: Path) -> plane.PlaneStages:
     return plane.PlaneStages(trained, stage("validation"), stage("test"), calibrations, evaluations, seen)
 
 
+@pytest.mark.long
 def test_the_report_maps_errors_of_the_chart_that_validation_chose(tmp_path: Path) -> None:
     results = finite(collect(rd_2d.get_config("smoke"), finished(tmp_path)))
     assert results["chart"] == "ends"
@@ -228,12 +229,3 @@ def test_the_report_maps_errors_of_the_chart_that_validation_chose(tmp_path: Pat
     assert {path.name for path in (tmp_path / "page" / "figures").glob("*.png")} == {"errors.png", "coordinates.png"}
     assert terminal_table(results).row_count == 2 + 2 * 4
     assert any("1.050 times the best coordinate in hindsight" in line for line in headline(results))
-
-
-def test_the_page_on_two_parameters_runs() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "how-to" / "two-parameters.md").read_text(encoding="utf-8")
-    scope: dict[str, Any] = {}
-    with jax.numpy_rank_promotion("allow"):
-        for code in re.findall(r"```python\n(.*?)```", page, re.S):
-            exec(code, scope)
-    np.testing.assert_allclose(scope["best"], scope["known"], atol=0.01)

@@ -60,6 +60,7 @@ def sure(plain: PrefixReadout) -> PrefixReadout:
     return fit_uncertainty(plain, regimes, RATES)
 
 
+@pytest.mark.long
 def test_the_estimate_is_the_same_to_the_last_bit(plain: PrefixReadout, sure: PrefixReadout) -> None:
     x = decay(jax.random.key(20), 1.3, MANY)
     first, second = (readout(x, batch="each") for readout in (plain, sure))
@@ -77,6 +78,7 @@ def test_intervals_cover(sure: PrefixReadout, rate: float) -> None:
     assert (wider[:, 0] < low).all() and (wider[:, 1] > high).all()
 
 
+@pytest.mark.long
 def test_a_prior_moves_the_value_and_not_the_coordinate(sure: PrefixReadout) -> None:
     x = decay(jax.random.key(31), 1.3, 1)[0]
     free, told = sure(x), sure(x, prior=Prior(1.2, 0.02))
@@ -86,6 +88,7 @@ def test_a_prior_moves_the_value_and_not_the_coordinate(sure: PrefixReadout) -> 
     np.testing.assert_allclose(nothing.interval(), free.interval(), rtol=1e-6)
 
 
+@pytest.mark.long
 def test_samples_follow_the_posterior(sure: PrefixReadout) -> None:
     found = sure(decay(jax.random.key(32), 1.3, 3), batch="each")  # few, of whom many are drawn
     assert found.posterior is not None
@@ -95,6 +98,7 @@ def test_samples_follow_the_posterior(sure: PrefixReadout) -> None:
     np.testing.assert_allclose(drawn.std(axis=0), found.posterior.coordinate_deviation(), rtol=0.1)
 
 
+@pytest.mark.long
 def test_one_coordinate_of_many_trajectories_is_surer(sure: PrefixReadout) -> None:
     x = decay(jax.random.key(33), 1.3, 16)
     one, all_of_them = sure(x[0]).interval()[0], sure(x, batch="pooled").interval()[0]
@@ -110,6 +114,7 @@ def test_frames_of_another_equation_are_flagged(sure: PrefixReadout) -> None:
     assert np.mean(np.asarray(sure(other, batch="each").p_value) < 0.05) == 1.0
 
 
+@pytest.mark.long
 def test_forecasts_cover_every_frame(sure: PrefixReadout) -> None:
     x = decay(jax.random.key(35), 1.25, 40)
     forecast = predict_rollout(sure, x, batch="each")
@@ -143,6 +148,7 @@ def test_an_interval_that_ends_where_the_grid_does_is_said(plain: PrefixReadout,
     assert far.posterior is not None and not far.posterior.cut().any() and far.interval()[0, 1] > 1.8
 
 
+@pytest.mark.long
 def test_the_anchor_says_nothing_of_the_value() -> None:
     anchor, low, high = ({"rate": jnp.array([r])} for r in (1.1, 0.7, 1.5))
     chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())
@@ -157,6 +163,7 @@ def test_the_anchor_says_nothing_of_the_value() -> None:
         assert np.isfinite(kept.interval()).all()
 
 
+@pytest.mark.long
 def test_a_value_at_an_unusual_gate_is_less_certain(sure: PrefixReadout) -> None:
     """A coordinate near the anchor was never compared with a value: there it may be in proportion to its gate."""
     assert sure.uncertainty is not None and sure.uncertainty.gates is None  # a chart without a gate
@@ -174,6 +181,7 @@ def test_a_value_at_an_unusual_gate_is_less_certain(sure: PrefixReadout) -> None
     assert width[1] > width[2] > 3 * width[0]
 
 
+@pytest.mark.long
 def test_gates_of_validation_bound_the_usual_ones() -> None:
     anchor, low, high = ({"rate": jnp.array([r])} for r in (1.1, 0.7, 1.5))
     chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())
@@ -278,6 +286,7 @@ def test_what_says_nothing_is_refused(plain: PrefixReadout, sure: PrefixReadout)
         fit_uncertainty(plain, [x[None]] * 3, [1.0, 2.0, 3.0])
 
 
+@pytest.mark.long
 def test_a_first_fit_and_estimate_compile_few_programs(plain: PrefixReadout) -> None:
     compiled = [0]
 
@@ -292,6 +301,7 @@ def test_a_first_fit_and_estimate_compile_few_programs(plain: PrefixReadout) -> 
     assert 0 < compiled[0] - before <= 60
 
 
+@pytest.mark.long
 def test_a_sharp_coordinate_is_read_between_the_points_of_a_coarse_grid() -> None:
     """Of frames that tell the rate to five digits, the value is not that of a point of a fixed grid, or of its tail."""
     anchor, low, high = ({"rate": jnp.array([r])} for r in (1.5, 1.0, 2.0))

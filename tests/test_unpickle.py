@@ -160,6 +160,7 @@ def test_a_number_in_the_memo_reserves_no_memory(tmp_path: Path) -> None:
     assert open_torch(file_of(tmp_path / "a.pt", program)) is None
 
 
+@pytest.mark.long
 def test_nests_that_nobody_can_walk_through_are_refused(refused: Refused) -> None:
     deep = 200_000
     refused(p.EMPTY_LIST * deep + p.APPEND * (deep - 1), "nested more than 100 deep")
