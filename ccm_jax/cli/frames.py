@@ -111,10 +111,8 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
         raise ValueError(f"--sample {samples}: expected 0, or 0,3, or 0:8.") from error
     outside = [i for i in chosen if not 0 <= i < count]
     if outside and count:
-        there = f"expected 0 to {count - 1}" if count > 1 else "the file has one, 0"
-        raise ValueError(
-            f"{recording.path}: there is no sample {outside[0]}, {there} (--sample){assumed_axes(recording)}."
-        )
+        there = f"it has {counted(count, 'sample')}, " + (f"0 to {count - 1}" if count > 1 else "number 0")
+        raise ValueError(f"{recording.path}: there is no sample {outside[0]}; {there} (--sample).")
     twice = [i for i in chosen if chosen.count(i) > 1] if samples is not None and "," in samples else []
     if twice:
         raise ValueError(f"--sample {samples}: {twice[0]} is listed twice and would count twice; list it once.")

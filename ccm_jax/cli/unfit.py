@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._given import trivial
+from ccm_jax._given import ZEROS
 from ccm_jax.cli.fitting import Opened
 from ccm_jax.cli.persistence import check_persistence
 from ccm_jax.cli.predicts import Reading, reading_of
@@ -20,7 +20,8 @@ from ccm_jax.io.weights import open_weights
 from ccm_jax.observed import observations
 from ccm_jax.readout import coarse_errors
 
-# Times the error of a trivial forecast: a search between candidates with more does not end below that forecast.
+# Times the error of the last frame repeated: a search between candidates with more does not end below that error. Nor
+# does it where all have more than a forecast of zeros.
 HOPELESS = 2.0
 
 
@@ -64,6 +65,6 @@ def check_first(
         tried = coarse_errors(readout, observations("calibrate", readout, jnp.asarray(frames), mask), None)
         each = np.concatenate([np.asarray(tried.anchor)[None], np.asarray(tried.candidates)]).mean(axis=(1, 2))
     best, persistence = float(np.min(np.where(np.isfinite(each), each, np.inf))), float(np.mean(tried.persistence))
-    if unit or not best <= HOPELESS * trivial(persistence)[1]:
+    if unit or not best <= min(ZEROS, HOPELESS * persistence):
         more: dict[str, Any] = {"unit": unit, "axes": "" if unit else blamed.axes()}
         blamed.check(persistence, best, frames, mask, **more)
