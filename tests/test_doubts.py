@@ -126,7 +126,7 @@ def test_frames_with_another_number_of_axes_than_those_of_validation_are_refused
     readout = fit_prefix_readout(CHART, DECAY, [flows(r) for r in (-1.4, -1.0, -0.6)])  # a network of any shape
     for given in (flows(-1.2)[0][:, None], flows(-1.2)[0, :, :, 0]):
         with pytest.raises(
-            ValueError, match=r"^PrefixReadout: frames have shape .* trajectory \[T, 8, 1\] as in valid"
+            ValueError, match=r"^PrefixReadout: frames have shape .* trajectory \[T, 8, 1\] as in"
         ):
             readout(given)
 
