@@ -24,7 +24,7 @@ def is_merged(leaf: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.inexact))
 
 
-def _is_array(leaf: Any) -> bool:
+def _holds_numbers(leaf: Any) -> bool:
     """Whether a leaf holds numbers, booleans or keys: no text and no objects."""
     dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
     return any(jnp.issubdtype(dtype, kind) for kind in (np.number, np.bool_, jax.dtypes.extended))
@@ -61,7 +61,7 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
     (first, reference), *others = trees.items()
     expected = dict(jax.tree_util.tree_flatten_with_path(reference)[0])
     for path, leaf in expected.items():
-        if not _is_array(leaf):
+        if not _holds_numbers(leaf):
             where = f"leaf {jax.tree_util.keystr(path) or '(root)'} of `{first}`"
             raise ValueError(
                 f"{function}: {where} is {kind_of(leaf)}, expected numbers; leave it out of the trees, of an "
@@ -108,7 +108,7 @@ def _check_filtered(function: str, path: Any, one: tuple[str, Any, Any], two: tu
     if path in others:
         return
     places, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda leaf: leaf is None)
-    if any(place == path for place, _ in places) or not _is_array(leaves[path]):
+    if any(place == path for place, _ in places) or not _holds_numbers(leaves[path]):
         raise ValueError(
             f"{function}: leaf {jax.tree_util.keystr(path)} of `{has}`, {kind_of(leaves[path])}, was filtered out of "
             f"`{lacks}`; pass all trees through the same eqx.partition or eqx.filter."

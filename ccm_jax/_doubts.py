@@ -65,7 +65,9 @@ def warn_far(function: str, coordinate: Any) -> None:
 
 
 def warn_of_experts(function: str, trees: dict[str, Any], coordinates: Any, basis: Any) -> None:
-    """Warns of experts that are equal to one another or to the anchor, not finite, or trained independently of it.
+    """Warns of experts that are equal to one another or to the anchor, or trained independently of it.
+
+    Raises ValueError for those that are not finite.
 
     Args:
         function: name in the warnings.
@@ -74,12 +76,12 @@ def warn_of_experts(function: str, trees: dict[str, Any], coordinates: Any, basi
         basis: what was fitted to them, a tree like theirs.
     """
     (name, anchor), *experts = trees.items()
+    check_experts_finite(function, basis, trees)
     warn_alike(function, dict(e for e in experts if e[1] is not anchor))
     if not is_traced(coordinates):
         moved = [e for e, c in zip(experts, coordinates, strict=True) if np.any(c)]
         warn_alike(function, {name: anchor} | dict(moved), only=name)
     warn_independent(function, anchor, [tree for _, tree in experts])
-    warn_not_finite(function, basis, "basis", trees)
 
 
 def distances(leaves: Iterable[Sequence[np.ndarray]]) -> np.ndarray:
@@ -145,20 +147,46 @@ def warn_not_finite(function: str, tree: Any, name: str, parts: dict[str, Any]) 
         name: of it, where none of ``parts`` is to blame.
         parts: trees of the same structure that it was made from.
     """
+    if found := _not_finite(tree, parts):
+        warn(f"{function}: {_named(*found, name)}")
+
+
+def check_experts_finite(function: str, basis: Any, trees: dict[str, Any]) -> None:
+    """Raises ValueError for an anchor or experts with NaN or infinity, where numbers are known.
+
+    Finite ones whose difference is too large for its type only warn.
+
+    Args:
+        function: name in the error.
+        basis: what was fitted to them, a tree like theirs.
+        trees: the anchor, then the experts, by their names.
+    """
+    found = _not_finite(basis, trees)
+    if found and found[1]:
+        raise ValueError(f"{function}: {_named(*found, 'basis')}")
+    if found:
+        warn(f"{function}: {_named(*found, 'basis')}")
+
+
+def _named(where: str, guilty: str, name: str) -> str:
+    return (
+        f"leaf {where} of `{guilty or name}` is not finite; check that no training diverged, and leave buffers that "
+        "hold infinity, such as masks, out of the trees."
+    )
+
+
+def _not_finite(tree: Any, parts: dict[str, Any]) -> tuple[str, str] | None:
+    """The first leaf of a tree that is not finite, and which of its parts is to blame; None if unknown."""
     leaves = [(i, path, leaf) for i, (path, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(tree)[0])]
     leaves = [(i, path, leaf) for i, path, leaf in leaves if is_merged(leaf)]
     if is_traced(tree) or not all(_is_here(leaf) for _, _, leaf in leaves):
-        return
+        return None
     finite = [_all_finite(leaf) for _, _, leaf in leaves]  # all are begun before the first is waited for
     for (i, path, _), ok in zip(leaves, finite, strict=True):
         if not ok:
-            where = jax.tree_util.keystr(path) or "(root)"
             guilty = [part for part, of in parts.items() if _is_lost(jax.tree.leaves(of)[i])]
-            warn(
-                f"{function}: leaf {where} of `{(guilty or [name])[0]}` is not finite; check that no training "
-                "diverged, and leave buffers that hold infinity, such as masks, out of the trees."
-            )
-            return
+            return jax.tree_util.keystr(path) or "(root)", (guilty or [""])[0]
+    return None
 
 
 def _is_here(leaf: Any) -> bool:

@@ -76,7 +76,7 @@ def check_axes(function: str, known: tuple[int, ...] | None, given: tuple[int, .
     if known is not None and axes != 2 + len(known):
         wanted = SINGLE.replace("*space, C", ", ".join(map(str, known)))
         raise ValueError(
-            f"{function}: frames have shape {list(given)}, {wanted} as validation, or another grid of as many axes; "
+            f"{function}: frames have shape {list(given)}, {wanted} as in validation (the grid may be another); "
             f"{BATCH}."
         )
 

@@ -58,8 +58,7 @@ def warn_extrapolated(posterior: Posterior) -> None:
         # Always the same words: Python then says it once for each line that asks.
         warn(
             "Estimate.interval: the value lies outside the validation regimes, and none of them lies beyond the expert "
-            "on that side: the interval is extrapolated, and may be far too narrow; pass regimes beyond both "
-            "experts to fit_uncertainty."
+            "on that side, so the interval is probably too narrow; pass regimes beyond both experts to fit_uncertainty."
         )
 
 

@@ -1,8 +1,10 @@
-"""What an error of other code says, as one line of ours."""
+"""What an error of other code says, as one line of ours; and what a misspelt name was meant to be."""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 # Begins the line of what a network raised: in the error of a compiled program it stands behind a traceback.
 FAILED = "torch_rollout: "
@@ -51,3 +53,14 @@ def reason_of(error: BaseException) -> str:
         first = f"{first[: LONGEST_REASON - 40].rsplit(' ', 1)[0]} …"
     plain = type(error) in (ValueError, OSError) and first
     return clean(first if plain else f"{type(error).__name__} {first}".strip(), LONGEST_REASON).rstrip(".")
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """A question after a misspelt name, for the end of an error; empty where none of the names is near.
+
+    Example:
+        >>> meant("bach", ["batch", "mask"]), meant("x", ["batch"])
+        ('; did you mean batch?', '')
+    """
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -232,10 +232,11 @@ def fit_chart(
         A :class:`Chart`; its weights have the dtypes of ``anchor``. See its example.
 
     Raises:
-        ValueError: if the trees do not match, or if the experts do not determine the features.
+        ValueError: if the trees do not match or are not finite (under jit, NaN passes into the chart), or if the
+            experts do not determine the features.
 
     Warns:
-        UserWarning: for experts that are equal, not finite or of another anchor; if coordinates look like values.
+        UserWarning: for experts that are equal or of another anchor; if coordinates look like values.
     """
     features = Polynomial() if features is None else features
     if isinstance(features, type) or not callable(features):

@@ -77,8 +77,8 @@ class Estimate(NamedTuple):
     def interval(self, level: float = 0.9) -> Array:
         """The central credible interval of the physical value on each axis, ``[d, 2]``.
 
-        Outside the validation regimes, where ``posterior.beyond()`` is True, the interval is extrapolated: it was not
-        calibrated there, and may be too narrow, above all with few regimes.
+        Outside the validation regimes, where ``posterior.beyond()`` is True, the interval is extrapolated and probably
+        too narrow, above all with few regimes.
 
         Warns:
             UserWarning: if the frames do not constrain the value; of an end that is cut off, because the values that

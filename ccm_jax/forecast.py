@@ -61,8 +61,8 @@ class Forecast(NamedTuple):
         """
         if self.outside is not None and not is_traced(self) and np.any(self.outside):
             warn(
-                "Forecast.interval: the value lies outside the validation regimes; the interval is not calibrated "
-                "there, and probably too narrow: pass regimes beyond it to fit_uncertainty, or do not rely on it."
+                "Forecast.interval: the value lies outside the validation regimes, so the interval is probably too "
+                "narrow; pass regimes beyond it to fit_uncertainty."
             )
         if not LEVELS[0] <= level <= LEVELS[-1]:
             raise ValueError(

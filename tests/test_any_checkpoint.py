@@ -90,7 +90,7 @@ def test_old_files_of_pytorch_pickles_msgpack_and_leaves_are_read(tmp_path: Path
         ("a.safetensors", b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS and not the file"),
         ("a.safetensors", b"<!DOCTYPE html><html>", "a web page; fetch the file itself"),
         ("a.safetensors", _header(b'{"w":{"dtype":"F8_E4M3","shape":[0],"data_offsets":[0,0]}}'), "w is F8_E4M3"),
-        ("a.txt", b"these are no weights", "no kind that is read"),
+        ("a.txt", b"these are no weights", "of an unsupported format"),
         ("a.pkl", pickle.dumps({"w": np.array([{}], object)}), "array of O"),
         ("a.safetensors", b"", "cut off"),
         ("a.index.json", b'{"weight_map": {"w": "../../etc/passwd"}}', "another folder"),

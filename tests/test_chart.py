@@ -220,8 +220,11 @@ def test_a_coordinate_that_is_complex_is_refused(coordinate: Any) -> None:
 
 def test_weights_that_are_not_finite_are_noticed() -> None:
     trees = [{"a": jnp.zeros(1), "w": jnp.full(2, value)} for value in (0.0, -1.0, jnp.nan)]
-    with pytest.warns(UserWarning, match=r"fit_chart: leaf \['w'\] of `experts\[1\]` is not finite"):
-        chart = fit_chart(trees[0], trees[1:], [-1.0, 1.0], features=Gated())
+    with pytest.raises(ValueError, match=r"fit_chart: leaf \['w'\] of `experts\[1\]` is not finite"):
+        fit_chart(trees[0], trees[1:], [-1.0, 1.0], features=Gated())
+    chart = jax.jit(lambda anchor, experts: fit_chart(anchor, experts, [-1.0, 1.0], features=Gated()))(
+        trees[0], trees[1:]
+    )
     with pytest.warns(UserWarning, match=r"NaN or infinite weights, first in \['update'\]\['w'\]"):
         fit_prefix_readout(chart, make_rollout(lambda p, u: u[:, -1]))
 

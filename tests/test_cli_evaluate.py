@@ -72,7 +72,7 @@ def test_a_network_that_diverges_never_wins(slow: Slow, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--frames", "7", "--merged", "merged.safetensors"), "has 8 frames, expected more than 8"),
+        (("--frames", "7", "--merged", "merged.safetensors"), "has 8 frames, expected at least 9"),
         (("--merged", "anchor.safetensors"), "passed twice"),
         (("--merged", "merged.safetensors", "--csv", "e.txt"), "does not end in .csv"),
         (("--merged", "merged.safetensors", "--sample", "9"), "there is no sample 9"),

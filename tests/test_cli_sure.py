@@ -250,6 +250,7 @@ def test_a_parameter_that_varies_beside_the_one_that_is_named_is_told(decays: De
         (["--prior", "130:1"], "beyond the values of rate"),
         (["--prior", "1.3:1", "--prior", "1.3:1"], "is given 2 times, expected once for each of rate"),
         (["--parameter", "nu"], "has rate, and no nu."),
+        (["--parameter", "rote"], "has rate, and no rote; did you mean rate?"),
     ],
 )
 def test_what_cannot_be_known_of_a_value_is_refused(

@@ -58,7 +58,7 @@ def test_a_coordinate_has_its_physical_value_back(scale: Literal["linear", "log"
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        (("-c", "4"), "coordinate +4 is 4 times as far from the midpoint"),
+        (("-c", "4"), "coordinate +4 is far outside the experts' range, -1 to +1"),
         (("-c", "-2.6"), "coordinate -2.6 is"),
         (("--value", "6e-3", *RANGE), "value 0.006 is at coordinate +4, far outside the experts' range 0.001 to 0.003"),
         (("-c", "4e-3"), "if 0.004 is a physical value, pass --value 0.004 --range"),
@@ -74,7 +74,7 @@ def test_doubtful_places_are_merged_with_a_warning(family: Path, place: tuple[st
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        (("-c", "250"), "coordinate +250 is 250 times as far from the midpoint of the experts (at -1 and +1)"),
+        (("-c", "250"), "coordinate +250 is far outside the experts' range, -1 to +1; expected at most 10"),
         (("-c", "-11"), "if -11 is a physical value, pass --value -11 --range LOW:HIGH"),
         (("--value", "0.5", *RANGE), "far outside the experts' range 0.001 to 0.003"),
     ],
@@ -107,7 +107,7 @@ def test_other_places_are_merged_without_a_word(family: Path, place: tuple[str, 
         (("--value", "4e-3", "--range", "1e-3-3e-3"), "expected LOW:HIGH"),
         (("--value", "1e250", "--range", "1e200:3e200"), "3e+200 is too large for single precision"),
         (("--value", "4e-3", "--range", "a:b"), "--range a:b is"),
-        (("--value", "4e-3", *RANGE, "-c", "1"), "leave one out"),
+        (("--value", "4e-3", *RANGE, "-c", "1"), "give --coordinate or --value, not both"),
         (("--value", "-1", "--range", "1:3", "--log"), "a log scale needs positive values"),
         (("--value", "1", "--range", "0:3", "--log"), "a log scale needs positive values"),
         (
@@ -162,7 +162,7 @@ def test_a_gate_is_1_for_experts_and_for_a_coordinate_without_it(family: Path, g
     [
         (AT, "value: 4e-3", (), "value needs a range"),
         (AT, "value: 4e-3\nrange: [3e-3, 1e-3]", (), "range: low is 0.003"),
-        (AT, "value: 4e-3\nrange: [1e-3, 3e-3]\ncoordinate: 1", (), "leave one out"),
+        (AT, "value: 4e-3\nrange: [1e-3, 3e-3]\ncoordinate: 1", (), "give coordinate or value, not both"),
         (AT, "value: 4\nrange: [1e-3, 3e-3]", (), "value is at coordinate +3998, far outside"),
         (AT, "value: 1\nrange: [-1, 3]\nscale: log", (), "a log scale needs positive values"),
         (AT, "value: 1\nrange: [1, 3]\nscale: cubic", (), "'linear' or 'log'"),

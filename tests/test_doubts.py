@@ -125,7 +125,7 @@ def test_frames_in_another_unit_are_told_so_and_nothing_else() -> None:
 def test_frames_with_another_number_of_axes_than_those_of_validation_are_refused() -> None:
     readout = fit_prefix_readout(CHART, DECAY, [flows(r) for r in (-1.4, -1.0, -0.6)])  # a network of any shape
     for given in (flows(-1.2)[0][:, None], flows(-1.2)[0, :, :, 0]):
-        with pytest.raises(ValueError, match=r"^PrefixReadout: frames have shape .* trajectory \[T, 8, 1\] as validat"):
+        with pytest.raises(ValueError, match=r"^PrefixReadout: frames have shape .* trajectory \[T, 8, 1\] as in"):
             readout(given)
 
 

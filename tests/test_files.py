@@ -212,7 +212,7 @@ def test_broken_files_are_said(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("no data")
     with pytest.raises(ValueError, match="no whole file of a known kind"):
         open_recording(tmp_path / "text.h5")
-    with pytest.raises(ValueError, match="sample 7, expected 0 to 2"):
+    with pytest.raises(ValueError, match="no sample 7; it has 3"):
         open_recording(tmp_path / "2D_diff-react_NA_NA.h5").trajectory(7)
     with pytest.raises(ValueError, match="no parameter viscosity or nu or visc; it has Du, Dv, k, seed"):
         common_parameter(open_recording(tmp_path / "2D_diff-react_NA_NA.h5"), "viscosity")

@@ -132,7 +132,7 @@ def test_a_recipe_reads_checkpoints_and_nothing_else(tmp_path: Path) -> None:
     experts = "experts: [{path: ../private.txt, coordinate: -1}, {path: ../private.txt, coordinate: 1}]"
     recipe.write_text(f"anchor: ../private.txt\n{experts}\ncoordinate: 0.5\n")
     done = ccm("merge", "--recipe", recipe, "-o", tmp_path / "m.safetensors")
-    assert done.exit_code == 2 and "a checkpoint of no kind that is read" in done.output
+    assert done.exit_code == 2 and "of an unsupported format" in done.output
     assert "token" not in done.output and "12345" not in done.output
     assert not (tmp_path / "m.safetensors").exists()
 

@@ -108,10 +108,10 @@ def test_far_coordinates_of_filters_are_warned_of(tmp_path: Path) -> None:
     )
     (tmp_path / "r.yaml").write_text(text)
     done = ccm("merge", "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "m.safetensors")
-    assert done.exit_code == 0 and "warning: coordinate +4 is 4 times as far from the midpoint" in done.output
+    assert done.exit_code == 0 and "warning: coordinate +4 is far outside the experts' range" in done.output
     (tmp_path / "r.yaml").write_text(text.replace("coordinate: 4}", "coordinate: 40}"))
     said = refused("merge", "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "n.safetensors")
-    assert "coordinate +40 is 40 times as far from the midpoint" in said and "at most 10" in said
+    assert "coordinate +40 is far outside the experts' range, -1 to +1" in said and "at most 10" in said
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_files_that_stand_for_each_other() -> None:
     said = refused("calibrate", *FAMILY, "--prefix", SEEN, "--model", "neuraloperator")
     assert "already describes its network; omit --model" in said
     for span in ("0:9", f"3:{10**20}"):
-        assert "there is no sample 4, expected 0 to 3" in refused(
+        assert "there is no sample 4; it has 4 samples, 0 to 3" in refused(
             "evaluate", *FAMILY, "--trajectories", SEEN, "--sample", span
         )
     frames = refused("evaluate", *FAMILY, "--trajectories", SEEN, "--sample", "0:9")
-    assert "there is no sample 4, expected 0 to 3 (--sample)" in frames
+    assert "there is no sample 4; it has 4 samples, 0 to 3 (--sample)" in frames
 
 
 def test_nan_has_a_next_step(tmp_path: Path) -> None:

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._frames import other_unit, sizes_of
-from ccm_jax.cli.fitting import Opened
 from ccm_jax.cli.frames import Regimes
-from ccm_jax.cli.persistence import check_persistence
-from ccm_jax.fit_readout import fit_prefix_readout
-from ccm_jax.observed import observations
-from ccm_jax.readout import coarse_errors
 
 
 def check_apart(
@@ -54,24 +48,3 @@ def unit_unlike(
     """What is said of observed frames ``[N, T, *space, C]`` in another unit than validation's; empty for others."""
     said = other_unit(sizes_of(regimes.trajectories.values(), frames.shape[1]), frames, mask, far=far)
     return said and f"{path}: {said}"
-
-
-def check_unit(opened: Opened, count: int, frames: np.ndarray, mask: np.ndarray | None, unit: str) -> None:
-    """Raises ValueError, before anything is fitted, where frames of another unit fit no network.
-
-    Args:
-        opened: the chart.
-        count: the K observed frames after the model's window.
-        frames: the observed ones, ``[N, T, *space, C]``.
-        mask: where they were observed, ``[N, T, *space]``; None is everywhere.
-        unit: what is said of the unit.
-    """
-    chart, surrogate = opened
-    readout = fit_prefix_readout(chart, surrogate.rollout_fn, history=surrogate.history, frames=count)
-    if frames.shape[1] < surrogate.history + count:
-        return
-    x = observations("calibrate", readout, jnp.asarray(frames), mask)
-    tried = coarse_errors(readout, x, None)
-    each = np.concatenate([np.asarray(tried.anchor)[None], np.asarray(tried.candidates)]).mean(axis=(1, 2))
-    best = float(np.min(np.where(np.isfinite(each), each, np.inf)))
-    check_persistence("calibrate", float(np.mean(tried.persistence)), best, accept=False, unit=unit)

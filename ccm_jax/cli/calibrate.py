@@ -15,7 +15,7 @@ from ccm_jax._doubts import BEYOND
 from ccm_jax._frames import DOUBTFUL
 from ccm_jax._given import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
-from ccm_jax.cli.apart import check_apart, check_unit, unit_unlike
+from ccm_jax.cli.apart import check_apart, unit_unlike
 from ccm_jax.cli.beginning import words_for
 from ccm_jax.cli.card import digest
 from ccm_jax.cli.checkpoints import check_there, new_folder, note, warn
@@ -27,16 +27,16 @@ from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.kept import calibrate_again, kept_next
 from ccm_jax.cli.merge import merge
 from ccm_jax.cli.parameters import parameter_option
-from ccm_jax.cli.persistence import check_persistence, persistence_option
+from ccm_jax.cli.persistence import persistence_option
 from ccm_jax.cli.pictures import draw_calibration
-from ccm_jax.cli.predicts import Reading, reading_of
 from ccm_jax.cli.prefix import ANCHOR_KEPT, Found, find
 from ccm_jax.cli.prefix_length import FRAMES, frames_option
 from ccm_jax.cli.prior import as_prior, check_named, parse_prior, prior_option
-from ccm_jax.cli.readings import other_axes
 from ccm_jax.cli.recipe import Recipe
+from ccm_jax.cli.refused import check_observed
 from ccm_jax.cli.showing import show, show_candidates, typed
 from ccm_jax.cli.source import Source, remarks, source_options
+from ccm_jax.cli.unfit import Blamed, check_first
 from ccm_jax.cli.units import range_options
 from ccm_jax.cli.until import check_until, find_until
 from ccm_jax.cli.waiting import waiting
@@ -182,12 +182,14 @@ def command(source: Source, **given: Any) -> None:
             f"{options.prefix}: the trajectories differ in {', '.join(varied)}, and one coordinate is fitted to all of "
             "them; choose those of one regime by --sample."
         )
+    until = options.until is not None
+    check_observed(recording, chosen, options.missing, options.mask, None if until else options.frames)
     regimes = None if others is None else read_regimes(others, recording)
     opened, axes = open_chart(recipe, options.model, recording), len(recipe.coordinates[0])
     if options.bank is None:
         check_named(options.prior, regimes, options.parameter, axes)
     count, stopped = options.frames, None
-    needed = None if options.until is not None else opened.surrogate.history + count
+    needed = None if until else opened.surrogate.history + count
     if needed is not None and recording.shape[1] < needed:
         raise ValueError(
             f"{options.prefix} has {counted(recording.shape[1], 'frame')}, expected at least {needed}: "
@@ -199,8 +201,9 @@ def command(source: Source, **given: Any) -> None:
     if regimes is not None:
         check_apart("--prefix", options.prefix, chosen, frames, regimes, mask)
         unit = unit_unlike(regimes, options.prefix, frames, mask)
-    if unit and not (options.accept_persistence or options.write_anyway):
-        check_unit(opened, count, frames, mask, unit)
+    blamed = Blamed(recipe, options.model, recording)
+    if not (options.accept_persistence or (unit and options.write_anyway)) and regimes is not None:
+        check_first(opened, count, frames, mask, blamed, unit)
     experts = recipe.coordinates if recipe.holds_experts else ()
 
     def find_with(count: int, validated: bool = True) -> Found:
@@ -209,7 +212,7 @@ def command(source: Source, **given: Any) -> None:
         fitted = fit_readout(opened, frames.shape[2:], count, others, bank, options.parameter, **how_sure)
         given = options.prior if validated else ()
         prior = as_prior(given, fitted.readout, fitted.known, fitted.unsure)
-        with waiting("searching the coordinate", steps=True) as progress:
+        with waiting(f"{'compiling and ' * (others is None)}searching the coordinate", steps=True) as progress:
             how: dict[str, Any] = {"always": options.write_anyway, "experts": experts, "progress": progress}
             return find(fitted, frames, mask, prior=prior, **how)
 
@@ -222,7 +225,7 @@ def command(source: Source, **given: Any) -> None:
     best = min(found.loss, found.anchor_loss)
     trivial = worse_than_trivial(best, found.persistence_loss)
     doubtful = not unit and (trivial or found.at_end_of_search or (found.sure is not None and found.sure.unlike))
-    axes_of = other_axes(open_weights(recipe.anchor), options.model, recording) if doubtful else ""
+    axes_of = blamed.axes() if doubtful else ""
     if options.accept_persistence or not trivial:
         warn(*[f"{unit}."] * bool(unit))
         written = options.write_anyway and options.output is not None
@@ -230,10 +233,7 @@ def command(source: Source, **given: Any) -> None:
     if options.show_candidates:
         show_candidates(found, axes)
     if trivial and not options.accept_persistence:
-        whole = frames if mask is None or mask.all() else None
-        reading = Reading() if unit else reading_of(open_weights(recipe.anchor), options.model, whole)
-        blame: dict[str, Any] = {"axes": axes_of, "unit": unit, "reading": reading}
-        check_persistence("calibrate", found.persistence_loss, best, accept=False, **blame)
+        blamed.check(found.persistence_loss, best, frames, mask, unit, axes_of)
     if doubtful and regimes is not None and (size := unit_unlike(regimes, options.prefix, frames, mask, far=DOUBTFUL)):
         warn(f"{size}.")
     if axes_of:

@@ -26,6 +26,7 @@ from ccm_jax.cli.persistence import check_persistence, persistence_option
 from ccm_jax.cli.predicts import STEPS, Reading, reading_of
 from ccm_jax.cli.prefix_length import frames_option
 from ccm_jax.cli.readings import other_axes
+from ccm_jax.cli.refused import check_scored
 from ccm_jax.cli.source import NAMES, family_options, files_of
 from ccm_jax.cli.steps import BADLY, clue_of_networks
 from ccm_jax.cli.surrogates import surrogate_for
@@ -85,10 +86,11 @@ def evaluate(
     Raises:
         ValueError: for checkpoints of other names or shapes, trajectories that are too short, or frames that are 0.
     """
-    anchor, *others = opened = open_checkpoints("evaluate", list(networks), cast=True)
-    check_says(how["model"], others)
     recording = layout.open(trajectories)
     chosen = choose_samples(recording, sample)
+    check_scored(recording, chosen, how["frames"])
+    anchor, *others = opened = open_checkpoints("evaluate", list(networks), cast=True)
+    check_says(how["model"], others)
     surrogate = surrogate_for(anchor, how["model"], recording)
     observed, length = surrogate.history + how["frames"], recording.shape[1]
     if length <= observed:
@@ -102,7 +104,7 @@ def evaluate(
     found: list[list[np.ndarray]] = [[] for _ in range(len(opened) + 1)]
     size = max(1, min(GROUP, len(chosen), TOGETHER // size_of(recording, 1)))
     done, first = 0, None
-    with waiting("evaluating", steps=True) as progress:
+    with waiting("compiling and evaluating", steps=True) as progress:
         for numbers in groups(chosen, size):
             frames = read_samples(recording, numbers)
             check_not_zero(recording, numbers, frames, observed)

@@ -75,9 +75,18 @@ def open_chart(recipe: Recipe, model: str | None, recording: Recording) -> Opene
         )
     with warnings.catch_warnings():
         # As is said where the files are merged, and by the readout.
-        warnings.filterwarnings("ignore", ".*(trained independently|is not finite)")
-        chart = fit_chart(trees[0], trees[1:], recipe.coordinates, features=features, ridge=recipe.ridge)
+        warnings.filterwarnings("ignore", ".*trained independently")
+        try:
+            chart = fit_chart(trees[0], trees[1:], recipe.coordinates, features=features, ridge=recipe.ridge)
+        except ValueError as error:
+            raise ValueError(in_files(str(error), recipe)) from error
     return Opened(chart, surrogate)
+
+
+def in_files(said: str, recipe: Recipe) -> str:
+    """What a chart says of the anchor or an expert, with the file of that."""
+    said = re.sub(r"`experts\[(\d+)\]`", lambda found: str(recipe.experts[int(found[1])]), said)
+    return said.replace("`anchor`", str(recipe.anchor))
 
 
 def fit_readout(
@@ -113,8 +122,6 @@ def fit_readout(
         return Fitted(in_bank(readout, bank), None, Known(), "a bank has none; leave --bank out.")
     if validation is None:
         return Fitted(readout, None, Known(), f"pass --validation FILE; {MORE}.")
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(chart.basis)):
-        return Fitted(readout, None, Known(), "an expert has numbers that are not finite.")
     check_grids(validation, frame)
     check_lengths(validation, surrogate.history, count)
     check_step(opened, validation, count, anyway=anyway)

@@ -15,6 +15,7 @@ import numpy as np
 from ccm_jax._checks import counted
 from ccm_jax._reasons import clean
 from ccm_jax.cli.checkpoints import note
+from ccm_jax.cli.letters import more_axes
 from ccm_jax.io.boundary import memory
 from ccm_jax.io.overwrite import is_read
 from ccm_jax.io.recordings import Recording, open_recording
@@ -110,10 +111,8 @@ def choose_samples(recording: Recording, samples: str | None) -> list[int]:
         raise ValueError(f"--sample {samples}: expected 0, or 0,3, or 0:8.") from error
     outside = [i for i in chosen if not 0 <= i < count]
     if outside and count:
-        there = f"expected 0 to {count - 1}" if count > 1 else "the file has one, 0"
-        raise ValueError(
-            f"{recording.path}: there is no sample {outside[0]}, {there} (--sample){assumed_axes(recording)}."
-        )
+        there = f"it has {counted(count, 'sample')}, " + (f"0 to {count - 1}" if count > 1 else "number 0")
+        raise ValueError(f"{recording.path}: there is no sample {outside[0]}; {there} (--sample).")
     twice = [i for i in chosen if chosen.count(i) > 1] if samples is not None and "," in samples else []
     if twice:
         raise ValueError(f"--sample {samples}: {twice[0]} is listed twice and would count twice; list it once.")
@@ -275,8 +274,7 @@ def read_regimes(recording: Recording, beside: Recording | None = None) -> Regim
     if beside is not None and len(recording.shape) != len(beside.shape):
         dim, space = (len(each.shape) - 2 for each in (recording, beside))
         if assumed_axes(beside) and not assumed_axes(recording):  # then the other file is read wrongly
-            letters = f"{'NT' if dim < space else 'T'}{'XYZ'[:dim]}C"
-            remedy = f"if both are {dim}-D, add --axes {letters}{assumed_axes(beside)}"
+            remedy = more_axes(beside.path, assumed_axes(beside), dim, space)
         else:
             write = f"write dim={space} into it, or " if recording.path.suffix == ".npz" else ""
             remedy = f"{write}name the axes of both by --axes{assumed_axes(recording)}"

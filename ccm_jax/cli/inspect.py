@@ -67,8 +67,8 @@ def residuals(
     return found
 
 
-def verdict(whole: Residuals) -> str:
-    """Whether the experts can have come from this anchor, in words."""
+def verdict(whole: Residuals, *, named: bool = True) -> str:
+    """Whether the experts can have come from this anchor, in words; ``named`` is whether the files' names say which."""
     if not np.isfinite(whole).all():
         return (
             "No verdict: some weights are NaN, infinite or too large to be squared; see the norms of each file alone."
@@ -91,8 +91,9 @@ def verdict(whole: Residuals) -> str:
     share = whole.shared**2 / (whole.shared**2 + whole.direction**2)
     return (
         f"The experts are close enough to this anchor to be fine-tuned from it: {100 * share:.0f} % of their squared "
-        "update norm is shared; the rest is along the direction. This check cannot tell which file is the anchor: "
-        "check the names."
+        "update norm is shared; the rest is along the direction."
+        + " The names of the files do not say which is the anchor: check their order."
+        * (not named)
     )
 
 
@@ -233,17 +234,17 @@ def command(checkpoints: tuple[Path, ...], model: str | None, as_json: bool) -> 
     anchor, low, high = opened
     found = residuals(anchor.arrays, low.arrays, high.arrays)
     table = Table()
-    for heading in ("name", "low", "high", "shared", "direction", "cosine", "share"):
+    for heading in ("name", "low", "high", "shared", "direction", "cosine", "% shared"):
         first = heading == "name"
         table.add_column(heading, justify="left" if first else "right", no_wrap=not first, overflow="fold")
     for name, row in found.items():
         both = row.shared**2 + row.direction**2
-        share = f"{100 * row.shared**2 / both:.0f} %" if both else "–"
+        share = f"{100 * row.shared**2 / both:.0f}" if both else "–"
         table.add_row(escape(name), *(f"{x:.3g}" for x in row[:4]), f"{row.cosine:+.2f}", share)
     show_table("updates relative to the anchor's norm, their cosine, and their shared part", table)
     whole = found["(all)"]
     warn(*doubts)
-    said = verdict(whole)
+    said = verdict(whole, named=None not in map(role_in, checkpoints))
     said = f"If this order is right nevertheless: {said[0].lower()}{said[1:]}" if doubts else said
     say(said)
     if as_json:

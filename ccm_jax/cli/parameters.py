@@ -8,6 +8,7 @@ import click
 import numpy as np
 
 from ccm_jax._checks import counted
+from ccm_jax._reasons import meant
 from ccm_jax.cli.frames import Regimes
 
 MORE = "it needs trajectories of three or more known values of the parameter"
@@ -50,7 +51,7 @@ def values_of(validation: Regimes, names: Sequence[str], axes: int) -> tuple[tup
     if unknown:
         raise ValueError(
             f"--parameter {unknown[0]}: {validation.path} has {', '.join(common) or 'no parameters'}, and no "
-            f"{unknown[0]}."
+            f"{unknown[0]}{meant(unknown[0], common)}."
         )
     if names and len(names) != axes:
         raise ValueError(

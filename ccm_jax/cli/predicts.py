@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._given import worse_than_trivial
+from ccm_jax.cli.checkpoints import warn
 from ccm_jax.io.description import describe
 from ccm_jax.io.weights import Weights
 from ccm_jax.metrics import relative_l2
@@ -17,6 +18,7 @@ from ccm_jax.surrogate import surrogate_of
 
 CLEARLY = 0.5  # of the error as it is read: below it, the other reading is meant
 STEPS = 8  # of each trajectory, and trajectories, that are compared
+JUMP = 2.0  # a first step that changes a state by more than so many times its size is no step of a solution
 UNITS = "check that channels come in the order of the training data and in its units, and the network's mean and std"
 HOW = {"increment": "if its output is added to the last frame", "frame": "if its output is taken as the next frame"}
 
@@ -87,3 +89,10 @@ def _remedy(model: Any, name: str, read: str, other: str) -> str:
         instead = f", in place of predicts: {read}" if read != "frame" else ""
         return f"write the line 'predicts: {other}' into {model}{instead}"
     return f"write the lines 'model: {name}' and 'predicts: {other}' into a file network.yaml, and pass it as --model"
+
+
+def say_jump(predicted: np.ndarray, start: np.ndarray) -> None:
+    """Warns if the first predicted frame has little to do with the last given one ``[*space, C]``."""
+    jump = float(np.linalg.norm(predicted[0] - start)) / max(float(np.linalg.norm(start)), 1e-30)
+    if jump > JUMP:
+        warn(f"the first predicted frame differs from the last given one by {jump:.1f} times its size; {UNITS}.")

@@ -136,8 +136,7 @@ def remedy_of(weights: Weights, model: str | None, recording: Recording) -> str:
     if not guessed and (other := _other_layout(weights, model, recording)):
         return other
     fit = readings_that_fit(weights, model, recording)
-    if not fit and guessed and (other := _other_layout(weights, model, recording)):
-        return other
+    fit = [letters for letters in fit if not guessed or _plausible(recording, letters)]
     if not fit:
         dim, told = dimension_of(weights, model, recording), told_dimension(recording)
         samples, *frame = recording.shape
@@ -145,8 +144,10 @@ def remedy_of(weights: Weights, model: str | None, recording: Recording) -> str:
             whole = [*frame, len(recording.fields)]
             return (
                 f"{recording.path} seems to hold a single frame {whole} without a time axis, as the network is "
-                f"{dim}-D: pass frames [T, *space, C]"
+                f"{dim}-D: pass several frames [T, {', '.join('XYZ'[:dim])}, C]"
             )
+        if guessed and (other := _other_layout(weights, model, recording)):
+            return other
         if None in (dim, told) or dim == told:
             return ""
         return f"{recording.path} says that its frames are {told}-D, and this network is {dim}-D: pass {dim}-D frames"

@@ -174,7 +174,7 @@ def _place(path: Path, content: dict[str, Any], where: Where, units: Units | Non
         return Where(where.coordinate, None, units)
     if where.value is None and "coordinate" in content:
         if "value" in content:
-            raise ValueError(f"{path}: coordinate and value say the same thing twice; leave one out.")
+            raise ValueError(f"{path}: give coordinate or value, not both.")
         return Where(_coordinate(content["coordinate"], f"{path}: coordinate"), None, units)
     what, value = f"--value {where.value}", where.value
     if value is None:

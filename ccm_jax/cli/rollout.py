@@ -28,7 +28,7 @@ from ccm_jax.cli.frames import layout_options, read_regimes, read_samples
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.parameters import parameter_option
 from ccm_jax.cli.pictures import draw_forecast
-from ccm_jax.cli.predicts import UNITS, what_to_check
+from ccm_jax.cli.predicts import UNITS, say_jump, what_to_check
 from ccm_jax.cli.prefix import ANCHOR_KEPT, find
 from ccm_jax.cli.prefix_length import frames_option
 from ccm_jax.cli.prior import as_prior, check_named, parse_prior, prior_option
@@ -41,8 +41,6 @@ from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.atomic import check_new, together
 from ccm_jax.io.description import HELP
 from ccm_jax.metrics import relative_l2
-
-JUMP = 2.0  # a first step that changes a state by more than so many times its size is no step of a solution
 
 
 def write(output: Path, draw: Callable[[Path], None] | None, frames: np.ndarray, **more: np.ndarray) -> None:
@@ -73,13 +71,6 @@ def said_errors(
     return errors
 
 
-def say_jump(predicted: np.ndarray, start: np.ndarray) -> None:
-    """Warns if the first predicted frame has little to do with the last given one ``[*space, C]``."""
-    jump = float(np.linalg.norm(predicted[0] - start)) / max(float(np.linalg.norm(start)), 1e-30)
-    if jump > JUMP:
-        warn(f"the first predicted frame differs from the last given one by {jump:.1f} times its size; {UNITS}.")
-
-
 def finite_frames(frames: np.ndarray) -> int:
     """How many frames ``[T, *space, C]`` come before the first that is not finite."""
     finite = np.isfinite(frames).all(axis=tuple(range(1, frames.ndim)))
@@ -90,6 +81,7 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     """Rolls out one set of weights."""
     initial, steps = given["initial"], given["steps"]
     recording = given["layout"].open(initial)
+    read_samples(recording, [given["sample"]], 1)  # what no network takes is refused before one is loaded
     weights = open_checkpoints("rollout", [checkpoint])[0]
     surrogate = surrogate_for(weights, given["model"], recording)
     history = surrogate.history
@@ -101,7 +93,8 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
             "--start N begins after N frames, and --start last after all of them."
         )
     run = jax.jit(surrogate.rollout_fn, static_argnums=2)
-    predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
+    with waiting("compiling and predicting"):
+        predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
     good = finite_frames(predicted)
     if good < count:
         shorter = f"; take at most {good} --steps" if good else "; check units, channels and time step"
@@ -137,9 +130,9 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
     parse_prior(given["prior"])
     recording = given["layout"].open(given["initial"])
     x = read_samples(recording, [given["sample"]])[0]
-    opened = open_chart(recipe, given["model"], recording)
     validation = read_regimes(given["layout"].open_validation(given["validation"]), recording)
     check_apart("--initial", given["initial"], [given["sample"]], x[None], validation)
+    opened = open_chart(recipe, given["model"], recording)
     check_named(given["prior"], validation, given["parameter"], len(recipe.coordinates[0]))
     fitted = fit_readout(opened, x.shape[1:], given["frames"], validation, parameters=given["parameter"])
     prior = as_prior(given["prior"], fitted.readout, fitted.known, fitted.unsure)

@@ -168,9 +168,10 @@ def check_near(recipe: Recipe) -> None:
             distance = _half_ranges(c, low, high)
             if distance > BEYOND:
                 value = f"; if {c:g} is a physical value, pass --value {c:g} --range LOW:HIGH" * (len(place) == 1)
+                most = BEYOND * (high - low) / 2
                 raise ValueError(
-                    f"coordinate {c:+g} is {distance:.3g} times as far from the midpoint of the experts (at {low:+g} "
-                    f"and {high:+g}) as they are; expected at most {BEYOND:g} times{value}."
+                    f"coordinate {c:+g} is far outside the experts' range, {low:+g} to {high:+g}; expected at most "
+                    f"{most:g} from their midpoint{value}."
                 )
 
 
@@ -205,8 +206,8 @@ def _remarks(recipe: Recipe, place: tuple[float, ...], typed: bool) -> list[str]
         distance = _half_ranges(c, low, high)
         if distance > REACH:
             far = _of_value(recipe, place) or (
-                f"coordinate {c:+g} is {distance:.3g} times as far from the midpoint of the experts (at {low:+g} and "
-                f"{high:+g}) as they are; calibration searches no further than {REACH:g}.{value}"
+                f"coordinate {c:+g} is far outside the experts' range, {low:+g} to {high:+g}; calibration searches no "
+                f"further than {REACH:g}.{value}"
             )
             said.append(f"{far} Compare the merge with the anchor on held-out frames (ccm evaluate).")
         elif typed and recipe.value is None and (low, high) == (-1, 1) and 0 < abs(c) < MIDDLE:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._checks import is_merged
 from ccm_jax._stride import stride_clue
 from ccm_jax.chart import Polynomial, fit_chart
 from ccm_jax.cli.checkpoints import warn
@@ -77,7 +79,8 @@ def clue_of_networks(networks: Sequence[Any], rollout_fn: Any, x: np.ndarray) ->
         x: trajectories ``[N, T, *space, C]``.
     """
     count = min(FRAMES, x.shape[1] - 1)
-    if count < 1:
+    finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(networks) if is_merged(leaf))
+    if count < 1 or not finite:
         return ""
     # A line from one to the other; a look takes both ends, and no point in between.
     chart = fit_chart(networks[0], [networks[1]], [[1.0]], features=Polynomial(constant=False))

@@ -153,11 +153,7 @@ class Sure(NamedTuple):
             if axis.beyond:
                 said.append(
                     f"Extrapolated: {axis.name} {axis.value:.4g} is outside the validation regimes ({low:.4g} to "
-                    f"{high:.4g})."
-                )
-                said.append(
-                    "The interval was not calibrated there, and is probably too narrow: do not rely on it, or pass "
-                    "validation regimes beyond this value."
+                    f"{high:.4g}), so its interval is probably too narrow; add validation regimes beyond it."
                 )
         if self.gates is not None and not all(axis.flat for axis in self.axes):
             low, high = self.gates

@@ -133,7 +133,7 @@ def where_of(coordinate: tuple[float, ...], value: float | None, given_range: st
         ValueError: for options that exclude or miss each other.
     """
     if coordinate and value is not None:
-        raise ValueError("--coordinate and --value say the same thing twice; leave one out.")
+        raise ValueError("give --coordinate or --value, not both.")
     if given_range is not None and value is None:
         raise ValueError("--range needs --value, the physical value to merge at; a coordinate has no range.")
     units = units_of(given_range, log)

@@ -111,7 +111,7 @@ def kind_of(thing: Any) -> Kind | None:
     if "flax" in roots and callable(thing):
         return "linen" if hasattr(thing, "lazy_init") else "nnx"
     # A function under eqx.filter_jit is an Equinox module too, but one without weights.
-    if "equinox" in roots and callable(thing) and any(map(_is_array, jax.tree.leaves(thing))):
+    if "equinox" in roots and callable(thing) and any(map(_merges, jax.tree.leaves(thing))):
         return "equinox"
     return None
 
@@ -184,13 +184,13 @@ def params_of(module: Any, arrays: Arrays, what: str) -> dict[str, Any]:
         given = named_leaves(module, arrays, what)
     else:
         given = {_plain(name): leaf for name, leaf in dotted(arrays).items()}
-        given = at_level(given, {name_of(path) for path, leaf in leaves if _is_array(leaf)})
+        given = at_level(given, {name_of(path) for path, leaf in leaves if _merges(leaf)})
     params: dict[str, Any] = {}
     there_are = ", ".join(sorted(given)[:3])
     for path, leaf in leaves:
         name = name_of(path)
         found = given.pop(name, None)
-        if not _is_array(leaf):
+        if not _merges(leaf):
             continue
         if found is None or np.shape(found) != np.shape(leaf):
             there = "is missing" if found is None else f"has shape {np.shape(found)}"
@@ -220,7 +220,7 @@ def named_leaves(module: Any, arrays: Arrays, what: str) -> dict[str, Any]:
     return {name: arrays[str(i)] for i, name in enumerate(stored)}
 
 
-def _is_array(leaf: Any) -> bool:
+def _merges(leaf: Any) -> bool:
     return hasattr(leaf, "shape") and hasattr(leaf, "dtype") and is_merged(leaf)
 
 

@@ -35,7 +35,7 @@ READ = (
     "safetensors (also sharded, or a Hugging Face folder), PyTorch's .pt of tensors, pickles of arrays, Flax's "
     ".msgpack, Equinox's .eqx, .npz, folders of Orbax"
 )
-REMEDY = f"read are {READ}"
+REMEDY = f"supported: {READ}"
 # Where training scripts write down the options of their network, beside its weights.
 SAYING = ("args", "hyper_parameters", "hparams", "config", "cfg", "model_args", "model_config", "opt")
 
@@ -140,9 +140,7 @@ def _content(path: Path) -> tuple[str, Any, dict[str, Any]]:
         return "msgpack", open_msgpack(path), {}
     if path.suffix == ".npz":
         raise ValueError("it is cut off, or not an archive of numpy.savez")
-    raise Unreadable(
-        f"open_weights: {path} is {what or f'cut off, or a checkpoint of no kind that is read; {REMEDY}'}."
-    )
+    raise Unreadable(f"open_weights: {path} is {what or f'cut off, or of an unsupported format; {REMEDY}'}.")
 
 
 def _from_script(path: Path, kind: str, content: Any, metadata: dict[str, Any]) -> Weights:

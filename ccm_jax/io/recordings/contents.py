@@ -250,9 +250,23 @@ def with_axes(path: Path, arrays: Mapping[str, tuple[int, ...]], text: str) -> t
     if not fit:
         there = ", ".join(f"{name} {list(shape)}" for name, shape in arrays.items()) or "no arrays"
         raise ValueError(
-            f"--axes {text} (axes=...) fits nothing in {path}, which holds {there}; pass one letter per axis."
+            f"--axes {text} (axes=...) fits nothing in {path}, which holds {there}; "
+            f"{_other_letters(text, arrays, len(axes))}."
         )
     left_out = [
         f"{name}: {list(shape)} does not fit the axes {text}" for name, shape in arrays.items() if name not in fit
     ]
     return tuple(Variable(name, axes, shape) for name, shape in fit.items()), left_out
+
+
+def _other_letters(text: str, arrays: Mapping[str, tuple[int, ...]], given: int) -> str:
+    """What to do about letters of which none fits: for an array with one axis less, the letters that do."""
+    letters, shape = text.upper().replace(",", "").replace(" ", ""), max(arrays.values(), key=len, default=())
+    if len(shape) != given - 1:
+        return "pass one letter per axis"
+    if "N" in letters:
+        return f"pass one letter per axis, as --axes {letters.replace('N', '')} for one sample"
+    if "C" in letters and 1 not in shape:
+        return f"pass one letter per axis, as --axes {letters.replace('C', '')} for one channel"
+    frame = [letter for letter in letters if letter in "XYZC"]
+    return f"pass one letter per axis; a single frame [{', '.join(frame)}] has no T: write frames with a time axis"

@@ -44,7 +44,7 @@ class Recording(NamedTuple):
             ValueError: if there is no such sample.
         """
         if not 0 <= sample < self.shape[0]:
-            raise ValueError(f"{self.path}: there is no sample {sample}, expected 0 to {self.shape[0] - 1}.")
+            raise ValueError(f"{self.path}: there is no sample {sample}; it has {self.shape[0]}, numbered from 0.")
         return self.frames(sample, cut)
 
     @property
