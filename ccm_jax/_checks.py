@@ -47,6 +47,17 @@ def kind_of(value: Any) -> str:
     return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
 
 
+def check_numbers(function: str, name: str, tree: Any) -> None:
+    """Raises ValueError, with the remedy for Equinox, for a tree with a leaf that holds no numbers."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if not _holds_numbers(leaf):
+            leaf_name = jax.tree_util.keystr(path) or "(root)"
+            raise ValueError(
+                f"{function}: leaf {leaf_name} of `{name}` is {kind_of(leaf)}, expected numbers; leave it out of the "
+                "trees. For an Equinox module: eqx.partition(model, eqx.is_array), and eqx.combine for the result."
+            )
+
+
 def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
     """Raises ValueError unless all trees have the structure, shapes and dtypes of the first.
 
@@ -59,14 +70,8 @@ def check_same_tree(function: str, trees: dict[str, Any], remedy: str) -> None:
                 "ccm_jax.loading.load_like(path, like)."
             )
     (first, reference), *others = trees.items()
+    check_numbers(function, first, reference)
     expected = dict(jax.tree_util.tree_flatten_with_path(reference)[0])
-    for path, leaf in expected.items():
-        if not _holds_numbers(leaf):
-            where = f"leaf {jax.tree_util.keystr(path) or '(root)'} of `{first}`"
-            raise ValueError(
-                f"{function}: {where} is {kind_of(leaf)}, expected numbers; leave it out of the trees, of an "
-                "Equinox module by eqx.filter(model, eqx.is_array); eqx.combine puts it back into the result."
-            )
     for name, tree in others:
         got = dict(jax.tree_util.tree_flatten_with_path(tree)[0])
         apart = _level_more(first, reference, name, tree) or _level_more(name, tree, first, reference) or remedy

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._checks import as_count, counted, is_traced, kind_of
+from ccm_jax._checks import as_count, check_numbers, counted, is_traced, kind_of
 from ccm_jax._doubts import warn
 from ccm_jax._given import check_model
 from ccm_jax.chart import Chart
@@ -96,6 +96,8 @@ def in_order(function: Callable[..., Array]) -> Callable[..., Array]:
                 f"{function.__name__}: params is {kind_of(params)} and rollout_fn {kind_of(rollout_fn)}, expected "
                 "weights and a function; the arguments are (params, rollout_fn, trajectories)."
             )
+        if not isinstance(params, (Chart, Estimate)):
+            check_numbers(function.__name__, "params", params)
         trajectories = _as_array(f"{function.__name__}: trajectories", trajectories)
         check_future(f"{function.__name__}: trajectories", trajectories, **_shape_in(how))
         try:

@@ -46,6 +46,7 @@ def split_future(trajectories: Array, *, history: int, frames: int) -> tuple[Arr
     return trajectories[:, :observed], trajectories[:, frames:observed], trajectories[:, observed:]
 
 
+@in_order
 @functools.partial(jax.jit, static_argnames=("rollout_fn", "history", "frames"))
 def future_frames(
     params: Params,

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from ccm_jax._checks import kind_of
 from ccm_jax.interop.own import name_of, params_of
 from ccm_jax.io.weights import open_weights
 
@@ -23,7 +24,7 @@ def load_like(path: str | os.PathLike[str], like: Any) -> Any:
         A tree like ``like``; leaves that do not merge (integers, keys, functions) are those of ``like``.
 
     Raises:
-        ValueError: for a weight that is missing, of another shape, or has no place in ``like``.
+        ValueError: for swapped arguments, and a weight that is missing, of another shape, or has no place in ``like``.
 
     Example:
         >>> import tempfile
@@ -34,6 +35,10 @@ def load_like(path: str | os.PathLike[str], like: Any) -> Any:
         >>> tree["layer"]["w"].tolist()
         [1.0, 1.0]
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(
+            f"load_like: path is {kind_of(path)}, expected a file or folder; the arguments are (path, like)."
+        )
     found = params_of(like, open_weights(path).arrays, os.fspath(path))
     named, structure = jax.tree_util.tree_flatten_with_path(like)
     return jax.tree.unflatten(structure, [found.get(name_of(where), leaf) for where, leaf in named])

@@ -102,7 +102,7 @@ def test_errors_of_a_device_pass_unchanged():
 def test_weights_that_are_no_arrays_are_named():
     module = {"w": jnp.ones(2), "activation": SimpleNamespace()}
     with pytest.raises(
-        ValueError, match=r"fit_chart: leaf \['activation'\] of `anchor` is a SimpleNamespace.*eqx.filter"
+        ValueError, match=r"fit_chart: leaf \['activation'\] of `anchor` is a SimpleNamespace.*eqx.partition"
     ):
         fit_chart(module, [module, module], [-1.0, 1.0])
     numbers = {"w": 1.0, "n": 3, "key": jax.random.key(0)}

@@ -120,6 +120,8 @@ def test_the_arrays_of_a_module_are_saved_under_their_paths(tmp_path: Path) -> N
     path = save_safetensors(tmp_path / "a.safetensors", network)
     assert sorted(open_safetensors(path).arrays)[:2] == ["layers.0.bias", "layers.0.weight"]
     assert eqx.tree_equal(load_like(path, eqx.nn.MLP(2, 2, 4, 1, key=jax.random.key(1))), network)
+    with pytest.raises(ValueError, match=r"expected a file or folder; the arguments are \(path, like\)"):
+        load_like(network, path)  # type: ignore[arg-type]
     tree, facts = checkpoint.load_any(path)
     np.testing.assert_array_equal(tree["layers"]["0"]["weight"], network.layers[0].weight)
     assert facts == {}

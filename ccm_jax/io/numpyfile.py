@@ -60,11 +60,16 @@ def read_array(data: np.ndarray, begin: int, name: str) -> tuple[np.ndarray, int
         ValueError: if it holds objects, or if it is not whole.
     """
     stream: Any = Stream(data.data, begin)
-    version = np.lib.format.read_magic(stream)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if read is None:
-        raise ValueError(f"{name} is of version {version} of numpy's format")
-    shape, fortran, dtype = read(stream)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+        if read is None:
+            raise ValueError(f"{name} is of version {version} of numpy's format")
+        shape, fortran, dtype = read(stream)
+    except ValueError as error:
+        if str(error).startswith("EOF"):
+            raise ValueError(f"{name} has no whole header: it is cut off") from error
+        raise
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects")
     if dtype == np.dtype("V2"):

@@ -77,7 +77,9 @@ def open_weights(path: Path_) -> Weights:
         raise FileNotFoundError(f"open_weights: there is no {file}; check the path.")
     if not file.is_file() and not file.is_dir():
         raise Unreadable(f"open_weights: {file} is neither a file nor a folder, and may never end; {REMEDY}.")
-    with reading("open_weights", file, REMEDY):
+    if file.is_file() and not file.stat().st_size:
+        raise Unreadable(f"open_weights: {file} is empty; save or copy it again.")
+    with reading("open_weights", file, "save or copy it again"):
         kind, content, metadata = _content(file)
         if part and _is_flat(content) and part not in content:
             content = _below(content, part, whole)
@@ -92,7 +94,7 @@ def open_weights(path: Path_) -> Weights:
             tree = {"array": tree}
         arrays = flatten(tree)
         if not arrays:
-            raise Unreadable(f"open_weights: {whole} holds no arrays; {REMEDY}.")
+            raise Unreadable(f"open_weights: {whole} holds no arrays, expected weights; check the path.")
         check_names("open_weights", whole, arrays)
         nested = tree if kind in ("orbax", "msgpack", "pickle") else None
         return Weights(whole, kind, arrays, _parsed(metadata), nested, tuple(notes))
