@@ -12,6 +12,7 @@ from ccm_jax._checks import counted, is_traced, kind_of
 from ccm_jax._doubts import warn
 from ccm_jax._shown import shown_p
 from ccm_jax._stride import Clue
+from ccm_jax._trivial import POOR, trivial, worse_than_trivial
 from ccm_jax.chart import Chart, Gated
 from ccm_jax.membership import STRANGE
 from ccm_jax.rollout import call_rollout, shape_of
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 Array = jax.Array
 SINGLE = "expected one trajectory [T, *space, C]"
 RIM = 1e-3  # nearer than this to the edge of the search range, a coordinate lies at it
-POOR = 0.5  # of the error of repeating the last frame: a network with more is poor, or its frames are wrong
-ZEROS = 1.0  # relative error of a forecast of zeros
 STRAY = 5.0  # times the largest error on validation: the family's own frames stay below it, also far outside
 HIGHEST_GATE = (
     "the edge of the search range: more of the shared update would fit better still, as happens with an undertrained "
@@ -122,16 +121,6 @@ def _takes(readout: PrefixReadout, x: Array, context: Any = None) -> bool:
         return call_rollout(readout.rollout_fn, params, window, 1, context, readout.history)
 
     return shape_of(step, readout.chart.origin, x[:, : readout.history], context) is not None
-
-
-def worse_than_trivial(best: float, persistence: float) -> bool:
-    """Whether the best network is no better than the last frame repeated, or than zeros."""
-    return not best < min(ZEROS, persistence)  # NaN is no yardstick
-
-
-def trivial(persistence: float) -> tuple[str, float]:
-    """The better of both trivial forecasts and its error."""
-    return ("repeating the last frame", persistence) if persistence <= ZEROS else ("a forecast of zeros", ZEROS)
 
 
 def warn_of_estimate(

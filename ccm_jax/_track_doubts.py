@@ -11,7 +11,8 @@ import numpy as np
 from ccm_jax._checks import is_traced
 from ccm_jax._doubts import warn
 from ccm_jax._frames import warn_of_unit
-from ccm_jax._given import RIM, trivial, worse_than_trivial
+from ccm_jax._given import RIM
+from ccm_jax._trivial import trivial, worse_than_trivial
 
 if TYPE_CHECKING:
     from ccm_jax.track import Tracker

@@ -309,3 +309,21 @@ def test_fields_in_another_order_than_those_of_validation_are_refused(tmp_path: 
     with pytest.raises(ValueError, match="seen.npz has the fields v, u, and .*others.npz u, v: .*--fields u,v"):
         read_regimes(others, seen)
     assert read_regimes(others, open_recording(tmp_path / "seen.npz", fields=("u", "v"))).trajectories
+
+
+def test_a_file_without_a_time_axis_is_named_before_the_network_is_opened(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.ones((32, 32, 1), np.float32))
+    how = ("--prefix", tmp_path / "one.npy", "--axes", "TXYC", "-o", tmp_path / "m.safetensors")
+    assert "a single frame [X, Y, C] has no T: write frames with a time axis" in refused("calibrate", *FAMILY, *how)
+
+
+def test_noise_is_refused_before_the_readout_is_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the readout is fitted")
+
+    monkeypatch.setattr("ccm_jax.cli.fitting.fit_prefix_readout", refuse)
+    noise = np.random.default_rng(0).normal(size=(1, 8, 32, 32, 1)).astype(np.float32)
+    np.save(tmp_path / "noise.npy", noise)
+    how = ("--prefix", tmp_path / "noise.npy", "--sample", 0, "--validation", example.path("validation.npz"))
+    assert "check units, the order of channels" in refused("calibrate", *FAMILY, *how, "-o", tmp_path / "m.safetensors")
+    assert not (tmp_path / "m.safetensors").exists()

@@ -13,7 +13,7 @@ from ccm_jax import processor
 from ccm_jax._checks import counted
 from ccm_jax._doubts import BEYOND
 from ccm_jax._frames import DOUBTFUL
-from ccm_jax._given import worse_than_trivial
+from ccm_jax._trivial import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.apart import check_apart, unit_unlike
 from ccm_jax.cli.beginning import words_for

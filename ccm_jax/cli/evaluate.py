@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ccm_jax import processor
 from ccm_jax._checks import counted
-from ccm_jax._given import worse_than_trivial
+from ccm_jax._trivial import BADLY, HARDLY, worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.beginning import words_for
 from ccm_jax.cli.checkpoints import check_says, check_there, new_folder, note, open_checkpoints, warn
@@ -28,7 +28,7 @@ from ccm_jax.cli.prefix_length import frames_option
 from ccm_jax.cli.readings import other_axes
 from ccm_jax.cli.refused import check_scored
 from ccm_jax.cli.source import NAMES, family_options, files_of
-from ccm_jax.cli.steps import BADLY, clue_of_networks
+from ccm_jax.cli.steps import clue_of_networks
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.verdict import KINDS, Method, Verdict, judge
 from ccm_jax.cli.waiting import waiting
@@ -40,7 +40,6 @@ from ccm_jax.io.save import name_of
 from ccm_jax.io.weights import open_weights
 from ccm_jax.parallel import mesh_of_all, place
 
-HARDLY = 0.9  # of persistence's error: a network with more has hardly any skill
 GROUP = 16  # trajectories that are in memory together, or fewer:
 TOGETHER = 1 << 30  # bytes that they may take
 

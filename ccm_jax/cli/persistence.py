@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ccm_jax._given import trivial, worse_than_trivial
+from ccm_jax._trivial import trivial, worse_than_trivial
 from ccm_jax.cli.predicts import Reading
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._given import worse_than_trivial
+from ccm_jax._trivial import worse_than_trivial
 from ccm_jax.cli.checkpoints import warn
 from ccm_jax.io.description import describe
 from ccm_jax.io.weights import Weights

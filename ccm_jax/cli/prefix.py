@@ -13,11 +13,11 @@ import numpy as np
 from ccm_jax._given import RIM, gate_at_end
 from ccm_jax._plain import plain
 from ccm_jax._stride import stride_clue
+from ccm_jax._trivial import BADLY
 from ccm_jax.chart import Gated, complete
 from ccm_jax.cli.fitting import Fitted, with_gate
 from ccm_jax.cli.losses import errors_by_frame, loss_at, losses_at
 from ccm_jax.cli.recipe import Recipe
-from ccm_jax.cli.steps import BADLY
 from ccm_jax.cli.sure import Sure, sure_of
 from ccm_jax.cli.waiting import Progress
 from ccm_jax.observed import Frames, Observed, observations

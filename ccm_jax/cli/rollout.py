@@ -14,7 +14,7 @@ import numpy as np
 
 from ccm_jax import processor
 from ccm_jax._checks import counted
-from ccm_jax._given import trivial, worse_than_trivial
+from ccm_jax._trivial import trivial, worse_than_trivial
 from ccm_jax._variances import negative_variance
 from ccm_jax.cli.answers import force_option
 from ccm_jax.cli.apart import check_apart, unit_unlike

@@ -10,8 +10,9 @@ import numpy as np
 
 from ccm_jax import processor
 from ccm_jax._checks import counted
-from ccm_jax._given import RIM, trivial, worse_than_trivial
+from ccm_jax._given import RIM
 from ccm_jax._scale_doubts import better_scale
+from ccm_jax._trivial import trivial, worse_than_trivial
 from ccm_jax.chart import Gated
 from ccm_jax.cli.card import digest
 from ccm_jax.cli.checkpoints import warn

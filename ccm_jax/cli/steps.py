@@ -11,6 +11,7 @@ import numpy as np
 
 from ccm_jax._checks import is_merged
 from ccm_jax._stride import stride_clue
+from ccm_jax._trivial import BADLY
 from ccm_jax.chart import Polynomial, fit_chart
 from ccm_jax.cli.checkpoints import warn
 from ccm_jax.cli.frames import Regimes
@@ -18,9 +19,6 @@ from ccm_jax.cli.waiting import waiting
 from ccm_jax.fit_readout import fit_prefix_readout, prefix_readout
 from ccm_jax.readout import coarse_errors
 
-# Of the error of the last frame repeated: networks whose frames are one step apart err less. On the example family
-# they have at most 0.05 of it in the first frames, and on every second frame of the same files at least 0.18.
-BADLY = 0.1
 LOOKED = 3  # regimes of validation at most: a file has one time step, and each look compiles a program
 FRAMES = 4  # after the first that a look compares, where nobody says how many
 

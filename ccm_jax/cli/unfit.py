@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ccm_jax._given import ZEROS
+from ccm_jax._trivial import HOPELESS, ZEROS
 from ccm_jax.cli.fitting import Opened
 from ccm_jax.cli.persistence import check_persistence
 from ccm_jax.cli.predicts import Reading, reading_of
@@ -19,10 +19,6 @@ from ccm_jax.io.recordings import Recording
 from ccm_jax.io.weights import open_weights
 from ccm_jax.observed import observations
 from ccm_jax.readout import coarse_errors
-
-# Times the error of the last frame repeated: a search between candidates with more does not end below that error. Nor
-# does it where all have more than a forecast of zeros.
-HOPELESS = 2.0
 
 
 class Blamed:
