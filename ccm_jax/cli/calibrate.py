@@ -10,7 +10,6 @@ import click
 import numpy as np
 
 from ccm_jax import processor
-from ccm_jax._checks import counted
 from ccm_jax._doubts import BEYOND
 from ccm_jax._frames import DOUBTFUL
 from ccm_jax._trivial import worse_than_trivial
@@ -22,7 +21,7 @@ from ccm_jax.cli.checkpoints import check_there, new_folder, note, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
 from ccm_jax.cli.following import evaluate_next, free, others_of, rollout_next
-from ccm_jax.cli.frames import assumed_axes, choose_samples, layout_options, read_observations, read_regimes, varying
+from ccm_jax.cli.frames import choose_samples, layout_options, read_observations, read_regimes, varying
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.kept import calibrate_again, kept_next
 from ccm_jax.cli.merge import merge
@@ -33,7 +32,7 @@ from ccm_jax.cli.prefix import ANCHOR_KEPT, Found, find
 from ccm_jax.cli.prefix_length import FRAMES, frames_option
 from ccm_jax.cli.prior import as_prior, check_named, parse_prior, prior_option
 from ccm_jax.cli.recipe import Recipe
-from ccm_jax.cli.refused import check_observed
+from ccm_jax.cli.refused import WINDOW, check_count, read_first
 from ccm_jax.cli.showing import show, show_candidates, typed
 from ccm_jax.cli.source import Source, remarks, source_options
 from ccm_jax.cli.unfit import Blamed, check_first
@@ -183,20 +182,18 @@ def command(source: Source, **given: Any) -> None:
             "them; choose those of one regime by --sample."
         )
     until = options.until is not None
-    check_observed(recording, chosen, options.missing, options.mask, None if until else options.frames)
+    first = read_first(recording, chosen, options.missing, options.mask, None if until else options.frames)
     regimes = None if others is None else read_regimes(others, recording)
     opened, axes = open_chart(recipe, options.model, recording), len(recipe.coordinates[0])
     if options.bank is None:
         check_named(options.prior, regimes, options.parameter, axes)
     count, stopped = options.frames, None
     needed = None if until else opened.surrogate.history + count
-    if needed is not None and recording.shape[1] < needed:
-        raise ValueError(
-            f"{options.prefix} has {counted(recording.shape[1], 'frame')}, expected at least {needed}: "
-            f"{opened.surrogate.history} of the model's window and {count} after it; observe more frames, or lower "
-            f"--frames{assumed_axes(recording)}."
-        )
-    frames, mask = read_observations(recording, chosen, options.missing, options.mask, needed)
+    frames, mask = first
+    if needed is not None and opened.surrogate.history > WINDOW:
+        of = f"{opened.surrogate.history} of the model's window and {count} after it"
+        check_count(recording, needed, of, "observe more frames")
+        frames, mask = read_observations(recording, chosen, options.missing, options.mask, needed)
     unit = ""
     if regimes is not None:
         check_apart("--prefix", options.prefix, chosen, frames, regimes, mask)

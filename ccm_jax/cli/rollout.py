@@ -81,12 +81,13 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
     """Rolls out one set of weights."""
     initial, steps = given["initial"], given["steps"]
     recording = given["layout"].open(initial)
-    read_samples(recording, [given["sample"]], 1)  # what no network takes is refused before one is loaded
+    first = read_samples(recording, [given["sample"]], 1)  # what no network takes is refused before one is loaded
     weights = open_checkpoints("rollout", [checkpoint])[0]
     surrogate = surrogate_for(weights, given["model"], recording)
     history = surrogate.history
     observed, count = place_in(initial, recording.shape[1], history, given)
-    x = read_samples(recording, [given["sample"]], observed + (count if given["truth"] else 0))[:, observed - history :]
+    needed = observed + (count if given["truth"] else 0)
+    x = first if needed == 1 else read_samples(recording, [given["sample"]], needed)[:, observed - history :]
     if given["start"] == "first" and recording.shape[1] > history and steps is not None and not given["truth"]:
         note(
             f"the rollout starts after frame {history} of {recording.shape[1]}; --truth compares it with the others, "
