@@ -170,8 +170,8 @@ def check_experts_finite(function: str, basis: Any, trees: dict[str, Any]) -> No
 
 def _named(where: str, guilty: str, name: str) -> str:
     return (
-        f"leaf {where} of `{guilty or name}` is not finite; check that no training diverged, and leave buffers that "
-        "hold infinity, such as masks, out of the trees."
+        f"leaf {where} of `{guilty or name}` is not finite; check that no training diverged, and that masks hold the "
+        "same infinities everywhere."
     )
 
 
@@ -182,8 +182,8 @@ def _not_finite(tree: Any, parts: dict[str, Any]) -> tuple[str, str] | None:
     if is_traced(tree) or not all(_is_here(leaf) for _, _, leaf in leaves):
         return None
     finite = [_all_finite(leaf) for _, _, leaf in leaves]  # all are begun before the first is waited for
-    for (i, path, _), ok in zip(leaves, finite, strict=True):
-        if not ok:
+    for (i, path, leaf), ok in zip(leaves, finite, strict=True):
+        if not ok and not all(_same_infinities(leaf, jax.tree.leaves(of)[i]) for of in parts.values()):
             guilty = [part for part, of in parts.items() if _is_lost(jax.tree.leaves(of)[i])]
             return jax.tree_util.keystr(path) or "(root)", (guilty or [""])[0]
     return None
@@ -192,6 +192,11 @@ def _not_finite(tree: Any, parts: dict[str, Any]) -> tuple[str, str] | None:
 def _is_here(leaf: Any) -> bool:
     """Whether this process holds the whole leaf, and has not given its memory away."""
     return bool(getattr(leaf, "is_fully_addressable", True)) and not (isinstance(leaf, jax.Array) and leaf.is_deleted())
+
+
+def _same_infinities(merged: Any, part: Any) -> bool:
+    """Whether what is not finite of a leaf is the same infinity in a part of the merge, as in masks."""
+    return _is_here(part) and merged.shape == part.shape and bool((jnp.isfinite(merged) | (merged == part)).all())
 
 
 def _is_lost(leaf: Any) -> bool:

@@ -32,6 +32,7 @@ from ccm_jax._checks import (
 )
 from ccm_jax._doubts import warn_far, warn_of_experts, warn_of_values
 from ccm_jax._shown import shown
+from ccm_jax._updates import update_of
 from ccm_jax._variances import warn_of_variance
 
 if TYPE_CHECKING:
@@ -293,7 +294,6 @@ def least_squares(
 def _project(solve: Array, anchor: Array, experts: tuple[Array, ...]) -> Array:
     if not is_merged(anchor):
         return jnp.zeros((solve.shape[0], 0))
-    wide = jnp.promote_types(anchor.dtype, jnp.float32)
-    residuals = [expert.astype(wide) - anchor.astype(wide) for expert in experts]
+    residuals = [update_of(expert, anchor) for expert in experts]
     weights = solve.astype(residuals[0].real.dtype)
     return jnp.stack([sum(w * r for w, r in zip(row, residuals, strict=True)) for row in weights])

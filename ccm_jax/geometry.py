@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ccm_jax._checks import check_same_tree, is_merged
+from ccm_jax._updates import update_of
 
 __all__ = ["LayerGeometry", "residual_geometry", "tree_cosine", "tree_norm", "tree_vdot"]
 
@@ -79,8 +80,7 @@ def residual_geometry(anchor: Params, low: Params, high: Params) -> list[LayerGe
 @jax.jit
 def _products(anchor: Array, low: Array, high: Array) -> tuple[Array, ...]:
     """Squared norms of a leaf, of its two updates and of their two parts, and the inner product of the updates."""
-    wide = jnp.promote_types(anchor.dtype, jnp.float32)
-    minus, plus = (expert.astype(wide) - anchor.astype(wide) for expert in (low, high))
+    minus, plus = update_of(low, anchor), update_of(high, anchor)
     shared, direction = (plus + minus) / 2, (plus - minus) / 2
     squares = (tree_vdot(a, a) for a in (anchor, minus, plus, shared, direction))
     return (*squares, tree_vdot(minus, plus))

@@ -14,6 +14,7 @@ import numpy as np
 from ccm_jax._checks import check_finite, check_same_tree, counted, is_merged, kind_of
 from ccm_jax._doubts import warn_alike, warn_far, warn_not_finite
 from ccm_jax._shown import shown
+from ccm_jax._updates import update_of
 from ccm_jax._variances import warn_of_variance
 from ccm_jax.chart import fit_chart
 
@@ -175,10 +176,10 @@ def _memory(leaf: Any) -> list[int]:
 
 
 def _merge_leaf(anchor: Array, low: Array, high: Array, alpha: Array, sigma: Array) -> Array:
-    wide = jnp.promote_types(anchor.dtype, jnp.float32)
-    a = anchor.astype(wide)
+    minus, plus = update_of(low, anchor), update_of(high, anchor)
+    a = anchor.astype(minus.dtype)
     alpha, sigma = alpha.astype(a.real.dtype), sigma.astype(a.real.dtype)
-    merged = a + (sigma - alpha) / 2 * (low.astype(wide) - a) + (sigma + alpha) / 2 * (high.astype(wide) - a)
+    merged = a + (sigma - alpha) / 2 * minus + (sigma + alpha) / 2 * plus
     return merged.astype(anchor.dtype)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ccm_jax import fit_chart
+from ccm_jax import fit_chart, merge_pytree
 from ccm_jax.baselines import BASELINES
 from ccm_jax.normalize import fit_normalization
 from experiments.pipeline.training import Diverged, _check_finite
@@ -80,3 +80,20 @@ def test_what_fuzzing_found_of_configurations(field: str, value: Any, message: s
     config[part][name] = value
     with pytest.raises(ValueError, match=message):
         check_config(config)
+
+
+def test_infinities_that_all_share_stay() -> None:
+    """A mask of attention is no update, and not diverged training; other infinities are named."""
+    mask = np.array([0.0, -np.inf], np.float32)
+    anchor, low, high = ({"w": np.full(2, value, np.float32), "mask": mask} for value in (1, 0, 3))
+    chart = fit_chart(anchor, [low, high], [-1.0, 1.0])
+    for merged in (chart(0.5), merge_pytree(anchor, low, high, 0.5)):
+        np.testing.assert_array_equal(merged["mask"], mask)
+        np.testing.assert_allclose(merged["w"], 2.25)
+    low["mask"] = -mask
+    with pytest.raises(
+        ValueError, match=r"leaf \['mask'\] of `anchor` is not finite; .* the same infinities everywhere"
+    ):
+        fit_chart(anchor, [low, high], [-1.0, 1.0])
+    with pytest.warns(UserWarning, match=r"merge_pytree: leaf \['mask'\] of `anchor` is not finite"):
+        merge_pytree(anchor, low, high, 0.5)
