@@ -49,7 +49,7 @@ def numbers(text: str) -> list[float]:
 
 
 def said() -> list[float]:
-    """What the snippet says that it prints: the coordinate and its gate, and the errors of three networks."""
+    """What the snippet says that it prints: the coordinate and its gate, and the errors of four networks."""
     lines = [line for line in snippet().splitlines() if line.lstrip().startswith("print(")]
     return [number for line in lines for number in numbers(line.partition("  # ")[2])]
 

@@ -19,7 +19,7 @@ The README's snippet, which a test runs::
     found = readout(flow[:5])
     weights = chart(found)
     print(found.coordinate)
-    for params in (anchor, merged, weights):
+    for params in (anchor, family.low, merged, weights):
         errors = ccm_jax.evaluate.future_error(params, family.rollout_fn, flow[None])
         print(errors.mean())
 

@@ -186,7 +186,7 @@ def about(peers: dict[str, Any]) -> str:
     missing, done = len(peers["not_run"]), peers["done"]
     words = (
         "Relative errors of the sixteen frames after the five observed ones, outside the anchor's training range "
-        f"({furthest_tests()}), over three seeds. All are small: {SIZES}. **Bold**: the smallest of its column."
+        f"({furthest_tests()}), over three seeds. The systems are small: {SIZES}. **Bold**: the smallest of its column."
     )
     return words + (f" Of {missing + done} runs, {missing} have not been done yet." if missing else "")
 

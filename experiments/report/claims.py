@@ -16,9 +16,11 @@ from experiments.report.alternatives import (
     CONDITIONED,
     FALLBACK,
     SIZES,
+    about,
     chosen_windows,
     fallback,
     one_frame,
+    small_table,
     worst,
 )
 from experiments.report.ratios import briefly, cells, named, times
@@ -81,6 +83,8 @@ def numbers(folder: Path) -> dict[str, Any]:
     return {
         **said(peers),
         "beside": beside(peers),
+        "errors_about": about(peers),
+        "errors_table": small_table(peers),
         "systems": " | ".join(BREAKS.get(name, name) for name in SHORT.values()),
         "sizes": SIZES,
         "validation": validation_of(HIDDEN),
@@ -101,7 +105,7 @@ def when(folder: Path) -> str:
 
 
 def measured(folder: Path) -> str:
-    """The README's claims in words, below its table."""
+    """The README's tables and claims."""
     return _filled("measured.md.j2", folder).strip()
 
 

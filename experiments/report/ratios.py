@@ -57,14 +57,14 @@ def briefly(ratios: dict[str, Ratio | None]) -> str:
 
 
 def cells(ratios: dict[str, Ratio | None]) -> str:
-    """The ratios as cells of a table, one for each system, marked as clearly smaller, clearly larger, or neither.
+    """The ratios as cells of a table, one for each system, with a mark where clearly smaller or clearly larger.
 
-    The mark of a ratio of one seed is in brackets.
+    One seed is no evidence, and has no mark.
 
     Example:
         >>> clear, unclear = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 1.1, "low": 0.9, "high": 1.3}
         >>> cells({"rd_ood": clear, "ns_ood": unclear, "rdb_gravity": {"mean": 207.6, "low": None, "high": None}})
-        '✓\xa00.50 | ≈\xa01.10 | (✗)\xa0208 | –'
+        '✓\xa00.50 | 1.10 | 208 | –'
     """
     return " | ".join(_cell(ratios.get(system)) for system in SHORT)
 
@@ -73,10 +73,9 @@ def _cell(ratio: Ratio | None) -> str:
     if ratio is None or ratio["mean"] is None:
         return "–"
     said = f"{ratio['mean']:.2f}" if ratio["mean"] < 10 else f"{ratio['mean']:.0f}"
-    if ratio["low"] is None:
-        return f"({'✓' if ratio['mean'] < 1 else '✗'})\N{NO-BREAK SPACE}{said}"
-    mark = "≈" if ratio["low"] <= 1 <= ratio["high"] else "✓" if ratio["mean"] < 1 else "✗"
-    return f"{mark}\N{NO-BREAK SPACE}{said}"
+    if ratio["low"] is None or ratio["low"] <= 1 <= ratio["high"]:
+        return said
+    return f"{'✓' if ratio['mean'] < 1 else '✗'}\N{NO-BREAK SPACE}{said}"
 
 
 def _in_a_row(told: list[str]) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ccm_jax.io.atomic import read_json, write_text
-from experiments.report import alternatives, claims, fields, record
+from ccm_jax.io.atomic import write_text
+from experiments.report import claims, fields, record
 from experiments.report.record import ROOT
 
 LIMITS = ROOT / "docs" / "limits.md"
@@ -36,11 +36,7 @@ def replace(text: str, name: str, part: str) -> str:
 
 def readme(text: str, folder: Path) -> str:
     """The README with its parts from the files of ``folder``."""
-    peers = read_json(folder / "peers.json")
-    fold = "<details>\n<summary>Errors on each system</summary>"
-    errors = (claims.folded(alternatives.about(peers)).strip(), alternatives.small_table(peers))
-    parts = (claims.measured(folder), fold, *errors, "</details>")
-    return replace(replace(text, "when", claims.when(folder)), "beside", "\n\n".join(parts))
+    return replace(replace(text, "when", claims.when(folder)), "beside", claims.measured(folder))
 
 
 def results(text: str, folder: Path) -> str:
