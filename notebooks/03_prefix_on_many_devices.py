@@ -9,13 +9,14 @@
 # ---
 
 # %% [markdown]
-# # Prefix calibration on many devices
+# # Calibrate many trajectories at once
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb)
 #
-# **What you get:** `calibrate_all`, a function that finds a coordinate for each of many trajectories, on one device or a
-# mesh of them; a check that eight devices give the same coordinates with the same code, each doing an eighth of the
-# rollouts; and how much less memory one call needs than `jax.vmap`.
+# **What you get:** `calibrate_all`, a function that finds a coordinate for each of many trajectories in one compiled call.
+# The notebook measures three things, where it runs: the call needs far less memory than `jax.vmap`; it uses all cores of a
+# CPU; and it gives the same coordinates on any mesh of devices, each doing its share of the rollouts. [No GPU or TPU was
+# measured](https://github.com/OWNER/ccm_jax/blob/main/docs/performance.md).
 #
 # **Requirements:** two CPU cores; nothing is trained. What a coordinate is: [merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb).
@@ -202,8 +203,7 @@ plt.show()
 # ```
 #
 # - **Devices work independently**, so the time should be nearly inversely proportional to their number, if each share
-#   keeps a device busy: many trajectories or candidates, or a large network.
-#   We have [measured no accelerator](https://github.com/OWNER/ccm_jax/blob/main/docs/performance.md).
+#   keeps a device busy: many trajectories or candidates, or a large network. We have not measured that.
 # - **Which axis?** Put devices along `data` if there are many trajectories, along `candidate` if there is one; any
 #   division gives the same result.
 # - **Counts that do not divide evenly** are padded and the padding discarded; multiples are most efficient.
@@ -212,8 +212,8 @@ plt.show()
 #
 # ## Times on this machine
 #
-# These devices share the cores of one CPU: the times below show how well the cores are used, and nothing about real
-# devices. Each is the median of a few interleaved rounds.
+# Devices of one CPU share its cores: with more of them, one call uses the cores better, which says nothing about real
+# devices. Each time is the median of a few interleaved rounds.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # @title Code: the measurement
@@ -241,6 +241,9 @@ if load > 2 * os.cpu_count():
 for name, taken in seconds.items():
     low, median, high = np.quantile(taken, [0.25, 0.5, 0.75])
     print(f"  {name:21} {median:5.2f}  [{low:.2f}, {high:.2f}]")
+medians = {name: np.median(taken) for name, taken in seconds.items()}
+loop, best = medians["loop over candidates"], min(medians, key=medians.get)
+print(f"{best} is fastest: {loop / medians[best]:.1f} times as fast as the loop")
 
 # %% [markdown]
 # ## Use it for your own networks

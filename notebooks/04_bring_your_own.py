@@ -23,6 +23,23 @@
 # - **Part 1: JAX.** Equinox step by step, and what Flax changes. It needs no PyTorch.
 # - **Part 2: PyTorch**, neuraloperator included. Run *Your trajectories* first, and read Part 1.
 #
+# **The lines to keep**, of all that follows, for an Equinox module:
+#
+# ```python
+# initial, rest = eqx.partition(build(), eqx.is_array)
+#
+# def apply(params, window):  # [N, 1, H, W, C] to the next frame [N, H, W, C]
+#     x = jnp.moveaxis(window[:, -1], -1, 1)
+#     return jnp.moveaxis(x + jax.vmap(eqx.combine(params, rest))(x), 1, -1)
+#
+# anchor, low, high = load(ANCHOR), load(LOW), load(HIGH)  # eqx.tree_deserialise_leaves, and the arrays of it
+# rollout_fn = ccm_jax.make_rollout(apply)
+# chart = ccm_jax.fit_chart(anchor, [low, high], [-1.0, 1.0], features=ccm_jax.Gated())
+# readout = ccm_jax.fit_prefix_readout(chart, rollout_fn, list(validation.values()))
+# found = readout(jnp.asarray(seen), batch="pooled")  # all four trajectories share one value
+# eqx.tree_serialise_leaves("merged.eqx", eqx.combine(chart(found), rest))
+# ```
+#
 # If you bring no checkpoints, the notebook trains three small networks, and prints how long that took.
 #
 # What a merge is: [merge in five
@@ -265,7 +282,7 @@ os.environ |= {"ANCHOR": ANCHOR, "LOW": LOW, "HIGH": HIGH, "OBSERVED": OBSERVED,
 #
 # The chart gives weights as a function of a coordinate, −1 at the low expert and +1 at the high one, and of a gate: how
 # much of the experts' shared update to keep, all of it at 1. Validation decides whether the gate is searched, too. A gate
-# above 1 means that more of the shared update helps: the anchor was not fully trained.
+# above 1 takes more of the shared update than the experts have, which may help where the anchor was not fully trained.
 #
 # The readout is fitted once, on validation trajectories; one call with observed frames then finds the coordinate.
 

@@ -131,6 +131,15 @@ def test_the_site_breaks_long_lines_of_an_output_at_spaces_and_keeps_their_inden
     assert output[:5] == ["│ table │", *words, "Next: ccm evaluate --merged", "m" * 120]
 
 
+def test_the_lines_to_keep_of_bring_your_own_are_those_that_it_runs() -> None:
+    cells = json.loads((FOLDER / "04_bring_your_own.ipynb").read_text(encoding="utf-8"))["cells"]
+    sources = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    run = {line for kind, source in sources if kind == "code" for line in source.splitlines()}
+    (kept,) = [source for _, source in sources if "**The lines to keep**" in source]
+    block = kept.partition("```python\n")[2].partition("```")[0]
+    assert len(block.splitlines()) > 10 and not {line for line in block.splitlines() if line} - run
+
+
 def test_the_part_on_jax_of_bring_your_own_comes_first_and_needs_no_pytorch() -> None:
     cells = json.loads((FOLDER / "04_bring_your_own.ipynb").read_text(encoding="utf-8"))["cells"]
     sources = ["".join(cell["source"]) for cell in cells]
