@@ -30,7 +30,9 @@ HIGHEST_GATE = (
     "anchor; check the merge on held-out frames"
 )
 EXACT = 1e-2  # relative errors below this are small, whatever those on validation are
-BATCH = "for a batch [N, T, *space, C], pass batch='each', one coordinate per trajectory, or 'pooled', one for all"
+EACH = "for a batch [N, T, *space, C], pass batch='each', one coordinate per trajectory"
+BATCH = f"{EACH}, or 'pooled', one for all"
+POOLING = ("PrefixReadout",)  # what takes batch='pooled', of those that name themselves below
 
 
 def check_model(function: str, chart: Any, rollout_fn: Any) -> None:
@@ -76,7 +78,7 @@ def check_axes(function: str, known: tuple[int, ...] | None, given: tuple[int, .
         wanted = SINGLE.replace("*space, C", ", ".join(map(str, known)))
         raise ValueError(
             f"{function}: frames have shape {list(given)}, {wanted} as in validation (the grid may be another); "
-            f"{BATCH}."
+            f"{BATCH if function in POOLING else EACH}."
         )
 
 

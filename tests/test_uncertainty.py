@@ -121,7 +121,10 @@ def test_forecasts_cover_every_frame(sure: PrefixReadout) -> None:
     low, high = forecast.interval(0.9)
     covered = np.mean((low <= x[:, 5:]) & (x[:, 5:] <= high), axis=(0, 2, 3))
     assert covered.shape == (4,) and (covered > 0.75).all()
-    with pytest.raises(ValueError, match=r"^predict_rollout: frames have shape .* one trajectory .* as in validation"):
+    with pytest.raises(
+        ValueError,
+        match=r"^predict_rollout: frames have shape .* one trajectory .* as in validation .* per trajectory\.$",
+    ):
         predict_rollout(dataclasses.replace(sure, known=x.shape[2:]), x)
     one = predict_rollout(sure, x[0], 2)
     np.testing.assert_allclose(one.mean, forecast.mean[0, :2], rtol=1e-5)
