@@ -70,12 +70,12 @@ def led(decisions: list[dict[str, Any]], knows: str) -> str:
         return f"{best or 'none'} of {len(rows(trains))}"
 
     words = (
-        f"If you can only train two experts, CCM has the smallest error on {share('two fine-tunings')} systems; if you "
-        f"can also train a new anchor without labels, on {share('without labels')}; with labelled data of "
-        f"all regimes, on {share('from scratch')}"
+        f"CCM has the smallest error on {share('two fine-tunings')} systems if you can only train two experts, on "
+        f"{share('without labels')} if you can also train a new anchor on unlabelled data, and on "
+        f"{share('from scratch')} if you have labelled data of all regimes"
     )
     if not any(d["ours"] for d in rows("from scratch")):
-        words += ", where a conditioned network is best"
+        words += ", as a conditioned network is then better"
     least = {d["system"]: d["error"] for d in rows("from scratch")}
     solved = [d for d in rows("equation") if d["system"] in least]
     better = sum(d["error"] < least[d["system"]] for d in solved)

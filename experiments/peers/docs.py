@@ -14,6 +14,7 @@ from experiments.peers.decisions import led
 from experiments.peers.page import EXCEPT, KNOWN, MAY, figures_of, with_results
 from experiments.report.alternatives import chosen_windows, one_frame, reading, tables, wide_table
 from experiments.report.claims import budget, folded, said, when, window_note, windows
+from experiments.report.ratios import end_of
 from experiments.report.reach import reaches
 from experiments.report.systems import TITLES
 from experiments.runner.sources import ROOT
@@ -63,7 +64,7 @@ def pages(content: dict[str, Any]) -> dict[str, str]:
     }
     words: dict[str, Any] = {"questions": SHORT, "known": KNOWN, "may": MAY, "except": EXCEPT, "axes": TITLES}
     words |= {"tuned": TUNED_AT, "splits": SPLITS, "led": {knows: led(content["decisions"], knows) for knows in KNOWN}}
-    words["kept"] = chosen_windows(content)[1]
+    words |= {"kept": chosen_windows(content)[1], "end_of": end_of}
     words |= {"marked": MARKED, "chosen": CHOSEN if numbers["window_note"] else {}, "reach": reaches(shown["systems"])}
     words["plainly"] = {
         s: {k: one_frame(content, s, found.get(k)) for k in SHORT} for s, found in shown["ratios"].items()

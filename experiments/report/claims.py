@@ -12,7 +12,6 @@ import jinja2
 
 from ccm_jax.io.atomic import read_json
 from experiments.report.alternatives import (
-    BREAKS,
     CONDITIONED,
     FALLBACK,
     SIZES,
@@ -23,7 +22,7 @@ from experiments.report.alternatives import (
     small_table,
     worst,
 )
-from experiments.report.ratios import briefly, cells, named, times
+from experiments.report.ratios import briefly, named, times
 from experiments.report.reach import validation_of
 from experiments.report.record import runs_of
 from experiments.report.systems import SHORT
@@ -47,7 +46,6 @@ def budget(peers: dict[str, Any]) -> dict[str, Any]:
     """CCM-Scale over its alternatives with a small budget, in words; see :mod:`experiments.peers.plane`."""
     found = peers["small_budgets"]
     words = {"ratios": briefly(found["scale_over_conditioned"]), "lora": briefly(found["scale_over_lora"])}
-    words |= {f"{name}_cells": cells(found[f"scale_over_{name}"]) for name in ("conditioned", "lora")}
     sizes = sorted({trajectories for _, trajectories in found["cells"]})
     words |= {"trajectories": f"{sizes[0]} to {sizes[-1]}"}
     return words | {key: found[key] for key in ("fewest", "most", "seeds")} | {"cells": len(found["cells"])}
@@ -62,16 +60,10 @@ def _errors(gains: dict[str, Any]) -> dict[str, str]:
 
 def said(peers: dict[str, Any]) -> dict[str, str]:
     """Every claim of the README in words, with CCM on the anchor that sees one frame."""
-    return {claim: briefly(ratios) for claim, ratios in _ratios(peers).items()}
+    ratios = {c: {s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT} for c, keys in CLAIMS.items()}
+    return {claim: briefly(of_claim) for claim, of_claim in ratios.items()}
 
 
-def beside(peers: dict[str, Any]) -> dict[str, str]:
-    """The same as cells of the README's table: CCM's error divided by the alternative's, on each system."""
-    return {claim: cells(ratios) for claim, ratios in _ratios(peers).items()}
-
-
-def _ratios(peers: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {c: {s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT} for c, keys in CLAIMS.items()}
 
 
 def numbers(folder: Path) -> dict[str, Any]:
@@ -82,10 +74,8 @@ def numbers(folder: Path) -> dict[str, Any]:
     noise = {row["at"]: row["ours"]["mean"] for row in read_json(folder / "paper.json")["prefix"]["noise"]}
     return {
         **said(peers),
-        "beside": beside(peers),
         "errors_about": about(peers),
         "errors_table": small_table(peers),
-        "systems": " | ".join(BREAKS.get(name, name) for name in SHORT.values()),
         "sizes": SIZES,
         "validation": validation_of(HIDDEN),
         "budget": budget(peers),

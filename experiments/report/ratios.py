@@ -56,28 +56,6 @@ def briefly(ratios: dict[str, Ratio | None]) -> str:
     return _in_a_row(told)
 
 
-def cells(ratios: dict[str, Ratio | None]) -> str:
-    """The ratios as cells of a table, one for each system, with a mark where clearly smaller or clearly larger.
-
-    One seed is no evidence, and has no mark.
-
-    Example:
-        >>> clear, unclear = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 1.1, "low": 0.9, "high": 1.3}
-        >>> cells({"rd_ood": clear, "ns_ood": unclear, "rdb_gravity": {"mean": 207.6, "low": None, "high": None}})
-        '✓\xa00.50 | 1.10 | 208 | –'
-    """
-    return " | ".join(_cell(ratios.get(system)) for system in SHORT)
-
-
-def _cell(ratio: Ratio | None) -> str:
-    if ratio is None or ratio["mean"] is None:
-        return "–"
-    said = f"{ratio['mean']:.2f}" if ratio["mean"] < 10 else f"{ratio['mean']:.0f}"
-    if ratio["low"] is None or ratio["low"] <= 1 <= ratio["high"]:
-        return said
-    return f"{'✓' if ratio['mean'] < 1 else '✗'}\N{NO-BREAK SPACE}{said}"
-
-
 def _in_a_row(told: list[str]) -> str:
     *first, last = told or ["not measured yet"]
     return f"{', '.join(first)}, and {last}" if first else last
@@ -124,6 +102,19 @@ def _said(size: float) -> str:
     return f"{size:.2f}" if size < 1.1 else f"{size:.1f}" if size < 10 else f"{size:.0f}"
 
 
+def end_of(end: float, rounded: str) -> str:
+    """An end of an interval, rounded, or with as many digits as show on which side of 1 it lies.
+
+    Example:
+        >>> end_of(1.0031, "1.00"), end_of(1.94, "1.94"), end_of(1.0, "1.00")
+        ('1.003', '1.94', '1.00')
+    """
+    digits = 3
+    while float(rounded) == 1 and end != 1 and digits < 6:
+        rounded, digits = f"{end:.{digits}f}", digits + 1
+    return rounded
+
+
 def each(ratios: Mapping[str, Ratio | None]) -> str:
     """Ratios of several systems in one phrase; those that are not measured are left out.
 
@@ -163,4 +154,5 @@ def with_interval(ratio: Ratio) -> str:
     told = told if ends[0] <= 1 <= ends[1] else f"**{told}**"
     if ratio["mean"] < 1:
         ends = [1 / end for end in reversed(ends)]
-    return f"{told} [{_said(ends[0])}, {_said(ends[1])}]"
+    low, high = (end_of(end, _said(end)) for end in ends)
+    return f"{told} [{low}, {high}]"

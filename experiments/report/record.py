@@ -129,10 +129,10 @@ def in_short(study: dict[str, Any]) -> str:
     rows = [row for row in study["published"] if row["key"] in PUBLISHED]
     said = [direction(row) for row in rows]
     others = {PUBLISHED[row["key"]].split(": ")[-1] for row, word in zip(rows, said, strict=True) if word == "no"}
-    common = f", all of them for the {others.pop()}" if len(others) == 1 else ""
+    common = f" (all of them for the {others.pop()})" if len(others) == 1 else ""
     return (
-        f"**{said.count('yes')} of {len(said)}** numbers have the same direction as in the paper, "
-        f"{said.count('no')} have another{common}, and {said.count('not settled')} are not settled by three seeds."
+        f"**{said.count('yes')} of {len(said)}** of the paper's numbers go in the same direction here, "
+        f"{said.count('no')} do not{common}, and {said.count('not settled')} are not settled by three seeds."
     )
 
 
