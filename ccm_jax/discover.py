@@ -166,7 +166,7 @@ def values_from_labels(coordinates: np.ndarray, labels: Mapping[int, float]) -> 
     """The physical values of all experts from those of a few, by the affine map through them.
 
     Args:
-        coordinates: of :func:`discover_coordinates`, ``[M, d]``.
+        coordinates: as returned by :func:`discover_coordinates`, ``[M, d]``.
         labels: values by number of the expert; ``d + 1`` of them or more, by least squares.
 
     Returns:

@@ -98,7 +98,7 @@ def prefix_readout(
         rollout_fn: see :class:`~ccm_jax.PrefixReadout`.
         history: frames in the model's window.
         frames: the K observed frames after it.
-        reach: the search stays within ``[-reach, reach]`` along every axis.
+        reach: the search stays within ``[-reach, reach]`` along every axis; 2.5 by default.
         gates: that a search of the gate starts from; it stays between 0 and 1 above the largest.
         **settings: fields of :class:`~ccm_jax.PrefixReadout` that differ.
 
@@ -169,12 +169,12 @@ def fit_prefix_readout(
     validation. Without it, settings are those of :func:`prefix_readout`, and another unit shows only in a poor fit.
 
     Args:
-        chart: of :func:`~ccm_jax.fit_chart`; with ``features=Gated()``, a readout can keep the anchor.
+        chart: returned by :func:`~ccm_jax.fit_chart`; with ``features=Gated()``, a readout can keep the anchor.
         rollout_fn: ``(params, window [N, history, *space, C], steps) -> frames``, such as ``make_rollout(apply)``.
         validation: for each regime, trajectories ``[N, T, *space, C]`` that continue after the prefix; not test data.
         history: frames in the model's window.
         frames: the K observed frames after it.
-        reach: the search stays within ``[-reach, reach]`` along every axis.
+        reach: the search stays within ``[-reach, reach]`` along every axis; 2.5 by default.
         choices: the options among which validation decides.
         contexts: the model's additional inputs for each regime; see :func:`~ccm_jax.rollout.call_rollout`.
         mesh: devices to spread over, from :func:`~ccm_jax.parallel.make_mesh`.

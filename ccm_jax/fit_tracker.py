@@ -80,7 +80,7 @@ def tracker(
         rollout_fn: as of :class:`~ccm_jax.PrefixReadout`.
         history: frames in the model's window.
         steps: length of the rollout that ends in the newest frame.
-        reach: the coordinate stays within ``[-reach, reach]`` along every axis.
+        reach: the coordinate stays within ``[-reach, reach]`` along every axis; 2.5 by default.
         gate: whether the gate of a :class:`~ccm_jax.Gated` chart is filtered too, or is 1.
         **settings: fields of :class:`Tracker` that differ, numbers for all axes or one for each. The defaults are those
             of a constant coordinate: no process noise, and an ``observation_noise`` of 0.01.
@@ -171,7 +171,7 @@ def fit_tracker(
         validation: sets of trajectories, ``[N, T, *space, C]``, that drift as future ones may; their paths differ from
             those you test.
         history: frames in the model's window.
-        reach: the coordinate stays within ``[-reach, reach]`` along every axis.
+        reach: the coordinate stays within ``[-reach, reach]`` along every axis; 2.5 by default.
         choices: the options among which validation decides; the default is :class:`TrackChoices`.
         contexts: the model's inputs besides the window, for each set; see :func:`~ccm_jax.rollout.call_rollout`.
         paths: the true coordinates of each set after the first window, ``[T - history, d]`` or ``[N, T - history, d]``,

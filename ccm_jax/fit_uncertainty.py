@@ -73,7 +73,7 @@ def fit_uncertainty(
     that intervals cover regimes that were left out of the fit, and are larger where an estimate's gate is unusual.
 
     Args:
-        readout: of :func:`~ccm_jax.fit_prefix_readout`.
+        readout: returned by :func:`~ccm_jax.fit_prefix_readout`.
         validation: trajectories of each regime, ``[N, T, *space, C]``, two or more per regime.
         values: the physical value of each regime, ``[R]`` or ``[R, d]`` for several axes.
         reach: how far the grid of values extends beyond the validation regimes, in widths of their range.

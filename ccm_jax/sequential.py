@@ -106,7 +106,7 @@ def fit_sequential(
         validation: trajectories of each regime, ``[N, T, *space, C]``, two or more per regime; their values need not
             be known.
         history: frames in the model's window.
-        reach: the coordinate stays within ``[-reach, reach]`` along every axis.
+        reach: the coordinate stays within ``[-reach, reach]`` along every axis; 2.5 by default.
         level: the coverage that intervals are calibrated to.
         contexts: the model's inputs besides the window, for each regime.
 

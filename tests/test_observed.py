@@ -1,4 +1,4 @@
-"""Noise, gaps and sensors: fills are exact where they can be, masked readouts see only what was observed."""
+"""Noise, missing pixels and sensors: fills are exact where they can be, masked readouts see only what was observed."""
 
 from __future__ import annotations
 

@@ -304,7 +304,8 @@ def test_on_a_phone_a_table_keeps_its_first_column_and_a_figure_scrolls(browser:
     "query, name",
     [("fit_chart", "reference/charts"), ("uncertainty", "how-to/how-sure"), ("FNO", "reference/models")]
     + [("viscosity known", "how-to/known-value"), ("fit_prefix_readout", "reference/readouts")]
-    + [("p-value", "how-to/how-sure"), ("time step", "how-to/own-data")],
+    + [("p-value", "how-to/how-sure"), ("time step", "how-to/own-data"), ("wandb", "how-to/command-line")]
+    + [("missing pixels", "how-to/missing-data"), ("merge pytorch", "how-to/pytorch"), ("GPU", "how-to/many-devices")],
 )
 def test_the_search_shows_first_the_page_about_it(browser: Any, address_of_site: str, query: str, name: str) -> None:
     page = browser.new_page()

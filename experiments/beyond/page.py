@@ -21,7 +21,7 @@ TEMPLATE = Path(__file__).parent / "beyond.html.j2"
 HEADINGS = {
     "value": ("Inferred values and their uncertainty", "how-to/how-sure.md"),
     "strangers": ("Out-of-family frames", "how-to/how-sure.md"),
-    "noise": ("Noise, gaps and sensors", "how-to/missing-data.md"),
+    "noise": ("Noise, missing pixels and sensors", "how-to/missing-data.md"),
     "plane": ("Two parameters", "how-to/two-parameters.md"),
     "experts": ("More experts with the same total steps", "how-to/more-experts.md"),
     "unlabelled": ("Experts without labels", "how-to/unlabelled-experts.md"),
