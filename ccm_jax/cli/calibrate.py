@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from ccm_jax.cli.frames import choose_samples, layout_options, read_observations
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.kept import calibrate_again, kept_next
 from ccm_jax.cli.merge import merge
+from ccm_jax.cli.noise import noise_option, with_noise
 from ccm_jax.cli.parameters import parameter_option
 from ccm_jax.cli.persistence import persistence_option
 from ccm_jax.cli.pictures import draw_calibration
@@ -57,6 +57,7 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
     if options.mask is not None:
         facts |= {"mask": str(options.mask), "mask_sha256": digest(options.mask)}
     facts |= {"samples": options.sample or "all", "model": options.model, "frames": found.frames}
+    facts |= {} if options.noise is None else {"noise": options.noise}
     facts |= {"loss": found.loss, "anchor_loss": found.anchor_loss, "persistence_loss": found.persistence_loss}
     facts |= {"spread": found.spread, "readout": dict(found.readout)}
     if found.sure is not None:
@@ -96,6 +97,7 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
     type=click.Path(path_type=Path),
     help="File of trajectories of other regimes, on which to fit the readout's settings.",
 )
+@noise_option
 @parameter_option
 @prior_option
 @click.option(
@@ -159,6 +161,8 @@ def command(source: Source, **given: Any) -> None:
         raise ValueError(f"{source.recipe}: method is {recipe.method}, and only a chart has a coordinate to find.")
     if options.bank is not None and options.reach != REACH:
         raise ValueError("--bank and --reach exclude each other: a bank sets its own range.")
+    if options.noise is not None and options.validation is None:
+        raise ValueError("--noise is added to validation trajectories: pass --validation as well.")
     if options.bank is not None and options.validation is not None:
         raise ValueError("--bank and --validation exclude each other: a bank has no settings to choose.")
     bank = None if options.bank is None else parse_bank(options.bank)
@@ -198,18 +202,17 @@ def command(source: Source, **given: Any) -> None:
     if regimes is not None:
         check_apart("--prefix", options.prefix, chosen, frames, regimes, mask)
         unit = unit_unlike(regimes, options.prefix, frames, mask)
+        regimes = regimes if options.noise is None else with_noise(regimes, options.noise)
     blamed = Blamed(recipe, options.model, recording)
     if not (options.accept_persistence or (unit and options.write_anyway)) and regimes is not None:
         check_first(opened, count, frames, mask, blamed, unit)
     experts = recipe.coordinates if recipe.holds_experts else ()
 
-    def find_with(count: int, validated: bool = True) -> Found:
-        others = regimes if validated else None
+    def find_with(count: int) -> Found:
         how_sure: dict[str, Any] = {"anyway": options.write_anyway, "reach": options.reach}
-        fitted = fit_readout(opened, frames.shape[2:], count, others, bank, options.parameter, **how_sure)
-        given = options.prior if validated else ()
-        prior = as_prior(given, fitted.readout, fitted.known, fitted.unsure)
-        with waiting(f"{'compiling and ' * (others is None)}searching the coordinate", steps=True) as progress:
+        fitted = fit_readout(opened, frames.shape[2:], count, regimes, bank, options.parameter, **how_sure)
+        prior = as_prior(options.prior, fitted.readout, fitted.known, fitted.unsure)
+        with waiting(f"{'compiling and ' * (regimes is None)}searching the coordinate", steps=True) as progress:
             how: dict[str, Any] = {"always": options.write_anyway, "experts": experts, "progress": progress}
             return find(fitted, frames, mask, prior=prior, **how)
 
@@ -252,10 +255,9 @@ def command(source: Source, **given: Any) -> None:
             return calibrate_again(recipe, source.recipe, options, free(f"merged{ending_of(recipe.anchor)}"))
         if unit:  # frames in another unit are no start
             return None
-        again = functools.partial(find_with, count, False)
-        return kept_next(recipe, found, source.recipe, options, chosen[0], recording.shape[1], again)
+        return kept_next(recipe, found, source.recipe, options, chosen[0], recording.shape[1])
 
-    numbers = found.as_json() | ({} if stopped is None else {"until": stopped})
+    numbers = found.as_json() | ({} if stopped is None else {"until": stopped}) | {"noise": options.noise}
     if report is None:
         if options.as_json:
             tell(numbers | {"output": None, "report": None})

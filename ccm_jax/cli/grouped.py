@@ -13,7 +13,7 @@ GROUPS = {
         *("prefix", "initial", "trajectories", "sample", "fields", "axes", "missing", "mask"),
         *("frames", "until", "steps", "start", "truth"),
     ),
-    "Validation and prior": ("validation", "parameter", "prior"),
+    "Validation and prior": ("validation", "noise", "parameter", "prior"),
     "Coordinate": ("coordinate", "value", "range", "log", "reach", "bank"),
     "Method": ("method", "arguments"),
     "Safeguards": ("accept_persistence", "write_anyway"),

@@ -1,20 +1,17 @@
-"""What to run where the anchor is kept: the network that fits the frames best, or a calibration without validation."""
+"""What to run where the anchor is kept: the network that fits the frames best."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from ccm_jax.cli.beginning import words_for
 from ccm_jax.cli.console import say
-from ccm_jax.cli.following import family, follow, free, rollout_next
+from ccm_jax.cli.following import family, follow, rollout_next
 from ccm_jax.cli.prefix import Found
 from ccm_jax.cli.recipe import Recipe
-from ccm_jax.cli.showing import number, typed
 from ccm_jax.cli.wanted import Options, words_of
-from ccm_jax.io.save import ending_of
 
 
 def best_network(recipe: Recipe, found: Found) -> Path:
@@ -40,12 +37,8 @@ def kept_next(
     options: Options,
     sample: int,
     frames: int,
-    without: Callable[[], Found],
 ) -> None:
     """Suggests a rollout of the network that fits the frames best.
-
-    Where only the p-value speaks against a merge, noise may be the reason, and a merge that is found without validation
-    may be better than the expert that would be suggested; then the calibration without validation is.
 
     Args:
         recipe: of the chart.
@@ -54,24 +47,9 @@ def kept_next(
         options: of this run.
         sample: the first that was observed.
         frames: that its file has.
-        without: finds the coordinate without validation.
     """
     if found.clue:  # of another time step: no network runs on these frames as they are
         return None
-    doubted = found.sure is not None and found.sure.stranger and not found.refuted and not found.at_end_of_search
-    if doubted and min(found.expert_losses, default=np.inf) < found.anchor_loss:
-        again = without()
-        best = min(again.expert_losses)
-        if not again.keeps_anchor and again.loss < min(best, again.anchor_loss):
-            name = recipe.expert_names[int(np.argmin(again.expert_losses))]
-            say(
-                f"Without --validation, a merge at {typed(again.coordinate, len(recipe.coordinates[0]))} fits these "
-                f"frames best (error {number(again.loss)}, {name} {number(best)}). If noise is the reason, use that, "
-                "and compare it on held-out frames (ccm evaluate):"
-            )
-            plain = options._replace(validation=None, until=None, parameter=(), prior=())
-            name = free(f"merged-without-validation{ending_of(recipe.anchor)}")
-            return calibrate_again(recipe, source, plain, name)
     start = words_for(found.history + found.frames, frames)
     network = best_network(recipe, found)
     return rollout_next(network, options.model, options.prefix, sample, options.layout, start=start)

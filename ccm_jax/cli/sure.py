@@ -27,7 +27,7 @@ from ccm_jax.readout import PrefixReadout
 LEVEL = 0.9
 POINTS = 257  # of the grid of coordinates
 ERF = np.vectorize(math.erf, otypes=[float])
-NOISE = "If the frames are noisy, add noise of the same size to the validation trajectories."
+NOISE = "If the frames are noisy, add noise of the same size to the validation trajectories (ccm calibrate --noise)."
 
 
 class Known(NamedTuple):

@@ -31,6 +31,7 @@ class Options(NamedTuple):
     frames: int
     until: float | None
     validation: Path | None
+    noise: float | None
     parameter: tuple[str, ...]
     prior: tuple[str, ...]
     bank: str | None
@@ -49,7 +50,7 @@ def words_of(options: Options) -> list[str]:
     """What was asked for, as it is typed, without the outputs."""
     given = options._asdict()
     words = ["--prefix", str(options.prefix), *options.layout.words()]
-    for name in ("model", "sample", "mask", "until", "validation", "bank", "range"):
+    for name in ("model", "sample", "mask", "until", "validation", "noise", "bank", "range"):
         words += [] if given[name] is None else [f"--{name}", str(given[name])]
     words += ["--missing", options.missing] if options.missing != "refuse" else []
     words += ["--reach", f"{options.reach:g}"] if options.reach not in (REACH, None) else []

@@ -64,8 +64,6 @@ def said(peers: dict[str, Any]) -> dict[str, str]:
     return {claim: briefly(of_claim) for claim, of_claim in ratios.items()}
 
 
-
-
 def numbers(folder: Path) -> dict[str, Any]:
     """All that the templates of this folder's pages need."""
     peers, (runs, _) = read_json(folder / "peers.json"), runs_of(folder)
