@@ -37,10 +37,10 @@ def refused(*words: Any) -> str:
 
 def test_unknown_verbs_suggest_the_nearest() -> None:
     assert refused("calibrat").startswith(
-        "ccm: there is no command calibrat. Did you mean calibrate? There are example, "
+        "ccm: there is no command calibrat. Did you mean calibrate? Commands: example, "
     )
     assert refused("calibrat").endswith("; see ccm --help.")
-    assert "Did you mean describe? There are describe" in refused("data", "descrbe", "x")
+    assert "Did you mean describe? Commands: describe" in refused("data", "descrbe", "x")
     assert "Did you mean" not in refused("xyz")
 
 
@@ -200,7 +200,7 @@ def test_a_coordinate_at_an_end_of_what_is_searched_is_warned_of(
     show(found(loss=loss, at_end_of_search=True, keeps_anchor=loss > 0.25), 1)
     said = capsys.readouterr()
     assert said.err.startswith("ccm: warning: the coordinate is at the edge of the search range") and kept in said.err
-    assert ("best coordinate of a merge" in said.out) == (loss > 0.25) and "fits these frames at least" not in said.out
+    assert ("the best merge is at" in said.out) == (loss > 0.25) and "fits these frames at least" not in said.out
 
 
 def test_networks_that_are_no_better_than_zeros_are_wrong_for_these_frames() -> None:

@@ -63,6 +63,11 @@ def place_in(path: Path, frames: int, history: int, given: dict[str, Any]) -> tu
     after = frames - observed
     count = after if steps is None else steps
     if after < 0 or count < 1 or (truth and after < count):
+        if truth and 0 < after < count:
+            raise ValueError(
+                f"--steps is {steps}, and {path} has {counted(after, 'frame')} after the {observed} that the forecast "
+                f"starts from: with --truth, predict at most {after}."
+            )
         needed = observed + (1 if steps is None else count if truth else 0)
         raise ValueError(
             f"{path} has {counted(frames, 'frame')}, expected at least {needed}; say how many to predict with --steps"

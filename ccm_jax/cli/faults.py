@@ -154,5 +154,5 @@ class Suggesting(click.Group):
             near = meant(args[0], names)
             if "describe" in names and Path(args[0]).exists():
                 near = f" Did you mean {ctx.command_path} describe {args[0]}?"
-            said = f"there is no command {args[0]}.{near} There are {', '.join(names)}"
+            said = f"there is no command {args[0]}.{near} Commands: {', '.join(names)}"
             raise click.UsageError(said, ctx) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ccm_jax._checks import as_number, as_numbers, counted
-from ccm_jax._reasons import clean
+from ccm_jax._reasons import clean, meant
 from ccm_jax.chart import FEATURES, Features, Gated, Polynomial
 from ccm_jax.cli.units import Units, Where, as_units, near, place_of
 from ccm_jax.expert_weights import expert_weights
@@ -244,6 +245,10 @@ def _features(path: Path, content: Any, dim: int) -> Features:
     if isinstance(degree, bool) or degree not in range(1, HIGHEST + 1):
         raise ValueError(f"{path}: features: degree is {degree!r}, expected a whole number from 1 to {HIGHEST}.")
     arguments = {key: value for key, value in content.items() if key not in ("name", "inner")}
+    takes = [each.name for each in dataclasses.fields(FEATURES[content["name"]])]
+    if unknown := sorted(set(arguments) - set(takes)):
+        said = f"{content['name']} has no {unknown[0]}, only {', '.join(takes)}"
+        raise ValueError(f"{path}: features: {said}{meant(unknown[0], takes) or '.'}")
     if "inner" in content:  # of Gated
         inner = content["inner"] or {}
         arguments["inner"] = _features(path, {"name": "Polynomial"} | inner if isinstance(inner, dict) else inner, dim)

@@ -247,13 +247,12 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
     Given a family instead (--anchor, --low and --high, or --recipe), it finds the coordinate from the first frames, and
     every predicted number has a 90 % interval.
 
-    If no point of the chart explains those frames (p < 0.001), nothing is written, with exit code 3 (keep the anchor),
-    where
+    Nothing is written, and the exit code is 3 (keep the anchor), if
 
     \b
-    - the merge has more than half of the anchor's error on them;
-    - p < 0.001, and the coordinate is at the edge of the search range;
-    - another time step fits better.
+    - another time step fits better, and p < 0.05;
+    - p < 0.001 (no point of the chart explains those frames), and the merge has more than half of the anchor's error;
+    - p < 0.001, and the coordinate is at the edge of the search range.
 
     \b
     ccm rollout merged.safetensors --model neuraloperator --initial start.npy --steps 50 -o rollout.npz

@@ -160,26 +160,26 @@ def show(
     spread = "" if found.spread is None else f", ± {found.spread:.2f} over {len(found.choices)} trajectories"
     if found.refuted:
         warn(why_refuted(found, kept))
-        say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
+        say(f"the best merge is at {typed(found.coordinate, axes)}{spread}")
     elif found.sure is not None and found.sure.stranger and not found.keeps_anchor:
         say(why_stranger(found.sure, why_kept(found), gaps=gaps))
         say(f"coordinate {typed(found.coordinate, axes)}{spread}")
     elif found.sure is not None and found.sure.stranger:
         say(why_stranger(found.sure, f"{kept}.", gaps=gaps))
-        say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
+        say(f"the best merge is at {typed(found.coordinate, axes)}{spread}")
     elif not np.isfinite(found.loss):
         say("Every merge diverges on these frames: keep the anchor.")
     elif found.keeps_anchor and found.at_end_of_search and found.loss < found.anchor_loss:
         ratio = found.loss / found.anchor_loss
         warn(f"{why_at_end(found)} Its error is {ratio:.2g} times the anchor's. {kept}.")
-        say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
+        say(f"the best merge is at {typed(found.coordinate, axes)}{spread}")
     elif found.keeps_anchor and found.clue and found.loss < found.anchor_loss:
         warn(f"check the time step: {over_all(found.clue)} {kept}.")
-        say(f"best coordinate of a merge {typed(found.coordinate, axes)}{spread}")
+        say(f"the best merge is at {typed(found.coordinate, axes)}{spread}")
     elif found.keeps_anchor:
         better = f" {WRITTEN}." * written
         say(f"The anchor fits these frames at least as well as any merge: keep it.{better}")
-        say(f"best coordinate of a merge {typed(found.coordinate, axes)}, error {number(found.loss)}")
+        say(f"the best merge is at {typed(found.coordinate, axes)}, error {number(found.loss)}")
     else:
         say(f"coordinate {typed(found.coordinate, axes)}{spread}")
     if not found.keeps_anchor and found.loss > HARDLY * found.anchor_loss:

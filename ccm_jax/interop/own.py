@@ -6,7 +6,9 @@ import difflib
 import functools
 import importlib
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -80,7 +82,9 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
         try:
             thing = thing(**arguments)
         except Exception as error:  # a function of others may raise anything
-            raise ValueError(f"--model {name}: {reason_of(error)}, when it was called; see args.") from error
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(last.filename).name}, line {last.lineno}"
+            raise ValueError(f"--model {name}: {reason_of(error)}, when it was called ({where}).") from error
         kind = kind_of(thing) or ("function" if inspect.isroutine(thing) or _is_jitted(thing) else None)
     elif arguments:
         raise ValueError(f"{name} already exists and takes no args; name the function that builds it.")
