@@ -164,9 +164,9 @@ def fit_prefix_readout(
     """Fits CCM-Prefix: a function from observed frames to a coordinate of a chart.
 
     Validation decides whether the gate is searched, which frames count, and how much better than the anchor a merge
-    must be: the choice with the smallest mean future error, relative to the anchor's, of those that harm no regime. The
-    coordinate moves toward the anchor if its rollout grows, relative to the prefix, more than twice as much as
-    validation. Without it, settings are those of :func:`prefix_readout`, and another unit shows only in a poor fit.
+    must be: of the choices that make no regime worse, the one with the smallest mean future error over the anchor's.
+    The coordinate moves toward the anchor if its rollout grows, relative to the prefix, more than twice as much as
+    validation. Without it, settings are those of :func:`prefix_readout`; only a poor fit then shows another unit.
 
     Args:
         chart: returned by :func:`~ccm_jax.fit_chart`; with ``features=Gated()``, a readout can keep the anchor.
