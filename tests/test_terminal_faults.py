@@ -183,7 +183,7 @@ def test_the_gate_has_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     show(found(), 1)
     said = capsys.readouterr().out
     assert "coordinate -1.50, gate 0.80\n" in said
-    assert "(gate: factor on the shared update; 1 = all of it, 0 = none)" in said and "█" not in said
+    assert "(gate: factor on the shared update; 0 = none of it, 1 = all, above 1 = more)" in said and "█" not in said
     show_candidates(found(), 1)
     assert "3.000e+06" in capsys.readouterr().out
     show(found(coordinate=(-1.5,), candidates=[[-2.5], [0.0]]), 1)

@@ -22,7 +22,7 @@ CALLED = {
     "mask_sha256": "the mask's SHA-256",
     "samples": "trajectories of that file",
     "frames": "frames after the model's window",
-    "loss": "relative error of the merge on them",
+    "loss": "relative error of the merge on the frames that count",
     "anchor_loss": "relative error of the anchor",
     "persistence_loss": "relative error of the last frame repeated",
     "spread": "standard deviation of the coordinate over trajectories",

@@ -33,5 +33,5 @@ def with_noise(regimes: Regimes, share: float) -> Regimes:
     def noisy(x: np.ndarray) -> np.ndarray:
         return (x + size * rng.standard_normal(x.shape)).astype(x.dtype)
 
-    note(f"noise of {share:.3g} times each channel's standard deviation is added to the validation trajectories.")
+    note(f"noise of {share:.3g} times each channel's standard deviation is added to validation, the same in every run.")
     return regimes._replace(trajectories={name: noisy(x) for name, x in regimes.trajectories.items()})

@@ -186,7 +186,7 @@ def show(
         gain = 100 * (1 - found.loss / found.anchor_loss)
         warn(f"the merge fits these frames only {gain:.1f} % better than the anchor: compare both (ccm evaluate).")
     if gated:
-        say("(gate: factor on the shared update; 1 = all of it, 0 = none)")
+        say("(gate: factor on the shared update; 0 = none of it, 1 = all, above 1 = more)")
         if not found.keeps_anchor and found.gate_at_end:
             warn(
                 f"the gate is {found.coordinate[-1]:g}, {HIGHEST_GATE} (ccm evaluate), beside one at gate 1 (ccm merge "

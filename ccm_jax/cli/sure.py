@@ -151,11 +151,12 @@ class Sure(NamedTuple):
                     f"({low:.4g} to {high:.4g}), where it was not calibrated."
                 )
             if axis.beyond:
-                said += [
+                said.append(
                     f"Extrapolated: {axis.name} {axis.value:.4g} is outside the validation regimes ({low:.4g} to "
-                    f"{high:.4g}).",
-                    "Its interval is probably too narrow; add validation regimes beyond it.",
-                ]
+                    f"{high:.4g})."
+                )
+                if not any(axis.cut):  # which is said above
+                    said.append("Its interval is probably too narrow; add validation regimes beyond it.")
         if self.gates is not None and not all(axis.flat for axis in self.axes):
             low, high = self.gates
             said.append(

@@ -82,7 +82,8 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
         try:
             thing = thing(**arguments)
         except Exception as error:  # a function of others may raise anything
-            last = traceback.extract_tb(error.__traceback__)[-1]
+            frames = traceback.extract_tb(error.__traceback__)
+            last = [frame for frame in frames if "site-packages" not in frame.filename][-1]  # in the user's own code
             where = f"{Path(last.filename).name}, line {last.lineno}"
             raise ValueError(f"--model {name}: {reason_of(error)}, when it was called ({where}).") from error
         kind = kind_of(thing) or ("function" if inspect.isroutine(thing) or _is_jitted(thing) else None)
