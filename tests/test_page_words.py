@@ -31,7 +31,7 @@ def test_the_sentence_above_the_decisions_counts_them() -> None:
     best = {TRAINS[0]: (True, True), TRAINS[1]: (True, False), TRAINS[2]: (False, False)}
     said = led(decisions(best, 0.1, 0.05), "frames")
     assert re.findall(r"(\d|none) of (\d)", said) == [("2", "2"), ("1", "2"), ("none", "2"), ("1", "1")]
-    assert "where a conditioned network is best" in said and "better than all of these on 1 of 1" in said
+    assert "a conditioned network is then better" in said and "better than all of these on 1 of 1" in said
     said = led(decisions(best | {TRAINS[2]: (True, False)}, 0.1, 0.2), "frames")
     assert "conditioned" not in said and "better than all of these on 0 of 1" in said
 

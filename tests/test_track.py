@@ -209,7 +209,10 @@ def test_frames_unlike_those_of_validation_are_noticed() -> None:
     fitted(x[0])
     with pytest.warns(UserWarning, match="^Tracker: the frames are about 1,000 times larger than those of validation"):
         fitted(1000 * x[0])
-    with pytest.raises(ValueError, match="^Tracker: frames have shape .*, expected one trajectory .* as validation"):
+    with pytest.raises(
+        ValueError,
+        match="^Tracker: frames have shape .*, expected one trajectory .* as in validation .* per trajectory\.$",
+    ):
         fitted(x)
     with pytest.raises(ValueError, match=r"^rollout_along: window has shape .* expected \[history, \*space, C\] and"):
         rollout_along(family(), rollout_fn, jnp.ones(3), jnp.zeros((2, 1)))
