@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ccm_jax import fit_chart
+from ccm_jax import example, fit_chart
 from ccm_jax.cli.frames import read_observations
 from ccm_jax.io.recordings import open_recording
 from tests.terminal import ccm, make_slow_family, of
@@ -77,3 +77,22 @@ def test_frames_with_gaps_calibrate(tmp_path: Path) -> None:
     assert "84 % of the points are observed; the others are filled in (spectral)." in done.output
     last = done.output.strip().splitlines()[-1]
     assert last.startswith("Next: ccm calibrate") and "--missing nan" in last  # no rollout: it needs whole frames
+
+
+@pytest.mark.long
+def test_noisy_frames_calibrate_with_noisy_validation(tmp_path: Path) -> None:
+    """Five per cent of noise: refused as it is, and the interval contains the value with ``--noise``."""
+    with np.load(example.path("test-0.00075.npz")) as file:
+        frames = file["frames"][:1].astype(np.float32)
+    frames += 0.05 * frames.std() * np.random.default_rng(2).standard_normal(frames.shape).astype(np.float32)
+    np.savez(tmp_path / "seen.npz", frames=frames)
+    seen = ("--family", example.path(), "--prefix", tmp_path / "seen.npz")
+    how = (*seen, "--validation", example.path("validation.npz"))
+    plain = ccm("calibrate", *how, "-o", tmp_path / "plain.safetensors")
+    assert plain.exit_code == 3 and "(ccm calibrate --noise)" in plain.output
+    done = ccm("calibrate", *how, "--noise", 0.05, "-o", tmp_path / "noisy.safetensors")
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "noisy.json").read_text())
+    (axis,) = found["sure"]["axes"]
+    assert found["noise"] == 0.05 and axis["interval"][0] < 0.00075 < axis["interval"][1]
+    assert ccm("calibrate", *seen, "--noise", 0.05).exit_code == 2

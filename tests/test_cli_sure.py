@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ccm_jax import Choices, Gated, example, fit_chart, fit_prefix_readout, make_rollout
+from ccm_jax import Choices, Gated, fit_chart, fit_prefix_readout, make_rollout
 from ccm_jax._checks import counted
 from ccm_jax._stride import stride_clue
 from ccm_jax.cli import fitting, until
@@ -441,22 +441,3 @@ def test_noise_of_a_share_of_each_channel_is_added_to_validation() -> None:
     np.testing.assert_allclose(added.std(axis=(0, 1, 2, 3)), 0.1 * spread, rtol=0.02)
     again = with_noise(Regimes(clean, []), 0.1).trajectories
     assert all((noisy.trajectories[name] == again[name]).all() for name in clean)
-
-
-@pytest.mark.long
-def test_noisy_frames_calibrate_with_noisy_validation(tmp_path: Path) -> None:
-    """Five per cent of noise: refused as it is, and the interval contains the value with ``--noise``."""
-    with np.load(example.path("test-0.00075.npz")) as file:
-        frames = file["frames"][:1].astype(np.float32)
-    frames += 0.05 * frames.std() * np.random.default_rng(2).standard_normal(frames.shape).astype(np.float32)
-    np.savez(tmp_path / "seen.npz", frames=frames)
-    seen = ("--family", example.path(), "--prefix", tmp_path / "seen.npz")
-    how = (*seen, "--validation", example.path("validation.npz"))
-    plain = ccm("calibrate", *how, "-o", tmp_path / "plain.safetensors")
-    assert plain.exit_code == 3 and "(ccm calibrate --noise)" in plain.output
-    done = ccm("calibrate", *how, "--noise", 0.05, "-o", tmp_path / "noisy.safetensors")
-    assert done.exit_code == 0, done.output
-    found = json.loads((tmp_path / "noisy.json").read_text())
-    (axis,) = found["sure"]["axes"]
-    assert found["noise"] == 0.05 and axis["interval"][0] < 0.00075 < axis["interval"][1]
-    assert ccm("calibrate", *seen, "--noise", 0.05).exit_code == 2
