@@ -157,7 +157,7 @@ def words_of(cell: Any) -> str:
         if output.get("name") != "stderr" and "image/png" not in output.get("data", {})
     ]
     words = re.sub(r"[-+\u2212]?\d[\d.,]*(e[-+]?\d+)?", "#", "".join(printed))
-    return " ".join(re.sub(r"[█▏▎▍▌▋▊▉─│╭╮╰╯]", " ", words).split())
+    return " ".join(re.sub(r"[█▏▎▍▌▋▊▉\u2500-\u257f]", " ", words).split())
 
 
 @pytest.mark.slow
