@@ -82,9 +82,9 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
         try:
             thing = thing(**arguments)
         except Exception as error:  # a function of others may raise anything
-            frames = traceback.extract_tb(error.__traceback__)
-            last = [frame for frame in frames if "site-packages" not in frame.filename][-1]  # in the user's own code
-            where = f"{Path(last.filename).name}, line {last.lineno}"
+            inside = traceback.extract_tb(error.__traceback__)[1:]  # after this call
+            own = [frame for frame in inside if "site-packages" not in frame.filename]  # the user's
+            where = f"{Path(own[-1].filename).name}, line {own[-1].lineno}" if own else "see args"
             raise ValueError(f"--model {name}: {reason_of(error)}, when it was called ({where}).") from error
         kind = kind_of(thing) or ("function" if inspect.isroutine(thing) or _is_jitted(thing) else None)
     elif arguments:
