@@ -46,12 +46,12 @@ def shown_estimate(found: Any) -> str:
     first |= {"keeps_anchor": found.keeps_anchor} if np.any(found.keeps_anchor) else {}
     first["coordinate"] = found.coordinate
     if found.posterior is not None:
-        sure = {"value": found.posterior.value(), "interval_90": found.posterior.interval()}
+        sure = {"value()": found.posterior.value(), "interval(0.9)": found.posterior.interval()}
         if (flat := np.asarray(found.posterior.flat())).any():
-            sure |= {"flat": f"{flat.any(axis=-1).sum()} of {len(flat)}" if flat.size > LONGEST else flat}
-        first |= sure | ({} if found.posterior.known is None else {"outside_validation": _outside(found.posterior)})
+            sure |= {"posterior.flat()": f"{flat.any(axis=-1).sum()} of {len(flat)}" if flat.size > LONGEST else flat}
+        first |= sure | ({} if found.posterior.known is None else {"posterior.beyond()": _outside(found.posterior)})
         if (unusual := np.asarray(found.posterior.unusual_gate())).any():
-            first |= {"unusual_gate": f"{unusual.sum()} of {unusual.size}" if unusual.ndim else True}
+            first |= {"posterior.unusual_gate()": f"{unusual.sum()} of {unusual.size}" if unusual.ndim else True}
     names = ("p_value", "loss", "anchor_loss", "persistence_loss")
     second = {name: getattr(found, name) for name in names if getattr(found, name) is not None}
     second |= {"candidates": found.losses.shape[-1]} if found.losses.size else {}

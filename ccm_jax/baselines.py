@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax._checks import check_one_each, check_same_tree, counted, is_merged
+from ccm_jax._updates import update_of
 
 __all__ = [
     "BASELINES",
@@ -93,7 +94,7 @@ def nearest_expert(experts: Sequence[Params], coordinates: Sequence[Any], target
 def task_arithmetic(anchor: Params, experts: Sequence[Params], *, scale: float = 1.0) -> Params:
     """``anchor + scale * sum_i d_i`` with the updates ``d_i = expert_i - anchor`` (Ilharco et al., 2023)."""
     _check("task_arithmetic", anchor, experts)
-    return _map(lambda a, *e: a + scale * sum(x - a for x in e), anchor, *experts)
+    return _map(lambda a, *e: a + scale * sum(update_of(x, a) for x in e), anchor, *experts)
 
 
 def ties(anchor: Params, experts: Sequence[Params], *, density: float = 0.2, scale: float = 1.0) -> Params:
@@ -108,7 +109,7 @@ def ties(anchor: Params, experts: Sequence[Params], *, density: float = 0.2, sca
     _check("ties", anchor, experts)
     if not 0 < density <= 1:
         raise ValueError(f"ties: density is {density}, expected a number in (0, 1].")
-    updates = [_map(lambda e, a: e - a, expert, anchor) for expert in experts]
+    updates = [_map(update_of, expert, anchor) for expert in experts]
     trimmed = [_trim(update, density) for update in updates]
 
     def merge(a: Array, *d: Array) -> Array:
@@ -155,7 +156,7 @@ def dare(anchor: Params, experts: Sequence[Params], key: Array, *, drop: float =
         total = jnp.zeros_like(start)
         for j, column in enumerate(columns):
             keep = jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, j), i), 1 - drop, np.shape(a))
-            total = total + jnp.where(keep, _wide(column[i]) - start, 0) / (1 - drop)
+            total = total + jnp.where(keep, update_of(_wide(column[i]), start), 0) / (1 - drop)
         return (start + scale * total).astype(start.dtype if not hasattr(a, "dtype") else a.dtype)
 
     return jax.tree.unflatten(treedef, [merge(i, leaf) for i, leaf in enumerate(leaves)])
@@ -173,7 +174,9 @@ def slerp(a: Params, b: Params, t: float | Array, *, parallel: float = 0.9995) -
         straight = (jnp.abs(cosine) > parallel) | ~jnp.isfinite(cosine)
         angle = jnp.arccos(jnp.where(straight, 0.0, cosine))
         left = jnp.where(straight, 1 - t, jnp.sin((1 - t) * angle) / jnp.sin(angle))
-        return left * x + jnp.where(straight, t, jnp.sin(t * angle) / jnp.sin(angle)) * y
+        right = jnp.where(straight, t, jnp.sin(t * angle) / jnp.sin(angle))
+        # Infinities that both share stay, as in masks.
+        return jnp.where(jnp.isinf(x) & (x == y), x, left * x + right * y)
 
     return _map(merge, a, b)
 
@@ -190,7 +193,7 @@ def model_stock(anchor: Params, experts: Sequence[Params]) -> Params:
         raise ValueError(f"model_stock: {n} expert, expected at least two.")
 
     def merge(a: Array, *e: Array) -> Array:
-        d = [x - a for x in e]
+        d = [update_of(x, a) for x in e]
         pairs = [_cosine(d[i], d[j]) for i in range(n) for j in range(i)]
         c = jnp.clip(jnp.nan_to_num(sum(pairs) / len(pairs)), 0, 1)
         t = n * c / (1 + (n - 1) * c)

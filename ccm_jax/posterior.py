@@ -60,7 +60,7 @@ class Posterior(NamedTuple):
         if is_traced(self) or not all(getattr(leaf, "is_fully_addressable", True) for leaf in self):
             return shown(self)
         outside = None if self.known is None else self.beyond()
-        return shown(self, value=self.value(), interval_90=self.interval(), outside_validation=outside)
+        return shown(self, **{"value()": self.value(), "interval(0.9)": self.interval(), "beyond()": outside})
 
     def value(self) -> Array:
         """The median physical value of each axis, ``[d]``."""

@@ -19,6 +19,7 @@ Params = Any
 Step = Callable[[Array], Array]
 Apply = Callable[[Params, Array], Array]
 RolloutFn = Callable[..., Array]
+MOST_TRIED = 12  # channels, or frames of a window, with which a model is tried that fails
 
 
 def repeat(step: Step, n: int) -> Step:
@@ -121,6 +122,26 @@ def _remedy(apply: Apply, params: Params, window: Array) -> str:
         return 'params lack the level "params", as of Flax; pass the whole tree of init, {"params": ...}.'
     if shape_of(apply, window, params) == (*window.shape[:1], *window.shape[2:]):
         return "the arguments of apply are (params, window), in this order."
+    return _other_axes(apply, params, window)
+
+
+def _other_axes(apply: Apply, params: Params, window: Array) -> str:
+    """What a model takes that fails on a window for its channels or its number of frames; empty if unknown."""
+    n, history, *space, channels = window.shape
+
+    def takes(*shape: int) -> bool:
+        return shape_of(apply, params, jax.ShapeDtypeStruct(shape, window.dtype)) == (n, *shape[2:])
+
+    if len(space) > 0 and takes(n, history, *space[1:], channels, space[0]):
+        return "expected channels last, [N, history, *space, C]; pass jnp.moveaxis(window, 2, -1)."
+    sizes = range(1, MOST_TRIED + 1)
+    if found := [c for c in sizes if c != channels and takes(n, history, *space, c)]:
+        return (
+            f"the frames have {counted(channels, 'channel')}, and the model takes {found[0]}; pass the fields that it "
+            "was trained on, channels last."
+        )
+    if found := [h for h in sizes if h != history and takes(n, h, *space, channels)]:
+        return f"the window has {counted(history, 'frame')}, and the model takes {found[0]} (history={found[0]})."
     return ""
 
 

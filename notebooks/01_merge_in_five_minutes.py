@@ -19,7 +19,8 @@
 # **Requirements:** two CPU cores; nothing is trained. Networks and flows come with the package. The other notebooks:
 # [the main experiment](https://github.com/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb),
 # [many devices](https://github.com/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb),
-# [your own networks and data](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb).
+# your own network in [Equinox or Flax](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb) or in
+# [PyTorch](https://github.com/OWNER/ccm_jax/blob/main/notebooks/05_bring_your_own_pytorch.ipynb).
 #
 # A small Fourier neural operator forecasts the vorticity of a forced flow. It was trained at viscosities from 0.001 to
 # 0.002 (the *anchor*), then fine-tuned at either end (the *low* and the *high expert*). We observe five frames of a flow
@@ -470,9 +471,9 @@ print(f"""\
 
 # %% [markdown]
 # **Where next.** [The main experiment](https://github.com/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb)
-# trains such a family and tests it at eight values. [Your own networks and
-# data](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb) is for networks in Equinox, Flax or
-# PyTorch.
+# trains such a family and tests it at eight values. Your own network
+# [in Equinox or Flax](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb), or [in
+# PyTorch](https://github.com/OWNER/ccm_jax/blob/main/notebooks/05_bring_your_own_pytorch.ipynb).
 # [Many devices](https://github.com/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb) calibrates many
 # trajectories at once. [All commands and file
 # formats](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/command-line.md).

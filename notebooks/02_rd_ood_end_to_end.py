@@ -20,7 +20,8 @@
 # **Requirements:** two CPU cores, or any GPU runtime; the second setup cell prints how long a run takes. To see a merge
 # without training, begin with [merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb). Your own checkpoints:
-# [bring your own](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb).
+# [Equinox or Flax](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb),
+# [PyTorch](https://github.com/OWNER/ccm_jax/blob/main/notebooks/05_bring_your_own_pytorch.ipynb).
 #
 # The system is reaction–diffusion on a square with zero-flux walls, as in PDEBench:
 #
@@ -179,18 +180,10 @@ for part, name in (
 # python -m experiments.generate --config=rd_ood:$CCM_SIZE --count=16 --output=test.h5
 
 # %%
-from ccm_jax.io.recordings import common_parameter, open_recording
+from ccm_jax.io.recordings import by_value
 
-
-def by_value(file):
-    """Trajectories [N, T, H, W, C] of each diffusivity in a file."""
-    recording = open_recording(file)
-    x = np.stack([recording.trajectory(i) for i in range(recording.shape[0])])
-    of = common_parameter(recording, "diffusivity_u")
-    return {float(value): x[of == value] for value in np.unique(of)}
-
-
-test, validation = by_value("test.h5"), by_value(run / "weights" / "validation.npz")
+test = by_value("test.h5", "diffusivity_u")  # {value: trajectories [N, T, H, W, C]}
+validation = by_value(run / "weights" / "validation.npz", "diffusivity_u")
 
 # %% [markdown]
 # These lines open any three checkpoints of one network.
@@ -429,8 +422,9 @@ print(f"""\
 # %% [markdown]
 # **Where next.** The whole pipeline on
 # [your own equation](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-equation.md), or on
-# [your own trajectories](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-data.md). [Your own networks and
-# checkpoints](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb). [Many
+# [your own trajectories](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-data.md). [Your own
+# checkpoints](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb), also [in
+# PyTorch](https://github.com/OWNER/ccm_jax/blob/main/notebooks/05_bring_your_own_pytorch.ipynb). [Many
 # devices](https://github.com/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb) calibrates many
 # trajectories at once. [Merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb) shows where it fails.

@@ -288,5 +288,5 @@ for value in family.test_values:
 # **Where next.** Training and data generation take a mesh, too, and `experiments.run` works on several hosts:
 # [many devices](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/many-devices.md). [The main
 # experiment](https://github.com/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb) uses all devices that it
-# finds. [Your own networks and
-# data](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb).
+# finds. Your own network [in Equinox or
+# Flax](https://github.com/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb).

@@ -9,19 +9,16 @@
 # ---
 
 # %% [markdown]
-# # Bring your own networks, checkpoints and data
+# # Bring your own network: Equinox or Flax
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/04_bring_your_own.ipynb)
 #
-# **What you get:** your own network merged at a value outside its training data, in a file that your own code loads,
-# with the value and an interval; the same by one command; and `merged_module`, a function that does it for PyTorch.
+# **What you get:** your own network in JAX, merged at a value outside its training data, in a file that your own code
+# loads; the value with an interval; and the same by one command.
 #
-# **Requirements:** two CPU cores; three checkpoints of one network: an *anchor*, trained on a range of a parameter, and two *experts*,
-# fine-tuned from it at the ends of that range; and trajectories of known values to validate on. As it stands, the
-# notebook makes such files itself, with a small convolutional network.
-#
-# - **Part 1: JAX.** Equinox step by step, and what Flax changes. It needs no PyTorch.
-# - **Part 2: PyTorch**, neuraloperator included. Run *Your trajectories* first, and read Part 1.
+# **Requirements:** two CPU cores; three checkpoints of one network: an *anchor*, trained on a range of a parameter, and
+# two *experts*, fine-tuned from it at the ends of that range; and trajectories of known values to validate on. Without
+# such files the notebook makes its own, with a small convolutional network, in a few minutes.
 #
 # **The lines to keep**, of all that follows, for an Equinox module:
 #
@@ -36,15 +33,14 @@
 # rollout_fn = ccm_jax.make_rollout(apply)
 # chart = ccm_jax.fit_chart(anchor, [low, high], [-1.0, 1.0], features=ccm_jax.Gated())
 # readout = ccm_jax.fit_prefix_readout(chart, rollout_fn, list(validation.values()))
-# found = readout(jnp.asarray(seen), batch="pooled")  # all four trajectories share one value
+# found = readout(seen, batch="pooled")  # all four trajectories share one value
 # eqx.tree_serialise_leaves("merged.eqx", eqx.combine(chart(found), rest))
 # ```
 #
-# If you bring no checkpoints, the notebook trains three small networks, and prints how long that took.
-#
 # What a merge is: [merge in five
-# minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb). To train the experts on
-# your trajectories with this package:
+# minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb). The same for PyTorch:
+# [the next notebook](https://github.com/OWNER/ccm_jax/blob/main/notebooks/05_bring_your_own_pytorch.ipynb). To train
+# the experts on your trajectories with this package:
 # [your own data](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-data.md).
 
 # %% cellView="form"
@@ -80,37 +76,25 @@ import ccm_jax
 
 print(f"Ready: ccm_jax {ccm_jax.__version__}, jax {jax.__version__}, device {jax.devices()[0].platform}")
 
-# %%
-# To work in a folder of your Drive, uncomment these lines on Colab.
-# from google.colab import drive
-# drive.mount("/content/drive")
-# os.environ["CCM_WORKDIR"] = "/content/drive/MyDrive/ccm"
-
 # %% cellView="form"
 # @title Setup: imports, and a folder to work in
 import importlib.util
 
-
-def install_if_missing(module):
-    if importlib.util.find_spec(module) is None:
-        subprocess.run([sys.executable, "-m", "pip", "install", "-q", module], check=True)
-
-
-install_if_missing("equinox")
+if importlib.util.find_spec("equinox") is None:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "equinox"], check=True)
 
 import tempfile
-import time
 import warnings
 
 import equinox as eqx
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-import optax
 
-from ccm_jax.io.recordings import common_parameter, open_recording
-from ccm_jax.metrics import relative_l2
+from ccm_jax.evaluate import future_error, future_frames, persistence_error
+from ccm_jax.io.recordings import by_value
 
+# On Colab, a folder of your Drive keeps the files: os.environ["CCM_WORKDIR"] = "/content/drive/MyDrive/ccm"
 folder = Path(os.environ.get("CCM_WORKDIR") or tempfile.mkdtemp()).resolve() / "bring_your_own"
 folder.mkdir(parents=True, exist_ok=True)
 os.chdir(folder)
@@ -122,9 +106,13 @@ plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False}
 # %% [markdown]
 # ## Your trajectories
 #
-# **Replace these names by yours.** Files that do not exist are made: a reaction–diffusion system whose diffusivity is
-# hidden from the network. The networks are trained at 0.001 to 0.003, and the observed trajectories are at 0.004: their weights
-# are extrapolated. Validation reaches beyond both experts, from 0.00075 to 0.0045.
+# **Replace these names by yours.** Files of PDEBench, PDEInvBench and The Well, MATLAB, HDF5 and numpy are read; from other
+# data, write `np.savez("mine.npz", frames=x, diffusivity_u=values)`, with `x` `[N, T, *space, C]` and one value for each
+# trajectory. `ccm data describe FILE` shows what a file contains.
+#
+# Files that do not exist are made: a reaction–diffusion system whose diffusivity is hidden from the network. The
+# networks are trained at 0.001 to 0.003, and the observed trajectories are at 0.004: their weights are extrapolated.
+# Validation reaches beyond both experts, from 0.00075 to 0.0045.
 
 # %%
 OBSERVED = "test.h5"  # trajectories whose first frames are observed
@@ -145,34 +133,15 @@ for name, values, count in (
 
 
 # %%
-def by_value(file):
-    """Trajectories [N, T, H, W, C] of each value of the parameter."""
-    recording = open_recording(file)
-    x = np.stack([recording.trajectory(i) for i in range(recording.shape[0])]).astype(np.float32)
-    of = common_parameter(recording, PARAMETER)
-    return {float(value): x[of == value] for value in np.unique(of)}
-
-
-validation = by_value(VALIDATION)
-((true, truth),) = by_value(OBSERVED).items()  # here the value is known, to compare with; the readout does not get it
+validation = by_value(VALIDATION, PARAMETER)  # {value: trajectories [N, T, H, W, C]}
+((true, truth),) = by_value(OBSERVED, PARAMETER).items()  # known here, to compare with; the readout does not get it
 seen, unseen = truth[:4, :5], truth[4:]  # calibrate on five frames of four trajectories, judge on others
+print(f"observed {seen.shape}; validation at {', '.join(map(str, validation))}")
 
 # %% [markdown]
-# PDEBench, PDEInvBench, The Well, MATLAB and numpy are read. From other data, make an `.npz` with `frames`, and the
-# parameter under its name. `ccm data describe` shows what a file contains; `--axes` says what its axes are where the file
-# does not: here number, time, x, y and channel.
-
-# %%
-np.savez("mine.npz", frames=truth, **{PARAMETER: np.full(len(truth), true)})  # one value for each trajectory
-
-# %% language="bash"
-# ccm data describe mine.npz --axes NTXYC | sed '/^Next/,$d'
-
-# %% [markdown]
-# ## Part 1: JAX
+# ## Your network
 #
-# **Replace the names of the checkpoints, and the network below them, by yours.** Checkpoints that do not exist are
-# trained.
+# **Replace the names of the checkpoints, and the network below them, by yours.**
 
 # %%
 ANCHOR, LOW, HIGH = "anchor.eqx", "low.eqx", "high.eqx"
@@ -218,32 +187,23 @@ def apply(params, window):  # [N, 1, H, W, C] to the next frame [N, H, W, C]
 # apply = lambda params, window: nnx.merge(graph, params)(window[:, -1])
 # ```
 #
-# **Three checkpoints.** Both experts start from the anchor, and see the same initial states in the same order, so that
-# most of the noise of training cancels in their difference.
+# **Three checkpoints.** Those that do not exist are trained, by the training loop of this package. Both experts start
+# from the anchor and see the same initial states in the same order, so that most of the noise of training cancels in
+# their difference.
 
 # %% cellView="form"
 # @title Setup: trains the networks whose checkpoints do not exist
+from ccm_jax.train import batch_order, init_state, make_loss, make_optimizer, train_chunk
 
 
-def train(file, params, data, steps, rate, seed, size=8):
-    """Saves a trained copy."""
-    rng, losses, begin = np.random.default_rng(seed), [], time.perf_counter()
-    optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
-
-    @jax.jit
-    def step(params, state, x, y):
-        loss, gradient = jax.value_and_grad(lambda p: relative_l2(apply(p, x[:, None]), y).mean())(params)
-        updates, state = optimizer.update(gradient, state)
-        return optax.apply_updates(params, updates), state, loss
-
-    state = optimizer.init(params)
-    for _ in range(steps):
-        i, t = rng.integers(len(data), size=size), rng.integers(data.shape[1] - 1, size=size)
-        params, state, loss = step(params, state, data[i, t], data[i, t + 1])
-        losses.append(loss)
-    eqx.tree_serialise_leaves(file, eqx.combine(params, rest))
-    seconds = time.perf_counter() - begin
-    print(f"{file:10} {steps} steps in {seconds:.0f} s, one-step error {np.mean(losses[-50:]):.4f}")
+def train(file, params, data, steps, rate, seed):
+    """Saves the network, trained."""
+    optimizer = make_optimizer(rate, steps)
+    order = batch_order(seed, 0, steps, len(data) * (data.shape[1] - 1), 8)  # of pairs of consecutive frames
+    how = {"loss_fn": make_loss(apply), "optimizer": optimizer}
+    state, losses = train_chunk(init_state(params, optimizer), jnp.asarray(data), order, **how)
+    eqx.tree_serialise_leaves(file, eqx.combine(state.params, rest))
+    print(f"{file:10} {steps} steps, error one step ahead {losses[-50:].mean():.4f}")
 
 
 def load(file):
@@ -252,7 +212,7 @@ def load(file):
 
 if not all(Path(file).exists() for file in (ANCHOR, LOW, HIGH)):
     steps, fine = (100, 50) if os.environ.get("CCM_SIZE") == "smoke" else (1000, 500)
-    support = by_value("support.h5")
+    support = by_value("support.h5", PARAMETER)
     train(ANCHOR, initial, np.concatenate(list(support.values())), steps, 3e-3, seed=0)
     train(LOW, load(ANCHOR), support[min(support)], fine, 1e-3, seed=1)
     train(HIGH, load(ANCHOR), support[max(support)], fine, 1e-3, seed=1)
@@ -261,16 +221,16 @@ if not all(Path(file).exists() for file in (ANCHOR, LOW, HIGH)):
 anchor, low, high = load(ANCHOR), load(LOW), load(HIGH)  # eqx.tree_deserialise_leaves, and the arrays of it
 
 # %% [markdown]
-# ### Is the network called correctly?
+# ## Is the network called correctly?
 #
-# Compare its error one step ahead with that of *persistence*, the last frame repeated: if it is not far smaller, channels, units or
-# normalisation are wrong. `ccm inspect` compares the checkpoints tensor by tensor. Its verdict says whether the experts can
-# have been fine-tuned from this anchor.
+# Compare its error one step ahead with that of *persistence*, the last frame repeated: if it is not far smaller,
+# channels, units or normalisation are wrong. `ccm inspect` compares the checkpoints tensor by tensor. Its verdict says
+# whether the experts can have been fine-tuned from this anchor.
 
 # %%
 rollout_fn = ccm_jax.make_rollout(apply)
-one_step = relative_l2(rollout_fn(anchor, jnp.asarray(seen[:, :1]), 1), jnp.asarray(seen[:, 1:2])).mean()
-repeated = relative_l2(jnp.asarray(seen[:, :1]), jnp.asarray(seen[:, 1:2])).mean()
+one_step = future_error(anchor, rollout_fn, seen, frames=3).mean()  # the fifth frame, from the fourth
+repeated = persistence_error(seen, frames=3).mean()
 print(f"error one step ahead: anchor {one_step:.4f}, last frame repeated {repeated:.4f}")
 os.environ |= {"ANCHOR": ANCHOR, "LOW": LOW, "HIGH": HIGH, "OBSERVED": OBSERVED, "VALIDATION": VALIDATION}
 
@@ -278,7 +238,7 @@ os.environ |= {"ANCHOR": ANCHOR, "LOW": LOW, "HIGH": HIGH, "OBSERVED": OBSERVED,
 # ccm inspect $ANCHOR $LOW $HIGH
 
 # %% [markdown]
-# ### Find the weights
+# ## Find the weights
 #
 # The chart gives weights as a function of a coordinate, −1 at the low expert and +1 at the high one, and of a gate: how
 # much of the experts' shared update to keep, all of it at 1. Validation decides whether the gate is searched, too. A gate
@@ -289,38 +249,10 @@ os.environ |= {"ANCHOR": ANCHOR, "LOW": LOW, "HIGH": HIGH, "OBSERVED": OBSERVED,
 # %%
 chart = ccm_jax.fit_chart(anchor, [low, high], [-1.0, 1.0], features=ccm_jax.Gated())
 readout = ccm_jax.fit_prefix_readout(chart, rollout_fn, list(validation.values()))
-found = readout(jnp.asarray(seen), batch="pooled")  # all four trajectories share one value
+found = readout(seen, batch="pooled")  # all four trajectories share one value
 
 print("coordinate {:+.2f}, gate {:.2f}".format(*found.coordinate))
 print(f"error on the last observed frame, one step ahead: merged {found.loss:.4f}, anchor {found.anchor_loss:.4f}")
-
-# %% [markdown]
-# `fit_uncertainty` fits a curve through the coordinates of the validation trajectories: from coordinate to value, with an
-# interval. It needs three values or more.
-#
-# **Validate at least as far out as you forecast.** Between validation values, the curve is interpolated; beyond the last
-# one, it rests on an assumption about how it continues. Here the weights are extrapolated (the experts end at 0.003, the
-# trajectories are at 0.004), but the curve is not: validation ends at 0.0045. An end of the interval may still lie beyond the
-# last value, where the curve is uncertain; where that end is only a bound, the cell says so.
-#
-# This interval is not a blind test: we extended validation after seeing that, with values up to 0.00325, an interval of
-# these very trajectories was cut off. The second one is: its value, 0.0034, was fixed before its trajectories were simulated.
-
-# %% tags=["full"]
-readout = ccm_jax.fit_uncertainty(readout, list(validation.values()), list(validation))
-sure = readout(jnp.asarray(seen), batch="pooled")
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of a posterior that is cut off: printed below
-    value, (least, most) = sure.value()[0], sure.interval(0.9)[0]
-
-print(f"value {value:.5f}, 90 % interval {least:.5f} to {most:.5f}; true {true}")
-for end, cut in zip(("lower", "upper"), np.ravel(sure.posterior.cut())):
-    if cut:
-        print(f"the {end} end is not known: the interval ends where the values considered end")
-
-((hidden, other),) = by_value(BLIND).items()
-blind = readout(jnp.asarray(other[:, :5]), batch="pooled")
-print("value {:.5f}, 90 % interval {:.5f} to {:.5f}; true {}".format(blind.value()[0], *blind.interval(0.9)[0], hidden))
 
 # %% [markdown]
 # The merged weights make a module again, and an ordinary Equinox file:
@@ -329,19 +261,18 @@ print("value {:.5f}, 90 % interval {:.5f} to {:.5f}; true {}".format(blind.value
 eqx.tree_serialise_leaves("merged.eqx", eqx.combine(chart(found), rest))
 
 # %% [markdown]
-# ### Forecast
+# ## Forecast
 #
 # Four other trajectories at that value: all networks start from the fifth frame, and are scored on those after it. The high
 # expert is the network to beat: its value is nearest.
 
 # %%
 networks = {"anchor": anchor, "high expert": high, "merged": load("merged.eqx")}
-future = jnp.asarray(unseen[:, 5:])
-forecasts, errors = {}, {}
-for name, params in networks.items():
-    forecasts[name] = rollout_fn(params, jnp.asarray(unseen[:, 4:5]), future.shape[1])
-    errors[name] = relative_l2(forecasts[name], future)  # [N, T]
-    print(f"{name:11} mean error {errors[name].mean():.1%}")
+future = unseen[:, 5:]
+forecasts = {name: future_frames(params, rollout_fn, unseen) for name, params in networks.items()}
+errors = {name: future_error(params, rollout_fn, unseen) for name, params in networks.items()}  # [N, T]
+for name, error in errors.items():
+    print(f"{name:11} mean error {error.mean():.1%}")
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # @title Plot: the last frame of a trajectory, and its error
@@ -373,10 +304,41 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# ### The same in a terminal
+# ## How certain is the value?
+#
+# `fit_uncertainty` fits a curve through the coordinates of the validation trajectories: from coordinate to value, with an
+# interval. It needs three values or more.
+#
+# **Validate at least as far out as you forecast.** Between validation values, the curve is interpolated; beyond the last
+# one, it rests on an assumption about how it continues. Here the weights are extrapolated (the experts end at 0.003, the
+# trajectories are at 0.004), but the curve is not: validation ends at 0.0045. An end of the interval may still lie beyond the
+# last value, where the curve is uncertain; where that end is only a bound, the cell says so.
+#
+# This interval is not a blind test: we extended validation after seeing that, with values up to 0.00325, an interval of
+# these very trajectories was cut off. The second one is: its value, 0.0034, was fixed before its trajectories were simulated.
+
+# %% tags=["full"]
+readout = ccm_jax.fit_uncertainty(readout, list(validation.values()), list(validation))
+sure = readout(seen, batch="pooled")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of a posterior that is cut off: printed below
+    value, (least, most) = sure.value()[0], sure.interval(0.9)[0]
+
+print(f"value {value:.5f}, 90 % interval {least:.5f} to {most:.5f}; true {true}")
+for end, cut in zip(("lower", "upper"), np.ravel(sure.posterior.cut())):
+    if cut:
+        print(f"the {end} end is not known: the interval ends where the values considered end")
+
+((hidden, other),) = by_value(BLIND, PARAMETER).items()
+blind = readout(other[:, :5], batch="pooled")
+print("value {:.5f}, 90 % interval {:.5f} to {:.5f}; true {}".format(blind.value()[0], *blind.interval(0.9)[0], hidden))
+
+# %% [markdown]
+# ## The same in a terminal
 #
 # Besides the checkpoints, the command needs the class of the network, here `build` in `my_network.py` (its folder is on
-# `PYTHONPATH`), and a YAML file that says how it is called.
+# `PYTHONPATH`), and a YAML file that says how it is called: [all
+# options](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network-terminal.md#describe-the-network-in-a-file).
 
 # %% language="bash"
 # set -e
@@ -393,135 +355,6 @@ plt.show()
 #   --merged merged-by-command.eqx --trajectories $OBSERVED --sample 4:8
 
 # %% [markdown]
-# | if your network | say |
-# |---|---|
-# | has its channels elsewhere than its library | `channels: first` or `last`; the default is `first` for Equinox and PyTorch |
-# | returns what is to be added to the last frame | `predicts: increment`; the default is `frame`; or `rate`, with `time_step` |
-# | takes several frames | `history: 3`, and `window: merged` as channels or `axis` as an axis of their own |
-# | has a normalisation outside it | `mean` and `std`, per channel |
-# | takes static fields as channels | `static: terrain.npy` |
-# | has complex weights | nothing, they merge like real ones |
-# | has buffers, as of BatchNorm | `keep: anchor` in a [recipe](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/command-line.md#recipes) |
-# | takes a forcing, the time or a parameter | [wrap it](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md#inputs-beside-the-window) |
-#
-# ## Part 2: PyTorch
-#
-# PyTorch runs the network itself, on its GPU if it has one; JAX computes the weights of each candidate. **Put your
-# checkpoints and your class here.** Where files do not exist, the network of Part 1 is written as a PyTorch module with the
-# same weights, so that both parts must find the same coordinate.
-
-# %%
-TORCH = "anchor.pt", "low.pt", "high.pt"
-
-# %%
-# %%writefile my_torch_network.py
-from torch import nn
-
-
-def build(width=16):  # or your class
-    def conv(inputs, outputs):
-        return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate")
-
-    def gelu():
-        return nn.GELU(approximate="tanh")
-
-    return nn.Sequential(conv(2, width), gelu(), conv(width, width), gelu(), conv(width, width), gelu(), conv(width, 2))
-
-
-# %% cellView="form"
-# @title Setup: PyTorch, and the checkpoints that do not exist
-install_if_missing("torch")
-
-import copy
-
-import torch
-from my_torch_network import build as build_torch
-
-torch.set_num_threads(1)  # more threads do not speed up a network this small
-for file, params in zip(TORCH, (anchor, low, high)):
-    if not Path(file).exists():
-        layers = enumerate(eqx.combine(params, rest).layers)
-        convs = {i: layer for i, layer in layers if isinstance(layer, eqx.nn.Conv2d)}
-        state = {f"{i}.weight": torch.tensor(np.asarray(conv.weight)) for i, conv in convs.items()}
-        state |= {f"{i}.bias": torch.tensor(np.asarray(conv.bias)).flatten() for i, conv in convs.items()}
-        torch.save(state, file)
-
-# %%
-from ccm_jax.interop.layout import Layout
-from ccm_jax.interop.torch import torch_params, torch_rollout
-
-
-def load_torch(file):
-    net = build_torch()
-    net.load_state_dict(torch.load(file, weights_only=True), strict=True)
-    return net.eval()
-
-
-nets = [load_torch(file) for file in TORCH]
-layout = Layout(channels="first", predicts="increment")  # what the YAML file says, in Python
-
-# %% [markdown]
-# ### Is it called correctly?
-#
-# `torch_rollout` runs the network on arrays `[N, T, H, W, C]`. It must agree with a rollout by hand:
-
-# %%
-x = torch.from_numpy(seen[:, 0]).movedim(-1, 1)
-with torch.no_grad():
-    for _ in range(4):
-        x = x + nets[0](x)
-frames = torch_rollout(nets[0], layout)(torch_params(nets[0]), jnp.asarray(seen[:, :1]), 4)
-print(f"largest difference after four steps: {np.abs(np.asarray(frames[:, -1]) - x.movedim(1, -1).numpy()).max():.0e}")
-
-
-# %% [markdown]
-# ### From three modules to the merged one
-#
-# The steps of Part 1 in one function. **Pass your modules, layout and arrays as its arguments.**
-
-
-# %%
-def merged_module(networks, layout, validation, observed):
-    """A copy of the anchor with the weights that explain observed frames.
-
-    Args:
-        networks: the anchor, the low and the high expert: PyTorch modules.
-        layout: how they are called, a Layout; see the table above.
-        validation: trajectories [N, T, *space, C] of each of some other values.
-        observed: frames [N, T, *space, C] of one or more trajectories that share one value.
-
-    Returns:
-        The merged module, and its Estimate, with `coordinate`: coordinate and gate.
-    """
-    anchor, *experts = networks
-    ends = [torch_params(expert) for expert in experts]
-    chart = ccm_jax.fit_chart(torch_params(anchor), ends, [-1.0, 1.0], features=ccm_jax.Gated())
-    readout = ccm_jax.fit_prefix_readout(chart, torch_rollout(anchor, layout), validation)
-    found = readout(jnp.asarray(observed), batch="pooled")
-    merged = copy.deepcopy(anchor)
-    merged.load_state_dict({name: torch.tensor(np.asarray(leaf)) for name, leaf in chart(found).items()})
-    return merged.eval(), found
-
-
-net, mine = merged_module(nets, layout, list(validation.values()), seen)
-torch.save(net.state_dict(), "merged.pt")
-for name, estimate in {"Equinox": found, "PyTorch": mine}.items():
-    print("{}: coordinate {:+.2f}, gate {:.2f}".format(name, *estimate.coordinate))
-
-# %% [markdown]
-# `fit_uncertainty` works as in Part 1. In a terminal, only the files differ, and the merged file keeps PyTorch's names:
-#
-# ```bash
-# ccm calibrate --anchor anchor.pt --low low.pt --high high.pt --model network.yaml \
-#   --prefix test.h5 --sample 0:4 --validation validation.h5 -o merged.pt  # network.yaml: model: my_torch_network:build
-# ```
-#
-# **neuraloperator.** Its `FNO` is such a module: `merged_module` takes it as it is. In a terminal, `--model
-# neuraloperator` runs its checkpoints in JAX, compiled and without PyTorch; in Python,
-# [`fno_from_neuraloperator`](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/tried-networks.md) converts the
-# weights.
-
-# %% [markdown]
 # ## Summary
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["full"]
@@ -530,8 +363,7 @@ means = {name: each.mean() for name, each in errors.items()}
 print(f"""\
 - From five frames of four flows: {PARAMETER} {value:.5f}, 90 % interval {least:.5f} to {most:.5f}; true {true}.
 - Error on other flows there: anchor {means["anchor"]:.1%}, high expert {means["high expert"]:.1%}, merged \
-{means["merged"]:.1%}.
-- The same network in Equinox and in PyTorch: coordinates {found.coordinate[0]:+.2f} and {mine.coordinate[0]:+.2f}.""")
+{means["merged"]:.1%}.""")
 
 # %% [markdown]
 # **Checklist for your own networks**
@@ -544,7 +376,9 @@ print(f"""\
 # 5. How certain it is, and when not to merge: [how certain is the
 #    coordinate](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/how-sure.md).
 #
-# **Where next.** [The main
-# experiment](https://github.com/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb) shows how this package
+# **Where next.** The same [in
+# PyTorch](https://github.com/OWNER/ccm_jax/blob/main/notebooks/05_bring_your_own_pytorch.ipynb). [A forcing, the time or a
+# parameter as input](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network.md#inputs-beside-the-window). [The
+# main experiment](https://github.com/OWNER/ccm_jax/blob/main/notebooks/02_rd_ood_end_to_end.ipynb) shows how this package
 # trains and compares such families. [Many
 # devices](https://github.com/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb) is for networks in JAX.

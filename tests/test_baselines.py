@@ -168,6 +168,16 @@ def test_every_method_is_called_alike_and_does_what_its_function_does() -> None:
         assert same != baseline.located, name
 
 
+def test_infinities_that_all_networks_share_stay_and_make_no_nan() -> None:
+    anchor, *experts = ({"mask": jnp.array([0.0, -jnp.inf]), "w": jnp.array([x, 2.0])} for x in (0.0, 1.0, 3.0))
+    for name, baseline in BASELINES.items():
+        given = {"fishers": experts} if baseline.needs else {}
+        merged = baseline.merge(anchor, experts, [-1.0, 1.0], 1.5, **given)
+        if not baseline.needs:  # Fisher information that is infinite is no weight
+            assert merged["mask"].tolist() == [0.0, -jnp.inf], name
+        assert jnp.isfinite(merged["w"]).all()
+
+
 def test_coordinates_of_several_axes_are_told_by_all_of_them() -> None:
     experts, where = [ONE, TWO], [(0.0, -1.0), (0.0, 1.0)]
     assert BASELINES["nearest_expert"].merge(ANCHOR, experts, where, (0.0, 0.9)) is TWO

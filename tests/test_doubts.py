@@ -191,8 +191,8 @@ def test_an_estimate_prints_its_value_and_whether_that_is_extrapolated() -> None
         found = readout(flows(rate, seed=1)[0, :5])
         assert found.posterior is not None and found.posterior.beyond().tolist() == [outside]
         np.testing.assert_allclose(found.posterior.known, [[-1.6, -0.4]], rtol=1e-5)
-        assert f"value=[{float(found.value()[0]):.4g}]" in repr(found)
-        assert f"outside_validation=[{outside}]" in repr(found)
+        assert f"value()=[{float(found.value()[0]):.4g}]" in repr(found)
+        assert f"beyond()=[{outside}]" in repr(found)
     assert " at 0x" not in repr(readout) and len(repr(readout)) < 1000
 
 
@@ -235,7 +235,7 @@ def test_a_value_of_which_frames_say_nothing_is_no_value() -> None:
     rates = [-1.6, -1.3, -0.7, -0.4]
     sure = fit_uncertainty(fit_prefix_readout(gated, DECAY), [flows(r, seed=9) for r in rates], rates)
     kept = dataclasses.replace(sure, pull=jnp.float32(9.0))(flows(-1.02)[0])
-    assert bool(kept.keeps_anchor) and "flat=[True]" in repr(kept)
+    assert bool(kept.keeps_anchor) and "posterior.flat()=[True]" in repr(kept)
     with pytest.warns(UserWarning, match="Estimate.value: the frames do not constrain the value on axis 0"):
         kept.value()
 
@@ -269,7 +269,7 @@ def test_intervals_that_no_regime_checks_are_said() -> None:
         for seed in range(3):  # other numbers, the same words
             unchecked(flows(-1.7, seed=seed)[0, :5]).interval()
     assert len(caught) == 1 and caught[0].filename == __file__
-    assert "outside_validation=[True]" in repr(unchecked(far)).split("\n")[0]
+    assert "beyond()=[True]" in repr(unchecked(far)).split("\n")[0]
 
 
 def test_another_time_step_is_named_where_a_fit_is_doubtful() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ccm_jax.cli.frames import read_regimes, read_samples
 from ccm_jax.io.atomic import together
-from ccm_jax.io.recordings import common_parameter, open_recording, open_recordings, write_recording
+from ccm_jax.io.recordings import by_value, common_parameter, open_recording, open_recordings, write_recording
 from tests import recordings
 from tests.recordings import H, N, T, W, trajectories
 
@@ -202,6 +202,17 @@ def test_files_that_serve_one_network_have_one_time_step(tmp_path: Path) -> None
     one, other = (open_recording(tmp_path / f"{name}.npz") for name in "ab")
     with pytest.raises(ValueError, match=r"b.npz has frames 0.5 apart in time, and .*a.npz 1; a network predicts one"):
         read_regimes(other, one)
+
+
+def test_trajectories_are_grouped_by_the_values_of_a_parameter(tmp_path: Path) -> None:
+    path, x = tmp_path / "flows.npz", trajectories(3)
+    np.savez(path, frames=x, nu=[2e-3, 1e-3, 2e-3])
+    for given in (path, str(path), open_recording(path)):
+        groups = by_value(given, "viscosity")
+        assert list(groups) == [1e-3, 2e-3]
+        np.testing.assert_array_equal(groups[2e-3], x[[0, 2]])
+    with pytest.raises(ValueError, match="no parameter height or inner_height or h_in; it has nu"):
+        by_value(path, "height")
 
 
 def test_broken_files_are_said(tmp_path: Path) -> None:

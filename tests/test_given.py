@@ -264,6 +264,16 @@ def test_a_model_that_would_take_other_arguments_is_told_which() -> None:
         family.rollout_fn(family.anchor, x[0, :1], 3)
     with pytest.raises(ValueError, match=r"the arguments of apply are \(params, window\), in this order"):
         make_rollout(lambda window, params: family.apply(params, window))(family.anchor, x[:, :1], 3)
+    two = jnp.concatenate([x, x], axis=-1)
+    with pytest.raises(ValueError, match=r"window \[.*, 2\]: the frames have 2 channels, and the model takes 1; pass"):
+        family.rollout_fn(family.anchor, two[:, :1], 3)
+    with pytest.raises(ValueError, match="the frames have 2 channels, and the model takes 1"):
+        future_error(family.anchor, family.rollout_fn, two)
+    with pytest.raises(ValueError, match=r"expected channels last, .*; pass jnp.moveaxis\(window, 2, -1\)"):
+        family.rollout_fn(family.anchor, jnp.moveaxis(x[:, :1], -1, 2), 3)
+    dense = make_rollout(lambda w, window: jnp.moveaxis(window, 1, -1).reshape(len(window), 8, 8, 6) @ w)
+    with pytest.raises(ValueError, match=r"the window has 1 frame, and the model takes 3 \(history=3\)"):
+        dense(jnp.ones((6, 2)), jnp.ones((1, 1, 8, 8, 2)), 1)
     with pytest.raises(ValueError, match=r"the arguments are \(params, rollout_fn, trajectories\)"):
         future_error(family.rollout_fn, family.anchor, x)
 

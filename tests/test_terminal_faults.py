@@ -190,6 +190,20 @@ def test_the_gate_has_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert "gate" not in capsys.readouterr().out
 
 
+def test_a_merge_that_hardly_fits_better_than_the_best_of_anchor_and_experts_is_warned_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for losses, words in (
+        ((0.102, 0.3), "only 2.0 % better than the low expert"),
+        ((0.3, 0.09), "no better than the high expert"),
+        ((0.3, float("nan")), ""),
+    ):
+        show(found(expert_losses=losses), 1)
+        said = " ".join(capsys.readouterr().err.split())
+        assert (f"the merge fits these frames {words}: compare both (ccm evaluate)" in said) == bool(words)
+        assert words or "fits these frames" not in said
+
+
 @pytest.mark.parametrize(
     ("loss", "kept"),
     [(0.2, "Check the merge on held-out frames"), (0.4, "Its error is 0.8 times the anchor's. The anchor is kept")],

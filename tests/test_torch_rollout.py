@@ -16,7 +16,7 @@ import pytest
 from ccm_jax import Gated, fit_chart, fit_prefix_readout, make_rollout
 from ccm_jax.cli.faults import line_of_run
 from ccm_jax.interop.layout import Layout
-from ccm_jax.interop.torch import FIRST, as_torch_params, torch_params, torch_rollout
+from ccm_jax.interop.torch import FIRST, as_torch_params, torch_module, torch_params, torch_rollout
 from ccm_jax.prefix import prefix_errors
 
 torch = pytest.importorskip("torch")
@@ -353,3 +353,19 @@ def test_channels_in_another_place_are_said_before_anything_runs() -> None:
         run({}, states(3, 1, 2, 6, 6), 2)
     with pytest.raises(ValueError, match=r"a frame \[6, 6, 3\] comes out for frames \[6, 6, 2\]; windows are"):
         torch_rollout(torch.nn.Conv2d(2, 3, 1))({}, states(3, 1, 6, 6, 2), 2)
+
+
+def test_a_module_with_other_weights_is_a_copy_and_predicts_with_them() -> None:
+    module = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 3, padding=1), torch.nn.BatchNorm2d(2))
+    anchor, (low, _) = family(module)
+    before = {name: leaf.clone() for name, leaf in module.state_dict().items()}
+    merged = torch_module(module, jax.tree.map(jnp.asarray, low))
+    assert not merged.training and module.training
+    assert all(torch.equal(module.state_dict()[name], leaf) for name, leaf in before.items())
+    x = states(1, 1, 8, 8, 2)
+    ours, theirs = torch_rollout(module)(low, x, 2), torch_rollout(merged)(torch_params(merged), x, 2)
+    np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(
+        ValueError, match=r"^torch_module: params: 0.weight is missing; the network expects \(2, 2, 3, 3\)"
+    ):
+        torch_module(module, {name: leaf for name, leaf in anchor.items() if name != "0.weight"})

@@ -17,7 +17,7 @@ from ccm_jax.cli.prefix import Found
 from ccm_jax.cli.steps import over_all
 from ccm_jax.cli.sure import NOISE, Sure
 
-HARDLY = 0.95  # of the anchor's error: a merge with more is hardly better on the observed frames
+HARDLY = 0.95  # of the error of the anchor, or of an expert: a merge with more hardly fits the observed frames better
 BAR = 40  # characters of the longest bar
 
 
@@ -182,9 +182,12 @@ def show(
         say(f"the best merge is at {typed(found.coordinate, axes)}, error {number(found.loss)}")
     else:
         say(f"coordinate {typed(found.coordinate, axes)}{spread}")
-    if not found.keeps_anchor and found.loss > HARDLY * found.anchor_loss:
-        gain = 100 * (1 - found.loss / found.anchor_loss)
-        warn(f"the merge fits these frames only {gain:.1f} % better than the anchor: compare both (ccm evaluate).")
+    others = {"anchor": found.anchor_loss, **dict(zip(experts, found.expert_losses, strict=False))}
+    best = min((name for name in others if np.isfinite(others[name])), key=others.__getitem__, default="anchor")
+    if not found.keeps_anchor and found.loss > HARDLY * others[best]:
+        gain = 100 * (1 - found.loss / others[best])
+        than = f"only {gain:.1f} % better than" if gain > 0 else "no better than"
+        warn(f"the merge fits these frames {than} the {best}: compare both (ccm evaluate).")
     if gated:
         say("(gate: factor on the shared update; 0 = none of it, 1 = all, above 1 = more)")
         if not found.keeps_anchor and found.gate_at_end:

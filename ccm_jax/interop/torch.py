@@ -7,6 +7,7 @@ JAX computes a candidate's weights and passes them over once; candidates run in 
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -41,6 +42,32 @@ def torch_params(module: Any) -> dict[str, np.ndarray]:
         (2, 3)
     """
     return {name: to_numpy(tensor) for name, tensor in tensors_of(module).items()}
+
+
+def torch_module(module: Any, params: Mapping[str, Any]) -> Any:
+    """A copy of a module with other weights, such as merged ones, in evaluation mode.
+
+    Args:
+        module: a ``torch.nn.Module``; it stays as it is.
+        params: weights by name, as :func:`torch_params` gives them; they are cast to the module's types.
+
+    Returns:
+        The copy, on the module's device; counters of BatchNorm are the module's.
+
+    Raises:
+        ValueError: unless they have the names and shapes of the module's weights.
+
+    Example:
+        >>> net = torch_module(anchor_net, chart(readout(frames)))  # doctest: +SKIP
+        >>> torch.save(net.state_dict(), "merged.pt")  # doctest: +SKIP
+    """
+    import torch
+
+    weights = as_torch_params(module, params, "torch_module: params")
+    other = copy.deepcopy(module)
+    # Copied: PyTorch may not write to arrays of JAX.
+    other.load_state_dict({name: torch.tensor(np.asarray(leaf)) for name, leaf in weights.items()}, strict=False)
+    return other.eval()
 
 
 def torch_rollout(module: Any, layout: Layout = FIRST) -> RolloutFn:
