@@ -85,7 +85,7 @@ def test_the_address_changes_everywhere(tmp_path: Path) -> None:
     for path in (ROOT / "notebooks").glob("0*.py"):
         shutil.copy(path, tmp_path / "notebooks")
     changed = address.change("https://github.com/me/it", tmp_path)
-    assert len(changed) == 5 and repository.published(tmp_path) == "https://github.com/me/it"
+    assert len(changed) == 6 and repository.published(tmp_path) == "https://github.com/me/it"
     for path in changed:
         assert "OWNER" not in path.read_text(encoding="utf-8")
     badge = (tmp_path / "notebooks" / "01_merge_in_five_minutes.py").read_text()
