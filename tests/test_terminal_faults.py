@@ -331,6 +331,12 @@ def test_a_file_without_a_time_axis_is_named_before_the_network_is_opened(tmp_pa
     assert "a single frame [X, Y, C] has no T: write frames with a time axis" in refused("calibrate", *FAMILY, *how)
 
 
+def test_an_array_that_may_be_one_frame_or_frames_of_a_line_says_what_the_network_takes(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.random.default_rng(0).standard_normal((21, 64, 1)).astype(np.float32))
+    said = refused("calibrate", *FAMILY, "--prefix", tmp_path / "one.npy", "-o", tmp_path / "m.safetensors")
+    assert "one.npy holds [21, 64, 1]: one frame without a time axis or 1-D frames; this network is 2-D" in said
+
+
 def test_noise_is_refused_before_the_readout_is_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("the readout is fitted")

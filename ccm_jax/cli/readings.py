@@ -141,10 +141,10 @@ def remedy_of(weights: Weights, model: str | None, recording: Recording) -> str:
         dim, told = dimension_of(weights, model, recording), told_dimension(recording)
         samples, *frame = recording.shape
         if guessed and samples == 1 and dim == len(frame):
-            whole = [*frame, len(recording.fields)]
+            whole, lower = [*frame, len(recording.fields)], f" or {dim - 1}-D frames" * (dim > 1)
             return (
-                f"{recording.path} seems to hold a single frame {whole} without a time axis, as the network is "
-                f"{dim}-D: pass several frames [T, {', '.join('XYZ'[:dim])}, C]"
+                f"{recording.path} holds {whole}: one frame without a time axis{lower}; this network is {dim}-D: pass "
+                f"several frames [T, {', '.join('XYZ'[:dim])}, C]"
             )
         if guessed and (other := _other_layout(weights, model, recording)):
             return other
