@@ -88,27 +88,29 @@ def value(of: dict[str, list[Found]], stacked: bool) -> Figure | None:
 
 
 def strangers(of: dict[str, list[Found]], stacked: bool) -> Figure | None:
-    """Share flagged against the best candidate's future error, over the family's; each kind is a line."""
+    """Share flagged against the best candidate's future error, over the family's; each kind is a line in each seed."""
     if not of:
         return None
-    figure, axes = _panels(len(of), stacked)
+    figure, axes = _panels(len(of), stacked, height=3.5)
     for ax, (system, seeds) in zip(axes, of.items(), strict=True):
         for colour, kind in zip(COLOURS, seeds[0]["ladders"], strict=False):
             for i, found in enumerate(seeds):
                 ladder = found["ladders"][kind]
-                label = kind.replace("_", " ") if i == 0 else None
-                ax.plot(ladder["error_ratio"], ladder["flagged"], "o:", ms=4, lw=0.8, color=colour, label=label)
-        ax.axvline(2, color=GREY, lw=0.8, ls=":")
-        ax.axhline(ALARM, color=GREY, lw=0.8, ls=":")
+                label, share = kind.replace("_", " ") if i == 0 else None, 100 * np.asarray(ladder["flagged"])
+                ax.plot(ladder["error_ratio"], share, "o-", ms=4, lw=1.4, color=colour, label=label)
+        ax.axvline(2, color=GREY, lw=1, ls="--")
+        ax.axhline(100 * ALARM, color=GREY, lw=1, ls=":")
+        if ax is axes[-1]:
+            where = {"xytext": (-4, 0), "textcoords": "offset points", "rotation": 90, "ha": "right", "va": "center"}
+            ax.annotate("error doubled", (2, 78), fontsize=9, **where)
         ax.set(
             title=name_of(system),
             xscale="log",
             xlabel="forecast error relative to the family's",
-            ylabel="share flagged",
-            ylim=(-0.05, 1.05),
+            ylabel="% of frames flagged",
+            ylim=(-5, 105),
         )
-        below = (0.5, -0.27 if stacked else -0.2)
-        ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=below, ncols=2)
+        ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
         _few_ticks(ax)
         tidy(ax)
     return figure
