@@ -14,7 +14,8 @@ Figure = Literal["by_regime", "over_time", "readme"]
 class Method(NamedTuple):
     """One way to get weights for a regime, and how it is shown.
 
-    Colours are Okabe and Ito's, safe for colour-blind readers.
+    Colours are Okabe and Ito's, safe for colour-blind readers, or as dark; those of the strongest alternatives, which
+    the report draws beside them, are in :mod:`experiments.report.parameter_figure`.
 
     Attributes:
         label: name in figures and texts.
@@ -53,7 +54,7 @@ METHODS: dict[str, Method] = {
     "low": Method("low expert", "#56B4E9", "expert", _SHORT, by_regime=2),
     "high": Method("high expert", "#E69F00", "expert", _SHORT, by_regime=3),
     "average": Method(
-        "endpoint average", "#CC79A7", "merge", "-.", heading="average", by_regime=6, over_time=3, readme=2
+        "endpoint average", "#A6761D", "merge", "-.", heading="average", by_regime=6, over_time=3, readme=2
     ),
     "wrong_sign": Method("wrong sign", "#D55E00", "control", ":", heading="wrong", by_regime=1, readme=1),
     "ccm_coord": Method(
@@ -68,7 +69,7 @@ METHODS: dict[str, Method] = {
         readme=5,
     ),
     "ccm_scale": Method(
-        "CCM-Scale", "#F0E442", "merge", bold=True, heading="Scale", source="calibrated map", by_regime=7
+        "CCM-Scale", "#7B4FA3", "merge", bold=True, heading="Scale", source="calibrated map", by_regime=7
     ),
     "ccm_prefix": Method(
         "CCM-Prefix",

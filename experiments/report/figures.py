@@ -15,7 +15,7 @@ from experiments.report.numbers import signed
 from experiments.report.results import found_best, observed
 
 NARROW = 3.9  # inches: on a phone, letters are then 1.2 times as high as they say
-BAR = ((-0.08, -1), (0.08, -1), (0.08, 1), (-0.08, 1), (-0.08, -1))  # a marker with an edge, which "|" lacks
+BAR = ((-0.08, -1.0), (0.08, -1.0), (0.08, 1.0), (-0.08, 1.0), (-0.08, -1.0))  # a marker with an edge, which "|" lacks
 
 
 def _legend(figure: Figure, narrow: bool, **settings: Any) -> None:
@@ -102,7 +102,10 @@ def coordinate_sweep(results: dict[str, Any], sweep: np.ndarray, narrow: bool = 
     legend = figure.legend(loc="outside upper center", ncols=columns, fontsize=8, frameon=True, facecolor="#b9b9b9")
     legend.get_frame().set_edgecolor("none")
     for handle in legend.get_lines():
-        handle.set_markersize(min(handle.get_markersize(), 10))
+        handle.set(markersize=min(handle.get_markersize(), 10), markeredgewidth=0.6)
+        if handle.get_marker() == BAR:  # at this size it would be all edge
+            wider: Any = [(2.5 * x, y) for x, y in BAR]
+            handle.set_marker(wider)
     return figure
 
 

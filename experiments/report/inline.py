@@ -20,7 +20,8 @@ INKS = {
     "#eef2f6": "--shade",
     "#e4e9ee": "--shade",
     "#b9b9b9": "--legend",
-    "#0072b2": "--blue",  # of CCM-Scale and CCM-Coord: too dark on black
+    "#0072b2": "--blue",  # of CCM-Coord: too dark on black
+    "#7b4fa3": "--purple",  # of CCM-Scale
 }
 _GREY = re.compile("|".join(INKS))
 _METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.S)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ccm_jax.cli.pictures import new_figure, tidy
-from experiments.pipeline.methods import METHODS, drawn
+from experiments.pipeline.methods import drawn
 from experiments.report.ends import Curve, label_ends
 from experiments.report.figures import NARROW, axis_label, by_coordinate, fewer_ticks, plain_ticks
 
@@ -39,12 +39,10 @@ def error_by_regime(results: dict[str, Any], curves: Sequence[dict[str, Any]] = 
         if (name in TABLE_ONLY and name != better) or (curves and name in EXPERTS):
             continue
         x, y = np.array([[row["value"], row["errors"][name]] for row in rows], float).T
-        # CCM-Scale's own yellow is hard to see in a line on white, and CCM-Coord's blue is free here.
-        colour = METHODS["ccm_coord"].colour if name == "ccm_scale" else method.colour
-        lines.append(Curve(method.label, colour, x, y))
+        lines.append(Curve(method.label, method.colour, x, y))
         look: dict[str, Any] = {"marker": "o", "lw": 2.0} if method.bold else {"lw": 1.3}
         look |= {"markeredgecolor": "#444444", "markeredgewidth": 0.4}
-        ax.plot(x, y, color=colour, ms=4, label=method.label, **look)
+        ax.plot(x, y, color=method.colour, ms=4, label=method.label, **look)
     for number, (curve, colour) in enumerate(zip(curves, PEERS, strict=False)):
         order = np.argsort(curve["values"])
         x, y = np.array([curve["values"], curve["errors"]], float)[:, order]
