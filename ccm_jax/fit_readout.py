@@ -287,10 +287,11 @@ def choose(
 
 
 def best_choice(tried: dict[Choice, list[float]], *, harmless: bool = True) -> Choice:
-    """The choice with the smallest geometric mean among those that harm no regime; without any, that which harms least.
+    """The choice with the smallest geometric mean error, over the anchor's, among those that make no regime worse.
 
-    Without an anchor to fall back on (``harmless=False``) all choices are looked at. Among choices that are tied, the
-    line goes before the plane, then the smallest pull, then the most frames.
+    If all make one worse, the choice whose worst regime is the best. Without an anchor to fall back on
+    (``harmless=False``), all choices are compared. In a tie, the line comes before the plane, then the smallest pull,
+    then the most frames.
     """
     kept = {key: ratios for key, ratios in tried.items() if not harmless or max(ratios) <= 1 + HARM}
     if not kept:

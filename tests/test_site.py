@@ -68,6 +68,16 @@ def test_references_to_the_paper_are_links_and_stay_them() -> None:
         assert module.docstring is not None and module.docstring.value == shown
 
 
+def test_a_signature_shows_the_value_of_a_constant_that_is_a_default() -> None:
+    griffe = pytest.importorskip("griffe")
+    from experiments.site import roles
+
+    module = griffe.visit("one", filepath=Path("one.py"), code="REACH = 2.5\ndef f(reach=REACH, other=Other): ...\n")
+    module.modules_collection["one"] = module
+    roles.Roles().on_package(pkg=module)
+    assert [str(parameter.default) for parameter in module["f"].parameters] == ["2.5", "Other"]
+
+
 def test_without_an_address_no_page_has_a_dead_badge(tmp_path: Path) -> None:
     assert "Colab" not in str(notebooks.pages(notebook(tmp_path), None)["one.md"])
 

@@ -4,7 +4,7 @@
 
 Its links to the documentation lead to the repository or, while that has no address, to the Markdown beside it; the site
 turns them into links to its pages (``hook.py``). A report of another run, of another version or with paths of the
-machine is refused, and nothing is written. Where Chromium is installed, the gallery's picture of it is taken, too.
+machine is refused, and nothing is written. Where Chromium is installed, the gallery's pictures of it are taken, too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from experiments.report.page import VERSION
 from experiments.runner.repository import ROOT, published
 
 TARGET = ROOT / "docs" / "report.html"
-PICTURE = ROOT / "docs" / "images" / "report.webp"
+PICTURES = {"1": ROOT / "docs" / "images" / "report.webp", "0": ROOT / "docs" / "images" / "report_dark.webp"}
 SIZE = (1000, 1000)  # of the browser's window, in pixels
 RUN = "rd_ood"
 MADE = re.compile(r'<meta name="generator" content="ccm_jax, report (\d+) of ([\w:]+)">')
@@ -82,19 +82,21 @@ def main(folder: Path, target: Path = TARGET) -> None:
     print(f"{target.name}: {target.stat().st_size / 1e6:.2f} MB")
 
 
-def take_picture(page: Path = TARGET, target: Path = PICTURE) -> None:
-    """Takes a picture of the first screen of a page; without Chromium, says so and takes none."""
+def take_pictures(page: Path = TARGET) -> None:
+    """Takes pictures of the first screen of a page, light and dark; without Chromium, says so and takes none."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
-        print(f"{target.name}: not taken, because Chromium is not installed")
+        print("no pictures are taken, because Chromium is not installed")
         return
-    with tempfile.TemporaryDirectory() as folder:
-        shot = Path(folder) / "shot.png"
-        how = ["--headless", "--no-sandbox", "--hide-scrollbars", "--force-device-scale-factor=1.5"]
-        how += [f"--window-size={SIZE[0]},{SIZE[1]}", f"--screenshot={shot}", page.resolve().as_uri()]
-        subprocess.run([browser, *how], check=True, capture_output=True)
-        Image.open(shot).convert("RGB").save(target, quality=85, method=6)
-    print(f"{target.name}: {target.stat().st_size / 1e6:.2f} MB")
+    for scheme, target in PICTURES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            shot = Path(folder) / "shot.png"
+            how = ["--headless", "--no-sandbox", "--hide-scrollbars", "--force-device-scale-factor=1.5"]
+            how += [f"--blink-settings=preferredColorScheme={scheme}", f"--window-size={SIZE[0]},{SIZE[1]}"]
+            command = [browser, *how, f"--screenshot={shot}", page.resolve().as_uri()]
+            subprocess.run(command, check=True, capture_output=True)
+            Image.open(shot).convert("RGB").save(target, quality=85, method=6)
+        print(f"{target.name}: {target.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
@@ -102,7 +104,7 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     try:
         main(Path(sys.argv[1]))
-        take_picture()
+        take_pictures()
     except ValueError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -1,4 +1,5 @@
-"""Docstrings as mkdocstrings shows them: a role of Sphinx becomes a link, and an example a block of code.
+"""Docstrings and signatures as mkdocstrings shows them: a role of Sphinx becomes a link, an example a block of code,
+and a constant that is a default, such as ``reach = REACH``, its value.
 
 mkdocs.yml names :class:`Roles` as an extension of griffe, which reads the sources for mkdocstrings.
 """
@@ -17,7 +18,7 @@ DOCTEST = re.compile(r"(?m)^(?P<indent> +)>>> .*\n?(?:(?P=indent).*\S.*\n?)*")
 
 
 class Roles(griffe.Extension):
-    """Rewrites the roles and examples in every docstring that is loaded."""
+    """Rewrites the roles and examples in every docstring that is loaded, and defaults in signatures."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         """Called when a package is loaded as a whole, so that names can be looked up."""
@@ -31,8 +32,23 @@ def _rewrite(at: Any, seen: set[str]) -> None:
     if at.docstring is not None:
         text = PAPER.sub(r"[arXiv \g<number>](https://arxiv.org/abs/\g<number>)", at.docstring.value)
         at.docstring.value = fenced(ROLE.sub(lambda found: link(at, found), text))
+    if at.is_function:
+        for parameter in at.parameters:
+            parameter.default = value_of(at, parameter.default)
     for member in at.members.values():
         _rewrite(member, seen)
+
+
+def value_of(at: Any, default: Any) -> Any:
+    """The value of a constant of the package, written as in its definition; any other default as it is."""
+    if not re.fullmatch(r"[A-Z][A-Z_0-9]*", str(default)):
+        return default
+    try:
+        there = at.modules_collection[at.parent.resolve(str(default))]
+        there = there.final_target if there.is_alias else there
+    except (KeyError, griffe.NameResolutionError, griffe.AliasResolutionError):
+        return default
+    return there.value if there.is_attribute and there.value is not None else default
 
 
 def fenced(text: str) -> str:
