@@ -25,7 +25,7 @@ from experiments.report.page import VERSION
 from experiments.runner.repository import ROOT, published
 
 TARGET = ROOT / "docs" / "report.html"
-PICTURES = {"1": ROOT / "docs" / "images" / "report.webp", "0": ROOT / "docs" / "images" / "report_dark.webp"}
+PICTURES = {"1": ROOT / "docs" / "images" / "report.png", "0": ROOT / "docs" / "images" / "report_dark.webp"}
 SIZE = (1000, 1000)  # of the browser's window, in pixels
 RUN = "rd_ood"
 MADE = re.compile(r'<meta name="generator" content="ccm_jax, report (\d+) of ([\w:]+)">')
@@ -95,7 +95,9 @@ def take_pictures(page: Path = TARGET) -> None:
             how += [f"--blink-settings=preferredColorScheme={scheme}", f"--window-size={SIZE[0]},{SIZE[1]}"]
             command = [browser, *how, f"--screenshot={shot}", page.resolve().as_uri()]
             subprocess.run(command, check=True, capture_output=True)
-            Image.open(shot).convert("RGB").save(target, quality=85, method=6)
+            picture = Image.open(shot).convert("RGB")
+            picture = picture.quantize(256) if target.suffix == ".png" else picture
+            picture.save(target, **({"optimize": True} if target.suffix == ".png" else {"quality": 85, "method": 6}))
         print(f"{target.name}: {target.stat().st_size / 1e6:.2f} MB")
 
 
