@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,24 @@ EXPERTS = (0.2, 5.0)  # within these, the furthest expert of an axis is expected
 BEYOND = 10.0  # at a coordinate this far from the experts, no merge can be useful
 APART = 0.9  # of the anchor's norm: weights trained independently are near 1.4, and no fine-tuning moves them this far
 SAMPLE = 10**4  # numbers of each leaf that show whether weights belong together
+_UNSAID: ContextVar[bool] = ContextVar("unsaid", default=False)
 TELLING = 1000  # of fewer weights, norms say nothing of where they come from
+
+
+@contextmanager
+def unsaid() -> Iterator[None]:
+    """Keeps back the warnings of this package inside the block, of a part of what its caller warns of as a whole."""
+    token = _UNSAID.set(True)
+    try:
+        yield
+    finally:
+        _UNSAID.reset(token)
 
 
 def warn(message: str) -> None:
     """Warns whoever called this package, however deep inside of it the reason shows."""
+    if _UNSAID.get():
+        return
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(INSIDE):
         frame, level = frame.f_back, level + 1

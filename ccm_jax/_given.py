@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 
 from ccm_jax._checks import counted, is_traced, kind_of
 from ccm_jax._doubts import warn
+from ccm_jax._frames import warn_of_unit
 from ccm_jax._shown import shown_p
 from ccm_jax._stride import Clue
 from ccm_jax._trivial import POOR, trivial, worse_than_trivial
@@ -26,8 +28,8 @@ SINGLE = "expected one trajectory [T, *space, C]"
 RIM = 1e-3  # nearer than this to the edge of the search range, a coordinate lies at it
 STRAY = 5.0  # times the largest error on validation: the family's own frames stay below it, also far outside
 HIGHEST_GATE = (
-    "the edge of the search range: more of the shared update would fit better still, as happens with an undertrained "
-    "anchor; check the merge on held-out frames"
+    "the edge of the search range: the gate is a factor on the experts' shared update, 1 leaves it as it is, and even "
+    "more than this would fit better, as happens with an undertrained anchor; check the merge on held-out frames"
 )
 EXACT = 1e-2  # relative errors below this are small, whatever those on validation are
 EACH = "for a batch [N, T, *space, C], pass batch='each', one coordinate per trajectory"
@@ -153,6 +155,26 @@ def warn_of_estimate(
     return (not pooled and _warn_stranger(function, found, clue, gaps)) or unfit
 
 
+def warn_of_validation(
+    function: str, readout: PrefixReadout, seen: Sequence[Array], found: Sequence[Estimate], alone: bool
+) -> None:
+    """Warns of whatever makes the estimates on validation doubtful, of all regimes together.
+
+    Args:
+        function: name in the warnings.
+        readout: that found them.
+        seen: observed frames of each regime, ``[N, T, *space, C]``.
+        found: estimates of each regime, with a leading axis of trajectories.
+        alone: whether the model has no inputs beside the frames.
+    """
+    every = jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *found)
+    shape = next((x.shape for x in seen if x.shape[2:] != readout.known), seen[0].shape)
+    frames = jnp.concatenate(list(seen)) if alone and len({x.shape[1:] for x in seen}) == 1 else None
+    said, shape = f"{function}: on validation", (len(every.coordinate), *shape[1:])
+    if frames is None or not warn_of_unit(said, readout.sizes, frames):
+        warn_of_estimate(said, readout, shape, every, frames, gaps=False)
+
+
 def _warn_stranger(function: str, found: Estimate, clue: Clue, gaps: bool) -> bool:
     """Warns of frames that no point of the chart explains; of a batch, if most are such: a wrong unit concerns all."""
     if found.p_value is None or is_traced(found) or jax.process_count() > 1:
@@ -231,9 +253,8 @@ def _warn_gate(function: str, readout: PrefixReadout, found: Estimate) -> None:
     lost = gate_at_end(readout, found.coordinate)
     if len(lost):
         of = "" if len(found.coordinate) == 1 else f" of {_which(lost, len(found.coordinate))}"
-        warn(
-            f"{function}: the gate{of} is {float(readout.high[-1]):g}, {HIGHEST_GATE}; compare with a gate of 1 there."
-        )
+        at = f"{float(readout.high[-1]):g}"
+        warn(f"{function}: the gate{of} is {at}, {HIGHEST_GATE}; compare with a gate of 1 there.")
 
 
 def _which(lost: np.ndarray, total: int) -> str:

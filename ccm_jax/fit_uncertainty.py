@@ -12,8 +12,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ccm_jax._checks import check_level, check_one_each, check_real, counted
-from ccm_jax._doubts import warn
+from ccm_jax._doubts import unsaid, warn
 from ccm_jax._frames import as_frames
+from ccm_jax._given import warn_of_validation
 from ccm_jax._interval_doubts import (
     warn_if_disordered,
     warn_if_exchanged,
@@ -127,11 +128,14 @@ def fit_uncertainty(
     check_one_each(NAME, given, "context", validation, "regime")
     observed = readout.history + readout.frames
     bare = plain(readout)
-    found, local, statistic, loss = [], [], [], []
+    found, local, statistic, loss, seen_of, estimates = [], [], [], [], [], []
     shape = {"history": readout.history, "frames": readout.frames}
     for i, (x, context) in enumerate(zip(validation, given, strict=True)):
         seen = as_frames(readout.chart, x, f"{NAME}: frames of validation[{i}]")[:, :observed]
-        estimate = bare(seen, batch="each", context=context, mesh=mesh)
+        with unsaid():  # said of all regimes together
+            estimate = bare(seen, batch="each", context=context, mesh=mesh)
+        estimates.append(estimate)
+        seen_of.append(seen)
         c = estimate.coordinate
         local.append(local_at(bare, seen, context, c, mesh=mesh))
         tried = statistic_of(readout.chart, readout.rollout_fn, seen, c, context=context, **shape)
@@ -140,6 +144,7 @@ def fit_uncertainty(
         found.append(np.asarray(c, np.float64))
         if progress is not None:
             progress(i + 1, len(validation))
+    warn_of_validation(NAME, bare, seen_of, estimates, alone=contexts is None)
     regime = np.repeat(np.arange(len(validation)), [len(c) for c in found])
     fitted = []
     for axis in range(axes):

@@ -108,7 +108,7 @@ def fit_membership(statistic: Any, coordinate: Any, regime: Any) -> Membership:
         regime: index of its regime, ``[N]``.
 
     Raises:
-        ValueError: for fewer than three regimes.
+        ValueError: for fewer than three regimes, or coordinates.
     """
     known = len(np.unique(regime))
     if known < FEWEST:
@@ -120,6 +120,12 @@ def fit_membership(statistic: Any, coordinate: Any, regime: Any) -> Membership:
     regimes = np.unique(r)
     mean = np.array([t[r == i].mean() for i in regimes])
     place = np.array([c[r == i].mean() for i in regimes])
+    if len(distinct := np.unique(place)) < FEWEST:
+        raise ValueError(
+            f"fit_uncertainty: the coordinates found in {len(place)} regimes are only {len(distinct)} different ones ("
+            f"{', '.join(f'{at:+.2f}' for at in distinct)}), expected {FEWEST} or more: coordinates beyond the search "
+            "range are all found at its edge; pass regimes nearer to the experts, or search further (reach=...)."
+        )
     inner = t - mean[np.searchsorted(regimes, r)]
     scatter = max(float(np.sqrt((inner**2).sum() / max(len(inner) - len(regimes), 1))), SCATTER)
     noise = np.array([scatter / np.sqrt((r == i).sum()) for i in regimes])
@@ -128,6 +134,8 @@ def fit_membership(statistic: Any, coordinate: Any, regime: Any) -> Membership:
     doubt = 1.0
     for i in range(len(regimes)) if len(regimes) > FEWEST else ():
         rest = np.arange(len(regimes)) != i
+        if len(np.unique(place[rest])) < FEWEST:
+            continue
         centre, variance = (float(a) for a in fit_curve(place[rest], mean[rest], noise[rest])(place[i]))
         doubt = max(doubt, (abs(mean[i] - centre) - noise[i]) / variance**0.5)
     curve = fit_curve(place, mean, noise)

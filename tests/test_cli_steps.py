@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
-from ccm_jax.cli import _noting
+from ccm_jax.cli import _note, main
 from ccm_jax.cli.frames import Layout, read_regimes
 from ccm_jax.io.recordings import open_recording
 from ccm_jax.io.safetensors import open_safetensors, save_safetensors
@@ -130,7 +131,7 @@ def test_another_number_of_channels_is_said_in_numbers(tmp_path: Path) -> None:
 
 
 def test_the_same_warning_of_several_regimes_is_one_note(capsys: pytest.CaptureFixture[str]) -> None:
-    show = _noting()
-    for message in ("no network beats persistence", "no network beats persistence", "another"):
-        show(UserWarning(message))
+    with click.Context(main):
+        for message in ("no network beats persistence", "no network beats persistence", "another"):
+            _note(UserWarning(message))
     assert capsys.readouterr().err.splitlines() == ["ccm: note: no network beats persistence", "ccm: note: another"]

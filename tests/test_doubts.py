@@ -134,11 +134,31 @@ def test_a_gate_at_the_end_of_what_is_searched_is_noticed() -> None:
     rollout_fn = make_rollout(lambda params, window: window[:, -1] * jnp.exp(0.1 * params["rate"][None, None]))
     chart = fit_chart(anchor, [low, high], [-1.0, 1.0], features=Gated())
     seen = jnp.concatenate([jnp.ones((1, 1, 8, 2)), rollout_fn(true, jnp.ones((1, 1, 8, 2)), 4)], axis=1)
+    readout = prefix_readout(chart, rollout_fn, free_gate=True)
     with pytest.warns(
-        UserWarning, match="^PrefixReadout: the gate is 2, the edge of the search range: more of the sha"
+        UserWarning, match="^PrefixReadout: the gate is 2, the edge of the search range: the gate is a factor on the ex"
     ):
-        found = prefix_readout(chart, rollout_fn, free_gate=True)(seen[0])
+        found = readout(seen[0])
     assert float(found.coordinate[1]) == pytest.approx(2.0)
+
+
+def test_regimes_beyond_the_search_range_have_no_coordinates_to_be_told_apart_by() -> None:
+    rates = [-2.8, -2.5, -1.0]
+    said = r"found in 3 regimes are only 2 different ones \(-2.50, .*\), expected 3 or more: coordinates beyond"
+    with pytest.warns(UserWarning, match="at the edge of the search range"), pytest.raises(ValueError, match=said):
+        fit_uncertainty(prefix_readout(CHART, DECAY), [flows(r, seed=9) for r in rates], rates)
+
+
+def test_doubts_about_validation_are_said_once_for_all_regimes_and_say_that_they_are_about_it() -> None:
+    """Two of three regimes decay faster than any merge of the search range."""
+    rates = [-2.8, -2.5, -1.2, -0.8]
+    with pytest.warns(UserWarning) as caught:
+        sure = fit_uncertainty(prefix_readout(CHART, DECAY), [flows(r, seed=9) for r in rates], rates)
+    assert sure.uncertainty is not None  # though without a regime between them, coordinates of two are equal
+    said = [str(one.message) for one in caught]
+    assert not any(line.startswith("PrefixReadout") for line in said), said
+    ends = [line for line in said if "at the edge of the search range" in line]
+    assert len(ends) == 1 and ends[0].startswith("fit_uncertainty: on validation: the coordinate of 6 of 12 "), said
 
 
 def test_the_error_beside_persistence_is_that_of_the_estimate() -> None:

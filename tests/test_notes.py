@@ -26,6 +26,25 @@ def test_a_stage_tells_each_note_once_with_its_regimes(capsys: pytest.CaptureFix
     assert told == f"note: evaluation at 0.0005 (4 of 4 trajectories) and 0.001 (3 of 4): {SAID}\n"
 
 
+def test_notes_that_differ_in_measured_numbers_are_one_with_their_range(capsys: pytest.CaptureFixture[str]) -> None:
+    poor = (
+        "PrefixReadout: the best network's error on these frames is {} of that of repeating the last frame ({}); check "
+    )
+    poor += "units. With validation trajectories, the readout compares with theirs."
+    with notes.of_stage("evaluation"), bar("evaluation", 3) as advance:
+        for value, share, error in ((5e-4, "78%", "0.744 and 0.954"), (1e-3, "7%", "0.0779 and 0.954")):
+            notes.show(UserWarning(poor.format(share, error)))
+            advance(1, f"at {value:g}")
+        notes.show(UserWarning("fit_curve: the curve is known to 0.5 at most."))
+        notes.show(UserWarning("fit_curve: the curve is known to 0.7 at most."))
+    assert capsys.readouterr().err.splitlines() == [
+        "note: evaluation at 0.0005 and 0.001: the best network's error on these frames is 7% to 78% of that of "
+        "repeating the last frame (0.0779 to 0.744 and 0.954); check units.",
+        "note: evaluation: the curve is known to 0.5 at most.",  # nothing says that these are of two regimes
+        "note: evaluation: the curve is known to 0.7 at most.",
+    ]
+
+
 def test_notes_outside_of_a_loop_or_a_stage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeError), notes.of_stage("calibration"):
         notes.show(END.format("2 of 2 trajectories"))

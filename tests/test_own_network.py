@@ -122,6 +122,8 @@ def through(folder: Path, model: Any, *more: Any) -> dict[str, Any]:
     known = ["--model", model, "--accept-persistence"]
     done = ccm("calibrate", *three, *known, "--prefix", folder / "seen.npy", "-o", folder / "m.safetensors", *more)
     assert done.exit_code == 0, done.output
+    notes = [line for line in done.stderr.splitlines() if line.startswith("ccm: ")]
+    assert len(notes) == len(set(notes)), notes  # though files are opened twice: to be rolled out, and to be merged
     held = ["--merged", folder / "m.safetensors", "--trajectories", folder / "seen.npy"]
     told = ccm("evaluate", *three, *held, *known, "--frames", 2)
     assert told.exit_code == 0, told.output
@@ -143,7 +145,7 @@ def test_a_torch_network_from_files_to_a_merge_that_torch_loads(tmp_path: Path, 
         "model: own_torch:build\nargs: {width: 5, history: 2}\nhistory: 2\npredicts: increment\n"
         "mean: [1.0, -2.0]\nstd: [2.0, 0.5]\n"
     )
-    counter = {"1.num_batches_tracked": np.array(7)}  # is no weight
+    counter = {"1.num_batches_tracked": np.int64(7)}  # is no weight
     arrays = torch_params(module) | counter
     weights = Weights(tmp_path / "anchor", "torch", arrays, {})
     surrogate = surrogate_of(weights, str(tmp_path / "model.yaml"), FRAME)
@@ -155,7 +157,9 @@ def test_a_torch_network_from_files_to_a_merge_that_torch_loads(tmp_path: Path, 
         change = np.moveaxis(module.eval()(torch.tensor(x.reshape(2, 4, 6, 6))).numpy(), 1, -1)
     got = surrogate.apply(surrogate.to_params(arrays), jnp.asarray(seen[:, :2]))
     np.testing.assert_allclose(got, seen[:, 1] + std * change, atol=1e-4)
-    write_family(tmp_path, [tree | counter for tree in family], seen)
+    write_family(
+        tmp_path, [tree | {name: at + i for name, at in counter.items()} for i, tree in enumerate(family)], seen
+    )
     found = through(tmp_path, tmp_path / "model.yaml")
     np.testing.assert_allclose(found["best_merge"], 0.5, atol=0.01)
     merged = open_safetensors(tmp_path / "m.safetensors").arrays

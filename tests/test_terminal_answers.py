@@ -182,6 +182,29 @@ def test_files_that_cannot_be_read_are_not_suggested(tmp_path: Path) -> None:
     assert file_beside(tmp_path / "seen.npz", "test") == tmp_path / "test-2.npz"
 
 
+def test_only_validation_of_the_same_fields_grid_step_and_parameters_is_suggested(tmp_path: Path) -> None:
+    def write(name: str, points: int, step: float, **values: Any) -> Path:
+        frames, times = np.ones((2, 6, points, points, 1), np.float32), step * np.arange(6.0)
+        np.savez(tmp_path / name, frames=frames, times=times, **values)
+        return tmp_path / name
+
+    varied = np.array([1.0, 2.0])
+    test = write("test.npz", 8, 0.5, viscosity=np.ones(2))
+    write("validation-grid.npz", 4, 0.5, viscosity=varied)
+    write("validation-step.npz", 8, 0.25, viscosity=varied)
+    other = write("validation-other.npz", 8, 0.5, friction=varied)
+    assert "--validation" not in ccm("data", "describe", test).output
+    for file in (other, tmp_path / "validation-step.npz"):
+        assert "--prefix OBSERVED_FRAMES" in ccm("data", "describe", file).output
+    known = write("validation-real.npz", 8, 0.5, viscosity=varied)
+    assert f"--validation {known}" in ccm("data", "describe", test).output.replace("\n", "")
+    assert f"--prefix {test} --sample 0" in ccm("data", "describe", known).output.replace("\n", "")
+    for file in tmp_path.glob("validation-[gso]*"):
+        assert file_beside(test, "validation", like=None) is not None
+        file.unlink()
+    assert f"--prefix {test} --sample 0 --validation {known}" in ccm("data", "describe", tmp_path).output
+
+
 def test_what_to_give_for_a_model_is_said(tmp_path: Path) -> None:
     for name in ("anchor", "low", "high"):
         save_safetensors(tmp_path / f"{name}.safetensors", {"w": np.arange(3) + np.float32(name == "low")})

@@ -128,9 +128,14 @@ def test_a_card_tells_a_calibration_in_words(own: Path) -> None:
 
 def test_the_help_of_calibrate_tells_an_outcome_of_each_condition() -> None:
     said = ccm("calibrate", "--help").output
-    assert said.count("not written, exit code 3") == 5 and "either of these" not in said
-    assert "refused,     exit code 2" in said
-    assert re.search("every merge diverges: +never written, exit code 3", said)
+    rows = [
+        re.fullmatch(r"  (.{2,52}) {2,}((?:refused|\S+ written|written)) +(\d)", line) for line in said.splitlines()
+    ]
+    told = [(row[1].strip(), row[2], row[3]) for row in rows if row]
+    assert [outcome for _, *outcome in told].count(["not written", "3"]) == 5 and "either of these" not in said
+    assert ("- every merge diverges", "never written", "3") in told and told[0][1:] == ("refused", "2")
+    assert len({(row.start(2), row.start(3)) for row in rows if row}) == 1  # columns are aligned
+    assert max(map(len, said[said.index("p-value") : said.index("Exit code 3 means")].splitlines())) <= 80
 
 
 def test_what_was_asked_for_is_suggested_again(own: Path) -> None:

@@ -6,7 +6,6 @@ import importlib
 import io
 import sys
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -57,7 +56,7 @@ class Verbs(Suggesting):
                 stream.reconfigure(errors="replace")
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = _noting()
+                warnings.showwarning = _note
                 return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
             exit_interrupted()
@@ -90,17 +89,11 @@ class Verbs(Suggesting):
             sys.exit(2)
 
 
-def _noting() -> Callable[..., None]:
-    """Prints a warning as a note; the same one, of the next regime or trajectory, only once."""
-    said: set[str] = set()
+def _note(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Takes the place of ``warnings.showwarning``: a warning is a note, which the terminal says once."""
+    from ccm_jax.cli.checkpoints import note  # not for --help
 
-    def note(message: Warning | str, *_: Any, **__: Any) -> None:
-        line = line_of(message)
-        if line not in said:
-            said.add(line)
-            click.echo(f"ccm: note: {line}", err=True)
-
-    return note
+    note(str(message))
 
 
 def _completion(ctx: click.Context, _: click.Parameter, shell: str | None) -> None:

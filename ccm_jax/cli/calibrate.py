@@ -142,16 +142,17 @@ def command(source: Source, **given: Any) -> None:
     the intervals need validation trajectories of three or more known values. When the weights are written:
 
     \b
-    - no network beats repeating the last frame or zeros:  refused,     exit code 2
-    - every merge diverges:                              never written, exit code 3
-    - no merge has a smaller error than the anchor:        not written, exit code 3
-    - another time step fits better, p < 0.05 or unknown: not written, exit code 3
-    - p < 0.001, and coordinate at the edge of the range:  not written, exit code 3
-    - p < 0.001, and more than half the anchor's error:    not written, exit code 3
+    outcome                                               weights        exit code
+    - no network beats repeating the last frame or zeros  refused        2
+    - every merge diverges                                never written  3
+    - no merge has a smaller error than the anchor        not written    3
+    - another time step fits better, p < 0.05 or unknown  not written    3
+    - p < 0.001, and coordinate at the edge of the range  not written    3
+    - p < 0.001, and more than half the anchor's error    not written    3
     - coordinate at the edge of the range, and more than
-      half the anchor's error:                             not written, exit code 3
-    - exit code 3 for another reason, and --write-anyway:  written,     exit code 0
-    - anything else:                                       written,     exit code 0
+      half the anchor's error                             not written    3
+    - exit code 3 for another reason, and --write-anyway  written        0
+    - anything else                                       written        0
 
     Exit code 3 means: keep the anchor.
     """

@@ -17,6 +17,8 @@ from ccm_jax.io.overwrite import is_read
 from ccm_jax.io.parts import split_part
 from ccm_jax.io.weights import Weights, open_weights
 
+SAID = f"{__name__}.said"  # of click's context: lines of a command, some of which open the same files twice
+
 
 def open_checkpoints(function: str, paths: Sequence[Path], *, cast: bool = False) -> list[Weights]:
     """An anchor and others of the same network, under the anchor's names.
@@ -63,12 +65,19 @@ def new_folder(output: Path | None) -> str:
 
 
 def warn(*lines: str) -> None:
-    """Says what is doubtful about a result."""
-    for line in lines:
-        click.echo(f"ccm: warning: {line_of(line)}", err=True)
+    """Says what is doubtful about a result, each line once in a command."""
+    _say("warning", *lines)
 
 
 def note(*lines: str) -> None:
-    """Says what is worth knowing and changes no result, each line once."""
-    for line in dict.fromkeys(lines):
-        click.echo(f"ccm: note: {line_of(line)}", err=True)
+    """Says what is worth knowing and changes no result, each line once in a command."""
+    _say("note", *lines)
+
+
+def _say(what: str, *lines: str) -> None:
+    context = click.get_current_context(silent=True)
+    said: set[str] = set() if context is None else context.meta.setdefault(SAID, set())
+    for line in map(line_of, lines):
+        if line not in said:
+            said.add(line)
+            click.echo(f"ccm: {what}: {line}", err=True)

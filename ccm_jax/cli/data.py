@@ -90,12 +90,13 @@ def describe(path: Path, layout: Layout, as_json: bool) -> None:
     if as_json:
         tell([described(r) for r in recordings])
     if len(recordings) == 1:
+        family: dict[str, Any] = {"like": recordings[0], "layout": layout}
         if varying(recordings[0], range(recordings[0].shape[0])):
-            test = file_beside(path, "test")
+            test = file_beside(path, "test", **family)
             frames = ["--prefix", *(["OBSERVED_FRAMES"] if test is None else [str(test), "--sample", "0"])]
             frames += ["--validation", str(path)]
         else:
-            validation = file_beside(path, "validation")
+            validation = file_beside(path, "validation", **family)
             frames = ["--prefix", str(path), *(["--sample", "0"] * (recordings[0].shape[0] > 1))]
             frames += [] if validation is None else ["--validation", str(validation)]
         words = layout.words() or likely_axes(recordings[0])

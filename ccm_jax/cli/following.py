@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ccm_jax.cli.console import say
 from ccm_jax.cli.frames import COUNTERS, Layout, assumed_axes
@@ -14,7 +15,7 @@ from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.source import in_folder
 from ccm_jax.io.description import FOREIGN, describe, model_name
 from ccm_jax.io.recordings import Recording, open_recording
-from ccm_jax.io.recordings.opening import files_of
+from ccm_jax.io.recordings.opening import check_alike, files_of
 from ccm_jax.io.save import ending_of
 from ccm_jax.io.weights import open_weights
 
@@ -108,7 +109,15 @@ def model_of(model: str | None, checkpoint: Path) -> list[str]:
     return ["--model", model or "MODEL"] if model is not None or not known else []
 
 
-def file_beside(path: Path, kind: str, value: float | None = None, *, frames: int = 1) -> Path | None:
+def file_beside(
+    path: Path,
+    kind: str,
+    value: float | None = None,
+    *,
+    frames: int = 1,
+    like: Recording | None = None,
+    layout: Layout | None = None,
+) -> Path | None:
     """The readable file of trajectories near a file whose name begins as one of a kind, as in ``ccm example``.
 
     It is searched for in the folder of the file, in that around it, and in the one in which ``ccm`` runs.
@@ -119,7 +128,10 @@ def file_beside(path: Path, kind: str, value: float | None = None, *, frames: in
         value: the physical value that the file is of, if its name has numbers. Without one, of several files that in
             the middle is taken: those at the ends are the hardest.
         frames: that it must have at least.
+        like: a file whose fields, grid, time step and parameters it must have.
+        layout: what was said of fields and axes.
     """
+    how: dict[str, Any] = {} if layout is None else {"fields": layout.fields, "axes": layout.axes}
 
     def off(file: Path) -> float:
         return min((abs(number - (value or 0.0)) for number in _numbers(file)), default=float("inf"))
@@ -134,8 +146,9 @@ def file_beside(path: Path, kind: str, value: float | None = None, *, frames: in
             there = [file for file in files_of(folder) if file.stem.lower().startswith(CALLED[kind])]
         except OSError:
             continue
-        others = [file for file in there if file.absolute() != path.absolute() and _has(file, frames)]
-        others = [file for file in others if not assumed_axes(open_recording(file))] or others  # needs no --axes
+        found = {file: _opened(file, how) for file in there if file.absolute() != path.absolute()}
+        fit = {file: r for file, r in found.items() if r is not None and r.shape[1] >= frames and _alike(r, like)}
+        others = [file for file, r in fit.items() if not assumed_axes(r)] or list(fit)  # best one that needs no --axes
         if others and value is None:
             return sorted(others, key=off)[len(others) // 2]
         if others:
@@ -154,12 +167,24 @@ def _is_of(file: Path, value: float | None) -> bool:
     return not numbers or (value is not None and any(abs(n - value) <= NEARLY * abs(value) for n in numbers))
 
 
-def _has(path: Path, frames: int) -> bool:
-    """Whether a file of trajectories can be read as it is, with no word on its axes, and has so many frames."""
+def _opened(path: Path, how: dict[str, Any]) -> Recording | None:
+    """A file of trajectories, if it can be read as it is."""
     try:
-        return open_recording(path).shape[1] >= frames
+        return open_recording(path, **how)
     except (ValueError, OSError, ModuleNotFoundError):
+        return None
+
+
+def _alike(recording: Recording, like: Recording | None) -> bool:
+    """Whether two files may be of one family."""
+    if like is None:
+        return True
+    names = [{name for row in r.parameters for name in row if name.lower() not in COUNTERS} for r in (recording, like)]
+    try:
+        check_alike([like, recording])
+    except ValueError:
         return False
+    return names[0] == names[1] or not all(names)  # a file may tell none
 
 
 def _history(model: str | None, checkpoint: Path) -> int:
@@ -172,7 +197,8 @@ def _history(model: str | None, checkpoint: Path) -> int:
 
 def frames_beside(path: Path) -> list[str]:
     """The options of a calibration: one sample of a test file in the folder of a file, and its validation file."""
-    test, validation = (file_beside(path, kind) for kind in ("test", "validation"))
+    test = file_beside(path, "test")
+    validation = file_beside(path, "validation", like=None if test is None else _opened(test, {}))
     seen = ["OBSERVED_FRAMES"] if test is None else [str(test), "--sample", "0"]
     return ["--prefix", *seen, "--validation", "OTHER_REGIMES" if validation is None else str(validation)]
 

@@ -1,6 +1,7 @@
 """What a run warns of: a line each on standard error, with the stage that it comes from and the regimes.
 
-Warnings of a stage are told when it ends, each once, because a loop over regimes meets the same one many times. Kept
+Warnings of a stage are told when it ends, each once, because a loop over regimes meets the same one many times, perhaps
+with other measured numbers: of those, the smallest and the largest are told. Kept
 stages that were made by other code or versions are told together, at the end of the run.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -17,17 +18,25 @@ from typing import NamedTuple
 import jax
 
 
+class _Note(NamedTuple):
+    """What is said of several regimes: where, and each time with which measured numbers."""
+
+    places: list[str]
+    numbers: list[list[str]]
+
+
 class _Stage(NamedTuple):
-    """Notes of a running stage: those whose regime is not known yet, and the places of the others."""
+    """Notes of a running stage: those whose regime is not known yet, and the others by their text without numbers."""
 
     waiting: list[str]
-    places: dict[str, list[str]]
+    notes: dict[str, _Note]
 
 
 _STAGE: ContextVar[_Stage | None] = ContextVar("stage", default=None)
 _KEPT: ContextVar[dict[str, list[str]] | None] = ContextVar("kept", default=None)
 _MADE = re.compile(r"(\S+) was made (by .*); delete (.+) to make it again\.")  # as pipeline/store.py says it
 _WHICH = re.compile(r" of (\d+ of \d+ trajectories|trajectory \d+)")
+_NUMBER = re.compile(r"(?<![\w.\[-])\d+(?:\.\d+|\.?\d*%)(?![\w.\]])")  # measured: a decimal, or a percentage
 # The library speaks to those who call it; a command's settings are fields.
 _WORDS = (
     (re.compile(r"^([A-Z]\w+(\.\w+)?|[a-z]+_\w+): "), ""),
@@ -36,6 +45,7 @@ _WORDS = (
         re.compile(r" \(reach=\.\.\. searches further\)"),
         " (--config.calibration.low and --config.calibration.high search further)",
     ),
+    (re.compile(r" With validation trajectories, the readout compares with theirs\."), ""),  # as others of the run do
 )
 
 
@@ -85,11 +95,23 @@ def of_stage(name: str) -> Iterator[None]:
     finally:
         _STAGE.reset(token)
         _place(stage, "")
-        for text, places in stage.places.items():
+        for text, (places, numbers) in stage.notes.items():
             places[1:] = [place.replace(" trajectories)", ")") for place in places[1:]]
             where = " and ".join([", ".join(places[:-1]), places[-1]] if len(places) > 1 else places)
             where = f"at {where}" if where and not where.startswith("(") else where
-            print(f"note: {name}{f' {where}' if where else ''}: {text}", file=sys.stderr)
+            spans = [_span(column) for column in zip(*numbers, strict=True)]
+            told = "".join(word + span for word, span in zip(_NUMBER.split(text), [*spans, ""], strict=True))
+            print(f"note: {name}{f' {where}' if where else ''}: {told}", file=sys.stderr)
+
+
+def _span(numbers: Sequence[str]) -> str:
+    """One of several numbers if they are the same, and otherwise the smallest and the largest."""
+    low, high = (of(numbers, key=lambda number: float(number.rstrip("%"))) for of in (min, max))
+    return low if low == high else f"{low} to {high}"
+
+
+def _without_numbers(text: str) -> str:
+    return _NUMBER.sub("#", text)
 
 
 def passed(regime: str) -> None:
@@ -104,7 +126,11 @@ def _place(stage: _Stage, regime: str) -> None:
         which = _WHICH.search(told)
         text = told.replace(which[0], "", 1) if which else told
         place = " ".join(part for part in (regime, f"({which[1]})" if which else "") if part)
-        places = stage.places.setdefault(text, [])
-        if place and place not in places:
-            places.append(place)
+        alike = (
+            k for k, other in stage.notes.items() if _without_numbers(k) == _without_numbers(text) and other.places
+        )
+        noted = stage.notes.setdefault(next(alike, text) if place else text, _Note([], []))
+        noted.numbers.append(_NUMBER.findall(text))
+        if place and place not in noted.places:
+            noted.places.append(place)
     stage.waiting.clear()
