@@ -37,16 +37,23 @@ if KEEP:
 family = example.load()
 lap("import and load")
 anchor, experts = family.anchor, [family.low, family.high]
+flow = family.test[1][0]
+known = ccm_jax.coordinate_from_metadata(0.00075, 0.001, 0.002)
+merged = ccm_jax.merge_pytree(anchor, *experts, known)
+lap("merge at the known value")
 chart = ccm_jax.fit_chart(anchor, experts, [-1.0, 1.0], features=ccm_jax.Gated())
 lap("fit_chart")
 readout = ccm_jax.fit_prefix_readout(chart, family.rollout_fn, family.validation)
 lap("fit_prefix_readout")
-found = readout(family.test[1][0])
+found = readout(flow[:5])
 lap("first readout")
-found = readout(family.test[1][1])
-lap("second readout")
-chart(found.coordinate)
+weights = chart(found)
 lap("merged weights")
+for params in (anchor, family.low, merged, weights):
+    float(ccm_jax.evaluate.future_error(params, family.rollout_fn, flow[None]).mean())
+lap("errors of four networks")
+readout(family.test[1][1][:5])
+lap("second readout")
 print(json.dumps(times))
 """
 
