@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._article import with_article
+
 
 def is_traced(*values: Any) -> bool:
     """Whether any leaf is known only by shape, so its value cannot be checked."""
@@ -37,14 +39,8 @@ def _describe(leaf: Any) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """The type of a value, with its article.
-
-    Example:
-        >>> kind_of({}), kind_of(1)
-        ('a dict', 'an int')
-    """
-    name = type(value).__name__
-    return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
+    """The type of a value, with its article, such as ``"a dict"``."""
+    return with_article(type(value).__name__)
 
 
 def check_numbers(function: str, name: str, tree: Any) -> None:

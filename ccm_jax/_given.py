@@ -101,13 +101,13 @@ def explained(readout: PrefixReadout, x: Array, single: bool, error: ValueError)
     needed = readout.history + readout.frames
     said = str(error)
     said = said if said.startswith("make_rollout:") else f"PrefixReadout: {said}"
-    if other.ndim > 2 and other.shape[1] >= needed and _takes(readout, other):
+    if other.ndim > 2 and other.shape[1] >= needed and takes(readout, other):
         given = list(other.shape if single else x.shape)
         wanted = (
             f"{SINGLE}; {BATCH}" if single else "expected a batch [N, T, *space, C]; for one trajectory leave batch out"
         )
         said = f"PrefixReadout: frames have shape {given}, {wanted}."
-    elif _takes(readout, jnp.repeat(x[:, None], readout.history, axis=1)):
+    elif takes(readout, jnp.repeat(x[:, None], readout.history, axis=1)):
         given = list(x.shape[1:] if single else x.shape)
         wanted = "[T, *space, C]" if single else "[N, T, *space, C]"
         said = f"PrefixReadout: frames have shape {given}, expected {wanted} with T at least {needed}: no axis of time."
@@ -117,10 +117,12 @@ def explained(readout: PrefixReadout, x: Array, single: bool, error: ValueError)
 def lacks_batch(readout: PrefixReadout, x: Array, context: Any) -> bool:
     """Whether the model takes ``x`` with another axis in front only, so it is one trajectory and no batch."""
     alone, context = x[None], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
-    return x.ndim > 1 and _takes(readout, alone, context) and not _takes(readout, x, context)
+    return x.ndim > 1 and takes(readout, alone, context) and not takes(readout, x, context)
 
 
-def _takes(readout: PrefixReadout, x: Array, context: Any = None) -> bool:
+def takes(readout: PrefixReadout, x: Array, context: Any = None) -> bool:
+    """Whether the model runs from the first frames of trajectories ``[N, T, *space, C]``."""
+
     def step(params: Any, window: Array, context: Any) -> Array:
         return call_rollout(readout.rollout_fn, params, window, 1, context, readout.history)
 

@@ -171,7 +171,7 @@ def fit_prefix_readout(
     Args:
         chart: returned by :func:`~ccm_jax.fit_chart`; with ``features=Gated()``, a readout can keep the anchor.
         rollout_fn: ``(params, window [N, history, *space, C], steps) -> frames``, such as ``make_rollout(apply)``.
-        validation: for each regime, trajectories ``[N, T, *space, C]`` that continue after the prefix; not test data.
+        validation: a list, for each regime trajectories ``[N, T, *space, C]`` longer than the prefix; not test data.
         history: frames in the model's window.
         frames: the K observed frames after it.
         reach: the search stays within ``[-reach, reach]`` along every axis; 2.5 by default.
@@ -235,7 +235,7 @@ def choose(
     Returns:
         The readout, bounded by the growth of validation trajectories, and all that was tried.
     """
-    regimes = as_regimes(starts[0].chart, validation)
+    regimes = as_regimes(starts[0], validation)
     given = [None] * len(regimes) if contexts is None else list(contexts)
     check_one_each("fit_prefix_readout", given, "context", regimes, "regime")
     check_validation(starts[0], regimes, given)

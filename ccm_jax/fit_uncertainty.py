@@ -31,6 +31,7 @@ from ccm_jax.membership import fit_membership, statistic_of
 from ccm_jax.readout import PrefixReadout, check_readout
 from ccm_jax.search import Local, local_at
 from ccm_jax.uncertainty import Uncertainty, fit_scatter, inflation_of, small_sample, usual_gates
+from ccm_jax.validation import refuse_single
 
 NAME = "fit_uncertainty"
 POINTS = 257  # of the grid of values, at least
@@ -132,8 +133,12 @@ def fit_uncertainty(
     shape = {"history": readout.history, "frames": readout.frames}
     for i, (x, context) in enumerate(zip(validation, given, strict=True)):
         seen = as_frames(readout.chart, x, f"{NAME}: frames of validation[{i}]")[:, :observed]
-        with unsaid():  # said of all regimes together
-            estimate = bare(seen, batch="each", context=context, mesh=mesh)
+        try:
+            with unsaid():  # said of all regimes together
+                estimate = bare(seen, batch="each", context=context, mesh=mesh)
+        except ValueError:
+            refuse_single(f"{NAME}: validation[{i}]", readout, jnp.asarray(x), context)
+            raise
         estimates.append(estimate)
         seen_of.append(seen)
         c = estimate.coordinate
@@ -278,9 +283,10 @@ def _grid(values: np.ndarray, reach: float) -> np.ndarray:
 def _check(labels: np.ndarray, validation: Sequence[Any], axes: int) -> None:
     """Raises ValueError for regimes and values that cannot serve."""
     if len(labels) != len(validation) or labels.ndim != 2 or labels.shape[1] != axes:
+        array = "; of one array, the first axis counts as regimes" * hasattr(validation, "ndim")
         raise ValueError(
             f"{NAME}: values have shape {list(labels.shape)} for {counted(len(validation), 'regime')} and {axes} "
-            f"{'axis' if axes == 1 else 'axes'}, expected one physical value for each regime and axis."
+            f"{'axis' if axes == 1 else 'axes'}, expected one physical value for each regime and axis{array}."
         )
     if not np.isfinite(labels).all() or any(len(np.unique(column)) < FEWEST for column in labels.T):
         raise ValueError(

@@ -13,6 +13,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, PartitionSpec
 
+from ccm_jax._article import with_article
 from ccm_jax._checks import is_traced
 from ccm_jax._convolutions import rollout_for_training, slow_in_loops
 from ccm_jax.metrics import relative_l2
@@ -131,8 +132,8 @@ def _check_state(function: str, state: TrainState, optimizer: optax.GradientTran
     structures: list[Any] = [jax.tree.structure(tree) for tree in (state.opt_state, fresh)]
     if structures[0] != structures[1]:
         raise ValueError(
-            f"{function}: opt_state is of another optimizer, a {type(state.opt_state).__name__} that does not fit this "
-            "one; start from init_state(params, optimizer)."
+            f"{function}: opt_state is of another optimizer, {with_article(type(state.opt_state).__name__)} that does "
+            "not fit this one; start from init_state(params, optimizer)."
         )
 
 

@@ -12,30 +12,44 @@ import numpy as np
 from ccm_jax._checks import as_count, as_number, kind_of
 from ccm_jax._doubts import warn
 from ccm_jax._frames import as_frames, warn_unlike
-from ccm_jax._given import at_end, check_model, lacks_batch
+from ccm_jax._given import at_end, check_model, lacks_batch, takes
 from ccm_jax._stride import Clue
-from ccm_jax.chart import Chart
 from ccm_jax.observed import check_prefix
 from ccm_jax.readout import PrefixReadout
 from ccm_jax.rollout import call_rollout
 
 Array = jax.Array
-MANY = 6  # axes of an array that can only hold several regimes [R, N, T, *space, C]
 
 
-def as_regimes(chart: Chart, validation: Sequence[Any]) -> list[Array]:
+def as_regimes(readout: PrefixReadout, validation: Any) -> list[Array]:
     """Validation trajectories as a list of arrays, one for each regime."""
     if isinstance(validation, Mapping):
         raise ValueError(
             "fit_prefix_readout: validation is a mapping, expected a list of arrays [N, T, *space, C], one for each "
             "regime; pass list(validation.values())."
         )
-    if 0 < getattr(validation, "ndim", 0) < MANY:
+    if getattr(validation, "ndim", 0) > 0:
+        validation = _of_one_array(readout, validation)
+    what = "fit_prefix_readout: frames of validation"
+    return [as_frames(readout.chart, x, f"{what}[{i}]") for i, x in enumerate(validation)]
+
+
+def _of_one_array(readout: PrefixReadout, x: Array) -> list[Array]:
+    """The regimes of one array, if the model and the number of frames leave only one way to read it."""
+    ways = {"[x] for one regime": [x], "list(x) for several": list(x), "[x[None]] for one trajectory": [x[None]]}
+    observed = readout.history + readout.frames
+
+    def fits(first: Array) -> bool:
+        return first.ndim > 2 and first.shape[1] > observed and takes(readout, first)
+
+    fit = [how for how, regimes in ways.items() if fits(jnp.asarray(regimes[0]))]
+    if len(fit) != 1:
+        *others, last = fit or ways
         raise ValueError(
-            f"fit_prefix_readout: validation is one array {list(validation.shape)}, expected a list of arrays "  # type: ignore[attr-defined]
-            "[N, T, *space, C], one for each regime; pass [x] for one regime, or list(x) for several."
+            f"fit_prefix_readout: validation is one array {list(x.shape)}, expected a list of arrays [N, T, *space, "
+            f"C], one for each regime; pass {', '.join(others)}, or {last}."
         )
-    return [as_frames(chart, x, f"fit_prefix_readout: frames of validation[{i}]") for i, x in enumerate(validation)]
+    return ways[fit[0]]
 
 
 def growth_of(regimes: Sequence[Array], observed: int) -> float:
@@ -91,7 +105,7 @@ def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts:
         raise ValueError(f"{name}: validation is empty, expected trajectories [N, T, ...] of at least one regime.")
     for i, (x, context) in enumerate(zip(regimes, contexts, strict=True)):
         if x.ndim < 3 or x.shape[1] <= observed:
-            _refuse_single(f"{name}: validation[{i}]", readout, x, context)
+            refuse_single(f"{name}: validation[{i}]", readout, x, context)
             raise ValueError(
                 f"{name}: validation[{i}] has shape {list(x.shape)}, expected [N, T, *space, C] with T above "
                 f"{observed}: {readout.history} of the window, {readout.frames} of the prefix, and a future to be "
@@ -114,7 +128,7 @@ def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts:
     try:
         jax.eval_shape(step, readout.chart.origin, window, context)
     except ValueError as error:
-        _refuse_single(f"{name}: validation[0]", readout, regimes[0], context)
+        refuse_single(f"{name}: validation[0]", readout, regimes[0], context)
         if str(error).startswith("make_rollout:"):  # it says all there is to say
             raise ValueError(str(error)) from error
         if str(error).startswith("rollout_fn returns"):
@@ -125,8 +139,8 @@ def check_validation(readout: PrefixReadout, regimes: Sequence[Array], contexts:
         ) from error
 
 
-def _refuse_single(what: str, readout: PrefixReadout, x: Array, context: Any) -> None:
-    """Raises ValueError for a trajectory where a batch of them is expected."""
+def refuse_single(what: str, readout: PrefixReadout, x: Array, context: Any) -> None:
+    """Raises ValueError for a trajectory where a batch of them is expected; ``what`` names it."""
     if lacks_batch(readout, x, context):
         raise ValueError(
             f"{what} has shape {list(x.shape)}, expected [N, T, *space, C]; it has no batch axis: pass x[None]."

@@ -268,7 +268,7 @@ def test_what_is_no_network_is_refused_in_one_line(tmp_path: Path, nets: Any) ->
         "own_bad:brokn": r"a network is MODULE:NAME. Did you mean own_bad:broken\?",
         "own_bad:nothing": "own_bad has no nothing; a network is MODULE:NAME",
         "own_bad:pair": r"own_bad:pair returns a tuple \(function, int\), expected the network alone: return its first",
-        "own_bad:broken": "own_bad:broken is int, expected a torch.nn.Module",
+        "own_bad:broken": "own_bad:broken is an int, expected a torch.nn.Module",
         "own_bad:unet": "own_bad:unet needs width; name a function that builds the network without arguments, or pass",
         "own_bad:fails": "--model own_bad:fails: RuntimeError no such day, when it was called .own_bad.py, line",
         ":apply": "--model :apply: expected MODULE:NAME",

@@ -271,14 +271,30 @@ def test_bad_input_is_named(change: dict[str, Any], message: str) -> None:
         fit_prefix_readout(family(), rollout_fn)(observe(family()(0.5))[0, :3])
 
 
+def test_one_array_is_taken_for_what_alone_the_network_takes() -> None:
+    chart = fit_chart({"a": jnp.ones(1)}, [{"a": jnp.zeros(1)}, {"a": 2 * jnp.ones(1)}], [-1.0, 1.0])
+
+    def apply(params: Any, window: jax.Array) -> jax.Array:
+        samples, _, points, channels = window.shape  # a network of one space axis
+        return params["a"][0] * window[:, -1].reshape(samples, points, channels)
+
+    x = np.cumsum(np.ones((2, 3, 8, 4, 1), np.float32), axis=2)  # of two regimes
+    for given, listed in ((x[0, 0], [x[0, :1]]), (x[0], [x[0]]), (x, list(x))):
+        one, expected = (fit_prefix_readout(chart, make_rollout(apply), v) for v in (given, listed))
+        assert one.error_over_anchor is not None and len(one.error_over_anchor) == len(listed)
+        np.testing.assert_array_equal(one.error_over_anchor, expected.error_over_anchor)
+    with pytest.raises(ValueError, match=r"\[3, 4, 4, 1\], expected a list.*; pass \[x\] for one regime, list\(x\)"):
+        fit_prefix_readout(chart, make_rollout(apply), x[0, :, :4])  # too short for whatever it is
+
+
 def test_validation_that_is_no_list_of_arrays_is_one_line() -> None:
     chart = fit_chart({"a": jnp.ones(1)}, [{"a": jnp.zeros(1)}, {"a": 2 * jnp.ones(1)}], [-1.0, 1.0])
     run, x = make_rollout(lambda params, window: params["a"][0] * window[:, -1]), np.ones((2, 8, 4, 1), np.float32)
     with pytest.raises(ValueError, match="validation is a mapping"):
         fit_prefix_readout(chart, run, {-1.0: x, 1.0: x})  # type: ignore[arg-type]
     with pytest.raises(
-        ValueError, match=r"validation is one array \[2, 8, 4, 1\], expected a list.*pass \[x\] for one"
+        ValueError, match=r"validation is one array \[6, 8, 8, 1\], expected a list.*pass \[x\] for one"
     ):
-        fit_prefix_readout(chart, run, x)
+        fit_prefix_readout(chart, run, np.ones((6, 8, 8, 1), np.float32))  # 6 or 8 frames: the network takes both
     with pytest.raises(ValueError, match=r"fit_prefix_readout: frames of validation\[0\] are a tuple, expected"):
         fit_prefix_readout(chart, run, [(-1.0, x), (1.0, x)])

@@ -216,7 +216,7 @@ def test_weights_of_any_type_and_what_is_no_weight() -> None:
     assert set(as_torch_params(torch.nn.Sequential(half), torch_params(half), "file")) == {"0.weight", "0.bias"}
     with pytest.raises(ValueError, match=r"file: 0.0.weight is missing"):
         as_torch_params(wrapped, torch_params(half), "file")
-    with pytest.raises(ValueError, match="module is dict, expected a torch.nn.Module"):
+    with pytest.raises(ValueError, match="module is a dict, expected a torch.nn.Module"):
         torch_rollout({})
 
 

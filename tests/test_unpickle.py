@@ -202,7 +202,7 @@ def test_attributes_are_set_on_nothing_but_metadata_of_a_state_dict(tmp_path: Pa
     found = open_torch(file_of(tmp_path / "a.pt", weights))
     assert type(found) is collections.OrderedDict and vars(found) == {"_metadata": {"version": 2}}
     assert set(state_dict_of(found)) == {"w"}
-    refused(ORDERED + several(p.NONE, said) + p.BUILD, "sets attributes of a OrderedDict")
+    refused(ORDERED + several(p.NONE, said) + p.BUILD, "sets attributes of an OrderedDict")
     for made in (p.EMPTY_DICT, p.EMPTY_LIST, p.EMPTY_TUPLE, p.NONE, number(1), text("x"), tensor(), STORAGE):
         refused(made + said + p.BUILD, "sets attributes of a")
 
@@ -247,7 +247,7 @@ def test_names_are_never_looked_up(tmp_path: Path) -> None:
         (p.EMPTY_DICT + p.EMPTY_TUPLE + p.REDUCE, "calls a dict"),
         (STORAGE + p.EMPTY_TUPLE + p.NEWOBJ, "calls a Storage"),
         (name("os", "getcwd") + p.EMPTY_LIST + p.REDUCE, "calls"),
-        (tensor() + p.NONE + p.NONE + p.SETITEM, "into a ndarray"),
+        (tensor() + p.NONE + p.NONE + p.SETITEM, "into an ndarray"),
         (p.EMPTY_TUPLE + p.NONE + p.APPEND, "into a tuple"),
         (STORAGE + p.MARK + number(0) + number(1) + p.SETITEMS, "into a Storage"),
         (p.EMPTY_LIST + p.MARK + p.NONE + p.ADDITEMS, "into a list"),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ccm_jax._article import with_article
 from ccm_jax._checks import as_number, as_numbers, counted
 from ccm_jax._reasons import clean, meant
 from ccm_jax.chart import FEATURES, Features, Gated, Polynomial
@@ -108,7 +109,7 @@ def read_recipe(path: Path, where: Where | None = None) -> Recipe:
     """
     content = read_yaml(path)
     if not isinstance(content, dict):
-        held = "is empty" if content is None else f"holds a {type(content).__name__}"
+        held = "is empty" if content is None else f"holds {with_article(type(content).__name__)}"
         raise ValueError(f"{path} {held}, expected the keys {', '.join(KEYS)}.")
     _known(path, "", content, KEYS)
     if "anchor" not in content or not isinstance(content.get("experts"), list) or not content["experts"]:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ccm_jax._article import with_article
 from ccm_jax._checks import is_merged
 from ccm_jax._names import at_level, dotted
 from ccm_jax._reasons import reason_of
@@ -98,8 +99,8 @@ def find_own(name: str, arguments: Mapping[str, Any]) -> Own:
         )
     if kind is None:
         raise ValueError(
-            f"{name} is {type(thing).__name__}, expected a torch.nn.Module, a module of Equinox or Flax, a function "
-            "apply(params, window), or a function that returns one of them."
+            f"{name} is {with_article(type(thing).__name__)}, expected a torch.nn.Module, a module of Equinox or Flax, "
+            "a function apply(params, window), or a function that returns one of them."
         )
     return Own(thing, kind)
 

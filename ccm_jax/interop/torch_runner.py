@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ccm_jax._article import with_article
 from ccm_jax._reasons import FAILED, reason_of
 from ccm_jax.interop.layout import Layout, next_frame
 
@@ -103,7 +104,9 @@ class Runner:
             return torch.stack([module(state, *rest) for state, rest in zip(x, each, strict=True)])
 
         if not isinstance(module, torch.nn.Module):
-            raise ValueError(f"torch_rollout: module is {type(module).__name__}, expected a torch.nn.Module.")
+            raise ValueError(
+                f"torch_rollout: module is {with_article(type(module).__name__)}, expected a torch.nn.Module."
+            )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         module.eval().to(self.device)
         self.torch, self.module, self.loop = torch, module, Loop()

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from ccm_jax._article import with_article
 from ccm_jax._names import dotted
 
 
@@ -33,7 +34,8 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
         items = [(_name_of(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree) if _is_array(leaf)]
     else:
         raise ValueError(
-            f"flatten: {prefix or '(root)'} is {type(tree).__name__}, expected arrays in dictionaries and lists."
+            f"flatten: {prefix or '(root)'} is {with_article(type(tree).__name__)}, expected arrays in dictionaries "
+            "and lists."
         )
     flat: dict[str, Any] = {}
     for key, value in items:

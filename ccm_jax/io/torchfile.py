@@ -29,7 +29,7 @@ Path_ = str | os.PathLike[str]
 
 MAGIC = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")  # in the first pickle of a file before version 1.6
 SAID = "ccm.json"  # a member of ours beside PyTorch's, who ignores it: what the header of a safetensors file would say
-REMEDY = "Load it where it was written and save its state_dict as safetensors"
+REMEDY = "load it where it was written and save its state_dict as safetensors"
 
 
 class TorchFile(NamedTuple):

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ccm_jax._article import with_article
+
 _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
@@ -147,7 +149,7 @@ def unpickle(program: bytes | Stream, call: Callable[[str, tuple[Any, ...]], Any
                 named = (stack.pop(),) if name == "NEWOBJ_EX" else ()
                 arguments, function = stack.pop(), stack.pop()
                 if type(function) is not Placeholder or type(arguments) is not tuple:
-                    raise ValueError(f"its pickle calls a {type(function).__name__}")
+                    raise ValueError(f"its pickle calls {with_article(type(function).__name__)}")
                 stack.append(call(function.name, arguments + named))
             case "BUILD":
                 state = stack.pop()
@@ -182,7 +184,9 @@ def _fill(target: Any, kind: type, items: list[Any]) -> None:
     if isinstance(target, Placeholder):
         return
     if not isinstance(target, kind):
-        raise ValueError(f"its pickle puts items of a {kind.__name__} into a {type(target).__name__}")
+        raise ValueError(
+            f"its pickle puts items of {with_article(kind.__name__)} into {with_article(type(target).__name__)}"
+        )
     if isinstance(target, dict):
         target.update(zip(map(_key, items[::2]), items[1::2], strict=True))
     elif isinstance(target, set):
@@ -201,4 +205,4 @@ def _build(target: Any, state: Any) -> None:
     elif hasattr(target, "build"):
         target.build(state)
     elif not isinstance(target, Placeholder):
-        raise ValueError(f"its pickle sets attributes of a {type(target).__name__}")
+        raise ValueError(f"its pickle sets attributes of {with_article(type(target).__name__)}")
