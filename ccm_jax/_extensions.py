@@ -13,6 +13,7 @@ from pathlib import Path
 from ccm_jax._extras import import_ours, remedy, with_remedy
 
 GROUP = "ccm_jax"  # entry points of an installed package: each names a module
+ON_PATH = "put its folder on PYTHONPATH"
 VARIABLE = "CCM_EXTENSIONS"  # modules on Python's path, separated by commas
 
 
@@ -50,7 +51,9 @@ def import_extension(module: str, who: str) -> None:
                 f"{who}: {module} is a path, expected the name of a module: {name}, with its folder on PYTHONPATH."
             ) from error
         if isinstance(error, ModuleNotFoundError) and error.name in (module, module.partition(".")[0]):
-            raise ValueError(f"{who}: {module} cannot be imported: {error}; put its folder on PYTHONPATH.") from error
+            here = Path(f"{module.replace('.', '/')}.py")
+            how = f"{here} is in this folder: write PYTHONPATH=. before the command" if here.exists() else ON_PATH
+            raise ValueError(f"{who}: {module} cannot be imported: {error}; {how}.") from error
         raise ValueError(f"{who}: {module} cannot be imported: {_fault(error)}.") from error
 
 
