@@ -6,11 +6,14 @@ import functools
 import importlib
 import os
 import pkgutil
+import traceback
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from ccm_jax._extras import import_ours, remedy, with_remedy
 
 GROUP = "ccm_jax"  # entry points of an installed package: each names a module
+ON_PATH = "put its folder on PYTHONPATH"
 VARIABLE = "CCM_EXTENSIONS"  # modules on Python's path, separated by commas
 
 
@@ -42,4 +45,22 @@ def import_extension(module: str, who: str) -> None:
     except Exception as error:  # a module of others may raise anything
         if isinstance(error, ModuleNotFoundError) and remedy(error):
             raise with_remedy(error) from error
-        raise ValueError(f"{who}: {module} cannot be imported: {error}; put its folder on PYTHONPATH.") from error
+        if module.endswith(".py") or "/" in module or "\\" in module:
+            name = Path(module.replace("\\", "/")).name.removesuffix(".py")
+            raise ValueError(
+                f"{who}: {module} is a path, expected the name of a module: {name}, with its folder on PYTHONPATH."
+            ) from error
+        if isinstance(error, ModuleNotFoundError) and error.name in (module, module.partition(".")[0]):
+            here = Path(f"{module.replace('.', '/')}.py")
+            how = f"{here} is in this folder: write PYTHONPATH=. before the command" if here.exists() else ON_PATH
+            raise ValueError(f"{who}: {module} cannot be imported: {error}; {how}.") from error
+        raise ValueError(f"{who}: {module} cannot be imported: {_fault(error)}.") from error
+
+
+def _fault(error: Exception) -> str:
+    """What went wrong in a module of others, and where."""
+    if isinstance(error, SyntaxError):
+        return f"{error.msg} ({Path(error.filename or 'its code').name}, line {error.lineno})"
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).suffix == ".py"]
+    where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {error}{where}"

@@ -71,6 +71,8 @@ def surrogate_of(weights: Weights, description: str | None, frame: tuple[int, ..
             found, params = load(weights.arrays)
         except TypeError as error:
             raise ValueError(f"{name}: {error}; see args in {description}.") from error
+        except ValueError as error:
+            raise ValueError(f"{weights.path}: {error}") from error
         model = make_model("dpot" if name == "dpot-torch" else "fno", **found)
         if "history" not in said:
             history = _history(name, params, channels, dim, found.get("grid_channels", True))
@@ -148,8 +150,9 @@ def _torch(
     def to_params(arrays: Arrays) -> Any:
         return jax.tree.map(jnp.asarray, as_torch_params(module, arrays, str(weights.path)))
 
+    params = to_params(weights.arrays)  # what does not fit here, has nothing to do with the frames
     with _fitting(weights, window):
-        _check_frame(run_torch(module, layout, to_params(weights.arrays), jnp.ones(window), 1)[:, 0].shape, window)
+        _check_frame(run_torch(module, layout, params, jnp.ones(window), 1)[:, 0].shape, window)
     plain = torch_rollout(module, layout)
     rollout_fn = plain if scale is None else normalized_rollout(plain, scale)
 

@@ -186,11 +186,15 @@ def test_a_network_of_one_s_own_is_trained_and_runs_from_its_checkpoint(tmp_path
     assert described.apply(described.to_params(saved.arrays), window).shape == (1, *frame)
 
 
-def test_a_name_is_taken_once() -> None:
+def test_a_name_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="'fno' is ccm_jax.models.fno.FNO already"):
         make_model("fno", modes=(2, 2))
         register_model("fno")(lambda **_: None)
     with pytest.raises(ValueError, match="nowhere cannot be imported: .*; put its folder on PYTHONPATH"):
+        make_model("nowhere:net")
+    (tmp_path / "nowhere.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="nowhere.py is in this folder: write PYTHONPATH=. before the command"):
         make_model("nowhere:net")
     with pytest.raises(ValueError, match="no model 'json:net'; there are: .*fno"):  # imported, and registers nothing
         make_model("json:net")

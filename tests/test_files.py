@@ -48,6 +48,15 @@ def test_pdebench_flat(tmp_path: Path) -> None:
     assert r.parameters[0] == {"eta": 0.01}
 
 
+def test_a_dataset_of_hdf5_whose_last_axis_is_one_has_a_channel_there(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "plain.h5", "w") as file:
+        file["u"], file["nu"] = trajectories(1), np.array([0.1, 0.2, 0.3])
+    r = open_recording(tmp_path / "plain.h5")
+    assert (r.fields, r.shape, r.assumed) == (("u",), (N, T, H, W), ("axes are taken for sample, time, x, y, channel",))
+    np.testing.assert_array_equal(r.trajectory(1), trajectories(1)[1])
+    np.testing.assert_allclose(common_parameter(r, "nu"), [0.1, 0.2, 0.3])
+
+
 def test_the_well(tmp_path: Path) -> None:
     r = open_recording(recordings.the_well(tmp_path))
     assert r.fields == ("density", "velocity_x", "velocity_y")

@@ -119,5 +119,5 @@ def test_parts_that_have_no_place_are_named() -> None:
     state = fno_to_neuraloperator(params)
     with pytest.raises(ValueError, match=r"has no place for fno_blocks.norm.0.weight"):
         fno_from_neuraloperator(state | {"fno_blocks.norm.0.weight": np.ones(6)})
-    with pytest.raises(ValueError, match="expected a dense FNO; it may be factorised"):
+    with pytest.raises(ValueError, match="expected a dense FNO of neuraloperator; this one may be factorised"):
         fno_from_neuraloperator({"fno_blocks.convs.0.weight.core": np.ones(6)})

@@ -172,7 +172,7 @@ def test_a_torch_network_from_files_to_a_merge_that_torch_loads(tmp_path: Path, 
     assert rolled.exit_code == 0, rolled.output
     assert np.load(tmp_path / "r.npz")["errors"].mean() < 1e-2
     (tmp_path / "model.yaml").write_text("model: own_torch:build\nargs: {width: 4}\n")
-    with pytest.raises(ValueError, match=r"anchor does not fit .*0.weight is \(5, 4, 3, 3\); the network expects"):
+    with pytest.raises(ValueError, match=r"anchor: 0.weight is \(5, 4, 3, 3\); the network expects"):
         surrogate_of(weights, str(tmp_path / "model.yaml"), FRAME)
 
 
@@ -263,6 +263,8 @@ def test_static_fields_and_rates_of_a_network(tmp_path: Path, nets: Any) -> None
 
 def test_what_is_no_network_is_refused_in_one_line(tmp_path: Path, nets: Any) -> None:
     nets("own_bad", NETS)
+    (tmp_path / "own_fails.py").write_text("def apply(params, window):\n    return window\nlater()\n")
+    (tmp_path / "own_torn.py").write_text("def apply(:\n")
     weights = Weights(tmp_path / "a.npz", "npz", {"scale": np.ones(1, np.float32)}, {})
     for model, message in {
         "own_bad:brokn": r"a network is MODULE:NAME. Did you mean own_bad:broken\?",
@@ -274,12 +276,22 @@ def test_what_is_no_network_is_refused_in_one_line(tmp_path: Path, nets: Any) ->
         ":apply": "--model :apply: expected MODULE:NAME",
         "own_bad:apply": "does not fit its model on a window .*: KeyError 'mix'",
         "own_nowhere:apply": "own_nowhere cannot be imported: .*; put its folder on PYTHONPATH",
+        "own_bad.py:apply": "own_bad.py is a path, expected the name of a module: own_bad, with its folder",
+        "own_fails:apply": r"own_fails cannot be imported: NameError: .* is not defined \(own_fails.py, line 3",
+        "own_torn:apply": r"own_torn cannot be imported: .* \(own_torn.py, line 1\)",
     }.items():
         with pytest.raises(ValueError, match=message):
             surrogate_of(weights, model, FRAME)
     with pytest.raises(ValueError, match="no model 'own_bad:unet'"):  # it is not ours, whatever its name
         make_model("own_bad:unet")
     assert kind_of(find_own("own_bad:unet", {"width": 3}).network) is None
+    for model, message in {
+        "own_bad": "and none of .*, or MODULE:NAME, such as own_bad:NAME",
+        "own_bad.apply": "such as own_bad:apply",
+        "own_bad.py": "expected own_bad:NAME, with NAME of what in this module is the network or builds it",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            surrogate_of(weights, str(tmp_path / model), FRAME)
     file = tmp_path / "model.yaml"
     for line, message in {
         "channels: middle": "channels is 'middle', expected first or last",

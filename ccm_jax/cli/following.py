@@ -180,6 +180,13 @@ def _alike(recording: Recording, like: Recording | None) -> bool:
     if like is None:
         return True
     names = [{name for row in r.parameters for name in row if name.lower() not in COUNTERS} for r in (recording, like)]
+    sizes = [[n for n in (*r.shape[2:], len(r.fields)) if n > 1] for r in (recording, like)]  # of 1: of whichever axis
+    if sizes[0] != sizes[1]:
+        return False
+    if any(field.startswith("channel_") for r in (recording, like) for field in r.fields):  # a file without names
+        recording = recording._replace(fields=like.fields)
+    if any(assumed_axes(r) or 1 in r.shape[2:] for r in (recording, like)):
+        recording = recording._replace(fields=like.fields, shape=(*recording.shape[:2], *like.shape[2:]))
     try:
         check_alike([like, recording])
     except ValueError:

@@ -45,7 +45,8 @@ def fno_from_neuraloperator(state: Flat, *, grid_channels: bool | None = None) -
     )
     if not depth or _CONV.format(0) not in names:
         raise ValueError(
-            f"{names.function}: there is no {_CONV.format(0)}, expected a dense FNO; it may be factorised."
+            f"{names.function}: there is no {_CONV.format(0)}, expected a dense FNO of neuraloperator; this one may be "
+            f"factorised, or of another network: it has {', '.join(sorted(names.left)[:3])} and so on."
         )
     spectral = names.left[_CONV.format(0)]
     if not np.iscomplexobj(spectral) or spectral.ndim < 3 or spectral.shape[0] != spectral.shape[1]:

@@ -170,5 +170,6 @@ def as_torch_params(module: Any, arrays: Mapping[str, Any], what: str) -> dict[s
     for name in [*expected, *given]:
         if expected.get(name) != given.get(name):
             of, there = expected.get(name, "no such weight"), given.get(name, "missing")
-            raise ValueError(f"{what}: {name} is {there}; the network expects {of}.")
+            has = "" if name in given else f"; the weights are {', '.join(list(given)[:3])} and so on"
+            raise ValueError(f"{what}: {name} is {there}; the network expects {of}{has}.")
     return params

@@ -54,8 +54,23 @@ def describe(weights: Weights, description: str | None) -> dict[str, Any]:
         run = _facts(weights) if stored(weights, "config") else {}
         return _together({"model": description}, told, weights) if told else run | {"model": description}
     if not path.is_file():
-        raise ValueError(f"--model {description}: no such file, and none of {', '.join(FOREIGN)}, or MODULE:NAME.")
+        raise ValueError(
+            f"--model {description}: no such file, and none of {', '.join(FOREIGN)}, or MODULE:NAME{_meant(path)}."
+        )
+    if path.suffix == ".py":
+        raise ValueError(
+            f"--model {description}: expected {path.stem}:NAME, with NAME of what in this module is the network or "
+            "builds it, and its folder on PYTHONPATH."
+        )
     return _together(_read(path), told, weights, path)
+
+
+def _meant(path: Path) -> str:
+    """The module that a name without a colon may stand for, as ``net`` or ``net.build`` do beside ``net.py``."""
+    for module, name in ((path, "NAME"), (path.with_suffix(""), path.suffix[1:])):
+        if name and module.with_name(f"{module.name}.py").is_file():
+            return f", such as {module.name}:{name}"
+    return ""
 
 
 def portable(said: Mapping[str, Any]) -> dict[str, Any]:

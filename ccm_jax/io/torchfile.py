@@ -141,7 +141,7 @@ def open_torch_file(path: Path_) -> TorchFile:
             return (_Pickled if pickled else _Zipped)(file).load()
         except zipfile.BadZipFile as error:
             raise Unreadable(
-                f"open_torch: {path} is cut off, or not a file of torch.save: {clean(error)}. {REMEDY}."
+                f"open_torch: {path} is cut off, or not a file of torch.save: {clean(error)}; {REMEDY}."
             ) from error
 
 

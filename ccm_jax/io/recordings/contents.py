@@ -51,7 +51,7 @@ class Variable(NamedTuple):
         count = int(np.prod([n for axis, n in zip(self.axes, self.shape, strict=True) if axis == CHANNEL]))
         if self.names or CHANNEL not in self.axes:
             return self.names or (self.name,)
-        return tuple(f"{self.name}_{i}" for i in range(count))
+        return (self.name,) if count == 1 else tuple(f"{self.name}_{i}" for i in range(count))
 
     def key(self, sample: int) -> str:
         """Where the array of a sample stands."""

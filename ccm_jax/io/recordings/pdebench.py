@@ -192,7 +192,7 @@ def _taken(variables: Sequence[Variable]) -> str:
     """What is assumed of the axes of fields, and how to say otherwise where the last one may be of channels."""
     one, letters = variables[0], {name: letter for letter, name in LETTERS.items()}
     said = f"axes are taken for {', '.join(one.axes)}"
-    if len(variables) > 1 or one.shape[-1] > FEW or not set(one.axes) <= set(letters):
+    if len(variables) > 1 or one.shape[-1] > FEW or one.axes[-1] == CHANNEL or not set(one.axes) <= set(letters):
         return said
     stored = "".join(letters[name] for name in one.axes[:-1])
     return f"{said}; if the last, of {one.shape[-1]}, is of channels, say --axes {stored}C"
@@ -241,6 +241,8 @@ def _fields(
         wanted = dim + 2 if dim else min(top, 5)
         ones = max(0, len(shape) - wanted)
         axes = (SAMPLE, TIME, *SPACE[: wanted - 2])
+        if not dim and wanted > 3 and shape[-1] == 1:  # no grid has one point
+            axes = (*axes[:-1], CHANNEL)
         if len(shape) == wanted + 1 and shape[0] != 1:
             axes = (*axes, CHANNEL)
         elif shape[:ones] == (1,) * ones and len(shape) >= wanted:
