@@ -52,7 +52,7 @@ def test_what_holds_no_numbers_is_named(leaf: Any) -> None:
     if leaf is None:  # is no leaf
         assert fit_chart(tree, [low, high], [-1.0, 1.0])(0.5)["note"] is None
         return
-    with pytest.raises(ValueError, match=r"leaf \['note'\] of `anchor` is a .*, expected numbers; leave it out"):
+    with pytest.raises(ValueError, match=r"leaf \['note'\] of `anchor` is an? .*, expected numbers; leave it out"):
         fit_chart(tree, [low, high], [-1.0, 1.0])
 
 

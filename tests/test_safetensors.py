@@ -110,7 +110,7 @@ def test_names_are_cut_at_dots() -> None:
     for flat in ({"a.b": 1, "a": 2}, {"a": 2, "a.b": 1}):
         with pytest.raises(ValueError, match="use the flat names"):
             unflatten(flat)
-    with pytest.raises(ValueError, match="a.0 is str, expected arrays in dictionaries and lists"):
+    with pytest.raises(ValueError, match="a.0 is a str, expected arrays in dictionaries and lists"):
         flatten({"a": ["x"]})
 
 
