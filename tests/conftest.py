@@ -50,9 +50,21 @@ LONGEST = (
 )
 
 
+# Examples in docstrings that take many seconds.
+LONG_EXAMPLES = {
+    "ccm_jax.predict.predict_rollout",
+    "ccm_jax.sequential.fit_sequential",
+    "ccm_jax.starts.mean_over_starts",
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first."""
+    """Long files first, and long examples marked."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    for item in items:
+        if item.name in LONG_EXAMPLES:
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_collection_finish() -> None:

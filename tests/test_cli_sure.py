@@ -99,6 +99,7 @@ def report(decays: Decays, out: Path, *more: Any, prefix: str = "seen.npz") -> t
     return done, json.loads((out / "m.json").read_text()) if (out / "m.json").exists() else None
 
 
+@pytest.mark.long
 def test_a_calibration_says_how_sure_it_is(decays: Decays, tmp_path: Path) -> None:
     done, found = report(decays, tmp_path, "--sample", "0")
     assert done.exit_code == 0, done.output

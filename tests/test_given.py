@@ -236,6 +236,7 @@ def test_one_trajectory_without_its_batch_axis_is_told_so() -> None:
         future_error(family.anchor, family.rollout_fn, family.test[1][0])
 
 
+@pytest.mark.long
 def test_what_makes_an_estimate_doubtful_is_said() -> None:
     """Swapped experts, frames of another grid, another time step; and when the anchor is kept."""
     family = example.load()

@@ -39,6 +39,7 @@ def check(name: str, steps: int, folder: Path) -> None:
     assert "anchor" in found["evaluate"] and str(folder) not in found["evaluate"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["unet", pytest.param("vit", marks=pytest.mark.slow)])
 def test_merge_and_coordinate_are_those_of_torch(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.torch_family.trajectories", heat)
