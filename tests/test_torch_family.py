@@ -39,8 +39,10 @@ def check(name: str, steps: int, folder: Path) -> None:
     assert "anchor" in found["evaluate"] and str(folder) not in found["evaluate"]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", ["unet", pytest.param("vit", marks=pytest.mark.slow)])
+NETWORKS = [pytest.param("unet", marks=pytest.mark.long), pytest.param("vit", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_merge_and_coordinate_are_those_of_torch(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.torch_family.trajectories", heat)
     check(name, 12, tmp_path)
