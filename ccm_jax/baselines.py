@@ -124,11 +124,9 @@ def ties(anchor: Params, experts: Sequence[Params], *, density: float = 0.2, sca
 def _trim(update: Params, density: float) -> Params:
     """Zero but for the ``density`` largest magnitudes over all leaves that merge."""
     sizes = [jnp.abs(leaf).ravel() for leaf in jax.tree.leaves(update) if is_merged(leaf)]
-    if not sizes:
+    if not sum(leaf.size for leaf in sizes):
         return update
     size = jnp.sort(jnp.concatenate(sizes))
-    if not size.shape[0]:  # leaves of no numbers
-        return update
     kept = max(1, round(density * size.shape[0]))
     return _map(lambda leaf: jnp.where(jnp.abs(leaf) >= size[-kept], leaf, 0), update)
 
@@ -173,8 +171,7 @@ def slerp(a: Params, b: Params, t: float | Array, *, parallel: float = 0.9995) -
         cosine = _cosine(x, y)
         straight = (jnp.abs(cosine) > parallel) | ~jnp.isfinite(cosine)
         angle = jnp.arccos(jnp.where(straight, 0.0, cosine))
-        left = jnp.where(straight, 1 - t, jnp.sin((1 - t) * angle) / jnp.sin(angle))
-        right = jnp.where(straight, t, jnp.sin(t * angle) / jnp.sin(angle))
+        left, right = (jnp.where(straight, s, jnp.sin(s * angle) / jnp.sin(angle)) for s in (1 - t, t))
         # Infinities that both share stay, as in masks.
         return jnp.where(jnp.isinf(x) & (x == y), x, left * x + right * y)
 
