@@ -29,7 +29,7 @@ REACH = 2.5  # how far from the middle of the experts a coordinate is looked for
 COARSE = {1: 9, 2: 5, 3: 4}  # candidates along each axis that the continuous search starts from
 COARSE_GATED = {1: 7, 2: 4, 3: 3}  # the same for each gate, where the gate is searched
 GATES = (0.5, 1.0)
-HARM = 0.005  # by how much a validation regime may end above the anchor
+HARM = 0.005  # by how much a validation regime's error may exceed the anchor's, relative to it
 OF_VALIDATION = {"growth": growth_of, "sizes": sizes_of}  # what a readout remembers of its regimes
 TIED = 0.005  # relative: choices that differ by less are tied, and the simplest is taken
 
@@ -43,7 +43,7 @@ class Choices(NamedTuple):
             last frame but one is short, but starts after the initial transient.
         skip: frames of that rollout, from its first, that are not scored.
         pull: strength of the regularization toward the anchor, in units of log loss per unit of distance; the next
-            larger one is tried only if none of the smaller ones leaves every regime unharmed.
+            larger one is tried only if with each smaller one, some regime is worse than with the anchor.
     """
 
     free_gate: tuple[bool, ...] = (False, True)
@@ -163,10 +163,11 @@ def fit_prefix_readout(
 ) -> PrefixReadout:
     """Fits CCM-Prefix: a function from observed frames to a coordinate of a chart.
 
-    Validation decides whether the gate is searched, which frames count, and how much better than the anchor a merge
-    must be: of the choices that make no regime worse, the one with the smallest mean future error over the anchor's.
-    The coordinate moves toward the anchor if its rollout grows, relative to the prefix, more than twice as much as
-    validation. Without it, settings are those of :func:`prefix_readout`; only a poor fit then shows another unit.
+    Validation decides whether the gate is searched, which frames are scored, and how much better than the anchor a
+    merge must be. Of the choices with which no regime is worse than with the anchor, it takes the one with the smallest
+    mean ratio of future error to the anchor's. It also bounds rollouts: if one grows beyond its prefix more than twice
+    as much as any validation trajectory does, the coordinate moves toward the anchor. Without validation, settings are
+    those of :func:`prefix_readout`, and frames in another unit are noticed only if they fit poorly.
 
     Args:
         chart: returned by :func:`~ccm_jax.fit_chart`; with ``features=Gated()``, a readout can keep the anchor.
@@ -175,7 +176,7 @@ def fit_prefix_readout(
         history: frames in the model's window.
         frames: the K observed frames after it.
         reach: the search stays within ``[-reach, reach]`` along every axis; 2.5 by default.
-        choices: the options among which validation decides.
+        choices: the options among which validation decides; :class:`Choices` lists them.
         contexts: the model's additional inputs for each regime; see :func:`~ccm_jax.rollout.call_rollout`.
         mesh: devices to spread over, from :func:`~ccm_jax.parallel.make_mesh`.
         progress: called as ``progress(done, total)`` after each step on a validation regime, such as ``print``.
@@ -222,12 +223,12 @@ def choose(
     mesh: Mesh | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fitted:
-    """Decides on validation trajectories between readouts, and for each between frames that count and pulls.
+    """Chooses by validation among readouts and, for each of them, among the frames to score and the pulls.
 
     Args:
         starts: readouts that differ in what they search, of one chart and model.
         validation: trajectories of each regime, ``[N, T, *space, C]``.
-        choices: what is decided among beside the starts.
+        choices: the options to compare for each of the starts.
         contexts: of each regime, or None.
         mesh: devices to spread over.
         progress: called as ``progress(done, total)``; the total grows if a stronger pull has to be tried.
@@ -287,11 +288,12 @@ def choose(
 
 
 def best_choice(tried: dict[Choice, list[float]], *, harmless: bool = True) -> Choice:
-    """The choice with the smallest geometric mean error, over the anchor's, among those that make no regime worse.
+    """The best choice with which no validation regime has a larger error than with the anchor.
 
-    If all make one worse, the choice whose worst regime is the best. Without an anchor to fall back on
-    (``harmless=False``), all choices are compared. In a tie, the line comes before the plane, then the smallest pull,
-    then the most frames.
+    Errors are divided by the anchor's, and the best choice has the smallest geometric mean of these ratios. If every
+    choice makes some regime worse, the one whose worst regime has the smallest ratio is taken. Without an anchor to
+    fall back on (``harmless=False``), all choices are compared. In a tie, the line comes before the plane, then the
+    smallest pull, then the most frames.
     """
     kept = {key: ratios for key, ratios in tried.items() if not harmless or max(ratios) <= 1 + HARM}
     if not kept:

@@ -68,7 +68,7 @@ class PrefixReadout:
         uncertainty: fitted by :func:`ccm_jax.fit_uncertainty`, for posteriors; None for none.
         known: shape ``[*space, C]`` of the validation frames that decided on the settings; None without validation.
         worst: the largest loss on a validation trajectory, to compare that of observed frames with.
-        error_over_anchor: future error over the anchor's on each validation regime, ``[R]``; None without validation.
+        error_over_anchor: future error divided by the anchor's, by validation regime, ``[R]``; None without validation.
         sizes: lowest and highest root mean square of observed frames of validation, ``[2]``; None without validation.
     """
 
@@ -111,7 +111,7 @@ class PrefixReadout:
         mask: Any = None,
         missing: Missing = "refuse",
     ) -> Estimate:
-        """Reads the coordinate off observed frames; works under ``jit``, with derivatives in forward mode only.
+        """Finds the coordinate of observed frames; works under ``jit``, with derivatives in forward mode only.
 
         Args:
             frames: of one trajectory ``[T, *space, C]``, or of a batch ``[N, T, *space, C]``, with

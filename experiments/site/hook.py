@@ -19,6 +19,7 @@ from experiments.report.links import for_site  # noqa: E402
 from experiments.runner.repository import published  # noqa: E402
 from experiments.site.dark import dark, dark_drawing, with_versions  # noqa: E402
 from experiments.site.notebooks import is_chart, pages  # noqa: E402
+from experiments.site.tables import for_phone  # noqa: E402
 
 NOTEBOOK = re.compile(r"\]\(\.\./((?:\.\./)*)notebooks/(\w+)\.ipynb\)")
 REPORT = "report.html"  # the sample, whose links lead to Markdown where it lies in docs/
@@ -87,8 +88,8 @@ def on_page_markdown(markdown: str, page: Any = None, files: Any = (), **_: Any)
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Formulas that pymdownx.arithmatex has marked, as MathML; pictures each in a frame, which scrolls on a phone."""
-    return PICTURE.sub(r'<span class="figure">\g<0></span>', FORMULA.sub(_mathml, html))
+    """Formulas that pymdownx.arithmatex has marked, as MathML; pictures each in a frame; tables for a phone."""
+    return PICTURE.sub(r'<span class="figure">\g<0></span>', FORMULA.sub(_mathml, for_phone(html)))
 
 
 def _mathml(found: re.Match[str]) -> str:

@@ -1,11 +1,12 @@
 """Docstrings and signatures as mkdocstrings shows them: a role of Sphinx becomes a link, an example a block of code,
-and a constant that is a default, such as ``reach = REACH``, its value.
+and a constant that is a default, such as ``reach = REACH``, its value. Attributes show their defaults.
 
 mkdocs.yml names :class:`Roles` as an extension of griffe, which reads the sources for mkdocstrings.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import Any
 
@@ -13,6 +14,9 @@ import griffe
 
 ROLE = re.compile(r":(?:func|class|mod|meth|data|attr):`(?P<short>~)?(?P<name>[\w.]+)`")
 PAPER = re.compile(r"(?<!\[)\barXiv[ :](?P<number>\d{4}\.\d{5})")
+# An attribute in a docstring's list: its name, and its text up to the next one.
+ATTRIBUTE = re.compile(r"(?m)^(?P<indent> {4,8})(?P<name>\w+): (?P<text>.*(?:\n(?P=indent) +\S.*)*)")
+EMPTY: tuple[Any, ...] = (None, (), [], {})  # defaults that need no mention
 # An example in a docstring: its first prompt and all lines up to an empty or a less indented one.
 DOCTEST = re.compile(r"(?m)^(?P<indent> +)>>> .*\n?(?:(?P=indent).*\S.*\n?)*")
 
@@ -30,6 +34,8 @@ def _rewrite(at: Any, seen: set[str]) -> None:
         return
     seen.add(at.path)
     if at.docstring is not None:
+        if at.is_class:
+            at.docstring.value = with_defaults(at, at.docstring.value)
         text = PAPER.sub(r"[arXiv \g<number>](https://arxiv.org/abs/\g<number>)", at.docstring.value)
         at.docstring.value = fenced(ROLE.sub(lambda found: link(at, found), text))
     if at.is_function:
@@ -49,6 +55,22 @@ def value_of(at: Any, default: Any) -> Any:
     except (KeyError, griffe.NameResolutionError, griffe.AliasResolutionError):
         return default
     return there.value if there.is_attribute and there.value is not None else default
+
+
+def with_defaults(at: Any, text: str) -> str:
+    """The docstring of a class, each attribute with its default, which mkdocstrings shows of parameters only."""
+    before, title, after = text.partition("Attributes:\n")
+
+    def attribute(found: re.Match[str]) -> str:
+        member = at.members.get(found["name"])
+        value = str(value_of(at, member.value)) if member is not None and member.is_attribute else ""
+        try:
+            said = ast.literal_eval(value) in EMPTY or "default" in found["text"]
+        except (ValueError, SyntaxError):  # none, or a call or a function, which says little
+            said = True
+        return found[0] if said else f"{found[0].rstrip('.')}; default: `{value}`."
+
+    return before + title + ATTRIBUTE.sub(attribute, after)
 
 
 def fenced(text: str) -> str:
