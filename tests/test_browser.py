@@ -87,6 +87,10 @@ def test_the_report(browser: Any, report: Path, width: int, scheme: str) -> None
     assert wanted == shown and page.inner_text(".marks .prefix small") == ""  # no other coordinate's error is shown
     assert page.inner_text("#said").startswith(f"Error at {shown}: ")
     assert page.get_attribute("#alpha", "aria-valuetext") == shown
+    page.select_option("#regime", "1")  # the method stays, at its coordinate there
+    assert page.inner_text(".marks .prefix output") == page.inner_text("#alpha-value")
+    page.click(".marks .scale")
+    assert page.inner_text(".marks .scale output") == page.inner_text("#alpha-value")
     assert page.evaluate("document.querySelector('#curve path.error').getAttribute('d').length") > 50
     box = "document.querySelector({!r}).getBoundingClientRect().{}"
     top, bottom = (page.evaluate(box.format(*one)) for one in (("#alpha", "top"), ("#frames", "bottom")))

@@ -38,13 +38,15 @@ BESIDE: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     ),
 }
 SIZES = "grids of 32² and networks of 10⁵ to 10⁶ weights"
-# The README's rows: a label in bold is CCM's, a method's label or a ratio of which the alternative is taken.
+# The README's rows: a method's label, or a ratio of which the alternative is taken.
 FEW = {
     "persistence: the last observed frame repeated (reference)": "persistence",
-    "the anchor alone, trained longer where that is better": "anchor_ratio",
+    "the anchor alone, trained longer if that helps": "anchor_ratio",
     "CCM-Prefix, five frames observed": PREFIX,
     "CCM-Scale, value known": SCALE,
     "best network trained without known values, seeing one to five frames": "frames_ratio",
+    "CoDA or GEPS, trained on data grouped by value (one seed)": "frames_ratio_adaptive",
+    "coarse solver, its parameter inferred (one seed)": "frames_ratio_solver",
     "best network conditioned on the value, five frames observed": "frames_ratio_labelled",
 }
 BREAKS = {"gravity": "dam break: gravity", "dam height": "dam break: height"}  # in headings
@@ -53,19 +55,18 @@ FALLBACK = "†"  # marks an error of CCM-Prefix that is its anchor's
 
 
 def small_table(peers: dict[str, Any]) -> str:
-    """The README's table of errors outside; the smallest of a column is bold."""
-    errors = {label: [_mean(peers, s, _of_row(peers, s, what)) for s in SHORT] for label, what in FEW.items()}
-    least = [min(e for e in column if e is not None) for column in zip(*errors.values(), strict=True)]
+    """The README's table of errors outside; those clearly smaller than CCM-Prefix's are bold, as in :func:`tables`."""
     lines = _head()
-    for label, row in errors.items():
-        cells = [f"**{error(e)}**" if e == smallest else error(e) for e, smallest in zip(row, least, strict=True)]
-        lines.append(_line(label, cells))
+    for label, what in FEW.items():
+        cells = []
+        for s in SHORT:
+            if "_ratio" in what:
+                ratio, single = one_frame(peers, s, peers["ratios"][s].get(what)), label.endswith("(one seed)")
+                cells.append(cell(_mean(peers, s, ratio["peer"]), ratio, single) if ratio else NONE)
+            else:
+                cells.append(error(_mean(peers, s, what)))
+        lines.append(_line(f"**{label}**" if what in (PREFIX, SCALE) else label, cells))
     return "\n".join(lines)
-
-
-def _of_row(peers: dict[str, Any], system: str, what: str) -> str:
-    """The method that a row of the README's table shows for a system."""
-    return what if what not in peers["ratios"][system] else peers["ratios"][system][what]["peer"]
 
 
 def tables(peers: dict[str, Any]) -> str:
@@ -186,7 +187,8 @@ def about(peers: dict[str, Any]) -> str:
     missing, done = len(peers["not_run"]), peers["done"]
     words = (
         "Relative errors of the sixteen frames after the five observed ones, outside the anchor's training range "
-        f"({furthest_tests()}), over three seeds. The systems are small: {SIZES}. **Bold**: the smallest of its column."
+        f"({furthest_tests()}), over three seeds. The systems are small: {SIZES}. **Bold**: clearly smaller than "
+        "CCM-Prefix's error. ≈: no clear difference from it. Rows of one seed have neither mark."
     )
     return words + (f" Of {missing + done} runs, {missing} have not been done yet." if missing else "")
 

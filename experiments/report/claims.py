@@ -22,7 +22,7 @@ from experiments.report.alternatives import (
     small_table,
     worst,
 )
-from experiments.report.ratios import briefly, named, times
+from experiments.report.ratios import each, in_words, named, times
 from experiments.report.reach import validation_of
 from experiments.report.record import runs_of
 from experiments.report.systems import SHORT
@@ -45,7 +45,7 @@ HIDDEN = ("rd_ood", "ns_ood", "rdb_gravity")  # a single frame does not show the
 def budget(peers: dict[str, Any]) -> dict[str, Any]:
     """CCM-Scale over its alternatives with a small budget, in words; see :mod:`experiments.peers.plane`."""
     found = peers["small_budgets"]
-    words = {"ratios": briefly(found["scale_over_conditioned"]), "lora": briefly(found["scale_over_lora"])}
+    words = {"ratios": in_words(found["scale_over_conditioned"]), "lora": in_words(found["scale_over_lora"])}
     sizes = sorted({trajectories for _, trajectories in found["cells"]})
     words |= {"trajectories": f"{sizes[0]} to {sizes[-1]}"}
     return words | {key: found[key] for key in ("fewest", "most", "seeds")} | {"cells": len(found["cells"])}
@@ -61,7 +61,8 @@ def _errors(gains: dict[str, Any]) -> dict[str, str]:
 def said(peers: dict[str, Any]) -> dict[str, str]:
     """Every claim of the README in words, with CCM on the anchor that sees one frame."""
     ratios = {c: {s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT} for c, keys in CLAIMS.items()}
-    return {claim: briefly(of_claim) for claim, of_claim in ratios.items()}
+    single = {c: all(r is None or r["low"] is None for r in of.values()) for c, of in ratios.items()}
+    return {c: f"{each(of)} (one seed)" if single[c] else in_words(of) for c, of in ratios.items()}
 
 
 def numbers(folder: Path) -> dict[str, Any]:

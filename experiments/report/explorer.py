@@ -23,7 +23,7 @@ from experiments.report.results import found_best, observed
 from experiments.runner.progress import finished
 from experiments.runner.runtime import is_writer
 
-VERSION = 3
+VERSION = 4
 TIMES = 4  # frames shown side by side
 COLOURS = 65  # of the scale, odd for a white zero: more take more bytes; one is added for what is not finite
 DIFFERENCES = 33  # the same for differences
@@ -73,14 +73,15 @@ def explorer(run: Run, done: Stages) -> Stage:
 
 
 def marks(row: dict[str, Any], bank: np.ndarray) -> np.ndarray:
-    """The coordinates of the three buttons on a regime; 0 for one that is not finite or outside the bank.
+    """The coordinates of the four buttons on a regime; 0 for one that is missing, not finite or outside the bank.
 
     Args:
         row: of the regime, as the evaluation gives it.
         bank: coordinates of the candidates.
     """
     chosen = row["chosen"]
-    named = np.array([row["coordinate"], np.mean(np.asarray(chosen["ccm_prefix"], float)), chosen["best"]], float)
+    prefix = np.mean(np.asarray(chosen["ccm_prefix"], float))
+    named = np.array([row["coordinate"], chosen.get("ccm_scale"), prefix, chosen["best"]], float)
     return np.where((named >= bank.min()) & (named <= bank.max()), named, 0.0)
 
 
@@ -103,7 +104,7 @@ def content(results: dict[str, Any], sweep: np.ndarray, stage: Stage, channel: s
         shown = frames[i][np.concatenate([[0, 1], 2 + first])]
         row = {key: regimes[i][key] for key in ("value", "coordinate", "split")}
         best = regimes[i]["chosen"]["best"] if found_best(regimes[i]) else None
-        row |= {"anchor": regimes[i]["errors"]["anchor"], "best": best}
+        row |= {"anchor": regimes[i]["errors"]["anchor"], "best": best, "scale": regimes[i]["chosen"].get("ccm_scale")}
         row |= {"prefix": float(np.mean(regimes[i]["chosen"]["ccm_prefix"]))}
         row |= {"bank": coordinates.tolist(), "sprite": sprite(shown), "differences": differences(shown)}
         rows.append(row | {"errors": [float(f"{e:.6g}") if np.isfinite(e) else None for e in errors]})

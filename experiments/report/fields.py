@@ -88,7 +88,7 @@ def strip(shown: Case, columns: int = 4) -> Any:
     last = OBSERVED + len(shown.truth)
     panels = [(f"truth, frame {last}\n", BLACK, shown.truth[-1])]
     panels += [
-        (f"{one.label.removesuffix('-Prefix')}\nerror {one.errors[-1]:.0%}", one.colour, one.frames[-1])
+        (f"{one.label.removesuffix('-Prefix')}\nerror {100 * one.errors[-1]:.0f} %", one.colour, one.frames[-1])
         for one in shown.forecasts
     ]
     for ax, (label, colour, frame) in zip(made.subplots(len(panels) // columns, columns).flat, panels, strict=True):
@@ -108,7 +108,7 @@ def figure(shown: Case) -> Any:
         for ax, t in zip(line, times, strict=True):
             shown.show(ax, row.frames[t])
             if len(row.errors):
-                ax.set_xlabel(f"error {row.errors[t]:.0%}", fontsize=13, color=row.colour)
+                ax.set_xlabel(f"error {100 * row.errors[t]:.0f} %", fontsize=13, color=row.colour)
             else:
                 ax.set_title(f"frame {OBSERVED + t + 1}", fontsize=13)
         line[0].set_ylabel(row.label, fontsize=13, color=row.colour, fontweight="bold")

@@ -1,7 +1,7 @@
 """Links of a report to the documentation, which differ by where the report lies.
 
-In the folder of a run, they lead to the repository, or name the file where the repository has no address. The sample in
-``docs/`` then leads to the Markdown beside it, and the built site to its own pages.
+They lead to the repository, or name the file where the repository has no address, so that a report also works where it
+is downloaded to. In the built site, those of the sample lead to its pages.
 """
 
 from __future__ import annotations
@@ -24,22 +24,12 @@ def link(words: str, file: str, address: str | None) -> Markup:
         address: of the repository, if it is published.
 
     Returns:
-        A link, or the words with the name of the file; ``data-page`` names the page for ``beside`` and ``for_site``.
+        A link, or the words with the name of the file; ``data-page`` names the page for ``for_site``.
     """
     if address is None:
         named = Markup('<span data-page="{0}">{1} (<code>docs/{0}</code> in the repository)</span>')
         return named.format(file, words)
     return Markup('<a data-page="{0}" href="{2}/blob/main/docs/{0}">{1}</a>').format(file, words, address)
-
-
-def beside(report: str) -> str:
-    """A report in ``docs/``: pages that were only named become links to the Markdown beside it.
-
-    Example:
-        >>> beside(str(link("Limits", "limits.md", None)))
-        '<a data-page="limits.md" href="limits.md">Limits</a>'
-    """
-    return NAMED.sub(r'<a data-page="\1" href="\1">\2</a>', report)
 
 
 def for_site(report: str, page_of: Callable[[str], str]) -> str:
@@ -50,10 +40,11 @@ def for_site(report: str, page_of: Callable[[str], str]) -> str:
         page_of: from the name of a file in ``docs/`` to its page, relative to the report.
 
     Returns:
-        HTML whose links lead to pages of the site.
+        HTML whose links, and pages that were only named, lead to pages of the site.
 
     Example:
-        >>> for_site(beside(str(link("Limits", "limits.md", None))), lambda file: "limits/index.html")
+        >>> for_site(str(link("Limits", "limits.md", None)), lambda file: "limits/index.html")
         '<a data-page="limits.md" href="limits/index.html">Limits</a>'
     """
+    report = NAMED.sub(r'<a data-page="\1" href="">\2</a>', report)
     return LINK.sub(lambda found: found[1] + page_of(found[2]), report)

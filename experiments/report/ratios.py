@@ -12,7 +12,6 @@ Ratio = dict[str, Any]  # mean, low and high; None where there is one seed, or n
 
 AHEAD, SINGLE, BEHIND, UNCLEAR = "smaller", "in one seed", "larger", "no clear difference"
 ORDER = (AHEAD, BEHIND, UNCLEAR, SINGLE)
-COUNTS = {2: "two", 3: "three", 4: "all four"}
 
 
 def in_words(ratios: dict[str, Ratio | None]) -> str:
@@ -34,31 +33,6 @@ def in_words(ratios: dict[str, Ratio | None]) -> str:
         told = f"{UNCLEAR} for {named(found)}" if kind == UNCLEAR else _together(found, ratios)
         phrases.append(f"{SINGLE}, {told}" if kind == SINGLE else told)
     return "; ".join(phrases) or "not measured yet"
-
-
-def briefly(ratios: dict[str, Ratio | None]) -> str:
-    """The same in numbers of systems, without their names, except where it is one.
-
-    Example:
-        >>> ahead, unclear = {"mean": 0.5, "low": 0.4, "high": 0.8}, {"mean": 1.1, "low": 0.9, "high": 1.3}
-        >>> briefly({"rd_ood": ahead, "ns_ood": ahead | {"mean": 0.25}, "rdb_gravity": unclear, "rdb_ood": unclear})
-        '2.0 to 4.0\\xa0times smaller on two systems, and not clearly different on two'
-        >>> briefly({"rd_ood": ahead | {"low": None}, "ns_ood": ahead, "rdb_gravity": None})
-        '2.0\\xa0times smaller on two systems'
-    """
-    told: list[str] = []
-    for kind, found in _by_kind(ratios).items():
-        where = f"for {named(found)}" if len(found) == 1 else f"on {COUNTS[len(found)]}" + " systems" * (not told)
-        sizes = sorted(max(ratio["mean"], 1 / ratio["mean"]) for ratio in found.values())
-        low, high = _said(sizes[0]), _said(sizes[-1])
-        span = f"{high if low == high else f'{low} to {high}'}\N{NO-BREAK SPACE}times"
-        told.append(f"not clearly different {where}" if kind == UNCLEAR else f"{span} {kind} {where}")
-    return _in_a_row(told)
-
-
-def _in_a_row(told: list[str]) -> str:
-    *first, last = told or ["not measured yet"]
-    return f"{', '.join(first)}, and {last}" if first else last
 
 
 def _by_kind(ratios: dict[str, Ratio | None], *, apart: bool = False) -> dict[str, dict[str, Ratio]]:

@@ -22,7 +22,7 @@ from experiments.site.notebooks import is_chart, pages  # noqa: E402
 from experiments.site.tables import for_phone  # noqa: E402
 
 NOTEBOOK = re.compile(r"\]\(\.\./((?:\.\./)*)notebooks/(\w+)\.ipynb\)")
-REPORT = "report.html"  # the sample, whose links lead to Markdown where it lies in docs/
+REPORT = "report.html"  # the sample
 PROJECT = {"changes.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}  # pages that are files of the repository
 MAPS = (
     "beyond/plane.svg",

@@ -2,7 +2,7 @@
 
     python -m experiments.site.report runs/rd_ood
 
-Its links to the documentation lead to the repository or, while that has no address, to the Markdown beside it; the site
+Its links to the documentation lead to the repository or, while that has no address, are names of files in it; the site
 turns them into links to its pages (``hook.py``). A report of another run, of another version or with paths of the
 machine is refused, and nothing is written. Where Chromium is installed, the gallery's pictures of it are taken, too.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from PIL import Image
 
 from ccm_jax.io.atomic import write_text
-from experiments.report.links import beside, link
+from experiments.report.links import link
 from experiments.report.page import VERSION
 from experiments.runner.repository import ROOT, published
 
@@ -73,7 +73,7 @@ def sample(folder: Path) -> str:
     named = machine_paths(page) + re.findall(rf"\b{re.escape(host)}\b", BITMAP.sub("", page))[:1]
     if named:
         raise ValueError(f"report: {path} names {', '.join(named[:5])}, expected no path or name of a machine.")
-    return beside(BESIDE.sub("", page).replace("</h1>\n", f"</h1>\n{NOTE}\n", 1))
+    return BESIDE.sub("", page).replace("</h1>\n", f"</h1>\n{NOTE}\n", 1)
 
 
 def main(folder: Path, target: Path = TARGET) -> None:
