@@ -27,9 +27,10 @@ def test_the_sample_is_what_a_full_run_writes_today() -> None:
     assert not machine_paths(page)
     assert TARGET.stat().st_size < 1_600_000
     assert 'class="beside"' not in page  # results.json is not beside it
-    pages = re.findall(r'<a data-page="([^"]+)" href="([^"]+)"', page)
-    assert len(pages) == page.count("data-page") >= 6  # each page of the documentation that is named is a link
-    assert all((ROOT / "docs" / name).exists() and where.endswith(name) for name, where in pages)
+    assert not re.search(r'href="[^"#]*\.md"', page)  # which is dead where the file is downloaded to
+    pages = re.findall(r'<a data-page="([^"]+)" href="([^"]+)"', for_site(page, lambda name: name))
+    assert len(pages) == page.count("data-page") >= 6  # on the site, each page that is named is a link
+    assert all((ROOT / "docs" / name).exists() and where == name for name, where in pages)
 
 
 def test_only_errors_that_need_no_hindsight_are_marked_as_the_smallest() -> None:
@@ -42,14 +43,15 @@ def test_only_errors_that_need_no_hindsight_are_marked_as_the_smallest() -> None
 
 
 @pytest.mark.parametrize("address", [None, "https://github.com/me/it"])
-def test_links_lead_to_the_repository_or_to_what_lies_beside_the_report(tmp_path: Path, address: str | None) -> None:
+def test_links_lead_to_the_repository_or_are_names_and_on_the_site_to_its_pages(
+    tmp_path: Path, address: str | None
+) -> None:
     body = str(link("Limits", "how-to/how-sure.md", address))
     assert ("<a" in body) == (address is not None)  # in the folder of a run, nothing lies beside it
     main(written(tmp_path, body=body), tmp_path / "sample.html")
     page = (tmp_path / "sample.html").read_text(encoding="utf-8")
-    folder = "" if address is None else f"{address}/blob/main/docs/"
     form = '<a data-page="how-to/how-sure.md" href="{}">Limits</a></main>'
-    assert form.format(f"{folder}how-to/how-sure.md") in page
+    assert address is None or form.format(f"{address}/blob/main/docs/how-to/how-sure.md") in page
     on_site = for_site(page, lambda name: f"site/{name}")
     assert form.format("site/how-to/how-sure.md") in on_site and on_site.count("data-page") == on_site.count('="site/')
 
