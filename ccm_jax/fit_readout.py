@@ -182,7 +182,7 @@ def fit_prefix_readout(
         progress: called as ``progress(done, total)`` after each step on a validation regime, such as ``print``.
 
     Returns:
-        A :class:`~ccm_jax.PrefixReadout`.
+        The fitted :class:`~ccm_jax.PrefixReadout`; ``readout(frames)`` finds the coordinate of observed frames.
 
     Raises:
         ValueError: for wrong types, or validation trajectories that are too short, not finite or of other channels.

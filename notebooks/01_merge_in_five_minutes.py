@@ -26,7 +26,7 @@
 # 0.002 (the *anchor*), then fine-tuned at either end (the *low* and the *high expert*). We observe five frames of a flow
 # at a lower viscosity, 0.00075, and look for its viscosity and for weights that forecast it.
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Run this cell first: finds ccm_jax or, as on Colab, installs it
 # Uses the clone that holds this notebook, or else an installed ccm_jax; without either it makes a clone. The jax that is
 # there stays.

@@ -32,7 +32,7 @@
 # A Fourier neural operator maps one frame $(u, v)$ to the next. **$D_u$ is hidden**: it is in none of the input
 # channels.
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Run this cell first: finds ccm_jax or, as on Colab, installs it
 # Uses the clone that holds this notebook, or that ccm_jax was installed from; without either it makes one. The jax that is
 # there stays.
@@ -71,7 +71,7 @@ print(f"Ready: ccm_jax {ccm_jax.__version__}, jax {jax.__version__}, device {jax
 # drive.mount("/content/drive")
 # os.environ["CCM_WORKDIR"] = "/content/drive/MyDrive/ccm"
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Setup: imports, and a folder to work in
 import html
 import json

@@ -14,9 +14,9 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/ccm_jax/blob/main/notebooks/03_prefix_on_many_devices.ipynb)
 #
 # **What you get:** `calibrate_all`, a function that finds a coordinate for each of many trajectories in one compiled call.
-# The notebook measures three things, where it runs: the call needs far less memory than `jax.vmap`; it uses all cores of a
-# CPU; and it gives the same coordinates on any mesh of devices, each doing its share of the rollouts. [No GPU or TPU was
-# measured](https://github.com/OWNER/ccm_jax/blob/main/docs/performance.md).
+# Compared with `jax.vmap` over the candidates, the call needs a small fraction of the memory. It gives the same
+# coordinates on any mesh of devices, each doing its share of the rollouts. The notebook measures both, and times on a CPU;
+# [no GPU or TPU was measured](https://github.com/OWNER/ccm_jax/blob/main/docs/performance.md).
 #
 # **Requirements:** two CPU cores; nothing is trained. What a coordinate is: [merge in five
 # minutes](https://github.com/OWNER/ccm_jax/blob/main/notebooks/01_merge_in_five_minutes.ipynb).
@@ -28,7 +28,7 @@
 # and that the results agree. They share cores, so timings are not meaningful. A GPU or TPU runtime with one chip also runs
 # everything, in one tile.
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Run this cell first: finds ccm_jax or, as on Colab, installs it; makes eight devices of a CPU
 # Uses the clone that holds this notebook, or else an installed ccm_jax; without either it makes a clone. The jax that is
 # there stays.
@@ -138,22 +138,6 @@ plt.show()
 # Each column is a trajectory, each row a candidate, and each white frame the tile of one device. The dots are the
 # candidates with the smallest error: the coordinates that the call returns.
 #
-# ## The same numbers on any number of devices
-#
-# Only the argument `mesh` changes. The chosen candidates must be the same, and the errors equal up to rounding.
-
-# %%
-meshes = {n: make_mesh(max(1, n // 2), devices=jax.devices()[:n]) for n in (1, 2, 4, 8) if n <= DEVICES}
-results = {n: jax.device_get(calibrate(on)) for n, on in meshes.items()}
-print("devices = candidate x data   rollouts of each   other coordinates   errors differ by at most")
-for n, result in results.items():
-    shape, each = meshes[n].devices.shape, result.losses.size // n
-    others = (result.coordinate != results[1].coordinate).any(axis=-1).sum()
-    far = np.abs(result.losses / results[1].losses - 1).max()
-    print(f"{n:7} = {shape[0]:9} x {shape[1]:<4} {each:18} {others:13} of {len(observed)}   {far:24.1e}")
-    np.testing.assert_allclose(result.losses, results[1].losses, rtol=1e-4)
-
-# %% [markdown]
 # ## Memory and communication
 #
 # XLA reports how much memory a compiled program needs on each device, before it runs. `jax.vmap` over all candidates needs
@@ -174,6 +158,7 @@ def on_mesh(mesh):
     return lambda c: ccm_jax.prefix.prefix_errors(chart, family.rollout_fn, observed, c[:, None], frames=4, mesh=mesh)
 
 
+meshes = {n: make_mesh(max(1, n // 2), devices=jax.devices()[:n]) for n in (1, 2, 4, 8) if n <= DEVICES}
 programs = {"vmap, 1 device": jax.vmap(errors)}
 programs |= {f"one call, {n} device{'s' * (n > 1)}": on_mesh(on) for n, on in meshes.items()}
 needs = {}
@@ -194,22 +179,21 @@ ax.invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# ## What to expect on real devices
+# ## The same numbers on any number of devices
 #
-# Pass a mesh of your devices, and change nothing else:
-#
-# ```python
-# readout(frames, batch="each", mesh=make_mesh())  # all devices along `data`; make_mesh(4): four along `candidate`
-# ```
-#
-# - **Devices work independently**, so the time should be nearly inversely proportional to their number, if each share
-#   keeps a device busy: many trajectories or candidates, or a large network. We have not measured that.
-# - **Which axis?** Put devices along `data` if there are many trajectories, along `candidate` if there is one; any
-#   division gives the same result.
-# - **Counts that do not divide evenly** are padded and the padding discarded; multiples are most efficient.
-# - **With one device, do nothing**: the call without `mesh` is one compiled program already.
-# - **For a network in PyTorch**, a mesh does not help: its candidates run one after another.
-#
+# Only the argument `mesh` changes. The chosen candidates must be the same, and the errors equal up to rounding.
+
+# %%
+results = {n: jax.device_get(calibrate(on)) for n, on in meshes.items()}
+print("devices = candidate x data   rollouts of each   other coordinates   errors differ by at most")
+for n, result in results.items():
+    shape, each = meshes[n].devices.shape, result.losses.size // n
+    others = (result.coordinate != results[1].coordinate).any(axis=-1).sum()
+    far = np.abs(result.losses / results[1].losses - 1).max()
+    print(f"{n:7} = {shape[0]:9} x {shape[1]:<4} {each:18} {others:13} of {len(observed)}   {far:24.1e}")
+    np.testing.assert_allclose(result.losses, results[1].losses, rtol=1e-4)
+
+# %% [markdown]
 # ## Times on this machine
 #
 # Devices of one CPU share its cores: with more of them, one call uses the cores better, which says nothing about real
@@ -246,6 +230,22 @@ loop, best = medians["loop over candidates"], min(medians, key=medians.get)
 print(f"{best} is fastest: {loop / medians[best]:.1f} times as fast as the loop")
 
 # %% [markdown]
+# ## What to expect on real devices
+#
+# Pass a mesh of your devices, and change nothing else:
+#
+# ```python
+# readout(frames, batch="each", mesh=make_mesh())  # all devices along `data`; make_mesh(4): four along `candidate`
+# ```
+#
+# - **Devices work independently**, so the time should be nearly inversely proportional to their number, if each share
+#   keeps a device busy: many trajectories or candidates, or a large network. We have not measured that.
+# - **Which axis?** Put devices along `data` if there are many trajectories, along `candidate` if there is one; any
+#   division gives the same result.
+# - **Counts that do not divide evenly** are padded and the padding discarded; multiples are most efficient.
+# - **With one device, do nothing**: the call without `mesh` is one compiled program already.
+# - **For a network in PyTorch**, a mesh does not help: its candidates run one after another.
+#
 # ## Use it for your own networks
 #
 # `calibrate_all` takes your networks, your rollout and your frames;

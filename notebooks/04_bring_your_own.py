@@ -43,7 +43,7 @@
 # the experts on your trajectories with this package:
 # [your own data](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-data.md).
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Run this cell first: finds ccm_jax or, as on Colab, installs it
 # Uses the clone that holds this notebook, or that ccm_jax was installed from; without either it makes one. The jax that is
 # there stays.
@@ -76,7 +76,7 @@ import ccm_jax
 
 print(f"Ready: ccm_jax {ccm_jax.__version__}, jax {jax.__version__}, device {jax.devices()[0].platform}")
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Setup: imports, and a folder to work in
 import importlib.util
 
@@ -84,7 +84,6 @@ if importlib.util.find_spec("equinox") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "equinox"], check=True)
 
 import tempfile
-import warnings
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -119,7 +118,7 @@ OBSERVED = "test.h5"  # trajectories whose first frames are observed
 VALIDATION, PARAMETER = "validation.h5", "diffusivity_u"  # trajectories of other, known values, and their name
 BLIND = "blind.h5"  # trajectories of one more known value, to test an interval
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Setup: simulates the trajectories that do not exist
 for name, values, count in (
     ("support.h5", "1e-3,1.5e-3,2e-3,2.5e-3,3e-3", 24),  # to train on
@@ -191,7 +190,7 @@ def apply(params, window):  # [N, 1, H, W, C] to the next frame [N, H, W, C]
 # from the anchor and see the same initial states in the same order, so that most of the noise of training cancels in
 # their difference.
 
-# %% cellView="form"
+# %% cellView="form" jupyter={"source_hidden": true}
 # @title Setup: trains the networks whose checkpoints do not exist
 from ccm_jax.train import batch_order, init_state, make_loss, make_optimizer, train_chunk
 
@@ -307,31 +306,18 @@ plt.show()
 # ## How certain is the value?
 #
 # `fit_uncertainty` fits a curve through the coordinates of the validation trajectories: from coordinate to value, with an
-# interval. It needs three values or more.
+# interval. It needs three values or more. Validate at least as far out as you forecast: beyond the last validation value,
+# the curve rests on an assumption about how it continues.
 #
-# **Validate at least as far out as you forecast.** Between validation values, the curve is interpolated; beyond the last
-# one, it rests on an assumption about how it continues. Here the weights are extrapolated (the experts end at 0.003, the
-# trajectories are at 0.004), but the curve is not: validation ends at 0.0045. An end of the interval may still lie beyond the
-# last value, where the curve is uncertain; where that end is only a bound, the cell says so.
-#
-# This interval is not a blind test: we extended validation after seeing that, with values up to 0.00325, an interval of
-# these very trajectories was cut off. The second one is: its value, 0.0034, was fixed before its trajectories were simulated.
+# A blind test: four trajectories at 0.0034, outside the training range and between two validation values. We fixed this
+# value before we simulated them.
 
 # %% tags=["full"]
 readout = ccm_jax.fit_uncertainty(readout, list(validation.values()), list(validation))
-sure = readout(seen, batch="pooled")
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of a posterior that is cut off: printed below
-    value, (least, most) = sure.value()[0], sure.interval(0.9)[0]
-
-print(f"value {value:.5f}, 90 % interval {least:.5f} to {most:.5f}; true {true}")
-for end, cut in zip(("lower", "upper"), np.ravel(sure.posterior.cut())):
-    if cut:
-        print(f"the {end} end is not known: the interval ends where the values considered end")
-
-((hidden, other),) = by_value(BLIND, PARAMETER).items()
-blind = readout(other[:, :5], batch="pooled")
-print("value {:.5f}, 90 % interval {:.5f} to {:.5f}; true {}".format(blind.value()[0], *blind.interval(0.9)[0], hidden))
+((hidden, blind),) = by_value(BLIND, PARAMETER).items()
+sure = readout(blind[:, :5], batch="pooled")
+value, (least, most) = sure.value()[0], sure.interval(0.9)[0]
+print(f"value {value:.5f}, 90 % interval {least:.5f} to {most:.5f}; true {hidden}")
 
 # %% [markdown]
 # ## The same in a terminal
@@ -339,6 +325,9 @@ print("value {:.5f}, 90 % interval {:.5f} to {:.5f}; true {}".format(blind.value
 # Besides the checkpoints, the command needs the class of the network, here `build` in `my_network.py` (its folder is on
 # `PYTHONPATH`), and a YAML file that says how it is called: [all
 # options](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network-terminal.md#describe-the-network-in-a-file).
+#
+# The interval that `ccm calibrate` prints here is not blind: we chose how far validation reaches after seeing one of these
+# trajectories cut off.
 
 # %% language="bash"
 # set -e
@@ -361,8 +350,8 @@ print("value {:.5f}, 90 % interval {:.5f} to {:.5f}; true {}".format(blind.value
 # @title Code: prints the summary
 means = {name: each.mean() for name, each in errors.items()}
 print(f"""\
-- From five frames of four flows: {PARAMETER} {value:.5f}, 90 % interval {least:.5f} to {most:.5f}; true {true}.
-- Error on other flows there: anchor {means["anchor"]:.1%}, high expert {means["high expert"]:.1%}, merged \
+- From five frames of four blind trajectories: {PARAMETER} {value:.5f}, 90 % interval {least:.5f} to {most:.5f}; true {hidden}.
+- Forecasts at {true}: error of the anchor {means["anchor"]:.1%}, high expert {means["high expert"]:.1%}, merged \
 {means["merged"]:.1%}.""")
 
 # %% [markdown]

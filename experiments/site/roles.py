@@ -18,6 +18,7 @@ PAPER = re.compile(r"(?<!\[)\barXiv[ :](?P<number>\d{4}\.\d{5})")
 ATTRIBUTE = re.compile(r"(?m)^(?P<indent> {4,8})(?P<name>\w+): (?P<text>.*(?:\n(?P=indent) +\S.*)*)")
 EMPTY: tuple[Any, ...] = (None, (), [], {})  # defaults that need no mention
 # An example in a docstring: its first prompt and all lines up to an empty or a less indented one.
+IMPORTS = {"jax": "import jax", "jnp": "import jax.numpy as jnp", "np": "import numpy as np"}  # of most modules
 DOCTEST = re.compile(r"(?m)^(?P<indent> +)>>> .*\n?(?:(?P=indent).*\S.*\n?)*")
 
 
@@ -76,13 +77,17 @@ def with_defaults(at: Any, text: str) -> str:
 def fenced(text: str) -> str:
     """The text with its examples as fenced code, without which Markdown takes their prompts for quotations.
 
+    An example begins with the imports of its module that it uses, so that it runs where it is copied to.
+
     Example:
-        >>> fenced("Example:\\n    >>> 1 + 1\\n    2").splitlines()
-        ['Example:', '    ```pycon', '    >>> 1 + 1', '    2', '    ```']
+        >>> fenced("Example:\\n    >>> jnp.ones(1)").splitlines()
+        ['Example:', '    ```pycon', '    >>> import jax.numpy as jnp', '    >>> jnp.ones(1)', '    ```']
     """
 
     def block(found: re.Match[str]) -> str:
         indent, code = found["indent"], re.sub(r" *# doctest: .*", "", found[0].rstrip("\n"))
+        needed = [line for name, line in IMPORTS.items() if re.search(rf"\b{name}\.", code) and line not in code]
+        code = "".join(f"{indent}>>> {line}\n" for line in needed) + code
         return f"{indent}```pycon\n{code}\n{indent}```" + "\n" * found[0].endswith("\n")
 
     return DOCTEST.sub(block, text)
