@@ -26,6 +26,7 @@ from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.forecast import Forecasted, forecast
 from ccm_jax.cli.frames import layout_options, read_regimes, read_samples
 from ccm_jax.cli.grouped import Grouped
+from ccm_jax.cli.kept import look_next
 from ccm_jax.cli.parameters import parameter_option
 from ccm_jax.cli.pictures import draw_forecast
 from ccm_jax.cli.predicts import UNITS, say_jump, what_to_check
@@ -159,7 +160,10 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
             else:
                 say(why_stranger(found.sure))
             say(f"{output} is not written.")
-            rollout_next(recipe.anchor, given["model"], given["initial"], given["sample"], given["layout"])
+            if found.sure.stranger:
+                look_next(given["initial"], given["layout"])
+            elif not read.clue:
+                rollout_next(recipe.anchor, given["model"], given["initial"], given["sample"], given["layout"])
             raise click.exceptions.Exit(ANCHOR_KEPT)
         if found.sure.stranger:
             warn(why_stranger(found.sure, why_kept(read)))
