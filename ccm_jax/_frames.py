@@ -62,7 +62,9 @@ def warn_unlike(function: str, regimes: Sequence[Any]) -> None:
             return
 
 
-def other_unit(sizes: Any, frames: Any, mask: Any = None, *, far: float | None = None) -> str:
+def other_unit(
+    sizes: Any, frames: Any, mask: Any = None, *, far: float | None = None, of: str = "those of validation"
+) -> str:
     """What frames ``[N, T, *space, C]`` of another unit are told, without a full stop; empty for others.
 
     Args:
@@ -70,6 +72,7 @@ def other_unit(sizes: Any, frames: Any, mask: Any = None, *, far: float | None =
         frames: 0 where they were not observed.
         mask: where they were, ``[N, T, *space]``; None is everywhere.
         far: factor from which on frames are told; by default one that no flow of the same unit has.
+        of: what the sizes are of, in words.
     """
     if sizes is None or is_traced((sizes, frames, mask)) or jax.process_count() > 1:
         return ""
@@ -83,7 +86,7 @@ def other_unit(sizes: Any, frames: Any, mask: Any = None, *, far: float | None =
     times = float(f"{max(ratio, 1 / ratio):.2g}")
     said = f"{times:,.0f}" if times < 1e6 else f"{times:.0e}"
     return (
-        f"the frames are about {said} times {'larger' if ratio > 1 else 'smaller'} than those of validation (root mean "
+        f"the frames are about {said} times {'larger' if ratio > 1 else 'smaller'} than {of} (root mean "
         f"square {size:.3g}, and {low:.3g} to {high:.3g}): check their unit"
     )
 

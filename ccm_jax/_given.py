@@ -12,11 +12,10 @@ import numpy as np
 from ccm_jax._checks import counted, is_traced, kind_of
 from ccm_jax._doubts import warn
 from ccm_jax._frames import warn_of_unit
-from ccm_jax._shown import shown_p
+from ccm_jax._stranger_doubts import warn_of_strangers, which_of
 from ccm_jax._stride import Clue
 from ccm_jax._trivial import POOR, trivial, worse_than_trivial
 from ccm_jax.chart import Chart, Gated
-from ccm_jax.membership import STRANGE
 from ccm_jax.rollout import call_rollout, shape_of
 
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ def warn_of_estimate(
         _warn_stray(function, readout, found, clue)
     _warn_gate(function, readout, found)
     pooled = len(found.coordinate) != shape[0]  # one coordinate for all fits none as well as its own would
-    return (not pooled and _warn_stranger(function, found, clue, gaps)) or unfit
+    return (not pooled and warn_of_strangers(function, found, clue, gaps)) or unfit
 
 
 def warn_of_validation(
@@ -175,22 +174,6 @@ def warn_of_validation(
     said, shape = f"{function}: on validation", (len(every.coordinate), *shape[1:])
     if frames is None or not warn_of_unit(said, readout.sizes, frames):
         warn_of_estimate(said, readout, shape, every, frames, gaps=False)
-
-
-def _warn_stranger(function: str, found: Estimate, clue: Clue, gaps: bool) -> bool:
-    """Warns of frames that no point of the chart explains; of a batch, if most are such: a wrong unit concerns all."""
-    if found.p_value is None or is_traced(found) or jax.process_count() > 1:
-        return False
-    p = np.asarray(found.p_value)
-    if stranger := bool(np.median(p) < STRANGE):
-        which = "these frames" if len(p) == 1 else f"the frames of {_which(np.flatnonzero(p < STRANGE), len(p))}"
-        reason = "validation had no gaps, so a bad fill (choose_fill) may be the reason; " * gaps
-        warn(
-            f"{function}: no point of the chart explains {which} ({shown_p(float(p.min()))}); {reason}check the time "
-            "step, units, channels and equation, and the error on held-out frames before you use the merge"
-            f"{clue(np.flatnonzero(p < STRANGE)) or '.'}"
-        )
-    return stranger
 
 
 def _warn_stray(function: str, readout: PrefixReadout, found: Estimate, clue: Clue) -> None:
@@ -223,7 +206,7 @@ def _warn_at_end(function: str, readout: PrefixReadout, found: Estimate, clue: C
     if len(lost):
         axes = readout.chart.features.dim - isinstance(readout.chart.features, Gated)
         low, high = (np.asarray(a)[:axes] for a in (readout.low, readout.high))
-        of = "the coordinate" if len(c) == 1 else f"the coordinate of {_which(lost, len(c))}"
+        of = "the coordinate" if len(c) == 1 else f"the coordinate of {which_of(lost, len(c))}"
         warn(
             f"{function}: {of} is at the edge of the search range, {low.tolist()} to {high.tolist()}; the optimum may "
             "lie outside: check units, the order of channels and the experts' coordinates (reach=... searches further)"
@@ -254,16 +237,9 @@ def _warn_gate(function: str, readout: PrefixReadout, found: Estimate) -> None:
         return
     lost = gate_at_end(readout, found.coordinate)
     if len(lost):
-        of = "" if len(found.coordinate) == 1 else f" of {_which(lost, len(found.coordinate))}"
+        of = "" if len(found.coordinate) == 1 else f" of {which_of(lost, len(found.coordinate))}"
         at = f"{float(readout.high[-1]):g}"
         warn(f"{function}: the gate{of} is {at}, {HIGHEST_GATE}; compare with a gate of 1 there.")
-
-
-def _which(lost: np.ndarray, total: int) -> str:
-    """Trajectories of a batch, in words."""
-    if total == 1:
-        return "the network"
-    return f"trajectory {lost[0]}" if len(lost) == 1 else f"{len(lost)} of {total} trajectories"
 
 
 def _warn_persistence(function: str, found: Estimate, *, validated: bool) -> bool:
@@ -276,7 +252,7 @@ def _warn_persistence(function: str, found: Estimate, *, validated: bool) -> boo
     lost = np.flatnonzero(~np.isfinite(np.asarray(found.coordinate)).all(axis=-1))
     if len(lost):
         warn(
-            f"{function}: every rollout of {_which(lost, len(found.coordinate))} diverges, so the coordinate is "
+            f"{function}: every rollout of {which_of(lost, len(found.coordinate))} diverges, so the coordinate is "
             "NaN; check that axes are [T, *space, C], and that the order of channels, their units and normalization "
             "are those of the training data."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 # Begins the line of what a network raised: in the error of a compiled program it stands behind a traceback.
 FAILED = "torch_rollout: "
@@ -64,3 +65,15 @@ def meant(name: str, names: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def missing(path: Path) -> str:
+    """What is said of a path where there is nothing: the file beside it that may be meant, if there is one.
+
+    Names are compared without their ending, which most files of a folder share.
+    """
+    beside = sorted(set(path.parent.iterdir()) - {path}) if path.parent.is_dir() else []
+    alike = {file.stem: file for file in beside if file.suffix == path.suffix}
+    near = [alike[stem] for stem in difflib.get_close_matches(path.stem, alike, n=1)]
+    near += [file for file in beside if file.stem == path.stem]  # of another ending
+    return f"there is no {path}; {f'did you mean {clean(near[0])}?' if near else 'check the path.'}"

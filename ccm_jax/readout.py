@@ -140,7 +140,7 @@ class PrefixReadout:
                 only warning); if no network beats the last frame repeated or a forecast of zeros (swapped channels?
                 other units?); if every rollout diverges; if a coordinate is at the edge of the search range; if the
                 frames have another grid than validation's, or a much larger error; or if no point of the chart explains
-                them.
+                them; or if another time step fits clearly better, and the p-value is below 0.05.
         """
         if batch not in (None, "each", "pooled"):
             raise ValueError(f"PrefixReadout: batch is {batch!r}, expected None, 'each' or 'pooled'.")

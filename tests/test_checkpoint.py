@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from orbax.checkpoint import v1 as ocp
 
 from ccm_jax import Gated, Polynomial, fit_chart
 from ccm_jax.coordinate_map import CoordinateMap
@@ -167,3 +168,9 @@ def test_a_file_that_the_checksums_do_not_name_is_refused(tmp_path: Path, kept: 
     (folder / "SHA256SUMS").write_text("".join(lines[:kept]))
     with pytest.raises(ValueError, match="SHA256SUMS does not name .*; it is damaged: restore it from a copy"):
         checkpoint.load(folder)
+
+
+def test_a_folder_around_a_checkpoint_is_none_itself(tmp_path: Path) -> None:
+    ocp.save(tmp_path / "around" / "net", {"w": jnp.ones(3)})
+    with pytest.raises(ValueError, match=r"around holds net; choose one of them, as .*net\.$"):
+        checkpoint.load_any(tmp_path / "around")

@@ -166,7 +166,8 @@ def test_frames_that_no_point_explains_keep_the_anchor(decays: Decays, tmp_path:
     )
     assert refused.exit_code == 3 and "No point of this chart" in refused.output
     assert "90 % interval" not in refused.output
-    assert "ccm rollout" in refused.output and not (tmp_path / "band.npz").exists()
+    assert "Next: ccm data describe" in refused.output and "ccm rollout" not in refused.output
+    assert not (tmp_path / "band.npz").exists()
 
 
 def test_frames_of_another_time_step_keep_the_anchor_and_are_told_so(decays: Decays, tmp_path: Path) -> None:

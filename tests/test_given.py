@@ -22,6 +22,8 @@ from ccm_jax import (
     make_rollout,
     predict_rollout,
 )
+from ccm_jax._stranger_doubts import warn_of_strangers
+from ccm_jax._stride import Clue
 from ccm_jax.evaluate import future_error, future_frames
 from ccm_jax.hindsight import best_in_hindsight
 from ccm_jax.prefix import coordinate_from_prefix
@@ -287,3 +289,26 @@ def test_one_checkpoint_given_twice_is_said() -> None:
 def test_a_name_that_does_not_exist_has_a_suggestion() -> None:
     with pytest.raises(AttributeError, match="did you mean fit_prefix_readout"):
         ccm_jax.fit_prefix  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("p", "skipped", "said"),
+    [
+        (
+            0.0043,
+            2,
+            "explains these frames worse than most of validation (p = 0.0043); 2 steps of the network per frame",
+        ),
+        (0.0043, 1, ""),  # one frame in twenty of the family itself has such a p-value
+        (0.2, 2, ""),
+    ],
+)
+def test_another_time_step_is_told_where_the_p_value_is_small(readout, p, skipped, said):
+    frames = ROLL({"k": KERNEL}, START[:1, None], 9)[:, ::skipped]
+    clue = Clue(dataclasses.replace(readout, growth=None), frames)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = SimpleNamespace(p_value=jnp.array([p]))
+        assert not warn_of_strangers("PrefixReadout", found, clue, gaps=False)
+    told = " ".join(str(one.message) for one in caught)
+    assert said in told and bool(told) == bool(said)

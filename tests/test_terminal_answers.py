@@ -13,7 +13,7 @@ import pytest
 
 from ccm_jax import example
 from ccm_jax.cli.following import file_beside
-from ccm_jax.cli.sure import Axis
+from ccm_jax.cli.sure import Axis, Sure
 from ccm_jax.cli.verbs import VERBS
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.io import atomic
@@ -303,3 +303,14 @@ def test_ends_of_an_interval_that_are_not_known_are_said() -> None:
     many: dict[str, Any] = {"values": [0.0, 1.0], "probability": [0.5, 0.5], "coordinates": [0.0], "density": [1.0]}
     axis = Axis("rate", 0.5, (0.1, 0.9), (-1, 1), False, False, (False, True), (0.0, 1.0), **many)
     assert axis.as_json()["ends_not_known"] == ["upper"] and not axis.as_json()["outside_validation"]
+
+
+def test_an_interval_that_is_cut_off_names_the_number_that_holds_and_the_value_to_simulate() -> None:
+    many = {"values": [0.2, 0.5, 1.5], "probability": [0.0, 0.5, 0.5], "coordinates": [], "density": []}
+    for cut, said in (
+        ((False, True), "up to 1.25; to find its end, add a validation regime at rate 1.5"),
+        ((True, False), "down to 0.25; to find its end, add a validation regime at rate 0.2"),
+    ):
+        axis = Axis("rate", 0.9, (0.25, 1.25), (-1, 1), False, False, cut, (0.3, 1.0), **many)
+        line = Sure((axis,), (0.0,), 0.5).remarks()[0]
+        assert line == f"The interval of rate reaches at least {said}, where the search stops."

@@ -156,3 +156,20 @@ def test_side_files_and_names_leave_the_ending_out() -> None:
         *(".eqx", ".pt"),
         *[".safetensors"] * 2,
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("lo.safetensors", "did you mean {}/low.safetensors?"),
+        ("low.pt", "did you mean {}/low.safetensors?"),
+        ("high.safetensors", "check the path."),  # the ending alone is no likeness
+        ("none/low.safetensors", "check the path."),
+    ],
+)
+def test_the_file_that_is_meant_is_named(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "low.safetensors").touch()
+    done = ccm("inspect", tmp_path / name)
+    assert done.exit_code == 2
+    assert done.output.strip() == f"ccm: there is no {tmp_path / name}; {said.format(tmp_path)}"
+    assert f"; {said.format(tmp_path)}" in ccm("data", "describe", tmp_path / name).output

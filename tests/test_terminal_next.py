@@ -101,9 +101,13 @@ def test_where_the_anchor_is_kept_the_network_that_fits_best_is_rolled_out(
     recipe = Recipe(Path("fam/anchor.npz"), (Path("fam/low.npz"), Path("fam/high.npz")), ((-1.0,), (1.0,)), ())
     none = dict.fromkeys(Options._fields) | {"missing": "refuse", "frames": FRAMES, "parameter": (), "prior": ()}
     options = Options(**none | {"prefix": Path("seen.npz"), "layout": Layout(), "validation": Path("val.npz")})
-    doubted = stub(sure=SimpleNamespace(stranger=True), refuted=False)
+    doubted = stub(sure=SimpleNamespace(stranger=False), refuted=False)
     kept_next(recipe, doubted, None, options, 0, 9)  # a merge that was refused is not suggested by another way
     assert suggested(capsys.readouterr().out)[:2] == ["rollout", "fam/low.npz"]
+    for clue in ("", "2 steps fit better"):
+        kept_next(recipe, stub(sure=SimpleNamespace(stranger=True), clue=clue), None, options, 0, 9)
+        said = capsys.readouterr().out  # frames that no point of the chart explains recommend no network
+        assert suggested(said) == ["data", "describe", "seen.npz"] and "better" not in said
     kept_next(recipe, stub(sure=None), None, options, 0, 9)
     assert "--start 5 --truth" in capsys.readouterr().out
     kept_next(recipe, stub(sure=None, clue="2 steps fit better"), None, options, 0, 9)

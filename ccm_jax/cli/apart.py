@@ -48,3 +48,14 @@ def unit_unlike(
     """What is said of observed frames ``[N, T, *space, C]`` in another unit than validation's; empty for others."""
     said = other_unit(sizes_of(regimes.trajectories.values(), frames.shape[1]), frames, mask, far=far)
     return said and f"{path}: {said}"
+
+
+def sizes_in(frames: np.ndarray, mask: np.ndarray | None, regimes: Regimes | None) -> list[float]:
+    """Lowest and highest root mean square of the frames that decide on a coordinate; empty where it is not known.
+
+    Those of validation, or without it the observed ones, if every point of them is.
+    """
+    if regimes is None and mask is not None and not mask.all():
+        return []
+    known = [frames] if regimes is None else list(regimes.trajectories.values())
+    return [float(size) for size in sizes_of(known, frames.shape[1])]

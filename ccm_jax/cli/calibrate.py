@@ -13,9 +13,9 @@ from ccm_jax._doubts import BEYOND
 from ccm_jax._frames import DOUBTFUL
 from ccm_jax._trivial import worse_than_trivial
 from ccm_jax.cli.answers import force_option, json_option, tell
-from ccm_jax.cli.apart import check_apart, unit_unlike
+from ccm_jax.cli.apart import check_apart, sizes_in, unit_unlike
 from ccm_jax.cli.beginning import words_for
-from ccm_jax.cli.card import digest
+from ccm_jax.cli.calibrated import write
 from ccm_jax.cli.checkpoints import check_there, new_folder, note, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
@@ -23,7 +23,6 @@ from ccm_jax.cli.following import evaluate_next, free, others_of, rollout_next
 from ccm_jax.cli.frames import choose_samples, layout_options, read_observations, read_regimes, varying
 from ccm_jax.cli.grouped import Grouped
 from ccm_jax.cli.kept import calibrate_again, kept_next
-from ccm_jax.cli.merge import merge
 from ccm_jax.cli.noise import noise_option, with_noise
 from ccm_jax.cli.parameters import parameter_option
 from ccm_jax.cli.persistence import persistence_option
@@ -31,7 +30,6 @@ from ccm_jax.cli.pictures import draw_calibration
 from ccm_jax.cli.prefix import ANCHOR_KEPT, Found, find
 from ccm_jax.cli.prefix_length import FRAMES, frames_option
 from ccm_jax.cli.prior import as_prior, check_named, parse_prior, prior_option
-from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.refused import WINDOW, check_count, read_first
 from ccm_jax.cli.showing import show, show_candidates, typed
 from ccm_jax.cli.source import Source, remarks, source_options
@@ -48,23 +46,6 @@ from ccm_jax.io.save import ending_of
 from ccm_jax.io.weights import open_weights
 
 MANY = 64  # trajectories of one regime, of which a few tell the coordinate
-
-
-def write(recipe: Recipe, found: Found, options: Options, output: Path) -> None:
-    """The merged checkpoint, which says how its coordinate was found."""
-    facts: dict[str, Any] = {"prefix": str(options.prefix), "prefix_sha256": digest(options.prefix)}
-    facts |= options.layout.facts()
-    if options.mask is not None:
-        facts |= {"mask": str(options.mask), "mask_sha256": digest(options.mask)}
-    facts |= {"samples": options.sample or "all", "model": options.model, "frames": found.frames}
-    facts |= {} if options.noise is None else {"noise": options.noise}
-    facts |= {"loss": found.loss, "anchor_loss": found.anchor_loss, "persistence_loss": found.persistence_loss}
-    facts |= {"spread": found.spread, "readout": dict(found.readout)}
-    if found.sure is not None:
-        facts |= {"intervals": {axis.name: axis.interval for axis in found.sure.axes}, "p_value": found.sure.p_value}
-        cut = {axis.name: axis.ends_not_known for axis in found.sure.axes if any(axis.cut)}
-        facts |= {"ends_not_known": cut or None}
-    merge(found.place_in(recipe), output, found=facts, model=options.model)
 
 
 @click.command("calibrate", cls=Grouped)
@@ -270,7 +251,8 @@ def command(source: Source, **given: Any) -> None:
     made = new_folder(options.output or report)
     with together(options.output or report) as place:
         if options.output is not None and not keep:
-            write(recipe, found, options, place(options.output))
+            sizes = sizes_in(frames, mask, regimes)
+            write(recipe, found, options, place(options.output), sizes)
         write_json(place(report), numbers)
         draw_calibration(found, axes, place(report).with_suffix(".png"))
         drawn = place(report).with_suffix(".png").exists()

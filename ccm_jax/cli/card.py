@@ -22,6 +22,7 @@ CALLED = {
     "mask_sha256": "the mask's SHA-256",
     "samples": "trajectories of that file",
     "frames": "frames after the model's window",
+    "frame_sizes": "root mean square of the frames calibrated on",
     "loss": "relative error of the merge on the frames that count",
     "anchor_loss": "relative error of the anchor",
     "persistence_loss": "relative error of the last frame repeated",
@@ -122,6 +123,8 @@ def _fact(name: str, value: Any, found: Mapping[str, Any]) -> str:
     """A fact of a calibration, in words."""
     if name == "readout" and isinstance(value, Mapping):
         return _search(value, int(found.get("frames", 0)))
+    if name == "frame_sizes":
+        return " to ".join(f"{size:.4g}" for size in value)
     if name == "intervals":
         return ", ".join(f"{parameter} {low:.4g} to {high:.4g}" for parameter, (low, high) in value.items())
     if name == "ends_not_known":

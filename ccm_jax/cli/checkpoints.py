@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ccm_jax._reasons import missing
 from ccm_jax.cli.card import check_card
 from ccm_jax.cli.faults import line_of
 from ccm_jax.io.description import model_name
@@ -56,7 +57,7 @@ def check_there(*paths: Path | None) -> None:
     """Raises FileNotFoundError for the first path, without its part, where there is nothing."""
     for file in (split_part(path)[0] for path in paths if path is not None):
         if not file.exists():
-            raise FileNotFoundError(f"there is no {file}; check the path.")
+            raise FileNotFoundError(missing(file))
 
 
 def new_folder(output: Path | None) -> str:

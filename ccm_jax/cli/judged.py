@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ccm_jax.cli.calibrated import calibration_of
 from ccm_jax.cli.card import digest
 from ccm_jax.cli.frames import choose_samples
 from ccm_jax.io.recordings import Recording
@@ -21,7 +21,7 @@ def remarks(weights: Weights, recording: Recording, chosen: Sequence[int]) -> li
         recording: the file of trajectories.
         chosen: their numbers in it.
     """
-    found = _calibration(weights)
+    found = calibration_of(weights)
     said = []
     observed = _observed(found, recording)
     if seen := sorted(set(observed) & set(chosen)):
@@ -45,18 +45,6 @@ def remarks(weights: Weights, recording: Recording, chosen: Sequence[int]) -> li
 
 def _parameters(recording: Recording, sample: int) -> Mapping[str, float]:
     return recording.parameters[sample] if sample < len(recording.parameters) else {}
-
-
-def _calibration(weights: Weights) -> Mapping[str, Any]:
-    """How the coordinate of a checkpoint was found; empty for one that ``ccm calibrate`` did not write."""
-    told = weights.metadata.get("provenance", {})
-    if isinstance(told, str):
-        try:
-            told = json.loads(told)
-        except ValueError:
-            return {}
-    found = told.get("found") if isinstance(told, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
 
 
 def _observed(found: Mapping[str, Any], recording: Recording) -> list[int]:

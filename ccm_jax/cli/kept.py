@@ -1,4 +1,4 @@
-"""What to run where the anchor is kept: the network that fits the frames best."""
+"""What to run where the anchor is kept: the network that fits the frames best, or a look at frames that none fits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from ccm_jax.cli.beginning import words_for
 from ccm_jax.cli.console import say
 from ccm_jax.cli.following import family, follow, rollout_next
+from ccm_jax.cli.frames import Layout
 from ccm_jax.cli.prefix import Found
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.wanted import Options, words_of
@@ -30,6 +31,11 @@ def calibrate_again(recipe: Recipe, source: Path | None, options: Options, outpu
     follow("calibrate", *files, *words_of(options), "-o", output)
 
 
+def look_next(frames: Path, layout: Layout) -> None:
+    """After frames that no point of the chart explains: how their file is read, and so what ``--axes`` may correct."""
+    follow("data", "describe", frames, *layout.words())
+
+
 def kept_next(
     recipe: Recipe,
     found: Found,
@@ -38,7 +44,7 @@ def kept_next(
     sample: int,
     frames: int,
 ) -> None:
-    """Suggests a rollout of the network that fits the frames best.
+    """Suggests a rollout of the network that fits the frames best, or a look at frames that the chart cannot explain.
 
     Args:
         recipe: of the chart.
@@ -48,6 +54,8 @@ def kept_next(
         sample: the first that was observed.
         frames: that its file has.
     """
+    if found.sure is not None and found.sure.stranger:
+        return look_next(options.prefix, options.layout)
     if found.clue:  # of another time step: no network runs on these frames as they are
         return None
     start = words_for(found.history + found.frames, frames)

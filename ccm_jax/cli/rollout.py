@@ -19,6 +19,7 @@ from ccm_jax._variances import negative_variance
 from ccm_jax.cli.answers import force_option
 from ccm_jax.cli.apart import check_apart, unit_unlike
 from ccm_jax.cli.beginning import Start, place_in
+from ccm_jax.cli.calibrated import unit_unlike_calibrated
 from ccm_jax.cli.checkpoints import check_there, new_folder, note, open_checkpoints, warn
 from ccm_jax.cli.console import say
 from ccm_jax.cli.fitting import fit_readout, open_chart
@@ -26,6 +27,7 @@ from ccm_jax.cli.following import rollout_next
 from ccm_jax.cli.forecast import Forecasted, forecast
 from ccm_jax.cli.frames import layout_options, read_regimes, read_samples
 from ccm_jax.cli.grouped import Grouped
+from ccm_jax.cli.kept import look_next
 from ccm_jax.cli.parameters import parameter_option
 from ccm_jax.cli.pictures import draw_forecast
 from ccm_jax.cli.predicts import UNITS, say_jump, what_to_check
@@ -93,6 +95,8 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
             f"the rollout starts after frame {history} of {recording.shape[1]}; --truth compares it with the others, "
             "--start N begins after N frames, and --start last after all of them."
         )
+    if unit := unit_unlike_calibrated(weights, x[:, :history]):
+        warn(f"{initial}: {unit}.")
     run = jax.jit(surrogate.rollout_fn, static_argnums=2)
     with waiting("compiling and predicting"):
         predicted = np.asarray(run(surrogate.to_params(weights.arrays), jnp.asarray(x[:, :history]), count))[0]
@@ -159,7 +163,10 @@ def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
             else:
                 say(why_stranger(found.sure))
             say(f"{output} is not written.")
-            rollout_next(recipe.anchor, given["model"], given["initial"], given["sample"], given["layout"])
+            if found.sure.stranger:
+                look_next(given["initial"], given["layout"])
+            elif not read.clue:
+                rollout_next(recipe.anchor, given["model"], given["initial"], given["sample"], given["layout"])
             raise click.exceptions.Exit(ANCHOR_KEPT)
         if found.sure.stranger:
             warn(why_stranger(found.sure, why_kept(read)))

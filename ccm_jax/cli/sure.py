@@ -138,11 +138,12 @@ class Sure(NamedTuple):
             if axis.flat:
                 said.append(f"The frames do not constrain {axis.name}: observe more (--frames), or pass --prior.")
                 continue
-            for end, cut, value in zip(("lower", "upper"), axis.cut, (axis.values[0], axis.values[-1]), strict=True):
+            ends = zip(axis.cut, axis.interval, (axis.values[0], axis.values[-1]), ("down", "up"), strict=True)
+            for cut, reached, last, way in ends:
                 if cut:
                     said.append(
-                        f"The {end} end of the interval is only a bound: the search stops at {axis.name} {value:.4g}, "
-                        "where the posterior is still non-negligible. Add validation regimes nearer to it."
+                        f"The interval of {axis.name} reaches at least {way} to {reached:.4g}; to find its end, add a "
+                        f"validation regime at {axis.name} {last:.4g}, where the search stops."
                     )
             low, high = axis.known
             if axis.partly and not any(axis.cut):

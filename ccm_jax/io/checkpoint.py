@@ -22,7 +22,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from ccm_jax._checks import is_merged
-from ccm_jax._reasons import clean
+from ccm_jax._reasons import reason_of
 from ccm_jax.chart import FEATURES, Chart
 from ccm_jax.io.atomic import partial_of, remove, remove_abandoned
 from ccm_jax.io.checksums import check_checksums, write_checksums
@@ -162,7 +162,8 @@ def load_any(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
             root, name = path.parent, path.name
     else:
         folders = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
-        items, steps = ([p.name for p in folders if ok(p)] for ok in (_is_tree, lambda p: (p / _STEP).exists()))
+        steps = [p.name for p in folders if (p / _STEP).exists()]  # each of them is a checkpoint of its own
+        items = [p.name for p in folders if _is_tree(p) and p.name not in steps]
         if len(items) > 1 or (steps and not items):
             there, one = ", ".join(items or steps), path / (items or steps)[0]
             raise ValueError(f"checkpoint.load: {path} holds {there}; choose one of them, as {one}.")
@@ -193,9 +194,7 @@ def _on_host(tree: Any) -> Any:
         if isinstance(leaf, (bool, int, float)) or leaf in (bool, int, float):
             return leaf
         name = jax.tree_util.keystr(where)
-        raise ValueError(
-            f"checkpoint.load: leaf {name} is {leaf!r}, expected arrays and numbers; save it without that."
-        )
+        raise ValueError(f"checkpoint.load: leaf {name} is {leaf!r}, expected arrays and numbers; leave it out.")
 
     return jax.tree_util.tree_map_with_path(empty, tree)
 
@@ -205,7 +204,7 @@ def _reading(path: Path, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except Exception as error:  # Orbax and TensorStore raise many kinds; to the caller they mean the same
-        said = f"{type(error).__name__}: {clean(error)}"
+        said = reason_of(error)
     gc.collect()
     raise ValueError(
         f"checkpoint.load: {path} cannot be read ({said}); it is damaged: restore it from a copy or make it again."

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ccm_jax._reasons import clean
+from ccm_jax._reasons import clean, missing
 from ccm_jax.io.boundary import Unreadable, check_names, reading
 from ccm_jax.io.mistaken import holds_trajectories, mistaken_for, part_of_checkpoint
 from ccm_jax.io.msgpack import looks_like_msgpack, open_msgpack
@@ -74,7 +74,7 @@ def open_weights(path: Path_) -> Weights:
     whole = Path(path)
     file, part = split_part(whole)
     if not file.exists():
-        raise FileNotFoundError(f"open_weights: there is no {file}; check the path.")
+        raise FileNotFoundError(f"open_weights: {missing(file)}")
     if not file.is_file() and not file.is_dir():
         raise Unreadable(f"open_weights: {file} is neither a file nor a folder, and may never end; {REMEDY}.")
     if file.is_file() and not file.stat().st_size:

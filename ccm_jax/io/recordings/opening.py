@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ccm_jax._reasons import missing
 from ccm_jax.io.boundary import check_names, reading
 from ccm_jax.io.recordings.recording import Recording, with_step
 from ccm_jax.io.recordings.registry import described, suffixes
@@ -34,7 +35,7 @@ def open_recording(path: str | Path, *, fields: Sequence[str] | None = None, axe
         inside = ", ".join(file.name for file in files_of(path)[:3]) or "none of trajectories"
         raise ValueError(f"open_recording: {path} is a folder; name one of its files ({inside}).")
     if not path.is_file() and not is_store(path):
-        raise FileNotFoundError(f"open_recording: there is no file {path}; check the path.")
+        raise FileNotFoundError(f"open_recording: {missing(path)}")
     with reading("open_recording", path, "write it again with write_recording"):
         found = described(path, axes)
         check_names("open_recording", path, [*found.fields, *(name for row in found.parameters for name in row)])
