@@ -169,7 +169,7 @@ def fit_prefix_readout(
         chart: returned by :func:`~ccm_jax.fit_chart`; with ``features=Gated()``, a readout can keep the anchor.
         rollout_fn: ``(params, window [N, history, *space, C], steps) -> frames``, such as ``make_rollout(apply)``.
         validation: a list, for each regime trajectories ``[N, T, *space, C]`` longer than the prefix; not test data.
-            An array is one regime ``[N, T, ...]``, several ``[R, N, T, ...]`` or one trajectory ``[T, ...]``, as it fits.
+            An array is one regime ``[N, T, ...]``, several ``[R, N, T, ...]`` or one trajectory ``[T, ...]``.
         history: frames in the model's window.
         frames: the K observed frames after it.
         reach: the search stays within ``[-reach, reach]`` along every axis; 2.5 by default.
