@@ -138,11 +138,7 @@ def prefix_readout(
 
 
 def frame_weights(frames: int, skip: int) -> Array:
-    """Equal weights for all predicted frames after the first ``skip``, ``[frames]``.
-
-    Raises:
-        ValueError: if no frame is left.
-    """
+    """Equal weights for predicted frames after the first ``skip``, ``[frames]``; raises ValueError if none is left."""
     if not 0 <= skip < frames:
         raise ValueError(f"fit_prefix_readout: skip is {skip}, expected 0 to {frames - 1}; some frame must count.")
     return jnp.asarray((np.arange(frames) >= skip) / (frames - skip), jnp.float32)
@@ -173,6 +169,7 @@ def fit_prefix_readout(
         chart: returned by :func:`~ccm_jax.fit_chart`; with ``features=Gated()``, a readout can keep the anchor.
         rollout_fn: ``(params, window [N, history, *space, C], steps) -> frames``, such as ``make_rollout(apply)``.
         validation: a list, for each regime trajectories ``[N, T, *space, C]`` longer than the prefix; not test data.
+            An array is one regime ``[N, T, ...]``, several ``[R, N, T, ...]`` or one trajectory ``[T, ...]``.
         history: frames in the model's window.
         frames: the K observed frames after it.
         reach: the search stays within ``[-reach, reach]`` along every axis; 2.5 by default.

@@ -172,5 +172,5 @@ def test_a_file_that_the_checksums_do_not_name_is_refused(tmp_path: Path, kept: 
 
 def test_a_folder_around_a_checkpoint_is_none_itself(tmp_path: Path) -> None:
     ocp.save(tmp_path / "around" / "net", {"w": jnp.ones(3)})
-    with pytest.raises(ValueError, match=r"around holds net; choose one of them, as .*net\.$"):
+    with pytest.raises(ValueError, match=r"around holds net; pass .*net\.$"):
         checkpoint.load_any(tmp_path / "around")

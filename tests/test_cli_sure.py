@@ -331,7 +331,7 @@ def test_a_rollout_has_a_band(decays: Decays, tmp_path: Path) -> None:
     [
         (["--steps", "5"], "--steps is 5, expected at most 4"),
         (["--frames", "9"], "has trajectories of 9 frames, and --frames 9 needs at least 11"),
-        ([], "intervals need --validation"),
+        ([], "for which --validation FILE is needed"),
     ],
 )
 def test_a_band_that_nothing_tells_is_refused(decays: Decays, tmp_path: Path, given: list[str], said: str) -> None:

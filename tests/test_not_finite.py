@@ -13,7 +13,7 @@ import pytest
 
 from ccm_jax import Gated, fit_chart, fit_prefix_readout, make_rollout, merge_pytree
 from ccm_jax.cli.inspect import residuals, verdict
-from ccm_jax.cli.rollout import finite_frames, said_errors
+from ccm_jax.cli.rolled import finite_frames, said_errors
 from ccm_jax.cli.verdict import Method, judge
 from ccm_jax.io.safetensors import open_safetensors, save_safetensors
 from ccm_jax.io.stream import merge_block
@@ -112,7 +112,7 @@ def test_errors_of_a_rollout_that_diverges_are_infinite(capsys: pytest.CaptureFi
     predicted[1, 0, 0], predicted[2] = np.nan, 1e30
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        errors = said_errors(predicted, truth, 1.5 * truth[0])
+        errors, _ = said_errors(predicted, truth, 1.5 * truth[0])
     assert errors.tolist() == [0.0, np.inf, np.inf]
     said = capsys.readouterr()
     assert said.out.startswith("relative L2 error: mean infinite, last frame infinite (the last given frame repeated: ")

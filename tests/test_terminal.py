@@ -18,6 +18,7 @@ from ccm_jax.cli import VERBS, main
 from ccm_jax.cli import waiting as waiting_module
 from ccm_jax.cli.following import others_of
 from ccm_jax.cli.frames import Layout
+from ccm_jax.cli.pictures import plain_ticks
 from ccm_jax.cli.strips import draw_rollout
 from ccm_jax.cli.waiting import waiting
 from ccm_jax.io.recordings import Recording
@@ -211,7 +212,17 @@ def test_frames_of_a_rollout_have_the_numbers_of_the_file_and_their_errors(tmp_p
             frames, frames.copy(), tmp_path / "r.npz", ("vorticity",), before=5, errors=np.array([0.029, 0.74])
         )
         draw_rollout(frames[:, 0], None, tmp_path / "line.npz")
-    assert drawn == [["frame 6\nerror 2.9 %", "frame 7\nerror 74 %"], ["network"]]
+        draw_rollout(frames[:, 0], 0.5 * frames[:, 0], tmp_path / "line.npz", errors=np.array([0.5, 0.5]))
+    line = ["network: mean error 50 %, last frame 50 %", "truth", "network minus truth"]
+    assert drawn == [["frame 6\nerror 2.9 %", "frame 7\nerror 74 %"], ["network"], line]
+
+
+def test_numbers_on_a_logarithmic_axis_are_plain_and_few() -> None:
+    ax = Figure().subplots()
+    ax.set(yscale="log", ylim=(0.03, 0.3))
+    plain_ticks(ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["0.05", "0.1", "0.2"]
+    assert not ax.get_yticks(minor=True).size
 
 
 def test_a_folder_that_is_made_is_said(in_example: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from ccm_jax import example
 from ccm_jax.cli.apart import check_apart, unit_unlike
+from ccm_jax.cli.console import console
 from ccm_jax.cli.faults import line_of
 from ccm_jax.cli.frames import Regimes
 from ccm_jax.cli.persistence import check_persistence
@@ -173,3 +174,11 @@ def test_the_file_that_is_meant_is_named(tmp_path: Path, name: str, said: str) -
     assert done.exit_code == 2
     assert done.output.strip() == f"ccm: there is no {tmp_path / name}; {said.format(tmp_path)}"
     assert f"; {said.format(tmp_path)}" in ccm("data", "describe", tmp_path / name).output
+
+
+def test_names_of_a_comparison_are_shortened_in_their_middle_and_numbers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "width", 80)
+    files = (example.path(f"{name}.safetensors") for name in ("anchor", "low", "high"))
+    _, _, table = ccm("inspect", *files).output.partition("updates relative to the anchor's norm")
+    assert "│ point…e_0.kernel │" in table and "│ lift.kernel      │" in table and "│ (all)            │" in table
+    assert "direction" in table and table.count("…") == 6  # of kernels and spectral weights

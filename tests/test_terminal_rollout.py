@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -38,3 +39,22 @@ def test_a_rollout_from_frames_in_another_unit_than_those_calibrated_on_is_warne
         assert done.exit_code == 0
         assert ("than those merged.safetensors was calibrated on" in done.stderr) == bool(said)
         assert said in done.stderr
+
+
+def test_a_rollout_is_told_as_json_too(decay: Path) -> None:
+    words = ("rollout", "anchor.npz", *MODEL, "--initial", "seen.npz", "-o", "r.npz")
+    told = json.loads(ccm(*words, "--truth", "--json").stdout)
+    assert told["output"] == "r.npz" and told["frames"] == told["finite_frames"] == 8 and told["shape"] == [8, 1]
+    assert told["pictures"] == ["r.png"] and told["persistence_error"] > 0
+    np.testing.assert_allclose(told["errors"], np.load("r.npz")["errors"])
+    np.testing.assert_allclose(told["error"], np.mean(told["errors"]))
+    told = json.loads(ccm(*words, "--force", "--json").stdout)
+    assert told["error"] is told["errors"] is told["persistence_error"] is None
+
+
+def test_a_family_without_validation_is_told_how_to_run_one_network(decay: Path) -> None:
+    done = ccm("rollout", "--family", ".", *MODEL, "--initial", "seen.npz", "--truth", "-o", "r.npz")
+    assert done.exit_code == 2 and not Path("r.npz").exists()
+    (said,) = done.output.splitlines()
+    assert "a family is calibrated first, for which --validation FILE is needed" in said
+    assert said.endswith("name its file instead, as in: ccm rollout anchor.npz")

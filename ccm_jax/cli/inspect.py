@@ -15,7 +15,7 @@ from ccm_jax._checks import counted
 from ccm_jax._doubts import APART, SAMPLE, distances
 from ccm_jax.cli.answers import json_option, tell
 from ccm_jax.cli.checkpoints import note, open_checkpoints, warn
-from ccm_jax.cli.console import say, show_table
+from ccm_jax.cli.console import Shortened, say, show_table
 from ccm_jax.cli.following import family_in, follow, frames_beside, free, model_of, named
 from ccm_jax.cli.source import NAMES, exchanged, in_folder, role_in
 from ccm_jax.cli.surrogates import with_names
@@ -235,12 +235,12 @@ def command(checkpoints: tuple[Path, ...], model: str | None, as_json: bool) -> 
     found = residuals(anchor.arrays, low.arrays, high.arrays)
     table = Table()
     for heading in ("name", "low", "high", "shared", "direction", "cosine", "% shared"):
-        first = heading == "name"
-        table.add_column(heading, justify="left" if first else "right", no_wrap=not first, overflow="fold")
+        first = heading == "name"  # the only column that gives way
+        table.add_column(heading, justify="left" if first else "right", no_wrap=not first)
     for name, row in found.items():
         both = row.shared**2 + row.direction**2
         share = f"{100 * row.shared**2 / both:.0f}" if both else "–"
-        table.add_row(escape(name), *(f"{x:.3g}" for x in row[:4]), f"{row.cosine:+.2f}", share)
+        table.add_row(Shortened(name), *(f"{x:.3g}" for x in row[:4]), f"{row.cosine:+.2f}", share)
     show_table("updates relative to the anchor's norm, their cosine, and their shared part", table)
     whole = found["(all)"]
     warn(*doubts)

@@ -56,6 +56,21 @@ def tidy(ax: Axes, grid: bool = True) -> None:
         ax.set_axisbelow(True)
 
 
+def plain_ticks(ax: Axes) -> None:
+    """Ticks of a logarithmic vertical axis in plain numbers: 0.02, 0.05, 0.1."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    low, high = ax.get_ylim()
+    steps = (1, 1.5, 2, 3, 4, 5, 7) if high / low < 5 else (1, 2, 5) if high / low < 1e3 else (1,)
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks = [tick for power in powers for step in steps if low <= (tick := step * 10.0**power) <= high]
+    if len(ticks) < 2:
+        return
+    ax.yaxis.set_major_locator(FixedLocator(ticks))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(lambda tick, _: f"{tick:g}")
+
+
 @where_installed
 def draw_calibration(found: Found, dim: int, target: Path) -> None:
     """Losses over the first of ``dim`` coordinates and errors by frame; below, posteriors where they are known."""
@@ -91,6 +106,7 @@ def _draw_losses(ax: Axes, found: Found, axes: int) -> None:
     ax.axhline(found.persistence_loss, color="black", lw=0.8, ls=":", label="last frame repeated")
     ax.set_title(f"scored: error on {scored(found.readout, found.frames)}", fontsize=9)
     ax.set(xlabel="coordinate", ylabel="relative L2 error", yscale="log")
+    plain_ticks(ax)
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)
 
@@ -106,6 +122,7 @@ def _draw_residuals(ax: Axes, found: Found) -> None:
         "the same, frame by frame" if whole else "for comparison: one rollout from the first window", fontsize=9
     )
     ax.set(xlabel="observed frame after the window", ylabel="relative L2 error", yscale="log")
+    plain_ticks(ax)
     ax.set_xticks(frame if len(frame) < 12 else frame[:: len(frame) // 6])
     ax.legend(frameon=False, fontsize=8)
     tidy(ax)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,74 +12,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from ccm_jax import processor
-from ccm_jax._checks import counted
-from ccm_jax._trivial import trivial, worse_than_trivial
 from ccm_jax._variances import negative_variance
-from ccm_jax.cli.answers import force_option
-from ccm_jax.cli.apart import check_apart, unit_unlike
+from ccm_jax.cli.answers import force_option, json_option, tell
 from ccm_jax.cli.beginning import Start, place_in
 from ccm_jax.cli.calibrated import unit_unlike_calibrated
-from ccm_jax.cli.checkpoints import check_there, new_folder, note, open_checkpoints, warn
+from ccm_jax.cli.checkpoints import check_there, note, open_checkpoints, warn
 from ccm_jax.cli.console import say
-from ccm_jax.cli.fitting import fit_readout, open_chart
-from ccm_jax.cli.following import rollout_next
-from ccm_jax.cli.forecast import Forecasted, forecast
-from ccm_jax.cli.frames import layout_options, read_regimes, read_samples
+from ccm_jax.cli.frames import layout_options, read_samples
 from ccm_jax.cli.grouped import Grouped
-from ccm_jax.cli.kept import look_next
 from ccm_jax.cli.parameters import parameter_option
-from ccm_jax.cli.pictures import draw_forecast
-from ccm_jax.cli.predicts import UNITS, say_jump, what_to_check
-from ccm_jax.cli.prefix import ANCHOR_KEPT, find
+from ccm_jax.cli.predicts import say_jump, what_to_check
 from ccm_jax.cli.prefix_length import frames_option
-from ccm_jax.cli.prior import as_prior, check_named, parse_prior, prior_option
-from ccm_jax.cli.showing import number, show_sure, why_kept, why_refuted, why_stranger
+from ccm_jax.cli.prior import prior_option
+from ccm_jax.cli.rolled import errors_as_json, finite_frames, said_errors, write
+from ccm_jax.cli.rollout_family import of_family
 from ccm_jax.cli.source import Source, source_options
 from ccm_jax.cli.strips import draw_rollout
-from ccm_jax.cli.sure import LEVEL
 from ccm_jax.cli.surrogates import surrogate_for
 from ccm_jax.cli.waiting import waiting
-from ccm_jax.io.atomic import check_new, together
+from ccm_jax.io.atomic import check_new
 from ccm_jax.io.description import HELP
-from ccm_jax.metrics import relative_l2
 
 
-def write(output: Path, draw: Callable[[Path], None] | None, frames: np.ndarray, **more: np.ndarray) -> None:
-    """The file of frames ``[T, *space, C]``, with what goes beside them, and the pictures that ``draw`` makes."""
-    made = new_folder(output)
-    with together(output) as place:
-        np.savez(place(output), allow_pickle=False, frames=frames, dim=frames.ndim - 2, **more)
-        if draw is not None:
-            draw(place(output))
-    say(f"Wrote {output}{made}: {counted(len(frames), 'frame')} of shape {list(frames.shape[1:])}.")
-
-
-def said_errors(
-    predicted: np.ndarray, truth: np.ndarray, start: np.ndarray, check: Callable[[], str] = lambda: UNITS
-) -> np.ndarray:
-    """Relative L2 errors of frames, ``[T]``, said in the terminal beside those of the last frame before them.
-
-    Where the network is worse than that, ``check`` tells what to look at.
-    """
-    repeated, real = np.broadcast_to(start, truth.shape), jnp.asarray(truth)[None]
-    errors, still = (np.asarray(relative_l2(jnp.asarray(x)[None], real))[0] for x in (predicted, repeated))
-    errors = np.where(np.isfinite(errors), errors, np.inf)
-    mean, last, repeating = (number(e) for e in (errors.mean(), errors[-1], still.mean()))
-    say(f"relative L2 error: mean {mean}, last frame {last} (the last given frame repeated: mean {repeating})")
-    if worse_than_trivial(float(errors.mean()), float(still.mean())):
-        what, error = trivial(float(still.mean()))
-        warn(f"{what} has error {number(error)}, less than the network; {check()}.")
-    return errors
-
-
-def finite_frames(frames: np.ndarray) -> int:
-    """How many frames ``[T, *space, C]`` come before the first that is not finite."""
-    finite = np.isfinite(frames).all(axis=tuple(range(1, frames.ndim)))
-    return len(frames) if finite.all() else int(np.argmin(finite))
-
-
-def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None:
-    """Rolls out one set of weights."""
+def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> dict[str, Any]:
+    """Rolls out one set of weights; returns what ``--json`` says."""
     initial, steps = given["initial"], given["steps"]
     recording = given["layout"].open(initial)
     first = read_samples(recording, [given["sample"]], 1)  # what no network takes is refused before one is loaded
@@ -109,7 +64,7 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
         warn(f"the rollout is not finite from predicted frame {good + 1} on{shorter}.")
     start, real = x[0, history - 1], x[0, history : history + count] if given["truth"] else None
     check = functools.partial(what_to_check, weights, given["model"], x)
-    errors = {} if real is None else {"errors": said_errors(predicted, real, start, check)}
+    errors, persistence = (None, None) if real is None else said_errors(predicted, real, start, check)
     if real is None:
         say_jump(predicted, start)
     if not good:
@@ -120,85 +75,10 @@ def of_checkpoint(checkpoint: Path, given: dict[str, Any], output: Path) -> None
         *shown,
         fields=recording.fields,
         before=observed,
-        errors=errors["errors"][:good] if errors else None,
+        errors=None if errors is None else errors[:good],
     )
-    write(output, draw if good else None, predicted, **errors)
-
-
-def of_family(source: Source, given: dict[str, Any], output: Path) -> None:
-    """Finds the coordinate from the first frames, and rolls out with intervals."""
-    recipe = source.read()
-    if recipe.method != "chart":
-        raise ValueError(f"{source.recipe}: method is {recipe.method}, and only a chart has a coordinate to find.")
-    if given["validation"] is None:
-        raise ValueError("rollout: intervals need --validation FILE, with trajectories of three or more known values.")
-    parse_prior(given["prior"])
-    recording = given["layout"].open(given["initial"])
-    x = read_samples(recording, [given["sample"]])[0]
-    validation = read_regimes(given["layout"].open_validation(given["validation"]), recording)
-    check_apart("--initial", given["initial"], [given["sample"]], x[None], validation)
-    opened = open_chart(recipe, given["model"], recording)
-    check_named(given["prior"], validation, given["parameter"], len(recipe.coordinates[0]))
-    fitted = fit_readout(opened, x.shape[1:], given["frames"], validation, parameters=given["parameter"])
-    prior = as_prior(given["prior"], fitted.readout, fitted.known, fitted.unsure)
-    how = {name: given[name] for name in ("truth", "samples", "seed")}
-    with waiting("forecasting"):
-        found = forecast(fitted, x, given["steps"], prior=prior, **how)
-    if unit := unit_unlike(validation, given["initial"], found.observed[None]):
-        warn(f"{unit}.")
-    if not found.sure.unlike:
-        show_sure(found.sure, found.sure.coordinate)
-    remain = len(x) - len(found.observed)
-    if given["steps"] is None and len(found.mean) < remain:
-        say(
-            f"{counted(len(found.mean), 'frame')} of the {remain} that remain in the file are predicted: as many as "
-            "validation trajectories have after the observed ones, on which the interval is fitted."
-        )
-    if found.sure.unlike:
-        with waiting("comparing with the anchor"):
-            read = find(fitted, found.observed[None], prior=prior)
-        if read.keeps_anchor:
-            if read.refuted:
-                warn(why_refuted(read))
-            else:
-                say(why_stranger(found.sure))
-            say(f"{output} is not written.")
-            if found.sure.stranger:
-                look_next(given["initial"], given["layout"])
-            elif not read.clue:
-                rollout_next(recipe.anchor, given["model"], given["initial"], given["sample"], given["layout"])
-            raise click.exceptions.Exit(ANCHOR_KEPT)
-        if found.sure.stranger:
-            warn(why_stranger(found.sure, why_kept(read)))
-        show_sure(found.sure, found.sure.coordinate)
-    write_band(found, output, recording.fields)
-
-
-def write_band(found: Forecasted, output: Path, fields: Sequence[str]) -> None:
-    """The file of a forecast: its mean as the frames, the ends of the interval, and samples; and its pictures."""
-    more = {"low": found.low, "high": found.high}
-    if len(found.samples):
-        more |= {"samples": found.samples, "coordinates": found.coordinates}
-    if found.truth is not None:
-        covered = found.covered()
-        more |= {"errors": said_errors(found.mean, found.truth, found.observed[-1]), "covered": covered}
-        mean, last = (f"{100 * share:.0f} %" for share in (covered.mean(), covered[-1]))
-        say(f"The 90 % interval contains {mean} of the true values, {last} in the last frame.")
-        if covered.mean() < LEVEL / 2:
-            warn(
-                "the interval is far too narrow for this trajectory: do not rely on it, and pass --validation "
-                "trajectories of values nearer to this one, and beyond it."
-            )
-    good = min(finite_frames(part) for part in (found.mean, found.low, found.high))
-    if good < len(found.mean):
-        shorter = f"take at most {good} --steps" if good else "check units, channels and time step"
-        warn(f"the forecast is not finite from predicted frame {good + 1} on and has no picture; {shorter}.")
-    write(
-        output,
-        functools.partial(draw_forecast, found, fields=fields) if good == len(found.mean) else None,
-        found.mean,
-        **more,
-    )
+    written = write(output, draw if good else None, predicted, **({} if errors is None else {"errors": errors}))
+    return written | {"finite_frames": good} | errors_as_json(errors, persistence)
 
 
 @click.command("rollout", cls=Grouped)
@@ -248,6 +128,7 @@ def write_band(found: Forecasted, output: Path, fields: Sequence[str]) -> None:
     help="NAME.npz; also writes NAME.png and, in 2-D and 3-D, NAME.gif.",
 )
 @force_option
+@json_option
 def command(checkpoint: Path | None, source: Source, output: Path, **given: Any) -> None:
     """Run CHECKPOINT from frames of a file. Writes OUTPUT.npz, a strip of frames and, in 2-D and 3-D, an animation.
 
@@ -290,11 +171,10 @@ def command(checkpoint: Path | None, source: Source, output: Path, **given: Any)
         check_new(path)
         before[path] = path.stat().st_mtime_ns if path.exists() else None
     processor.prepare()
-    if checkpoint is None:
-        of_family(source, given, output)
-    else:
-        of_checkpoint(checkpoint, given, output)
+    told = of_family(source, given, output) if checkpoint is None else of_checkpoint(checkpoint, given, output)
     drawn = [path for path in before if path.exists() and path.stat().st_mtime_ns != before[path]]
     pictures = [str(path) for path in drawn if path != output]
     if pictures:
         say(f"Pictures: {', '.join(pictures)}.")
+    if given["as_json"]:
+        tell(told | {"pictures": pictures})

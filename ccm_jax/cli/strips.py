@@ -50,24 +50,34 @@ def draw_rollout(
 def _lines(
     predicted: np.ndarray, truth: np.ndarray | None, target: Path, title: str, before: int, errors: np.ndarray | None
 ) -> None:
-    """Of a line, time over space."""
+    """Of a line, time over space; where the truth is known, with their difference in colours of its own."""
     rows = [predicted] if truth is None else [predicted, truth]
     colours = colours_of(rows[-1][..., 0])
-    figure = new_figure(5.6, 1.4 * len(rows) + 0.6)
-    column = figure.subplots(len(rows), 1, squeeze=False, sharex=True)[:, 0]
-    extent = (before + 0.5, before + len(predicted) + 0.5, -0.5, predicted.shape[1] - 0.5)  # frames count from 1
     network = "network"
     if errors is not None:
         network += f": mean error {percent(float(errors.mean()))}, last frame {percent(float(errors[-1]))}"
-    for ax, frames, label in zip(column, rows, (network, "truth"), strict=False):
-        picture = show_field(ax, frames[..., 0], aspect="auto", extent=extent, **colours)
+    shown = [(network, predicted, colours)]
+    if truth is not None:
+        off = predicted - truth
+        most = max(float(np.percentile(np.abs(off[..., 0]), 99.5)), 1e-12)
+        different = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
+        shown += [("truth", truth, colours), ("network minus truth", off, different)]
+    figure = new_figure(5.6, 1.4 * len(shown) + 0.6)
+    column = figure.subplots(len(shown), 1, squeeze=False, sharex=True)[:, 0]
+    extent = (before + 0.5, before + len(predicted) + 0.5, -0.5, predicted.shape[1] - 0.5)  # frames count from 1
+    pictures = []
+    for ax, (label, frames, style) in zip(column, shown, strict=True):
+        pictures.append(show_field(ax, frames[..., 0], aspect="auto", extent=extent, **style))
         ax.set(title=label, ylabel="x")
         ax.title.set_fontsize(9)
     column[-1].set_xlabel("frame")
     column[-1].xaxis.get_major_locator().set_params(integer=True)
     if title:
         figure.suptitle(title, fontsize=10)
-    figure.colorbar(picture, ax=column, shrink=0.8, extend=_ends(rows, colours))
+    figure.colorbar(pictures[0], ax=column[: len(rows)], shrink=0.8, extend=_ends(rows, colours))
+    if truth is not None:
+        _, off, different = shown[-1]
+        figure.colorbar(pictures[-1], ax=column[-1], shrink=0.8, extend=_ends([off], different))
     figure.savefig(target, dpi=150, bbox_inches="tight")  # labels of the colour bar, too
 
 

@@ -166,7 +166,8 @@ def load_any(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
         items = [p.name for p in folders if _is_tree(p) and p.name not in steps]
         if len(items) > 1 or (steps and not items):
             there, one = ", ".join(items or steps), path / (items or steps)[0]
-            raise ValueError(f"checkpoint.load: {path} holds {there}; choose one of them, as {one}.")
+            which = "choose one of them, as" if len(items or steps) > 1 else "pass"
+            raise ValueError(f"checkpoint.load: {path} holds {there}; {which} {one}.")
         if not items:
             raise ValueError(
                 f"checkpoint.load: {path} is not a checkpoint, neither of checkpoint.save nor of Orbax: half-written, "

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
 
-from ccm_jax.cli.pictures import new_figure, tidy
+from ccm_jax.cli.pictures import new_figure, plain_ticks, tidy
 from experiments.pipeline.methods import METHODS, drawn
 from experiments.report.numbers import signed
 from experiments.report.results import found_best, observed
@@ -28,19 +27,6 @@ def fewer_ticks(ax: Axes, narrow: bool) -> None:
     """Leaves room between the numbers on the horizontal axis."""
     if ax.get_xscale() == "linear":
         ax.locator_params(axis="x", nbins=4 if narrow else 6)
-
-
-def plain_ticks(ax: Axes) -> None:
-    """Ticks of a logarithmic vertical axis in plain numbers: 0.02, 0.05, 0.1."""
-    low, high = ax.get_ylim()
-    steps = (1, 1.5, 2, 3, 4, 5, 7) if high / low < 5 else (1, 2, 5) if high / low < 1e3 else (1,)
-    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    ticks = [tick for power in powers for step in steps if low <= (tick := step * 10.0**power) <= high]
-    if len(ticks) < 2:
-        return
-    ax.yaxis.set_major_locator(FixedLocator(ticks))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(lambda tick, _: f"{tick:g}")
 
 
 def axis_label(config: dict[str, Any]) -> str:

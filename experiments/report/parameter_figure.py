@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ccm_jax.cli.pictures import new_figure, tidy
+from ccm_jax.cli.pictures import new_figure, plain_ticks, tidy
 from experiments.pipeline.methods import drawn
 from experiments.report.ends import Curve, label_ends
-from experiments.report.figures import NARROW, axis_label, by_coordinate, fewer_ticks, plain_ticks
+from experiments.report.figures import NARROW, axis_label, by_coordinate, fewer_ticks
 
 PEERS = ("#E69F00", "#56B4E9", "#CC79A7", "#D55E00", "#999999")  # of Okabe and Ito's colours
 # They lie on those of CCM-Scale, or are controls: the table has them. An anchor that others are compared with is drawn.

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ccm_jax.cli.pictures import draw_density, new_figure, tidy
+from ccm_jax.cli.pictures import draw_density, new_figure, plain_ticks, tidy
 from experiments.pipeline.methods import METHODS
-from experiments.report.figures import NARROW, axis_label, plain_ticks
+from experiments.report.figures import NARROW, axis_label
 from experiments.report.numbers import signed
 from experiments.report.sure import too_narrow, two_of
 
