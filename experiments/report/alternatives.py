@@ -38,35 +38,9 @@ BESIDE: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     ),
 }
 SIZES = "grids of 32² and networks of 10⁵ to 10⁶ weights"
-# The README's rows: a method's label, or a ratio of which the alternative is taken.
-FEW = {
-    "persistence: the last observed frame repeated (reference)": "persistence",
-    "the anchor alone, trained longer if that helps": "anchor_ratio",
-    "CCM-Prefix, five frames observed": PREFIX,
-    "CCM-Scale, value known": SCALE,
-    "best network trained without known values, seeing one to five frames": "frames_ratio",
-    "CoDA or GEPS, trained on data grouped by value (one seed)": "frames_ratio_adaptive",
-    "coarse solver, its parameter inferred (one seed)": "frames_ratio_solver",
-    "best network conditioned on the value, five frames observed": "frames_ratio_labelled",
-}
 BREAKS = {"gravity": "dam break: gravity", "dam height": "dam break: height"}  # in headings
 NONE = "–"
 FALLBACK = "†"  # marks an error of CCM-Prefix that is its anchor's
-
-
-def small_table(peers: dict[str, Any]) -> str:
-    """The README's table of errors outside; those clearly smaller than CCM-Prefix's are bold, as in :func:`tables`."""
-    lines = _head()
-    for label, what in FEW.items():
-        cells = []
-        for s in SHORT:
-            if "_ratio" in what:
-                ratio, single = one_frame(peers, s, peers["ratios"][s].get(what)), label.endswith("(one seed)")
-                cells.append(cell(_mean(peers, s, ratio["peer"]), ratio, single) if ratio else NONE)
-            else:
-                cells.append(error(_mean(peers, s, what)))
-        lines.append(_line(f"**{label}**" if what in (PREFIX, SCALE) else label, cells))
-    return "\n".join(lines)
 
 
 def tables(peers: dict[str, Any]) -> str:
@@ -183,12 +157,12 @@ def chosen_windows(peers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def about(peers: dict[str, Any]) -> str:
-    """What the README's table shows, and how many runs are missing."""
+    """What the README's claims compare, and how many runs are missing."""
     missing, done = len(peers["not_run"]), peers["done"]
     words = (
-        "Relative errors of the sixteen frames after the five observed ones, outside the anchor's training range "
-        f"({furthest_tests()}), over three seeds. The systems are small: {SIZES}. **Bold**: clearly smaller than "
-        "CCM-Prefix's error. ≈: no clear difference from it. Rows of one seed have neither mark."
+        "CCM's error, compared with that of the strongest alternative of each kind, over the sixteen frames after the "
+        f"five observed ones, outside the anchor's training range ({furthest_tests()}); three seeds, unless one is named."
+        f" The systems are small: {SIZES}."
     )
     return words + (f" Of {missing + done} runs, {missing} have not been done yet." if missing else "")
 

@@ -13,13 +13,15 @@ import jinja2
 from ccm_jax.io.atomic import read_json
 from experiments.report.alternatives import (
     CONDITIONED,
+    COORD,
     FALLBACK,
+    SCALE,
     SIZES,
     about,
     chosen_windows,
+    compare,
     fallback,
     one_frame,
-    small_table,
     worst,
 )
 from experiments.report.ratios import each, in_words, named, times
@@ -35,6 +37,7 @@ CLAIMS = {
     "anchor": ("anchor_ratio",),
     "experts": ("posthoc_ratio", "slerp_ratio"),
     "window": ("frames_ratio",),
+    "labelled": ("frames_ratio_labelled",),
     "conditioned": CONDITIONED,
     "adaptive": ("frames_ratio_adaptive",),
     "solver": ("frames_ratio_solver",),
@@ -62,7 +65,10 @@ def said(peers: dict[str, Any]) -> dict[str, str]:
     """Every claim of the README in words, with CCM on the anchor that sees one frame."""
     ratios = {c: {s: one_frame(peers, s, worst(peers, s, keys)) for s in SHORT} for c, keys in CLAIMS.items()}
     single = {c: all(r is None or r["low"] is None for r in of.values()) for c, of in ratios.items()}
-    return {c: f"{each(of)} (one seed)" if single[c] else in_words(of) for c, of in ratios.items()}
+    words = {c: f"{each(of)} (one seed)" if single[c] else in_words(of) for c, of in ratios.items()}
+    chosen = {s: worst(peers, s, CLAIMS["window"]) for s in SHORT}  # with the anchor that validation chose
+    words["coord"] = in_words({s: compare(peers, s, COORD, SCALE) for s in SHORT})
+    return words | {"wide": in_words(chosen)}
 
 
 def numbers(folder: Path) -> dict[str, Any]:
@@ -74,7 +80,6 @@ def numbers(folder: Path) -> dict[str, Any]:
     return {
         **said(peers),
         "errors_about": about(peers),
-        "errors_table": small_table(peers),
         "sizes": SIZES,
         "validation": validation_of(HIDDEN),
         "budget": budget(peers),
