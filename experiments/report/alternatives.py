@@ -161,8 +161,8 @@ def about(peers: dict[str, Any]) -> str:
     missing, done = len(peers["not_run"]), peers["done"]
     words = (
         "CCM's error, compared with that of the strongest alternative of each kind, over the sixteen frames after the "
-        f"five observed ones, outside the anchor's training range ({furthest_tests()}); three seeds, unless one is named."
-        f" The systems are small: {SIZES}."
+        f"five observed ones, outside the anchor's training range ({furthest_tests()}); three seeds, unless one is "
+        f"named. The systems are small: {SIZES}."
     )
     return words + (f" Of {missing + done} runs, {missing} have not been done yet." if missing else "")
 
