@@ -69,7 +69,14 @@ METHODS: dict[str, Method] = {
         readme=5,
     ),
     "ccm_scale": Method(
-        "CCM-Scale", "#7B4FA3", "merge", bold=True, heading="Scale", source="calibrated map", by_regime=7
+        "CCM-Scale",
+        "#7B4FA3",
+        "merge",
+        bold=True,
+        heading="Scale",
+        source="calibrated map",
+        by_regime=7,
+        over_time=5,
     ),
     "ccm_prefix": Method(
         "CCM-Prefix",
@@ -79,11 +86,11 @@ METHODS: dict[str, Method] = {
         heading="Prefix",
         source="from {frames} frames",
         by_regime=9,
-        over_time=5,
+        over_time=6,
         readme=6,
     ),
     "ccm_prefix_paper": Method("CCM-Prefix, paper's bank", "#7fceb8", "merge", bold=True),
-    "best": Method("best in hindsight", "#000000", "bound", ":", heading="best", by_regime=10, over_time=6),
+    "best": Method("best in hindsight", "#000000", "bound", ":", heading="best", by_regime=10, over_time=7),
 }
 
 

@@ -73,7 +73,7 @@ def sample(folder: Path) -> str:
     named = machine_paths(page) + re.findall(rf"\b{re.escape(host)}\b", BITMAP.sub("", page))[:1]
     if named:
         raise ValueError(f"report: {path} names {', '.join(named[:5])}, expected no path or name of a machine.")
-    return BESIDE.sub("", page).replace("</h1>\n", f"</h1>\n{NOTE}\n", 1)
+    return BESIDE.sub("", page).replace("</main>", f"{NOTE}\n</main>", 1)
 
 
 def main(folder: Path, target: Path = TARGET) -> None:
