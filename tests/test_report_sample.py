@@ -50,7 +50,7 @@ def test_links_lead_to_the_repository_or_are_names_and_on_the_site_to_its_pages(
     assert ("<a" in body) == (address is not None)  # in the folder of a run, nothing lies beside it
     main(written(tmp_path, body=body), tmp_path / "sample.html")
     page = (tmp_path / "sample.html").read_text(encoding="utf-8")
-    form = '<a data-page="how-to/how-sure.md" href="{}">Limits</a></main>'
+    form = '<a data-page="how-to/how-sure.md" href="{}">Limits</a>'
     assert address is None or form.format(f"{address}/blob/main/docs/how-to/how-sure.md") in page
     on_site = for_site(page, lambda name: f"site/{name}")
     assert form.format("site/how-to/how-sure.md") in on_site and on_site.count("data-page") == on_site.count('="site/')
