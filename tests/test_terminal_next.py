@@ -62,6 +62,13 @@ def test_files_beside_the_folder_of_a_family_are_filled_in(own: Path) -> None:
     assert merged[-2:] == ["--trajectories", "seen.npz"]
 
 
+def test_merged_weights_say_what_they_are_and_are_compared_next(own: Path) -> None:
+    assert ccm("merge", "--family", "fam", "-c", "0.5", "-o", "m.safetensors").exit_code == 0
+    done = ccm("inspect", "m.safetensors")
+    assert "merged at +0.50 from fam/anchor.npz, fam/low.npz, fam/high.npz." in " ".join(done.output.split())
+    assert suggested(done.output)[:2] == ["ccm", "evaluate"] and "--merged m.safetensors" in done.output
+
+
 def test_files_that_are_too_short_are_not_suggested(own: Path) -> None:
     np.savez(own / "fam" / "seen.npz", frames=np.ones((5, 8, 1), np.float32), dim=1)
     words = next_of("merge", "--family", "fam", "-c", "1", "-o", "m.safetensors")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ccm_jax._frames import UNLIKE, other_unit
 from ccm_jax.cli.card import digest
 from ccm_jax.cli.merge import merge
 from ccm_jax.cli.prefix import Found
+from ccm_jax.cli.provenance import calibration_of
 from ccm_jax.cli.recipe import Recipe
 from ccm_jax.cli.wanted import Options
 from ccm_jax.io.weights import Weights
@@ -42,18 +42,6 @@ def write(recipe: Recipe, found: Found, options: Options, output: Path, sizes: S
         cut = {axis.name: axis.ends_not_known for axis in found.sure.axes if any(axis.cut)}
         facts |= {"ends_not_known": cut or None}
     merge(found.place_in(recipe), output, found=facts, model=options.model)
-
-
-def calibration_of(weights: Weights) -> Mapping[str, Any]:
-    """How the coordinate of a checkpoint was found; empty for one that ``ccm calibrate`` did not write."""
-    told = weights.metadata.get("provenance", {})
-    if isinstance(told, str):
-        try:
-            told = json.loads(told)
-        except ValueError:
-            return {}
-    found = told.get("found") if isinstance(told, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
 
 
 def unit_unlike_calibrated(weights: Weights, frames: np.ndarray) -> str:

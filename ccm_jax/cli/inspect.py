@@ -16,7 +16,8 @@ from ccm_jax._doubts import APART, SAMPLE, distances
 from ccm_jax.cli.answers import json_option, tell
 from ccm_jax.cli.checkpoints import note, open_checkpoints, warn
 from ccm_jax.cli.console import Shortened, say, show_table
-from ccm_jax.cli.following import family_in, follow, frames_beside, free, model_of, named
+from ccm_jax.cli.following import family_beside, family_in, file_beside, follow, frames_beside, free, model_of, named
+from ccm_jax.cli.provenance import merged_from
 from ccm_jax.cli.source import NAMES, exchanged, in_folder, role_in
 from ccm_jax.cli.surrogates import with_names
 from ccm_jax.io.description import NAMES as NAMES_OF_NETWORKS
@@ -226,6 +227,12 @@ def command(checkpoints: tuple[Path, ...], model: str | None, as_json: bool) -> 
         if opened[0].kind == "npz" and "frames" in opened[0].arrays:  # as ccm example and numpy's users name them
             say("These look like trajectories, not weights.")
             follow("data", "describe", checkpoints[0])
+            return
+        if said := merged_from(opened[0]):
+            say(f"{said}.")
+            test = file_beside(checkpoints[0], "test")
+            words = ("--trajectories", test or "TRAJECTORIES")
+            follow("evaluate", *family_beside(checkpoints[0]), "--merged", checkpoints[0], *words)
             return
         files = family_in(checkpoints[0].parent)
         given = () if model is None else ("--model", model)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ccm_jax.cli.calibrated import calibration_of
 from ccm_jax.cli.card import digest
 from ccm_jax.cli.frames import choose_samples
+from ccm_jax.cli.provenance import calibration_of
 from ccm_jax.io.recordings import Recording
 from ccm_jax.io.weights import Weights
 
