@@ -104,6 +104,7 @@ def test_the_report_stands_alone(finished: Path) -> None:
     assert {path.suffix for path in (finished / "figures").iterdir()} == {".png", ".pdf"}
 
 
+@pytest.mark.filterwarnings("ignore:fit_uncertainty. on validation")  # the networks of this size know nothing
 def test_the_lines_of_the_report_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What "Use it" shows is pasted into a terminal in the folder of the report."""
     page = (finished / "report.html").read_text()
