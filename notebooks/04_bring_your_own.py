@@ -326,8 +326,8 @@ print(f"value {value:.5f}, 90 % interval {least:.5f} to {most:.5f}; true {hidden
 # `PYTHONPATH`), and a YAML file that says how it is called: [all
 # options](https://github.com/OWNER/ccm_jax/blob/main/docs/how-to/own-network-terminal.md#describe-the-network-in-a-file).
 #
-# The interval that `ccm calibrate` prints here is not blind: we chose how far validation reaches after seeing one of these
-# trajectories cut off.
+# The interval that `ccm calibrate` prints here is not blind: we chose how far validation reaches after seeing that, with
+# less, an interval of such trajectories was cut off.
 
 # %% language="bash"
 # set -e

@@ -328,8 +328,8 @@ print(f"value {value:.5f}, 90 % interval {least:.5f} to {most:.5f}; true {hidden
 # Besides the checkpoints, the command needs the class of the network, here `build` in `my_torch_network.py` (its folder is
 # on `PYTHONPATH`), and a YAML file with the options of `Layout`. The merged file keeps PyTorch's names.
 #
-# The interval that `ccm calibrate` prints here is not blind: we chose how far validation reaches after seeing one of these
-# trajectories cut off.
+# The interval that `ccm calibrate` prints here is not blind: we chose how far validation reaches after seeing that, with
+# less, an interval of such trajectories was cut off.
 
 # %% language="bash"
 # set -e

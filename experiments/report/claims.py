@@ -32,7 +32,7 @@ from experiments.report.systems import SHORT
 HERE = Path(__file__).parent
 WIDTH = 127
 WHOLE: Any = {"break_long_words": False, "break_on_hyphens": False}
-# The README's claims below its table, and the ratios of which each gives the one in which CCM does worst.
+# The README's claims, and the ratios of which each gives the one in which CCM does worst.
 CLAIMS = {
     "anchor": ("anchor_ratio",),
     "experts": ("posthoc_ratio", "slerp_ratio"),
