@@ -16,7 +16,6 @@ from experiments.report.alternatives import (
     COORD,
     FALLBACK,
     SCALE,
-    SIZES,
     about,
     chosen_windows,
     compare,
@@ -80,7 +79,6 @@ def numbers(folder: Path) -> dict[str, Any]:
     return {
         **said(peers),
         "errors_about": about(peers),
-        "sizes": SIZES,
         "validation": validation_of(HIDDEN),
         "budget": budget(peers),
         "errors": {name: _errors(row["gains"]) for name, row in runs.items()},
